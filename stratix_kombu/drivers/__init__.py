@@ -1,0 +1,1 @@
+"""Transports: each carries small messages that name jobs."""

@@ -1,0 +1,130 @@
+"""What a driver must do. Documented here in full, and not again in the implementations.
+
+A driver carries messages that name jobs. The store decides what they mean, so a message may come twice, late or
+never, and in any order; a driver should still do its best.
+
+``QueueDriver`` is the documented interface, for anyone who replaces everything. ``TransportDriver`` adds what
+the built-in queue and worker need; ``stratix_kombu.drivers.kombu.KombuDriver`` implements it over any Kombu
+transport. ``stratix_kombu.testing`` exports the suite that tells whether a driver conforms.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stratix_kombu.model.record import InlineQueue, Ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverCapabilities:
+    """What a transport can do by itself; the store supplies the rest on every transport."""
+
+    durable: bool
+    """Messages survive a restart of the broker."""
+    ordered: bool
+    """First in, first out, as long as nothing is given back."""
+    priorities: bool
+    """A message of priority 0 overtakes those of 9."""
+    counts: bool
+    """``depth`` can be exact."""
+    shared: bool
+    """Other processes see the same queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One received message."""
+
+    job_id: str | None
+    """The job it names; None for a message that is none of ours."""
+    handle: Any
+    """The receiver's own: what it needs to acknowledge the message or give it back."""
+    problem: str = ""
+    """For a message that is none of ours: what is wrong with it."""
+
+
+class Receiver(ABC):
+    """Takes messages of one queue. Belongs to one thread; it has a connection of its own."""
+
+    @abstractmethod
+    def receive(self, limit: int, timeout: float) -> list[Delivery]:
+        """Wait up to ``timeout`` seconds for messages and take at most ``limit`` (at least 1).
+
+        Returns what is there as soon as there is one: several messages are taken together when they are there
+        together, and none is held back to fill a batch. Raises DriverUnavailable; the next call connects anew.
+        """
+
+    @abstractmethod
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """These are dealt with: the store has decided on them. May be sent late or in batches."""
+
+    @abstractmethod
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """These were not dealt with: another worker may have them at once."""
+
+    def tend(self) -> None:
+        """Called about every second while the worker has no free slot: keep the connection alive."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop taking; what was received and neither acknowledged nor given back goes back to the queue."""
+
+
+class QueueDriver(ABC):
+    """The documented interface of a driver."""
+
+    @abstractmethod
+    def init(self) -> None:
+        """Prepare: check options and that the broker can be reached. Raises DriverUnavailable."""
+
+    @abstractmethod
+    def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Prepare one queue. Return an object with the methods of ``Queue`` to replace it altogether, or None to
+        have the built-in one, which needs a ``TransportDriver``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections."""
+
+    @abstractmethod
+    def get_name(self) -> str:
+        """The name it is registered under."""
+
+    @abstractmethod
+    def check_health(self) -> bool:
+        """Whether the broker answers; never raises."""
+
+
+class TransportDriver(QueueDriver):
+    """A driver that carries messages for the built-in queue and worker. All methods may be called from any thread."""
+
+    capabilities: DriverCapabilities
+    address: str
+    """Where the broker is, for messages; never with credentials."""
+
+    @abstractmethod
+    def publish(self, jobs: Sequence[Ready]) -> None:
+        """Send one message for each job, in batches where the transport has them.
+
+        Returns when the broker has taken responsibility for all of them (RabbitMQ: confirms). Raises
+        DriverUnavailable when that is not known for some: they may then be sent twice, never lost.
+        """
+
+    @abstractmethod
+    def depth(self, queue: str) -> int | None:
+        """Messages that wait in the broker's queue, None if that cannot be known. Raises DriverUnavailable."""
+
+    @abstractmethod
+    def purge(self, queue: str) -> int:
+        """Delete the queue's waiting messages; how many, as far as known. Raises DriverUnavailable."""
+
+    @abstractmethod
+    def receiver(self, queue: str, slots: int) -> Receiver:
+        """A new receiver for a worker with ``slots`` slots."""
+
+    def inline_queue(self) -> InlineQueue | None:
+        """How a store on the same server may put messages into this broker's queues by itself; None = it cannot."""
+        return None

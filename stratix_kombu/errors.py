@@ -1,0 +1,229 @@
+"""Every error of the package, in one tree.
+
+    StratixError
+      ConfigurationError (ValueError)      a setting or option that cannot be used
+        UnknownDriver                      no driver of that name
+        MissingExtra                       an optional package is not installed
+      InvalidPayload (ValueError)
+        PayloadNotSerializable             not a JSON value
+        PayloadTooLarge                    over the size limit
+      JobError
+        JobNotFound (LookupError)
+        DependencyNotFound (LookupError)
+        DependencyCycle
+        JobAlreadyStarted                  edges of a job that has begun cannot change
+        InvalidJobState                    the operation does not fit the job's state
+        JobFailed                          the job that was waited for failed
+        StaleClaim                         the worker lost the job's lease
+      WaitTimeout (TimeoutError)
+      Unavailable (ConnectionError)
+        StoreUnavailable
+        DriverUnavailable
+      Closed                               the queue or application was closed
+      UnrecoverableError                   raised by a handler: fail without further attempts
+
+Errors keep their arguments as attributes and survive pickling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'attempts'?``, or the list of what is known."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+class StratixError(Exception):
+    """Root of all errors raised by this package."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+def _rebuild(cls: type[StratixError], args: tuple[Any, ...], state: dict[str, Any]) -> StratixError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(StratixError, ValueError):
+    """A setting or option cannot be used as given."""
+
+
+class UnknownDriver(ConfigurationError):
+    """No driver is registered under that name."""
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        self.name = name
+        self.known = tuple(sorted(known))
+        super().__init__(f"no queue driver is called {name!r}{nearest(name, self.known)}")
+
+
+class MissingExtra(ConfigurationError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, extra: str, package: str, needed_for: str) -> None:
+        self.extra = extra
+        self.package = package
+        self.needed_for = needed_for
+        super().__init__(
+            f"{needed_for} needs the package {package!r}: pip install 'stratix-kombu[{extra}]'"
+        )
+
+
+class InvalidPayload(StratixError, ValueError):
+    """A job's data, result or progress cannot be stored."""
+
+
+class PayloadNotSerializable(InvalidPayload):
+    """A value is not JSON: only None, bool, int, finite float, str, list and dict with str keys are."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        self.what = what
+        self.problem = problem
+        super().__init__(f"{what} is not a JSON value: {problem}")
+
+
+class PayloadTooLarge(InvalidPayload):
+    """A value is larger than the limit, in bytes of UTF-8 JSON."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        self.what = what
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"{what} has {size} bytes as JSON, more than the limit of {limit}: "
+            "store it elsewhere and pass a reference, or raise 'max_payload_bytes'"
+        )
+
+
+class JobError(StratixError):
+    """Something about one job; ``job_id`` names it."""
+
+    def __init__(self, job_id: str, message: str) -> None:
+        self.job_id = job_id
+        super().__init__(message)
+
+
+class JobNotFound(JobError, LookupError):
+    """The store has no such job: never added, removed, or expired by retention."""
+
+    def __init__(self, job_id: str, queue: str | None = None) -> None:
+        self.queue = queue
+        where = f" in queue {queue!r}" if queue else ""
+        super().__init__(
+            job_id, f"no job {job_id!r}{where}: it was never added, was removed, or retention expired it"
+        )
+
+
+class DependencyNotFound(JobError, LookupError):
+    """A dependency names a job that the namespace does not have."""
+
+    def __init__(self, job_id: str, dependency_id: str) -> None:
+        self.dependency_id = dependency_id
+        super().__init__(
+            job_id, f"job {job_id!r} cannot depend on {dependency_id!r}: the namespace has no such job"
+        )
+
+
+class DependencyCycle(JobError):
+    """The edge would make a job wait for itself."""
+
+    def __init__(self, job_id: str, dependency_id: str) -> None:
+        self.dependency_id = dependency_id
+        super().__init__(
+            job_id, f"job {job_id!r} cannot depend on {dependency_id!r}: it would wait for itself"
+        )
+
+
+class JobAlreadyStarted(JobError):
+    """The dependencies of a job can only change before it starts."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        self.state = state
+        super().__init__(job_id, f"job {job_id!r} is {state}: its dependencies can no longer change")
+
+
+class InvalidJobState(JobError):
+    """The operation does not fit the state the job is in."""
+
+    def __init__(self, job_id: str, state: str, operation: str, allowed: Iterable[str]) -> None:
+        self.state = state
+        self.operation = operation
+        self.allowed = tuple(allowed)
+        super().__init__(
+            job_id, f"cannot {operation} job {job_id!r}: it is {state}, not {' or '.join(self.allowed)}"
+        )
+
+
+class JobFailed(JobError):
+    """The job that was waited for failed; ``reason`` says why."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(job_id, f"job {job_id!r} failed: {reason}")
+
+
+class StaleClaim(JobError):
+    """The worker lost the job's lease: another one may have taken it over."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            job_id, f"the claim on job {job_id!r} is no longer held: its lease ran out or it was removed"
+        )
+
+
+class WaitTimeout(StratixError, TimeoutError):
+    """Waiting took longer than the given timeout, in seconds."""
+
+    def __init__(self, what: str, timeout: float) -> None:
+        self.what = what
+        self.timeout = timeout
+        super().__init__(f"{what} not within {timeout:g} s")
+
+
+class Unavailable(StratixError, ConnectionError):
+    """A server cannot be reached or refuses us; ``where`` never holds credentials."""
+
+    kind = "server"
+
+    def __init__(self, where: str, problem: str) -> None:
+        self.where = where
+        self.problem = problem
+        super().__init__(f"the {self.kind} {where} is unavailable: {problem}")
+
+
+class StoreUnavailable(Unavailable):
+    """The store cannot be reached or refuses the credentials."""
+
+    kind = "store"
+
+
+class DriverUnavailable(Unavailable):
+    """The broker cannot be reached or refuses the credentials."""
+
+    kind = "broker"
+
+
+class Closed(StratixError):
+    """The queue or application was closed."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} is closed")
+
+
+class UnrecoverableError(StratixError):
+    """Raised by a handler: the job fails at once, whatever attempts are left.
+
+    >>> raise UnrecoverableError("card was stolen")  # doctest: +SKIP
+    """

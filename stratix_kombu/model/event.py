@@ -1,0 +1,43 @@
+"""Events: written by the transition they tell of, in order per queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EVENT_NAMES = frozenset(
+    {
+        "waiting",
+        "active",
+        "delayed",
+        "blocked",
+        "progress",
+        "completed",
+        "failed",
+        "retries_exhausted",
+        "stalled",
+        "drained",
+        "paused",
+        "resumed",
+        "removed",
+        "cleaned",
+        "duplicated",
+    }
+)
+"""Names the store writes; ``error`` is told within the process only, for the store may be what failed."""
+
+INLINE_RESULT_BYTES = 4096
+"""A longer result is not copied into its event: listeners read it from the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a queue's log; ``cursor`` is where reading goes on after it."""
+
+    cursor: str
+    queue: str
+    name: str
+    job_id: str
+    at_ms: int
+    value: str | None = None
+    """JSON: result of ``completed``, reason of ``failed``, value of ``progress``, count of ``cleaned``."""
+    job_name: str = ""

@@ -1,0 +1,48 @@
+"""The message that names a job: Celery protocol 2, so that Celery workers, Flower and Kombu tools understand it.
+
+https://docs.celeryq.dev/en/stable/internals/protocol.html
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stratix_kombu.model.names import check_job_id
+
+TASK = "stratix.job"
+BODY = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+"""The same for every job: a worker gets the data with its claim."""
+CONTENT_TYPE = "application/json"
+CONTENT_ENCODING = "utf-8"
+
+_FIXED: dict[str, Any] = {
+    "lang": "py",
+    "task": TASK,
+    "parent_id": None,
+    "group": None,
+    "group_index": None,
+    "retries": 0,
+    "timelimit": [None, None],
+    "eta": None,
+    "expires": None,
+    "argsrepr": "()",
+    "kwargsrepr": "{}",
+    "origin": "stratix",
+    "ignore_result": False,
+}
+
+
+def message_headers(job_id: str, name: str) -> dict[str, Any]:
+    """The headers of the message for one job."""
+    return {**_FIXED, "id": job_id, "root_id": job_id, "shadow": name}
+
+
+def job_id_of(headers: Any) -> str | None:
+    """The id of the job that a received message names; None if it is no message of ours."""
+    if not isinstance(headers, dict) or headers.get("task") != TASK:
+        return None
+    try:
+        return check_job_id(headers.get("id"))
+    except ValueError:
+        return None

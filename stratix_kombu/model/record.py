@@ -1,0 +1,241 @@
+"""A job as the store holds it. ``data``, ``options``, ``progress`` and ``result`` are JSON text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stratix_kombu.model.state import Refusal, State
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept of finished jobs: the newest ``count`` of the queue, each for ``age_ms``; None = no bound."""
+
+    count: int | None = None
+    age_ms: int | None = None
+
+
+KEEP_ALL = Retention()
+KEEP_NONE = Retention(count=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``max`` starts in any window of ``duration_ms``; ``key`` may be shared over queues."""
+
+    key: str
+    max: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be added; everything is validated already."""
+
+    id: str
+    queue: str
+    name: str
+    data: str = "null"
+    options: str = ""
+    """The user's options as JSON, kept for reading back and for retries; empty for none."""
+    priority: int = 0
+    delay_ms: int = 0
+    """Not before this long after the store's now."""
+    due_ms: int = 0
+    """Or: not before this instant. The later of the two counts."""
+    max_attempts: int = 1
+    dependencies: tuple[str, ...] = ()
+    optional: bool = False
+    """Run when all dependencies have ended, however they ended."""
+    keep_completed: Retention = KEEP_ALL
+    keep_failed: Retention = KEEP_ALL
+    limit: Limit | None = None
+    """A limit for jobs like this one, besides the queue's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """One job as read from the store; instants are the store's, in milliseconds since the epoch."""
+
+    id: str
+    queue: str
+    name: str
+    data: str
+    options: str
+    state: State
+    priority: int
+    created_ms: int
+    due_ms: int
+    """Not before; 0 when never delayed."""
+    processed_ms: int
+    """Start of the last attempt; 0 before the first."""
+    finished_ms: int
+    attempts_made: int
+    """Attempts that have ended."""
+    attempts_started: int
+    """Attempts that have begun; a lease that ran out makes it run ahead of ``attempts_made``."""
+    max_attempts: int
+    stalled_count: int
+    pending: int
+    """Dependencies that have not ended."""
+    optional: bool
+    worker: str
+    """Who runs it or ran it last."""
+    progress: str | None
+    result: str | None
+    failed_reason: str | None
+    stacktrace: str | None
+    """JSON list of the tracebacks of the last failed attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one job until the lease ends; ``token`` proves it."""
+
+    token: str
+    record: JobRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One claim a worker holds, named by job and token."""
+
+    job_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The successful end of an attempt."""
+
+    job_id: str
+    token: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The failed end of an attempt; ``retry_ms`` None = the job has failed for good."""
+
+    job_id: str
+    token: str
+    reason: str
+    stacktrace: str = ""
+    retry_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A job that became waiting and whose message has to be sent."""
+
+    id: str
+    queue: str
+    name: str
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a transition did."""
+
+    ready: tuple[Ready, ...] = ()
+    """To be dispatched; jobs that the store has put into the queue itself are not in it."""
+    stale: tuple[str, ...] = ()
+    """Jobs whose claim is no longer held: nothing was changed for them."""
+    affected: tuple[str, ...] = ()
+    """Ids the transition touched, where the caller named a set by a rule."""
+    more: bool = False
+    """A page was full: call the same transition (or ``release``) again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The answer to ``add``, one entry per job, in order."""
+
+    duplicates: frozenset[str] = frozenset()
+    """Ids that were known already; nothing was changed for them."""
+    ready: tuple[Ready, ...] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A claim that was refused; ``retry_ms`` is how long a limit lasts."""
+
+    job_id: str
+    why: Refusal
+    retry_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to ``claim``."""
+
+    claims: list[Claim] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The answer to ``renew``."""
+
+    lost: frozenset[str] = frozenset()
+    """Ids whose claim is no longer held."""
+    paused: frozenset[str] = frozenset()
+    """Queues, of those asked about, that are paused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """Presence of one worker on one queue."""
+
+    id: str
+    queue: str
+    host: str = ""
+    pid: int = 0
+    concurrency: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStatus:
+    """A queue at one instant."""
+
+    name: str
+    paused: bool
+    counts: dict[str, int]
+    workers: int
+    oldest_waiting_ms: int | None
+    """Age of the waiting job that was dispatched first, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A repeatable job: a template and the slot that comes next."""
+
+    key: str
+    queue: str
+    name: str
+    rule: str
+    """The recurrence as JSON; the store does not look into it."""
+    template: str
+    """Data and options of each run as JSON; the store does not look into it."""
+    next_ms: int
+    """The slot that is due next; 0 = the schedule has ended."""
+    runs: int = 0
+    """Slots fired so far, over all processes."""
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InlineQueue:
+    """How a store that is also the broker puts a job's message into the broker's queue by itself.
+
+    The broker's list for a job is ``prefix + queue + suffixes[priority]``; ``template`` is the whole message with
+    ``@ID@``, ``@NAME@`` (a JSON string), ``@QUEUE@`` (prefix + queue), ``@PRIORITY@`` and ``@TAG@`` to be filled in.
+    """
+
+    address: str
+    """Host, port and database as ``host:port/db``: only the same server can deliver."""
+    prefix: str
+    suffixes: tuple[str, ...]
+    template: str

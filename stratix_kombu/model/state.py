@@ -1,0 +1,39 @@
+"""The states of a job, and the reasons for which a claim is refused."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class State(str, Enum):
+    """Where a job is in its life. While a queue is paused its waiting jobs are counted as ``paused``."""
+
+    WAITING = "waiting"
+    ACTIVE = "active"
+    DELAYED = "delayed"
+    BLOCKED = "blocked"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def finished(self) -> bool:
+        return self in (State.COMPLETED, State.FAILED)
+
+
+class Refusal(str, Enum):
+    """Why a claim was refused; in every case the message may be acknowledged and dropped."""
+
+    GONE = "gone"
+    """The store has no such job."""
+    NOT_WAITING = "not_waiting"
+    """Finished, active elsewhere, delayed or blocked: a late or second message."""
+    PAUSED = "paused"
+    """The queue is paused; the job is parked and dispatched again by ``resume``."""
+    LIMITED = "limited"
+    """A rate limit is used up; the job is delayed to the slot it was given."""
+
+    def __str__(self) -> str:
+        return self.value

@@ -1,0 +1,1 @@
+"""Where the truth about jobs lives. One contract, several stores."""

@@ -1,0 +1,319 @@
+"""What a store must do. Documented here in full, and not again in the implementations.
+
+A store keeps the records of one *namespace*. Every method of ``Transitions`` is one atomic step: the record, the
+sets it is counted in, the counters and the events change together or not at all, whatever else runs at the same
+time. Time is the store's own, in integer milliseconds since the epoch. No step is unbounded: what may touch many
+jobs works in pages of at most ``limit`` and answers ``more=True`` until it is done; a crash between two pages
+loses nothing, for the record says what is left and the clock goes on with it.
+
+Methods raise ``StoreUnavailable`` when the store cannot be reached; nothing else is known about the step then.
+
+How to implement one: ``stratix_kombu.testing`` exports the suite that tells whether it conforms; the memory store
+is the executable specification. No connection or transaction type crosses the contract, so it can be built on Lua
+scripts, SQL transactions or conditional writes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from stratix_kombu.model.event import Event
+from stratix_kombu.model.record import (
+    Added,
+    Change,
+    Claimed,
+    Completion,
+    Failure,
+    Held,
+    InlineQueue,
+    JobRecord,
+    Limit,
+    NewJob,
+    QueueStatus,
+    Renewed,
+    Schedule,
+    WorkerInfo,
+)
+from stratix_kombu.model.state import State
+
+PAGE = 500
+"""How many jobs one step touches at most, where the caller does not say."""
+
+
+class Transitions(ABC):
+    """The life of a job, one method a step."""
+
+    # -- adding ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def add(self, jobs: Sequence[NewJob]) -> Added:
+        """Add jobs, all or none: new -> waiting, delayed (not before an instant ahead) or blocked (dependencies
+        that have not ended).
+
+        A known id changes nothing, is named in ``duplicates`` and told by the event ``duplicated``. Dependencies
+        may name jobs of the store or earlier ones of the same call, in any queue. A completed one is satisfied at
+        once. A failed one fails the job at once (reason ``dependency <id> failed: <its reason>``), unless the job
+        is ``optional``. Events: ``waiting``, ``delayed``, ``blocked`` or ``failed``.
+
+        Raises DependencyNotFound, before anything is written.
+        """
+
+    @abstractmethod
+    def add_dependency(self, job_id: str, dependency_id: str) -> Change:
+        """Make a job that has not started wait for another one, as if it had been added so.
+
+        Waiting and delayed jobs become blocked if the dependency has not ended. Adding an edge twice changes
+        nothing. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted (active or finished) and
+        DependencyCycle (also for an edge to itself).
+        """
+
+    @abstractmethod
+    def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
+        """Take an edge away; a blocked job for which it was the last one becomes waiting (or delayed).
+
+        Raises JobNotFound, JobAlreadyStarted, and DependencyNotFound where there is no such edge.
+        """
+
+    # -- running --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def claim(
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
+    ) -> Claimed:
+        """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a new token and a lease.
+
+        Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
+        ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``limited`` (by ``limit``, the queue's, or the
+        job's own: -> delayed to the slot it was given). An id named twice is claimed once. Counts
+        ``attempts_started``. Event ``active``, or ``delayed`` for a limited one.
+        """
+
+    @abstractmethod
+    def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
+        """Extend the leases of what a worker runs, and its presence on the queue (which ends ``lease_ms`` later)."""
+
+    @abstractmethod
+    def leave(self, worker: str, queue: str) -> None:
+        """End a worker's presence on a queue."""
+
+    @abstractmethod
+    def complete(self, results: Sequence[Completion]) -> Change:
+        """active -> completed for those whose token is still held; the others are named in ``stale``.
+
+        Counts ``attempts_made``, tells dependents (see ``release``), applies the job's retention. Events
+        ``completed``, and ``drained`` when the queue has neither waiting nor active jobs any more.
+        """
+
+    @abstractmethod
+    def fail(self, failures: Sequence[Failure]) -> Change:
+        """active -> delayed or waiting after ``retry_ms``, or failed; the others are named in ``stale``.
+
+        Counts ``attempts_made``. A job that has failed tells its dependents: ``required`` ones fail too, with the
+        reason ``dependency <id> failed: <its reason>``, ``optional`` ones are released. Events ``delayed``,
+        ``waiting`` or ``failed``; besides, ``retries_exhausted`` when more than one attempt was allowed and all
+        have been made; ``drained`` as for ``complete``.
+        """
+
+    @abstractmethod
+    def hand_back(self, held: Sequence[Held]) -> Change:
+        """active -> waiting, at once and without counting an attempt, for jobs that were claimed but not begun."""
+
+    @abstractmethod
+    def release(self, limit: int = PAGE) -> Change:
+        """Go on telling dependents of jobs that have ended, where ``complete``, ``fail`` or a crash left some over."""
+
+    # -- the record -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def progress(self, job_id: str, value: str) -> None:
+        """Set the progress (JSON). Event ``progress``. Raises JobNotFound."""
+
+    @abstractmethod
+    def log(self, job_id: str, line: str, keep: int) -> int:
+        """Append a line to the job's log, keeping the newest ``keep``; the number kept. Raises JobNotFound."""
+
+    @abstractmethod
+    def update_data(self, job_id: str, data: str) -> None:
+        """Replace the data (JSON). Raises JobNotFound."""
+
+    # -- the clock ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
+        """Due delayed jobs of all queues -> waiting; also, in how many milliseconds the next one is due (None = none
+        is delayed). Event ``waiting``."""
+
+    @abstractmethod
+    def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
+        """Jobs whose lease ran out -> waiting (event ``stalled``, then ``waiting``), or failed when it happened more
+        than ``max_stalled`` times (events ``stalled`` and ``failed``)."""
+
+    @abstractmethod
+    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
+        """Dispatch again the waiting jobs whose message seems lost.
+
+        A job counts as undelivered when it was dispatched longer than ``grace_ms`` ago and either the broker's
+        queue is empty or a job of the same priority that was dispatched ``grace_ms`` later has been claimed. Each
+        time a job is dispatched again its own grace doubles, so that a slow queue is not flooded. Nothing is
+        undelivered in a paused queue; what was parked in one that is no longer paused is.
+        """
+
+    @abstractmethod
+    def expire(self, limit: int = PAGE) -> Change:
+        """Remove finished jobs that are older than their retention allows."""
+
+    # -- by hand --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def pause(self, queue: str) -> bool:
+        """No job of the queue is claimed from now on; whether that is a change. Event ``paused``."""
+
+    @abstractmethod
+    def resume(self, queue: str, limit: int = PAGE) -> Change:
+        """End the pause and dispatch what was parked. Event ``resumed``."""
+
+    @abstractmethod
+    def retry(self, job_id: str) -> Change:
+        """failed -> waiting, with the attempts it has made kept. Dependents that failed because of it wait for it
+        again. Event ``waiting``. Raises JobNotFound, InvalidJobState."""
+
+    @abstractmethod
+    def promote_job(self, job_id: str) -> Change:
+        """delayed -> waiting, now. Raises JobNotFound, InvalidJobState."""
+
+    @abstractmethod
+    def remove(self, job_id: str) -> Change:
+        """Delete a job that is not active, with its logs. To its dependents it has failed, with the reason
+        ``dependency <id> was removed``, unless it was completed. Event ``removed``. Raises JobNotFound,
+        InvalidJobState."""
+
+
+class Queries(ABC):
+    """Reading; nothing changes. What the command line and a dashboard need."""
+
+    @abstractmethod
+    def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        """The records, in the order asked for."""
+
+    @abstractmethod
+    def list(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
+        """Records of the queue in the given states, state by state: waiting in the order of dispatch, delayed by due
+        time, finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end."""
+
+    @abstractmethod
+    def status(self, queue: str) -> QueueStatus:
+        """Counts of all states (with ``paused`` in place of ``waiting`` for a paused queue), and more."""
+
+    @abstractmethod
+    def queues(self) -> list[str]:
+        """Names of all queues that ever had a job, sorted."""
+
+    @abstractmethod
+    def workers(self, queue: str) -> list[WorkerInfo]:
+        """Workers present on the queue, sorted by id."""
+
+    @abstractmethod
+    def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
+        """Lines of a job's log, oldest first; ``start`` to ``end`` inclusive."""
+
+    @abstractmethod
+    def dependencies(self, job_id: str) -> dict[str, State | None]:
+        """The jobs it depends on and their states; None for one that was removed before it ended."""
+
+    @abstractmethod
+    def dependents(self, job_id: str) -> list[str]:
+        """The jobs that depend on it, sorted."""
+
+    @abstractmethod
+    def dependency_results(self, job_id: str) -> dict[str, str]:
+        """Results (JSON) of the completed ones, readable even after their records were removed."""
+
+
+class Schedules(ABC):
+    """Repeatable jobs. A slot is claimed by compare-and-set on the next run time, so any number of clocks is safe."""
+
+    @abstractmethod
+    def put(self, schedule: Schedule) -> None:
+        """Create or replace the schedule with that key."""
+
+    @abstractmethod
+    def list(self, queue: str | None = None) -> list[Schedule]:
+        """Schedules of one queue or all, sorted by key."""
+
+    @abstractmethod
+    def remove(self, key: str) -> bool:
+        """Forget a schedule; whether there was one. Runs that were added already stay."""
+
+    @abstractmethod
+    def set_paused(self, key: str, paused: bool) -> bool:
+        """Pause or resume a schedule; whether there is one."""
+
+    @abstractmethod
+    def due(self, limit: int = PAGE) -> tuple[list[Schedule], int, int | None]:
+        """Schedules whose slot has come; the store's now; in how many milliseconds the next one comes."""
+
+    @abstractmethod
+    def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:
+        """If the schedule's next slot is still ``slot_ms`` and it is not paused: set the next one (0 = ended), count
+        the run and add ``job`` (None = only skip the slot), in one step. None if another clock was first."""
+
+
+class EventLog(ABC):
+    """The log of each queue, in order; old entries are dropped beyond some thousands."""
+
+    @abstractmethod
+    def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:
+        """Write an entry of one's own."""
+
+    @abstractmethod
+    def tail(self, queue: str) -> str:
+        """The cursor after the newest entry."""
+
+    @abstractmethod
+    def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
+        """Entries after the cursor; waits up to ``wait_ms`` for the first one."""
+
+
+class Locks(ABC):
+    """Locks with an owner's token and a time to live."""
+
+    @abstractmethod
+    def acquire(self, key: str, token: str, ttl_ms: int) -> bool:
+        """Take the lock if it is free."""
+
+    @abstractmethod
+    def extend(self, key: str, token: str, ttl_ms: int) -> bool:
+        """Set a new time to live, if the token owns the lock."""
+
+    @abstractmethod
+    def release(self, key: str, token: str) -> bool:
+        """Free the lock, if the token owns it."""
+
+
+class Store(ABC):
+    """One namespace of a store: its five parts, and its connection."""
+
+    transitions: Transitions
+    queries: Queries
+    schedules: Schedules
+    events: EventLog
+    locks: Locks
+
+    address: str
+    """Where it is, for messages; never with credentials."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return when the store answers; StoreUnavailable otherwise."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections; the records stay."""
+
+    def deliver_through(self, inline: InlineQueue) -> bool:
+        """Offer the broker's queue: a store on the same server may from now on put messages into it within its
+        transitions, and then answers True. ``Change.ready`` no longer names those jobs."""
+        return False
+
+
