@@ -1,0 +1,62 @@
+"""The clock: promotes what is due and recovers what was lost. Any number may run at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from stratix_kombu.errors import Unavailable
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.promote import promote
+from stratix_kombu.lifecycle.recover import recover, redeliver
+
+MAX_SLEEP_MS = 250
+"""Another process may have added something due sooner: never sleep longer than this."""
+MAX_PAUSE_S = 5.0
+"""Longest wait between tries while the store is away."""
+
+
+class Clock:
+    """A daemon thread; every step it takes is a claim in the store."""
+
+    def __init__(self, engine: Engine, *, stalled_check_ms: int, max_stalled: int, grace_ms: int) -> None:
+        self._engine = engine
+        self._stalled_check_s = stalled_check_ms / 1000
+        self._max_stalled = max_stalled
+        self._grace_ms = grace_ms
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="stratix-clock", daemon=True)
+
+    def start(self) -> None:
+        self._engine.on_wake(self._wake.set)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        next_recovery = next_redelivery = 0.0
+        failures = 0
+        while not self._stopping:
+            try:
+                self._wake.clear()
+                next_ms = promote(self._engine)
+                now = time.monotonic()
+                if now >= next_recovery:
+                    recover(self._engine, self._max_stalled)
+                    next_recovery = now + self._stalled_check_s
+                if now >= next_redelivery:
+                    redeliver(self._engine, self._grace_ms)
+                    next_redelivery = now + self._grace_ms / 2000
+            except Unavailable as error:
+                failures += 1
+                self._engine.report("", error, "clock_failed")
+                self._wake.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                continue
+            failures = 0
+            sleep_ms = MAX_SLEEP_MS if next_ms is None else min(next_ms, MAX_SLEEP_MS)
+            self._wake.wait(max(sleep_ms, 1) / 1000)

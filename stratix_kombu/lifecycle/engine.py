@@ -1,0 +1,62 @@
+"""The store and the driver of one application, and where their faults are reported."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+from stratix_kombu.drivers.contract import TransportDriver
+from stratix_kombu.stores.contract import Store
+
+logger = logging.getLogger("stratix_kombu")
+
+ErrorListener = Callable[[str, BaseException], None]
+"""Called with the queue's name (or '') and the error."""
+
+
+class Engine:
+    """What every verb needs. Safe to share between threads."""
+
+    def __init__(self, store: Store, driver: TransportDriver) -> None:
+        self.store = store
+        self.driver = driver
+        self.faults: Counter[str] = Counter()
+        """How often each kind of fault was reported in this process."""
+        self._listeners: list[ErrorListener] = []
+        self._wakers: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        inline = driver.inline_queue()
+        self.delivers = inline is not None and store.deliver_through(inline)
+        """The store puts messages into the broker's queue itself."""
+
+    def on_error(self, listener: ErrorListener) -> None:
+        """Have ``listener`` told of every fault of this process."""
+        with self._lock:
+            self._listeners.append(listener)
+
+    def report(self, queue: str, error: BaseException, action: str) -> None:
+        """Log a fault that lost nothing, count it, and tell the listeners of ``error``."""
+        with self._lock:
+            self.faults[action] += 1
+            listeners = list(self._listeners)
+        logger.warning(
+            "%s (queue %s): %s", action.replace("_", " "), queue or "-", error,
+            extra={"action": action, "queue": queue},
+        )
+        for listener in listeners:
+            try:
+                listener(queue, error)
+            except Exception:
+                logger.exception("a listener of 'error' raised", extra={"action": "listener_failed"})
+
+    def on_wake(self, waker: Callable[[], None]) -> None:
+        """Have ``waker`` called when this process has made work for the clock."""
+        with self._lock:
+            self._wakers.append(waker)
+
+    def wake_clock(self) -> None:
+        """Tell the clock that something may be due sooner than it knew."""
+        for waker in self._wakers:
+            waker()

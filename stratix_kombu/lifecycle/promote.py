@@ -1,0 +1,20 @@
+"""Promote: delayed -> waiting, when due or by hand."""
+
+from __future__ import annotations
+
+from stratix_kombu.lifecycle.dispatch import dispatch, settle
+from stratix_kombu.lifecycle.engine import Engine
+
+
+def promote(engine: Engine) -> int | None:
+    """Promote all that is due; in how many milliseconds the next one is, or None."""
+    while True:
+        change, next_ms = engine.store.transitions.promote()
+        dispatch(engine, change.ready)
+        if not change.more:
+            return next_ms
+
+
+def promote_job(engine: Engine, job_id: str) -> None:
+    """Promote one job now. Raises JobNotFound, InvalidJobState."""
+    settle(engine, engine.store.transitions.promote_job(job_id))

@@ -1,0 +1,11 @@
+"""Retry a failed job by hand: failed -> waiting."""
+
+from __future__ import annotations
+
+from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.engine import Engine
+
+
+def retry(engine: Engine, job_id: str) -> None:
+    """Give the job one more attempt at least. Raises JobNotFound, InvalidJobState."""
+    settle(engine, engine.store.transitions.retry(job_id))
