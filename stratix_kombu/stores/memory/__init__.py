@@ -1,0 +1,57 @@
+"""The memory store: the executable specification, and the store of programs that are one process.
+
+Stores with the same URL and namespace in one process are the same store; it lives as long as the process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.stores.contract import Store
+from stratix_kombu.stores.memory.events import MemoryEventLog
+from stratix_kombu.stores.memory.locks import MemoryLocks
+from stratix_kombu.stores.memory.queries import MemoryQueries
+from stratix_kombu.stores.memory.schedules import MemorySchedules
+from stratix_kombu.stores.memory.state import Space
+from stratix_kombu.stores.memory.transitions import MemoryTransitions
+
+_spaces: dict[tuple[str, str], Space] = {}
+_spaces_lock = threading.Lock()
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class MemoryStore(Store):
+    """All parts work on one ``Space`` under its lock; ``clock`` gives milliseconds since the epoch."""
+
+    def __init__(self, space: Space | None = None, clock: Callable[[], int] = _wall_clock) -> None:
+        self.address = "memory://"
+        space = space or Space(clock)
+        self.transitions = MemoryTransitions(space)
+        self.queries = MemoryQueries(space)
+        self.schedules = MemorySchedules(space, self.transitions)
+        self.events = MemoryEventLog(space)
+        self.locks = MemoryLocks(space)
+
+    def ping(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def open_memory_store(options: Mapping[str, Any], *, namespace: str) -> MemoryStore:
+    """The process's store for ``memory://`` or ``memory://<name>``, and a namespace."""
+    unknown = [key for key in options if key != "url"]
+    if unknown:
+        raise ConfigurationError(f"unknown option {unknown[0]!r} of the memory store{nearest(unknown[0], ['url'])}")
+    with _spaces_lock:
+        key = (str(options["url"]), namespace)
+        space = _spaces.setdefault(key, Space(_wall_clock))
+    return MemoryStore(space)

@@ -1,0 +1,32 @@
+"""The logs of the memory store."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from stratix_kombu.model.event import Event
+from stratix_kombu.stores.contract import EventLog
+from stratix_kombu.stores.memory.state import Space
+
+
+class MemoryEventLog(EventLog):
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:
+        with self._space.lock:
+            job = self._space.jobs.get(job_id)
+            self._space.tell(queue, name, job, value)
+
+    def tail(self, queue: str) -> str:
+        with self._space.lock:
+            return str(self._space.queues[queue].last_event)
+
+    def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
+        after = int(cursor)
+        with self._space.lock:
+            space = self._space.queues[queue]
+            if wait_ms:
+                self._space.told.wait_for(lambda: space.last_event > after, wait_ms / 1000)
+            new = min(space.last_event - after, len(space.events))
+            return list(islice(space.events, len(space.events) - new, len(space.events) - new + limit))

@@ -1,0 +1,104 @@
+"""Reading the memory store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import Queries
+from stratix_kombu.stores.memory.state import QueueSpace, Space
+
+
+class MemoryQueries(Queries):
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        with self._space.lock:
+            found = [self._space.jobs.get(job_id) for job_id in ids]
+            return [job.record() if job else None for job in found]
+
+    def list(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
+        with self._space.lock:
+            space = self._space.queues.get(queue)
+            if space is None:
+                return []
+            ids = list(chain.from_iterable(self._ordered(space, state) for state in states))
+            return [self._space.jobs[job_id].record() for job_id in _inclusive(ids, start, end)]
+
+    def _ordered(self, space: QueueSpace, state: State) -> list[str]:
+        jobs, ids = self._space.jobs, list(space.ids[state])
+        if state is State.WAITING:
+            return sorted(ids, key=lambda i: (jobs[i].new.priority, jobs[i].dispatched_ms))
+        if state is State.DELAYED:
+            return sorted(ids, key=lambda i: jobs[i].due_ms)
+        if state.finished:
+            return ids[::-1]
+        return ids
+
+    def status(self, queue: str) -> QueueStatus:
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            counts = {state.value: len(ids) for state, ids in space.ids.items()}
+            counts["paused"] = 0
+            if space.paused:
+                counts["paused"], counts["waiting"] = counts["waiting"], 0
+            waiting = [self._space.jobs[i].dispatched_ms for i in space.ids[State.WAITING]]
+            oldest = self._space.now() - min(waiting) if waiting else None
+            return QueueStatus(
+                name=queue, paused=space.paused, counts=counts, workers=len(self.workers(queue)),
+                oldest_waiting_ms=oldest,
+            )  # fmt: skip
+
+    def queues(self) -> list[str]:
+        with self._space.lock:
+            return sorted(name for name, space in self._space.queues.items() if space.last_event)
+
+    def workers(self, queue: str) -> list[WorkerInfo]:
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            now = self._space.now()
+            present = (worker for worker, until in space.workers.values() if until > now)
+            return sorted(present, key=lambda worker: worker.id)
+
+    def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
+        with self._space.lock:
+            job = self._space.jobs.get(job_id)
+            return _inclusive(job.logs, start, end) if job else []
+
+    def dependencies(self, job_id: str) -> dict[str, State | None]:
+        with self._space.lock:
+            job = self._space.jobs.get(job_id)
+            return {one: self._state_of(one) for one in job.dependencies} if job else {}
+
+    def _state_of(self, job_id: str) -> State | None:
+        job = self._space.jobs.get(job_id)
+        if job is not None:
+            return job.state
+        outcome = self._space.outcomes.get(job_id)
+        return State(outcome.state) if outcome and outcome.state != "removed" else None
+
+    def dependents(self, job_id: str) -> list[str]:
+        with self._space.lock:
+            return sorted(self._space.dependents.get(job_id, ()))
+
+    def dependency_results(self, job_id: str) -> dict[str, str]:
+        with self._space.lock:
+            job = self._space.jobs.get(job_id)
+            found = {one: self._result_of(one) for one in job.dependencies} if job else {}
+            return {one: result for one, result in found.items() if result is not None}
+
+    def _result_of(self, job_id: str) -> str | None:
+        job = self._space.jobs.get(job_id)
+        if job is not None:
+            return job.result if job.state is State.COMPLETED else None
+        outcome = self._space.outcomes.get(job_id)
+        return outcome.result if outcome and outcome.state == "completed" else None
+
+
+def _inclusive(items: list[str], start: int, end: int) -> list[str]:
+    start = max(start + len(items), 0) if start < 0 else start
+    end = end + len(items) if end < 0 else end
+    return items[start : end + 1]

@@ -1,0 +1,79 @@
+"""Telling dependents how a job ended, page by page; and waking them again when it is retried by hand."""
+
+from __future__ import annotations
+
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.memory.state import Job, Outcome, Space
+
+
+def reason_of(dependency: str, outcome: Outcome) -> str:
+    """Why a required dependent fails."""
+    if outcome.state == "removed":
+        return f"dependency {dependency} was removed"
+    return f"dependency {dependency} failed: {outcome.reason}"
+
+
+def outcome_of(space: Space, job_id: str) -> Outcome | None:
+    """How a job ended; None while it has not."""
+    job = space.jobs.get(job_id)
+    if job is None:
+        return space.outcomes.get(job_id, Outcome("removed"))
+    if not job.state.finished:
+        return None
+    return Outcome(job.state.value, job.result, job.failed_reason or "")
+
+
+def release_page(space: Space, limit: int) -> bool:
+    """Tell up to ``limit`` dependents; whether some are left."""
+    while limit > 0 and (space.reviving or space.releasing):
+        worklist, step = (space.reviving, _revive) if space.reviving else (space.releasing, _settle)
+        dependency = next(iter(worklist))
+        edges = space.dependents.get(dependency, {})
+        told = space.reviving is worklist
+        page = [dependent for dependent, flag in edges.items() if flag is told][:limit]
+        for dependent in page:
+            edges[dependent] = not told
+            step(space, space.jobs[dependent], dependency)
+        limit -= max(len(page), 1)
+        if not any(flag is told for flag in edges.values()):
+            worklist.pop(dependency, None)
+    return bool(space.reviving or space.releasing)
+
+
+def _settle(space: Space, job: Job, dependency: str) -> None:
+    outcome = outcome_of(space, dependency)
+    if outcome is None or job.dependencies.get(dependency) != "":
+        return
+    job.dependencies[dependency] = outcome.state
+    job.pending -= 1
+    if job.state is not State.BLOCKED:
+        return
+    if outcome.state != "completed" and not job.new.optional:
+        space.fail(job, reason_of(dependency, outcome), failed_by=dependency)
+    elif not job.pending:
+        space.make_ready(job)
+
+
+def _revive(space: Space, job: Job, dependency: str) -> None:
+    """A required dependent that failed waits again; ``release_page`` has marked the edge as not told."""
+    if job.state is not State.FAILED or job.new.optional:
+        return
+    job.dependencies[dependency] = ""
+    job.pending += 1
+    if job.failed_by != dependency:
+        return
+    other = next((d for d, state in job.dependencies.items() if state in ("failed", "removed")), None)
+    if other is not None:
+        job.failed_by = other
+        job.failed_reason = reason_of(other, outcome_of(space, other) or Outcome("removed"))
+        return
+    job.failed_by, job.failed_reason, job.finished_ms = "", None, 0
+    space.make_ready(job)
+    revive_dependents(space, job)
+
+
+def revive_dependents(space: Space, job: Job) -> None:
+    """The job has failed and will run again: who failed because of it will wait again."""
+    space.releasing.pop(job.new.id, None)
+    if space.dependents.get(job.new.id):
+        space.reviving[job.new.id] = None

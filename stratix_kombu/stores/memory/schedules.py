@@ -1,0 +1,55 @@
+"""Repeatable jobs of the memory store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stratix_kombu.model.record import Added, NewJob, Schedule
+from stratix_kombu.stores.contract import PAGE, Schedules, Transitions
+from stratix_kombu.stores.memory.state import Space
+
+
+class MemorySchedules(Schedules):
+    def __init__(self, space: Space, transitions: Transitions) -> None:
+        self._space = space
+        self._transitions = transitions
+
+    def put(self, schedule: Schedule) -> None:
+        with self._space.lock:
+            self._space.schedules[schedule.key] = schedule
+
+    def list(self, queue: str | None = None) -> list[Schedule]:
+        with self._space.lock:
+            found = (one for one in self._space.schedules.values() if queue in (None, one.queue))
+            return sorted(found, key=lambda one: one.key)
+
+    def remove(self, key: str) -> bool:
+        with self._space.lock:
+            return self._space.schedules.pop(key, None) is not None
+
+    def set_paused(self, key: str, paused: bool) -> bool:
+        with self._space.lock:
+            schedule = self._space.schedules.get(key)
+            if schedule is None:
+                return False
+            self._space.schedules[key] = replace(schedule, paused=paused)
+            return True
+
+    def due(self, limit: int = PAGE) -> tuple[list[Schedule], int, int | None]:
+        with self._space.lock:
+            now = self._space.now()
+            running = [one for one in self._space.schedules.values() if one.next_ms and not one.paused]
+            running.sort(key=lambda one: (one.next_ms, one.key))
+            due = [one for one in running if one.next_ms <= now]
+            ahead = [one.next_ms - now for one in running if one.next_ms > now]
+            return due[:limit], now, 0 if len(due) > limit else (ahead[0] if ahead else None)
+
+    def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:
+        with self._space.lock:
+            schedule = self._space.schedules.get(key)
+            if schedule is None or schedule.paused or schedule.next_ms != slot_ms:
+                return None
+            added = self._transitions.add([job]) if job else Added()
+            runs = schedule.runs + (job is not None)
+            self._space.schedules[key] = replace(schedule, next_ms=next_ms, runs=runs)
+            return added

@@ -1,0 +1,221 @@
+"""What the memory store holds, and the moves its transitions are made of. All under ``Space.lock``."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
+from stratix_kombu.model.limiter import WindowLog
+from stratix_kombu.model.record import (
+    JobRecord,
+    NewJob,
+    Ready,
+    Retention,
+    Schedule,
+    WorkerInfo,
+)
+from stratix_kombu.model.state import State
+
+EVENTS_KEPT = 10_000
+TRIMMED_AT_ONCE = 100
+"""How many finished jobs one completion removes at most, when a retention by count was tightened."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A record and all that belongs to it."""
+
+    new: NewJob
+    state: State
+    created_ms: int
+    due_ms: int = 0
+    data: str = "null"
+    processed_ms: int = 0
+    finished_ms: int = 0
+    attempts_made: int = 0
+    attempts_started: int = 0
+    stalled_count: int = 0
+    worker: str = ""
+    progress: str | None = None
+    result: str | None = None
+    failed_reason: str | None = None
+    stacktrace: str | None = None
+    token: str = ""
+    lease_ms: int = 0
+    claims: int = 0
+    dispatched_ms: int = 0
+    dispatches: int = 0
+    reserved: bool = False
+    """It was deferred to a slot of a rate limit."""
+    failed_by: str = ""
+    """The dependency it failed because of."""
+    dependencies: dict[str, str] = field(default_factory=dict)
+    """'' while the dependency has not ended, then 'completed', 'failed' or 'removed'."""
+    pending: int = 0
+    logs: list[str] = field(default_factory=list)
+
+    def record(self) -> JobRecord:
+        new = self.new
+        return JobRecord(
+            id=new.id, queue=new.queue, name=new.name, data=self.data, options=new.options, state=self.state,
+            priority=new.priority, created_ms=self.created_ms, due_ms=self.due_ms, processed_ms=self.processed_ms,
+            finished_ms=self.finished_ms, attempts_made=self.attempts_made, attempts_started=self.attempts_started,
+            max_attempts=new.max_attempts, stalled_count=self.stalled_count, pending=self.pending,
+            optional=new.optional, worker=self.worker, progress=self.progress, result=self.result,
+            failed_reason=self.failed_reason, stacktrace=self.stacktrace,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a job ended: what its dependents may ask after its record is gone."""
+
+    state: str
+    result: str | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class QueueSpace:
+    """One queue: ids by state in the order they came, its log, and its flags."""
+
+    ids: dict[State, dict[str, None]] = field(default_factory=lambda: {state: {} for state in State})
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    last_event: int = 0
+    paused: bool = False
+    parked: dict[str, None] = field(default_factory=dict)
+    claimed_ms: dict[int, int] = field(default_factory=dict)
+    """Per priority: the latest dispatch of a job that was claimed at its first dispatch."""
+    workers: dict[str, tuple[WorkerInfo, int]] = field(default_factory=dict)
+
+
+class Space:
+    """One namespace."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.now = clock
+        self.lock = threading.RLock()
+        self.told = threading.Condition(self.lock)
+        self.jobs: dict[str, Job] = {}
+        self.queues: dict[str, QueueSpace] = defaultdict(QueueSpace)
+        self.delayed: list[tuple[int, str]] = []
+        """A heap; entries whose job is no longer delayed to that instant are skipped."""
+        self.expiring: list[tuple[int, str]] = []
+        self.dependents: dict[str, dict[str, bool]] = defaultdict(dict)
+        """Per dependency: its dependents, and whether they have been told how it ended."""
+        self.outcomes: dict[str, Outcome] = {}
+        """Of removed jobs that still have dependents."""
+        self.releasing: dict[str, None] = {}
+        self.reviving: dict[str, None] = {}
+        self.limits: dict[str, WindowLog] = defaultdict(WindowLog)
+        self.schedules: dict[str, Schedule] = {}
+        self.locks: dict[str, tuple[str, int]] = {}
+        self.ready: list[Ready] = []
+        """Collected by the transition that is under way."""
+
+    # -- moves ----------------------------------------------------------------------------------
+
+    def tell(self, queue: str, name: str, job: Job | None = None, value: str | None = None) -> None:
+        space = self.queues[queue]
+        space.last_event += 1
+        job_id, job_name = (job.new.id, job.new.name) if job else ("", "")
+        space.events.append(Event(str(space.last_event), queue, name, job_id, self.now(), value, job_name))
+        self.told.notify_all()
+
+    def move(self, job: Job, state: State) -> None:
+        ids = self.queues[job.new.queue].ids
+        ids[job.state].pop(job.new.id, None)
+        job.state = state
+        ids[state][job.new.id] = None
+
+    def send(self, job: Job) -> None:
+        """Have the job's message sent."""
+        job.dispatched_ms = self.now()
+        job.dispatches += 1
+        self.ready.append(Ready(job.new.id, job.new.queue, job.new.name, job.new.priority))
+
+    def make_waiting(self, job: Job) -> None:
+        self.move(job, State.WAITING)
+        job.due_ms = 0
+        job.dispatches = 0
+        self.tell(job.new.queue, "waiting", job)
+        self.send(job)
+
+    def make_delayed(self, job: Job, due_ms: int) -> None:
+        self.move(job, State.DELAYED)
+        job.due_ms = due_ms
+        heapq.heappush(self.delayed, (due_ms, job.new.id))
+        self.tell(job.new.queue, "delayed", job, str(due_ms))
+
+    def make_ready(self, job: Job) -> None:
+        """Waiting, or delayed if its time has not come; blocked if it has dependencies to wait for."""
+        if job.pending:
+            self.move(job, State.BLOCKED)
+            self.tell(job.new.queue, "blocked", job)
+        elif job.due_ms > self.now():
+            self.make_delayed(job, job.due_ms)
+        else:
+            self.make_waiting(job)
+
+    def complete(self, job: Job, result: str) -> None:
+        job.result = result
+        job.failed_reason = job.stacktrace = None
+        self._end(job, State.COMPLETED, job.new.keep_completed)
+        gone = job.new.id not in self.jobs
+        inline = gone or len(result.encode()) <= INLINE_RESULT_BYTES
+        self.tell(job.new.queue, "completed", job, result if inline else None)
+
+    def fail(self, job: Job, reason: str, stacktrace: str = "", failed_by: str = "") -> None:
+        job.failed_reason = reason
+        job.stacktrace = stacktrace or None
+        job.failed_by = failed_by
+        self._end(job, State.FAILED, job.new.keep_failed)
+        self.tell(job.new.queue, "failed", job, reason)
+
+    def _end(self, job: Job, state: State, keep: Retention) -> None:
+        self.move(job, state)
+        job.finished_ms = self.now()
+        job.token = ""
+        if self.dependents.get(job.new.id):
+            self.releasing[job.new.id] = None
+        if keep.age_ms is not None:
+            heapq.heappush(self.expiring, (job.finished_ms + keep.age_ms, job.new.id))
+        if keep.count is not None:
+            ids = self.queues[job.new.queue].ids[state]
+            surplus = min(len(ids) - keep.count, TRIMMED_AT_ONCE)
+            for old in list(islice(ids, max(surplus, 0))):
+                self.delete(self.jobs[old])
+
+    def tell_drained(self, queue: str) -> None:
+        ids = self.queues[queue].ids
+        if not ids[State.WAITING] and not ids[State.ACTIVE]:
+            self.tell(queue, "drained")
+
+    def delete(self, job: Job) -> None:
+        """Forget the record; keep how it ended for dependents that may still ask."""
+        del self.jobs[job.new.id]
+        space = self.queues[job.new.queue]
+        space.ids[job.state].pop(job.new.id, None)
+        space.parked.pop(job.new.id, None)
+        for dependency in job.dependencies:
+            self.forget_edge(job.new.id, dependency)
+        if self.dependents.get(job.new.id):
+            state = job.state.value if job.state.finished else "removed"
+            self.outcomes[job.new.id] = Outcome(state, job.result, job.failed_reason or "")
+            if not job.state.finished:
+                self.releasing[job.new.id] = None
+
+    def forget_edge(self, dependent: str, dependency: str) -> None:
+        edges = self.dependents.get(dependency)
+        if edges is None:
+            return
+        edges.pop(dependent, None)
+        if not edges:
+            del self.dependents[dependency]
+            self.outcomes.pop(dependency, None)
+            self.releasing.pop(dependency, None)

@@ -1,0 +1,423 @@
+"""The life of a job in memory: every method is one step under the namespace's lock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import wraps
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+from stratix_kombu.errors import (
+    DependencyCycle,
+    DependencyNotFound,
+    InvalidJobState,
+    JobAlreadyStarted,
+    JobNotFound,
+)
+from stratix_kombu.model.record import (
+    Added,
+    Change,
+    Claim,
+    Claimed,
+    Completion,
+    Failure,
+    Held,
+    Limit,
+    NewJob,
+    Refused,
+    Renewed,
+    WorkerInfo,
+)
+from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page, revive_dependents
+from stratix_kombu.stores.memory.state import Job, Outcome, Space
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _step(method: Method) -> Method:
+    @wraps(method)
+    def locked(self: MemoryTransitions, *args: Any, **kwargs: Any) -> Any:
+        with self.space.lock:
+            self.space.ready.clear()
+            return method(self, *args, **kwargs)
+
+    return cast(Method, locked)
+
+
+class MemoryTransitions(Transitions):
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    # -- adding ---------------------------------------------------------------------------------
+
+    @_step
+    def add(self, jobs: Sequence[NewJob]) -> Added:
+        space = self.space
+        known = set(space.jobs)
+        for job in jobs:
+            for dependency in job.dependencies:
+                if job.id not in known and dependency not in known:
+                    raise DependencyNotFound(job.id, dependency)
+            known.add(job.id)
+        duplicates = frozenset(new.id for new in jobs if not self._add_one(new))
+        more = release_page(space, PAGE)
+        return Added(duplicates, tuple(space.ready), more)
+
+    def _add_one(self, new: NewJob) -> bool:
+        space, now = self.space, self.space.now()
+        known = space.jobs.get(new.id)
+        if known is not None:
+            space.tell(known.new.queue, "duplicated", known)
+            return False
+        due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)
+        job = Job(new, State.WAITING, now, due_ms=due_ms if due_ms > now else 0, data=new.data)
+        space.jobs[new.id] = job
+        failed_by = ""
+        for dependency in dict.fromkeys(new.dependencies):
+            outcome = self._add_edge(job, dependency)
+            if outcome and outcome.state != "completed" and not new.optional:
+                failed_by = failed_by or dependency
+        if failed_by:
+            space.fail(job, reason_of(failed_by, outcome_of(space, failed_by) or Outcome("removed")), "", failed_by)
+        else:
+            space.make_ready(job)
+        return True
+
+    def _add_edge(self, job: Job, dependency: str) -> Outcome | None:
+        outcome = outcome_of(self.space, dependency)
+        job.dependencies[dependency] = outcome.state if outcome else ""
+        job.pending += outcome is None
+        self.space.dependents[dependency][job.new.id] = outcome is not None
+        return outcome
+
+    @_step
+    def add_dependency(self, job_id: str, dependency_id: str) -> Change:
+        space, job = self.space, self._not_started(job_id)
+        if dependency_id not in space.jobs:
+            raise DependencyNotFound(job_id, dependency_id)
+        if self._waits_for(dependency_id, job_id):
+            raise DependencyCycle(job_id, dependency_id)
+        if dependency_id in job.dependencies:
+            return Change()
+        outcome = self._add_edge(job, dependency_id)
+        if outcome is None and job.state is not State.BLOCKED:
+            space.make_ready(job)
+        elif outcome and outcome.state != "completed" and not job.new.optional:
+            space.fail(job, reason_of(dependency_id, outcome), "", dependency_id)
+        return self._change(release_page(space, PAGE))
+
+    @_step
+    def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
+        job = self._not_started(job_id)
+        if dependency_id not in job.dependencies:
+            raise DependencyNotFound(job_id, dependency_id)
+        job.pending -= job.dependencies.pop(dependency_id) == ""
+        self.space.forget_edge(job_id, dependency_id)
+        if job.state is State.BLOCKED and not job.pending:
+            self.space.make_ready(job)
+        return self._change()
+
+    def _not_started(self, job_id: str) -> Job:
+        job = self._job(job_id)
+        if job.state is State.ACTIVE or job.state.finished:
+            raise JobAlreadyStarted(job_id, job.state.value)
+        return job
+
+    def _waits_for(self, job_id: str, target: str) -> bool:
+        seen, pending = set[str](), [job_id]
+        while pending:
+            current = pending.pop()
+            if current == target:
+                return True
+            job = self.space.jobs.get(current)
+            if job is not None and current not in seen:
+                seen.add(current)
+                pending.extend(d for d, state in job.dependencies.items() if state == "")
+        return False
+
+    # -- running --------------------------------------------------------------------------------
+
+    @_step
+    def claim(
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
+    ) -> Claimed:
+        claimed = Claimed()
+        for job_id in ids:
+            job = self.space.jobs.get(job_id)
+            refused = self._refuse(queue, job_id, job, limit)
+            if refused or job is None:
+                claimed.refused.append(refused or Refused(job_id, Refusal.GONE))
+            else:
+                claimed.claims.append(self._start(job, worker, lease_ms))
+        return claimed
+
+    def _refuse(self, queue: str, job_id: str, job: Job | None, limit: Limit | None) -> Refused | None:
+        space = self.space.queues[queue]
+        if job is None or job.new.queue != queue:
+            return Refused(job_id, Refusal.GONE)
+        if job.state is not State.WAITING:
+            return Refused(job_id, Refusal.NOT_WAITING)
+        if space.paused:
+            space.parked[job_id] = None
+            return Refused(job_id, Refusal.PAUSED)
+        return self._limit(job, [one for one in (limit, job.new.limit) if one])
+
+    def _limit(self, job: Job, limits: list[Limit]) -> Refused | None:
+        now = self.space.now()
+        logs = [(self.space.limits[one.key], one) for one in limits]
+        refused = [
+            (log, one) for log, one in logs if log.try_at(now, one.max, one.duration_ms, job.reserved)
+        ]
+        if refused:
+            slot = max(log.reserve(now, one.max, one.duration_ms) for log, one in refused)
+            job.reserved = True
+            self.space.make_delayed(job, slot)
+            return Refused(job.new.id, Refusal.LIMITED, slot - now)
+        for log, one in logs:
+            log.start(now, one.max, job.reserved)
+        job.reserved = False
+        return None
+
+    def _start(self, job: Job, worker: str, lease_ms: int) -> Claim:
+        now, queue = self.space.now(), self.space.queues[job.new.queue]
+        if job.dispatches == 1:
+            priority = job.new.priority
+            queue.claimed_ms[priority] = max(queue.claimed_ms.get(priority, 0), job.dispatched_ms)
+        queue.parked.pop(job.new.id, None)
+        job.claims += 1
+        job.attempts_started += 1
+        job.token = f"{worker}:{job.claims}"
+        job.worker, job.processed_ms, job.lease_ms = worker, now, now + lease_ms
+        self.space.move(job, State.ACTIVE)
+        self.space.tell(job.new.queue, "active", job)
+        return Claim(job.token, job.record())
+
+    @_step
+    def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
+        until = self.space.now() + lease_ms
+        queue = self.space.queues[worker.queue]
+        queue.workers[worker.id] = (worker, until)
+        lost = set()
+        for one in held:
+            job = self._held(one.job_id, one.token)
+            if job is None:
+                lost.add(one.job_id)
+            else:
+                job.lease_ms = until
+        return Renewed(frozenset(lost), frozenset({worker.queue} if queue.paused else ()))
+
+    @_step
+    def leave(self, worker: str, queue: str) -> None:
+        self.space.queues[queue].workers.pop(worker, None)
+
+    @_step
+    def complete(self, results: Sequence[Completion]) -> Change:
+        stale, queues = list[str](), dict[str, None]()
+        for one in results:
+            job = self._held(one.job_id, one.token)
+            if job is None:
+                stale.append(one.job_id)
+                continue
+            queues[job.new.queue] = None
+            job.attempts_made += 1
+            self.space.complete(job, one.result)
+        return self._release_and_tell(queues, stale)
+
+    @_step
+    def fail(self, failures: Sequence[Failure]) -> Change:
+        stale, queues = list[str](), dict[str, None]()
+        for one in failures:
+            job = self._held(one.job_id, one.token)
+            if job is None:
+                stale.append(one.job_id)
+                continue
+            queues[job.new.queue] = None
+            job.attempts_made += 1
+            self._fail_one(job, one)
+        return self._release_and_tell(queues, stale)
+
+    def _fail_one(self, job: Job, failure: Failure) -> None:
+        space = self.space
+        job.token = ""
+        if failure.retry_ms is None:
+            space.fail(job, failure.reason, failure.stacktrace)
+            if job.attempts_made >= job.new.max_attempts > 1:
+                space.tell(job.new.queue, "retries_exhausted", job)
+            return
+        job.failed_reason, job.stacktrace = failure.reason, failure.stacktrace or None
+        if failure.retry_ms:
+            space.make_delayed(job, space.now() + failure.retry_ms)
+        else:
+            space.make_waiting(job)
+
+    def _release_and_tell(self, queues: Iterable[str], stale: Sequence[str] = ()) -> Change:
+        """Dependents first: a queue that gets work by them is not drained."""
+        more = release_page(self.space, PAGE)
+        for queue in queues:
+            self.space.tell_drained(queue)
+        return self._change(more, stale)
+
+    @_step
+    def hand_back(self, held: Sequence[Held]) -> Change:
+        stale = list[str]()
+        for one in held:
+            job = self._held(one.job_id, one.token)
+            if job is None:
+                stale.append(one.job_id)
+            else:
+                job.token = ""
+                job.attempts_started -= 1
+                self.space.make_waiting(job)
+        return self._change(False, stale)
+
+    @_step
+    def release(self, limit: int = PAGE) -> Change:
+        return self._change(release_page(self.space, limit))
+
+    def _held(self, job_id: str, token: str) -> Job | None:
+        job = self.space.jobs.get(job_id)
+        return job if job and job.state is State.ACTIVE and job.token == token else None
+
+    # -- the record -----------------------------------------------------------------------------
+
+    @_step
+    def progress(self, job_id: str, value: str) -> None:
+        job = self._job(job_id)
+        job.progress = value
+        self.space.tell(job.new.queue, "progress", job, value)
+
+    @_step
+    def log(self, job_id: str, line: str, keep: int) -> int:
+        logs = self._job(job_id).logs
+        logs.append(line)
+        del logs[: max(len(logs) - keep, 0)]
+        return len(logs)
+
+    @_step
+    def update_data(self, job_id: str, data: str) -> None:
+        self._job(job_id).data = data
+
+    # -- the clock ------------------------------------------------------------------------------
+
+    @_step
+    def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
+        space, now, due = self.space, self.space.now(), self.space.delayed
+        while due:
+            due_ms, job_id = due[0]
+            job = space.jobs.get(job_id)
+            if job is not None and job.state is State.DELAYED and job.due_ms == due_ms:
+                if due_ms > now or len(space.ready) >= limit:
+                    return self._change(due_ms <= now), max(due_ms - now, 0)
+                space.make_waiting(job)
+            heapq.heappop(due)
+        return self._change(), None
+
+    @_step
+    def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
+        space, now = self.space, self.space.now()
+        active = (space.jobs[i] for queue in list(space.queues.values()) for i in queue.ids[State.ACTIVE])
+        expired = list(islice((job for job in active if job.lease_ms <= now), limit))
+        for job in expired:
+            job.token = ""
+            job.stalled_count += 1
+            space.tell(job.new.queue, "stalled", job)
+            if job.stalled_count > max_stalled:
+                space.fail(job, f"stalled more than {max_stalled} times: its worker stopped renewing the lease")
+            else:
+                space.make_waiting(job)
+        change = self._release_and_tell(dict.fromkeys(job.new.queue for job in expired))
+        affected = tuple(job.new.id for job in expired)
+        return replace(change, affected=affected, more=change.more or len(expired) == limit)
+
+    @_step
+    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
+        space, now = self.space.queues[queue], self.space.now()
+        if space.paused:
+            return Change()
+        for job_id in list(islice(space.parked, limit)):
+            del space.parked[job_id]
+            self.space.send(self.space.jobs[job_id])
+        for job_id in list(space.ids[State.WAITING]):
+            job = self.space.jobs[job_id]
+            suspect_ms = job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0)
+            overtaken = suspect_ms <= space.claimed_ms.get(job.new.priority, 0)
+            if len(self.space.ready) < limit and suspect_ms <= now and (broker_empty or overtaken):
+                self.space.send(job)
+        return self._change(len(self.space.ready) >= limit)
+
+    @_step
+    def expire(self, limit: int = PAGE) -> Change:
+        space, now, removed = self.space, self.space.now(), list[str]()
+        while space.expiring and space.expiring[0][0] <= now and len(removed) < limit:
+            expires_ms, job_id = heapq.heappop(space.expiring)
+            job = space.jobs.get(job_id)
+            if job is None or not job.state.finished:
+                continue
+            keep = job.new.keep_completed if job.state is State.COMPLETED else job.new.keep_failed
+            if keep.age_ms is not None and job.finished_ms + keep.age_ms == expires_ms:
+                space.delete(job)
+                removed.append(job_id)
+        return Change(affected=tuple(removed), more=len(removed) == limit)
+
+    # -- by hand --------------------------------------------------------------------------------
+
+    @_step
+    def pause(self, queue: str) -> bool:
+        space = self.space.queues[queue]
+        if space.paused:
+            return False
+        space.paused = True
+        self.space.tell(queue, "paused")
+        return True
+
+    @_step
+    def resume(self, queue: str, limit: int = PAGE) -> Change:
+        space = self.space.queues[queue]
+        if space.paused:
+            space.paused = False
+            self.space.tell(queue, "resumed")
+        for job_id in list(islice(space.parked, limit)):
+            del space.parked[job_id]
+            self.space.send(self.space.jobs[job_id])
+        return self._change(bool(space.parked))
+
+    @_step
+    def retry(self, job_id: str) -> Change:
+        job = self._in_state(job_id, State.FAILED, "retry")
+        job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
+        self.space.make_ready(job)
+        revive_dependents(self.space, job)
+        return self._change(release_page(self.space, PAGE))
+
+    @_step
+    def promote_job(self, job_id: str) -> Change:
+        self.space.make_waiting(self._in_state(job_id, State.DELAYED, "promote"))
+        return self._change()
+
+    @_step
+    def remove(self, job_id: str) -> Change:
+        job = self._job(job_id)
+        if job.state is State.ACTIVE:
+            raise InvalidJobState(job_id, "active", "remove", ["waiting", "delayed", "blocked", "completed", "failed"])
+        self.space.delete(job)
+        self.space.tell(job.new.queue, "removed", job)
+        return self._change(release_page(self.space, PAGE))
+
+    def _job(self, job_id: str) -> Job:
+        job = self.space.jobs.get(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    def _in_state(self, job_id: str, state: State, operation: str) -> Job:
+        job = self._job(job_id)
+        if job.state is not state:
+            raise InvalidJobState(job_id, job.state.value, operation, [state.value])
+        return job
+
+    def _change(self, more: bool = False, stale: Sequence[str] = ()) -> Change:
+        return Change(ready=tuple(self.space.ready), stale=tuple(stale), more=more)
