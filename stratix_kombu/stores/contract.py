@@ -197,7 +197,7 @@ class Queries(ABC):
         """The records, in the order asked for."""
 
     @abstractmethod
-    def list(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
+    def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         """Records of the queue in the given states, state by state: waiting in the order of dispatch, delayed by due
         time, finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end."""
 
@@ -238,7 +238,7 @@ class Schedules(ABC):
         """Create or replace the schedule with that key."""
 
     @abstractmethod
-    def list(self, queue: str | None = None) -> list[Schedule]:
+    def all(self, queue: str | None = None) -> list[Schedule]:
         """Schedules of one queue or all, sorted by key."""
 
     @abstractmethod

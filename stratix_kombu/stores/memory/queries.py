@@ -20,7 +20,7 @@ class MemoryQueries(Queries):
             found = [self._space.jobs.get(job_id) for job_id in ids]
             return [job.record() if job else None for job in found]
 
-    def list(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
+    def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         with self._space.lock:
             space = self._space.queues.get(queue)
             if space is None:

@@ -18,7 +18,7 @@ class MemorySchedules(Schedules):
         with self._space.lock:
             self._space.schedules[schedule.key] = schedule
 
-    def list(self, queue: str | None = None) -> list[Schedule]:
+    def all(self, queue: str | None = None) -> list[Schedule]:
         with self._space.lock:
             found = (one for one in self._space.schedules.values() if queue in (None, one.queue))
             return sorted(found, key=lambda one: one.key)
