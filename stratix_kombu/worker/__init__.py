@@ -1,0 +1,1 @@
+"""The in-process host: takes messages, claims jobs, runs handlers, settles outcomes."""

@@ -1,0 +1,133 @@
+"""One attempt at one job: from a claim to its outcome. Nothing a handler does can escape it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stratix_kombu.errors import InvalidPayload, UnrecoverableError
+from stratix_kombu.model.backoff import MAX_DELAY_MS, retry_delay
+from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
+from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
+from stratix_kombu.options import JobOptions
+from stratix_kombu.worker.handlers import Handlers
+
+logger = logging.getLogger("stratix_kombu.worker")
+
+MAX_REASON = 4_000
+MAX_STACKTRACE = 16_000
+"""Characters kept of why a job failed."""
+FALLBACK_DELAY_MS = 1_000
+"""Used when a custom back-off raises or is not registered here."""
+
+Outcome = Completion | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How one queue is worked on in this process."""
+
+    concurrency: int = 1
+    lease_ms: int = 30_000
+    backoffs: Mapping[str, Callable[[int], int]] = field(default_factory=dict)
+    """Custom back-off functions by name or dotted path; a job can call no others."""
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES
+
+
+class Attempts:
+    """Runs handlers for the claims of one queue."""
+
+    def __init__(
+        self, queue: str, handlers: Handlers, settings: WorkerSettings, make_job: Callable[[Claim], Any]
+    ) -> None:
+        self._queue = queue
+        self._handlers = handlers
+        self._settings = settings
+        self._make_job = make_job
+
+    def is_async(self, claim: Claim) -> bool:
+        handler = self._handlers.find(claim.record.name)
+        return handler is not None and handler.is_async
+
+    def run(self, claim: Claim) -> Outcome:
+        """Call a plain handler."""
+        try:
+            handler = self._handlers.find(claim.record.name)
+            if handler is None:
+                return self._no_handler(claim)
+            return self._completion(claim, handler.function(self._make_job(claim)))
+        except BaseException as error:
+            return self._failure(claim, error)
+
+    async def run_async(self, claim: Claim) -> Outcome:
+        """Await an ``async def`` handler."""
+        try:
+            handler = self._handlers.find(claim.record.name)
+            if handler is None:
+                return self._no_handler(claim)
+            return self._completion(claim, await handler.function(self._make_job(claim)))
+        except BaseException as error:
+            return self._failure(claim, error)
+
+    def _completion(self, claim: Claim, value: Any) -> Completion:
+        if value is None:
+            return Completion(claim.record.id, claim.token, "null")
+        what = f"the result of job {claim.record.name!r} in queue {self._queue!r}"
+        return Completion(claim.record.id, claim.token, encode(value, what, self._settings.max_payload_bytes))
+
+    def _no_handler(self, claim: Claim) -> Failure:
+        known = ", ".join(self._handlers.names) or "none"
+        reason = f"no handler for {claim.record.name!r} on queue {self._queue!r} in this worker (handlers: {known})"
+        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim.record))
+
+    def _failure(self, claim: Claim, error: BaseException) -> Failure:
+        record = claim.record
+        final = isinstance(error, UnrecoverableError | InvalidPayload)
+        retry_ms = None if final else self._retry_ms(record)
+        logger.info(
+            "job failed: %s", _reason(error),
+            extra={"action": "attempt_failed", "job_id": record.id, "queue": self._queue, "retry_ms": retry_ms},
+        )
+        return Failure(record.id, claim.token, _reason(error), _stacktrace(error), retry_ms)
+
+    def _retry_ms(self, record: JobRecord) -> int | None:
+        attempts_made = record.attempts_made + 1
+        if attempts_made >= record.max_attempts:
+            return None
+        backoff = JobOptions.decode(record.options).backoff if record.options else None
+        if backoff is None:
+            return 0
+        if backoff.type != "custom":
+            return retry_delay(backoff, attempts_made)
+        try:
+            delay = int(self._settings.backoffs[backoff.custom](attempts_made))
+            return min(max(delay, 0), MAX_DELAY_MS)
+        except BaseException as error:
+            logger.warning(
+                "custom back-off %r of job %s cannot be used here, waiting %d ms: %r",
+                backoff.custom, record.id, FALLBACK_DELAY_MS, error,
+                extra={"action": "backoff_failed", "job_id": record.id, "queue": self._queue},
+            )
+            return FALLBACK_DELAY_MS
+
+
+def _reason(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except BaseException:
+        text = "(its message cannot be read)"
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:MAX_REASON]
+
+
+def _stacktrace(error: BaseException) -> str:
+    try:
+        # The first frame is our own call of the handler.
+        lines = traceback.format_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        return json.dumps(["".join(lines)[-MAX_STACKTRACE:]])
+    except BaseException:
+        return json.dumps([_reason(error)])

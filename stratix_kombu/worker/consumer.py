@@ -1,0 +1,120 @@
+"""The consumer: takes no more messages than there are free slots, claims them together, acknowledges them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from stratix_kombu.drivers.contract import Delivery, Receiver
+from stratix_kombu.errors import InvalidPayload, Unavailable
+from stratix_kombu.lifecycle.claim import claim
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.record import Claim
+from stratix_kombu.model.state import Refusal
+from stratix_kombu.worker.slots import Slots
+
+logger = logging.getLogger("stratix_kombu.worker")
+
+RECEIVE_S = 1.0
+"""How long one receive waits for a message: how long a stop may take on an idle queue."""
+MAX_BATCH = 100
+"""One claim takes no more, so that a worker of hundreds of slots does not hold up its peers."""
+PAUSED_POLL_S = 0.5
+MAX_PAUSE_S = 5.0
+
+
+class Consumer:
+    """One thread with one receiver. It stops taking while the store or the broker is away, and comes back."""
+
+    def __init__(
+        self, engine: Engine, queue: str, worker_id: str, slots: Slots, lease_ms: int,
+        start: Callable[[Claim], None], paused: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._engine = engine
+        self._queue = queue
+        self._worker_id = worker_id
+        self._slots = slots
+        self._lease_ms = lease_ms
+        self._start = start
+        self._is_paused = paused
+        self._receiver: Receiver | None = None
+        self._stop = threading.Event()
+        self._failures = 0
+        self.ready = threading.Event()
+        """Set once the broker has been reached."""
+        self._thread = threading.Thread(target=self._run, name=f"stratix-{queue}-consumer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more; returns when the last message taken is claimed or given back."""
+        self._stop.set()
+        self._slots.wake()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._round()
+                self._failures = 0
+            except Unavailable as error:
+                self._failures += 1
+                self._engine.report(self._queue, error, "consume_failed")
+                self._stop.wait(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
+            except Exception as error:
+                # A fault of our own must not end the worker silently.
+                self._failures += 1
+                logger.exception("the consumer of %s failed", self._queue, extra={"action": "consume_failed"})
+                self._engine.report(self._queue, error, "consume_failed")
+                self._stop.wait(MAX_PAUSE_S)
+        if self._receiver is not None:
+            self._receiver.close()
+
+    def _round(self) -> None:
+        receiver = self._receiver = self._receiver or self._engine.driver.receiver(self._queue, self._slots.size)
+        free = self._slots.wait(RECEIVE_S)
+        if not free:
+            receiver.tend()
+            return
+        if self._stop.is_set():
+            return
+        deliveries = receiver.receive(min(free, MAX_BATCH), RECEIVE_S)
+        self.ready.set()
+        if deliveries and self._take(receiver, deliveries):
+            while not self._stop.wait(PAUSED_POLL_S) and self._is_paused():
+                receiver.tend()
+
+    def _take(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> bool:
+        """Claim what was received; whether the queue turned out to be paused."""
+        if self._stop.is_set():
+            receiver.give_back(deliveries)
+            return False
+        ids = [delivery.job_id for delivery in deliveries if delivery.job_id is not None]
+        try:
+            claimed = claim(self._engine, self._queue, ids, self._worker_id, self._lease_ms)
+        except Unavailable:
+            receiver.give_back(deliveries)
+            raise
+        self._slots.take(len(claimed.claims))
+        for one in claimed.claims:
+            self._start(one)
+        try:
+            receiver.acknowledge(deliveries)
+        finally:
+            self._tell_strangers(deliveries)
+        refused = {one.why for one in claimed.refused}
+        if Refusal.GONE in refused:
+            gone = [one.job_id for one in claimed.refused if one.why is Refusal.GONE]
+            logger.info(
+                "messages for %d jobs that are gone were dropped", len(gone),
+                extra={"action": "gone_dropped", "queue": self._queue, "job_ids": gone},
+            )
+        return Refusal.PAUSED in refused
+
+    def _tell_strangers(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            if delivery.job_id is None:
+                problem = InvalidPayload(f"a message that names no job was dropped: {delivery.problem}")
+                self._engine.report(self._queue, problem, "stranger_dropped")

@@ -1,0 +1,69 @@
+"""``async def`` handlers run on one event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from stratix_kombu.model.record import Claim
+
+
+class LoopExecutor:
+    """Starts its loop with the first claim. All queues of an application may share one."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def submit(self, claim: Claim, run: Callable[[Claim], Coroutine[Any, Any, None]]) -> None:
+        """Run a claim; callable from any thread."""
+        self._running_loop().call_soon_threadsafe(self._spawn, claim, run)
+
+    def cancel(self, token: str) -> None:
+        """Cancel the claim's task, if it still runs."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: token in self._tasks and self._tasks[token].cancel())
+
+    def stop(self) -> None:
+        """Cancel what still runs and end the loop."""
+        with self._lock:
+            loop, thread, self._loop = self._loop, self._thread, None
+        if loop is None or thread is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._shutdown(), loop)
+        thread.join(timeout=5)
+
+    async def _shutdown(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=2) if tasks else None
+        asyncio.get_running_loop().stop()
+
+    def _spawn(self, claim: Claim, run: Callable[[Claim], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(run(claim), name=f"stratix-{claim.record.id}")
+        self._tasks[claim.token] = task  # the loop itself keeps only weak references
+        task.add_done_callback(lambda _: self._tasks.pop(claim.token, None))
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run_loop, args=(self._loop,), name="stratix-loop", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

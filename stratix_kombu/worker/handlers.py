@@ -1,0 +1,49 @@
+"""Handlers of one queue, by job name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.names import check_job_name
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function of the job; ``is_async`` ones run on the event loop."""
+
+    function: Callable[[Any], Any]
+    is_async: bool
+
+
+class Handlers:
+    """At most one handler for each job name, and one for all names that have none of their own."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str | None, Handler] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_name)
+
+    def register(self, name: str | None, function: Callable[[Any], Any]) -> None:
+        """Let ``function`` handle jobs called ``name``, or all others if None. Raises ConfigurationError."""
+        what = "all jobs" if name is None else f"jobs called {check_job_name(name)!r}"
+        if not callable(function):
+            raise ConfigurationError(f"a handler must be a function of the job, not {function!r}")
+        if name in self._by_name:
+            raise ConfigurationError(f"this queue has a handler for {what} already")
+        called = getattr(function, "__call__", None)  # noqa: B004  # objects with an async __call__ are async too
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+        self._by_name[name] = Handler(function, is_async)
+
+    def find(self, name: str) -> Handler | None:
+        """The handler for jobs of that name."""
+        return self._by_name.get(name) or self._by_name.get(None)
+
+    @property
+    def names(self) -> list[str]:
+        """The names that have a handler of their own, sorted."""
+        return sorted(name for name in self._by_name if name is not None)

@@ -1,0 +1,61 @@
+"""Renews the leases of what a worker runs, in a thread of its own: nothing else may hold it up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from stratix_kombu.errors import Unavailable
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.record import Held, WorkerInfo
+
+BEATS_PER_LEASE = 3
+
+
+class Heartbeat:
+    """One renewal for all claims of a worker, three times a lease; ``lost`` is called with ids no longer held."""
+
+    def __init__(
+        self, engine: Engine, worker: WorkerInfo, lease_ms: int, held: Callable[[], list[Held]],
+        lost: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._engine = engine
+        self._worker = worker
+        self._lease_ms = lease_ms
+        self._held = held
+        self._lost = lost
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"stratix-{worker.queue}-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            self._engine.store.transitions.leave(self._worker.id, self._worker.queue)
+        except Unavailable as error:
+            self._engine.report(self._worker.queue, error, "leave_failed")
+
+    def paused(self) -> bool:
+        """Renew now, and tell whether the queue is paused."""
+        return self._worker.queue in self._beat()
+
+    def _run(self) -> None:
+        interval = self._lease_ms / 1000 / BEATS_PER_LEASE
+        while True:
+            try:
+                self._beat()
+                wait = interval
+            except Unavailable as error:
+                self._engine.report(self._worker.queue, error, "renew_failed")
+                wait = min(interval, 1.0)
+            if self._stop.wait(wait):
+                return
+
+    def _beat(self) -> frozenset[str]:
+        renewed = self._engine.store.transitions.renew(self._worker, self._held(), self._lease_ms)
+        for job_id in renewed.lost:
+            self._lost(job_id)
+        return renewed.paused

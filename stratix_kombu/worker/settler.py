@@ -1,0 +1,89 @@
+"""Settles outcomes: what has piled up while one round trip was under way goes together with the next."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from stratix_kombu.errors import StaleClaim, Unavailable
+from stratix_kombu.lifecycle.complete import complete
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.model.record import Change, Completion, Failure
+from stratix_kombu.worker.attempt import Outcome
+
+logger = logging.getLogger("stratix_kombu.worker")
+
+MAX_BATCH = 200
+MAX_PAUSE_S = 5.0
+
+
+class Settler:
+    """A thread that completes and fails jobs in batches, and does not give up while the store is away."""
+
+    def __init__(self, engine: Engine, queue: str, settled: Callable[[Outcome], None]) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._settled = settled
+        self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"stratix-{queue}-settler", daemon=True)
+        self.put = self._outcomes.put
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Settle what is left, for at most ``timeout`` seconds while the store is away."""
+        self._outcomes.put(None)
+        self._thread.join(timeout)
+        self._stopping.set()
+
+    def _run(self) -> None:
+        going_on = True
+        while going_on:
+            batch, going_on = self._next_batch()
+            completions = [one for one in batch if isinstance(one, Completion)]
+            failures = [one for one in batch if isinstance(one, Failure)]
+            if completions:
+                self._settle(completions, lambda: complete(self._engine, completions))  # noqa: B023
+            if failures:
+                self._settle(failures, lambda: fail(self._engine, failures))  # noqa: B023
+
+    def _next_batch(self) -> tuple[list[Outcome], bool]:
+        batch: list[Outcome] = []
+        one = self._outcomes.get()
+        while one is not None:
+            batch.append(one)
+            if len(batch) == MAX_BATCH:
+                return batch, True
+            try:
+                one = self._outcomes.get_nowait()
+            except Empty:
+                return batch, True
+        return batch, False
+
+    def _settle(self, outcomes: Sequence[Outcome], step: Callable[[], Change]) -> None:
+        tries = 0
+        while not self._stopping.is_set():
+            try:
+                change = step()
+            except Unavailable as error:
+                tries += 1
+                self._engine.report(self._queue, error, "settle_failed")
+                self._stopping.wait(min(0.1 * 2 ** min(tries, 10), MAX_PAUSE_S))
+                continue
+            for job_id in change.stale:
+                self._tell_stale(job_id, tries)
+            break
+        for outcome in outcomes:
+            self._settled(outcome)
+
+    def _tell_stale(self, job_id: str, tries: int) -> None:
+        if tries:
+            # The reply to an earlier try was lost: most likely that try has settled the job.
+            logger.info("job was settled before", extra={"action": "settled_before", "job_id": job_id})
+            return
+        self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")

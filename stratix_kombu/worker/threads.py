@@ -1,0 +1,43 @@
+"""Plain handlers run on threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from stratix_kombu.model.record import Claim
+
+
+class ThreadExecutor:
+    """Up to ``size`` daemon threads, started as they are needed.
+
+    Hand-over is what limits a worker of short jobs, so this is one C-level queue and no future: a thread that finds
+    the queue filled goes on without being woken.
+    """
+
+    def __init__(self, name: str, size: int, run: Callable[[Claim], None]) -> None:
+        self._name = name
+        self._size = size
+        self._run = run
+        self._queue: SimpleQueue[Claim | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, claim: Claim, running: int) -> None:
+        """Run a claim; ``running`` is how many the worker runs with this one."""
+        if running > len(self._threads) and len(self._threads) < self._size:
+            thread = threading.Thread(
+                target=self._work, name=f"stratix-{self._name}-{len(self._threads) + 1}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+        self._queue.put(claim)
+
+    def stop(self) -> None:
+        """Let idle threads end; busy ones end after their job."""
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def _work(self) -> None:
+        while (claim := self._queue.get()) is not None:
+            self._run(claim)

@@ -1,0 +1,132 @@
+"""The worker of one queue in this process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from stratix_kombu.errors import StaleClaim, Unavailable
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.model.record import Claim, Held, WorkerInfo
+from stratix_kombu.worker.attempt import Attempts, Outcome, WorkerSettings
+from stratix_kombu.worker.consumer import Consumer
+from stratix_kombu.worker.coroutines import LoopExecutor
+from stratix_kombu.worker.handlers import Handlers
+from stratix_kombu.worker.heartbeat import Heartbeat
+from stratix_kombu.worker.settler import Settler
+from stratix_kombu.worker.slots import Slots
+from stratix_kombu.worker.threads import ThreadExecutor
+
+__all__ = ["Worker", "WorkerSettings"]
+
+SETTLE_S = 10.0
+"""How long a stop goes on trying to store outcomes while the store is away."""
+
+
+class Worker:
+    """Takes jobs of one queue and runs their handlers, ``concurrency`` at a time.
+
+    A job's slot is free again when its handler has ended; its outcome is stored meanwhile, together with others.
+    """
+
+    def __init__(
+        self, engine: Engine, queue: str, handlers: Handlers, settings: WorkerSettings,
+        make_job: Callable[[Claim], Any], loop: LoopExecutor | None = None,
+    ) -> None:  # fmt: skip
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.queue = queue
+        self._engine = engine
+        self._held: dict[str, Held] = {}
+        """By token: the claims whose outcome is not stored yet."""
+        self._running: dict[str, str] = {}
+        """By token: the jobs whose handler has not ended."""
+        self._changed = threading.Condition()
+        self._attempts = Attempts(queue, handlers, settings, make_job)
+        self._slots = Slots(settings.concurrency)
+        info = WorkerInfo(
+            id=self.id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=settings.concurrency
+        )
+        self._heartbeat = Heartbeat(engine, info, settings.lease_ms, lambda: list(self._held.values()), self._lost)
+        self._settler = Settler(engine, queue, self._settled)
+        self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
+        self._own_loop = loop is None
+        self._loop = loop or LoopExecutor()
+        self._consumer = Consumer(
+            engine, queue, self.id, self._slots, settings.lease_ms, self._begin, self._heartbeat.paused
+        )
+
+    @property
+    def active(self) -> int:
+        """Jobs it holds: running, or with an outcome that is not stored yet."""
+        return len(self._held)
+
+    def start(self) -> None:
+        """Begin to take jobs. Does not wait for the broker: the consumer keeps trying."""
+        self._heartbeat.start()
+        self._settler.start()
+        self._consumer.start()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Take nothing more, wait for what runs (up to ``timeout`` seconds; None = without limit), and hand back the
+        rest at once; whether everything had ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._consumer.stop()
+        with self._changed:
+            ended = self._changed.wait_for(
+                lambda: not self._held, None if deadline is None else max(deadline - time.monotonic(), 0)
+            )
+        if not ended:
+            self._hand_back()
+        self._threads.stop()
+        if self._own_loop:
+            self._loop.stop()
+        self._settler.stop(SETTLE_S)
+        self._heartbeat.stop()
+        return ended
+
+    def _hand_back(self) -> None:
+        rest = list(self._held.values())
+        try:
+            hand_back(self._engine, rest)
+        except Unavailable as error:
+            self._engine.report(self.queue, error, "hand_back_failed")
+        for one in rest:
+            self._loop.cancel(one.token)
+
+    def _begin(self, claim: Claim) -> None:
+        self._held[claim.token] = Held(claim.record.id, claim.token)
+        self._running[claim.token] = claim.record.id
+        if self._attempts.is_async(claim):
+            self._loop.submit(claim, self._run_async)
+        else:
+            self._threads.submit(claim, self._slots.used)
+
+    def _run(self, claim: Claim) -> None:
+        self._ended(self._attempts.run(claim))
+
+    async def _run_async(self, claim: Claim) -> None:
+        self._ended(await self._attempts.run_async(claim))
+
+    def _ended(self, outcome: Outcome) -> None:
+        self._running.pop(outcome.token, None)
+        self._settler.put(outcome)
+        self._slots.give()
+
+    def _settled(self, outcome: Outcome) -> None:
+        self._held.pop(outcome.token, None)
+        if not self._held:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _lost(self, job_id: str) -> None:
+        """The lease ran out while the handler runs: the store will refuse its outcome."""
+        for token, running in list(self._running.items()):
+            if running == job_id:
+                self._engine.report(self.queue, StaleClaim(job_id), "lease_lost")
+                self._loop.cancel(token)
