@@ -1,0 +1,275 @@
+"""What the drivers on Kombu share: connections, publishing in batches, errors; and a receiver for any transport."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.exceptions import KombuError, OperationalError
+from kombu.utils.url import maybe_sanitize_url
+
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
+from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest
+from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, job_id_of, message_headers
+from stratix_kombu.model.names import check_queue_name
+from stratix_kombu.model.record import Ready
+
+CONNECT_TIMEOUT_S = 5.0
+BATCH = 500
+"""Messages sent with one batch."""
+
+Result = TypeVar("Result")
+
+
+class Link:
+    """One connection with its channel and producer; used by one thread at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.channel = connection.channel()
+        self.producer = Producer(self.channel, auto_declare=False)
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self.connection.close()
+
+
+class KombuDriver(TransportDriver):
+    """A driver on any Kombu transport, by URL.
+
+    Options: ``url``, ``transport_options``, ``connect_timeout`` (milliseconds), ``queue_name_prefix`` (default
+    ``<namespace>.``). The broker's queue is called prefix + queue name; a Celery worker started with ``-Q`` and that
+    name takes its messages too.
+    """
+
+    name = "kombu"
+    known_options: frozenset[str] = frozenset({"url", "transport_options", "connect_timeout", "queue_name_prefix"})
+    capabilities = DriverCapabilities(durable=True, ordered=False, priorities=False, counts=False, shared=True)
+
+    def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
+        for key in options:
+            if key not in self.known_options:
+                raise ConfigurationError(f"unknown {self.name} option {key!r}{nearest(key, self.known_options)}")
+        self.options = dict(options)
+        self.prefix = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
+        self.url, self.transport_options = self.connect_options()
+        self.address = self.masked_address()
+        self._idle: list[Link] = []
+        self._declared: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    # -- what a transport may say differently ---------------------------------------------------
+
+    def connect_options(self) -> tuple[str, dict[str, Any]]:
+        """The URL and the transport options for Kombu."""
+        url = self.options.get("url")
+        if not isinstance(url, str) or "://" not in url:
+            raise ConfigurationError(f"the {self.name} driver needs a 'url' such as redis://localhost:6379/0")
+        return url, dict(self.options.get("transport_options") or {})
+
+    def masked_address(self) -> str:
+        return str(maybe_sanitize_url(self.url, mask="***"))
+
+    def connection(self) -> Connection:
+        """A new, not yet connected connection."""
+        timeout = float(self.options.get("connect_timeout", CONNECT_TIMEOUT_S * 1000)) / 1000
+        return Connection(self.url, transport_options=dict(self.transport_options), connect_timeout=timeout)
+
+    def broker_queue(self, queue: str) -> str:
+        """What the queue is called in the broker."""
+        return self.prefix + queue
+
+    def queue_entity(self, queue: str) -> Queue:
+        """The queue as a Celery worker with ``-Q`` declares it: a direct exchange of the same name."""
+        name = self.broker_queue(queue)
+        return Queue(name, Exchange(name, type="direct"), routing_key=name)
+
+    def send(self, link: Link, jobs: Sequence[Ready]) -> None:
+        """Publish over one link; batches where the transport has them."""
+        with link.producer.batch(max_size=BATCH):
+            for job in jobs:
+                self.publish_one(link, job)
+
+    def publish_one(self, link: Link, job: Ready, **properties: Any) -> None:
+        link.producer.publish(
+            BODY, exchange="", routing_key=self.broker_queue(job.queue), headers=message_headers(job.id, job.name),
+            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=job.id,
+            delivery_mode=2, **properties,
+        )  # fmt: skip
+
+    # -- the contract ---------------------------------------------------------------------------
+
+    def init(self) -> None:
+        self.attempt(lambda link: link.connection.ensure_connection(max_retries=1))
+
+    def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
+        check_queue_name(name)
+        return None
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle, self._closed = self._idle, [], True
+        for link in idle:
+            link.close()
+
+    def get_name(self) -> str:
+        return self.name
+
+    def check_health(self) -> bool:
+        try:
+            self.init()
+        except DriverUnavailable:
+            return False
+        return True
+
+    def publish(self, jobs: Sequence[Ready]) -> None:
+        if not jobs:
+            return
+        for queue in {job.queue for job in jobs}:
+            self.declare(queue)
+        self.attempt(lambda link: self.send(link, jobs))
+
+    def depth(self, queue: str) -> int | None:
+        self.declare(queue)
+        name = self.broker_queue(queue)
+        return self.attempt(lambda link: int(link.channel.queue_declare(name, passive=True).message_count))
+
+    def purge(self, queue: str) -> int:
+        self.declare(queue)
+        return self.attempt(lambda link: int(link.channel.queue_purge(self.broker_queue(queue)) or 0))
+
+    def receiver(self, queue: str, slots: int) -> Receiver:
+        return KombuReceiver(self, queue)
+
+    # -- links ----------------------------------------------------------------------------------
+
+    def declare(self, queue: str) -> None:
+        """Make the queue exist, once a process."""
+        if queue not in self._declared:
+            self.attempt(lambda link: self.queue_entity(queue)(link.channel).declare())
+            self._declared.add(queue)
+
+    def attempt(self, work: Callable[[Link], Result]) -> Result:
+        """Do ``work`` over a link; once more over a new one if it broke: what was sent may then arrive twice."""
+        for last in (False, True):
+            try:
+                with self._link(fresh=last) as link:
+                    return work(link)
+            except self.errors() as problem:
+                if last:
+                    raise self.unavailable(problem) from problem
+        raise AssertionError("unreachable")
+
+    def errors(self) -> tuple[type[BaseException], ...]:
+        """What the transport raises when the broker is away or refuses us."""
+        transport = Connection(self.url).transport
+        return (
+            *transport.connection_errors, *transport.channel_errors, KombuError, OperationalError, OSError, EOFError,
+        )  # fmt: skip
+
+    def unavailable(self, problem: BaseException) -> DriverUnavailable:
+        """The error for a fault, without credentials even if the library put them into its message."""
+        text = f"{type(problem).__name__}: {problem}"
+        for secret in self.secrets():
+            text = text.replace(secret, "***")
+        return DriverUnavailable(self.address, text)
+
+    def secrets(self) -> list[str]:
+        """Strings that must not appear in a message."""
+        connection = Connection(self.url)
+        found = [connection.password, self.url if connection.password else None]
+        return [str(secret) for secret in found if secret]
+
+    @contextmanager
+    def _link(self, fresh: bool) -> Iterator[Link]:
+        with self._lock:
+            link = self._idle.pop() if self._idle and not fresh else None
+        link = link or Link(self.connection())
+        try:
+            yield link
+        except BaseException:
+            link.close()
+            raise
+        with self._lock:
+            if not self._closed:
+                self._idle.append(link)
+                return
+        link.close()
+
+
+class KombuReceiver(Receiver):
+    """Takes messages of one queue with a Kombu consumer; for transports that have no quicker way."""
+
+    def __init__(self, driver: KombuDriver, queue: str) -> None:
+        self.driver = driver
+        self.queue = queue
+        self.link: Link | None = None
+        self.received: list[Delivery] = []
+        self._errors = driver.errors()
+
+    def receive(self, limit: int, timeout: float) -> list[Delivery]:
+        with self._unavailable():
+            self.driver.declare(self.queue)
+            link = self.link = self.link or self.open()
+            self.take(link, limit, timeout)
+        received, self.received = self.received[:limit], self.received[limit:]
+        return received
+
+    def open(self) -> Link:
+        """Connect and begin to consume."""
+        link = Link(self.driver.connection())
+        entity = self.driver.queue_entity(self.queue)(link.channel)
+        self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
+        self.consumer.qos(prefetch_count=1)
+        self.consumer.consume()
+        return link
+
+    def take(self, link: Link, limit: int, timeout: float) -> None:
+        """Wait for the first message, then take what is there; never more than ``limit``."""
+        self.consumer.qos(prefetch_count=limit)
+        with suppress(socket.timeout):
+            while len(self.received) < limit:
+                link.connection.drain_events(timeout=timeout if not self.received else 0.001)
+
+    def on_message(self, message: Any) -> None:
+        job_id = job_id_of(message.headers)
+        problem = "" if job_id else f"its task is {str((message.headers or {}).get('task'))[:100]!r}"
+        self.received.append(Delivery(job_id, message, problem))
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        with self._unavailable():
+            for delivery in deliveries:
+                delivery.handle.ack()
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        with self._unavailable():
+            for delivery in deliveries:
+                delivery.handle.reject(requeue=True)
+
+    def tend(self) -> None:
+        if self.link is not None and self.link.connection.supports_heartbeats:
+            with self._unavailable():
+                self.link.connection.heartbeat_check()
+
+    def close(self) -> None:
+        received, self.received = self.received, []
+        if self.link is not None:
+            with suppress(DriverUnavailable):
+                self.give_back(received)
+            self.link.close()
+            self.link = None
+
+    @contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as problem:
+            link, self.link, self.received = self.link, None, []
+            if link is not None:
+                link.close()
+            raise self.driver.unavailable(problem) from problem

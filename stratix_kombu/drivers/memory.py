@@ -1,0 +1,102 @@
+"""Queues within this process. Consumers are woken at once: nothing polls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, memory
+
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
+from stratix_kombu.drivers.kombu import KombuDriver, Link
+from stratix_kombu.model.message import job_id_of
+
+SCHEME = "stratix-memory"
+"""Kombu refuses URLs that name a class, so the transport has a name of its own."""
+
+_arrived = threading.Condition()
+
+
+class Channel(memory.Channel):  # type: ignore[misc]
+    """Kombu's channel in memory, which tells when a message was put."""
+
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        super()._put(queue, message, **kwargs)
+        with _arrived:
+            _arrived.notify_all()
+
+
+class Transport(memory.Transport):  # type: ignore[misc]
+    """The transport behind the memory driver."""
+
+    Channel = Channel
+
+
+TRANSPORT_ALIASES.setdefault(SCHEME, f"{__name__}:Transport")
+
+
+class MemoryDriver(KombuDriver):
+    """Option: ``queue_name_prefix``. All drivers of one process share the queues."""
+
+    name = "memory"
+    known_options = frozenset({"url", "queue_name_prefix"})
+    capabilities = DriverCapabilities(durable=False, ordered=True, priorities=False, counts=True, shared=False)
+
+    def connect_options(self) -> tuple[str, dict[str, Any]]:
+        return f"{SCHEME}://", {}
+
+    def masked_address(self) -> str:
+        return "memory://"
+
+    def receiver(self, queue: str, slots: int) -> Receiver:
+        return MemoryReceiver(self, queue)
+
+
+class MemoryReceiver(Receiver):
+    """Gets messages one by one, for they are only a function call away, and sleeps on the condition."""
+
+    def __init__(self, driver: MemoryDriver, queue: str) -> None:
+        driver.declare(queue)
+        self._name = driver.broker_queue(queue)
+        self._link = Link(driver.connection())
+        self._undecided: dict[int, Delivery] = {}
+
+    def receive(self, limit: int, timeout: float) -> list[Delivery]:
+        deadline = time.monotonic() + timeout
+        with _arrived:
+            while not (received := self._take(limit)):
+                left = deadline - time.monotonic()
+                if left <= 0 or not _arrived.wait(left):
+                    break
+        self._undecided.update((id(one), one) for one in received)
+        return received
+
+    def _take(self, limit: int) -> list[Delivery]:
+        received = []
+        while len(received) < limit:
+            message = self._link.channel.basic_get(self._name, no_ack=True)
+            if message is None:
+                break
+            job_id = job_id_of(message.headers)
+            problem = "" if job_id else f"its task is {str((message.headers or {}).get('task'))[:100]!r}"
+            received.append(Delivery(job_id, message, problem))
+        return received
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._undecided.pop(id(delivery), None)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            if self._undecided.pop(id(delivery), None) is not None:
+                message = delivery.handle
+                self._link.producer.publish(
+                    message.body, exchange="", routing_key=self._name, headers=message.headers,
+                    content_type=message.content_type, content_encoding=message.content_encoding,
+                )  # fmt: skip
+
+    def close(self) -> None:
+        self.give_back(list(self._undecided.values()))
+        self._link.close()
