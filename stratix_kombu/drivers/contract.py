@@ -49,6 +49,10 @@ class Delivery:
 class Receiver(ABC):
     """Takes messages of one queue. Belongs to one thread; it has a connection of its own."""
 
+    patience: float = 0.25
+    """Seconds a worker lets one ``receive`` wait: how long a stop may take on an idle queue, and how often an idle
+    worker asks. More where each question costs money."""
+
     @abstractmethod
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         """Wait up to ``timeout`` seconds for messages and take at most ``limit`` (at least 1).

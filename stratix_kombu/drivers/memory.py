@@ -19,7 +19,7 @@ SCHEME = "stratix-memory"
 _arrived = threading.Condition()
 
 
-class Channel(memory.Channel):  # type: ignore[misc]
+class Channel(memory.Channel):
     """Kombu's channel in memory, which tells when a message was put."""
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
@@ -28,7 +28,7 @@ class Channel(memory.Channel):  # type: ignore[misc]
             _arrived.notify_all()
 
 
-class Transport(memory.Transport):  # type: ignore[misc]
+class Transport(memory.Transport):
     """The transport behind the memory driver."""
 
     Channel = Channel
@@ -74,7 +74,7 @@ class MemoryReceiver(Receiver):
         return received
 
     def _take(self, limit: int) -> list[Delivery]:
-        received = []
+        received: list[Delivery] = []
         while len(received) < limit:
             message = self._link.channel.basic_get(self._name, no_ack=True)
             if message is None:

@@ -39,5 +39,5 @@ class Event:
     job_id: str
     at_ms: int
     value: str | None = None
-    """JSON: result of ``completed``, reason of ``failed``, value of ``progress``, count of ``cleaned``."""
+    """JSON: result of ``completed``, value of ``progress``, count of ``cleaned``; the plain reason of ``failed``."""
     job_name: str = ""

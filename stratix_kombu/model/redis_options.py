@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -61,7 +62,7 @@ class RedisOptions:
         for key in ("sentinels", "cluster"):
             if key in values:
                 values[key] = tuple(_node(key, one) for one in values[key])
-        parsed = cls(**values)
+        parsed = cls(**{key: _typed(key, value) for key, value in values.items() if value is not None})
         if parsed.sentinels and not parsed.name:
             raise ConfigurationError("redis: 'sentinels' needs 'name', the name of the master")
         if not parsed.enable_offline_queue:
@@ -92,6 +93,28 @@ class RedisOptions:
         if self.sentinels:
             return ";".join(f"sentinel://{user}{password}{host}:{port}/{self.db}" for host, port in self.sentinels)
         return f"{'rediss' if self.ssl else 'redis'}://{user}{password}{self.host}:{self.port}/{self.db}"
+
+
+_INTEGERS = ("port", "db", "max_retries_per_request")
+_SWITCHES = ("ssl", "auto_resend_unfulfilled_commands", "enable_ready_check", "enable_offline_queue")
+
+
+def _typed(key: str, value: Any) -> Any:
+    """Numbers and switches, also from text, as environment and URL give them."""
+    try:
+        if key in _INTEGERS:
+            return int(value)
+        if key in ("connect_timeout", "command_timeout"):
+            return value.total_seconds() * 1000 if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError) as problem:
+        raise ConfigurationError(f"redis: {key!r} must be a number, not {value!r}") from problem
+    if key in _SWITCHES and not isinstance(value, bool):
+        if str(value).lower() not in ("true", "false", "1", "0"):
+            raise ConfigurationError(f"redis: {key!r} must be true or false, not {value!r}")
+        return str(value).lower() in ("true", "1")
+    if key == "connect_retry_strategy" and not callable(value):
+        raise ConfigurationError(f"redis: {key!r} must be a function of the attempt, giving milliseconds")
+    return value
 
 
 def _from_url(url: object) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class WorkerSettings:
 
     concurrency: int = 1
     lease_ms: int = 30_000
-    backoffs: Mapping[str, Callable[[int], int]] = field(default_factory=dict)
+    backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     """Custom back-off functions by name or dotted path; a job can call no others."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
 

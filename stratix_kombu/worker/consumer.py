@@ -16,8 +16,8 @@ from stratix_kombu.worker.slots import Slots
 
 logger = logging.getLogger("stratix_kombu.worker")
 
-RECEIVE_S = 1.0
-"""How long one receive waits for a message: how long a stop may take on an idle queue."""
+TEND_S = 1.0
+"""How often the connection is tended while no slot is free."""
 MAX_BATCH = 100
 """One claim takes no more, so that a worker of hundreds of slots does not hold up its peers."""
 PAUSED_POLL_S = 0.5
@@ -74,13 +74,13 @@ class Consumer:
 
     def _round(self) -> None:
         receiver = self._receiver = self._receiver or self._engine.driver.receiver(self._queue, self._slots.size)
-        free = self._slots.wait(RECEIVE_S)
+        free = self._slots.wait(TEND_S)
         if not free:
             receiver.tend()
             return
         if self._stop.is_set():
             return
-        deliveries = receiver.receive(min(free, MAX_BATCH), RECEIVE_S)
+        deliveries = receiver.receive(min(free, MAX_BATCH), receiver.patience)
         self.ready.set()
         if deliveries and self._take(receiver, deliveries):
             while not self._stop.wait(PAUSED_POLL_S) and self._is_paused():

@@ -1,0 +1,136 @@
+"""The same calls for asyncio: in a thread, and waits without holding one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stratix_kombu.errors import WaitTimeout
+
+if TYPE_CHECKING:
+    from stratix_kombu.job import Job
+    from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+    from stratix_kombu.queue import Queue
+
+Result = TypeVar("Result")
+
+
+async def _call(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    return await asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
+
+
+class AsyncJob:
+    """``job.aio``: the methods of a Job as coroutines."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    async def get_state(self) -> str:
+        return await _call(self._job.get_state)
+
+    async def refresh(self) -> Job:
+        return await _call(self._job.refresh)
+
+    async def wait_until_finished(self, timeout: float | timedelta | None = None) -> Any:
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[JobRecord] = loop.create_future()
+
+        def settle(outcome: JobRecord | BaseException) -> None:
+            if ended.done():
+                return
+            if isinstance(outcome, BaseException):
+                ended.set_exception(outcome)
+            else:
+                ended.set_result(outcome)
+
+        def resolve(outcome: JobRecord | BaseException) -> None:
+            loop.call_soon_threadsafe(settle, outcome)
+
+        hub = self._job._hub
+        await _call(hub.subscribe, self._job.id, resolve)
+        try:
+            return self._job._finished(await asyncio.wait_for(ended, seconds))
+        except asyncio.TimeoutError as problem:
+            raise WaitTimeout(f"job {self._job.id!r} has not ended", seconds or 0.0) from problem
+        finally:
+            hub.unsubscribe(self._job.id, resolve)
+
+    async def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
+        return await _call(self._job.get_logs, start, end)
+
+    async def get_dependencies(self) -> dict[str, str | None]:
+        return await _call(self._job.get_dependencies)
+
+    async def get_dependents(self) -> list[str]:
+        return await _call(self._job.get_dependents)
+
+    async def get_dependency_results(self) -> dict[str, Any]:
+        return await _call(self._job.get_dependency_results)
+
+    async def update_progress(self, value: Any) -> None:
+        await _call(self._job.update_progress, value)
+
+    async def log(self, line: str) -> int:
+        return await _call(self._job.log, line)
+
+    async def update_data(self, data: Any) -> None:
+        await _call(self._job.update_data, data)
+
+    async def retry(self) -> None:
+        await _call(self._job.retry)
+
+    async def promote(self) -> None:
+        await _call(self._job.promote)
+
+    async def remove(self) -> None:
+        await _call(self._job.remove)
+
+    async def add_dependency(self, job: Job | str) -> None:
+        await _call(self._job.add_dependency, job)
+
+    async def remove_dependency(self, job: Job | str) -> None:
+        await _call(self._job.remove_dependency, job)
+
+
+class AsyncQueue:
+    """``queue.aio``: the methods of a Queue that talk to a server, as coroutines."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def add(self, name: str, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
+        return await _call(self._queue.add, name, data, opts, **options)
+
+    async def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
+        return await _call(self._queue.add_bulk, jobs)
+
+    async def get_job(self, job_id: str) -> Job | None:
+        return await _call(self._queue.get_job, job_id)
+
+    async def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int = -1) -> list[Job]:
+        return await _call(self._queue.get_jobs, states, start, end)
+
+    async def get_job_counts(self) -> dict[str, int]:
+        return await _call(self._queue.get_job_counts)
+
+    async def get_status(self) -> QueueStatus:
+        return await _call(self._queue.get_status)
+
+    async def get_workers(self) -> list[WorkerInfo]:
+        return await _call(self._queue.get_workers)
+
+    async def pause(self) -> None:
+        await _call(self._queue.pause)
+
+    async def resume(self) -> None:
+        await _call(self._queue.resume)
+
+    async def is_paused(self) -> bool:
+        return await _call(self._queue.is_paused)
+
+    async def close(self, timeout: float | timedelta | None = None) -> bool:
+        return await _call(self._queue.close, timeout)

@@ -1,0 +1,157 @@
+"""An application: plugins, hooks, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from stratix_kombu.errors import Closed, ConfigurationError, nearest
+from stratix_kombu.options import snake
+from stratix_kombu.plugins import Source, queue_plugin
+from stratix_kombu.queues import QueueManager
+
+HOOKS = ("before_start", "after_start", "before_close", "after_close")
+Hook = TypeVar("Hook", bound=Callable[[], object])
+
+
+def create_app(source: Source = None) -> Application:
+    """A new application; ``source`` is a TOML file or a mapping of settings, and environment ``STRATIX_*`` wins.
+
+    >>> with create_app({"driver": "memory"}) as app:  # doctest: +SKIP
+    ...     app.queue.get_queue("emails").add("welcome")
+    """
+    return Application(source)
+
+
+class Application:
+    """Carries the plugins of one program. Also a context manager that starts and closes it."""
+
+    def __init__(self, source: Source = None) -> None:
+        self._source = source
+        self._queue: QueueManager | None = None
+        self._hooks: dict[str, list[Callable[[], object]]] = defaultdict(list)
+        self._lock = threading.RLock()
+        self._started = False
+        self._closed = False
+
+    @property
+    def queue(self) -> QueueManager:
+        """The queues. Registers the queue plugin with the settings of ``create_app`` if that was not done."""
+        with self._lock:
+            if self._queue is None:
+                self.register(queue_plugin)
+            assert self._queue is not None
+            return self._queue
+
+    def register(self, plugin: Callable[..., Any], options: Mapping[str, Any] | None = None, **named: Any) -> None:
+        """Add a plugin with its options, by keyword or as a mapping. Raises ConfigurationError.
+
+        >>> app.register(queue_plugin, driver="redis", redis={"host": "localhost"})  # doctest: +SKIP
+        """
+        with self._lock:
+            if plugin is not queue_plugin:
+                raise ConfigurationError(f"{plugin!r} is no plugin; known: queue_plugin")
+            if self._queue is not None:
+                raise ConfigurationError("queue_plugin is registered already: register it before app.queue is used")
+            self._queue = queue_plugin(self._source, {**(options or {}), **named})
+
+    def hook(self, name: str, function: Hook | None = None) -> Any:
+        """Call ``function`` ``before_start``, ``after_start``, ``before_close`` or ``after_close``; or as a decorator.
+
+        An exception in a hook ends ``start``; while closing, it is raised when everything else is closed.
+
+        >>> app.hook("before_close", lambda: print("closing"))  # doctest: +SKIP
+        """
+        key = snake(name)
+        if key not in HOOKS:
+            raise ConfigurationError(f"unknown hook {name!r}{nearest(key, HOOKS)}")
+        if function is None:
+            return lambda decorated: self.hook(name, decorated)
+        self._hooks[key].append(function)
+        return function
+
+    def start(self) -> None:
+        """Begin to take jobs; does not block. Raises StoreUnavailable, DriverUnavailable, ConfigurationError."""
+        with self._lock:
+            if self._closed:
+                raise Closed("the application")
+            if self._started:
+                return
+            self._run_hooks("before_start")
+            self.queue.start()
+            self._started = True
+        self._run_hooks("after_start")
+
+    def close(self, timeout: float | timedelta | None = None) -> bool:
+        """End: hooks, take no more, wait for active jobs, hand back the rest, close connections.
+
+        ``timeout`` is in seconds or a timedelta, by default the setting ``shutdown_timeout`` (30 s). Whether all
+        active jobs had ended. A second call does nothing.
+        """
+        with self._lock:
+            if self._closed:
+                return True
+            self._closed = True
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        problems = self._run_hooks("before_close", collect=True)
+        ended = True
+        if self._queue is not None:
+            ended = self._queue.close(self._queue.shutdown_timeout if seconds is None else seconds)
+        problems += self._run_hooks("after_close", collect=True)
+        if problems:
+            raise problems[0]
+        return ended
+
+    def run(self) -> None:
+        """Start, and block until SIGTERM or SIGINT; then close. A second signal ends the process at once, with the
+        exit code 128 + signal. Outside the main thread it blocks until ``close`` is called elsewhere."""
+        stop = threading.Event()
+        self.hook("after_close", stop.set)
+        signals = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if stop.is_set():
+                os._exit(128 + number)
+            stop.set()
+
+        before = {number: signal.signal(number, on_signal) for number in signals}
+        try:
+            self.start()
+            while not stop.wait(0.5):  # a wait without a limit would not let signals through on Windows
+                pass
+        finally:
+            try:
+                self.close()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def __enter__(self) -> Application:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run_hooks(self, name: str, collect: bool = False) -> list[Exception]:
+        problems: list[Exception] = []
+        for function in self._hooks[name]:
+            try:
+                function()
+            except Exception as problem:
+                if not collect:
+                    raise
+                problems.append(problem)
+        return problems

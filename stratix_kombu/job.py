@@ -1,0 +1,246 @@
+"""A handle on one job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stratix_kombu.errors import JobFailed, JobNotFound
+from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.promote import promote_job
+from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.lifecycle.retry import retry
+from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
+from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.state import State
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from stratix_kombu.aio import AsyncJob
+
+LOG_LINES_KEPT = 1000
+
+
+class Waits(Protocol):
+    """What a job needs to be waited for: the event hub of its queue."""
+
+    def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord: ...
+
+    def subscribe(self, job_id: str, resolve: Callable[[JobRecord | BaseException], None]) -> None: ...
+
+    def unsubscribe(self, job_id: str, resolve: Callable[[JobRecord | BaseException], None]) -> None: ...
+
+
+class Runtime:
+    """What a job needs of its queue."""
+
+    __slots__ = ("engine", "hub", "max_payload_bytes")
+
+    def __init__(self, engine: Engine, hub: Waits, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        self.engine = engine
+        self.hub = hub
+        self.max_payload_bytes = max_payload_bytes
+
+
+class Job:
+    """One job of a queue: what is known of it, and what can be done with it.
+
+    The attributes show the job as it was when this handle was made; ``refresh()`` reads it again. Instants are
+    milliseconds since the epoch, of the store's clock.
+
+    >>> job = queue.add("welcome", {"to": "a@example.com"})  # doctest: +SKIP
+    >>> job.wait_until_finished(timeout=10)  # doctest: +SKIP
+    """
+
+    __slots__ = ("_data", "_record", "_runtime")
+
+    def __init__(self, record: JobRecord, runtime: Runtime) -> None:
+        self._record = record
+        self._runtime = runtime
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r} of queue {self.queue_name!r}: {self._record.state}>"
+
+    # -- what is known --------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        return self._record.name
+
+    @property
+    def queue_name(self) -> str:
+        return self._record.queue
+
+    @property
+    def data(self) -> Any:
+        """The data it was added with, or that ``update_data`` gave it."""
+        try:
+            return self._data
+        except AttributeError:
+            self._data: Any = decode(self._record.data)
+            return self._data
+
+    @property
+    def opts(self) -> Mapping[str, Any]:
+        """Options kept with the job: ``attempts``, ``priority``, and ``backoff`` if it has one."""
+        kept = decode(self._record.options) if self._record.options else {}
+        return {"attempts": self._record.max_attempts, "priority": self._record.priority, **kept}
+
+    @property
+    def progress(self) -> Any:
+        return decode(self._record.progress)
+
+    @property
+    def attempts_made(self) -> int:
+        """Attempts that have ended."""
+        return self._record.attempts_made
+
+    @property
+    def attempts_started(self) -> int:
+        """Attempts that have begun: more than ``attempts_made`` if a worker was lost."""
+        return self._record.attempts_started
+
+    @property
+    def return_value(self) -> Any:
+        return decode(self._record.result)
+
+    @property
+    def failed_reason(self) -> str | None:
+        return self._record.failed_reason
+
+    @property
+    def stacktrace(self) -> list[str]:
+        return list(decode(self._record.stacktrace) or [])
+
+    @property
+    def timestamp(self) -> int:
+        """When it was added."""
+        return self._record.created_ms
+
+    @property
+    def processed_on(self) -> int | None:
+        """When its last attempt began."""
+        return self._record.processed_ms or None
+
+    @property
+    def finished_on(self) -> int | None:
+        return self._record.finished_ms or None
+
+    @property
+    def aio(self) -> AsyncJob:
+        """The same methods for asyncio."""
+        from stratix_kombu.aio import AsyncJob
+
+        return AsyncJob(self)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def get_state(self) -> str:
+        """The state it is in now. Raises JobNotFound."""
+        return str(self.refresh()._record.state)
+
+    def refresh(self) -> Job:
+        """Read the job again; itself. Raises JobNotFound."""
+        (record,) = self._runtime.engine.store.queries.get([self.id])
+        if record is None:
+            raise JobNotFound(self.id, self.queue_name)
+        self._set(record)
+        return self
+
+    def wait_until_finished(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait for the job to end, and return its result.
+
+        ``timeout`` is in seconds, or a timedelta. Raises JobFailed with the reason, WaitTimeout, and JobNotFound if
+        the job is removed.
+
+        >>> queue.add("sum", [1, 2]).wait_until_finished(timeout=5)  # doctest: +SKIP
+        3
+        """
+        return self._finished(self._runtime.hub.wait(self.id, timeout))
+
+    def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
+        """Lines of the job's log, oldest first; ``start`` to ``end`` inclusive, negative ones from the end."""
+        return self._runtime.engine.store.queries.logs(self.id, start, end)
+
+    def get_dependencies(self) -> dict[str, str | None]:
+        """Ids of the jobs it depends on, with their states; None for one that was removed before it ended."""
+        found = self._runtime.engine.store.queries.dependencies(self.id)
+        return {job_id: None if state is None else state.value for job_id, state in found.items()}
+
+    def get_dependents(self) -> list[str]:
+        """Ids of the jobs that depend on it."""
+        return self._runtime.engine.store.queries.dependents(self.id)
+
+    def get_dependency_results(self) -> dict[str, Any]:
+        """Results of the completed jobs it depends on, by id."""
+        found = self._runtime.engine.store.queries.dependency_results(self.id)
+        return {job_id: decode(result) for job_id, result in found.items()}
+
+    # -- changing -------------------------------------------------------------------------------
+
+    def update_progress(self, value: Any) -> None:
+        """Set the progress, any JSON value; listeners of ``progress`` are told. Raises JobNotFound."""
+        text = encode(value, f"the progress of job {self.name!r}", self._runtime.max_payload_bytes)
+        self._runtime.engine.store.transitions.progress(self.id, text)
+
+    def log(self, line: str) -> int:
+        """Append a line to the job's log, which keeps the newest 1,000; how many it has. Raises JobNotFound."""
+        return self._runtime.engine.store.transitions.log(self.id, str(line), LOG_LINES_KEPT)
+
+    def update_data(self, data: Any) -> None:
+        """Replace the data. Raises JobNotFound, PayloadNotSerializable, PayloadTooLarge."""
+        text = encode(data, f"the data of job {self.name!r}", self._runtime.max_payload_bytes)
+        self._runtime.engine.store.transitions.update_data(self.id, text)
+        self._data = decode(text)
+
+    def retry(self) -> None:
+        """Run a failed job again. Raises JobNotFound, InvalidJobState."""
+        retry(self._runtime.engine, self.id)
+
+    def promote(self) -> None:
+        """Run a delayed job now. Raises JobNotFound, InvalidJobState."""
+        promote_job(self._runtime.engine, self.id)
+
+    def remove(self) -> None:
+        """Delete the job; required dependents fail. Raises JobNotFound, InvalidJobState while it is active."""
+        remove(self._runtime.engine, self.id)
+
+    def add_dependency(self, job: Job | str) -> None:
+        """Let this job wait for another one, while it has not started.
+
+        Raises JobNotFound, DependencyNotFound, DependencyCycle, JobAlreadyStarted.
+        """
+        add_dependency(self._runtime.engine, self.id, _id_of(job))
+
+    def remove_dependency(self, job: Job | str) -> None:
+        """Let this job no longer wait for another one. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted."""
+        remove_dependency(self._runtime.engine, self.id, _id_of(job))
+
+    # -- within the package ---------------------------------------------------------------------
+
+    @property
+    def _hub(self) -> Waits:
+        return self._runtime.hub
+
+    def _set(self, record: JobRecord) -> None:
+        self._record = record
+        with suppress(AttributeError):
+            del self._data
+
+    def _finished(self, record: JobRecord) -> Any:
+        self._set(record)
+        if record.state is State.FAILED:
+            raise JobFailed(self.id, record.failed_reason or "")
+        return decode(record.result)
+
+
+def _id_of(job: Job | str) -> str:
+    return job.id if isinstance(job, Job) else check_job_id(job)

@@ -1,0 +1,267 @@
+"""Every option, validated when it is given. snake_case, and the documented camelCase; others are refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.model.backoff import Backoff
+from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES
+from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, NewJob, Retention
+
+MAX_MS = 100 * 365 * 24 * 3600 * 1000
+"""A hundred years: longer is a mistake in the unit."""
+MAX_CONCURRENCY = 1000
+MAX_ATTEMPTS = 10_000
+
+Duration = float | timedelta
+"""Milliseconds, or a timedelta."""
+
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+def snake(name: str) -> str:
+    """``removeOnComplete`` -> ``remove_on_complete``."""
+    return _HUMP.sub(lambda hump: f"_{hump[1].lower()}", name)
+
+
+def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
+    """The mapping with snake_case keys; ConfigurationError for one that is not known."""
+    known = set(known)
+    found: dict[str, Any] = {}
+    for given, value in options.items():
+        key = given if given in known else snake(str(given))
+        if key not in known:
+            raise ConfigurationError(f"{where}: unknown option {given!r}{nearest(key, known)}")
+        if key in found:
+            raise ConfigurationError(f"{where}: {key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def milliseconds(value: object, what: str) -> int:
+    """A duration as whole milliseconds; ConfigurationError for what is none."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds() * 1000
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigurationError(f"{what} must be milliseconds or a timedelta, not {value!r}")
+    if not 0 <= value <= MAX_MS:
+        raise ConfigurationError(f"{what} must be between 0 and a hundred years, not {value!r} ms")
+    return round(value)
+
+
+def instant(value: object, what: str) -> int:
+    """An instant as milliseconds since the epoch; naive datetimes are refused."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ConfigurationError(
+                f"{what} is a datetime without a time zone: say which one, as in {value!r} with tzinfo=timezone.utc"
+            )
+        return round((value - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds() * 1000)
+    return milliseconds(value, what)
+
+
+def whole(value: object, what: str, low: int, high: int) -> int:
+    """A whole number within bounds."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigurationError(f"{what} must be a whole number from {low} to {high}, not {value!r}")
+    return value
+
+
+def retention(value: object, what: str) -> Retention:
+    """True: keep none; False: all; a number: the newest that many; a timedelta or mapping: by age and count."""
+    if value is True:
+        return KEEP_NONE
+    if value is False or value is None:
+        return KEEP_ALL
+    if isinstance(value, timedelta):
+        return Retention(age_ms=milliseconds(value, what))
+    if isinstance(value, Mapping):
+        given = snake_keys(value, ("age", "count"), what)
+        age, count = given.get("age"), given.get("count")
+        return Retention(
+            None if count is None else whole(count, f"{what}['count']", 0, 10**9),
+            None if age is None else milliseconds(age, f"{what}['age']"),
+        )
+    return Retention(count=whole(value, what, 0, 10**9))
+
+
+def dotted_path(function: Callable[..., Any], what: str) -> str:
+    """``module:name`` of an importable function; a lambda or closure is refused."""
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    if not callable(function) or not module or "<" in name or module == "__main__":
+        raise ConfigurationError(
+            f"{what} must be a function that a worker can import by module and name, not {function!r}: "
+            "move it to the top level of a module, or register it with create_queue(backoffs={'name': function}) "
+            "and give the name"
+        )
+    return f"{module}:{name}"
+
+
+def backoff_of(value: object, what: str) -> Backoff:
+    """A number is a fixed delay; or ``{"type", "delay", "jitter"}``; or ``{"custom": function or name}``."""
+    if not isinstance(value, Mapping):
+        return Backoff(delay_ms=milliseconds(value, what))
+    given = snake_keys(value, ("type", "delay", "jitter", "custom"), what)
+    if "custom" in given:
+        if len(given) > 1:
+            raise ConfigurationError(f"{what}: 'custom' stands alone, without {sorted(set(given) - {'custom'})}")
+        custom = given["custom"]
+        return Backoff("custom", custom=custom if isinstance(custom, str) else dotted_path(custom, what))
+    kind = given.get("type", "fixed")
+    if kind not in ("fixed", "exponential"):
+        raise ConfigurationError(f"{what}: unknown type {kind!r}{nearest(str(kind), ('fixed', 'exponential'))}")
+    jitter = given.get("jitter", 0)
+    if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
+        raise ConfigurationError(f"{what}: 'jitter' must be from 0 to 1, not {jitter!r}")
+    return Backoff(kind, milliseconds(given.get("delay", 0), f"{what}['delay']"), float(jitter))
+
+
+def _job_ids(value: object, what: str) -> tuple[str, ...]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what} must be a list of jobs or job ids, not {value!r}")
+    return tuple(check_job_id(getattr(one, "id", one)) for one in value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """Options of one job; see the table in the README."""
+
+    job_id: str | None = None
+    delay_ms: int = 0
+    due_ms: int = 0
+    priority: int = 0
+    attempts: int = 1
+    backoff: Backoff | None = None
+    dependencies: tuple[str, ...] = ()
+    optional: bool = False
+    keep_completed: Retention = KEEP_ALL
+    keep_failed: Retention = KEEP_ALL
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any], where: str, defaults: JobOptions | None = None) -> JobOptions:
+        """From what the user gave, over ``defaults``. Raises ConfigurationError, naming ``where``."""
+        if not options and defaults is not None:
+            return defaults
+        given = {
+            _JOB[key][0]: _JOB[key][1](value, f"{where}: {key!r}")
+            for key, value in snake_keys(options, _JOB, where).items()
+            if value is not None
+        }
+        if defaults is not None:
+            given = {**{one.name: getattr(defaults, one.name) for one in fields(cls)}, **given}
+        return cls(**given)
+
+    def encode(self) -> str:
+        """What is kept with the job for its retries; '' when there is nothing to keep."""
+        if self.backoff is None:
+            return ""
+        kept = {one.name: value for one in fields(Backoff) if (value := getattr(self.backoff, one.name)) != one.default}
+        return json.dumps({"backoff": kept}, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str) -> JobOptions:
+        """What ``encode`` kept."""
+        kept = json.loads(text).get("backoff") if text else None
+        return cls(backoff=None if kept is None else Backoff(**kept))
+
+    def new_job(self, job_id: str, queue: str, name: str, data: str) -> NewJob:
+        """The job to be added."""
+        return NewJob(
+            id=self.job_id or job_id, queue=queue, name=name, data=data, options=self.encode(),
+            priority=self.priority, delay_ms=self.delay_ms, due_ms=self.due_ms, max_attempts=self.attempts,
+            dependencies=self.dependencies, optional=self.optional, keep_completed=self.keep_completed,
+            keep_failed=self.keep_failed,
+        )  # fmt: skip
+
+
+def _mode(value: object, what: str) -> bool:
+    if value not in ("required", "optional"):
+        raise ConfigurationError(f"{what} must be 'required' or 'optional', not {value!r}")
+    return value == "optional"
+
+
+_JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "job_id": ("job_id", lambda value, what: check_job_id(value)),
+    "delay": ("delay_ms", milliseconds),
+    "run_at": ("due_ms", instant),
+    "priority": ("priority", lambda value, what: whole(value, what, 0, 9)),
+    "attempts": ("attempts", lambda value, what: whole(value, what, 1, MAX_ATTEMPTS)),
+    "backoff": ("backoff", backoff_of),
+    "dependencies": ("dependencies", _job_ids),
+    "dependencies_mode": ("optional", _mode),
+    "remove_on_complete": ("keep_completed", retention),
+    "remove_on_fail": ("keep_failed", retention),
+}
+"""Per option: the field it sets and how it is read."""
+
+JOB_OPTIONS = frozenset(_JOB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOptions:
+    """Options of one queue."""
+
+    concurrency: int = 1
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    default_job_options: JobOptions = field(default_factory=JobOptions)
+    backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any], where: str, job_defaults: JobOptions) -> QueueOptions:
+        """From what the user gave; ``job_defaults`` are those of all queues."""
+        given = snake_keys(options, [one.name for one in fields(cls)], where)
+        defaults = given.get("default_job_options") or {}
+        return cls(
+            concurrency=whole(given.get("concurrency", 1), f"{where}: 'concurrency'", 1, MAX_CONCURRENCY),
+            max_payload_bytes=whole(
+                given.get("max_payload_bytes", MAX_PAYLOAD_BYTES), f"{where}: 'max_payload_bytes'", 1, 512 * 2**20
+            ),
+            default_job_options=JobOptions.parse(defaults, f"{where}: 'default_job_options'", job_defaults),
+            backoffs=_backoffs(given.get("backoffs") or {}, f"{where}: 'backoffs'"),
+        )
+
+
+def _backoffs(value: object, what: str) -> dict[str, Callable[[int], float]]:
+    if isinstance(value, (list, tuple)) and all(callable(one) for one in value):
+        return {dotted_path(one, what): one for one in value}
+    if not isinstance(value, Mapping) or not all(callable(one) for one in value.values()):
+        raise ConfigurationError(f"{what} must be functions of the attempts made, or map names to such, not {value!r}")
+    return dict(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How workers and clocks of this application keep watch; durations in milliseconds."""
+
+    stalled_check_interval: int = 30_000
+    max_stalled_count: int = 1
+    lease_duration: int = 30_000
+    redelivery_grace: int = 30_000
+    clock: bool = True
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any], where: str) -> WorkerOptions:
+        """From what the user gave. Raises ConfigurationError."""
+        given = snake_keys(options, [one.name for one in fields(cls)], where)
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            what = f"{where}: {key!r}"
+            if key == "clock":
+                if not isinstance(value, bool):
+                    raise ConfigurationError(f"{what} must be True or False, not {value!r}")
+                values[key] = value
+            elif key == "max_stalled_count":
+                values[key] = whole(value, what, 0, 1_000_000)
+            else:
+                values[key] = milliseconds(value, what)
+                if values[key] < 50:
+                    raise ConfigurationError(f"{what} must be at least 50 ms, not {value!r}")
+        return cls(**values)

@@ -1,0 +1,26 @@
+"""Plugins: settings become the objects an application carries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stratix_kombu.drivers.registry import create_driver, known_drivers
+from stratix_kombu.queues import QueueManager
+from stratix_kombu.settings import load_settings
+from stratix_kombu.stores.registry import open_store
+
+Source = str | Path | Mapping[str, Any] | None
+
+
+def queue_plugin(source: Source, options: Mapping[str, Any]) -> QueueManager:
+    """Makes ``app.queue``; pass it to ``app.register``. The README has the table of its options.
+
+    >>> app.register(queue_plugin, driver="redis", redis={"host": "localhost"})  # doctest: +SKIP
+    """
+    settings = load_settings(source, options, os.environ, [*known_drivers()])
+    driver = create_driver(settings.driver, settings.driver_options, namespace=settings.namespace)
+    store = open_store(settings.store, namespace=settings.namespace)
+    return QueueManager(settings, driver, store)

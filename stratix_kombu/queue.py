@@ -1,0 +1,302 @@
+"""One queue: adding jobs, handling them, looking at them, and steering."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
+from stratix_kombu.job import Job, Runtime
+from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.pause import pause, resume
+from stratix_kombu.model.codec import encode
+from stratix_kombu.model.names import check_job_id, check_job_name
+from stratix_kombu.model.record import Claim, JobRecord, NewJob, QueueStatus, WorkerInfo
+from stratix_kombu.model.state import State
+from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, snake_keys
+from stratix_kombu.queue_events import QueueEvents
+from stratix_kombu.worker.coroutines import LoopExecutor
+from stratix_kombu.worker.handlers import Handlers
+from stratix_kombu.worker.worker import Worker, WorkerSettings
+
+if TYPE_CHECKING:
+    from stratix_kombu.aio import AsyncQueue
+
+ADD_PAGE = 1000
+"""``add_bulk`` adds this many jobs in one atomic step."""
+
+Handler = Callable[[Job], Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Queue:
+    """A named queue of an application; made by ``app.queue.create_queue``.
+
+    >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
+    >>> queue.add("welcome", {"to": "a@example.com"}, attempts=3)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, name: str, engine: Engine, options: QueueOptions, lease_ms: int, loop: LoopExecutor | None = None
+    ) -> None:
+        self.name = name
+        self._engine = engine
+        self._options = options
+        self._lease_ms = lease_ms
+        self._loop = loop
+        self._backoffs = dict(options.backoffs)
+        self._handlers = Handlers()
+        self._events = QueueEvents(engine, name, options.max_payload_bytes)
+        self._runtime: Runtime = self._events.runtime
+        self._worker: Worker | None = None
+        self._started = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"
+
+    @property
+    def aio(self) -> AsyncQueue:
+        """The same methods for asyncio."""
+        from stratix_kombu.aio import AsyncQueue
+
+        return AsyncQueue(self)
+
+    # -- adding ---------------------------------------------------------------------------------
+
+    def add(self, name: str, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
+        """Add a job; options by keyword, or as the documented mapping.
+
+        A known ``job_id`` changes nothing and gives the job that has it. Raises ConfigurationError for an option
+        that cannot be used, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound, StoreUnavailable; then
+        nothing was added. That only the broker is away is told by the event ``error``: the job is kept, and sent
+        when the broker is back.
+
+        >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
+        """
+        self._open()
+        new = self._new_job(name, data, {**opts, **options} if opts else options)
+        added = add(self._engine, [new])
+        return self._known(new.id) if new.id in added.duplicates else Job(_record_of(new), self._runtime)
+
+    def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
+        """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
+
+        All are checked before any is added; each thousand is one atomic step. Raises as ``add``, naming the index.
+
+        >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
+        """
+        self._open()
+        new = [self._new_bulk_job(index, one) for index, one in enumerate(jobs)]
+        added: list[Job] = []
+        for start in range(0, len(new), ADD_PAGE):
+            page = new[start : start + ADD_PAGE]
+            duplicates = add(self._engine, page).duplicates
+            added += [
+                self._known(one.id) if one.id in duplicates else Job(_record_of(one), self._runtime) for one in page
+            ]
+        return added
+
+    def _new_bulk_job(self, index: int, job: Mapping[str, Any]) -> NewJob:
+        if not isinstance(job, Mapping) or "name" not in job:
+            raise ConfigurationError(f"add_bulk, job {index}: must be a mapping with 'name', not {job!r}")
+        if not job.keys() <= {"name", "data", "opts"}:
+            snake_keys(job, ("name", "data", "opts"), f"add_bulk, job {index}")
+        try:
+            return self._new_job(job["name"], job.get("data"), job.get("opts") or {})
+        except StratixError as problem:
+            # The error keeps its class and attributes; only its text says which job it was.
+            problem.args = (f"add_bulk, job {index}: {problem}",)
+            raise
+
+    def _new_job(self, name: str, data: Any, given: Mapping[str, Any]) -> NewJob:
+        check_job_name(name)
+        text = "null" if data is None else self._encode_data(name, data)
+        defaults = self._options.default_job_options
+        options = defaults
+        if given:
+            options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
+            self._remember_backoff(given)
+        return options.new_job(str(uuid.uuid4()), self.name, name, text)
+
+    def _encode_data(self, name: str, data: Any) -> str:
+        return encode(data, f"the data of job {name!r} for queue {self.name!r}", self._options.max_payload_bytes)
+
+    def _remember_backoff(self, given: Mapping[str, Any]) -> None:
+        """A function given with a job is one that this process's worker may call."""
+        backoff = given.get("backoff")
+        custom = backoff.get("custom") if isinstance(backoff, Mapping) else None
+        if callable(custom):
+            self._backoffs[dotted_path(custom, "backoff")] = custom
+
+    def _known(self, job_id: str) -> Job:
+        job = self.get_job(job_id)
+        if job is None:
+            raise ConfigurationError(f"the job id {job_id!r} is taken by a job of another queue")
+        return job
+
+    # -- handling -------------------------------------------------------------------------------
+
+    @overload
+    def process(self, name: Handler, /) -> Handler: ...
+
+    @overload
+    def process(self, name: str, handler: Handler, /) -> Handler: ...
+
+    @overload
+    def process(self, name: str | None = None, /) -> Callable[[Function], Function]: ...
+
+    def process(self, name: Any = None, handler: Any = None, /) -> Any:
+        """Handle jobs: ``process(handler)`` for all names, ``process(name, handler)`` for one; or as a decorator.
+
+        A handler takes the Job and returns a JSON value; it may be ``async def``. Jobs are taken once the
+        application is started. Raises ConfigurationError for a second handler of the same name.
+
+        >>> @queue.process("welcome")  # doctest: +SKIP
+        ... def send(job): ...
+        """
+        self._open()
+        if handler is None and callable(name):
+            name, handler = None, name
+        if handler is None:
+
+            def decorate(function: Function) -> Function:
+                self.process(name, function) if name is not None else self.process(function)
+                return function
+
+            return decorate
+        self._handlers.register(name, handler)
+        if self._started:
+            self._start_worker()
+        return handler
+
+    def start(self) -> None:
+        """Take jobs from now on, if there is a handler, and as soon as there is one. The application calls it."""
+        self._started = True
+        if self._handlers:
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        if self._worker is not None:
+            return
+        settings = WorkerSettings(
+            concurrency=self._options.concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs,
+            max_payload_bytes=self._options.max_payload_bytes,
+        )  # fmt: skip
+        self._worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
+        self._worker.start()
+
+    def _make_job(self, claim: Claim) -> Job:
+        return Job(claim.record, self._runtime)
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def get_job(self, job_id: str) -> Job | None:
+        """The job with that id, or None."""
+        (record,) = self._engine.store.queries.get([check_job_id(job_id)])
+        return Job(record, self._runtime) if record and record.queue == self.name else None
+
+    def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int = -1) -> list[Job]:
+        """Jobs in the given states (all, if none is named), ``start`` to ``end`` inclusive, negative from the end.
+
+        Waiting jobs come in the order of dispatch, delayed ones by due time, finished ones newest first.
+
+        >>> queue.get_jobs(["failed"], 0, 9)  # doctest: +SKIP
+        """
+        names = [states] if isinstance(states, str) else list(states)
+        wanted = [_state(self.name, one) for one in names] or list(State)
+        found = self._engine.store.queries.find(self.name, list(dict.fromkeys(wanted)), start, end)
+        return [Job(record, self._runtime) for record in found]
+
+    def get_job_counts(self) -> dict[str, int]:
+        """How many jobs are in each state; while the queue is paused, waiting ones count as ``paused``."""
+        return self.get_status().counts
+
+    def get_status(self) -> QueueStatus:
+        """Counts, whether it is paused, workers, and the age in milliseconds of the oldest waiting job."""
+        return self._engine.store.queries.status(self.name)
+
+    def get_workers(self) -> list[WorkerInfo]:
+        """Workers that take jobs of this queue, in all processes."""
+        return self._engine.store.queries.workers(self.name)
+
+    # -- steering -------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Let no further job start, in any process; jobs that run go on."""
+        pause(self._engine, self.name)
+
+    def resume(self) -> None:
+        """Let jobs start again."""
+        resume(self._engine, self.name)
+
+    def is_paused(self) -> bool:
+        """Whether the queue is paused."""
+        return self.get_status().paused
+
+    def close(self, timeout: float | timedelta | None = None) -> bool:
+        """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
+        limit), hand back the rest; whether all had ended. The queue itself and its jobs stay."""
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        self._started = False
+        worker, self._worker = self._worker, None
+        ended = worker.stop(seconds) if worker else True
+        if not self._closed:
+            self._closed = True
+            self._events.close()
+        return ended
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def on(self, event: str, function: Function | None = None) -> Any:
+        """Call ``function`` for each such event of the queue, from any process, in order; or as a decorator.
+
+        ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``,
+        ``error(error)``; the others get the job, or nothing if they are about the queue.
+
+        >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
+        """
+        if function is None:
+            return lambda decorated: self.on(event, decorated)
+        self._events.on(event, function)
+        return function
+
+    def once(self, event: str, function: Function | None = None) -> Any:
+        """As ``on``, for the first such event only."""
+        if function is None:
+            return lambda decorated: self.once(event, decorated)
+        self._events.on(event, function, once=True)
+        return function
+
+    def off(self, event: str, function: Callable[..., Any] | None = None) -> int:
+        """Remove a listener, or all of the event; how many there were."""
+        return self._events.off(event, function)
+
+    def _open(self) -> None:
+        if self._closed:
+            raise Closed(f"queue {self.name!r}")
+
+
+def _state(queue: str, name: str) -> State:
+    try:
+        return State("waiting" if name == "paused" else name)
+    except ValueError:
+        known = [state.value for state in State]
+        raise ConfigurationError(f"queue {queue!r}: unknown state {name!r}{nearest(str(name), known)}") from None
+
+
+def _record_of(new: NewJob) -> JobRecord:
+    """What is known of a job that was just added, without reading it back."""
+    now = time.time_ns() // 1_000_000
+    due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)
+    state = State.BLOCKED if new.dependencies else State.DELAYED if due_ms > now else State.WAITING
+    return JobRecord(
+        id=new.id, queue=new.queue, name=new.name, data=new.data, options=new.options, state=state,
+        priority=new.priority, created_ms=now, due_ms=due_ms, processed_ms=0, finished_ms=0, attempts_made=0,
+        attempts_started=0, max_attempts=new.max_attempts, stalled_count=0, pending=len(new.dependencies),
+        optional=new.optional, worker="", progress=None, result=None, failed_reason=None, stacktrace=None,
+    )  # fmt: skip

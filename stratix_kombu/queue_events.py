@@ -1,0 +1,275 @@
+"""What happens in one queue: waiting for jobs, and listeners, in order, from any process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from queue import Full, Queue
+from typing import Any
+
+from stratix_kombu.errors import Closed, ConfigurationError, JobFailed, JobNotFound, Unavailable, WaitTimeout, nearest
+from stratix_kombu.job import Job, Runtime
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode
+from stratix_kombu.model.event import EVENT_NAMES, Event
+from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.state import State
+
+logger = logging.getLogger("stratix_kombu.events")
+
+READ_WAIT_MS = 250
+RECHECK_S = 5.0
+"""Waiters look at their records this often, in case an entry of the log was lost."""
+LISTENER_BACKLOG = 10_000
+MAX_PAUSE_S = 5.0
+NAMES = EVENT_NAMES | {"error"}
+
+Listener = Callable[..., object]
+Resolve = Callable[[JobRecord | BaseException], None]
+
+
+class QueueEvents:
+    """One reader thread for all waiters and listeners of a queue, started when there is the first."""
+
+    def __init__(self, engine: Engine, queue: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        self.runtime = Runtime(engine, self, max_payload_bytes)
+        self._engine = engine
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._waiters: dict[str, list[Resolve]] = defaultdict(list)
+        self._listeners: list[_Listener] = []
+        self._reader: threading.Thread | None = None
+        self._closed = threading.Event()
+        engine.on_error(self._on_error)
+
+    # -- waiting --------------------------------------------------------------------------------
+
+    def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord:
+        """The record of the job once it has ended. Raises WaitTimeout, JobNotFound."""
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        done = threading.Event()
+        found: list[JobRecord | BaseException] = []
+
+        def resolve(outcome: JobRecord | BaseException) -> None:
+            found.append(outcome)
+            done.set()
+
+        self.subscribe(job_id, resolve)
+        if not done.wait(seconds):
+            self.unsubscribe(job_id, resolve)
+            raise WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", seconds or 0.0)
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found[0]
+
+    def subscribe(self, job_id: str, resolve: Resolve) -> None:
+        """Have ``resolve`` called once, from any thread, when the job has ended or is gone."""
+        with self._lock:
+            if self._closed.is_set():
+                raise Closed(f"queue {self._queue!r}")
+            self._waiters[job_id].append(resolve)
+        self._ensure_reader()
+        self._recheck([job_id])
+
+    def unsubscribe(self, job_id: str, resolve: Resolve) -> None:
+        with self._lock:
+            waiters = self._waiters.get(job_id, [])
+            if resolve in waiters:
+                waiters.remove(resolve)
+            if not waiters:
+                self._waiters.pop(job_id, None)
+
+    def _recheck(self, ids: list[str]) -> None:
+        for job_id, record in zip(ids, self._engine.store.queries.get(ids), strict=True):
+            if record is None:
+                self._resolve(job_id, JobNotFound(job_id, self._queue))
+            elif record.state.finished:
+                self._resolve(job_id, record)
+
+    def _resolve(self, job_id: str, outcome: JobRecord | BaseException) -> None:
+        with self._lock:
+            waiters = self._waiters.pop(job_id, [])
+        for resolve in waiters:
+            resolve(outcome)
+
+    # -- listeners ------------------------------------------------------------------------------
+
+    def on(self, name: str, function: Listener, once: bool = False) -> None:
+        """Call ``function`` for each event of that name from now on. Raises ConfigurationError."""
+        if name not in NAMES:
+            raise ConfigurationError(f"queue {self._queue!r}: unknown event {name!r}{nearest(name, NAMES)}")
+        if not callable(function):
+            raise ConfigurationError(f"queue {self._queue!r}: a listener must be a function, not {function!r}")
+        with self._lock:
+            if self._closed.is_set():
+                raise Closed(f"queue {self._queue!r}")
+            self._listeners.append(_Listener(self, name, function, once))
+        if name != "error":
+            self._ensure_reader()
+
+    def off(self, name: str, function: Listener | None = None) -> int:
+        """Remove listeners; how many there were."""
+        with self._lock:
+            gone = [one for one in self._listeners if one.name == name and function in (None, one.function)]
+            self._listeners = [one for one in self._listeners if one not in gone]
+        for listener in gone:
+            listener.stop()
+        return len(gone)
+
+    def forget(self, listener: _Listener) -> None:
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+    def _on_error(self, queue: str, error: BaseException) -> None:
+        if queue in ("", self._queue):
+            with self._lock:
+                listeners = [one for one in self._listeners if one.name == "error"]
+            for listener in listeners:
+                listener.put((error,))
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End waits with Closed, and listeners after what they have been given."""
+        with self._lock:
+            self._closed.set()
+            waiting, listeners, reader = list(self._waiters), list(self._listeners), self._reader
+        for job_id in waiting:
+            self._resolve(job_id, Closed(f"queue {self._queue!r}"))
+        if reader is not None and reader is not threading.current_thread():
+            reader.join()
+        for listener in listeners:
+            listener.stop()
+
+    def _ensure_reader(self) -> None:
+        with self._lock:
+            if self._reader is not None:
+                return
+            cursor = self._engine.store.events.tail(self._queue)
+            self._reader = threading.Thread(
+                target=self._read, args=(cursor,), name=f"stratix-{self._queue}-events", daemon=True
+            )
+            self._reader.start()
+
+    def _read(self, cursor: str) -> None:
+        failures, checked = 0, time.monotonic()
+        while not self._closed.is_set():
+            try:
+                events = self._engine.store.events.read(self._queue, cursor, wait_ms=READ_WAIT_MS)
+                if events:
+                    cursor = events[-1].cursor
+                    self._tell(events)
+                if time.monotonic() - checked > RECHECK_S:
+                    checked = time.monotonic()
+                    with self._lock:
+                        waiting = list(self._waiters)
+                    self._recheck(waiting)
+                failures = 0
+            except Unavailable as error:
+                failures += 1
+                logger.warning("events of %s cannot be read: %s", self._queue, error, extra={"action": "events_failed"})
+                self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+
+    def _tell(self, events: list[Event]) -> None:
+        with self._lock:
+            names = {one.name for one in self._listeners}
+            waited = set(self._waiters)
+        heard = [event for event in events if event.name in names]
+        ended = {event.job_id for event in events if event.name in ("completed", "failed", "removed")}
+        ids = list(dict.fromkeys([*(ended & waited), *(event.job_id for event in heard if event.job_id)]))
+        records = dict(zip(ids, self._engine.store.queries.get(ids), strict=True)) if ids else {}
+        for event in events:
+            if event.job_id in waited:
+                self._tell_waiters(event, records.get(event.job_id))
+        for event in heard:
+            arguments = self._arguments(event, records.get(event.job_id))
+            with self._lock:
+                listeners = [one for one in self._listeners if one.name == event.name]
+            for listener in listeners:
+                listener.put(arguments)
+
+    def _tell_waiters(self, event: Event, record: JobRecord | None) -> None:
+        if record is not None and record.state.finished:
+            self._resolve(event.job_id, record)
+        elif event.name == "completed" or event.name == "failed":
+            if record is None:
+                self._resolve(event.job_id, _record_of(event))
+        elif event.name == "removed":
+            self._resolve(event.job_id, JobNotFound(event.job_id, self._queue))
+
+    def _arguments(self, event: Event, record: JobRecord | None) -> tuple[Any, ...]:
+        if event.name == "cleaned":
+            return (decode(event.value),)
+        if not event.job_id:
+            return ()
+        job = Job(record or _record_of(event), self.runtime)
+        if event.name == "completed":
+            return (job, job.return_value if event.value is None else decode(event.value))
+        if event.name == "failed":
+            return (job, JobFailed(event.job_id, event.value or ""))
+        if event.name == "progress":
+            return (job, decode(event.value))
+        return (job,)
+
+
+def _record_of(event: Event) -> JobRecord:
+    """What an event tells of a job whose record is gone."""
+    state = State(event.name) if event.name in ("completed", "failed") else State.WAITING
+    record = JobRecord(
+        id=event.job_id, queue=event.queue, name=event.job_name, data="null", options="", state=state, priority=0,
+        created_ms=0, due_ms=0, processed_ms=0, finished_ms=event.at_ms if state.finished else 0, attempts_made=0,
+        attempts_started=0, max_attempts=1, stalled_count=0, pending=0, optional=False, worker="", progress=None,
+        result=None, failed_reason=None, stacktrace=None,
+    )  # fmt: skip
+    if state is State.COMPLETED:
+        return replace(record, result=event.value)
+    return replace(record, failed_reason=event.value) if state is State.FAILED else record
+
+
+class _Listener:
+    """A function with a thread and a bounded queue of its own, so that it can hold up nobody else."""
+
+    def __init__(self, hub: QueueEvents, name: str, function: Listener, once: bool) -> None:
+        self.name = name
+        self.function = function
+        self._hub = hub
+        self._once = once
+        self._queue: Queue[tuple[Any, ...] | None] = Queue(LISTENER_BACKLOG)
+        self._thread = threading.Thread(target=self._run, name=f"stratix-on-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, arguments: tuple[Any, ...]) -> None:
+        try:
+            self._queue.put_nowait(arguments)
+        except Full:
+            logger.warning(
+                "a listener of %r is too slow: an event was skipped", self.name, extra={"action": "listener_skipped"}
+            )
+
+    def stop(self) -> None:
+        self.put_stop()
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+
+    def put_stop(self) -> None:
+        try:
+            self._queue.put_nowait(None)
+        except Full:
+            self._queue.get_nowait()
+            self._queue.put(None)
+
+    def _run(self) -> None:
+        while (arguments := self._queue.get()) is not None:
+            try:
+                self.function(*arguments)
+            except Exception:
+                logger.exception("a listener of %r raised", self.name, extra={"action": "listener_failed"})
+            if self._once:
+                self._hub.forget(self)
+                return

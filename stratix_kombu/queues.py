@@ -1,0 +1,154 @@
+"""``app.queue``: the queues of an application."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
+from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
+from stratix_kombu.lifecycle.clock import Clock
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.names import check_queue_name
+from stratix_kombu.queue import Queue
+from stratix_kombu.settings import Settings
+from stratix_kombu.stores.contract import Store
+from stratix_kombu.worker.coroutines import LoopExecutor
+
+
+class QueueManager:
+    """Creates queues, starts and closes them together.
+
+    >>> app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
+    """
+
+    def __init__(self, settings: Settings, driver: QueueDriver, store: Store) -> None:
+        self._settings = settings
+        self._driver = driver
+        self._store = store
+        self._engine = Engine(store, driver) if isinstance(driver, TransportDriver) else None
+        self._loop = LoopExecutor()
+        self._clock: Clock | None = None
+        self._queues: dict[str, Any] = {}
+        self._lock = threading.RLock()
+        self._started = False
+        self._closed = False
+
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds that closing waits for active jobs, by the settings."""
+        return self._settings.shutdown_timeout
+
+    def create_queue(self, name: str, **options: Any) -> Queue:
+        """A queue with its options; ConfigurationError if it exists already.
+
+        Options: ``concurrency`` (1; jobs run at a time in this process), ``default_job_options``,
+        ``max_payload_bytes``, ``backoffs`` (functions a job's custom back-off may name).
+        """
+        with self._lock:
+            if name in self._queues:
+                raise ConfigurationError(f"queue {name!r} exists already: get it with get_queue({name!r})")
+            return self._create(name, options)
+
+    def get_queue(self, name: str) -> Queue:
+        """The queue of that name, made with the configured options if it is new."""
+        with self._lock:
+            return self._queues.get(name) or self._create(name, {})
+
+    def get_all_queues(self) -> list[Queue]:
+        """The queues of this application, in the order they were made."""
+        with self._lock:
+            return list(self._queues.values())
+
+    def check_health(self) -> dict[str, bool]:
+        """Whether the broker and the store answer; never raises."""
+        try:
+            self._store.ping()
+            store = True
+        except StratixError:
+            store = False
+        return {"driver": self._driver.check_health(), "store": store}
+
+    def close_all(self, timeout: float | timedelta | None = None) -> bool:
+        """Close all queues: wait for active jobs up to ``timeout`` seconds over all, hand back the rest; whether all
+        had ended. The queues can be used no more."""
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with self._lock:
+            queues = list(self._queues.values())
+        threads, ended = [], []
+        for queue in queues:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0)
+            thread = threading.Thread(
+                target=lambda queue=queue, left=left: ended.append(queue.close(left)), name="stratix-close"
+            )
+            thread.start()
+            threads.append(thread)
+        for thread in threads:
+            thread.join()
+        return all(one is not False for one in ended)
+
+    # -- within the package ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Reach broker and store, start the clock and the queues. Raises StoreUnavailable, DriverUnavailable."""
+        with self._lock:
+            if self._started:
+                return
+            self._store.ping()
+            self._driver.init()
+            worker = self._settings.worker
+            if self._engine is not None and worker.clock:
+                self._clock = Clock(
+                    self._engine, stalled_check_ms=worker.stalled_check_interval,
+                    max_stalled=worker.max_stalled_count, grace_ms=worker.redelivery_grace,
+                )  # fmt: skip
+                self._clock.start()
+            self._started = True
+            for queue in self._queues.values():
+                self._start_queue(queue)
+
+    def close(self, timeout: float | None) -> bool:
+        """Close the queues, the clock, and the connections."""
+        ended = self.close_all(timeout)
+        with self._lock:
+            if self._closed:
+                return ended
+            self._closed = True
+        if self._clock is not None:
+            self._clock.stop()
+        self._loop.stop()
+        self._driver.close()
+        self._store.close()
+        return ended
+
+    def _create(self, name: str, options: dict[str, Any]) -> Queue:
+        check_queue_name(name)
+        if self._closed:
+            raise Closed("the application")
+        parsed = self._settings.queue_options(name, options)
+        try:
+            queue = self._driver.create_queue(name, options)
+        except Unavailable as error:
+            if self._engine is None or self._started:
+                raise
+            queue = None
+            self._engine.report(name, error, "create_queue_failed")
+        if queue is None:
+            if self._engine is None:
+                raise ConfigurationError(
+                    f"the driver {self._driver.get_name()!r} made no queue: its create_queue must return one, "
+                    "or it must be a TransportDriver"
+                )
+            queue = Queue(name, self._engine, parsed, self._settings.worker.lease_duration, self._loop)
+        self._queues[name] = queue
+        if self._started:
+            self._start_queue(queue)
+        made: Queue = queue
+        return made
+
+    def _start_queue(self, queue: Any) -> None:
+        if isinstance(queue, Queue):
+            queue.start()

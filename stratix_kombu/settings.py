@@ -1,0 +1,191 @@
+"""Arguments, environment, mapping and file, in this order, become one ``Settings``.
+
+Environment: ``STRATIX_DRIVER``, ``STRATIX_STORE``, ``STRATIX_NAMESPACE``, ``STRATIX_CONFIG`` (a TOML file), and
+``STRATIX_<DRIVER>_<OPTION>`` such as ``STRATIX_REDIS_URL``; options within options by a double underscore, as in
+``STRATIX_SQS_AWS__REGION``. ``STRATIX_TEST_*`` is left to the tests.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.model.names import check_queue_name
+from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, snake
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_TOP = ("driver", "store", "namespace", "default_job_options", "worker", "bullmq", "queues", "shutdown_timeout")
+_ENVIRONMENT = "STRATIX_"
+ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
+_REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """What an application is made from."""
+
+    driver: str = "memory"
+    driver_options: Mapping[str, Any] = field(default_factory=dict)
+    store: str | Mapping[str, Any] = "memory://"
+    namespace: str = "stratix"
+    job_defaults: JobOptions = field(default_factory=JobOptions)
+    worker: WorkerOptions = field(default_factory=WorkerOptions)
+    queues: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shutdown_timeout: float = 30.0
+    """Seconds ``run`` and ``close`` wait for active jobs."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """Where each value came from: ``argument``, ``environment``, the file's path, or ``default``."""
+
+    def __repr__(self) -> str:
+        return f"Settings(driver={self.driver.partition('://')[0]!r}, namespace={self.namespace!r})"
+
+    def queue_options(self, name: str, given: Mapping[str, Any]) -> QueueOptions:
+        """Options of one queue: those of its creation over those of the configuration."""
+        return QueueOptions.parse({**self.queues.get(name, {}), **given}, f"queue {name!r}", self.job_defaults)
+
+
+def load_settings(
+    source: str | Path | Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    drivers: Collection[str] = ("memory",),
+) -> Settings:
+    """Settings from a mapping or TOML file, the environment over it, and the arguments over both.
+
+    ``drivers`` are the names a configuration may use. Raises ConfigurationError, saying where the fault is.
+
+    >>> load_settings({"driver": "memory"}, environment={}).namespace
+    'stratix'
+    """
+    environment = environment or {}
+    path = environment.get("STRATIX_CONFIG") if source is None else source
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if isinstance(path, (str, Path)):
+        layers.append((str(path), _from_file(Path(path))))
+    elif path is not None:
+        layers.append(("argument", dict(path)))
+    layers.append(("environment", _from_environment(environment, drivers)))
+    layers.append(("argument", dict(arguments or {})))
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for name, layer in layers:
+        _merge(merged, {snake(key): value for key, value in layer.items()}, name, origin)
+    return _settings(merged, origin, drivers)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {problem.strerror}") from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(f"the configuration file {path} is not TOML: {problem}") from problem
+
+
+def _from_environment(environment: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
+    known = ["DRIVER", "STORE", "NAMESPACE", "CONFIG", "SHUTDOWN_TIMEOUT"]
+    drivers = sorted((one.upper() for one in names), key=len, reverse=True)
+    found: dict[str, Any] = {}
+    for variable, value in environment.items():
+        if not variable.startswith(_ENVIRONMENT) or variable.startswith("STRATIX_TEST_"):
+            continue
+        rest = variable[len(_ENVIRONMENT) :]
+        driver = next((one for one in drivers if rest.startswith(f"{one}_")), None)
+        if rest in known:
+            if rest != "CONFIG":
+                found[rest.lower()] = value
+        elif driver:
+            path = rest[len(driver) + 1 :].lower().split("__")
+            options = found.setdefault(driver.lower(), {})
+            for key in path[:-1]:
+                options = options.setdefault(key, {})
+            options[path[-1]] = value
+        else:
+            near = nearest(rest, [*known, *(f"{one}_URL" for one in drivers)])
+            raise ConfigurationError(f"unknown environment variable {variable}{near} (after STRATIX_)")
+    return found
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: dict[str, str]) -> None:
+    for key, value in layer.items():
+        if value is None:
+            continue
+        if isinstance(value, Mapping) and isinstance(into.get(key), Mapping) and key != "store":
+            into[key] = {**into[key], **value}
+        else:
+            into[key] = value
+        origin[key] = name
+
+
+def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collection[str]) -> Settings:
+    driver = merged.get("driver", "memory")
+    if not isinstance(driver, str):
+        raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not {driver!r}")
+    allowed = {*_TOP, *drivers, driver}
+    for key in merged:
+        if key not in allowed:
+            raise ConfigurationError(f"unknown setting {key!r}{nearest(key, allowed)}")
+    name = ALIASES.get(driver, driver)
+    # The document calls the driver 'bullmq', keeps the server under 'redis' and the worker's watch under 'bullmq'.
+    given = _mapping(merged, name) or (_mapping(merged, driver) if driver != "bullmq" else {})
+    options = {snake(key): value for key, value in given.items()}
+    worker = {**_mapping(merged, "bullmq"), **_mapping(merged, "worker")}
+    return Settings(
+        driver=driver,
+        driver_options=options,
+        store=_store(merged.get("store"), name, options),
+        namespace=check_queue_name(merged.get("namespace", "stratix")),
+        job_defaults=JobOptions.parse(_mapping(merged, "default_job_options"), "'default_job_options'"),
+        worker=WorkerOptions.parse(worker, "'worker'"),
+        queues=_queues(_mapping(merged, "queues")),
+        shutdown_timeout=_seconds(merged.get("shutdown_timeout", 30.0)),
+        origin=origin,
+    )
+
+
+def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """The store that was named; without one: the redis of the redis driver, memory for memory."""
+    if store is not None:
+        if not isinstance(store, (str, Mapping)):
+            raise ConfigurationError(f"'store' must be a URL or options, not {store!r}")
+        return store
+    scheme = driver.partition("://")[0]
+    if driver == "redis":
+        return dict(options)
+    if "://" in driver and scheme in _REDIS_SCHEMES:
+        return driver
+    if scheme == "memory":
+        return "memory://"
+    raise ConfigurationError(
+        f"the driver {scheme!r} carries messages and needs a 'store' to keep jobs in: redis://host:6379/0 (or rediss://, "
+        "sentinel://, redis+cluster://), or memory:// if everything runs in this one process"
+    )
+
+
+def _mapping(merged: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = merged.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{key!r} must be a mapping, not {value!r}")
+    return value
+
+
+def _queues(value: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {check_queue_name(name): _mapping(value, name) for name in value}
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise ConfigurationError(f"'shutdown_timeout' must be seconds, not {value!r}")
+    return seconds

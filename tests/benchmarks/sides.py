@@ -1,0 +1,117 @@
+"""The two contestants behind one face: what is measured is the same for both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+ROOT = Path(__file__).resolve().parents[2]
+BULK_PAGE = 1000
+
+
+class Side(ABC):
+    """One way to run background jobs on the Redis at ``url``."""
+
+    name: str
+    command: list[str]
+
+    def __init__(self, url: str) -> None:
+        self.redis = redis.Redis.from_url(url)
+        self.environment = {**os.environ, "BENCHMARK_REDIS_URL": url}
+
+    @abstractmethod
+    def add_one_by_one(self, count: int) -> None: ...
+
+    @abstractmethod
+    def add_bulk(self, count: int) -> None: ...
+
+    @abstractmethod
+    def finished(self) -> int:
+        """Jobs whose result is stored; one round trip."""
+
+    @abstractmethod
+    def latency(self) -> float:
+        """Seconds from before the add until the handler runs, of one job."""
+
+    def reads(self) -> int:
+        """Socket reads the server has done: the round trips of all clients."""
+        return int(self.redis.info("stats")["total_reads_processed"])
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        process = subprocess.Popen(
+            self.command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+class CelerySide(Side):
+    name = "Celery"
+    command = [
+        *(sys.executable, "-m", "celery", "-A", "tests.benchmarks.celery_side", "worker"),
+        *("-P", "threads", "-c", "10", "-l", "ERROR", "-Q", "benchmark"),
+    ]
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from tests.benchmarks import celery_side
+
+        self._tasks = celery_side
+        self._results = redis.Redis.from_url(f"{url}/2")
+
+    def add_one_by_one(self, count: int) -> None:
+        for number in range(count):
+            self._tasks.noop.apply_async((number,))
+
+    def add_bulk(self, count: int) -> None:
+        with self._tasks.app.producer_or_acquire() as producer, producer.batch(max_size=500):
+            for number in range(count):
+                self._tasks.noop.apply_async((number,), producer=producer, retry=False)
+
+    def finished(self) -> int:
+        return int(self._results.dbsize())
+
+    def latency(self) -> float:
+        before = time.time()
+        return float(self._tasks.instant.apply_async().get(timeout=30)) - before
+
+
+class StratixSide(Side):
+    name = "stratix_kombu"
+    command = [sys.executable, "-m", "tests.benchmarks.stratix_side"]
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from tests.benchmarks import stratix_side
+
+        self._app = stratix_side.make_app()
+        self._queue = self._app.queue.get_queue("benchmark")
+
+    def add_one_by_one(self, count: int) -> None:
+        for number in range(count):
+            self._queue.add("noop", {"number": number})
+
+    def add_bulk(self, count: int) -> None:
+        for start in range(0, count, BULK_PAGE):
+            page = range(start, min(start + BULK_PAGE, count))
+            self._queue.add_bulk([{"name": "noop", "data": {"number": number}} for number in page])
+
+    def finished(self) -> int:
+        return int(self._queue.get_job_counts()["completed"])
+
+    def latency(self) -> float:
+        before = time.time()
+        return float(self._queue.add("instant").wait_until_finished(timeout=30)) - before

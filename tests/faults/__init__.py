@@ -1,0 +1,1 @@
+"""What happens when processes die, messages are lost or doubled, and handlers misbehave."""

@@ -1,0 +1,101 @@
+"""Messages that come twice, never, for no job, or for a job that is gone: nothing is lost, nothing runs twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, Job, Queue, create_app
+from stratix_kombu.drivers.contract import TransportDriver
+from stratix_kombu.drivers.registry import create_driver
+from stratix_kombu.model.record import Ready
+from tests.waiting import until
+
+
+@pytest.fixture
+def app(settings: dict[str, Any]) -> Iterator[Application]:
+    with create_app(settings) as app:
+        yield app
+
+
+@pytest.fixture
+def broker(settings: dict[str, Any]) -> Iterator[TransportDriver]:
+    """A second connection to the broker, to play tricks on the queue."""
+    driver = create_driver(
+        settings["driver"], settings[settings["driver"]], namespace=settings["namespace"]
+    )
+    assert isinstance(driver, TransportDriver)
+    driver.init()
+    yield driver
+    driver.close()
+
+
+class Runs:
+    """Counts the runs of each job."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, job: Job) -> None:
+        with self._lock:
+            self.count[job.id] += 1
+
+
+def test_the_same_message_five_times_runs_once(app: Application, broker: TransportDriver) -> None:
+    queue, runs = app.queue.create_queue("twice", concurrency=5), Runs()
+    jobs = queue.add_bulk([{"name": "n"} for _ in range(10)])
+    for job in jobs:
+        broker.publish([Ready(job.id, "twice", job.name)] * 4)
+    queue.process(runs)
+    until(lambda: queue.get_job_counts()["completed"] == 10, 30)
+    until(lambda: broker.depth("twice") == 0, 30)
+    assert runs.count == Counter({job.id: 1 for job in jobs})
+
+
+def test_jobs_whose_messages_are_lost_are_run_all_the_same(app: Application, broker: TransportDriver) -> None:
+    queue, runs = app.queue.create_queue("lost"), Runs()
+    jobs = queue.add_bulk([{"name": "n"} for _ in range(20)])
+    until(lambda: broker.depth("lost") == 20, 30)
+    broker.purge("lost")
+    queue.process(runs)
+    until(lambda: queue.get_job_counts()["completed"] == 20, 60)
+    assert runs.count == Counter({job.id: 1 for job in jobs})
+
+
+def test_a_message_for_a_job_that_is_gone_is_dropped(app: Application, broker: TransportDriver) -> None:
+    queue, runs = app.queue.create_queue("gone"), Runs()
+    gone = queue.add("n")
+    gone.remove()
+    broker.publish([Ready("never-added", "gone", "n")])
+    job = queue.add("n")
+    queue.process(runs)
+    job.wait_until_finished(timeout=30)
+    until(lambda: broker.depth("gone") == 0, 30)
+    assert runs.count == Counter({job.id: 1})
+
+
+def test_a_message_of_another_program_is_told_and_dropped(app: Application, settings: dict[str, Any]) -> None:
+    queue, errors = app.queue.create_queue("strange"), list[BaseException]()
+    queue.on("error", errors.append)
+    job = queue.add("n")
+    _send_foreign_message(queue, settings)
+    queue.process(lambda job: "done")
+    assert job.wait_until_finished(timeout=30) == "done"
+    until(lambda: any("names no job" in str(error) for error in errors), 30)
+    assert queue.add("n").wait_until_finished(timeout=30) == "done"
+
+
+def _send_foreign_message(queue: Queue, settings: dict[str, Any]) -> None:
+    """A Celery task message of somebody else's, sent by Celery itself to the queue's broker queue."""
+    from celery import Celery
+
+    driver = create_driver(settings["driver"], settings[settings["driver"]], namespace=settings["namespace"])
+    celery = Celery("foreign", broker=driver.url)  # type: ignore[attr-defined]
+    celery.conf.broker_transport_options = driver.transport_options  # type: ignore[attr-defined]
+    celery.send_task("somebody.elses", args=(1, 2), queue=driver.broker_queue(queue.name))  # type: ignore[attr-defined]
+    driver.close()
