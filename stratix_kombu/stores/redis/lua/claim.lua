@@ -1,0 +1,78 @@
+-- Try to take the jobs that messages named.
+-- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the queue's limit, JSON or '';
+-- then ids
+-- Returns one entry per id: {id, refusal, retry in ms} or {id, '', token, fields of records.FIELDS ...}
+-- Events active | delayed
+--- @include base
+--- @include moves_claim
+--- @include limits
+
+local queue, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local paused = redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused') == 1
+local queue_limit = ARGV[4] ~= '' and cjson.decode(ARGV[4]) or nil
+local active = queue_key(queue, 'active')
+local claimed = {}
+local answers = {}
+
+for i = 5, #ARGV do
+  local id = ARGV[i]
+  local key = job_key(id)
+  local v = redis.call('HMGET', key, 'claims', 'limit', 'reserved', 'sends', 'queue', 'state', 'name', 'data', 'opts',
+    'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace')
+  local answer
+  if not v[5] or v[5] ~= queue then
+    answer = { id, 'gone', 0 }
+  elseif v[6] ~= 'waiting' then
+    answer = { id, 'not_waiting', 0 }
+  elseif paused then
+    redis.call('ZADD', queue_key(queue, 'parked'), 'NX', order(), id)
+    answer = { id, 'paused', 0 }
+  else
+    local waiting = queue_key(queue, 'waiting:' .. (v[10] or '0'))
+    local slot
+    if queue_limit or v[2] then
+      local limits = {}
+      if queue_limit then
+        limits[1] = queue_limit
+      end
+      if v[2] then
+        limits[#limits + 1] = cjson.decode(v[2])
+      end
+      slot = refuse(limits, v[3])
+    end
+    if slot then
+      redis.call('ZREM', waiting, id)
+      delay_limited(queue, id, v[7], slot)
+      answer = { id, 'limited', slot - now }
+    else
+      if not v[4] then
+        local sent = tonumber(redis.call('ZSCORE', waiting, id))
+        local priority = v[10] or '0'
+        if sent > (claimed[priority] or 0) then
+          claimed[priority] = sent
+        end
+      end
+      local claims = tonumber(v[1] or 0) + 1
+      local begun = tonumber(v[14] or 0) + 1
+      local token = worker .. ':' .. claims
+      redis.call('ZREM', waiting, id)
+      redis.call('ZADD', active, now + lease, id)
+      redis.call('HSET', key, 'state', 'active', 'token', token, 'claims', claims, 'begun', begun, 'started', now,
+        'worker', worker)
+      if v[3] then
+        redis.call('HDEL', key, 'reserved')
+      end
+      tell(queue, 'active', id, v[7])
+      answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], begun, v[15], v[16], v[17], v[18], v[19],
+        v[20], v[21] }
+    end
+  end
+  answers[#answers + 1] = answer
+end
+for priority, sent in pairs(claimed) do
+  local meta = queue_key(queue, 'meta')
+  if sent > tonumber(redis.call('HGET', meta, 'claimed:' .. priority) or 0) then
+    redis.call('HSET', meta, 'claimed:' .. priority, string.format('%.0f', sent))
+  end
+end
+return { now, answers }

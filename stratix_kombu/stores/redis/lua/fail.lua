@@ -1,0 +1,42 @@
+-- Fail attempts whose claim is still held: another attempt after a delay, or failed for good.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; then per job: id, token, reason, stack trace,
+--   delay of the next attempt in ms or ''
+-- Returns {more, stale ids, ready}
+-- Events delayed | waiting | failed, retries_exhausted, drained; those of release.lua
+--- @include base
+--- @include send
+--- @include moves
+--- @include release
+
+local stale, queues, seen = {}, {}, {}
+for i = 5, #ARGV, 5 do
+  local id, reason, trace, retry = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local key = job_key(id)
+  local v = redis.call('HMGET', key, 'state', 'token')
+  if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] then
+    stale[#stale + 1] = id
+  else
+    local job = load(id)
+    if not seen[job.queue] then
+      seen[job.queue] = true
+      queues[#queues + 1] = job.queue
+    end
+    job.made = redis.call('HINCRBY', key, 'made', 1)
+    if retry == '' then
+      fail_job(job, reason, trace)
+      if job.made >= job.max and job.max > 1 then
+        tell(job.queue, 'retries_exhausted', id, job.name)
+      end
+    else
+      redis.call('HSET', key, 'reason', reason, 'trace', trace, 'token', '')
+      if tonumber(retry) > 0 then
+        make_delayed(job, now + tonumber(retry))
+      else
+        make_waiting(job)
+      end
+    end
+  end
+end
+local more = release_page(tonumber(ARGV[4]))
+tell_drained(queues)
+return { more, stale, ready }

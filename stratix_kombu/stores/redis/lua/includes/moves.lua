@@ -1,0 +1,147 @@
+-- Moves between states. A `job` is a table made by load(): id, queue, name, state, prio, due, pending, ...
+local function load(id)
+  local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
+    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason')
+  if not v[1] then
+    return nil
+  end
+  return {
+    id = id, queue = v[1], name = v[2], state = v[3], prio = tonumber(v[4] or 0), due = tonumber(v[5] or 0),
+    pending = tonumber(v[6] or 0), optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9],
+    max = tonumber(v[10] or 1), made = tonumber(v[11] or 0), failed_by = v[12], result = v[13], reason = v[14],
+  }
+end
+
+local function state_key(job)
+  if job.state == 'waiting' then
+    return queue_key(job.queue, 'waiting:' .. job.prio)
+  end
+  return queue_key(job.queue, job.state)
+end
+
+local function finished(state)
+  return state == 'completed' or state == 'failed'
+end
+
+local function move(job, state, score)
+  if job.state then
+    redis.call('ZREM', state_key(job), job.id)
+  end
+  job.state = state
+  redis.call('ZADD', state_key(job), score or order(), job.id)
+end
+
+local function make_waiting(job)
+  move(job, 'waiting')
+  redis.call('HSET', job_key(job.id), 'state', 'waiting')
+  redis.call('HDEL', job_key(job.id), 'due', 'sends')
+  job.due = 0
+  tell(job.queue, 'waiting', job.id, job.name)
+  send(job.id, job.queue, job.name, job.prio)
+end
+
+local function make_delayed(job, due)
+  ticks = ticks + 1
+  move(job, 'delayed', due * 1000 + ticks % 1000)
+  job.due = due
+  redis.call('HSET', job_key(job.id), 'state', 'delayed', 'due', due)
+  tell(job.queue, 'delayed', job.id, job.name, string.format('%.0f', due))
+end
+
+-- Waiting, or delayed if its time has not come; blocked while it has dependencies to wait for.
+local function make_ready(job)
+  if job.pending > 0 then
+    move(job, 'blocked')
+    redis.call('HSET', job_key(job.id), 'state', 'blocked')
+    tell(job.queue, 'blocked', job.id, job.name)
+  elseif job.due > now then
+    make_delayed(job, job.due)
+  else
+    make_waiting(job)
+  end
+end
+
+local function add_to_worklist(list, id)
+  redis.call('ZADD', P .. ':' .. list, 'NX', order(), id)
+end
+
+local function forget_edge(dependent, dependency)
+  local edges = job_key(dependency) .. ':dependents'
+  redis.call('ZREM', edges, dependent)
+  if redis.call('EXISTS', edges) == 0 then
+    redis.call('DEL', P .. ':outcome:' .. dependency)
+    redis.call('ZREM', P .. ':releasing', dependency)
+  end
+end
+
+-- Forget a record; keep how it ended for dependents that may still ask.
+local function delete(job)
+  local key = job_key(job.id)
+  redis.call('ZREM', state_key(job), job.id)
+  redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
+  for _, dependency in ipairs(redis.call('HKEYS', key .. ':dependencies')) do
+    forget_edge(job.id, dependency)
+  end
+  if redis.call('EXISTS', key .. ':dependents') == 1 then
+    local outcome = P .. ':outcome:' .. job.id
+    redis.call('HSET', outcome, 'state', finished(job.state) and job.state or 'removed', 'reason', job.reason or '')
+    if job.result then
+      redis.call('HSET', outcome, 'result', job.result)
+    end
+    if not finished(job.state) then
+      add_to_worklist('releasing', job.id)
+    end
+  end
+  redis.call('DEL', key, key .. ':logs', key .. ':dependencies')
+end
+
+-- Retention is written 'count:age', either part may be empty. At most a hundred old jobs go at once.
+local function retain(job, keep)
+  local count, age = string.match(keep, '^(%d*):(%d*)$')
+  if age ~= '' then
+    redis.call('ZADD', P .. ':expiring', now + tonumber(age), job.id)
+  end
+  if count ~= '' then
+    local key = state_key(job)
+    local surplus = math.min(redis.call('ZCARD', key) - tonumber(count), 100)
+    if surplus > 0 then
+      for _, old in ipairs(redis.call('ZRANGE', key, 0, surplus - 1)) do
+        delete(old == job.id and job or load(old))
+      end
+    end
+  end
+end
+
+local function end_job(job, state, keep)
+  move(job, state)
+  if redis.call('EXISTS', job_key(job.id) .. ':dependents') == 1 then
+    add_to_worklist('releasing', job.id)
+  end
+  if keep then
+    retain(job, keep)
+  end
+end
+
+local function fail_job(job, reason, trace, failed_by)
+  job.reason = reason
+  local key = job_key(job.id)
+  redis.call('HSET', key, 'state', 'failed', 'finished', now, 'reason', reason, 'trace', trace or '', 'failed_by',
+    failed_by or '', 'token', '')
+  end_job(job, 'failed', job.keep_failed)
+  tell(job.queue, 'failed', job.id, job.name, reason)
+end
+
+local function tell_drained(queues)
+  for _, queue in ipairs(queues) do
+    local left = redis.call('EXISTS', queue_key(queue, 'active'))
+    for priority = 0, 9 do
+      if left > 0 then
+        break
+      end
+      left = redis.call('EXISTS', queue_key(queue, 'waiting:' .. priority))
+    end
+    if left == 0 then
+      tell(queue, 'drained')
+    end
+  end
+end

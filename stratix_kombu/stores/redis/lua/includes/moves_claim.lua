@@ -1,0 +1,7 @@
+-- A claim refused by a limit: the job is delayed to its slot, and remembers that it has one.
+local function delay_limited(queue, id, name, slot)
+  ticks = ticks + 1
+  redis.call('ZADD', queue_key(queue, 'delayed'), slot * 1000 + ticks % 1000, id)
+  redis.call('HSET', job_key(id), 'state', 'delayed', 'due', slot, 'reserved', 1)
+  tell(queue, 'delayed', id, name, string.format('%.0f', slot))
+end

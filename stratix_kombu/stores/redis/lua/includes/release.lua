@@ -1,0 +1,95 @@
+-- Telling dependents how a job ended, and waking them again when it is retried by hand: page by page.
+-- An edge in '<dependency>:dependents' has the score 1 when the dependent has been told, 0 before.
+local function outcome_of(id)
+  local v = redis.call('HMGET', job_key(id), 'state', 'reason')
+  if v[1] then
+    return finished(v[1]) and { state = v[1], reason = v[2] or '' } or nil
+  end
+  v = redis.call('HMGET', P .. ':outcome:' .. id, 'state', 'reason')
+  return { state = v[1] or 'removed', reason = v[2] or '' }
+end
+
+local function reason_of(dependency, outcome)
+  if outcome.state == 'removed' then
+    return 'dependency ' .. dependency .. ' was removed'
+  end
+  return 'dependency ' .. dependency .. ' failed: ' .. outcome.reason
+end
+
+local function settle_edge(job, dependency)
+  local outcome = outcome_of(dependency)
+  local edges = job_key(job.id) .. ':dependencies'
+  if not outcome or redis.call('HGET', edges, dependency) ~= '' then
+    return
+  end
+  redis.call('HSET', edges, dependency, outcome.state)
+  job.pending = redis.call('HINCRBY', job_key(job.id), 'pending', -1)
+  if job.state ~= 'blocked' then
+    return
+  end
+  if outcome.state ~= 'completed' and not job.optional then
+    fail_job(job, reason_of(dependency, outcome), nil, dependency)
+  elseif job.pending == 0 then
+    make_ready(job)
+  end
+end
+
+local function revive_dependents(job)
+  redis.call('ZREM', P .. ':releasing', job.id)
+  if redis.call('EXISTS', job_key(job.id) .. ':dependents') == 1 then
+    add_to_worklist('reviving', job.id)
+  end
+end
+
+local function revive_edge(job, dependency)
+  if job.state ~= 'failed' or job.optional then
+    return
+  end
+  local key = job_key(job.id)
+  redis.call('HSET', key .. ':dependencies', dependency, '')
+  job.pending = redis.call('HINCRBY', key, 'pending', 1)
+  if job.failed_by ~= dependency then
+    return
+  end
+  local edges = redis.call('HGETALL', key .. ':dependencies')
+  for i = 1, #edges, 2 do
+    if edges[i + 1] == 'failed' or edges[i + 1] == 'removed' then
+      local outcome = outcome_of(edges[i]) or { state = 'removed' }
+      redis.call('HSET', key, 'failed_by', edges[i], 'reason', reason_of(edges[i], outcome))
+      return
+    end
+  end
+  redis.call('HDEL', key, 'failed_by', 'reason', 'trace', 'finished')
+  make_ready(job)
+  revive_dependents(job)
+end
+
+-- Handle up to `limit` edges; whether some are left.
+local function release_page(limit)
+  while limit > 0 do
+    local list, told = 'reviving', 1
+    local dependency = redis.call('ZRANGE', P .. ':reviving', 0, 0)[1]
+    if not dependency then
+      list, told = 'releasing', 0
+      dependency = redis.call('ZRANGE', P .. ':releasing', 0, 0)[1]
+    end
+    if not dependency then
+      return 0
+    end
+    local edges = job_key(dependency) .. ':dependents'
+    local page = redis.call('ZRANGEBYSCORE', edges, told, told, 'LIMIT', 0, limit)
+    for _, id in ipairs(page) do
+      redis.call('ZADD', edges, 1 - told, id)
+      if list == 'reviving' then
+        revive_edge(load(id), dependency)
+      else
+        settle_edge(load(id), dependency)
+      end
+    end
+    limit = limit - math.max(#page, 1)
+    if redis.call('ZCOUNT', edges, told, told) == 0 then
+      redis.call('ZREM', P .. ':' .. list, dependency)
+    end
+  end
+  return math.min(redis.call('ZCARD', P .. ':reviving') + redis.call('ZCARD', P .. ':releasing'), 1)
+end

@@ -1,0 +1,32 @@
+-- Jobs whose lease ran out: waiting again, or failed when it happened too often.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] most stalls; ARGV[5] page; ARGV[6] page for releases
+-- Returns {more, {}, ready, -1, recovered ids}
+-- Events stalled, waiting | failed, drained; those of release.lua
+--- @include base
+--- @include send
+--- @include moves
+--- @include release
+
+local left, recovered, queues = tonumber(ARGV[5]), {}, {}
+for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
+  local expired = redis.call('ZRANGEBYSCORE', queue_key(queue, 'active'), '-inf', now, 'LIMIT', 0, math.max(left, 0))
+  if #expired > 0 then
+    queues[#queues + 1] = queue
+    left = left - #expired
+  end
+  for _, id in ipairs(expired) do
+    recovered[#recovered + 1] = id
+    local job = load(id)
+    local stalls = redis.call('HINCRBY', job_key(id), 'stalled', 1)
+    redis.call('HSET', job_key(id), 'token', '')
+    tell(queue, 'stalled', id, job.name)
+    if stalls > tonumber(ARGV[4]) then
+      fail_job(job, 'stalled more than ' .. ARGV[4] .. ' times: its worker stopped renewing the lease')
+    else
+      make_waiting(job)
+    end
+  end
+end
+local more = release_page(tonumber(ARGV[6]))
+tell_drained(queues)
+return { left <= 0 and 1 or more, {}, ready, -1, recovered }

@@ -1,0 +1,10 @@
+-- Go on telling dependents of jobs that have ended.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page
+-- Returns {more, {}, ready}
+-- Events waiting | delayed | failed | blocked
+--- @include base
+--- @include send
+--- @include moves
+--- @include release
+
+return { release_page(tonumber(ARGV[4])), {}, ready }

@@ -1,0 +1,30 @@
+-- Take an edge away from a job that has not started.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] job; ARGV[5] dependency
+-- Returns {0, {}, ready} or {'gone'}, {'started', state}, {'unknown'}
+-- Events waiting | delayed
+--- @include base
+--- @include send
+--- @include moves
+
+local id, dependency = ARGV[4], ARGV[5]
+local job = load(id)
+if not job then
+  return { 'gone' }
+end
+if job.state == 'active' or finished(job.state) then
+  return { 'started', job.state }
+end
+local edges = job_key(id) .. ':dependencies'
+local state = redis.call('HGET', edges, dependency)
+if not state then
+  return { 'unknown' }
+end
+redis.call('HDEL', edges, dependency)
+if state == '' then
+  job.pending = redis.call('HINCRBY', job_key(id), 'pending', -1)
+end
+forget_edge(id, dependency)
+if job.state == 'blocked' and job.pending == 0 then
+  make_ready(job)
+end
+return { 0, {}, ready }

@@ -1,0 +1,20 @@
+-- failed -> waiting by hand; dependents that failed because of it wait for it again.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] job; ARGV[5] page
+-- Returns {more, {}, ready} or {'gone'}, {'state', state}
+-- Events waiting | delayed | blocked
+--- @include base
+--- @include send
+--- @include moves
+--- @include release
+
+local job = load(ARGV[4])
+if not job then
+  return { 'gone' }
+end
+if job.state ~= 'failed' then
+  return { 'state', job.state }
+end
+redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished')
+make_ready(job)
+revive_dependents(job)
+return { release_page(tonumber(ARGV[5])), {}, ready }

@@ -1,0 +1,80 @@
+"""Reading the Redis store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import Queries
+from stratix_kombu.stores.redis.connect import Client
+from stratix_kombu.stores.redis.records import FIELDS, record_of
+from stratix_kombu.stores.redis.scripts import Scripts
+
+_COUNTED = ("waiting", "active", "delayed", "blocked", "completed", "failed")
+
+
+class RedisQueries(Queries):
+    def __init__(self, client: Client, scripts: Scripts, base: str) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._base = base
+
+    def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        if not ids:
+            return []
+        found = self._scripts.run("get", (len(FIELDS), *FIELDS, *ids))
+        return [record_of(job_id, values) for job_id, values in zip(ids, found, strict=True)]
+
+    def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
+        names = [state.value for state in states]
+        found = self._scripts.run("find", (queue, start, end, len(FIELDS), *FIELDS, *names))
+        records = (record_of(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2))
+        return [record for record in records if record is not None]
+
+    def status(self, queue: str) -> QueueStatus:
+        paused, *numbers = self._scripts.run("status", (queue,))
+        counts = dict(zip(_COUNTED, (int(one) for one in numbers[:6]), strict=True))
+        counts["paused"] = 0
+        if paused:
+            counts["paused"], counts["waiting"] = counts["waiting"], 0
+        workers, oldest = int(numbers[6]), int(numbers[7])
+        return QueueStatus(
+            name=queue, paused=bool(paused), counts=counts, workers=workers,
+            oldest_waiting_ms=None if oldest < 0 else oldest,
+        )  # fmt: skip
+
+    def queues(self) -> list[str]:
+        return sorted(one.decode() for one in self._client.run("SMEMBERS", f"{self._base}:queues"))
+
+    def workers(self, queue: str) -> list[WorkerInfo]:
+        found = self._scripts.run("workers", (queue,))
+        present = [(found[i].decode(), json.loads(found[i + 1])) for i in range(0, len(found), 2)]
+        return sorted(
+            (WorkerInfo(id=worker, queue=queue, **info) for worker, info in present), key=lambda one: one.id
+        )
+
+    def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
+        lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", start, end)
+        return [line.decode() for line in lines]
+
+    def dependencies(self, job_id: str) -> dict[str, State | None]:
+        return {
+            one: State(state) if state else None for one, state, _ in self._dependencies(job_id)
+        }
+
+    def dependents(self, job_id: str) -> list[str]:
+        found = self._client.run("ZRANGE", f"{self._base}:job:{job_id}:dependents", 0, -1)
+        return sorted(one.decode() for one in found)
+
+    def dependency_results(self, job_id: str) -> dict[str, str]:
+        return {one: result for one, _, result in self._dependencies(job_id) if result is not None}
+
+    def _dependencies(self, job_id: str) -> list[tuple[str, str, str | None]]:
+        flat: Sequence[Any] = self._scripts.run("dependencies", (job_id,))
+        return [
+            (flat[i].decode(), flat[i + 1].decode(), flat[i + 3].decode() if flat[i + 2] else None)
+            for i in range(0, len(flat), 4)
+        ]

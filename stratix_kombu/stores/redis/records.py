@@ -1,0 +1,88 @@
+"""Jobs as script arguments, and records as the scripts answer them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from stratix_kombu.model.record import KEEP_ALL, Claim, JobRecord, Limit, NewJob, Retention
+from stratix_kombu.model.state import State
+
+FIELDS = (
+    "queue", "name", "data", "opts", "state", "prio", "created", "due", "started", "finished", "made", "begun", "max",
+    "stalled", "pending", "optional", "worker", "progress", "result", "reason", "trace",
+)  # fmt: skip
+"""What is read of a record, in the order of JobRecord's fields after ``id``."""
+_STATES = {state.value.encode(): state for state in State}
+
+
+def retention_text(keep: Retention) -> str:
+    """``count:age``; either part may be empty."""
+    count = "" if keep.count is None else keep.count
+    return f"{count}:{'' if keep.age_ms is None else keep.age_ms}"
+
+
+def limit_value(limit: Limit) -> dict[str, Any]:
+    return {"key": limit.key, "max": limit.max, "duration": limit.duration_ms}
+
+
+def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
+    """id, name, data, options, and JSON of what is not default (see add_job.lua)."""
+    extra: dict[str, Any] = {}
+    if job.queue != queue:
+        extra["queue"] = job.queue
+    if job.priority:
+        extra["prio"] = job.priority
+    if job.delay_ms:
+        extra["delay"] = job.delay_ms
+    if job.due_ms:
+        extra["due"] = job.due_ms
+    if job.max_attempts != 1:
+        extra["max"] = job.max_attempts
+    if job.dependencies:
+        extra["deps"] = list(dict.fromkeys(job.dependencies))
+    if job.optional:
+        extra["optional"] = True
+    if job.keep_completed is not KEEP_ALL and job.keep_completed != KEEP_ALL:
+        extra["keep_completed"] = retention_text(job.keep_completed)
+    if job.keep_failed is not KEEP_ALL and job.keep_failed != KEEP_ALL:
+        extra["keep_failed"] = retention_text(job.keep_failed)
+    if job.limit:
+        extra["limit"] = json.dumps(limit_value(job.limit))
+    return job.id, job.name, job.data, job.options, json.dumps(extra) if extra else ""
+
+
+def text(value: bytes | None) -> str:
+    return "" if value is None else value.decode()
+
+
+def text_or_none(value: bytes | None) -> str | None:
+    return value.decode() if value else None
+
+
+def record_of(job_id: str, v: Sequence[Any]) -> JobRecord | None:
+    """A record from the values of ``FIELDS``; None where there is none."""
+    if v[0] is None:
+        return None
+    return JobRecord(
+        id=job_id, queue=text(v[0]), name=text(v[1]), data=text(v[2]), options=text(v[3]), state=_STATES[v[4]],
+        priority=int(v[5] or 0), created_ms=int(v[6] or 0), due_ms=int(v[7] or 0), processed_ms=int(v[8] or 0),
+        finished_ms=int(v[9] or 0), attempts_made=int(v[10] or 0), attempts_started=int(v[11] or 0),
+        max_attempts=int(v[12] or 1), stalled_count=int(v[13] or 0), pending=int(v[14] or 0),
+        optional=v[15] == b"1", worker=text(v[16]), progress=text_or_none(v[17]), result=text_or_none(v[18]),
+        failed_reason=text_or_none(v[19]), stacktrace=text_or_none(v[20]),
+    )  # fmt: skip
+
+
+def claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
+    """A claim from an answer of claim.lua."""
+    record = JobRecord(
+        id=v[0].decode(), queue=queue, name=v[3].decode(), data=v[4].decode(), options=text(v[5]),
+        state=State.ACTIVE, priority=int(v[6] or 0), created_ms=int(v[7]), due_ms=int(v[8] or 0), processed_ms=now,
+        finished_ms=0, attempts_made=int(v[9] or 0), attempts_started=v[10], max_attempts=int(v[11] or 1),
+        stalled_count=int(v[12] or 0), pending=int(v[13] or 0), optional=v[14] == b"1", worker=worker,
+        progress=text_or_none(v[15]), result=None, failed_reason=text_or_none(v[16]),
+        stacktrace=text_or_none(v[17]),
+    )  # fmt: skip
+    return Claim(v[2].decode(), record)

@@ -1,0 +1,49 @@
+"""Loads the Lua scripts of this folder and runs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from stratix_kombu.stores.redis.connect import Client
+
+_INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
+
+
+@cache
+def source(name: str) -> str:
+    """The text of ``lua/<name>.lua`` with its fragments in place, each once."""
+    folder = files(__package__) / "lua"
+
+    def fragment(match: re.Match[str]) -> str:
+        return (folder / "includes" / f"{match[1]}.lua").read_text(encoding="utf-8")
+
+    return _INCLUDE.sub(fragment, (folder / f"{name}.lua").read_text(encoding="utf-8"))
+
+
+@cache
+def digest(name: str) -> str:
+    """What the server knows the script by."""
+    return sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
+class Scripts:
+    """Runs scripts by their digest; a server that does not know one is given its text."""
+
+    def __init__(self, client: Client, base: str) -> None:
+        self._client = client
+        self._base = base
+
+    def run(self, name: str, args: Sequence[Any], key: str | None = None) -> Any:
+        """The script's answer; ``key`` is the namespace's base key, if not said otherwise."""
+        first = self._base if key is None else key
+        try:
+            return self._client.run("EVALSHA", digest(name), 1, first, *args)
+        except NoScriptError:
+            return self._client.run("EVAL", source(name), 1, first, *args)

@@ -1,0 +1,222 @@
+"""The life of a job on Redis: each method is one script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from stratix_kombu.errors import (
+    DependencyCycle,
+    DependencyNotFound,
+    InvalidJobState,
+    JobAlreadyStarted,
+    JobNotFound,
+)
+from stratix_kombu.model.event import INLINE_RESULT_BYTES
+from stratix_kombu.model.record import (
+    Added,
+    Change,
+    Claimed,
+    Completion,
+    Failure,
+    Held,
+    InlineQueue,
+    Limit,
+    NewJob,
+    Ready,
+    Refused,
+    Renewed,
+    WorkerInfo,
+)
+from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_value
+from stratix_kombu.stores.redis.scripts import Scripts
+
+NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
+
+
+def change_of(answer: Sequence[Any]) -> Change:
+    """The common answer {more, stale, ready, next_ms, affected}; the last two may be missing."""
+    affected = tuple(one.decode() for one in answer[4]) if len(answer) > 4 else ()
+    return Change(
+        ready=ready_of(answer[2]), stale=tuple(one.decode() for one in answer[1]), affected=affected,
+        more=bool(answer[0]),
+    )  # fmt: skip
+
+
+def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
+    if not flat:
+        return ()
+    return tuple(
+        Ready(flat[i].decode(), flat[i + 1].decode(), flat[i + 2].decode(), int(flat[i + 3]))
+        for i in range(0, len(flat), 4)
+    )
+
+
+class RedisTransitions(Transitions):
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._sending: tuple[str, str, str] = ("", "", "")
+
+    def deliver_through(self, inline: InlineQueue) -> None:
+        """From now on scripts put messages into the broker's lists."""
+        self._sending = (inline.template, inline.prefix, "|".join(inline.suffixes))
+
+    def run_sending(self, name: str, *args: Any) -> Any:
+        """Run a script that may make jobs ready."""
+        return self._scripts.run(name, (*self._sending, *args))
+
+    # -- adding ---------------------------------------------------------------------------------
+
+    def add(self, jobs: Sequence[NewJob]) -> Added:
+        if not jobs:
+            return Added()
+        queue = jobs[0].queue
+        arguments: list[Any] = [queue, PAGE, self._to_be_known(jobs)]
+        for job in jobs:
+            arguments.extend(job_arguments(job, queue))
+        answer = self.run_sending("add", *arguments)
+        if answer[0] == b"unknown dependency":
+            raise DependencyNotFound(answer[1].decode(), answer[2].decode())
+        return added_of(answer)
+
+    @staticmethod
+    def _to_be_known(jobs: Sequence[NewJob]) -> str:
+        """Edges whose ends are not both in this call, in order: the server must know the dependency."""
+        known: set[str] = set()
+        edges = []
+        for job in jobs:
+            edges += [(job.id, one) for one in job.dependencies if one not in known]
+            known.add(job.id)
+        return json.dumps(edges) if any(job.dependencies for job in jobs) else ""
+
+    def add_dependency(self, job_id: str, dependency_id: str) -> Change:
+        answer = self.run_sending("add_dependency", job_id, dependency_id, PAGE)
+        self._check_edge(answer, job_id, dependency_id)
+        return change_of(answer)
+
+    def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
+        answer = self.run_sending("remove_dependency", job_id, dependency_id)
+        self._check_edge(answer, job_id, dependency_id)
+        return change_of(answer)
+
+    @staticmethod
+    def _check_edge(answer: Sequence[Any], job_id: str, dependency_id: str) -> None:
+        match answer[0]:
+            case b"gone":
+                raise JobNotFound(job_id)
+            case b"started":
+                raise JobAlreadyStarted(job_id, answer[1].decode())
+            case b"unknown":
+                raise DependencyNotFound(job_id, dependency_id)
+            case b"cycle":
+                raise DependencyCycle(job_id, dependency_id)
+
+    # -- running --------------------------------------------------------------------------------
+
+    def claim(
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
+    ) -> Claimed:
+        claimed = Claimed()
+        if not ids:
+            return claimed
+        limit_text = json.dumps(limit_value(limit)) if limit else ""
+        now, answers = self._scripts.run("claim", (queue, worker, lease_ms, limit_text, *ids))
+        for answer in answers:
+            if answer[1]:
+                claimed.refused.append(Refused(answer[0].decode(), Refusal(answer[1].decode()), int(answer[2])))
+            else:
+                claimed.claims.append(claim_of(queue, worker, now, answer))
+        return claimed
+
+    def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
+        info = json.dumps({"host": worker.host, "pid": worker.pid, "concurrency": worker.concurrency})
+        flat = [part for one in held for part in (one.job_id, one.token)]
+        paused, lost = self._scripts.run("renew", (worker.queue, worker.id, info, lease_ms, *flat))
+        return Renewed(frozenset(one.decode() for one in lost), frozenset({worker.queue} if paused else ()))
+
+    def leave(self, worker: str, queue: str) -> None:
+        self._scripts.run("leave", (queue, worker))
+
+    def complete(self, results: Sequence[Completion]) -> Change:
+        arguments: list[Any] = [PAGE, INLINE_RESULT_BYTES]
+        for one in results:
+            arguments += (one.job_id, one.token, one.result)
+        return change_of(self.run_sending("complete", *arguments))
+
+    def fail(self, failures: Sequence[Failure]) -> Change:
+        arguments: list[Any] = [PAGE]
+        for one in failures:
+            retry = "" if one.retry_ms is None else one.retry_ms
+            arguments += (one.job_id, one.token, one.reason, one.stacktrace, retry)
+        return change_of(self.run_sending("fail", *arguments))
+
+    def hand_back(self, held: Sequence[Held]) -> Change:
+        return change_of(self.run_sending("hand_back", *(part for one in held for part in (one.job_id, one.token))))
+
+    def release(self, limit: int = PAGE) -> Change:
+        return change_of(self.run_sending("release", limit))
+
+    # -- the record -----------------------------------------------------------------------------
+
+    def progress(self, job_id: str, value: str) -> None:
+        if not self._scripts.run("update", (job_id, "progress", value)):
+            raise JobNotFound(job_id)
+
+    def log(self, job_id: str, line: str, keep: int) -> int:
+        lines = int(self._scripts.run("log", (job_id, line, keep)))
+        if lines < 0:
+            raise JobNotFound(job_id)
+        return lines
+
+    def update_data(self, job_id: str, data: str) -> None:
+        if not self._scripts.run("update", (job_id, "data", data)):
+            raise JobNotFound(job_id)
+
+    # -- the clock ------------------------------------------------------------------------------
+
+    def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
+        answer = self.run_sending("promote", limit)
+        return change_of(answer), None if answer[3] < 0 else int(answer[3])
+
+    def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
+        return change_of(self.run_sending("recover", max_stalled, limit, PAGE))
+
+    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
+        return change_of(self.run_sending("redeliver", queue, grace_ms, int(broker_empty), limit))
+
+    def expire(self, limit: int = PAGE) -> Change:
+        return change_of(self.run_sending("expire", limit))
+
+    # -- by hand --------------------------------------------------------------------------------
+
+    def pause(self, queue: str) -> bool:
+        return bool(self._scripts.run("pause", (queue,)))
+
+    def resume(self, queue: str, limit: int = PAGE) -> Change:
+        return change_of(self.run_sending("resume", queue, limit))
+
+    def retry(self, job_id: str) -> Change:
+        answer = self.run_sending("retry", job_id, PAGE)
+        return self._by_hand(answer, job_id, "retry", ["failed"])
+
+    def promote_job(self, job_id: str) -> Change:
+        return self._by_hand(self.run_sending("promote_job", job_id), job_id, "promote", ["delayed"])
+
+    def remove(self, job_id: str) -> Change:
+        return self._by_hand(self.run_sending("remove", job_id, PAGE), job_id, "remove", NOT_ACTIVE)
+
+    @staticmethod
+    def _by_hand(answer: Sequence[Any], job_id: str, operation: str, allowed: list[str]) -> Change:
+        if answer[0] == b"gone":
+            raise JobNotFound(job_id)
+        if answer[0] == b"state":
+            raise InvalidJobState(job_id, answer[1].decode(), operation, allowed)
+        return change_of(answer)
+
+
+def added_of(answer: Sequence[Any]) -> Added:
+    """The answer {more, duplicate ids, ready}."""
+    return Added(frozenset(one.decode() for one in answer[1]), ready_of(answer[2]), bool(answer[0]))
