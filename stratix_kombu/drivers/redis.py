@@ -1,0 +1,217 @@
+"""Redis as the broker, in Kombu's own list format: stock Celery workers can run beside it.
+
+Without acknowledgement emulation: a message is gone when it is taken, for the store knows what was not claimed and
+sends it again. Taking up to ``limit`` messages is one round trip, blocking too (``BLMPOP``, Redis 7; older servers
+take two).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
+from stratix_kombu.drivers.kombu import KombuDriver, Link
+from stratix_kombu.errors import ConfigurationError, MissingExtra
+from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, job_id_of, message_headers
+from stratix_kombu.model.record import InlineQueue, Ready
+from stratix_kombu.model.redis_options import RedisOptions
+
+try:
+    from kombu.transport import redis as _transport
+    from redis import Redis
+    from redis.exceptions import RedisError, ResponseError
+    from redis.sentinel import Sentinel
+except ImportError as problem:  # pragma: no cover - tested in a process of its own
+    raise MissingExtra("redis", "redis", "the Redis driver") from problem
+
+STEPS: Sequence[int] = _transport.PRIORITY_STEPS
+SEPARATOR: str = _transport.Channel.sep
+
+
+def priority_suffixes() -> tuple[str, ...]:
+    """What Kombu appends to a list's key for each priority 0..9: one list for every step."""
+    steps = [max(step for step in STEPS if step <= priority) for priority in range(10)]
+    return tuple(f"{SEPARATOR}{step}" if step else "" for step in steps)
+
+
+class RedisDriver(KombuDriver):
+    """Options as for the store (see ``stratix_kombu.model.redis_options``), and ``queue_name_prefix``."""
+
+    name = "redis"
+    capabilities = DriverCapabilities(durable=True, ordered=True, priorities=True, counts=True, shared=True)
+
+    def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
+        given = {key: value for key, value in options.items() if key != "queue_name_prefix"}
+        self.server = RedisOptions.parse(given)
+        if self.server.cluster:
+            raise ConfigurationError(
+                "redis: the broker cannot be a cluster, for one job's lists would lie on different nodes: give the "
+                "driver a single node or Sentinel, and the cluster as 'store'"
+            )
+        space = f"{self.server.connection_namespace}:" if self.server.connection_namespace else ""
+        prefix = options.get("queue_name_prefix", f"{space}{namespace}.")
+        self.known_options = frozenset({"queue_name_prefix"})
+        super().__init__({"queue_name_prefix": prefix}, namespace=namespace)
+
+    def connect_options(self) -> tuple[str, dict[str, Any]]:
+        transport: dict[str, Any] = {
+            "ack_emulation": False,
+            "socket_connect_timeout": self.server.connect_timeout / 1000,
+            "socket_timeout": self.server.command_timeout / 1000,
+            "socket_keepalive": True,
+        }
+        if self.server.sentinels:
+            transport["master_name"] = self.server.name
+            transport["sentinel_kwargs"] = {"password": self.server.sentinel_password}
+        return self.server.url, transport
+
+    def masked_address(self) -> str:
+        return f"redis://{self.server.address}"
+
+    def init(self) -> None:
+        if self.server.enable_ready_check:
+            self.attempt(lambda link: link.channel.client.ping())
+
+    def errors(self) -> tuple[type[BaseException], ...]:
+        return (*super().errors(), RedisError)
+
+    def secrets(self) -> list[str]:
+        return [one for one in (self.server.password, self.server.sentinel_password) if one]
+
+    def publish_one(self, link: Link, job: Ready, **properties: Any) -> None:
+        super().publish_one(link, job, priority=job.priority, **properties)
+
+    def depth(self, queue: str) -> int | None:
+        keys = self.list_keys(queue)
+        return self.attempt(lambda link: sum(int(link.channel.client.llen(key)) for key in keys))
+
+    def purge(self, queue: str) -> int:
+        waiting = self.depth(queue) or 0
+        self.attempt(lambda link: link.channel.client.delete(*self.list_keys(queue)))
+        return waiting
+
+    def receiver(self, queue: str, slots: int) -> Receiver:
+        return RedisReceiver(self, queue)
+
+    def inline_queue(self) -> InlineQueue | None:
+        headers = {**message_headers("@ID@", ""), "id": "@ID@", "root_id": "@ID@"}
+        message = {
+            "body": BODY,
+            "content-encoding": CONTENT_ENCODING,
+            "content-type": CONTENT_TYPE,
+            "headers": headers,
+            "properties": {
+                "correlation_id": "@ID@",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "@QUEUE@"},
+                "priority": 0,
+                "body_encoding": None,
+                "delivery_tag": "@TAG@",
+            },
+        }
+        template = json.dumps(message, separators=(",", ":"))
+        template = template.replace('"shadow":""', '"shadow":@NAME@').replace('"priority":0', '"priority":@PRIORITY@')
+        return InlineQueue(self.server.address, self.prefix, priority_suffixes(), template)
+
+    def list_keys(self, queue: str) -> list[str]:
+        """The broker's lists of a queue, the most urgent first."""
+        return [self.broker_queue(queue) + suffix for suffix in dict.fromkeys(priority_suffixes())]
+
+    def client(self, read_timeout: float) -> Any:
+        """A client of its own, whose reads may block for ``read_timeout`` seconds."""
+        common: dict[str, Any] = {
+            "username": self.server.username,
+            "password": self.server.password,
+            "db": self.server.db,
+            "socket_connect_timeout": self.server.connect_timeout / 1000,
+            "socket_timeout": read_timeout + self.server.command_timeout / 1000,
+            "socket_keepalive": True,
+        }
+        if self.server.ssl:
+            common["ssl"] = True
+        if self.server.sentinels:
+            kwargs = {"password": self.server.sentinel_password, "socket_timeout": 2.0}
+            return Sentinel(self.server.sentinels, sentinel_kwargs=kwargs).master_for(self.server.name, **common)
+        return Redis(host=self.server.host, port=self.server.port, **common)
+
+
+class RedisReceiver(Receiver):
+    """Pops messages; what is given back goes where it would be popped next."""
+
+    def __init__(self, driver: RedisDriver, queue: str) -> None:
+        self._driver = driver
+        self._keys = driver.list_keys(queue)
+        self._client: Any = None
+        self._pop: Callable[[int, float], list[tuple[str, bytes]]] = self._pop_many
+        self._undecided: dict[int, Delivery] = {}
+
+    def receive(self, limit: int, timeout: float) -> list[Delivery]:
+        try:
+            if self._client is None:
+                self._client = self._driver.client(timeout)
+            popped = self._pop(limit, timeout)
+        except ResponseError as problem:
+            if "unknown command" not in str(problem).lower() or self._pop == self._pop_one:
+                raise self._driver.unavailable(problem) from problem
+            self._pop = self._pop_one
+            return []
+        except (RedisError, OSError) as problem:
+            self._drop()
+            raise self._driver.unavailable(problem) from problem
+        received = [_delivery(key, raw) for key, raw in popped]
+        self._undecided.update((id(one), one) for one in received)
+        return received
+
+    def _pop_many(self, limit: int, timeout: float) -> list[tuple[str, bytes]]:
+        keys = self._keys
+        answer = self._client.execute_command("BLMPOP", timeout, len(keys), *keys, "RIGHT", "COUNT", limit)
+        return [(answer[0].decode(), raw) for raw in answer[1]] if answer else []
+
+    def _pop_one(self, limit: int, timeout: float) -> list[tuple[str, bytes]]:
+        answer = self._client.execute_command("BRPOP", *self._keys, max(timeout, 0.01))
+        if not answer:
+            return []
+        key = answer[0].decode()
+        more = (self._client.execute_command("RPOP", key, limit - 1) or []) if limit > 1 else []
+        return [(key, raw) for raw in (answer[1], *more)]
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._undecided.pop(id(delivery), None)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        mine = [one for one in deliveries if self._undecided.pop(id(one), None) is not None]
+        if not mine:
+            return
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for delivery in reversed(mine):
+                    pipeline.rpush(*delivery.handle)
+                pipeline.execute()
+        except (RedisError, OSError) as problem:
+            self._drop()
+            raise self._driver.unavailable(problem) from problem
+
+    def close(self) -> None:
+        try:
+            self.give_back(list(self._undecided.values()))
+        except ConnectionError:
+            self._undecided.clear()
+        self._drop()
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+def _delivery(key: str, raw: bytes) -> Delivery:
+    try:
+        headers = json.loads(raw)["headers"]
+    except (ValueError, KeyError, TypeError):
+        return Delivery(None, (key, raw), f"it is no Kombu message: {raw[:60]!r}")
+    job_id = job_id_of(headers)
+    problem = "" if job_id else f"its task is {str(headers.get('task') if isinstance(headers, dict) else None)[:100]!r}"
+    return Delivery(job_id, (key, raw), problem)
