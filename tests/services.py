@@ -1,0 +1,150 @@
+"""Real servers for tests and benchmarks, on free loopback ports, in folders of their own, ended by process id.
+
+A server named in the environment (``STRATIX_TEST_REDIS_URL``, ``STRATIX_TEST_AMQP_URL``, ``STRATIX_TEST_SQS_URL``) is
+used instead. Where one is missing: it is installed when that can be done (root on Debian, in CI); otherwise the tests
+that need it fail in CI and are skipped at home, visibly.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+START_S = 90.0
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def redis_server(*arguments: str) -> Iterator[str]:
+    """A Redis server without persistence; its URL."""
+    if url := os.environ.get("STRATIX_TEST_REDIS_URL"):
+        yield url
+        return
+    binary = require("redis-server", "redis-server")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="stratix-redis-") as folder:
+        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+        process = subprocess.Popen([*command, "--appendonly", "no", *arguments], stdout=subprocess.DEVNULL)
+        try:
+            wait_for_port(port, process)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            end(process)
+
+
+@contextmanager
+def rabbitmq_server() -> Iterator[str]:
+    """A RabbitMQ node with an epmd of its own; its URL."""
+    if url := os.environ.get("STRATIX_TEST_AMQP_URL"):
+        yield url
+        return
+    binary = require(RABBITMQ, "rabbitmq-server")
+    port, epmd = free_port(), free_port()
+    folder = tempfile.mkdtemp(prefix="stratix-rabbitmq-")
+    environment = {
+        **os.environ,
+        "HOME": folder,
+        "RABBITMQ_NODENAME": f"stratix{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+        "RABBITMQ_LOG_BASE": f"{folder}/log",
+        "RABBITMQ_PID_FILE": f"{folder}/pid",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+        "ERL_EPMD_PORT": str(epmd),
+    }
+    process = subprocess.Popen(
+        [binary], env=environment, cwd=folder, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for_port(port, process)
+        yield f"amqp://guest:guest@127.0.0.1:{port}//"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        subprocess.run(
+            ["epmd", "-port", str(epmd), "-kill"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sqs_server() -> Iterator[str]:
+    """moto's SQS; its endpoint URL."""
+    if url := os.environ.get("STRATIX_TEST_SQS_URL"):
+        yield url
+        return
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def require(binary: str, package: str) -> str:
+    """The path of a server's program, installed if it is missing and that is possible."""
+    found = shutil.which(binary)
+    if found is None and "CI" in os.environ and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
+            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        found = shutil.which(binary)
+    if found is None:
+        message = f"{package} is not installed: apt-get install {package}"
+        if "CI" in os.environ:
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return once something listens; fails when the process ends or takes too long."""
+    _wait(lambda: _listens(port), process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Terminate, and kill if that does not help."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            name = Path(str(process.args[0] if isinstance(process.args, list) else process.args)).name
+            raise RuntimeError(f"{name} did not start (exit code {process.poll()})")
+        time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
