@@ -30,6 +30,9 @@ STEPS: Sequence[int] = _transport.PRIORITY_STEPS
 SEPARATOR: str = _transport.Channel.sep
 
 
+_HOLES = ("id", "root_id", "shadow")
+
+
 def priority_suffixes() -> tuple[str, ...]:
     """What Kombu appends to a list's key for each priority 0..9: one list for every step."""
     steps = [max(step for step in STEPS if step <= priority) for priority in range(10)]
@@ -96,24 +99,26 @@ class RedisDriver(KombuDriver):
         return RedisReceiver(self, queue)
 
     def inline_queue(self) -> InlineQueue | None:
-        headers = {**message_headers("@ID@", ""), "id": "@ID@", "root_id": "@ID@"}
+        hole = "\x00"  # in no name, so what stands where is never in doubt
+        fixed = {key: value for key, value in message_headers(hole, hole).items() if key not in _HOLES}
         message = {
+            "headers": {"id": hole, "root_id": hole, "shadow": hole, **fixed},
+            "properties": {
+                "correlation_id": hole,
+                "delivery_info": {"routing_key": hole, "exchange": ""},
+                "priority": hole,
+                "delivery_tag": hole,
+                "delivery_mode": 2,
+                "body_encoding": None,
+            },
             "body": BODY,
             "content-encoding": CONTENT_ENCODING,
             "content-type": CONTENT_TYPE,
-            "headers": headers,
-            "properties": {
-                "correlation_id": "@ID@",
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": "@QUEUE@"},
-                "priority": 0,
-                "body_encoding": None,
-                "delivery_tag": "@TAG@",
-            },
         }
-        template = json.dumps(message, separators=(",", ":"))
-        template = template.replace('"shadow":""', '"shadow":@NAME@').replace('"priority":0', '"priority":@PRIORITY@')
-        return InlineQueue(self.server.address, self.prefix, priority_suffixes(), template)
+        text = json.dumps(message, separators=(",", ":")).replace("%", "%%")
+        for bare in ('"shadow":', '"priority":'):  # these are given as JSON, the others as they are
+            text = text.replace(f'{bare}"\\u0000"', f"{bare}%s")
+        return InlineQueue(self.server.address, self.prefix, priority_suffixes(), text.replace("\\u0000", "%s"))
 
     def list_keys(self, queue: str) -> list[str]:
         """The broker's lists of a queue, the most urgent first."""

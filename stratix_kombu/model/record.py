@@ -230,8 +230,9 @@ class Schedule:
 class InlineQueue:
     """How a store that is also the broker puts a job's message into the broker's queue by itself.
 
-    The broker's list for a job is ``prefix + queue + suffixes[priority]``; ``template`` is the whole message with
-    ``@ID@``, ``@NAME@`` (a JSON string), ``@QUEUE@`` (prefix + queue), ``@PRIORITY@`` and ``@TAG@`` to be filled in.
+    The broker's list for a job is ``prefix + queue + suffixes[priority]``; ``template`` is the whole message as a format
+    string, whose ``%s`` are, in this order: id, id, name as a JSON string, id, ``prefix + queue``, priority, and a tag
+    that no other message has.
     """
 
     address: str

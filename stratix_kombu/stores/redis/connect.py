@@ -2,86 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from redis import Redis
-from redis.backoff import AbstractBackoff, ConstantBackoff
+from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.redis_options import RedisOptions
 
-MAX_CONNECTIONS = 256
-
-
-class _Strategy(AbstractBackoff):
-    """The user's ``connect_retry_strategy``: attempt (1, 2, ...) -> milliseconds."""
-
-    def __init__(self, strategy: Callable[[int], float]) -> None:
-        self._strategy = strategy
-
-    def compute(self, failures: int) -> float:
-        return max(float(self._strategy(max(failures, 1))), 0) / 1000
+MAX_CONNECTIONS = 1024
+FRESH_S = 1.0
+_BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 def connect(options: RedisOptions) -> Any:
     """A redis-py client for the options; nothing is sent yet except to a cluster."""
-    retries = options.max_retries_per_request if options.auto_resend_unfulfilled_commands else 0
-    strategy = options.connect_retry_strategy
     common: dict[str, Any] = {
         "username": options.username,
         "password": options.password,
         "socket_connect_timeout": options.connect_timeout / 1000,
         "socket_timeout": options.command_timeout / 1000,
         "socket_keepalive": True,
-        "retry": Retry(_Strategy(strategy) if strategy else ConstantBackoff(0.05), retries),
     }
     if options.ssl:
         common["ssl"] = True
     if options.cluster:
-        nodes = [ClusterNode(host, port) for host, port in options.cluster]
-        del common["retry"]
-        return RedisCluster(startup_nodes=nodes, **common)
-    common["db"] = options.db
+        return RedisCluster(startup_nodes=[ClusterNode(*node) for node in options.cluster], **common)
+    common.update(db=options.db, retry=Retry(NoBackoff(), 0), max_connections=MAX_CONNECTIONS)
     if options.sentinels:
-        sentinel = Sentinel(
-            options.sentinels, sentinel_kwargs={"password": options.sentinel_password, "socket_timeout": 2.0}
-        )
-        return sentinel.master_for(options.name, **common)
-    return Redis(host=options.host, port=options.port, max_connections=MAX_CONNECTIONS, **common)
+        kwargs = {"password": options.sentinel_password, "socket_timeout": 2.0}
+        return Sentinel(options.sentinels, sentinel_kwargs=kwargs).master_for(options.name, **common)
+    return Redis(host=options.host, port=options.port, **common)
 
 
 class Client:
-    """Runs commands; a server that is away or refuses us is StoreUnavailable, without credentials."""
+    """Runs commands; a server that is away or refuses us is StoreUnavailable, without credentials.
 
-    def __init__(self, options: RedisOptions, make: Callable[[RedisOptions], Any] = connect) -> None:
+    Commands go over connections of redis-py's pool that are kept in a list of our own meanwhile: the pool's bookkeeping
+    would cost a third of a command.
+    """
+
+    def __init__(self, options: RedisOptions) -> None:
         self.address = options.address
         self._secrets = [one for one in (options.password, options.sentinel_password) if one]
         self._options = options
-        self._make = make
+        self._retries = options.max_retries_per_request if options.auto_resend_unfulfilled_commands else 0
         self._redis: Any = None
+        self._idle: list[tuple[Any, float]] = []
 
     def run(self, *command: Any) -> Any:
         """Send one command. Raises NoScriptError as it is."""
+        attempt = 0
+        while True:
+            try:
+                return self._send(command)
+            except NoScriptError:
+                raise
+            except (RedisError, OSError) as problem:
+                if attempt >= self._retries or not isinstance(problem, _BROKEN):
+                    raise self.unavailable(problem) from problem
+            attempt += 1
+            strategy = self._options.connect_retry_strategy
+            time.sleep((strategy(attempt) if strategy else 50 * attempt) / 1000)
+
+    def _send(self, command: tuple[Any, ...]) -> Any:
+        client = self._client()
+        if self._options.cluster:
+            return client.execute_command(*command)
+        connection = self._connection(client)
         try:
-            if self._redis is None:
-                self._redis = self._make(self._options)
-            return self._redis.execute_command(*command)
-        except NoScriptError:
+            connection.send_command(*command)
+            answer = connection.read_response()
+        except ResponseError:
+            self._idle.append((connection, time.monotonic()))
             raise
-        except (RedisError, OSError) as problem:
-            raise self.unavailable(problem) from problem
+        except BaseException:
+            connection.disconnect()
+            client.connection_pool.release(connection)
+            raise
+        self._idle.append((connection, time.monotonic()))
+        return answer
+
+    def _connection(self, client: Any) -> Any:
+        """An idle connection that is still sound, or one of the pool's."""
+        while self._idle:
+            try:
+                connection, since = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            try:
+                # Only one that has been idle may have been closed by the server meanwhile.
+                if time.monotonic() - since < FRESH_S or not connection.can_read(timeout=0):
+                    return connection
+            except _BROKEN:
+                pass
+            connection.disconnect()
+            client.connection_pool.release(connection)
+        return client.connection_pool.get_connection()
+
+    def _client(self) -> Any:
+        if self._redis is None:
+            self._redis = connect(self._options)
+        return self._redis
 
     def read_stream(self, key: str, cursor: str, count: int, wait_ms: int) -> list[tuple[bytes, Any]]:
-        """Entries of a stream after the cursor."""
+        """Entries of a stream after the cursor; ``wait_ms`` is less than the time any command may take."""
         try:
-            if self._redis is None:
-                self._redis = self._make(self._options)
-            found = self._redis.xread({key: cursor}, count=count, block=wait_ms or None)
+            found = self._client().xread({key: cursor}, count=count, block=wait_ms or None)
         except (RedisError, OSError) as problem:
             raise self.unavailable(problem) from problem
         if not found:
@@ -98,5 +133,8 @@ class Client:
         return StoreUnavailable(self.address, text)
 
     def close(self) -> None:
-        if self._redis is not None:
-            self._redis.close()
+        if self._redis is None:
+            return
+        while self._idle:
+            self._idle.pop()[0].disconnect()
+        self._redis.close()

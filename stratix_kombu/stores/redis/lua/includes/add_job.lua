@@ -1,5 +1,7 @@
 -- Add one job. `extra` is '' or JSON with what is not default: prio, delay, due, max, deps, optional, keep_completed,
 -- keep_failed, limit, queue. Whether the id was new.
+local known_queues = {}
+
 local function add_job(queue, id, name, data, options, extra)
   local key = job_key(id)
   if redis.call('EXISTS', key) == 1 then
@@ -39,7 +41,10 @@ local function add_job(queue, id, name, data, options, extra)
     end
   end
   set('queue', job.queue)
-  redis.call('SADD', P .. ':queues', job.queue)
+  if not known_queues[job.queue] then
+    known_queues[job.queue] = true
+    redis.call('SADD', P .. ':queues', job.queue)
+  end
   if not dependencies and job.due == 0 then
     -- The usual case, with as few commands as it takes.
     set('state', 'waiting')

@@ -23,9 +23,7 @@ local function send(id, queue, name, priority)
     return
   end
   local list = ARGV[2] .. queue
-  local message = string.gsub(ARGV[1], '@(%u+)@', {
-    ID = id, NAME = cjson.encode(name), QUEUE = list, PRIORITY = priority,
-    TAG = id .. '.' .. string.format('%.0f', order()),
-  })
+  local tag = id .. '.' .. string.format('%.0f', order())
+  local message = string.format(ARGV[1], id, id, cjson.encode(name), id, list, priority, tag)
   redis.call('LPUSH', list .. suffix_of(priority), message)
 end
