@@ -32,6 +32,8 @@ class Link:
         self.connection = connection
         self.channel = connection.channel()
         self.producer = Producer(self.channel, auto_declare=False)
+        self.confirms: Any = None
+        """For transports with publisher confirms: their count."""
 
     def close(self) -> None:
         with suppress(Exception):

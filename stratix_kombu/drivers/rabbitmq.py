@@ -1,0 +1,214 @@
+"""RabbitMQ: durable queues, persistent messages, publisher confirms collected once per batch.
+
+A worker takes no more than it has free slots although messages are acknowledged after the claim: acknowledgements are
+*owed* until a slot is free again, so that the prefetch count is always what may still be sent to us. None is owed for
+longer than a minute, so the broker's consumer timeout does not matter.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from kombu import Connection, Consumer, Queue
+
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
+from stratix_kombu.drivers.kombu import BATCH, CONNECT_TIMEOUT_S, KombuDriver, KombuReceiver, Link
+from stratix_kombu.errors import ConfigurationError, DriverUnavailable
+from stratix_kombu.model.record import Ready
+
+HEARTBEAT_S = 30
+CONFIRM_TIMEOUT_S = 30.0
+OWED_S = 60.0
+HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
+
+
+class RabbitMQDriver(KombuDriver):
+    """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or the arguments of
+    Python's ``ssl``), ``heartbeat`` (seconds), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues with
+    priorities; the queue must have been declared so), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
+    """
+
+    name = "rabbitmq"
+    known_options = frozenset(
+        {"url", *HOST_OPTIONS, "ssl", "heartbeat", "quorum", "max_priority", "connect_timeout", "queue_name_prefix"}
+    )
+
+    def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
+        super().__init__(options, namespace=namespace)
+        self.quorum = bool(self.options.get("quorum"))
+        self.max_priority = int(self.options.get("max_priority") or 0)
+        if self.quorum and self.max_priority:
+            raise ConfigurationError("rabbitmq: quorum queues have no 'max_priority': choose one of the two")
+        self.capabilities = DriverCapabilities(
+            durable=True, ordered=True, priorities=self.max_priority > 0, counts=True, shared=True
+        )
+
+    def connect_options(self) -> tuple[str, dict[str, Any]]:
+        if "url" in self.options:
+            given = [key for key in HOST_OPTIONS if key in self.options]
+            if given:
+                raise ConfigurationError(f"rabbitmq: give 'url' or {given[0]!r}, not both")
+            return super().connect_options()
+        get = self.options.get
+        parts = Connection(
+            hostname=get("host", "localhost"), port=int(get("port", 5672)), userid=get("username", "guest"),
+            password=get("password", "guest"), virtual_host=get("vhost", "/"), transport="pyamqp",
+        )  # fmt: skip
+        return str(parts.as_uri(include_password=True)), {}
+
+    def connection(self) -> Connection:
+        timeout = float(self.options.get("connect_timeout", CONNECT_TIMEOUT_S * 1000)) / 1000
+        return Connection(
+            self.url, ssl=self.options.get("ssl") or False, connect_timeout=timeout,
+            heartbeat=float(self.options.get("heartbeat", HEARTBEAT_S)),
+            transport_options={**self.transport_options, "read_timeout": None},
+        )  # fmt: skip
+
+    def queue_entity(self, queue: str) -> Queue:
+        entity = super().queue_entity(queue)
+        arguments: dict[str, Any] = {}
+        if self.quorum:
+            arguments["x-queue-type"] = "quorum"
+        if self.max_priority:
+            arguments["x-max-priority"] = self.max_priority
+        entity.queue_arguments = arguments or None
+        return entity
+
+    def send(self, link: Link, jobs: Sequence[Ready]) -> None:
+        confirms = _Confirms.of(link)
+        for start in range(0, len(jobs), BATCH):
+            for job in jobs[start : start + BATCH]:
+                properties = {"mandatory": True}
+                if self.max_priority:
+                    # Ours 0 is the most urgent; here the highest number is.
+                    properties["priority"] = round((9 - job.priority) / 9 * self.max_priority)
+                self.publish_one(link, job, **properties)
+                confirms.sent += 1
+            confirms.collect()
+
+    def publish(self, jobs: Sequence[Ready]) -> None:
+        try:
+            super().publish(jobs)
+        except DriverUnavailable:
+            self._declared.clear()  # a queue may have been deleted meanwhile
+            raise
+
+    def receiver(self, queue: str, slots: int) -> Receiver:
+        return RabbitMQReceiver(self, queue)
+
+
+class _Confirms:
+    """Counts what was sent over a channel against what the broker has confirmed."""
+
+    def __init__(self, link: Link) -> None:
+        self.sent = 0
+        self._connection = link.connection
+        self._settled = 0
+        self._refused: list[str] = []
+        channel = link.channel
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+
+    @classmethod
+    def of(cls, link: Link) -> _Confirms:
+        """The link's, made with its first use."""
+        if link.confirms is None:
+            link.confirms = cls(link)
+        confirms: _Confirms = link.confirms
+        return confirms
+
+    def collect(self) -> None:
+        """Wait until everything sent is confirmed. Raises OSError for what the broker refused."""
+        deadline = time.monotonic() + CONFIRM_TIMEOUT_S
+        while self._settled < self.sent:
+            with suppress(socket.timeout):
+                self._connection.drain_events(timeout=max(deadline - time.monotonic(), 0.01))
+            if time.monotonic() > deadline:
+                raise TimeoutError("the broker did not confirm the messages in time")
+        if self._refused:
+            refused, self._refused = self._refused, []
+            raise OSError(f"the broker refused {len(refused)} messages: {refused[0]}")
+
+    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
+        self._settled = max(self._settled, delivery_tag) if multiple else self._settled + 1
+
+    def _on_nack(self, delivery_tag: int, multiple: bool, *rest: Any) -> None:
+        self._refused.append("not accepted")
+        self._on_ack(delivery_tag, multiple)
+
+    def _on_return(self, problem: BaseException, exchange: str, routing_key: str, message: Any) -> None:
+        self._refused.append(str(problem))
+
+
+class RabbitMQReceiver(KombuReceiver):
+    """Consumes with a prefetch count, and owes acknowledgements while slots are taken."""
+
+    prefetch = 0
+
+    def open(self) -> Link:
+        link = Link(self.driver.connection())
+        entity = self.driver.queue_entity(self.queue)(link.channel)
+        self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
+        self.prefetch = 0
+        self.owed: deque[tuple[Any, float]] = deque()
+        return link
+
+    def take(self, link: Link, limit: int, timeout: float) -> None:
+        if limit > self.prefetch:
+            # More slots than the consumer was begun with, or it was cancelled: begin anew.
+            self._cancel()
+            self._settle(0)
+            self.prefetch = limit
+            self.consumer.qos(prefetch_count=limit)
+            self.consumer.consume()
+        self._settle(self.prefetch - limit)
+        with suppress(socket.timeout):
+            while len(self.received) < limit:
+                link.connection.drain_events(timeout=timeout if not self.received else 0.0005)
+        link.connection.heartbeat_check()
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        if self.link is not None:
+            now = time.monotonic()
+            self.owed.extend((delivery.handle, now) for delivery in deliveries)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        if self.link is not None:
+            with self._unavailable():
+                self._cancel()  # or they would come straight back to us
+            super().give_back(deliveries)
+
+    def tend(self) -> None:
+        super().tend()
+        if self.link is not None and self.owed and time.monotonic() - self.owed[0][1] > OWED_S:
+            with self._unavailable():
+                self._cancel()
+                self._settle(0)
+
+    def close(self) -> None:
+        if self.link is not None:
+            with suppress(DriverUnavailable), self._unavailable():
+                self._cancel()
+                self._settle(0)
+        super().close()
+
+    def _cancel(self) -> None:
+        """Be sent nothing more; what was on its way meanwhile goes back."""
+        if self.prefetch:
+            self.prefetch = 0
+            self.consumer.cancel()
+            late, self.received = self.received, []
+            for delivery in late:
+                delivery.handle.reject(requeue=True)
+
+    def _settle(self, keep: int) -> None:
+        """Acknowledge all that is owed but the newest ``keep``."""
+        while len(self.owed) > keep:
+            self.owed.popleft()[0].ack()

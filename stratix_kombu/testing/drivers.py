@@ -1,0 +1,235 @@
+"""The conformance suite of drivers.
+
+Subclass it in a test module and give it a fixture ``driver``; optionally ``foreign`` to send a message of another
+program.
+
+>>> class TestMyDriver(DriverSuite):  # doctest: +SKIP
+...     @pytest.fixture
+...     def driver(self): ...
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from stratix_kombu.drivers.contract import Delivery, Receiver, TransportDriver
+from stratix_kombu.model.record import Ready
+
+DEADLINE_S = 20.0
+"""How long a message may take, on the slowest transport."""
+
+
+def ready(queue: str, count: int, priority: int = 0) -> list[Ready]:
+    """So many jobs to publish."""
+    return [Ready(f"{uuid.uuid4()}", queue, f"name-{number}", priority) for number in range(count)]
+
+
+def take(receiver: Receiver, count: int, limit: int = 10) -> list[Delivery]:
+    """Receive until there are ``count``, acknowledging each; never more at once than ``limit``."""
+    taken: list[Delivery] = []
+    deadline = time.monotonic() + DEADLINE_S
+    while len(taken) < count:
+        assert time.monotonic() < deadline, f"only {len(taken)} of {count} messages came"
+        received = receiver.receive(limit, 0.5)
+        assert len(received) <= limit
+        receiver.acknowledge(received)
+        taken += received
+    return taken
+
+
+class DriverSuite:
+    """What every TransportDriver must do."""
+
+    @pytest.fixture
+    def driver(self) -> TransportDriver:
+        """The driver, initialised, with broker queues of its own; close it afterwards."""
+        raise NotImplementedError("give the suite a fixture 'driver'")
+
+    @pytest.fixture
+    def queue(self) -> str:
+        """A queue nobody else uses."""
+        return f"q{uuid.uuid4().hex[:10]}"
+
+    @pytest.fixture
+    def foreign(self) -> Callable[[TransportDriver, str], None] | None:
+        """Sends one message of another program to a queue; None = cannot be done here."""
+        return None
+
+    @pytest.mark.parametrize("count", [1, 25, 300])
+    def test_what_is_published_is_received_once(self, driver: TransportDriver, queue: str, count: int) -> None:
+        jobs = ready(queue, count)
+        driver.publish(jobs)
+        receiver = driver.receiver(queue, 10)
+        try:
+            taken = take(receiver, count)
+            assert Counter(one.job_id for one in taken) == Counter(job.id for job in jobs)
+            assert not any(one.problem for one in taken)
+            assert receiver.receive(10, 0.2) == []
+        finally:
+            receiver.close()
+
+    def test_publishing_nothing_is_no_error(self, driver: TransportDriver) -> None:
+        driver.publish([])
+
+    def test_jobs_of_several_queues_at_once(self, driver: TransportDriver, queue: str) -> None:
+        other = f"{queue}b"
+        driver.publish([*ready(queue, 3), *ready(other, 2)])
+        for name, count in ((queue, 3), (other, 2)):
+            receiver = driver.receiver(name, 10)
+            take(receiver, count)
+            receiver.close()
+
+    @pytest.mark.parametrize("limit", [1, 3])
+    def test_no_more_is_taken_than_the_limit(self, driver: TransportDriver, queue: str, limit: int) -> None:
+        driver.publish(ready(queue, 12))
+        first, second = driver.receiver(queue, limit), driver.receiver(queue, 20)
+        try:
+            held: list[Delivery] = []
+            self._until(lambda: held.extend(first.receive(limit, 0.5)) or held)
+            rest = take(second, 12 - len(held))
+            assert len(held) <= limit
+            assert len({one.job_id for one in (*held, *rest)}) == 12
+        finally:
+            first.close()
+            second.close()
+
+    def test_a_waiting_receiver_is_woken(self, driver: TransportDriver, queue: str) -> None:
+        receiver = driver.receiver(queue, 1)
+        receiver.receive(1, 0.05)
+        woken: list[Delivery] = []
+        thread = threading.Thread(target=lambda: woken.extend(receiver.receive(1, DEADLINE_S)))
+        thread.start()
+        (job,) = ready(queue, 1)
+        driver.publish([job])
+        thread.join(DEADLINE_S / 2)
+        assert [one.job_id for one in woken] == [job.id]
+        receiver.acknowledge(woken)
+        receiver.close()
+
+    def test_receivers_share_a_queue(self, driver: TransportDriver, queue: str) -> None:
+        jobs = ready(queue, 60)
+        driver.publish(jobs)
+        taken: Counter[str | None] = Counter()
+        lock = threading.Lock()
+
+        def work() -> None:
+            receiver = driver.receiver(queue, 5)
+            deadline = time.monotonic() + DEADLINE_S
+            while sum(taken.values()) < 60 and time.monotonic() < deadline:
+                received = receiver.receive(5, 0.2)
+                receiver.acknowledge(received)
+                with lock:
+                    taken.update(one.job_id for one in received)
+            receiver.close()
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert taken == Counter(job.id for job in jobs)
+
+    def test_what_is_given_back_comes_again(self, driver: TransportDriver, queue: str) -> None:
+        jobs = ready(queue, 4)
+        driver.publish(jobs)
+        first = driver.receiver(queue, 10)
+        held: list[Delivery] = []
+        self._until(lambda: held.extend(first.receive(10, 0.5)) or len(held) == 4)
+        first.acknowledge(held[:1])
+        first.give_back(held[1:])
+        second = driver.receiver(queue, 10)
+        try:
+            assert {one.job_id for one in take(second, 3)} == {one.job_id for one in held[1:]}
+        finally:
+            first.close()
+            second.close()
+
+    def test_closing_returns_what_was_not_decided(self, driver: TransportDriver, queue: str) -> None:
+        driver.publish(ready(queue, 3))
+        first = driver.receiver(queue, 10)
+        held: list[Delivery] = []
+        self._until(lambda: held.extend(first.receive(10, 0.5)) or len(held) == 3)
+        first.close()
+        second = driver.receiver(queue, 10)
+        try:
+            assert {one.job_id for one in take(second, 3)} == {one.job_id for one in held}
+        finally:
+            second.close()
+
+    def test_what_is_acknowledged_is_gone_after_closing(self, driver: TransportDriver, queue: str) -> None:
+        driver.publish(ready(queue, 5))
+        first = driver.receiver(queue, 10)
+        take(first, 5)
+        first.close()
+        self._until(lambda: driver.depth(queue) in (0, None))
+        second = driver.receiver(queue, 10)
+        assert second.receive(10, 0.3) == []
+        second.close()
+
+    def test_depth_and_purge(self, driver: TransportDriver, queue: str) -> None:
+        assert driver.depth(queue) in (0, None)
+        driver.publish(ready(queue, 7))
+        self._until(lambda: driver.depth(queue) in (7, None))
+        driver.purge(queue)
+        self._until(lambda: driver.depth(queue) in (0, None))
+
+    def test_a_message_of_another_program_is_told_apart(
+        self, driver: TransportDriver, queue: str, foreign: Callable[[TransportDriver, str], None] | None
+    ) -> None:
+        if foreign is None:
+            return
+        driver.publish(ready(queue, 1))
+        foreign(driver, queue)
+        driver.publish(ready(queue, 1))
+        receiver = driver.receiver(queue, 10)
+        try:
+            taken = take(receiver, 3)
+            strangers = [one for one in taken if one.job_id is None]
+            assert len(strangers) == 1
+            assert strangers[0].problem
+        finally:
+            receiver.close()
+
+    def test_urgent_messages_overtake(self, driver: TransportDriver, queue: str) -> None:
+        if not driver.capabilities.priorities:
+            return
+        driver.publish(ready(queue, 3, priority=9))
+        urgent = ready(queue, 2, priority=0)
+        driver.publish(urgent)
+        receiver = driver.receiver(queue, 1)
+        try:
+            assert {one.job_id for one in take(receiver, 2, limit=1)} == {job.id for job in urgent}
+            take(receiver, 3)
+        finally:
+            receiver.close()
+
+    def test_many_threads_publish(self, driver: TransportDriver, queue: str) -> None:
+        batches = [ready(queue, 10) for _ in range(8)]
+        threads = [threading.Thread(target=driver.publish, args=(batch,)) for batch in batches]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        receiver = driver.receiver(queue, 10)
+        try:
+            taken = take(receiver, 80)
+            assert Counter(one.job_id for one in taken) == Counter(job.id for batch in batches for job in batch)
+        finally:
+            receiver.close()
+
+    def test_health_and_name(self, driver: TransportDriver) -> None:
+        assert driver.check_health() is True
+        assert driver.get_name()
+
+    @staticmethod
+    def _until(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""The exported suites against every store and driver."""
