@@ -137,9 +137,17 @@ class KombuDriver(TransportDriver):
         self.attempt(lambda link: self.send(link, jobs))
 
     def depth(self, queue: str) -> int | None:
+        entity = self.queue_entity(queue)
+
+        def count(link: Link) -> int:
+            # Not passive: Kombu's Redis transport does not know a queue that is empty.
+            declared = link.channel.queue_declare(
+                queue=entity.name, durable=True, auto_delete=False, arguments=entity.queue_arguments
+            )
+            return int(declared.message_count)
+
         self.declare(queue)
-        name = self.broker_queue(queue)
-        return self.attempt(lambda link: int(link.channel.queue_declare(name, passive=True).message_count))
+        return self.attempt(count)
 
     def purge(self, queue: str) -> int:
         self.declare(queue)
@@ -244,14 +252,16 @@ class KombuReceiver(Receiver):
         self.received.append(Delivery(job_id, message, problem))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        link = self.link
         with self._unavailable():
             for delivery in deliveries:
-                delivery.handle.ack()
+                if link is not None and delivery.handle.channel is link.channel:  # else the broker has it back
+                    delivery.handle.ack()
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
-        with self._unavailable():
-            for delivery in deliveries:
-                delivery.handle.reject(requeue=True)
+        """By closing the channel: a message sent back while we consume could come straight back to us."""
+        if deliveries:
+            self.close()
 
     def tend(self) -> None:
         if self.link is not None and self.link.connection.supports_heartbeats:
@@ -259,12 +269,11 @@ class KombuReceiver(Receiver):
                 self.link.connection.heartbeat_check()
 
     def close(self) -> None:
-        received, self.received = self.received, []
-        if self.link is not None:
-            with suppress(DriverUnavailable):
-                self.give_back(received)
-            self.link.close()
-            self.link = None
+        link, self.link, self.received = self.link, None, []
+        if link is not None:
+            with suppress(*self._errors):
+                link.channel.close()
+            link.close()
 
     @contextmanager
     def _unavailable(self) -> Iterator[None]:

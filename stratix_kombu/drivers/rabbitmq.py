@@ -88,7 +88,7 @@ class RabbitMQDriver(KombuDriver):
                     # Ours 0 is the most urgent; here the highest number is.
                     properties["priority"] = round((9 - job.priority) / 9 * self.max_priority)
                 self.publish_one(link, job, **properties)
-                confirms.sent += 1
+                confirms.expect()
             confirms.collect()
 
     def publish(self, jobs: Sequence[Ready]) -> None:
@@ -106,9 +106,10 @@ class _Confirms:
     """Counts what was sent over a channel against what the broker has confirmed."""
 
     def __init__(self, link: Link) -> None:
-        self.sent = 0
         self._connection = link.connection
-        self._settled = 0
+        self._sent = 0
+        self._open: set[int] = set()
+        """Tags not confirmed yet; those of several queues are confirmed in any order."""
         self._refused: list[str] = []
         channel = link.channel
         channel.confirm_select()
@@ -124,10 +125,15 @@ class _Confirms:
         confirms: _Confirms = link.confirms
         return confirms
 
+    def expect(self) -> None:
+        """One more message was sent."""
+        self._sent += 1
+        self._open.add(self._sent)
+
     def collect(self) -> None:
         """Wait until everything sent is confirmed. Raises OSError for what the broker refused."""
         deadline = time.monotonic() + CONFIRM_TIMEOUT_S
-        while self._settled < self.sent:
+        while self._open:
             with suppress(socket.timeout):
                 self._connection.drain_events(timeout=max(deadline - time.monotonic(), 0.01))
             if time.monotonic() > deadline:
@@ -137,7 +143,10 @@ class _Confirms:
             raise OSError(f"the broker refused {len(refused)} messages: {refused[0]}")
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
-        self._settled = max(self._settled, delivery_tag) if multiple else self._settled + 1
+        if multiple:
+            self._open = {tag for tag in self._open if tag > delivery_tag}
+        else:
+            self._open.discard(delivery_tag)
 
     def _on_nack(self, delivery_tag: int, multiple: bool, *rest: Any) -> None:
         self._refused.append("not accepted")
@@ -183,7 +192,8 @@ class RabbitMQReceiver(KombuReceiver):
         if self.link is not None:
             with self._unavailable():
                 self._cancel()  # or they would come straight back to us
-            super().give_back(deliveries)
+                for delivery in deliveries:
+                    delivery.handle.reject(requeue=True)
 
     def tend(self) -> None:
         super().tend()
