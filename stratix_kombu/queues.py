@@ -62,6 +62,14 @@ class QueueManager:
         with self._lock:
             return list(self._queues.values())
 
+    def describe(self) -> str:
+        """Driver and store, without credentials.
+
+        >>> app.queue.describe()  # doctest: +SKIP
+        'sqs (store redis://127.0.0.1:6379/0)'
+        """
+        return f"{self._driver.get_name()} (store {self._store.address})"
+
     def check_health(self) -> dict[str, bool]:
         """Whether the broker and the store answer; never raises."""
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, snake
 
@@ -129,6 +129,8 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
     driver = merged.get("driver", "memory")
     if not isinstance(driver, str):
         raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not {driver!r}")
+    if "://" not in driver and driver not in drivers:
+        raise UnknownDriver(driver, drivers)
     allowed = {*_TOP, *drivers, driver}
     for key in merged:
         if key not in allowed:
@@ -165,8 +167,8 @@ def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping
     if scheme == "memory":
         return "memory://"
     raise ConfigurationError(
-        f"the driver {scheme!r} carries messages and needs a 'store' to keep jobs in: redis://host:6379/0 (or rediss://, "
-        "sentinel://, redis+cluster://), or memory:// if everything runs in this one process"
+        f"the driver {scheme!r} carries messages and needs a 'store' to keep jobs in: redis://host:6379/0 "
+        "(or rediss://, sentinel://, redis+cluster://), or memory:// if everything runs in this one process"
     )
 
 

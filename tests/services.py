@@ -1,8 +1,8 @@
 """Real servers for tests and benchmarks, on free loopback ports, in folders of their own, ended by process id.
 
 A server named in the environment (``STRATIX_TEST_REDIS_URL``, ``STRATIX_TEST_AMQP_URL``, ``STRATIX_TEST_SQS_URL``) is
-used instead. Where one is missing: it is installed when that can be done (root on Debian, in CI); otherwise the tests
-that need it fail in CI and are skipped at home, visibly.
+used instead. Where one is missing: it is installed when that can be done (root on Debian); otherwise the tests that
+need it fail in CI and are skipped at home, visibly.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def sqs_server() -> Iterator[str]:
 def require(binary: str, package: str) -> str:
     """The path of a server's program, installed if it is missing and that is possible."""
     found = shutil.which(binary)
-    if found is None and "CI" in os.environ and os.geteuid() == 0 and shutil.which("apt-get"):
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
             subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)

@@ -69,7 +69,7 @@ class Receiver(ABC):
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """These were not dealt with: another worker may have them at once."""
 
-    def tend(self) -> None:
+    def tend(self) -> None:  # noqa: B027  # most connections need no tending
         """Called about every second while the worker has no free slot: keep the connection alive."""
 
     @abstractmethod

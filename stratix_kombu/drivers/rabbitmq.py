@@ -28,7 +28,7 @@ HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
 
 
 class RabbitMQDriver(KombuDriver):
-    """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or the arguments of
+    """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or arguments of
     Python's ``ssl``), ``heartbeat`` (seconds), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues with
     priorities; the queue must have been declared so), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
     """
@@ -83,7 +83,7 @@ class RabbitMQDriver(KombuDriver):
         confirms = _Confirms.of(link)
         for start in range(0, len(jobs), BATCH):
             for job in jobs[start : start + BATCH]:
-                properties = {"mandatory": True}
+                properties: dict[str, Any] = {"mandatory": True}
                 if self.max_priority:
                     # Ours 0 is the most urgent; here the highest number is.
                     properties["priority"] = round((9 - job.priority) / 9 * self.max_priority)

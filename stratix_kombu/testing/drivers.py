@@ -43,6 +43,12 @@ def take(receiver: Receiver, count: int, limit: int = 10) -> list[Delivery]:
     return taken
 
 
+def hold(receiver: Receiver, limit: int, held: list[Delivery]) -> int:
+    """Receive without acknowledging; how many are held."""
+    held += receiver.receive(limit, 0.5)
+    return len(held)
+
+
 class DriverSuite:
     """What every TransportDriver must do."""
 
@@ -91,7 +97,7 @@ class DriverSuite:
         first, second = driver.receiver(queue, limit), driver.receiver(queue, 20)
         try:
             held: list[Delivery] = []
-            self._until(lambda: held.extend(first.receive(limit, 0.5)) or held)
+            self._until(lambda: hold(first, limit, held) > 0)
             rest = take(second, 12 - len(held))
             assert len(held) <= limit
             assert len({one.job_id for one in (*held, *rest)}) == 12
@@ -140,7 +146,7 @@ class DriverSuite:
         driver.publish(jobs)
         first = driver.receiver(queue, 10)
         held: list[Delivery] = []
-        self._until(lambda: held.extend(first.receive(10, 0.5)) or len(held) == 4)
+        self._until(lambda: hold(first, 10, held) == 4)
         first.acknowledge(held[:1])
         first.give_back(held[1:])
         second = driver.receiver(queue, 10)
@@ -154,7 +160,7 @@ class DriverSuite:
         driver.publish(ready(queue, 3))
         first = driver.receiver(queue, 10)
         held: list[Delivery] = []
-        self._until(lambda: held.extend(first.receive(10, 0.5)) or len(held) == 3)
+        self._until(lambda: hold(first, 10, held) == 3)
         first.close()
         second = driver.receiver(queue, 10)
         try:

@@ -22,7 +22,7 @@ class Side(ABC):
     """One way to run background jobs on the Redis at ``url``."""
 
     name: str
-    command: list[str]
+    command: tuple[str, ...]
 
     def __init__(self, url: str) -> None:
         self.redis = redis.Redis.from_url(url)
@@ -60,10 +60,10 @@ class Side(ABC):
 
 class CelerySide(Side):
     name = "Celery"
-    command = [
+    command = (
         *(sys.executable, "-m", "celery", "-A", "tests.benchmarks.celery_side", "worker"),
         *("-P", "threads", "-c", "10", "-l", "ERROR", "-Q", "benchmark"),
-    ]
+    )
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -91,7 +91,7 @@ class CelerySide(Side):
 
 class StratixSide(Side):
     name = "stratix_kombu"
-    command = [sys.executable, "-m", "tests.benchmarks.stratix_side"]
+    command = (sys.executable, "-m", "tests.benchmarks.stratix_side")
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

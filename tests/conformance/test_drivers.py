@@ -12,6 +12,7 @@ from stratix_kombu import TransportDriver
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.testing.drivers import DriverSuite
+from tests.foreign import send_celery_task
 
 
 def _driver(name: str, **options: Any) -> Iterator[TransportDriver]:
@@ -20,18 +21,6 @@ def _driver(name: str, **options: Any) -> Iterator[TransportDriver]:
     driver.init()
     yield driver
     driver.close()
-
-
-def send_celery_task(driver: TransportDriver, queue: str) -> None:
-    """A Celery task message of somebody else's, sent by Celery itself."""
-    from celery import Celery
-
-    assert isinstance(driver, KombuDriver)
-    url = "sqs" + driver.url[driver.url.index("://") :] if driver.name == "sqs" else driver.url
-    celery = Celery("foreign", broker=url)
-    celery.conf.broker_transport_options = driver.transport_options
-    celery.send_task("somebody.elses", args=(1, 2), queue=driver.broker_queue(queue))
-    celery.close()
 
 
 class KombuSuite(DriverSuite):

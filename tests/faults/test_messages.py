@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, Job, Queue, create_app
+from stratix_kombu import Application, Job, create_app
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.model.record import Ready
+from tests.foreign import send_celery_task
 from tests.waiting import until
 
 
@@ -79,23 +80,12 @@ def test_a_message_for_a_job_that_is_gone_is_dropped(app: Application, broker: T
     assert runs.count == Counter({job.id: 1})
 
 
-def test_a_message_of_another_program_is_told_and_dropped(app: Application, settings: dict[str, Any]) -> None:
+def test_a_message_of_another_program_is_told_and_dropped(app: Application, broker: TransportDriver) -> None:
     queue, errors = app.queue.create_queue("strange"), list[BaseException]()
     queue.on("error", errors.append)
     job = queue.add("n")
-    _send_foreign_message(queue, settings)
+    send_celery_task(broker, "strange")
     queue.process(lambda job: "done")
     assert job.wait_until_finished(timeout=30) == "done"
     until(lambda: any("names no job" in str(error) for error in errors), 30)
     assert queue.add("n").wait_until_finished(timeout=30) == "done"
-
-
-def _send_foreign_message(queue: Queue, settings: dict[str, Any]) -> None:
-    """A Celery task message of somebody else's, sent by Celery itself to the queue's broker queue."""
-    from celery import Celery
-
-    driver = create_driver(settings["driver"], settings[settings["driver"]], namespace=settings["namespace"])
-    celery = Celery("foreign", broker=driver.url)  # type: ignore[attr-defined]
-    celery.conf.broker_transport_options = driver.transport_options  # type: ignore[attr-defined]
-    celery.send_task("somebody.elses", args=(1, 2), queue=driver.broker_queue(queue.name))  # type: ignore[attr-defined]
-    driver.close()

@@ -57,12 +57,8 @@ def test_a_rabbitmq_that_is_away(redis_url: str) -> None:
 
 def test_an_sqs_that_is_away(redis_url: str) -> None:
     credentials = {"access_key_id": "AKIAEXAMPLE", "secret_access_key": SECRET}
-    app = create_app(
-        _settings(
-            "sqs", redis_url,
-            endpoint_url=f"http://127.0.0.1:{_closed_port()}", aws={"region": "eu-west-1", "credentials": credentials},
-        )  # fmt: skip
-    )
+    endpoint, aws = f"http://127.0.0.1:{_closed_port()}", {"region": "eu-west-1", "credentials": credentials}
+    app = create_app(_settings("sqs", redis_url, endpoint_url=endpoint, aws=aws))
     with pytest.raises(DriverUnavailable) as error:
         app.start()
     assert SECRET not in str(error.value)

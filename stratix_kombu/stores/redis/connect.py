@@ -124,7 +124,7 @@ class Client:
         streams = found.values() if isinstance(found, Mapping) else [entries for _, entries in found]
         (entries,) = streams
         # The newer protocol puts each stream's entries into one more list.
-        return entries[0] if entries and isinstance(entries[0], list) else entries  # type: ignore[no-any-return]
+        return entries[0] if entries and isinstance(entries[0], list) else entries
 
     def unavailable(self, problem: BaseException) -> StoreUnavailable:
         text = f"{type(problem).__name__}: {problem}"

@@ -1,0 +1,1 @@
+"""The commands and snippets a user meets, run as a user runs them."""

@@ -1,0 +1,48 @@
+"""Every snippet of the README runs, and every configuration in it is one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from stratix_kombu.drivers.registry import known_drivers
+from stratix_kombu.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+PYTHON = [code for kind, code in BLOCKS if kind == "python"]
+CONFIGURATIONS = [code for kind, code in BLOCKS if kind == "toml"]
+COMMANDS = [code.strip() for kind, code in BLOCKS if kind == "sh"]
+
+
+def test_the_readme_has_its_parts() -> None:
+    assert len(PYTHON) >= 6
+    assert len(CONFIGURATIONS) >= 3
+    assert COMMANDS[:2] == ["pip install '.[all]' && python -m stratix_kombu demo", "pip install tox && tox"]
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_python_snippets_run(number: int, tmp_path: Path) -> None:
+    is_test = "def test_" in PYTHON[number]
+    file = tmp_path / ("test_snippet.py" if is_test else "snippet.py")
+    file.write_text(PYTHON[number], encoding="utf-8")
+    command = ["-m", "pytest", "-q", str(file)] if is_test else [str(file)]
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip() or "print" not in PYTHON[number]
+
+
+def test_the_first_example_prints_its_result(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", PYTHON[0]], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "sent to ada@example.com\n"
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+def test_configurations_are_accepted(text: str) -> None:
+    settings = load_settings(tomllib.loads(text), environment={}, drivers=known_drivers())
+    assert settings.driver in ("redis", "rabbitmq", "sqs")

@@ -1,0 +1,1 @@
+"""What the shape of the project must be."""

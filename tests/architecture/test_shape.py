@@ -1,0 +1,119 @@
+"""Top level, budgets, public names, and what the wheel holds."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import stratix_kombu
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "stratix_kombu"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+TOP_LEVEL = {"setup.cfg", "pyproject.toml", "stratix_kombu", "tests", "examples", "tox.ini", "README.md"}
+
+MAX_LINES = 400
+MAX_FUNCTION = 60
+MAX_METHODS = 15
+MAX_PARAMETERS = 6
+LARGE_CLASSES = {
+    "Queue": "the documented queue API",
+    "Job": "the documented job API",
+    "Transitions": "the contract",
+    "MemoryTransitions": "one method for each of the contract",
+    "RedisTransitions": "one method for each of the contract",
+    "AsyncJob": "Job for asyncio",
+    "AsyncQueue": "Queue for asyncio",
+    "KombuDriver": "the contract, and what a transport may say differently",
+    "RedisDriver": "what KombuDriver lets a transport say differently",
+    "SQSDriver": "what KombuDriver lets a transport say differently",
+}
+"""The exceptions from MAX_METHODS, each with its reason; test suites are not counted."""
+
+
+def test_the_top_level_is_what_was_agreed() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    visible = {line.partition("/")[0] for line in listed.splitlines() if not line.startswith(".")}
+    assert visible == TOP_LEVEL
+
+
+def test_files_stay_short() -> None:
+    found = [*SOURCES, *PACKAGE.rglob("*.lua"), *(ROOT / "tests").rglob("*.py")]
+    long = {str(path.relative_to(ROOT)): n for path in found if (n := len(path.read_text().splitlines())) > MAX_LINES}
+    assert long == {}
+
+
+def _nodes() -> Iterator[tuple[Path, ast.AST]]:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            yield path, node
+
+
+def test_functions_stay_short_and_take_few_parameters() -> None:
+    broken = []
+    for path, node in _nodes():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            names = [one.arg for one in (*node.args.posonlyargs, *node.args.args) if one.arg not in ("self", "cls")]
+            if length > MAX_FUNCTION or len(names) > MAX_PARAMETERS:
+                broken.append(f"{path.name}: {node.name} ({length} lines, {len(names)} parameters)")
+    assert broken == []
+
+
+def test_classes_stay_small() -> None:
+    broken = []
+    for path, node in _nodes():
+        if isinstance(node, ast.ClassDef) and "testing" not in path.parts:
+            methods = [
+                one
+                for one in node.body
+                if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) and not one.name.startswith("_")
+            ]
+            if len(methods) > MAX_METHODS and node.name not in LARGE_CLASSES:
+                broken.append(f"{path.name}: {node.name} has {len(methods)} methods")
+    assert broken == []
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    assert stratix_kombu.__all__ == sorted(stratix_kombu.__all__)
+    for name in stratix_kombu.__all__:
+        assert getattr(stratix_kombu, name).__doc__, f"{name} has no docstring"
+
+
+def test_public_names_are_documented() -> None:
+    missing = []
+    for path, node in _nodes():
+        if isinstance(node, ast.Module) and not ast.get_docstring(node) and path.read_text().strip():
+            missing.append(path.name)
+    assert missing == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_every_script_and_source_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    wanted = {str(path.relative_to(ROOT)) for path in (*SOURCES, *PACKAGE.rglob("*.lua"), PACKAGE / "py.typed")}
+    assert held == wanted
+
+
+def test_the_wheel_names_its_entry_points_and_extras(wheel: zipfile.ZipFile) -> None:
+    (points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    text = wheel.read(points).decode()
+    assert "stratix-kombu = stratix_kombu.cli:main" in text
+    (metadata,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+    required = wheel.read(metadata).decode()
+    for extra in ("redis", "sqs", "rabbitmq", "all", "test"):
+        assert f"Provides-Extra: {extra}" in required
