@@ -29,8 +29,8 @@ HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
 
 class RabbitMQDriver(KombuDriver):
     """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or arguments of
-    Python's ``ssl``), ``heartbeat`` (seconds), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues with
-    priorities; the queue must have been declared so), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
+    Python's ``ssl``), ``heartbeat`` (seconds), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues
+    with priorities; the queue must have been declared so), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
     """
 
     name = "rabbitmq"

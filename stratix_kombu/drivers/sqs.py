@@ -157,7 +157,8 @@ class SQSDriver(KombuDriver):
         predefined = self.transport_options.get("predefined_queues")
         if predefined:
             if name not in predefined:
-                raise ConfigurationError(f"sqs: queue {name!r} is not in 'predefined_queues'{nearest(name, predefined)}")
+                hint = nearest(name, predefined)
+                raise ConfigurationError(f"sqs: queue {name!r} is not in 'predefined_queues'{hint}")
             return client, str(predefined[name]["url"])
         if name not in self._urls:
             self._urls[name] = str(client.get_queue_url(QueueName=name)["QueueUrl"])
@@ -235,7 +236,8 @@ class SQSReceiver(Receiver):
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         def ask(client: Any, url: str) -> list[dict[str, Any]]:
             wait = min(max(round(timeout), 0), 20)
-            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=min(limit, PER_CALL), WaitTimeSeconds=wait)
+            most = min(limit, PER_CALL)
+            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=most, WaitTimeSeconds=wait)
             return answer.get("Messages") or []
 
         received = [_delivery(message) for message in self._call(ask)]

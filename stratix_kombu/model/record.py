@@ -9,7 +9,9 @@ from stratix_kombu.model.state import Refusal, State
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept of finished jobs: the newest ``count`` of the queue, each for ``age_ms``; None = no bound."""
+    """What is kept of finished jobs: the newest ``count`` of the queue, each for ``age_ms``; None = no bound.
+
+    A count of 0 removes the job itself and no other."""
 
     count: int | None = None
     age_ms: int | None = None
@@ -230,9 +232,9 @@ class Schedule:
 class InlineQueue:
     """How a store that is also the broker puts a job's message into the broker's queue by itself.
 
-    The broker's list for a job is ``prefix + queue + suffixes[priority]``; ``template`` is the whole message as a format
-    string, whose ``%s`` are, in this order: id, id, name as a JSON string, id, ``prefix + queue``, priority, and a tag
-    that no other message has.
+    The broker's list for a job is ``prefix + queue + suffixes[priority]``; ``template`` is the whole message as a
+    format string, whose ``%s`` are, in this order: id, id, name as a JSON string, id, ``prefix + queue``, priority,
+    and a tag that no other message has.
     """
 
     address: str

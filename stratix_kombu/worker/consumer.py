@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.errors import InvalidPayload, Unavailable
-from stratix_kombu.lifecycle.claim import claim
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.model.record import Claim
+from stratix_kombu.model.record import Claim, Claimed
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.slots import Slots
 
@@ -28,14 +27,13 @@ class Consumer:
     """One thread with one receiver. It stops taking while the store or the broker is away, and comes back."""
 
     def __init__(
-        self, engine: Engine, queue: str, worker_id: str, slots: Slots, lease_ms: int,
+        self, engine: Engine, queue: str, slots: Slots, take: Callable[[Sequence[str]], Claimed],
         start: Callable[[Claim], None], paused: Callable[[], bool],
     ) -> None:  # fmt: skip
         self._engine = engine
         self._queue = queue
-        self._worker_id = worker_id
         self._slots = slots
-        self._lease_ms = lease_ms
+        self._claim = take
         self._start = start
         self._is_paused = paused
         self._receiver: Receiver | None = None
@@ -93,7 +91,7 @@ class Consumer:
             return False
         ids = [delivery.job_id for delivery in deliveries if delivery.job_id is not None]
         try:
-            claimed = claim(self._engine, self._queue, ids, self._worker_id, self._lease_ms)
+            claimed = self._claim(ids)
         except Unavailable:
             receiver.give_back(deliveries)
             raise

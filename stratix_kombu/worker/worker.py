@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stratix_kombu.errors import StaleClaim, Unavailable
+from stratix_kombu.lifecycle.claim import claim
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
-from stratix_kombu.model.record import Claim, Held, WorkerInfo
+from stratix_kombu.model.record import Claim, Claimed, Held, WorkerInfo
 from stratix_kombu.worker.attempt import Attempts, Outcome, WorkerSettings
 from stratix_kombu.worker.consumer import Consumer
 from stratix_kombu.worker.coroutines import LoopExecutor
@@ -53,12 +54,13 @@ class Worker:
             id=self.id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=settings.concurrency
         )
         self._heartbeat = Heartbeat(engine, info, settings.lease_ms, lambda: list(self._held.values()), self._lost)
+        self._lease_ms = settings.lease_ms
         self._settler = Settler(engine, queue, self._settled)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
         self._own_loop = loop is None
         self._loop = loop or LoopExecutor()
         self._consumer = Consumer(
-            engine, queue, self.id, self._slots, settings.lease_ms, self._begin, self._heartbeat.paused
+            engine, queue, self._slots, self._take, self._begin, self._heartbeat.paused
         )
 
     @property
@@ -98,6 +100,9 @@ class Worker:
             self._engine.report(self.queue, error, "hand_back_failed")
         for one in rest:
             self._loop.cancel(one.token)
+
+    def _take(self, ids: Sequence[str]) -> Claimed:
+        return claim(self._engine, self.queue, ids, self.id, self._lease_ms)
 
     def _begin(self, claim: Claim) -> None:
         self._held[claim.token] = Held(claim.record.id, claim.token)

@@ -27,6 +27,7 @@ LARGE_CLASSES = {
     "Job": "the documented job API",
     "Transitions": "the contract",
     "MemoryTransitions": "one method for each of the contract",
+    "Upkeep": "as MemoryTransitions",
     "RedisTransitions": "one method for each of the contract",
     "AsyncJob": "Job for asyncio",
     "AsyncQueue": "Queue for asyncio",

@@ -185,7 +185,9 @@ class Space:
             self.releasing[job.new.id] = None
         if keep.age_ms is not None:
             heapq.heappush(self.expiring, (job.finished_ms + keep.age_ms, job.new.id))
-        if keep.count is not None:
+        if keep.count == 0:
+            self.delete(job)
+        elif keep.count is not None:
             ids = self.queues[job.new.queue].ids[state]
             surplus = min(len(ids) - keep.count, TRIMMED_AT_ONCE)
             for old in list(islice(ids, max(surplus, 0))):

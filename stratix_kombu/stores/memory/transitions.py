@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from functools import wraps
-from itertools import islice
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
 
 from stratix_kombu.errors import (
     DependencyCycle,
     DependencyNotFound,
-    InvalidJobState,
     JobAlreadyStarted,
-    JobNotFound,
 )
 from stratix_kombu.model.record import (
     Added,
@@ -31,30 +24,17 @@ from stratix_kombu.model.record import (
     WorkerInfo,
 )
 from stratix_kombu.model.state import Refusal, State
-from stratix_kombu.stores.contract import PAGE, Transitions
-from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page, revive_dependents
-from stratix_kombu.stores.memory.state import Job, Outcome, Space
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def _step(method: Method) -> Method:
-    @wraps(method)
-    def locked(self: MemoryTransitions, *args: Any, **kwargs: Any) -> Any:
-        with self.space.lock:
-            self.space.ready.clear()
-            return method(self, *args, **kwargs)
-
-    return cast(Method, locked)
+from stratix_kombu.stores.contract import PAGE
+from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page
+from stratix_kombu.stores.memory.state import Job, Outcome
+from stratix_kombu.stores.memory.steps import step
+from stratix_kombu.stores.memory.upkeep import Upkeep
 
 
-class MemoryTransitions(Transitions):
-    def __init__(self, space: Space) -> None:
-        self.space = space
-
+class MemoryTransitions(Upkeep):
     # -- adding ---------------------------------------------------------------------------------
 
-    @_step
+    @step
     def add(self, jobs: Sequence[NewJob]) -> Added:
         space = self.space
         known = set(space.jobs)
@@ -94,7 +74,7 @@ class MemoryTransitions(Transitions):
         self.space.dependents[dependency][job.new.id] = outcome is not None
         return outcome
 
-    @_step
+    @step
     def add_dependency(self, job_id: str, dependency_id: str) -> Change:
         space, job = self.space, self._not_started(job_id)
         if dependency_id not in space.jobs:
@@ -110,7 +90,7 @@ class MemoryTransitions(Transitions):
             space.fail(job, reason_of(dependency_id, outcome), "", dependency_id)
         return self._change(release_page(space, PAGE))
 
-    @_step
+    @step
     def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
         job = self._not_started(job_id)
         if dependency_id not in job.dependencies:
@@ -141,7 +121,7 @@ class MemoryTransitions(Transitions):
 
     # -- running --------------------------------------------------------------------------------
 
-    @_step
+    @step
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
     ) -> Claimed:
@@ -196,7 +176,7 @@ class MemoryTransitions(Transitions):
         self.space.tell(job.new.queue, "active", job)
         return Claim(job.token, job.record())
 
-    @_step
+    @step
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
         until = self.space.now() + lease_ms
         queue = self.space.queues[worker.queue]
@@ -210,11 +190,11 @@ class MemoryTransitions(Transitions):
                 job.lease_ms = until
         return Renewed(frozenset(lost), frozenset({worker.queue} if queue.paused else ()))
 
-    @_step
+    @step
     def leave(self, worker: str, queue: str) -> None:
         self.space.queues[queue].workers.pop(worker, None)
 
-    @_step
+    @step
     def complete(self, results: Sequence[Completion]) -> Change:
         stale, queues = list[str](), dict[str, None]()
         for one in results:
@@ -227,7 +207,7 @@ class MemoryTransitions(Transitions):
             self.space.complete(job, one.result)
         return self._release_and_tell(queues, stale)
 
-    @_step
+    @step
     def fail(self, failures: Sequence[Failure]) -> Change:
         stale, queues = list[str](), dict[str, None]()
         for one in failures:
@@ -254,14 +234,7 @@ class MemoryTransitions(Transitions):
         else:
             space.make_waiting(job)
 
-    def _release_and_tell(self, queues: Iterable[str], stale: Sequence[str] = ()) -> Change:
-        """Dependents first: a queue that gets work by them is not drained."""
-        more = release_page(self.space, PAGE)
-        for queue in queues:
-            self.space.tell_drained(queue)
-        return self._change(more, stale)
-
-    @_step
+    @step
     def hand_back(self, held: Sequence[Held]) -> Change:
         stale = list[str]()
         for one in held:
@@ -274,7 +247,7 @@ class MemoryTransitions(Transitions):
                 self.space.make_waiting(job)
         return self._change(False, stale)
 
-    @_step
+    @step
     def release(self, limit: int = PAGE) -> Change:
         return self._change(release_page(self.space, limit))
 
@@ -284,140 +257,19 @@ class MemoryTransitions(Transitions):
 
     # -- the record -----------------------------------------------------------------------------
 
-    @_step
+    @step
     def progress(self, job_id: str, value: str) -> None:
         job = self._job(job_id)
         job.progress = value
         self.space.tell(job.new.queue, "progress", job, value)
 
-    @_step
+    @step
     def log(self, job_id: str, line: str, keep: int) -> int:
         logs = self._job(job_id).logs
         logs.append(line)
         del logs[: max(len(logs) - keep, 0)]
         return len(logs)
 
-    @_step
+    @step
     def update_data(self, job_id: str, data: str) -> None:
         self._job(job_id).data = data
-
-    # -- the clock ------------------------------------------------------------------------------
-
-    @_step
-    def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
-        space, now, due = self.space, self.space.now(), self.space.delayed
-        while due:
-            due_ms, job_id = due[0]
-            job = space.jobs.get(job_id)
-            if job is not None and job.state is State.DELAYED and job.due_ms == due_ms:
-                if due_ms > now or len(space.ready) >= limit:
-                    return self._change(due_ms <= now), max(due_ms - now, 0)
-                space.make_waiting(job)
-            heapq.heappop(due)
-        return self._change(), None
-
-    @_step
-    def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
-        space, now = self.space, self.space.now()
-        active = (space.jobs[i] for queue in list(space.queues.values()) for i in queue.ids[State.ACTIVE])
-        expired = list(islice((job for job in active if job.lease_ms <= now), limit))
-        for job in expired:
-            job.token = ""
-            job.stalled_count += 1
-            space.tell(job.new.queue, "stalled", job)
-            if job.stalled_count > max_stalled:
-                space.fail(job, f"stalled more than {max_stalled} times: its worker stopped renewing the lease")
-            else:
-                space.make_waiting(job)
-        change = self._release_and_tell(dict.fromkeys(job.new.queue for job in expired))
-        affected = tuple(job.new.id for job in expired)
-        return replace(change, affected=affected, more=change.more or len(expired) == limit)
-
-    @_step
-    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
-        space, now = self.space.queues[queue], self.space.now()
-        if space.paused:
-            return Change()
-        for job_id in list(islice(space.parked, limit)):
-            del space.parked[job_id]
-            self.space.send(self.space.jobs[job_id])
-        for job_id in list(space.ids[State.WAITING]):
-            job = self.space.jobs[job_id]
-            suspect_ms = job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0)
-            overtaken = suspect_ms <= space.claimed_ms.get(job.new.priority, 0)
-            if len(self.space.ready) < limit and suspect_ms <= now and (broker_empty or overtaken):
-                self.space.send(job)
-        return self._change(len(self.space.ready) >= limit)
-
-    @_step
-    def expire(self, limit: int = PAGE) -> Change:
-        space, now, removed = self.space, self.space.now(), list[str]()
-        while space.expiring and space.expiring[0][0] <= now and len(removed) < limit:
-            expires_ms, job_id = heapq.heappop(space.expiring)
-            job = space.jobs.get(job_id)
-            if job is None or not job.state.finished:
-                continue
-            keep = job.new.keep_completed if job.state is State.COMPLETED else job.new.keep_failed
-            if keep.age_ms is not None and job.finished_ms + keep.age_ms == expires_ms:
-                space.delete(job)
-                removed.append(job_id)
-        return Change(affected=tuple(removed), more=len(removed) == limit)
-
-    # -- by hand --------------------------------------------------------------------------------
-
-    @_step
-    def pause(self, queue: str) -> bool:
-        space = self.space.queues[queue]
-        if space.paused:
-            return False
-        space.paused = True
-        self.space.tell(queue, "paused")
-        return True
-
-    @_step
-    def resume(self, queue: str, limit: int = PAGE) -> Change:
-        space = self.space.queues[queue]
-        if space.paused:
-            space.paused = False
-            self.space.tell(queue, "resumed")
-        for job_id in list(islice(space.parked, limit)):
-            del space.parked[job_id]
-            self.space.send(self.space.jobs[job_id])
-        return self._change(bool(space.parked))
-
-    @_step
-    def retry(self, job_id: str) -> Change:
-        job = self._in_state(job_id, State.FAILED, "retry")
-        job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
-        self.space.make_ready(job)
-        revive_dependents(self.space, job)
-        return self._change(release_page(self.space, PAGE))
-
-    @_step
-    def promote_job(self, job_id: str) -> Change:
-        self.space.make_waiting(self._in_state(job_id, State.DELAYED, "promote"))
-        return self._change()
-
-    @_step
-    def remove(self, job_id: str) -> Change:
-        job = self._job(job_id)
-        if job.state is State.ACTIVE:
-            raise InvalidJobState(job_id, "active", "remove", ["waiting", "delayed", "blocked", "completed", "failed"])
-        self.space.delete(job)
-        self.space.tell(job.new.queue, "removed", job)
-        return self._change(release_page(self.space, PAGE))
-
-    def _job(self, job_id: str) -> Job:
-        job = self.space.jobs.get(job_id)
-        if job is None:
-            raise JobNotFound(job_id)
-        return job
-
-    def _in_state(self, job_id: str, state: State, operation: str) -> Job:
-        job = self._job(job_id)
-        if job.state is not state:
-            raise InvalidJobState(job_id, job.state.value, operation, [state.value])
-        return job
-
-    def _change(self, more: bool = False, stale: Sequence[str] = ()) -> Change:
-        return Change(ready=tuple(self.space.ready), stale=tuple(stale), more=more)

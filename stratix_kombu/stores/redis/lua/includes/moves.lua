@@ -101,7 +101,9 @@ local function retain(job, keep)
   if age ~= '' then
     redis.call('ZADD', P .. ':expiring', now + tonumber(age), job.id)
   end
-  if count ~= '' then
+  if count == '0' then
+    delete(job)
+  elseif count ~= '' then
     local key = state_key(job)
     local surplus = math.min(redis.call('ZCARD', key) - tonumber(count), 100)
     if surplus > 0 then

@@ -1,0 +1,55 @@
+"""What every step of the memory store works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from stratix_kombu.errors import InvalidJobState, JobNotFound
+from stratix_kombu.model.record import Change
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import PAGE
+from stratix_kombu.stores.memory.release import release_page
+from stratix_kombu.stores.memory.state import Job, Space
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def step(method: Method) -> Method:
+    @wraps(method)
+    def locked(self: Steps, *args: Any, **kwargs: Any) -> Any:
+        with self.space.lock:
+            self.space.ready.clear()
+            return method(self, *args, **kwargs)
+
+    return cast(Method, locked)
+
+
+class Steps:
+    """The namespace, and how steps answer."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def _release_and_tell(self, queues: Iterable[str], stale: Sequence[str] = ()) -> Change:
+        """Dependents first: a queue that gets work by them is not drained."""
+        more = release_page(self.space, PAGE)
+        for queue in queues:
+            self.space.tell_drained(queue)
+        return self._change(more, stale)
+
+    def _job(self, job_id: str) -> Job:
+        job = self.space.jobs.get(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    def _in_state(self, job_id: str, state: State, operation: str) -> Job:
+        job = self._job(job_id)
+        if job.state is not state:
+            raise InvalidJobState(job_id, job.state.value, operation, [state.value])
+        return job
+
+    def _change(self, more: bool = False, stale: Sequence[str] = ()) -> Change:
+        return Change(ready=tuple(self.space.ready), stale=tuple(stale), more=more)

@@ -1,0 +1,124 @@
+"""The clock's steps and those taken by hand, in memory."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import replace
+from itertools import islice
+
+from stratix_kombu.errors import InvalidJobState
+from stratix_kombu.model.record import Change
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.memory.release import release_page, revive_dependents
+from stratix_kombu.stores.memory.steps import Steps, step
+
+
+class Upkeep(Steps, Transitions):
+    """The part of the transitions that does not belong to a running job."""
+
+    # -- the clock ------------------------------------------------------------------------------
+
+    @step
+    def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
+        space, now, due = self.space, self.space.now(), self.space.delayed
+        while due:
+            due_ms, job_id = due[0]
+            job = space.jobs.get(job_id)
+            if job is not None and job.state is State.DELAYED and job.due_ms == due_ms:
+                if due_ms > now or len(space.ready) >= limit:
+                    return self._change(due_ms <= now), max(due_ms - now, 0)
+                space.make_waiting(job)
+            heapq.heappop(due)
+        return self._change(), None
+
+    @step
+    def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
+        space, now = self.space, self.space.now()
+        active = (space.jobs[i] for queue in list(space.queues.values()) for i in queue.ids[State.ACTIVE])
+        expired = list(islice((job for job in active if job.lease_ms <= now), limit))
+        for job in expired:
+            job.token = ""
+            job.stalled_count += 1
+            space.tell(job.new.queue, "stalled", job)
+            if job.stalled_count > max_stalled:
+                space.fail(job, f"stalled more than {max_stalled} times: its worker stopped renewing the lease")
+            else:
+                space.make_waiting(job)
+        change = self._release_and_tell(dict.fromkeys(job.new.queue for job in expired))
+        affected = tuple(job.new.id for job in expired)
+        return replace(change, affected=affected, more=change.more or len(expired) == limit)
+
+    @step
+    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
+        space, now = self.space.queues[queue], self.space.now()
+        if space.paused:
+            return Change()
+        for job_id in list(islice(space.parked, limit)):
+            del space.parked[job_id]
+            self.space.send(self.space.jobs[job_id])
+        for job_id in list(space.ids[State.WAITING]):
+            job = self.space.jobs[job_id]
+            suspect_ms = job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0)
+            overtaken = suspect_ms <= space.claimed_ms.get(job.new.priority, 0)
+            if len(self.space.ready) < limit and suspect_ms <= now and (broker_empty or overtaken):
+                self.space.send(job)
+        return self._change(len(self.space.ready) >= limit)
+
+    @step
+    def expire(self, limit: int = PAGE) -> Change:
+        space, now, removed = self.space, self.space.now(), list[str]()
+        while space.expiring and space.expiring[0][0] <= now and len(removed) < limit:
+            expires_ms, job_id = heapq.heappop(space.expiring)
+            job = space.jobs.get(job_id)
+            if job is None or not job.state.finished:
+                continue
+            keep = job.new.keep_completed if job.state is State.COMPLETED else job.new.keep_failed
+            if keep.age_ms is not None and job.finished_ms + keep.age_ms == expires_ms:
+                space.delete(job)
+                removed.append(job_id)
+        return Change(affected=tuple(removed), more=len(removed) == limit)
+
+    # -- by hand --------------------------------------------------------------------------------
+
+    @step
+    def pause(self, queue: str) -> bool:
+        space = self.space.queues[queue]
+        if space.paused:
+            return False
+        space.paused = True
+        self.space.tell(queue, "paused")
+        return True
+
+    @step
+    def resume(self, queue: str, limit: int = PAGE) -> Change:
+        space = self.space.queues[queue]
+        if space.paused:
+            space.paused = False
+            self.space.tell(queue, "resumed")
+        for job_id in list(islice(space.parked, limit)):
+            del space.parked[job_id]
+            self.space.send(self.space.jobs[job_id])
+        return self._change(bool(space.parked))
+
+    @step
+    def retry(self, job_id: str) -> Change:
+        job = self._in_state(job_id, State.FAILED, "retry")
+        job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
+        self.space.make_ready(job)
+        revive_dependents(self.space, job)
+        return self._change(release_page(self.space, PAGE))
+
+    @step
+    def promote_job(self, job_id: str) -> Change:
+        self.space.make_waiting(self._in_state(job_id, State.DELAYED, "promote"))
+        return self._change()
+
+    @step
+    def remove(self, job_id: str) -> Change:
+        job = self._job(job_id)
+        if job.state is State.ACTIVE:
+            raise InvalidJobState(job_id, "active", "remove", ["waiting", "delayed", "blocked", "completed", "failed"])
+        self.space.delete(job)
+        self.space.tell(job.new.queue, "removed", job)
+        return self._change(release_page(self.space, PAGE))

@@ -1,0 +1,27 @@
+"""The conformance suite of stores.
+
+Subclass it in a test module and give it a fixture ``store``: an empty namespace of its own for each test.
+
+>>> class TestMyStore(StoreSuite):  # doctest: +SKIP
+...     @pytest.fixture
+...     def store(self): ...
+"""
+
+from __future__ import annotations
+
+from stratix_kombu.testing.stores.adding import AddingSuite
+from stratix_kombu.testing.stores.audit import audit
+from stratix_kombu.testing.stores.clock import ClockSuite
+from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
+from stratix_kombu.testing.stores.dependencies import DependencySuite
+from stratix_kombu.testing.stores.hand import HandSuite
+from stratix_kombu.testing.stores.parts import PartsSuite
+from stratix_kombu.testing.stores.running import RunningSuite
+
+__all__ = ["StoreSuite", "audit"]
+
+
+class StoreSuite(
+    AddingSuite, RunningSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite, ConcurrencySuite
+):
+    """What every Store must do: each sentence of ``stores/contract.py``."""

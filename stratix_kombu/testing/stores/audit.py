@@ -1,0 +1,52 @@
+"""Whether a store's records, sets and counters agree."""
+
+from __future__ import annotations
+
+from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import Store
+
+
+def audit(store: Store) -> list[str]:
+    """What is wrong in the namespace; empty if nothing is. For a store at rest, with nothing left to release.
+
+    >>> audit(store)  # doctest: +SKIP
+    []
+    """
+    problems: list[str] = []
+    for queue in store.queries.queues():
+        status = store.queries.status(queue)
+        for state in State:
+            records = store.queries.find(queue, [state])
+            counted = status.counts[state.value]
+            if status.paused and state is State.WAITING:
+                counted = status.counts["paused"]
+            if counted != len(records):
+                problems.append(f"{queue}: {counted} jobs counted as {state}, {len(records)} found")
+            problems += [f"{one.id} is listed as {state} and is {one.state}" for one in records if one.state != state]
+            for record in records:
+                problems += _audit_job(store, record)
+    return problems
+
+
+def _audit_job(store: Store, record: JobRecord) -> list[str]:
+    problems = []
+    if record.state.finished != bool(record.finished_ms):
+        problems.append(f"{record.id} is {record.state} and has the end {record.finished_ms}")
+    if (record.result is not None) != (record.state is State.COMPLETED):
+        problems.append(f"{record.id} is {record.state} and has the result {record.result}")
+    if record.state is State.BLOCKED and not record.pending:
+        problems.append(f"{record.id} is blocked and waits for nothing")
+    if record.state in (State.WAITING, State.ACTIVE, State.DELAYED, State.COMPLETED) and record.pending:
+        problems.append(f"{record.id} is {record.state} and waits for {record.pending} jobs")
+    if record.attempts_made > record.attempts_started:
+        problems.append(f"{record.id} ended {record.attempts_made} of {record.attempts_started} attempts")
+    if record.state is State.BLOCKED:
+        states = store.queries.dependencies(record.id)
+        unfinished = [one for one, state in states.items() if state is not None and not state.finished]
+        if len(unfinished) != record.pending:
+            problems.append(f"{record.id} counts {record.pending} dependencies and has {len(unfinished)} unfinished")
+        for dependency in unfinished:
+            if record.id not in store.queries.dependents(dependency):
+                problems.append(f"{dependency} does not know its dependent {record.id}")
+    return problems

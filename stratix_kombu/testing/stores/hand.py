@@ -1,0 +1,101 @@
+"""Steps taken by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from stratix_kombu.errors import InvalidJobState, JobNotFound
+from stratix_kombu.model.record import Completion
+from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.stores.contract import Store
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new
+
+
+class HandSuite(StoreCase):
+    def test_a_paused_queue_starts_nothing(self, store: Store) -> None:
+        self.add(store, new("a"), new("b"), new("elsewhere", "other"))
+        assert store.transitions.pause(QUEUE) is True
+        assert store.transitions.pause(QUEUE) is False
+        claimed = store.transitions.claim(QUEUE, ["a"], "w", LEASE_MS)
+        assert [one.why for one in claimed.refused] == [Refusal.PAUSED]
+        assert len(self.claim(store, "elsewhere", queue="other")) == 1
+        status = store.queries.status(QUEUE)
+        assert status.paused
+        assert (status.counts["paused"], status.counts["waiting"]) == (2, 0)
+        change = store.transitions.resume(QUEUE)
+        assert self.ids(change.ready) == ["a"], "only what was refused has lost its message"
+        assert store.transitions.resume(QUEUE).ready == ()
+        assert [name for name, _ in self.told(store)] == ["waiting", "waiting", "paused", "resumed"]
+        assert len(self.claim(store, "a", "b")) == 2
+
+    def test_active_jobs_of_a_paused_queue_go_on(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        store.transitions.pause(QUEUE)
+        assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ()
+
+    def test_what_was_parked_may_be_removed(self, store: Store) -> None:
+        self.add(store, new("a"))
+        store.transitions.pause(QUEUE)
+        self.claim(store, "a")
+        store.transitions.remove("a")
+        assert store.transitions.resume(QUEUE).ready == ()
+
+    def test_resuming_goes_page_by_page(self, store: Store) -> None:
+        self.add(store, *(new(f"{n}") for n in range(25)))
+        store.transitions.pause(QUEUE)
+        self.claim(store, *(f"{n}" for n in range(25)))
+        pages: list[int] = []
+        while sum(pages) < 25:
+            change = store.transitions.resume(QUEUE, 10)
+            pages.append(len(change.ready))
+            assert change.more is (sum(pages) < 25)
+        assert pages == [10, 10, 5]
+
+    def test_retrying_a_failed_job(self, store: Store) -> None:
+        self.add(store, new("a"))
+        self.fail(store, "a", stacktrace='["t"]')
+        assert self.ids(store.transitions.retry("a").ready) == ["a"]
+        record = self.record(store, "a")
+        assert (record.state, record.attempts_made) == (State.WAITING, 1)
+        assert (record.failed_reason, record.stacktrace, record.finished_ms) == (None, None, 0)
+        self.complete(store, "a")
+        assert self.record(store, "a").attempts_made == 2
+
+    def test_promoting_a_delayed_job(self, store: Store) -> None:
+        self.add(store, new("a", delay_ms=60_000))
+        assert self.ids(store.transitions.promote_job("a").ready) == ["a"]
+        assert self.states(store, "a") == ["waiting"]
+        assert store.transitions.promote()[1] is None
+
+    @pytest.mark.parametrize("state", ["waiting", "delayed", "blocked", "completed", "failed"])
+    def test_removing_a_job(self, store: Store, state: str) -> None:
+        self.add(store, new("dependency"))
+        self.add(store, new("a", delay_ms=60_000 if state == "delayed" else 0,
+                            dependencies=("dependency",) if state == "blocked" else ()))  # fmt: skip
+        if state == "completed":
+            self.complete(store, "a")
+        elif state == "failed":
+            self.fail(store, "a")
+        assert self.states(store, "a") == [state]
+        store.transitions.remove("a")
+        assert self.states(store, "a") == ["gone"]
+        assert self.told(store)[-1] == ("removed", "a")
+        assert self.counts(store) == {"waiting": 1}
+        assert store.queries.dependents("dependency") == []
+        assert self.claim(store, "a") == []
+
+    def test_steps_that_do_not_fit_the_state(self, store: Store) -> None:
+        self.start(store, new("active"))
+        self.add(store, new("waiting"), new("later", delay_ms=60_000))
+        transitions = store.transitions
+        for step, job_id in (
+            (transitions.retry, "waiting"), (transitions.retry, "active"), (transitions.retry, "later"),
+            (transitions.promote_job, "waiting"), (transitions.promote_job, "active"),
+            (transitions.remove, "active"),
+        ):  # fmt: skip
+            with pytest.raises(InvalidJobState):
+                step(job_id)
+        for step in (transitions.retry, transitions.promote_job, transitions.remove):
+            with pytest.raises(JobNotFound):
+                step("nobody")
+        assert self.states(store, "active", "waiting", "later") == ["active", "waiting", "delayed"]

@@ -1,0 +1,127 @@
+"""Events, locks, and schedules."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from stratix_kombu.model.record import Schedule
+from stratix_kombu.stores.contract import Store
+from stratix_kombu.testing.stores.base import DEADLINE_S, QUEUE, StoreCase, new, until
+
+FAR = 32_503_680_000_000
+
+
+def schedule(key: str, next_ms: int = 1_000, queue: str = QUEUE) -> Schedule:
+    return Schedule(key=key, queue=queue, name="n", rule='{"every":1}', template='{"data":1}', next_ms=next_ms)
+
+
+class PartsSuite(StoreCase):
+    def test_it_answers_and_says_where_it_is(self, store: Store) -> None:
+        store.ping()
+        assert store.address
+
+    # -- events ---------------------------------------------------------------------------------
+
+    def test_reading_goes_on_after_the_cursor(self, store: Store) -> None:
+        start = store.events.tail(QUEUE)
+        assert store.events.read(QUEUE, start) == []
+        self.add(store, new("a", name="welcome"))
+        store.events.append(QUEUE, "note", value="mine")
+        first, second = store.events.read(QUEUE, start)
+        assert (first.queue, first.name, first.job_id, first.job_name) == (QUEUE, "waiting", "a", "welcome")
+        assert (second.name, second.job_id, second.value) == ("note", "", "mine")
+        assert second.at_ms >= first.at_ms > 1_600_000_000_000
+        assert store.events.read(QUEUE, first.cursor) == [second]
+        assert store.events.read(QUEUE, start, limit=1) == [first]
+        assert store.events.tail(QUEUE) == second.cursor
+
+    def test_queues_have_logs_of_their_own(self, store: Store) -> None:
+        self.add(store, new("a", "one"), new("b", "two"))
+        assert self.told(store, "one") == [("waiting", "a")]
+        assert self.told(store, "two") == [("waiting", "b")]
+        assert self.told(store, "nobody") == []
+
+    def test_waiting_for_an_event(self, store: Store) -> None:
+        cursor = store.events.tail(QUEUE)
+        found: list[str] = []
+        wait_ms = int(DEADLINE_S * 1000)
+        reader = threading.Thread(
+            target=lambda: found.extend(one.name for one in store.events.read(QUEUE, cursor, 10, wait_ms))
+        )
+        reader.start()
+        self.add(store, new("a"))
+        reader.join(DEADLINE_S / 2)
+        assert found == ["waiting"]
+        assert store.events.read(QUEUE, store.events.tail(QUEUE), 10, 20) == []
+
+    # -- locks ----------------------------------------------------------------------------------
+
+    def test_a_lock_has_one_owner(self, store: Store) -> None:
+        locks = store.locks
+        assert locks.acquire("k", "me", 60_000)
+        assert not locks.acquire("k", "you", 60_000)
+        assert not locks.acquire("k", "me", 60_000)
+        assert locks.acquire("other", "you", 60_000)
+        assert not locks.extend("k", "you", 60_000)
+        assert not locks.release("k", "you")
+        assert locks.extend("k", "me", 60_000)
+        assert locks.release("k", "me")
+        assert not locks.release("k", "me")
+        assert locks.acquire("k", "you", 60_000)
+
+    def test_a_lock_ends_by_itself(self, store: Store) -> None:
+        assert store.locks.acquire("k", "me", 20)
+        until(lambda: store.locks.acquire("k", "you", 60_000))
+        assert not store.locks.extend("k", "me", 60_000)
+        assert not store.locks.release("k", "me")
+
+    # -- schedules ------------------------------------------------------------------------------
+
+    def test_schedules_are_kept_by_key(self, store: Store) -> None:
+        b, a = schedule("b", FAR), schedule("a", FAR, "other")
+        store.schedules.put(b)
+        store.schedules.put(a)
+        assert store.schedules.all() == [a, b]
+        assert store.schedules.all("other") == [a]
+        changed = replace(b, rule='{"every":2}', template="2", next_ms=FAR + 1)
+        store.schedules.put(changed)
+        assert store.schedules.all(QUEUE) == [changed]
+        assert store.schedules.remove("b")
+        assert not store.schedules.remove("b")
+        assert store.schedules.all() == [a]
+
+    def test_due_schedules_come_in_order(self, store: Store) -> None:
+        assert store.schedules.due()[::2] == ([], None)
+        for one in (schedule("c", 3_000), schedule("a", 1_000), schedule("later", FAR), schedule("ended", 0)):
+            store.schedules.put(one)
+        due, now, ahead = store.schedules.due()
+        assert [one.key for one in due] == ["a", "c"]
+        assert ahead == FAR - now
+        assert [one.key for one in store.schedules.due(1)[0]] == ["a"]
+        assert store.schedules.due(1)[2] == 0
+        assert store.schedules.set_paused("a", True)
+        assert [one.key for one in store.schedules.due()[0]] == ["c"]
+        assert store.schedules.set_paused("a", False)
+        assert [one.key for one in store.schedules.due()[0]] == ["a", "c"]
+        assert not store.schedules.set_paused("nobody", True)
+
+    def test_a_slot_is_fired_by_one_clock(self, store: Store) -> None:
+        store.schedules.put(schedule("a", 1_000))
+        fired = store.schedules.fire("a", 1_000, 2_000, new("run-1"))
+        assert fired is not None
+        assert self.ids(fired.ready) == ["run-1"]
+        assert store.schedules.fire("a", 1_000, 2_000, new("run-1b")) is None
+        (after,) = store.schedules.all()
+        assert (after.next_ms, after.runs) == (2_000, 1)
+        assert store.schedules.fire("a", 2_000, 0, None) is not None
+        assert store.schedules.all()[0].runs == 1
+        assert store.schedules.due()[0] == []
+        assert self.states(store, "run-1", "run-1b") == ["waiting", "gone"]
+
+    def test_what_is_paused_or_gone_is_not_fired(self, store: Store) -> None:
+        store.schedules.put(schedule("a", 1_000))
+        store.schedules.set_paused("a", True)
+        assert store.schedules.fire("a", 1_000, 2_000, new("x")) is None
+        assert store.schedules.fire("nobody", 1_000, 2_000, new("x")) is None
+        assert self.states(store, "x") == ["gone"]
