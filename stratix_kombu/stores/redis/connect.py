@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -56,6 +57,7 @@ class Client:
         self._options = options
         self._retries = options.max_retries_per_request if options.auto_resend_unfulfilled_commands else 0
         self._redis: Any = None
+        self._lock = threading.Lock()
         self._idle: list[tuple[Any, float]] = []
 
     def run(self, *command: Any) -> Any:
@@ -110,7 +112,8 @@ class Client:
 
     def _client(self) -> Any:
         if self._redis is None:
-            self._redis = connect(self._options)
+            with self._lock:  # a second client, once collected, would close the connections it gave
+                self._redis = self._redis or connect(self._options)
         return self._redis
 
     def read_stream(self, key: str, cursor: str, count: int, wait_ms: int) -> list[tuple[bytes, Any]]:

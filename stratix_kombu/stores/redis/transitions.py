@@ -88,7 +88,8 @@ class RedisTransitions(Transitions):
         known: set[str] = set()
         edges = []
         for job in jobs:
-            edges += [(job.id, one) for one in job.dependencies if one not in known]
+            if job.id not in known:  # the second of two with one id is a duplicate, whatever it depends on
+                edges += [(job.id, one) for one in job.dependencies if one not in known]
             known.add(job.id)
         return json.dumps(edges) if any(job.dependencies for job in jobs) else ""
 

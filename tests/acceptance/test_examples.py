@@ -1,0 +1,53 @@
+"""Every numbered example runs, on every driver, and prints what it promises."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PROMISED = {
+    "01_first_job": ["sent to ada@example.com", "completed {'step': 'writing'} ['writing to ada@example.com']"],
+    "02_retries_and_backoff": [
+        "{'type': 'fixed', 'delay': 20} -> charged after 2 failures",
+        "{'type': 'exponential', 'delay': 10, 'jitter': 0.5} -> charged after 2 failures",
+        "{'custom': 'gently'} -> charged after 2 failures",
+        "failed: UnrecoverableError: the card is stolen after 1 attempt",
+    ],
+    "03_delays_and_bulk": ["200 100 delayed", "300", "495000"],
+    "04_dependencies": ["11", "dependency <third> failed: OSError: the source third is down", "16"],
+    "05_events_and_asyncio": ["page 49", "all were told: True 50"],
+}
+
+
+def test_each_example_is_listed_and_has_a_head() -> None:
+    found = sorted(EXAMPLES.glob("[0-9]*.py"))
+    assert [one.stem for one in found] == sorted(PROMISED)
+    for one in found:
+        assert one.read_text(encoding="utf-8").startswith('"""')
+
+
+@pytest.mark.parametrize("driver", ["memory", "redis", "rabbitmq", "sqs"])
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_an_example_runs(name: str, driver: str, request: pytest.FixtureRequest) -> None:
+    environment = {**os.environ, "STRATIX_DRIVER": driver, "STRATIX_NAMESPACE": f"ex{uuid.uuid4().hex[:8]}"}
+    if driver != "memory":
+        environment["STRATIX_STORE"] = request.getfixturevalue("redis_url")
+    if driver == "redis":
+        environment["STRATIX_REDIS_URL"] = request.getfixturevalue("redis_url")
+    elif driver == "rabbitmq":
+        environment["STRATIX_RABBITMQ_URL"] = request.getfixturevalue("amqp_url")
+    elif driver == "sqs":
+        environment["STRATIX_SQS_ENDPOINT_URL"] = request.getfixturevalue("sqs_url")
+        environment["STRATIX_SQS_AWS__REGION"] = "us-east-1"
+        environment.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="y")
+    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[: len(PROMISED[name])] == PROMISED[name]
+    assert done.stderr == ""

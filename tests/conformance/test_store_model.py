@@ -1,0 +1,181 @@
+"""Random operations on the memory store, the specification, and on Redis: both must answer and look the same."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from stratix_kombu.errors import StratixError
+from stratix_kombu.model.event import Event
+from stratix_kombu.model.record import Completion, Failure, Held, NewJob, Retention
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import Store
+from stratix_kombu.stores.memory import MemoryStore
+from stratix_kombu.stores.redis import open_redis_store
+from stratix_kombu.testing.stores import audit
+
+QUEUES = ("x", "y")
+IDS = tuple("abcdefgh")
+LEASE_MS = 3_600_000
+FAR_MS = 3_600_000
+"""Nothing is due and no lease ends by itself while a run lasts: time has no part in it."""
+
+ids = st.sampled_from(IDS)
+queues = st.sampled_from(QUEUES)
+keeps = st.sampled_from([Retention(), Retention(count=0), Retention(count=2)])
+
+
+class Stores(RuleBasedStateMachine):
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stores: list[Store] = [MemoryStore(), open_redis_store({"url": self.url}, namespace=uuid.uuid4().hex[:10])]
+        self.tokens: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        self.they_are_the_same_throughout()
+        for store in self.stores:
+            store.close()
+
+    def both(self, step: Any) -> Any:
+        """The answer both stores give; a refusal counts as one."""
+        answers = []
+        for store in self.stores:
+            try:
+                answers.append(step(store))
+            except StratixError as refusal:
+                answers.append((type(refusal).__name__, str(refusal)))
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    @rule(
+        chosen=st.lists(
+            st.tuples(ids, queues, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, st.integers(0, 9)),
+            min_size=1, max_size=4,
+        )
+    )  # fmt: skip
+    def add(self, chosen: list[Any]) -> None:
+        jobs = [
+            NewJob(id=one, queue=queue, name=f"n{one}", dependencies=tuple(deps), optional=optional,
+                   delay_ms=FAR_MS if late else 0, keep_completed=keep, keep_failed=keep, priority=priority,
+                   max_attempts=2)
+            for one, queue, deps, optional, late, keep, priority in chosen
+        ]  # fmt: skip
+        self.both(lambda store: store.transitions.add(jobs))
+
+    @rule(queue=queues, wanted=st.lists(ids, max_size=4))
+    def claim(self, queue: str, wanted: list[str]) -> None:
+        def step(store: Store) -> Any:
+            claimed = store.transitions.claim(queue, wanted, "w", LEASE_MS)
+            return [(one.record.id, one.token) for one in claimed.claims], claimed.refused
+
+        self.tokens.update(self.both(step)[0])
+
+    @rule(chosen=st.lists(ids, min_size=1, max_size=3, unique=True), result=st.sampled_from(["1", '"r"']))
+    def complete(self, chosen: list[str], result: str) -> None:
+        ends = [Completion(one, self.tokens.get(one, ""), result) for one in chosen]
+        self.both(lambda store: store.transitions.complete(ends))
+
+    @rule(chosen=st.lists(ids, min_size=1, max_size=3, unique=True), retry=st.sampled_from([None, 0, FAR_MS]))
+    def fail(self, chosen: list[str], retry: int | None) -> None:
+        ends = [Failure(one, self.tokens.get(one, ""), f"reason {one}", '["t"]', retry) for one in chosen]
+        self.both(lambda store: store.transitions.fail(ends))
+
+    @rule(job_id=ids)
+    def hand_back(self, job_id: str) -> None:
+        self.both(lambda store: store.transitions.hand_back([Held(job_id, self.tokens.get(job_id, ""))]))
+
+    @rule(job_id=ids, dependency=ids)
+    def add_dependency(self, job_id: str, dependency: str) -> None:
+        self.both(lambda store: store.transitions.add_dependency(job_id, dependency))
+
+    @rule(job_id=ids, dependency=ids)
+    def remove_dependency(self, job_id: str, dependency: str) -> None:
+        self.both(lambda store: store.transitions.remove_dependency(job_id, dependency))
+
+    @rule(job_id=ids, step=st.sampled_from(["retry", "promote_job", "remove"]))
+    def by_hand(self, job_id: str, step: str) -> None:
+        self.both(lambda store: getattr(store.transitions, step)(job_id))
+
+    @rule(queue=queues, step=st.sampled_from(["pause", "resume"]))
+    def steer(self, queue: str, step: str) -> None:
+        self.both(lambda store: getattr(store.transitions, step)(queue))
+
+    @rule(job_id=ids)
+    def write(self, job_id: str) -> None:
+        self.both(lambda store: store.transitions.progress(job_id, "5"))
+        self.both(lambda store: store.transitions.update_data(job_id, "6"))
+        self.both(lambda store: store.transitions.log(job_id, "line", 2))
+
+    @invariant()
+    def they_look_the_same(self) -> None:
+        self.both(lambda store: [_plain(one) for one in store.queries.get(IDS)])
+        for queue in QUEUES:
+            self.both(lambda store, queue=queue: store.queries.status(queue).counts)
+
+    def they_are_the_same_throughout(self) -> None:
+        for queue in QUEUES:
+            self.both(lambda store, queue=queue: [_told(one) for one in store.events.read(queue, "0")])
+            for state in State:
+                self.both(lambda store, queue=queue, state=state: _listing(store, queue, state))
+        for job_id in IDS:
+            for read in ("dependencies", "dependents", "dependency_results", "logs"):
+                self.both(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
+        assert [audit(store) for store in self.stores] == [[], []]
+
+
+def _told(event: Event) -> tuple[str, ...]:
+    return event.name, event.job_id, event.job_name
+
+
+def _listing(store: Store, queue: str, state: State) -> list[str]:
+    found = [one.id for one in store.queries.find(queue, [state])]
+    # Jobs of one millisecond have no order by due time.
+    return sorted(found) if state is State.DELAYED else found
+
+
+def _plain(record: Any) -> Any:
+    """Everything but instants, which differ by the milliseconds between two calls."""
+    if record is None:
+        return None
+    plain = {name: getattr(record, name) for name in record.__slots__ if not name.endswith("_ms")}
+    return plain, bool(record.finished_ms), bool(record.due_ms), bool(record.processed_ms)
+
+
+def test_both_stores_agree(redis_url: str) -> None:
+    machine = type("Stores", (Stores,), {"url": redis_url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=500, stateful_step_count=30, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"limit": 1}])
+def test_releases_in_small_pages_agree(redis_url: str, options: dict[str, int]) -> None:
+    """The end of a long worklist, one edge at a time."""
+    stores: list[Store] = [MemoryStore(), open_redis_store({"url": redis_url}, namespace=uuid.uuid4().hex[:10])]
+    seen = []
+    for store in stores:
+        store.transitions.add([NewJob(id="a", queue="x", name="n")])
+        for start in range(0, 1200, 600):
+            store.transitions.add(
+                [NewJob(id=f"d{n:04}", queue="x", name="n", dependencies=("a",)) for n in range(start, start + 600)]
+            )
+        (claim,) = store.transitions.claim("x", ["a"], "w", LEASE_MS).claims
+        change = store.transitions.complete([Completion("a", claim.token, "1")])
+        pages = [len(change.ready)]
+        while change.more:
+            change = store.transitions.release(**options)
+            pages.append(len(change.ready))
+        seen.append((pages, store.queries.status("x").counts))
+        store.close()
+    assert seen[0] == seen[1]
