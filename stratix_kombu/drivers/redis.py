@@ -23,7 +23,7 @@ try:
     from redis import Redis
     from redis.exceptions import RedisError, ResponseError
     from redis.sentinel import Sentinel
-except ImportError as problem:  # pragma: no cover - tested in a process of its own
+except (ImportError, AttributeError) as problem:  # Kombu's module itself trips over redis when it is missing
     raise MissingExtra("redis", "redis", "the Redis driver") from problem
 
 STEPS: Sequence[int] = _transport.PRIORITY_STEPS

@@ -24,6 +24,7 @@ from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, jo
 from stratix_kombu.model.record import Ready
 
 try:
+    import boto3  # noqa: F401 - Kombu's module can be imported without it
     from botocore.exceptions import BotoCoreError, ClientError
     from kombu.transport import SQS
 except ImportError as problem:  # pragma: no cover - tested in a process of its own
@@ -129,7 +130,8 @@ class SQSDriver(KombuDriver):
 
     def secrets(self) -> list[str]:
         connection = Connection(self.url)
-        return [str(one) for one in (connection.password, self.transport_options.get("session_token")) if one]
+        given = (connection.password, connection.userid, self.transport_options.get("session_token"))
+        return [form for one in given if one for form in (str(one), quote(str(one), safe=""))]
 
     def errors(self) -> tuple[type[BaseException], ...]:
         return (*super().errors(), BotoCoreError, ClientError)

@@ -124,11 +124,13 @@ def _from_url(url: object) -> dict[str, Any]:
     try:
         parts = urlsplit(first)
         port = parts.port
+        # Of several nodes, the last may carry what belongs to all.
+        tail = urlsplit(others[-1] if others and "://" in others[-1] else first)
     except ValueError as problem:
         raise ConfigurationError("redis: the port in 'url' is not a number from 0 to 65535") from problem
     scheme, default = parts.scheme, 26379 if parts.scheme == "sentinel" else 6379
     node = (parts.hostname or "localhost", port or default)
-    values: dict[str, Any] = dict(parse_qsl(parts.query))
+    values: dict[str, Any] = dict(parse_qsl(parts.query or tail.query))
     values.update(
         {
             key: unquote(value)
@@ -136,7 +138,7 @@ def _from_url(url: object) -> dict[str, Any]:
             if value
         }
     )
-    database = parts.path.strip("/")
+    database = (parts.path or tail.path).strip("/")
     if database and not database.isdigit():
         raise ConfigurationError(f"redis: the database in 'url' must be a number, not {database!r}")
     values["db"] = int(database or 0)

@@ -1,5 +1,6 @@
 -- End a worker's presence on a queue.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker
+-- Returns 1
 --- @include base
 
 redis.call('ZREM', queue_key(ARGV[1], 'workers'), ARGV[2])

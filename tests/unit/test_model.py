@@ -1,0 +1,196 @@
+"""Values: errors, names, JSON, back-off, window limits, messages, Redis options."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import pickle
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratix_kombu import errors
+from stratix_kombu.model.backoff import MAX_DELAY_MS, Backoff, retry_delay
+from stratix_kombu.model.codec import decode, encode
+from stratix_kombu.model.limiter import WindowLog
+from stratix_kombu.model.message import BODY, TASK, job_id_of, message_headers
+from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name
+from stratix_kombu.model.redis_options import RedisOptions
+
+CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.StratixError)]
+SAMPLES = {"str": "text", "Iterable[str]": ("a", "b"), "int": 5, "float": 1.5, "str | None": "q"}
+
+plain_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_survives_pickling(cls: type[errors.StratixError]) -> None:
+    if "__init__" in vars(cls) or any("__init__" in vars(base) for base in cls.__mro__[:-4]):
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        values = [SAMPLES.get(one.annotation, "text") for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+        error = cls(*values)
+    else:
+        error = cls("text")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is cls
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    text = errors.__doc__ or ""
+    assert [one.__name__ for one in CLASSES if one.__name__ not in text] == []
+
+
+@pytest.mark.parametrize("name", ["a", "emails", "a.b-c_d", "0", "x" * 60])
+def test_queue_names(name: str) -> None:
+    assert check_queue_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "a/b", "ü", "a{b}", "x" * 61, "a\n", None, 5, b"a"])
+def test_names_no_queue_can_have(name: object) -> None:
+    with pytest.raises(errors.ConfigurationError, match="cannot name a queue"):
+        check_queue_name(name)
+
+
+@given(st.text(max_size=210))
+def test_ids_and_names_never_hold_what_breaks_keys(text: str) -> None:
+    for check in (check_job_id, check_queue_name):
+        try:
+            accepted = check(text)
+        except errors.ConfigurationError:
+            continue
+        assert not set(accepted) & set("{} \t\r\n\x00'\"%|")
+    with suppress(errors.ConfigurationError):
+        assert all(ord(one) >= 32 for one in check_job_name(text))
+
+
+@given(plain_json)
+def test_json_comes_back_as_it_was(value: Any) -> None:
+    assert decode(encode(value, "it")) == value
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", math.nan, math.inf, {1: 2}, {"a": {None: 1}}, [{2: 3}], 1j])
+def test_what_is_no_json_is_refused(value: Any) -> None:
+    with pytest.raises(errors.PayloadNotSerializable, match="it is not a JSON value"):
+        encode(value, "it")
+
+
+def test_cycles_and_lone_surrogates_are_refused() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    for value in (loop, "\ud800"):
+        with pytest.raises(errors.PayloadNotSerializable):
+            encode(value, "it")
+
+
+def test_size_is_counted_in_bytes() -> None:
+    assert encode("ü" * 4, "it", limit=10) == '"üüüü"'
+    with pytest.raises(errors.PayloadTooLarge, match="it has 12 bytes as JSON, more than the limit of 10"):
+        encode("ü" * 5, "it", limit=10)
+
+
+@pytest.mark.parametrize(
+    ("backoff", "delays"),
+    [
+        (Backoff("fixed", 100), [100, 100, 100]),
+        (Backoff("exponential", 100), [100, 200, 400]),
+        (Backoff("exponential", 100, 0.5), [50, 100, 200]),
+    ],
+)
+def test_backoff(backoff: Backoff, delays: list[int]) -> None:
+    assert [retry_delay(backoff, made, random_01=1.0) for made in (1, 2, 3)] == delays
+
+
+@given(st.integers(0, 10**12), st.integers(0, 100_000), st.floats(0, 1))
+def test_backoff_has_bounds(delay: int, made: int, jitter: float) -> None:
+    found = retry_delay(Backoff("exponential", delay, jitter), made)
+    assert 0 <= found <= MAX_DELAY_MS
+
+
+@given(
+    st.lists(st.integers(0, 400), max_size=60), st.integers(1, 5), st.integers(1, 100),
+    st.lists(st.booleans(), max_size=60),
+)  # fmt: skip
+def test_no_window_holds_more_than_max(gaps: list[int], most: int, duration: int, reserved: list[bool]) -> None:
+    log, now, started = WindowLog(), 1_000, list[int]()
+    for gap, has_slot in zip(gaps, reserved, strict=False):
+        now += gap
+        if log.try_at(now, most, duration, has_slot) == 0:
+            log.start(now, most, has_slot)
+            started.append(now)
+        else:
+            assert log.reserve(now, most, duration) > now
+    for first, after in zip(started, started[most:], strict=False):
+        assert after - first >= duration
+
+
+def test_the_message_is_one_a_celery_worker_understands() -> None:
+    headers = message_headers("id-1", "näme")
+    assert (headers["id"], headers["root_id"], headers["task"], headers["shadow"]) == ("id-1", "id-1", TASK, "näme")
+    args, kwargs, embed = json.loads(BODY)
+    assert (args, kwargs) == ([], {})
+    assert set(embed) == {"callbacks", "errbacks", "chain", "chord"}
+    assert job_id_of(headers) == "id-1"
+
+
+@given(st.none() | st.integers() | st.text() | st.dictionaries(st.text(), plain_json) | st.lists(st.text()))
+def test_hostile_headers_name_no_job(headers: Any) -> None:
+    assert job_id_of(headers) is None
+    if isinstance(headers, dict):
+        found = job_id_of({**headers, "task": TASK})
+        assert found is None or check_job_id(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ({}, "127.0.0.1:6379/0"),
+        ({"url": "redis://cache:7000/3"}, "cache:7000/3"),
+        ({"url": "redis://cache:7000/3", "db": 4}, "cache:7000/4"),
+        ({"host": "h", "port": "7001"}, "h:7001/0"),
+        ({"url": "sentinel://a:1;sentinel://b:2/2?name=main"}, "sentinel:main/2"),
+        ({"sentinels": [{"host": "a"}], "name": "main"}, "sentinel:main/0"),
+        ({"url": "redis+cluster://a:1;b:2"}, "cluster:a:1,b:2"),
+        ({"cluster": ["a:1", ("b", 2)]}, "cluster:a:1,b:2"),
+    ],
+)
+def test_redis_addresses(options: dict[str, Any], address: str) -> None:
+    assert RedisOptions.parse(options).address == address
+
+
+def test_redis_credentials_are_never_shown() -> None:
+    parsed = RedisOptions.parse({"url": "rediss://me:p%40ss@cache:1/0", "sentinel_password": "hidden"})
+    assert (parsed.username, parsed.password, parsed.ssl) == ("me", "p@ss", True)
+    assert "p%40ss" in parsed.url
+    assert "p@ss" not in repr(parsed)
+    assert "hidden" not in repr(parsed)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hots": "x"}, "did you mean 'host'?"),
+        ({"url": "http://x"}, "scheme 'http'"),
+        ({"url": "redis://h:99999"}, "port"),
+        ({"url": "redis://h/x"}, "database"),
+        ({"port": "x"}, "'port' must be a number"),
+        ({"sentinels": ["a:1"]}, "needs 'name'"),
+        ({"enable_offline_queue": False}, "cannot be switched off"),
+        ({"connect_retry_strategy": 5}, "must be a function"),
+        ({"ssl": "perhaps"}, "must be true or false"),
+        ({"cluster": [5]}, "must list nodes"),
+    ],
+)
+def test_redis_options_that_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(errors.ConfigurationError) as refused:
+        RedisOptions.parse(options)
+    assert words in str(refused.value)

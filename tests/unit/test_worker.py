@@ -1,0 +1,268 @@
+"""The worker, the queue and the job, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from stratix_kombu import Application, ConfigurationError, Job, Queue, WaitTimeout, create_app
+from stratix_kombu.aio import AsyncJob, AsyncQueue
+from stratix_kombu.errors import (
+    DependencyNotFound,
+    InvalidJobState,
+    JobFailed,
+    JobNotFound,
+    PayloadNotSerializable,
+    PayloadTooLarge,
+)
+from tests.waiting import until
+
+
+def slowly(attempts_made: int) -> float:
+    return 5.0
+
+
+@pytest.fixture
+def app() -> Iterator[Application]:
+    settings = {
+        "driver": "memory", "namespace": f"unit{uuid.uuid4().hex[:8]}", "shutdown_timeout": 5,
+        "worker": {"lease_duration": 300, "stalled_check_interval": 50},
+    }  # fmt: skip
+    with create_app(settings) as app:
+        yield app
+
+
+@pytest.fixture
+def queue(app: Application) -> Queue:
+    return app.queue.create_queue("q", concurrency=3)
+
+
+def test_never_more_than_concurrency_at_a_time(queue: Queue) -> None:
+    lock, running, peak = threading.Lock(), [0], [0]
+
+    def work(job: Job) -> None:
+        with lock:
+            running[0] += 1
+            peak[0] = max(peak[0], running[0])
+        threading.Event().wait(0.01)
+        with lock:
+            running[0] -= 1
+
+    jobs = queue.add_bulk([{"name": "n"} for _ in range(40)])
+    queue.process(work)
+    for job in jobs:
+        job.wait_until_finished(timeout=20)
+    assert peak == [3]
+
+
+def test_handlers_by_name_and_for_all(queue: Queue) -> None:
+    queue.process("one", lambda job: 1)
+    queue.process(lambda job: job.name)
+    assert queue.add("one").wait_until_finished(timeout=10) == 1
+    assert queue.add("two").wait_until_finished(timeout=10) == "two"
+    with pytest.raises(ConfigurationError):
+        queue.process("one", lambda job: 2)
+
+
+def test_jobs_in_hand_are_handed_back_at_once(app: Application, queue: Queue) -> None:
+    held, gate = threading.Event(), threading.Event()
+
+    def stuck(job: Job) -> None:
+        held.set()
+        gate.wait(20)
+
+    queue.process(stuck)
+    job = queue.add("n")
+    assert held.wait(10)
+    assert queue.close(timeout=0.05) is False
+    observer = create_app({"driver": "memory", "namespace": app.queue._settings.namespace})
+    record = observer.queue.get_queue("q").get_job(job.id)
+    assert record is not None
+    assert (record.get_state(), record.attempts_started) == ("waiting", 0)
+    gate.set()
+    observer.close()
+
+
+def test_a_worker_that_lost_its_lease_cannot_finish(app: Application, queue: Queue) -> None:
+    """The store has given the job to another: the late result is refused, and the error event tells."""
+    errors: list[BaseException] = []
+    queue.on("error", errors.append)
+    begun, gate = threading.Event(), threading.Event()
+    results = iter(["late", "second"])
+
+    def work(job: Job) -> str:
+        result = next(results)
+        if result == "late":
+            begun.set()
+            gate.wait(20)
+        return result
+
+    queue.process(work)
+    job = queue.add("n")
+    assert begun.wait(10)
+    space = app.queue._store.transitions.space  # type: ignore[attr-defined]
+    with space.lock:
+        space.jobs[job.id].token = "another"
+    space.jobs[job.id].lease_ms = 0
+    assert job.wait_until_finished(timeout=10) == "second"
+    gate.set()
+    until(lambda: errors)
+    assert job.refresh().return_value == "second"
+
+
+def test_custom_backoffs(app: Application) -> None:
+    queue = app.queue.create_queue("custom", backoffs={"mine": slowly})
+    tries: list[str] = []
+
+    def work(job: Job) -> None:
+        tries.append(job.id)
+        if job.attempts_made == 0:
+            raise ValueError("first")
+
+    queue.process(work)
+    for backoff in ({"custom": "mine"}, {"custom": slowly}):
+        queue.add("n", attempts=2, backoff=backoff).wait_until_finished(timeout=10)
+    assert len(tries) == 4
+
+
+def test_bad_jobs_are_refused_before_anything_is_written(queue: Queue) -> None:
+    for bad in (
+        lambda: queue.add("n", {"x": object()}),
+        lambda: queue.add("n", "x" * 2_000_000),
+        lambda: queue.add("", 1),
+        lambda: queue.add("n", 1, atempts=3),
+        lambda: queue.add("n", 1, dependencies=["nobody"]),
+        lambda: queue.add_bulk([{"name": "good"}, {"name": "n", "data": {1: 2}}]),
+        lambda: queue.add_bulk([{"name": "good"}, {"nam": "n"}]),
+        lambda: queue.add_bulk([{"name": "good"}, 5]),  # type: ignore[list-item]
+    ):
+        with pytest.raises(
+            (ConfigurationError, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound)
+        ):
+            bad()
+    assert queue.get_jobs() == []
+    with pytest.raises(PayloadNotSerializable, match="add_bulk, job 1"):
+        queue.add_bulk([{"name": "good"}, {"name": "n", "data": {1: 2}}])
+
+
+def test_a_known_id_gives_the_job_that_has_it(app: Application, queue: Queue) -> None:
+    first = queue.add("n", 1, job_id="same")
+    again = queue.add("n", 2, {"jobId": "same"})
+    assert (again.id, again.data) == (first.id, 1)
+    with pytest.raises(ConfigurationError, match="taken by a job of another queue"):
+        app.queue.create_queue("other").add("n", job_id="same")
+
+
+def test_looking_at_jobs(app: Application, queue: Queue) -> None:
+    waiting = queue.add("w", {"a": [1]}, priority=2)
+    later = queue.add("d", delay=60_000, attempts=3, backoff=10)
+    assert waiting.get_state() == "waiting"
+    assert [job.id for job in queue.get_jobs()] == [waiting.id, later.id]
+    assert [job.id for job in queue.get_jobs("delayed")] == [later.id]
+    assert queue.get_job("nobody") is None
+    found = app.queue.create_queue("other").get_job(waiting.id)
+    assert found is None, "it is another queue's"
+    assert later.opts["attempts"] == 3
+    assert later.timestamp > 0
+    assert (later.processed_on, later.finished_on, later.return_value) == (None, None, None)
+    with pytest.raises(ConfigurationError, match=r"unknown state 'compleeted'.*did you mean 'completed'"):
+        queue.get_jobs("compleeted")
+    queue.pause()
+    assert queue.is_paused()
+    assert queue.get_job_counts()["paused"] == 1
+    queue.resume()
+    later.promote()
+    later.update_data([2])
+    assert later.refresh().data == [2]
+    later.remove()
+    for use in (later.refresh, later.get_state, later.retry, later.promote, later.remove):
+        with pytest.raises(JobNotFound):
+            use()
+    with pytest.raises(InvalidJobState):
+        waiting.retry()
+
+
+def test_waiting_for_jobs(queue: Queue) -> None:
+    job = queue.add("n")
+    with pytest.raises(WaitTimeout, match="has not ended"):
+        job.wait_until_finished(timeout=0.05)
+    removed: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            job.wait_until_finished(timeout=10)
+        except JobNotFound as gone:
+            removed.append(gone)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    job.remove()
+    waiting.join(10)
+    assert len(removed) == 1
+
+
+def test_listeners(queue: Queue) -> None:
+    told: list[tuple[object, ...]] = []
+    queue.on("completed", lambda job, result: told.append(("completed", job.data, result)))
+    queue.on("failed", lambda job, error: told.append(("failed", job.data, error.reason)))
+    queue.on("progress", lambda job, value: told.append(("progress", value)))
+    once: list[str] = []
+    queue.once("active", lambda job: once.append(job.id))
+
+    @queue.on("drained")
+    def drained() -> None:
+        told.append(("drained",))
+
+    def work(job: Job) -> str:
+        job.update_progress(50)
+        if job.data == "bad":
+            raise ValueError("no")
+        return "done"
+
+    queue.process(work)
+    queue.add("n", "good").wait_until_finished(timeout=10)
+    with pytest.raises(JobFailed):
+        queue.add("n", "bad").wait_until_finished(timeout=10)
+    until(lambda: len(told) == 6)
+    assert sorted(told, key=str) == [
+        ("completed", "good", "done"), ("drained",), ("drained",), ("failed", "bad", "ValueError: no"),
+        ("progress", 50), ("progress", 50),
+    ]  # fmt: skip
+    assert len(once) == 1
+    assert queue.off("completed") == 1
+    with pytest.raises(ConfigurationError, match="did you mean 'completed'"):
+        queue.on("complete", print)
+
+
+def test_the_asyncio_side_has_the_same_methods() -> None:
+    for plain, coroutine in ((Queue, AsyncQueue), (Job, AsyncJob)):
+        for name, method in inspect.getmembers(coroutine, inspect.isfunction):
+            if name.startswith("_"):
+                continue
+            assert inspect.iscoroutinefunction(method), name
+            here, there = (inspect.signature(getattr(one, name)).parameters for one in (plain, coroutine))
+            assert list(here) == list(there), name
+
+
+def test_asyncio(queue: Queue) -> None:
+    async def handler(job: Job) -> int:
+        await asyncio.sleep(0)
+        return int(job.data) * 2
+
+    queue.process(handler)
+
+    async def main() -> list[int]:
+        jobs = [await queue.aio.add("n", number) for number in range(5)]
+        found = [await job.aio.wait_until_finished(timeout=10) for job in jobs]
+        later = await queue.aio.add("n", 1, delay=60_000)
+        with pytest.raises(WaitTimeout):
+            await later.aio.wait_until_finished(timeout=0.02)
+        assert (await queue.aio.get_job_counts())["completed"] == 5
+        return found
+
+    assert asyncio.run(main()) == [0, 2, 4, 6, 8]

@@ -1,0 +1,1 @@
+"""Tripwires: what we rely on in Kombu and is not documented."""

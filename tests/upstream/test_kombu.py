@@ -1,0 +1,73 @@
+"""Each test names the place in the package that would break with it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import uuid
+
+import amqp
+from kombu import Connection, Producer
+from kombu.transport import SQS, TRANSPORT_ALIASES, memory
+from kombu.transport import redis as redis_transport
+from redis import Redis
+
+from stratix_kombu.drivers.redis import RedisDriver
+from stratix_kombu.drivers.registry import create_driver
+
+
+def test_priority_steps_and_separator() -> None:
+    """drivers/redis.py: the keys of a queue's lists."""
+    assert redis_transport.PRIORITY_STEPS == [0, 3, 6, 9]
+    assert redis_transport.Channel.sep == "\x06\x16"
+
+
+def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
+    """drivers/redis.py, ``inline_queue``: what a script writes has the fields of what Kombu writes."""
+    driver = create_driver("redis", {"url": redis_url}, namespace=f"u{uuid.uuid4().hex[:8]}")
+    assert isinstance(driver, RedisDriver)
+    inline = driver.inline_queue()
+    assert inline is not None
+    name, queue = 'a "job" %', "q"
+    list_key = f"{inline.prefix}{queue}"
+    values = ("id-1", "id-1", json.dumps(name), "id-1", list_key, 0, "tag-1")
+    ours = json.loads(inline.template % values)
+    with Connection(redis_url) as connection, Redis.from_url(redis_url) as client:
+        other = f"kombu{uuid.uuid4().hex[:8]}"
+        channel = connection.channel()
+        producer = Producer(channel)
+        headers = ours["headers"]
+        producer.publish(
+            "[]", routing_key=other, headers=headers, content_type="application/json", content_encoding="utf-8",
+            correlation_id="id-1", priority=0, delivery_mode=2,
+        )  # fmt: skip
+        theirs = json.loads(client.lindex(other, 0) or b"null")
+    assert theirs["headers"] == headers
+    assert set(theirs) == set(ours)
+    assert set(theirs["properties"]) - set(ours["properties"]) <= {"delivery_mode", "body_encoding"}
+    assert ours["headers"]["shadow"] == name
+    driver.close()
+
+
+def test_confirms_are_told_by_events_of_the_channel() -> None:
+    """drivers/rabbitmq.py: acks, nacks and returns of many queues at once."""
+    source = inspect.getsource(amqp.Channel)
+    assert "self.events['basic_ack']" in source or "events" in source
+    assert callable(amqp.Channel.confirm_select)
+    channel_init = inspect.getsource(amqp.Channel.__init__)
+    assert "self.events = defaultdict(set)" in channel_init
+    for name in ("basic_ack", "basic_nack", "basic_return"):
+        assert f"'{name}'" in source or hasattr(amqp.Channel, f"_on_{name}"), name
+
+
+def test_sqs_names_and_clients() -> None:
+    """drivers/sqs.py: how Kombu names a queue, and how it makes its client."""
+    for name in ("canonical_queue_name", "entity_name", "sqs", "new_sqs_client"):
+        assert callable(getattr(SQS.Channel, name)), name
+
+
+def test_memory_queues_tell_by_put() -> None:
+    """drivers/memory.py: the one place where a message enters a queue; and where transports are named."""
+    assert list(inspect.signature(memory.Channel._put).parameters)[:3] == ["self", "queue", "message"]
+    assert isinstance(TRANSPORT_ALIASES, dict)
+    assert TRANSPORT_ALIASES["memory"] == "kombu.transport.memory:Transport"
