@@ -30,6 +30,7 @@ class Round:
 def measure(side: Side, singles: int, bulk: int) -> Round:
     """Add one by one, add in bulk, drain both, then time single jobs on the idle worker."""
     side.redis.flushall()
+    side.begin()
     side.add_one_by_one(10)  # connections and scripts are loaded before the clock runs
     add, add_reads = _timed(side, singles, side.add_one_by_one)
     added, bulk_reads = _timed(side, bulk, side.add_bulk)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -27,6 +28,9 @@ class Side(ABC):
     def __init__(self, url: str) -> None:
         self.redis = redis.Redis.from_url(url)
         self.environment = {**os.environ, "BENCHMARK_REDIS_URL": url}
+
+    def begin(self) -> None:  # noqa: B027 - most have nothing to do
+        """Start a round as a producer that has not waited for anything yet."""
 
     @abstractmethod
     def add_one_by_one(self, count: int) -> None: ...
@@ -95,8 +99,14 @@ class StratixSide(Side):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
+        self._app: Any = None
+
+    def begin(self) -> None:
+        """Who has waited for a job goes on reading events, in competition with what is measured."""
         from tests.benchmarks import stratix_side
 
+        if self._app is not None:
+            self._app.close()
         self._app = stratix_side.make_app()
         self._queue = self._app.queue.get_queue("benchmark")
 
