@@ -32,16 +32,17 @@ class ClockSuite(StoreCase):
         assert (change.ready, change.more, wait) == ((), False, None)
 
     def test_promotion_goes_page_by_page(self, store: Store) -> None:
-        self.add(store, *(new(f"{n}", delay_ms=1) for n in range(25)))
+        # A job whose time comes while it is added is ready at once.
+        late = 25 - len(self.add(store, *(new(f"{n}", delay_ms=50) for n in range(25))))
         pages: list[int] = []
 
         def page() -> bool:
-            change, _ = store.transitions.promote(limit=10)
+            change, _ = store.transitions.promote(limit=4)
             pages.append(len(change.ready))
-            return sum(pages) == 25
+            return sum(pages) == late
 
         until(page)
-        assert max(pages) == 10
+        assert max(pages) <= 4
 
     def test_a_lost_lease_makes_the_job_waiting_again(self, store: Store) -> None:
         claim = self.start(store, new("a"), lease_ms=1)

@@ -76,8 +76,7 @@ class ConcurrencySuite(StoreCase):
         assert Counter(recovered) == Counter(f"{n}" for n in range(50))
 
     def test_a_delayed_job_is_promoted_once(self, store: Store) -> None:
-        self.add(store, *(new(f"{n}", delay_ms=1) for n in range(50)))
-        ready: list[str] = []
+        ready = self.add(store, *(new(f"{n}", delay_ms=50) for n in range(50)))
 
         def promote(number: int) -> None:
             gather(lambda: self.ids(store.transitions.promote(7)[0].ready), 50, ready)
