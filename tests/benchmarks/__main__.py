@@ -17,7 +17,7 @@ MARKS = {"add": 2.0, "bulk": 8.0, "drain": 4.0}
 """Least ratios to Celery; bulk is held against Celery's ``apply_async``, one by one."""
 ROWS = {
     "add": "added one by one, jobs/s",
-    "bulk": "added in bulk, jobs/s",
+    "bulk": "added in bulk, jobs/s (ratio to one by one)",
     "drain": "drained by one worker of ten slots, jobs/s",
     "p50": "latency on an idle worker, p50 ms",
     "p99": "latency on an idle worker, p99 ms",
@@ -51,6 +51,8 @@ def run(url: str, options: argparse.Namespace) -> tuple[list[Round], list[Round]
                 f"round {number + 1}/{options.rounds} {side.name:14} add {now.add:8.0f}  bulk {now.bulk:8.0f}  "
                 f"drain {now.drain:7.0f}  p50 {now.p50:5.2f} ms  p99 {now.p99:5.2f} ms"
             )
+    for side in sides:
+        side.close()
     return rounds
 
 

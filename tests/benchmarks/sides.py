@@ -32,6 +32,9 @@ class Side(ABC):
     def begin(self) -> None:  # noqa: B027 - most have nothing to do
         """Start a round as a producer that has not waited for anything yet."""
 
+    def close(self) -> None:  # noqa: B027
+        """Let go of the server."""
+
     @abstractmethod
     def add_one_by_one(self, count: int) -> None: ...
 
@@ -105,10 +108,13 @@ class StratixSide(Side):
         """Who has waited for a job goes on reading events, in competition with what is measured."""
         from tests.benchmarks import stratix_side
 
-        if self._app is not None:
-            self._app.close()
+        self.close()
         self._app = stratix_side.make_app()
         self._queue = self._app.queue.get_queue("benchmark")
+
+    def close(self) -> None:
+        if self._app is not None:
+            self._app.close()
 
     def add_one_by_one(self, count: int) -> None:
         for number in range(count):
