@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
         jobs = reports.add_bulk(
             [
-                {"name": "monthly", "data": {"month": number}, "opts": {"remove_on_complete": {"count": 50}}}
+                {"name": "monthly", "data": {"month": number}, "opts": {"remove_on_complete": {"count": 500}}}
                 for number in range(100)
             ]
         )

@@ -95,6 +95,11 @@ class Job:
         return {"attempts": self._record.max_attempts, "priority": self._record.priority, **kept}
 
     @property
+    def state(self) -> str:
+        """The state it was in when it was read; ``get_state`` asks for the one it is in now."""
+        return self._record.state.value
+
+    @property
     def progress(self) -> Any:
         return decode(self._record.progress)
 

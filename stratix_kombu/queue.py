@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -79,9 +79,8 @@ class Queue:
         >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
         """
         self._open()
-        new = self._new_job(name, data, {**opts, **options} if opts else options)
-        added = add(self._engine, [new])
-        return self._known(new.id) if new.id in added.duplicates else Job(_record_of(new), self._runtime)
+        new = self.new_job(name, data, {**opts, **options} if opts else options)
+        return self.job_of(new, add(self._engine, [new]).duplicates)
 
     def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
@@ -96,9 +95,7 @@ class Queue:
         for start in range(0, len(new), ADD_PAGE):
             page = new[start : start + ADD_PAGE]
             duplicates = add(self._engine, page).duplicates
-            added += [
-                self._known(one.id) if one.id in duplicates else Job(_record_of(one), self._runtime) for one in page
-            ]
+            added += [self.job_of(one, duplicates) for one in page]
         return added
 
     def _new_bulk_job(self, index: int, job: Mapping[str, Any]) -> NewJob:
@@ -107,13 +104,14 @@ class Queue:
         if not job.keys() <= {"name", "data", "opts"}:
             snake_keys(job, ("name", "data", "opts"), f"add_bulk, job {index}")
         try:
-            return self._new_job(job["name"], job.get("data"), job.get("opts") or {})
+            return self.new_job(job["name"], job.get("data"), job.get("opts") or {})
         except StratixError as problem:
             # The error keeps its class and attributes; only its text says which job it was.
             problem.args = (f"add_bulk, job {index}: {problem}",)
             raise
 
-    def _new_job(self, name: str, data: Any, given: Mapping[str, Any]) -> NewJob:
+    def new_job(self, name: str, data: Any, given: Mapping[str, Any]) -> NewJob:
+        """A job as it would be added, checked; nothing is written."""
         check_job_name(name)
         text = "null" if data is None else self._encode_data(name, data)
         defaults = self._options.default_job_options
@@ -122,6 +120,14 @@ class Queue:
             options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
             self._remember_backoff(given)
         return options.new_job(str(uuid.uuid4()), self.name, name, text)
+
+    def handle(self, record: JobRecord) -> Job:
+        """The handle on a job of this queue."""
+        return Job(record, self._runtime)
+
+    def job_of(self, new: NewJob, duplicates: Collection[str]) -> Job:
+        """The handle on a job that was just added, or on the one that had its id before."""
+        return self._known(new.id) if new.id in duplicates else Job(_record_of(new), self._runtime)
 
     def _encode_data(self, name: str, data: Any) -> str:
         return encode(data, f"the data of job {name!r} for queue {self.name!r}", self._options.max_payload_bytes)

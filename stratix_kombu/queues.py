@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
+from stratix_kombu.flow import Flow, plan, read_graph
+from stratix_kombu.job import Job
+from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.names import check_queue_name
+from stratix_kombu.model.record import NewJob
 from stratix_kombu.queue import Queue
 from stratix_kombu.settings import Settings
 from stratix_kombu.stores.contract import Store
@@ -61,6 +66,49 @@ class QueueManager:
         """The queues of this application, in the order they were made."""
         with self._lock:
             return list(self._queues.values())
+
+    def add_flow(self, flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow:
+        """Add a whole tree or graph of jobs, all or none, in one step; queues may differ.
+
+        A tree is ``{"name", "queue", "data", "opts", "children": [...]}``: a job runs when its children have
+        completed, and reads their results. A graph is a list of ``{"key", "name", "queue", "data", "opts",
+        "dependencies": [keys, jobs or ids]}``. Raises as ``Queue.add``, naming the node, and DependencyCycle.
+
+        >>> app.queue.add_flow({"name": "sum", "queue": "etl", "children": [...]}).root  # doctest: +SKIP
+        """
+        if self._engine is None:
+            raise ConfigurationError(f"the driver {self._driver.get_name()!r} makes queues of its own: no flows")
+        ids: dict[str, str] = {}
+        planned: list[tuple[Queue, NewJob]] = []
+        for step in plan(flow):
+            options = {**step.options, "dependencies": [*(ids[key] for key in step.after), *step.others]}
+            try:
+                queue = self.get_queue(step.queue)
+                new = queue.new_job(step.name, step.data, options)
+            except StratixError as problem:
+                problem.args = (f"{step.where}: {problem}",)
+                raise
+            ids[step.key] = new.id
+            planned.append((queue, new))
+        duplicates = add(self._engine, [new for _, new in planned]).duplicates
+        return Flow(
+            (queue.job_of(new, duplicates) for queue, new in planned),
+            {new.id: new.dependencies for _, new in planned},
+        )
+
+    def get_flow(self, job: Job | str) -> Flow | None:
+        """All jobs connected with this one by dependencies, with their states; None if there is no such job.
+
+        Jobs that were removed are not in it. Raises ConfigurationError for a graph of more than 10,000 jobs.
+        """
+        job_id = job if isinstance(job, str) else job.id
+        if self._engine is None or self._engine.store.queries.get([job_id]) == [None]:
+            return None
+        graph = read_graph(self._engine, job_id)
+        found = [record for record in self._engine.store.queries.get(list(graph)) if record is not None]
+        jobs = [self.get_queue(record.queue).handle(record) for record in found]
+        kept = {one.id for one in jobs}
+        return Flow(jobs, {one: tuple(d for d in graph[one] if d in kept) for one in graph if one in kept})
 
     def describe(self) -> str:
         """Driver and store, without credentials.

@@ -21,6 +21,10 @@ PROMISED = {
     ],
     "03_delays_and_bulk": ["200 100 delayed", "300", "495000"],
     "04_dependencies": ["11", "dependency <third> failed: OSError: the source third is down", "16"],
+    "06_flows": [
+        "told ada@example.com about 480p, 720p",
+        "{'encode': 'completed', 'publish': 'completed', 'tell': 'completed'}",
+    ],
     "05_events_and_asyncio": ["page 49", "all were told: True 50"],
 }
 

@@ -1,0 +1,172 @@
+"""Flows: jobs that depend on each other, added together, and read back as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError, DependencyCycle
+from stratix_kombu.job import Job
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.options import snake_keys
+
+MAX_JOBS = 10_000
+"""One flow is one atomic step of the store, so it has a bound."""
+
+_NODE = ("name", "queue", "queue_name", "data", "opts")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One job of a flow before it has an id."""
+
+    key: str
+    where: str
+    """For messages: which node it is."""
+    queue: str
+    name: Any
+    data: Any
+    options: Mapping[str, Any]
+    after: tuple[str, ...] = ()
+    """Keys of the steps it depends on."""
+    others: tuple[Any, ...] = ()
+    """Jobs or ids outside of the flow it depends on as well."""
+
+
+class Flow:
+    """Jobs of one flow and the edges between them; what ``add_flow`` and ``get_flow`` answer with."""
+
+    def __init__(self, jobs: Iterable[Job], dependencies: Mapping[str, tuple[str, ...]]) -> None:
+        self.jobs: dict[str, Job] = {job.id: job for job in jobs}
+        """By id; dependencies come before their dependents."""
+        self.dependencies: dict[str, tuple[str, ...]] = dict(dependencies)
+        """Per job: ids of the jobs it depends on."""
+
+    def __repr__(self) -> str:
+        return f"<Flow of {len(self.jobs)} jobs, roots {[job.id for job in self.roots]}>"
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self.jobs.values())
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    @property
+    def roots(self) -> list[Job]:
+        """The jobs nothing in the flow waits for: the last to run."""
+        needed = {one for ids in self.dependencies.values() for one in ids}
+        return [job for job in self.jobs.values() if job.id not in needed]
+
+    @property
+    def root(self) -> Job:
+        """The one root of a tree. Raises ConfigurationError if there are several."""
+        roots = self.roots
+        if len(roots) != 1:
+            raise ConfigurationError(f"the flow has {len(roots)} roots, not one: see 'roots'")
+        return roots[0]
+
+    def states(self) -> dict[str, str]:
+        """The state of each job when it was read, by id."""
+        return {job_id: job.state for job_id, job in self.jobs.items()}
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Collects the graph that a job belongs to, in both directions."""
+
+    engine: Engine
+    dependencies: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def collect(self, job_id: str) -> None:
+        queries, pending = self.engine.store.queries, [job_id]
+        while pending:
+            one = pending.pop()
+            if one in self.dependencies:
+                continue
+            if len(self.dependencies) >= MAX_JOBS:
+                raise ConfigurationError(f"the graph around job {job_id!r} has more than {MAX_JOBS} jobs")
+            self.dependencies[one] = tuple(queries.dependencies(one))
+            pending += self.dependencies[one]
+            pending += queries.dependents(one)
+
+
+def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:
+    """Ids of all jobs connected with this one, in order, with the ids each depends on."""
+    reader = _Reader(engine)
+    reader.collect(job_id)
+    return {one: reader.dependencies[one] for one in TopologicalSorter(reader.dependencies).static_order()}
+
+
+def plan(flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Step]:
+    """The steps of a tree or graph, dependencies first.
+
+    Raises ConfigurationError, naming the node, and DependencyCycle.
+    """
+    steps = _tree(flow) if isinstance(flow, Mapping) else _graph(flow)
+    if not 1 <= len(steps) <= MAX_JOBS:
+        raise ConfigurationError(f"add_flow: a flow has 1 to {MAX_JOBS} jobs, not {len(steps)}")
+    try:
+        order = list(TopologicalSorter({key: step.after for key, step in steps.items()}).static_order())
+    except CycleError as cycle:
+        first, second = cycle.args[1][:2]
+        raise DependencyCycle(first, second) from None
+    return [steps[key] for key in order]
+
+
+def _tree(root: Mapping[str, Any]) -> dict[str, Step]:
+    steps: dict[str, Step] = {}
+    pending: list[tuple[str, Any]] = [("root", root)]
+    while pending:
+        key, node = pending.pop()
+        given = _keys(node, (*_NODE, "children"), f"add_flow, {key}")
+        children = given.get("children") or []
+        if isinstance(children, (str, Mapping)) or not isinstance(children, Sequence):
+            raise ConfigurationError(f"add_flow, {key}: 'children' must be a list of nodes, not {children!r}")
+        keys = [f"{key}.children[{number}]" for number in range(len(children))]
+        steps[key] = _step(key, f"add_flow, {key}", given, tuple(keys))
+        pending += zip(keys, children, strict=True)
+        if len(steps) + len(pending) > MAX_JOBS:
+            raise ConfigurationError(f"add_flow: a flow has 1 to {MAX_JOBS} jobs, and this one more")
+    return steps
+
+
+def _graph(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Step]:
+    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Sequence):
+        raise ConfigurationError(f"add_flow: a flow is a tree (a mapping) or a graph (a list), not {nodes!r}")
+    parsed: dict[str, dict[str, Any]] = {}
+    for number, node in enumerate(nodes):
+        given = _keys(node, (*_NODE, "key", "dependencies"), f"add_flow, node {number}")
+        key = given.setdefault("key", f"node {number}")
+        if not isinstance(key, str) or key in parsed:
+            raise ConfigurationError(f"add_flow, node {number}: 'key' must be a name of its own, not {key!r}")
+        parsed[key] = given
+    steps = {}
+    for key, given in parsed.items():
+        edges = given.get("dependencies") or []
+        if isinstance(edges, (str, Mapping)) or not isinstance(edges, Sequence):
+            raise ConfigurationError(f"add_flow, {key}: 'dependencies' must be a list of keys, jobs or ids")
+        inner = tuple(one for one in edges if isinstance(one, str) and one in parsed)
+        others = tuple(one for one in edges if not (isinstance(one, str) and one in parsed))
+        steps[key] = _step(key, f"add_flow, {key}", given, inner, others)
+    return steps
+
+
+def _keys(node: object, known: Sequence[str], where: str) -> dict[str, Any]:
+    if not isinstance(node, Mapping):
+        raise ConfigurationError(f"{where}: must be a mapping with 'name' and 'queue', not {node!r}")
+    given = snake_keys(node, known, where)
+    given["queue"] = given.pop("queue_name", None) or given.get("queue")
+    if "name" not in given or not given["queue"]:
+        raise ConfigurationError(f"{where}: must have 'name' and 'queue'")
+    return given
+
+
+def _step(
+    key: str, where: str, given: Mapping[str, Any], after: tuple[str, ...], others: tuple[Any, ...] = ()
+) -> Step:
+    options = given.get("opts") or {}
+    if not isinstance(options, Mapping) or "dependencies" in options:
+        raise ConfigurationError(f"{where}: 'opts' must be job options without 'dependencies', not {options!r}")
+    return Step(key, where, given["queue"], given["name"], given.get("data"), options, after, others)
