@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import Ready
 
 CONNECT_TIMEOUT_S = 5.0
+SET_BY_TRANSPORT = frozenset({"delivery_info", "delivery_tag", "body_encoding", "exchange", "routing_key"})
 BATCH = 500
 """Messages sent with one batch."""
 
@@ -60,6 +63,8 @@ class KombuDriver(TransportDriver):
         self.prefix = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
         self.url, self.transport_options = self.connect_options()
         self.address = self.masked_address()
+        self.entities: Mapping[str, Queue] = {}
+        """Queues that somebody else declares: they must be declared alike here."""
         self._idle: list[Link] = []
         self._declared: set[str] = set()
         self._lock = threading.Lock()
@@ -88,6 +93,8 @@ class KombuDriver(TransportDriver):
 
     def queue_entity(self, queue: str) -> Queue:
         """The queue as a Celery worker with ``-Q`` declares it: a direct exchange of the same name."""
+        if queue in self.entities:
+            return self.entities[queue]
         name = self.broker_queue(queue)
         return Queue(name, Exchange(name, type="direct"), routing_key=name)
 
@@ -98,10 +105,26 @@ class KombuDriver(TransportDriver):
                 self.publish_one(link, job)
 
     def publish_one(self, link: Link, job: Ready, **properties: Any) -> None:
+        if job.message:
+            self.publish_message(link, job, **properties)
+            return
         link.producer.publish(
             BODY, exchange="", routing_key=self.broker_queue(job.queue), headers=message_headers(job.id, job.name),
             content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=job.id,
             delivery_mode=2, **properties,
+        )  # fmt: skip
+
+    def publish_message(self, link: Link, job: Ready, **properties: Any) -> None:
+        """Send a message that the job brought along, as it is."""
+        message = json.loads(job.message)
+        own = {key: value for key, value in message["properties"].items() if key not in SET_BY_TRANSPORT}
+        body = message["body"]
+        if message["properties"].get("body_encoding") == "base64":
+            body = base64.b64decode(body)
+        link.producer.publish(
+            body, exchange="", routing_key=self.broker_queue(job.queue), headers=message["headers"],
+            content_type=message["content-type"], content_encoding=message["content-encoding"],
+            **{**own, **properties},
         )  # fmt: skip
 
     # -- the contract ---------------------------------------------------------------------------

@@ -71,6 +71,8 @@ class RabbitMQDriver(KombuDriver):
 
     def queue_entity(self, queue: str) -> Queue:
         entity = super().queue_entity(queue)
+        if queue in self.entities:
+            return entity
         arguments: dict[str, Any] = {}
         if self.quorum:
             arguments["x-queue-type"] = "quorum"
@@ -84,7 +86,7 @@ class RabbitMQDriver(KombuDriver):
         for start in range(0, len(jobs), BATCH):
             for job in jobs[start : start + BATCH]:
                 properties: dict[str, Any] = {"mandatory": True}
-                if self.max_priority:
+                if self.max_priority and not job.message:
                     # Ours 0 is the most urgent; here the highest number is.
                     properties["priority"] = round((9 - job.priority) / 9 * self.max_priority)
                 self.publish_one(link, job, **properties)

@@ -84,7 +84,7 @@ class RedisDriver(KombuDriver):
         return [one for one in (self.server.password, self.server.sentinel_password) if one]
 
     def publish_one(self, link: Link, job: Ready, **properties: Any) -> None:
-        super().publish_one(link, job, priority=job.priority, **properties)
+        super().publish_one(link, job, **({} if job.message else {"priority": job.priority}), **properties)
 
     def depth(self, queue: str) -> int | None:
         keys = self.list_keys(queue)

@@ -177,7 +177,17 @@ class SQSDriver(KombuDriver):
 
     def _entry(self, job: Ready) -> dict[str, Any]:
         tag = str(uuid.uuid4())
-        message = {
+        message = json.loads(job.message) if job.message else self._envelope(job)
+        message["properties"]["delivery_tag"] = tag
+        entry = {"MessageBody": base64.b64encode(json.dumps(message).encode()).decode()}
+        if job.queue.endswith(".fifo"):
+            own = message["properties"]
+            entry["MessageGroupId"] = own.get("MessageGroupId") or job.id
+            entry["MessageDeduplicationId"] = own.get("MessageDeduplicationId") or tag
+        return entry
+
+    def _envelope(self, job: Ready) -> dict[str, Any]:
+        return {
             "body": BODY,
             "content-encoding": CONTENT_ENCODING,
             "content-type": CONTENT_TYPE,
@@ -188,13 +198,8 @@ class SQSDriver(KombuDriver):
                 "delivery_info": {"exchange": "", "routing_key": self.broker_queue(job.queue)},
                 "priority": 0,
                 "body_encoding": None,
-                "delivery_tag": tag,
             },
         }
-        entry = {"MessageBody": base64.b64encode(json.dumps(message).encode()).decode()}
-        if job.queue.endswith(".fifo"):
-            entry.update(MessageGroupId=job.id, MessageDeduplicationId=tag)
-        return entry
 
     def depth(self, queue: str) -> int | None:
         self.declare(queue)

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.model.record import Change, Ready
+from stratix_kombu.model.record import Change, Completion, Ready
+
+FORWARD_LEASE_MS = 60_000
+"""A job whose forwarding was interrupted is forwarded again after this time."""
+FORWARDER = "forward"
 
 
 def dispatch(engine: Engine, ready: Sequence[Ready]) -> None:
@@ -14,10 +18,22 @@ def dispatch(engine: Engine, ready: Sequence[Ready]) -> None:
     again; so it is reported and not raised."""
     if not ready:
         return
+    forwards = [one for one in ready if one.forward]
     try:
-        engine.driver.publish(ready)
+        engine.driver.publish([one for one in ready if not one.forward] if forwards else ready)
+        for one in forwards:
+            _forward(engine, one)
     except Unavailable as error:
         engine.report(ready[0].queue, error, "dispatch_failed")
+
+
+def _forward(engine: Engine, job: Ready) -> None:
+    """Send the message of a job that nobody will claim: claimed here, completed once it is sent. A paused one is
+    parked by the claim."""
+    claimed = engine.store.transitions.claim(job.queue, [job.id], FORWARDER, FORWARD_LEASE_MS)
+    for claim in claimed.claims:
+        engine.driver.publish([job])
+        settle(engine, engine.store.transitions.complete([Completion(job.id, claim.token, "null")]))
 
 
 def settle(engine: Engine, change: Change) -> None:

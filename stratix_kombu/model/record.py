@@ -53,6 +53,19 @@ class NewJob:
     keep_failed: Retention = KEEP_ALL
     limit: Limit | None = None
     """A limit for jobs like this one, besides the queue's own."""
+    message: str = ""
+    """The whole message to send for the job, for tasks of Celery: JSON as Kombu's virtual transports write it, with
+    ``properties`` last and no delivery tag; '' for the one that only names the job."""
+    max_stalled: int | None = None
+    """How often its lease may run out before it has failed; None = as the clock says."""
+    vacant: bool = False
+    """A placeholder: it keeps the id's place in the graph, blocked, until a job with that id is added and takes it
+    over. When its dependencies have all ended before that, it has failed."""
+    carries: tuple[str, ...] = ()
+    """Ids of jobs that this one will add when it ends. Placeholders of that name wait for this job too."""
+    forward: bool = False
+    """A job that nobody claims, for workers that do not know of the store: it has completed once its message is
+    sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +98,14 @@ class JobRecord:
     """Who runs it or ran it last."""
     progress: str | None
     result: str | None
+    """Of a job that has failed: the error as JSON, where it is known."""
     failed_reason: str | None
     stacktrace: str | None
     """JSON list of the tracebacks of the last failed attempts."""
+    message: str = ""
+    """See ``NewJob.message``. Not read with a claim: who claims such a job has its message."""
+    vacant: bool = False
+    """See ``NewJob.vacant``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +124,11 @@ class Held:
     token: str
 
 
+ANY_CLAIM = "*"
+"""In place of a token: end the job in whatever state it is, unless it has ended. For those who know that its holder is
+dead or must not go on: a worker that killed its child, a revoked task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """The successful end of an attempt."""
@@ -113,6 +136,8 @@ class Completion:
     job_id: str
     token: str
     result: str
+    then: tuple[NewJob, ...] = ()
+    """Jobs to be added in the same step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +149,23 @@ class Failure:
     reason: str
     stacktrace: str = ""
     retry_ms: int | None = None
+    error: str = ""
+    """The error as JSON, kept as the result of a job that has failed, and of those that fail because of it."""
+    then: tuple[NewJob, ...] = ()
+    """Jobs to be added in the same step."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """An attempt that ends with the job going on as something else."""
+
+    job_id: str
+    token: str
+    then: tuple[NewJob, ...]
+    """Jobs to be added: one with the same id, or one that carries it."""
+    reason: str = ""
+    stacktrace: str = ""
+    """Why, if it is another attempt after a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +176,8 @@ class Ready:
     queue: str
     name: str
     priority: int = 0
+    message: str = ""
+    forward: bool = False
 
 
 @dataclass(frozen=True, slots=True)

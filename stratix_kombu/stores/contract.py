@@ -25,6 +25,7 @@ from stratix_kombu.model.record import (
     Claimed,
     Completion,
     Failure,
+    HandOver,
     Held,
     InlineQueue,
     JobRecord,
@@ -55,6 +56,11 @@ class Transitions(ABC):
         may name jobs of the store or earlier ones of the same call, in any queue. A completed one is satisfied at
         once. A failed one fails the job at once (reason ``dependency <id> failed: <its reason>``), unless the job
         is ``optional``. Events: ``waiting``, ``delayed``, ``blocked`` or ``failed``.
+
+        A ``vacant`` job is blocked until a job of the same id is added, which takes its place: its dependents wait
+        for that one, its counts of attempts stay, its dependencies are forgotten. It is added silently: a known id
+        changes nothing and tells nothing. When its last dependency ends before it is taken over, it has failed
+        (reason ``ended without sending it``). Vacant jobs named by ``carries`` of a new job depend on it from now on.
 
         Raises DependencyNotFound, before anything is written.
         """
@@ -101,8 +107,10 @@ class Transitions(ABC):
     def complete(self, results: Sequence[Completion]) -> Change:
         """active -> completed for those whose token is still held; the others are named in ``stale``.
 
-        Counts ``attempts_made``, tells dependents (see ``release``), applies the job's retention. Events
-        ``completed``, and ``drained`` when the queue has neither waiting nor active jobs any more.
+        Counts ``attempts_made``, adds the jobs of ``then`` (as ``add``, but a dependency that is not known counts as
+        removed), tells dependents (see ``release``), applies the job's retention. With ``ANY_CLAIM`` it ends a job
+        in any state but an ended one. Events ``completed``, and ``drained`` when the queue has neither waiting nor
+        active jobs any more.
         """
 
     @abstractmethod
@@ -112,7 +120,16 @@ class Transitions(ABC):
         Counts ``attempts_made``. A job that has failed tells its dependents: ``required`` ones fail too, with the
         reason ``dependency <id> failed: <its reason>``, ``optional`` ones are released. Events ``delayed``,
         ``waiting`` or ``failed``; besides, ``retries_exhausted`` when more than one attempt was allowed and all
-        have been made; ``drained`` as for ``complete``.
+        have been made; ``drained`` as for ``complete``. ``then`` and ``ANY_CLAIM`` as for ``complete``; ``error``
+        becomes the result of the job, and of the dependents that fail because of it.
+        """
+
+    @abstractmethod
+    def hand_over(self, jobs: Sequence[HandOver]) -> Change:
+        """active -> vacant for those whose token is still held (the others are named in ``stale``), and add the jobs
+        of ``then``: the one of the same id takes the place, or one that carries the id keeps it.
+
+        Counts ``attempts_made``. A job whose id nobody carries has failed. Events as for ``add``.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from stratix_kombu.errors import StratixError
 from stratix_kombu.model.event import Event
-from stratix_kombu.model.record import Completion, Failure, Held, NewJob, Retention
+from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, HandOver, Held, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
@@ -56,7 +56,8 @@ class Stores(RuleBasedStateMachine):
 
     @rule(
         chosen=st.lists(
-            st.tuples(ids, queues, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, st.integers(0, 9)),
+            st.tuples(ids, queues, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, st.integers(0, 9),
+                      st.sampled_from([False, False, True]), st.lists(ids, max_size=2)),
             min_size=1, max_size=4,
         )
     )  # fmt: skip
@@ -64,8 +65,9 @@ class Stores(RuleBasedStateMachine):
         jobs = [
             NewJob(id=one, queue=queue, name=f"n{one}", dependencies=tuple(deps), optional=optional,
                    delay_ms=FAR_MS if late else 0, keep_completed=keep, keep_failed=keep, priority=priority,
-                   max_attempts=2)
-            for one, queue, deps, optional, late, keep, priority in chosen
+                   max_attempts=2, vacant=vacant,
+                   carries=tuple(carries))
+            for one, queue, deps, optional, late, keep, priority, vacant, carries in chosen
         ]  # fmt: skip
         self.both(lambda store: store.transitions.add(jobs))
 
@@ -86,6 +88,25 @@ class Stores(RuleBasedStateMachine):
     def fail(self, chosen: list[str], retry: int | None) -> None:
         ends = [Failure(one, self.tokens.get(one, ""), f"reason {one}", '["t"]', retry) for one in chosen]
         self.both(lambda store: store.transitions.fail(ends))
+
+    @rule(
+        job_id=ids, way=st.sampled_from(["complete", "fail", "hand_over"]), anyhow=st.booleans(),
+        chosen=st.lists(st.tuples(ids, queues, st.lists(ids, max_size=2), st.lists(ids, max_size=2), st.booleans()),
+                        max_size=3),
+    )  # fmt: skip
+    def go_on(self, job_id: str, way: str, anyhow: bool, chosen: list[Any]) -> None:
+        token = ANY_CLAIM if anyhow else self.tokens.get(job_id, "")
+        then = tuple(
+            NewJob(id=one, queue=queue, name=f"t{one}", dependencies=tuple(other for other in deps if other != one),
+                   carries=tuple(other for other in carries if other != one), vacant=vacant, message=f"m{job_id}")
+            for one, queue, deps, carries, vacant in chosen
+        )  # fmt: skip
+        ends = {
+            "complete": Completion(job_id, token, "2", then),
+            "fail": Failure(job_id, token, "why", error="{}", then=then),
+            "hand_over": HandOver(job_id, token, then, "again"),
+        }
+        self.both(lambda store: getattr(store.transitions, way)([ends[way]]))
 
     @rule(job_id=ids)
     def hand_back(self, job_id: str) -> None:

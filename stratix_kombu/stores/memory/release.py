@@ -49,9 +49,9 @@ def _settle(space: Space, job: Job, dependency: str) -> None:
     if job.state is not State.BLOCKED:
         return
     if outcome.state != "completed" and not job.new.optional:
-        space.fail(job, reason_of(dependency, outcome), failed_by=dependency)
+        space.fail(job, reason_of(dependency, outcome), failed_by=dependency, error=outcome.result)
     elif not job.pending:
-        space.make_ready(job)
+        space.unblock(job)
 
 
 def _revive(space: Space, job: Job, dependency: str) -> None:
@@ -67,7 +67,7 @@ def _revive(space: Space, job: Job, dependency: str) -> None:
         job.failed_by = other
         job.failed_reason = reason_of(other, outcome_of(space, other) or Outcome("removed"))
         return
-    job.failed_by, job.failed_reason, job.finished_ms = "", None, 0
+    job.failed_by, job.failed_reason, job.result, job.finished_ms = "", None, None, 0
     space.make_ready(job)
     revive_dependents(space, job)
 

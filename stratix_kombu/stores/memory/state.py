@@ -22,6 +22,7 @@ from stratix_kombu.model.record import (
 from stratix_kombu.model.state import State
 
 EVENTS_KEPT = 10_000
+NEVER_SENT = "what it waited for ended without sending it"
 TRIMMED_AT_ONCE = 100
 """How many finished jobs one completion removes at most, when a retention by count was tightened."""
 
@@ -54,6 +55,7 @@ class Job:
     """It was deferred to a slot of a rate limit."""
     failed_by: str = ""
     """The dependency it failed because of."""
+    vacant: bool = False
     dependencies: dict[str, str] = field(default_factory=dict)
     """'' while the dependency has not ended, then 'completed', 'failed' or 'removed'."""
     pending: int = 0
@@ -68,6 +70,7 @@ class Job:
             max_attempts=new.max_attempts, stalled_count=self.stalled_count, pending=self.pending,
             optional=new.optional, worker=self.worker, progress=self.progress, result=self.result,
             failed_reason=self.failed_reason, stacktrace=self.stacktrace,
+            message=new.message, vacant=self.vacant,
         )  # fmt: skip
 
 
@@ -137,7 +140,8 @@ class Space:
         """Have the job's message sent."""
         job.dispatched_ms = self.now()
         job.dispatches += 1
-        self.ready.append(Ready(job.new.id, job.new.queue, job.new.name, job.new.priority))
+        new = job.new
+        self.ready.append(Ready(new.id, new.queue, new.name, new.priority, new.message, new.forward))
 
     def make_waiting(self, job: Job) -> None:
         self.move(job, State.WAITING)
@@ -153,8 +157,8 @@ class Space:
         self.tell(job.new.queue, "delayed", job, str(due_ms))
 
     def make_ready(self, job: Job) -> None:
-        """Waiting, or delayed if its time has not come; blocked if it has dependencies to wait for."""
-        if job.pending:
+        """Waiting, or delayed if its time has not come; blocked if it has dependencies to wait for, or is vacant."""
+        if job.pending or job.vacant:
             self.move(job, State.BLOCKED)
             self.tell(job.new.queue, "blocked", job)
         elif job.due_ms > self.now():
@@ -170,8 +174,18 @@ class Space:
         inline = gone or len(result.encode()) <= INLINE_RESULT_BYTES
         self.tell(job.new.queue, "completed", job, result if inline else None)
 
-    def fail(self, job: Job, reason: str, stacktrace: str = "", failed_by: str = "") -> None:
+    def unblock(self, job: Job) -> None:
+        """Its last dependency has ended."""
+        if job.vacant:
+            self.fail(job, NEVER_SENT)
+        else:
+            self.make_ready(job)
+
+    def fail(
+        self, job: Job, reason: str, stacktrace: str = "", failed_by: str = "", error: str | None = None
+    ) -> None:
         job.failed_reason = reason
+        job.result = error or None
         job.stacktrace = stacktrace or None
         job.failed_by = failed_by
         self._end(job, State.FAILED, job.new.keep_failed)
@@ -179,6 +193,7 @@ class Space:
 
     def _end(self, job: Job, state: State, keep: Retention) -> None:
         self.move(job, state)
+        self.queues[job.new.queue].parked.pop(job.new.id, None)
         job.finished_ms = self.now()
         job.token = ""
         if self.dependents.get(job.new.id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stratix_kombu.errors import (
     DependencyCycle,
@@ -10,12 +11,14 @@ from stratix_kombu.errors import (
     JobAlreadyStarted,
 )
 from stratix_kombu.model.record import (
+    ANY_CLAIM,
     Added,
     Change,
     Claim,
     Claimed,
     Completion,
     Failure,
+    HandOver,
     Held,
     Limit,
     NewJob,
@@ -29,6 +32,12 @@ from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_p
 from stratix_kombu.stores.memory.state import Job, Outcome
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.memory.upkeep import Upkeep
+
+_KEPT = (
+    "created_ms", "processed_ms", "attempts_made", "attempts_started", "stalled_count", "claims", "worker", "progress",
+    "failed_reason", "stacktrace", "logs",
+)  # fmt: skip
+"""What a job keeps when another message takes its place."""
 
 
 class MemoryTransitions(Upkeep):
@@ -50,11 +59,15 @@ class MemoryTransitions(Upkeep):
     def _add_one(self, new: NewJob) -> bool:
         space, now = self.space, self.space.now()
         known = space.jobs.get(new.id)
-        if known is not None:
-            space.tell(known.new.queue, "duplicated", known)
+        takes_over = known is not None and known.vacant and known.state is State.BLOCKED and not new.vacant
+        if known is not None and not takes_over:
+            if not new.vacant:
+                space.tell(known.new.queue, "duplicated", known)
             return False
         due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)
-        job = Job(new, State.WAITING, now, due_ms=due_ms if due_ms > now else 0, data=new.data)
+        job = Job(new, State.WAITING, now, due_ms=due_ms if due_ms > now else 0, data=new.data, vacant=new.vacant)
+        if known is not None:
+            self._take_over(job, known)
         space.jobs[new.id] = job
         failed_by = ""
         for dependency in dict.fromkeys(new.dependencies):
@@ -62,10 +75,29 @@ class MemoryTransitions(Upkeep):
             if outcome and outcome.state != "completed" and not new.optional:
                 failed_by = failed_by or dependency
         if failed_by:
-            space.fail(job, reason_of(failed_by, outcome_of(space, failed_by) or Outcome("removed")), "", failed_by)
+            outcome = outcome_of(space, failed_by) or Outcome("removed")
+            space.fail(job, reason_of(failed_by, outcome), "", failed_by, outcome.result)
         else:
             space.make_ready(job)
+        for carried in new.carries:
+            self._carry(carried, new.id)
         return True
+
+    def _take_over(self, job: Job, vacant: Job) -> None:
+        for dependency in vacant.dependencies:
+            self.space.forget_edge(job.new.id, dependency)
+        self.space.queues[vacant.new.queue].ids[State.BLOCKED].pop(job.new.id, None)
+        for kept in _KEPT:
+            setattr(job, kept, getattr(vacant, kept))
+
+    def _carry(self, carried: str, carrier: str) -> None:
+        vacant = self.space.jobs.get(carried)
+        if vacant is None or not vacant.vacant or vacant.state is not State.BLOCKED:
+            return
+        if carrier not in vacant.dependencies:
+            outcome = self._add_edge(vacant, carrier)
+            if outcome and not vacant.new.optional:
+                self.space.fail(vacant, reason_of(carrier, outcome), "", carrier, outcome.result)
 
     def _add_edge(self, job: Job, dependency: str) -> Outcome | None:
         outcome = outcome_of(self.space, dependency)
@@ -87,7 +119,7 @@ class MemoryTransitions(Upkeep):
         if outcome is None and job.state is not State.BLOCKED:
             space.make_ready(job)
         elif outcome and outcome.state != "completed" and not job.new.optional:
-            space.fail(job, reason_of(dependency_id, outcome), "", dependency_id)
+            space.fail(job, reason_of(dependency_id, outcome), "", dependency_id, outcome.result)
         return self._change(release_page(space, PAGE))
 
     @step
@@ -98,8 +130,8 @@ class MemoryTransitions(Upkeep):
         job.pending -= job.dependencies.pop(dependency_id) == ""
         self.space.forget_edge(job_id, dependency_id)
         if job.state is State.BLOCKED and not job.pending:
-            self.space.make_ready(job)
-        return self._change()
+            self.space.unblock(job)
+        return self._change(release_page(self.space, PAGE))
 
     def _not_started(self, job_id: str) -> Job:
         job = self._job(job_id)
@@ -174,7 +206,7 @@ class MemoryTransitions(Upkeep):
         job.worker, job.processed_ms, job.lease_ms = worker, now, now + lease_ms
         self.space.move(job, State.ACTIVE)
         self.space.tell(job.new.queue, "active", job)
-        return Claim(job.token, job.record())
+        return Claim(job.token, replace(job.record(), message=""))
 
     @step
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
@@ -198,33 +230,33 @@ class MemoryTransitions(Upkeep):
     def complete(self, results: Sequence[Completion]) -> Change:
         stale, queues = list[str](), dict[str, None]()
         for one in results:
-            job = self._held(one.job_id, one.token)
+            job = self._ending(one.job_id, one.token)
             if job is None:
                 stale.append(one.job_id)
                 continue
             queues[job.new.queue] = None
-            job.attempts_made += 1
             self.space.complete(job, one.result)
+            self._add_then(one.then)
         return self._release_and_tell(queues, stale)
 
     @step
     def fail(self, failures: Sequence[Failure]) -> Change:
         stale, queues = list[str](), dict[str, None]()
         for one in failures:
-            job = self._held(one.job_id, one.token)
+            job = self._ending(one.job_id, one.token)
             if job is None:
                 stale.append(one.job_id)
                 continue
             queues[job.new.queue] = None
-            job.attempts_made += 1
             self._fail_one(job, one)
+            self._add_then(one.then)
         return self._release_and_tell(queues, stale)
 
     def _fail_one(self, job: Job, failure: Failure) -> None:
         space = self.space
         job.token = ""
         if failure.retry_ms is None:
-            space.fail(job, failure.reason, failure.stacktrace)
+            space.fail(job, failure.reason, failure.stacktrace, error=failure.error)
             if job.attempts_made >= job.new.max_attempts > 1:
                 space.tell(job.new.queue, "retries_exhausted", job)
             return
@@ -233,6 +265,28 @@ class MemoryTransitions(Upkeep):
             space.make_delayed(job, space.now() + failure.retry_ms)
         else:
             space.make_waiting(job)
+
+    @step
+    def hand_over(self, jobs: Sequence[HandOver]) -> Change:
+        stale, queues = list[str](), dict[str, None]()
+        for one in jobs:
+            job = self._held(one.job_id, one.token)
+            if job is None:
+                stale.append(one.job_id)
+                continue
+            queues[job.new.queue] = None
+            job.attempts_made += 1
+            job.failed_reason, job.stacktrace = one.reason or None, one.stacktrace or None
+            job.token, job.vacant = "", True
+            self.space.move(job, State.BLOCKED)
+            self._add_then(one.then)
+            if job is self.space.jobs.get(one.job_id):
+                self.space.make_ready(job) if job.pending else self.space.unblock(job)
+        return self._release_and_tell(queues, stale)
+
+    def _add_then(self, jobs: Sequence[NewJob]) -> None:
+        for new in jobs:
+            self._add_one(new)
 
     @step
     def hand_back(self, held: Sequence[Held]) -> Change:
@@ -250,6 +304,16 @@ class MemoryTransitions(Upkeep):
     @step
     def release(self, limit: int = PAGE) -> Change:
         return self._change(release_page(self.space, limit))
+
+    def _ending(self, job_id: str, token: str) -> Job | None:
+        job = self.space.jobs.get(job_id)
+        if job is not None and token == ANY_CLAIM and not job.state.finished:
+            job.attempts_made += job.state is State.ACTIVE
+            return job
+        job = self._held(job_id, token)
+        if job is not None:
+            job.attempts_made += 1
+        return job
 
     def _held(self, job_id: str, token: str) -> Job | None:
         job = self.space.jobs.get(job_id)

@@ -41,8 +41,9 @@ class Upkeep(Steps, Transitions):
             job.token = ""
             job.stalled_count += 1
             space.tell(job.new.queue, "stalled", job)
-            if job.stalled_count > max_stalled:
-                space.fail(job, f"stalled more than {max_stalled} times: its worker stopped renewing the lease")
+            allowed = max_stalled if job.new.max_stalled is None else job.new.max_stalled
+            if job.stalled_count > allowed:
+                space.fail(job, f"stalled more than {allowed} times: its worker stopped renewing the lease")
             else:
                 space.make_waiting(job)
         change = self._release_and_tell(dict.fromkeys(job.new.queue for job in expired))
@@ -104,7 +105,10 @@ class Upkeep(Steps, Transitions):
     @step
     def retry(self, job_id: str) -> Change:
         job = self._in_state(job_id, State.FAILED, "retry")
+        if job.vacant:
+            raise InvalidJobState(job_id, "never sent", "retry", ["failed"])
         job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
+        job.result = None
         self.space.make_ready(job)
         revive_dependents(self.space, job)
         return self._change(release_page(self.space, PAGE))

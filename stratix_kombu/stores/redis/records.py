@@ -11,7 +11,7 @@ from stratix_kombu.model.state import State
 
 FIELDS = (
     "queue", "name", "data", "opts", "state", "prio", "created", "due", "started", "finished", "made", "begun", "max",
-    "stalled", "pending", "optional", "worker", "progress", "result", "reason", "trace",
+    "stalled", "pending", "optional", "worker", "progress", "result", "reason", "trace", "msg", "vacant",
 )  # fmt: skip
 """What is read of a record, in the order of JobRecord's fields after ``id``."""
 _STATES = {state.value.encode(): state for state in State}
@@ -50,6 +50,16 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
         extra["keep_failed"] = retention_text(job.keep_failed)
     if job.limit:
         extra["limit"] = json.dumps(limit_value(job.limit))
+    if job.message:
+        extra["msg"] = job.message
+    if job.max_stalled is not None:
+        extra["stalls"] = job.max_stalled
+    if job.carries:
+        extra["carries"] = job.carries
+    if job.vacant:
+        extra["vacant"] = True
+    if job.forward:
+        extra["forward"] = True
     return job.id, job.name, job.data, job.options, json.dumps(extra) if extra else ""
 
 
@@ -71,7 +81,8 @@ def record_of(job_id: str, v: Sequence[Any]) -> JobRecord | None:
         finished_ms=int(v[9] or 0), attempts_made=int(v[10] or 0), attempts_started=int(v[11] or 0),
         max_attempts=int(v[12] or 1), stalled_count=int(v[13] or 0), pending=int(v[14] or 0),
         optional=v[15] == b"1", worker=text(v[16]), progress=text_or_none(v[17]), result=text_or_none(v[18]),
-        failed_reason=text_or_none(v[19]), stacktrace=text_or_none(v[20]),
+        failed_reason=text_or_none(v[19]), stacktrace=text_or_none(v[20]), message=text(v[21]),
+        vacant=v[22] is not None,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from stratix_kombu.model.record import (
     Claimed,
     Completion,
     Failure,
+    HandOver,
     Held,
     InlineQueue,
     Limit,
@@ -50,9 +51,16 @@ def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
     if not flat:
         return ()
     return tuple(
-        Ready(flat[i].decode(), flat[i + 1].decode(), flat[i + 2].decode(), int(flat[i + 3]))
-        for i in range(0, len(flat), 4)
-    )
+        Ready(
+            flat[i].decode(), flat[i + 1].decode(), flat[i + 2].decode(), int(flat[i + 3]), flat[i + 4].decode(),
+            bool(flat[i + 5]),
+        )
+        for i in range(0, len(flat), 6)
+    )  # fmt: skip
+
+
+def _then(jobs: Sequence[NewJob]) -> str:
+    return json.dumps([[job.queue, *job_arguments(job, job.queue)] for job in jobs]) if jobs else ""
 
 
 class RedisTransitions(Transitions):
@@ -99,7 +107,7 @@ class RedisTransitions(Transitions):
         return change_of(answer)
 
     def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
-        answer = self.run_sending("remove_dependency", job_id, dependency_id)
+        answer = self.run_sending("remove_dependency", job_id, dependency_id, PAGE)
         self._check_edge(answer, job_id, dependency_id)
         return change_of(answer)
 
@@ -144,15 +152,21 @@ class RedisTransitions(Transitions):
     def complete(self, results: Sequence[Completion]) -> Change:
         arguments: list[Any] = [PAGE, INLINE_RESULT_BYTES]
         for one in results:
-            arguments += (one.job_id, one.token, one.result)
+            arguments += (one.job_id, one.token, one.result, _then(one.then))
         return change_of(self.run_sending("complete", *arguments))
 
     def fail(self, failures: Sequence[Failure]) -> Change:
         arguments: list[Any] = [PAGE]
         for one in failures:
             retry = "" if one.retry_ms is None else one.retry_ms
-            arguments += (one.job_id, one.token, one.reason, one.stacktrace, retry)
+            arguments += (one.job_id, one.token, one.reason, one.stacktrace, retry, one.error, _then(one.then))
         return change_of(self.run_sending("fail", *arguments))
+
+    def hand_over(self, jobs: Sequence[HandOver]) -> Change:
+        arguments: list[Any] = [PAGE]
+        for one in jobs:
+            arguments += (one.job_id, one.token, one.reason, one.stacktrace, _then(one.then))
+        return change_of(self.run_sending("hand_over", *arguments))
 
     def hand_back(self, held: Sequence[Held]) -> Change:
         return change_of(self.run_sending("hand_back", *(part for one in held for part in (one.job_id, one.token))))

@@ -33,20 +33,21 @@ def _audit_job(store: Store, record: JobRecord) -> list[str]:
     problems = []
     if record.state.finished != bool(record.finished_ms):
         problems.append(f"{record.id} is {record.state} and has the end {record.finished_ms}")
-    if (record.result is not None) != (record.state is State.COMPLETED):
+    may_have = record.result is None or record.state in (State.COMPLETED, State.FAILED)
+    if not may_have or (record.result is None and record.state is State.COMPLETED):
         problems.append(f"{record.id} is {record.state} and has the result {record.result}")
-    if record.state is State.BLOCKED and not record.pending:
+    if record.state is State.BLOCKED and not record.pending and not record.vacant:
         problems.append(f"{record.id} is blocked and waits for nothing")
-    if record.state in (State.WAITING, State.ACTIVE, State.DELAYED, State.COMPLETED) and record.pending:
+    if record.state in (State.WAITING, State.ACTIVE, State.DELAYED) and record.pending:
         problems.append(f"{record.id} is {record.state} and waits for {record.pending} jobs")
     if record.attempts_made > record.attempts_started:
         problems.append(f"{record.id} ended {record.attempts_made} of {record.attempts_started} attempts")
     if record.state is State.BLOCKED:
         states = store.queries.dependencies(record.id)
         unfinished = [one for one, state in states.items() if state is not None and not state.finished]
-        if len(unfinished) != record.pending:
+        if len(unfinished) < record.pending:  # more, if the id of one that was removed is used again
             problems.append(f"{record.id} counts {record.pending} dependencies and has {len(unfinished)} unfinished")
-        for dependency in unfinished:
+        for dependency in unfinished if len(unfinished) == record.pending else ():
             if record.id not in store.queries.dependents(dependency):
                 problems.append(f"{dependency} does not know its dependent {record.id}")
     return problems

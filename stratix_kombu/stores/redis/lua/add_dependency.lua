@@ -44,6 +44,6 @@ if not outcome then
     make_ready(job)
   end
 elseif outcome.state ~= 'completed' and not job.optional then
-  fail_job(job, reason_of(dependency, outcome), nil, dependency)
+  fail_job(job, reason_of(dependency, outcome), nil, dependency, outcome.result)
 end
 return { release_page(tonumber(ARGV[6])), {}, ready }

@@ -1,19 +1,23 @@
 -- Complete attempts whose claim is still held.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; ARGV[5] longest result copied into the event;
--- then per job: id, token, result
+-- then per job: id, token, result, jobs to be added (see then.lua)
 -- Returns {more, stale ids, ready}
--- Events completed, drained; those of release.lua
+-- Events completed, drained; those of add.lua and release.lua
 --- @include base
 --- @include send
 --- @include moves
 --- @include release
+--- @include edges
+--- @include add_job
+--- @include then
 
 local stale, queues, seen = {}, {}, {}
-for i = 6, #ARGV, 3 do
+for i = 6, #ARGV, 4 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason')
-  if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] then
+  local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio')
+  local by_hand = ARGV[i + 1] == '*' and v[1] and not finished(v[1])
+  if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
     stale[#stale + 1] = id
   else
     local queue = v[3]
@@ -21,18 +25,19 @@ for i = 6, #ARGV, 3 do
       seen[queue] = true
       queues[#queues + 1] = queue
     end
-    redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', tonumber(v[5] or 0) + 1, 'result', result,
-      'token', '')
+    local made = tonumber(v[5] or 0) + (v[1] == 'active' and 1 or 0)
+    redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')
     if v[7] then
       redis.call('HDEL', key, 'reason', 'trace')
     end
-    local job = { id = id, queue = queue, name = v[4], state = 'active', result = result }
+    local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = tonumber(v[8] or 0) }
     end_job(job, 'completed', v[6])
     if #result <= tonumber(ARGV[5]) or (v[6] and redis.call('EXISTS', key) == 0) then
       tell(queue, 'completed', id, v[4], result)
     else
       tell(queue, 'completed', id, v[4])
     end
+    add_then(ARGV[i + 3])
   end
 end
 local more = release_page(tonumber(ARGV[4]))

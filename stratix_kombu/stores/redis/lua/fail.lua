@@ -1,19 +1,21 @@
 -- Fail attempts whose claim is still held: another attempt after a delay, or failed for good.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; then per job: id, token, reason, stack trace,
---   delay of the next attempt in ms or ''
+--   delay of the next attempt in ms or '', error or '', jobs to be added (see then.lua)
 -- Returns {more, stale ids, ready}
--- Events delayed | waiting | failed, retries_exhausted, drained; those of release.lua
+-- Events delayed | waiting | failed, retries_exhausted, drained; those of add.lua and release.lua
 --- @include base
 --- @include send
 --- @include moves
 --- @include release
+--- @include edges
+--- @include add_job
+--- @include then
 
 local stale, queues, seen = {}, {}, {}
-for i = 5, #ARGV, 5 do
+for i = 5, #ARGV, 7 do
   local id, reason, trace, retry = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'state', 'token')
-  if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] then
+  if not may_end(id, ARGV[i + 1]) then
     stale[#stale + 1] = id
   else
     local job = load(id)
@@ -21,9 +23,8 @@ for i = 5, #ARGV, 5 do
       seen[job.queue] = true
       queues[#queues + 1] = job.queue
     end
-    job.made = redis.call('HINCRBY', key, 'made', 1)
     if retry == '' then
-      fail_job(job, reason, trace)
+      fail_job(job, reason, trace, nil, ARGV[i + 5])
       if job.made >= job.max and job.max > 1 then
         tell(job.queue, 'retries_exhausted', id, job.name)
       end
@@ -35,6 +36,7 @@ for i = 5, #ARGV, 5 do
         make_waiting(job)
       end
     end
+    add_then(ARGV[i + 6])
   end
 end
 local more = release_page(tonumber(ARGV[4]))

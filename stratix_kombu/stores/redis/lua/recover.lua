@@ -20,8 +20,9 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
     local stalls = redis.call('HINCRBY', job_key(id), 'stalled', 1)
     redis.call('HSET', job_key(id), 'token', '')
     tell(queue, 'stalled', id, job.name)
-    if stalls > tonumber(ARGV[4]) then
-      fail_job(job, 'stalled more than ' .. ARGV[4] .. ' times: its worker stopped renewing the lease')
+    local allowed = redis.call('HGET', job_key(id), 'stalls') or ARGV[4]
+    if stalls > tonumber(allowed) then
+      fail_job(job, 'stalled more than ' .. allowed .. ' times: its worker stopped renewing the lease')
     else
       make_waiting(job)
     end

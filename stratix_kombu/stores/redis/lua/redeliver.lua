@@ -16,7 +16,7 @@ for _, id in ipairs(redis.call('ZRANGE', queue_key(queue, 'parked'), 0, left - 1
   redis.call('ZREM', queue_key(queue, 'parked'), id)
   local job = load(id)
   if job and job.state == 'waiting' then
-    send(id, queue, job.name, job.prio)
+    send(id, queue, job.name, job.prio, job.message, job.forward)
     left = left - 1
   end
 end
@@ -34,7 +34,8 @@ for priority = 0, 9 do
   for _, id in ipairs(lost) do
     local sends = redis.call('HINCRBY', job_key(id), 'sends', 1)
     redis.call('ZADD', key, now_us + grace * (2 ^ math.min(sends, 20) - 1), id)
-    send(id, queue, redis.call('HGET', job_key(id), 'name'), priority)
+    local v = redis.call('HMGET', job_key(id), 'name', 'msg', 'forward')
+    send(id, queue, v[1], priority, v[2], v[3])
   end
 end
 return { left <= 0 and 1 or 0, {}, ready }

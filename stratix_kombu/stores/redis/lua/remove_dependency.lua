@@ -1,10 +1,11 @@
 -- Take an edge away from a job that has not started.
--- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] job; ARGV[5] dependency
--- Returns {0, {}, ready} or {'gone'}, {'started', state}, {'unknown'}
--- Events waiting | delayed
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] job; ARGV[5] dependency; ARGV[6] page
+-- Returns {more, {}, ready} or {'gone'}, {'started', state}, {'unknown'}
+-- Events waiting | delayed; those of release.lua
 --- @include base
 --- @include send
 --- @include moves
+--- @include release
 
 local id, dependency = ARGV[4], ARGV[5]
 local job = load(id)
@@ -25,6 +26,6 @@ if state == '' then
 end
 forget_edge(id, dependency)
 if job.state == 'blocked' and job.pending == 0 then
-  make_ready(job)
+  unblock(job)
 end
-return { 0, {}, ready }
+return { release_page(tonumber(ARGV[6])), {}, ready }

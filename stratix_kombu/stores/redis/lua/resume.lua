@@ -15,7 +15,7 @@ for _, id in ipairs(redis.call('ZRANGE', parked, 0, tonumber(ARGV[5]) - 1)) do
   redis.call('ZREM', parked, id)
   local job = load(id)
   if job and job.state == 'waiting' then
-    send(id, queue, job.name, job.prio)
+    send(id, queue, job.name, job.prio, job.message, job.forward)
   end
 end
 return { redis.call('EXISTS', parked), {}, ready }

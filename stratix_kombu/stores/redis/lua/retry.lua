@@ -14,7 +14,10 @@ end
 if job.state ~= 'failed' then
   return { 'state', job.state }
 end
-redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished')
+if job.vacant then
+  return { 'state', 'never sent' }
+end
+redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result')
 make_ready(job)
 revive_dependents(job)
 return { release_page(tonumber(ARGV[5])), {}, ready }

@@ -1,26 +1,63 @@
 -- Add one job. `extra` is '' or JSON with what is not default: prio, delay, due, max, deps, optional, keep_completed,
--- keep_failed, limit, queue. Whether the id was new.
+-- keep_failed, limit, queue, msg, stalls, vacant, carries, forward. Whether the id was new, or that of a vacant job.
 local known_queues = {}
+local of_the_vacant = { 'vacant', 'due', 'sends', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
+  'keep_failed', 'limit', 'msg', 'stalls', 'forward', 'pending' }
+
+local function is_vacant(known)
+  return known and known.vacant and known.state == 'blocked'
+end
+
+local function take_over(known)
+  local key = job_key(known.id)
+  for _, dependency in ipairs(redis.call('HKEYS', key .. ':dependencies')) do
+    forget_edge(known.id, dependency)
+  end
+  redis.call('DEL', key .. ':dependencies')
+  redis.call('ZREM', state_key(known), known.id)
+  redis.call('HDEL', key, unpack(of_the_vacant))
+end
+
+local function carry(carried, carrier)
+  local known = load(carried)
+  if is_vacant(known) and redis.call('HEXISTS', job_key(carried) .. ':dependencies', carrier) == 0 then
+    local outcome = add_edge(known, carrier)
+    if outcome and not known.optional then
+      fail_job(known, reason_of(carrier, outcome), nil, carrier, outcome.result)
+    end
+  end
+end
 
 local function add_job(queue, id, name, data, options, extra)
   local key = job_key(id)
+  local more = extra ~= '' and cjson.decode(extra) or {}
+  local new = true
   if redis.call('EXISTS', key) == 1 then
-    local known = redis.call('HMGET', key, 'queue', 'name')
-    tell(known[1], 'duplicated', id, known[2])
-    return false
+    local known = load(id)
+    if more.vacant or not is_vacant(known) then
+      if not more.vacant then
+        tell(known.queue, 'duplicated', id, known.name)
+      end
+      return false
+    end
+    take_over(known)
+    new = false
   end
-  local job = { id = id, queue = queue, name = name, prio = 0, due = 0, pending = 0 }
-  local fields = { 'name', name, 'data', data, 'created', now }
+  local job = { id = id, queue = queue, name = name, prio = 0, due = 0, pending = 0, message = more.msg,
+    forward = more.forward and '1', vacant = more.vacant }
+  local fields = { 'name', name, 'data', data }
   local function set(field, value)
     fields[#fields + 1] = field
     fields[#fields + 1] = value
+  end
+  if new then
+    set('created', now)
   end
   if options ~= '' then
     set('opts', options)
   end
   local dependencies
   if extra ~= '' then
-    local more = cjson.decode(extra)
     job.queue = more.queue or queue
     job.prio = more.prio or 0
     job.optional = more.optional
@@ -31,13 +68,15 @@ local function add_job(queue, id, name, data, options, extra)
       job.due = due
       set('due', due)
     end
-    for _, field in ipairs({ 'prio', 'max', 'keep_completed', 'keep_failed', 'limit' }) do
+    for _, field in ipairs({ 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls' }) do
       if more[field] then
         set(field, more[field])
       end
     end
-    if more.optional then
-      set('optional', 1)
+    for _, flag in ipairs({ 'optional', 'vacant', 'forward' }) do
+      if more[flag] then
+        set(flag, 1)
+      end
     end
   end
   set('queue', job.queue)
@@ -45,13 +84,13 @@ local function add_job(queue, id, name, data, options, extra)
     known_queues[job.queue] = true
     redis.call('SADD', P .. ':queues', job.queue)
   end
-  if not dependencies and job.due == 0 then
+  if not dependencies and job.due == 0 and not job.vacant and not more.carries then
     -- The usual case, with as few commands as it takes.
     set('state', 'waiting')
     redis.call('HSET', key, unpack(fields))
     redis.call('ZADD', queue_key(job.queue, 'waiting:' .. job.prio), order(), id)
     tell(job.queue, 'waiting', id, name)
-    send(id, job.queue, name, job.prio)
+    send(id, job.queue, name, job.prio, job.message, job.forward)
     return true
   end
   redis.call('HSET', key, unpack(fields))
@@ -63,9 +102,12 @@ local function add_job(queue, id, name, data, options, extra)
     end
   end
   if failed_by then
-    fail_job(job, reason_of(failed_by, failure), nil, failed_by)
+    fail_job(job, reason_of(failed_by, failure), nil, failed_by, failure.result)
   else
     make_ready(job)
+  end
+  for _, carried in ipairs(more.carries or {}) do
+    carry(carried, id)
   end
   return true
 end

@@ -1,7 +1,7 @@
 -- Moves between states. A `job` is a table made by load(): id, queue, name, state, prio, due, pending, ...
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
-    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason')
+    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward')
   if not v[1] then
     return nil
   end
@@ -9,6 +9,7 @@ local function load(id)
     id = id, queue = v[1], name = v[2], state = v[3], prio = tonumber(v[4] or 0), due = tonumber(v[5] or 0),
     pending = tonumber(v[6] or 0), optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9],
     max = tonumber(v[10] or 1), made = tonumber(v[11] or 0), failed_by = v[12], result = v[13], reason = v[14],
+    vacant = v[15], message = v[16], forward = v[17],
   }
 end
 
@@ -37,7 +38,7 @@ local function make_waiting(job)
   redis.call('HDEL', job_key(job.id), 'due', 'sends')
   job.due = 0
   tell(job.queue, 'waiting', job.id, job.name)
-  send(job.id, job.queue, job.name, job.prio)
+  send(job.id, job.queue, job.name, job.prio, job.message, job.forward)
 end
 
 local function make_delayed(job, due)
@@ -48,9 +49,9 @@ local function make_delayed(job, due)
   tell(job.queue, 'delayed', job.id, job.name, string.format('%.0f', due))
 end
 
--- Waiting, or delayed if its time has not come; blocked while it has dependencies to wait for.
+-- Waiting, or delayed if its time has not come; blocked while it has dependencies to wait for, or is vacant.
 local function make_ready(job)
-  if job.pending > 0 then
+  if job.pending > 0 or job.vacant then
     move(job, 'blocked')
     redis.call('HSET', job_key(job.id), 'state', 'blocked')
     tell(job.queue, 'blocked', job.id, job.name)
@@ -115,6 +116,9 @@ local function retain(job, keep)
 end
 
 local function end_job(job, state, keep)
+  if job.state == 'waiting' then
+    redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
+  end
   move(job, state)
   if redis.call('EXISTS', job_key(job.id) .. ':dependents') == 1 then
     add_to_worklist('releasing', job.id)
@@ -124,13 +128,26 @@ local function end_job(job, state, keep)
   end
 end
 
-local function fail_job(job, reason, trace, failed_by)
+local function fail_job(job, reason, trace, failed_by, error)
   job.reason = reason
+  job.result = error ~= '' and error or nil
   local key = job_key(job.id)
   redis.call('HSET', key, 'state', 'failed', 'finished', now, 'reason', reason, 'trace', trace or '', 'failed_by',
     failed_by or '', 'token', '')
+  if job.result then
+    redis.call('HSET', key, 'result', job.result)
+  end
   end_job(job, 'failed', job.keep_failed)
   tell(job.queue, 'failed', job.id, job.name, reason)
+end
+
+-- The last dependency has ended.
+local function unblock(job)
+  if job.vacant then
+    fail_job(job, 'what it waited for ended without sending it')
+  else
+    make_ready(job)
+  end
 end
 
 local function tell_drained(queues)

@@ -1,12 +1,12 @@
 -- Telling dependents how a job ended, and waking them again when it is retried by hand: page by page.
 -- An edge in '<dependency>:dependents' has the score 1 when the dependent has been told, 0 before.
 local function outcome_of(id)
-  local v = redis.call('HMGET', job_key(id), 'state', 'reason')
+  local v = redis.call('HMGET', job_key(id), 'state', 'reason', 'result')
   if v[1] then
-    return finished(v[1]) and { state = v[1], reason = v[2] or '' } or nil
+    return finished(v[1]) and { state = v[1], reason = v[2] or '', result = v[3] or nil } or nil
   end
-  v = redis.call('HMGET', P .. ':outcome:' .. id, 'state', 'reason')
-  return { state = v[1] or 'removed', reason = v[2] or '' }
+  v = redis.call('HMGET', P .. ':outcome:' .. id, 'state', 'reason', 'result')
+  return { state = v[1] or 'removed', reason = v[2] or '', result = v[3] or nil }
 end
 
 local function reason_of(dependency, outcome)
@@ -28,9 +28,9 @@ local function settle_edge(job, dependency)
     return
   end
   if outcome.state ~= 'completed' and not job.optional then
-    fail_job(job, reason_of(dependency, outcome), nil, dependency)
+    fail_job(job, reason_of(dependency, outcome), nil, dependency, outcome.result)
   elseif job.pending == 0 then
-    make_ready(job)
+    unblock(job)
   end
 end
 
@@ -59,7 +59,7 @@ local function revive_edge(job, dependency)
       return
     end
   end
-  redis.call('HDEL', key, 'failed_by', 'reason', 'trace', 'finished')
+  redis.call('HDEL', key, 'failed_by', 'reason', 'trace', 'finished', 'result')
   make_ready(job)
   revive_dependents(job)
 end

@@ -16,14 +16,21 @@ local function suffix_of(priority)
   return suffixes[priority + 1] or ''
 end
 
-local function send(id, queue, name, priority)
-  if ARGV[1] == '' then
+-- `message` is that of the job itself, if it has one; `forward` '1' for a job that the caller completes by sending it.
+local function send(id, queue, name, priority, message, forward)
+  if ARGV[1] == '' or forward then
     local n = #ready
     ready[n + 1], ready[n + 2], ready[n + 3], ready[n + 4] = id, queue, name, priority
+    ready[n + 5], ready[n + 6] = message or '', forward or ''
     return
   end
   local list = ARGV[2] .. queue
   local tag = id .. '.' .. string.format('%.0f', order())
-  local message = string.format(ARGV[1], id, id, cjson.encode(name), id, list, priority, tag)
+  if message then
+    -- It ends in the braces of its properties and its own.
+    message = string.sub(message, 1, -3) .. ',"delivery_tag":"' .. tag .. '"}}'
+  else
+    message = string.format(ARGV[1], id, id, cjson.encode(name), id, list, priority, tag)
+  end
   redis.call('LPUSH', list .. suffix_of(priority), message)
 end

@@ -1,0 +1,47 @@
+-- End attempts with the job going on as something else: it is vacant until a job of its id is added.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; then per job: id, token, reason, stack trace, jobs to be
+--   added (see then.lua)
+-- Returns {more, stale ids, ready}
+-- Events blocked, drained; those of add.lua and release.lua
+--- @include base
+--- @include send
+--- @include moves
+--- @include release
+--- @include edges
+--- @include add_job
+--- @include then
+
+local stale, queues, seen = {}, {}, {}
+for i = 5, #ARGV, 5 do
+  local id = ARGV[i]
+  local key = job_key(id)
+  local v = redis.call('HMGET', key, 'state', 'token')
+  if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] then
+    stale[#stale + 1] = id
+  else
+    local job = load(id)
+    if not seen[job.queue] then
+      seen[job.queue] = true
+      queues[#queues + 1] = job.queue
+    end
+    redis.call('HINCRBY', key, 'made', 1)
+    move(job, 'blocked')
+    redis.call('HDEL', key, 'reason', 'trace')
+    redis.call('HSET', key, 'state', 'blocked', 'vacant', 1, 'token', '')
+    if ARGV[i + 2] ~= '' then
+      redis.call('HSET', key, 'reason', ARGV[i + 2], 'trace', ARGV[i + 3])
+    end
+    add_then(ARGV[i + 4])
+    job = load(id)
+    if is_vacant(job) then
+      if job.pending > 0 then
+        tell(job.queue, 'blocked', id, job.name)
+      else
+        unblock(job)
+      end
+    end
+  end
+end
+local more = release_page(tonumber(ARGV[4]))
+tell_drained(queues)
+return { more, stale, ready }

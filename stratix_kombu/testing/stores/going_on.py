@@ -1,0 +1,229 @@
+"""Jobs with a message of their own, and jobs that go on as others: what a bridge to another system needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from stratix_kombu.errors import InvalidJobState
+from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Completion, Failure, HandOver, NewJob
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import Store
+from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new
+
+MESSAGE = '{"body":"[]","properties":{"correlation_id":"a"}}'
+
+
+class GoingOnSuite(StoreCase):
+    def completion(self, store: Store, job_id: str, *then: NewJob, queue: str = QUEUE) -> list[str]:
+        """Claim and complete, adding jobs in the same step; ids made ready."""
+        (claim,) = self.claim(store, job_id, queue=queue)
+        change = store.transitions.complete([Completion(job_id, claim.token, "1", then)])
+        assert change.stale == ()
+        return self.ids(change.ready)
+
+    # -- messages -------------------------------------------------------------------------------
+
+    def test_a_message_of_its_own_is_sent_whenever_the_job_is(self, store: Store) -> None:
+        jobs = [new("a", message=MESSAGE), new("b"), new("c", dependencies=("b",), message="{}")]
+        added = store.transitions.add(jobs)
+        assert [(one.id, one.message) for one in added.ready] == [("a", MESSAGE), ("b", "")]
+        assert self.record(store, "a").message == MESSAGE
+        assert [one.message for one in self.complete(store, "b").ready] == ["{}"]
+        (claim,) = self.claim(store, "a")
+        assert claim.record.message == ""
+        again = store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0)])
+        assert [one.message for one in again.ready] == [MESSAGE]
+        store.transitions.pause(QUEUE)
+        assert self.claim(store, "a") == []
+        assert [one.message for one in store.transitions.resume(QUEUE).ready] == [MESSAGE]
+
+    def test_a_job_to_be_forwarded_says_so_each_time_it_is_sent(self, store: Store) -> None:
+        (ready,) = store.transitions.add([new("a", message=MESSAGE, forward=True)]).ready
+        assert (ready.message, ready.forward) == (MESSAGE, True)
+        (claim,) = self.claim(store, "a", lease_ms=0)
+        (ready,) = store.transitions.recover(5).ready
+        assert ready.forward
+        assert store.transitions.complete([Completion("a", claim.token, "null")]).stale == ("a",)
+        self.complete(store, "a")
+
+    def test_a_job_may_say_how_often_it_may_stall(self, store: Store) -> None:
+        self.add(store, new("a", max_stalled=0), new("b"), new("c", dependencies=("a",), optional=True))
+        self.claim(store, "a", "b", lease_ms=0)
+        change = store.transitions.recover(1)
+        assert self.states(store, "a", "b", "c") == ["failed", "waiting", "waiting"]
+        assert sorted(self.finish_releases(store, change)) == ["b", "c"]
+        assert "stalled more than 0 times" in str(self.record(store, "a").failed_reason)
+
+    # -- jobs added by an ending one --------------------------------------------------------------
+
+    def test_jobs_are_added_in_the_step_that_completes(self, store: Store) -> None:
+        self.add(store, new("a"))
+        then = (new("b", "other", name="next", data="5"), new("c", delay_ms=60_000))
+        assert self.completion(store, "a", *then) == ["b"]
+        assert self.states(store, "a", "b", "c") == ["completed", "waiting", "delayed"]
+        assert self.record(store, "b").data == "5"
+        assert ("waiting", "b") in self.told(store, "other")
+
+    def test_a_lost_lease_adds_nothing(self, store: Store) -> None:
+        self.start(store, new("a"))
+        ended = store.transitions.complete([Completion("a", "no token", "1", (new("b"),))])
+        failed = store.transitions.fail([Failure("a", "no token", "no", then=(new("c"),))])
+        over = store.transitions.hand_over([HandOver("a", "no token", (new("a"),))])
+        assert ended.stale == failed.stale == over.stale == ("a",)
+        assert self.states(store, "a", "b", "c") == ["active", "gone", "gone"]
+
+    def test_jobs_are_added_in_the_step_that_fails(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        rest = (new("b"), new("c", vacant=True, dependencies=("a",)), new("d", dependencies=("never",)))
+        change = store.transitions.fail([Failure("a", claim.token, "no", error='{"e":1}', then=rest)])
+        assert self.ids(change.ready) == ["b"]
+        assert self.states(store, "a", "b", "c", "d") == ["failed", "waiting", "failed", "failed"]
+        assert self.record(store, "c").failed_reason == "dependency a failed: no"
+        assert self.record(store, "d").failed_reason == "dependency never was removed"
+
+    def test_a_job_that_is_removed_at_its_end_still_adds(self, store: Store) -> None:
+        self.add(store, new("a", keep_completed=KEEP_NONE))
+        assert self.completion(store, "a", new("b")) == ["b"]
+        assert self.states(store, "a", "b") == ["gone", "waiting"]
+
+    # -- errors -----------------------------------------------------------------------------------
+
+    def test_an_error_goes_to_the_dependents_that_fail_because_of_it(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        self.add(store, new("b", dependencies=("a",)), new("c", dependencies=("b",)))
+        store.transitions.fail([Failure("a", claim.token, "no", error='{"kind":"ValueError"}')])
+        assert {self.record(store, one).result for one in "abc"} == {'{"kind":"ValueError"}'}
+        assert store.queries.dependency_results("b") == {}
+        store.transitions.retry("a")
+        assert {self.record(store, one).result for one in "abc"} == {None}
+        assert self.states(store, "a", "b", "c") == ["waiting", "blocked", "blocked"]
+
+    def test_an_error_is_kept_only_when_the_job_has_failed(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0, error="1")])
+        assert self.record(store, "a").result is None
+
+    # -- any claim --------------------------------------------------------------------------------
+
+    def test_any_claim_ends_a_job_in_every_state(self, store: Store) -> None:
+        self.add(
+            store, new("w"), new("d", delay_ms=60_000), new("a"), new("b", dependencies=("w",)), new("v", vacant=True)
+        )
+        self.claim(store, "a")
+        ended = [Failure(one, ANY_CLAIM, "revoked") for one in "dabv"]
+        assert store.transitions.fail(ended).stale == ()
+        assert store.transitions.complete([Completion("w", ANY_CLAIM, "7")]).stale == ()
+        assert self.states(store, *"wdabv") == ["completed", "failed", "failed", "failed", "failed"]
+        assert store.transitions.fail(ended).stale == tuple("dabv")
+        assert self.claim(store, *"wdabv") == []
+        assert store.transitions.promote()[0].ready == ()
+        assert [self.record(store, one).attempts_made for one in "wda"] == [0, 0, 1]
+
+    def test_a_parked_job_that_was_ended_is_not_sent_by_resume(self, store: Store) -> None:
+        self.add(store, new("a"))
+        store.transitions.pause(QUEUE)
+        self.claim(store, "a")
+        store.transitions.fail([Failure("a", ANY_CLAIM, "revoked")])
+        assert store.transitions.resume(QUEUE).ready == ()
+
+    def test_any_claim_does_not_renew_or_hand_back(self, store: Store) -> None:
+        self.start(store, new("a"))
+        assert store.transitions.hand_over([HandOver("a", ANY_CLAIM, ())]).stale == ("a",)
+        assert self.states(store, "a") == ["active"]
+
+    # -- placeholders -----------------------------------------------------------------------------
+
+    def test_a_vacant_job_is_blocked_until_it_is_taken_over(self, store: Store) -> None:
+        self.add(store, new("x", vacant=True), new("after", dependencies=("x",)))
+        assert self.record(store, "x").vacant
+        assert self.states(store, "x", "after") == ["blocked", "blocked"]
+        assert self.claim(store, "x") == []
+        taken = store.transitions.add([new("x", "other", name="real", data="3")])
+        assert (self.ids(taken.ready), taken.duplicates) == (["x"], frozenset())
+        record = self.record(store, "x")
+        assert (record.queue, record.name, record.data, record.vacant) == ("other", "real", "3", False)
+        assert self.counts(store) == {"blocked": 1}
+        assert self.ids(self.complete(store, "x", queue="other", result="9").ready) == ["after"]
+        assert store.queries.dependency_results("after") == {"x": "9"}
+
+    def test_a_known_id_is_not_made_vacant_and_not_told(self, store: Store) -> None:
+        self.add(store, new("a", data="1"), new("v", vacant=True))
+        self.add(store, new("a", vacant=True), new("v", vacant=True))
+        assert self.record(store, "a").data == "1"
+        assert "duplicated" not in dict(self.told(store))
+        assert store.transitions.add([new("v"), new("v")]).duplicates == {"v"}
+
+    def test_a_vacant_job_whose_dependencies_end_has_failed(self, store: Store) -> None:
+        self.add(store, new("a"), new("x", vacant=True, dependencies=("a",)), new("after", dependencies=("x",)))
+        self.complete(store, "a")
+        assert self.states(store, "x", "after") == ["failed", "failed"]
+        assert "ended without sending it" in str(self.record(store, "x").failed_reason)
+        assert store.transitions.add([new("x")]).duplicates == {"x"}
+        with pytest.raises(InvalidJobState):
+            store.transitions.retry("x")
+
+    def test_a_vacant_job_fails_with_its_dependency_and_waits_again(self, store: Store) -> None:
+        self.add(store, new("a"), new("x", vacant=True, dependencies=("a",)))
+        self.fail(store, "a", reason="no")
+        assert self.record(store, "x").failed_reason == "dependency a failed: no"
+        store.transitions.retry("a")
+        assert self.states(store, "a", "x") == ["waiting", "blocked"]
+        assert self.completion(store, "a", new("x")) == ["x"]
+
+    def test_a_completing_job_sends_what_it_carried(self, store: Store) -> None:
+        """A chain whose last job others wait for: each step says what it still carries."""
+        self.add(
+            store, new("1", carries=("2", "3")), new("3", vacant=True, dependencies=("1",)),
+            new("after", dependencies=("3",)),
+        )  # fmt: skip
+        assert self.completion(store, "1", new("2", carries=("3",))) == ["2"]
+        assert store.queries.dependencies("3") == {"1": State.COMPLETED, "2": State.WAITING}
+        assert self.states(store, "3", "after") == ["blocked", "blocked"]
+        assert self.completion(store, "2", new("3")) == ["3"]
+        assert store.queries.dependencies("3") == {}
+        assert self.completion(store, "3") == ["after"]
+
+    def test_carrying_an_id_that_is_not_vacant_is_nothing(self, store: Store) -> None:
+        self.add(store, new("a"), new("b", carries=("a", "unknown")))
+        assert store.queries.dependencies("a") == {}
+        assert self.states(store, "unknown") == ["gone"]
+
+    def test_removing_what_carries_a_job_fails_it(self, store: Store) -> None:
+        self.add(store, new("1", carries=("2",)), new("2", vacant=True, dependencies=("1",)))
+        store.transitions.remove("1")
+        assert self.record(store, "2").failed_reason == "dependency 1 was removed"
+
+    # -- handing over -----------------------------------------------------------------------------
+
+    def test_a_job_hands_over_to_another_message(self, store: Store) -> None:
+        claim = self.start(store, new("a", message="{1}"))
+        self.add(store, new("after", dependencies=("a",)))
+        again = HandOver("a", claim.token, (new("a", message="{2}"),), "Busy: later", '["trace"]')
+        assert [one.message for one in store.transitions.hand_over([again]).ready] == ["{2}"]
+        record = self.record(store, "a")
+        assert (record.attempts_made, record.attempts_started) == (1, 1)
+        assert (record.failed_reason, record.message, record.vacant) == ("Busy: later", "{2}", False)
+        assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
+        assert self.completion(store, "a") == ["after"]
+        assert self.record(store, "a").failed_reason is None
+
+    def test_a_job_hands_over_to_a_later_time(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        store.transitions.hand_over([HandOver("a", claim.token, (new("a", delay_ms=60_000),))])
+        assert self.states(store, "a") == ["delayed"]
+        assert self.told(store)[-1][0] == "drained"
+
+    def test_a_job_hands_over_to_one_that_carries_its_id(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        self.add(store, new("after", dependencies=("a",)))
+        then = (new("b", carries=("a",)),)
+        assert self.ids(store.transitions.hand_over([HandOver("a", claim.token, then)]).ready) == ["b"]
+        assert self.states(store, "a", "after") == ["blocked", "blocked"]
+        assert self.completion(store, "b", new("a")) == ["a"]
+        assert self.completion(store, "a") == ["after"]
+
+    def test_a_job_that_hands_over_to_nobody_has_failed(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        self.add(store, new("after", dependencies=("a",)))
+        store.transitions.hand_over([HandOver("a", claim.token, (new("b"),))])
+        assert self.states(store, "a", "b", "after") == ["failed", "waiting", "failed"]
