@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.options import snake
-from stratix_kombu.plugins import Source, queue_plugin
+from stratix_kombu.plugins import Plugin, Source, queue_plugin
 from stratix_kombu.queues import QueueManager
 
 HOOKS = ("before_start", "after_start", "before_close", "after_close")
@@ -32,8 +32,9 @@ def create_app(source: Source = None) -> Application:
 class Application:
     """Carries the plugins of one program. Also a context manager that starts and closes it."""
 
-    def __init__(self, source: Source = None) -> None:
+    def __init__(self, source: Source = None, plugin: Plugin = queue_plugin) -> None:
         self._source = source
+        self._plugin = plugin
         self._queue: QueueManager | None = None
         self._hooks: dict[str, list[Callable[[], object]]] = defaultdict(list)
         self._lock = threading.RLock()
@@ -45,7 +46,7 @@ class Application:
         """The queues. Registers the queue plugin with the settings of ``create_app`` if that was not done."""
         with self._lock:
             if self._queue is None:
-                self.register(queue_plugin)
+                self.register(self._plugin)
             assert self._queue is not None
             return self._queue
 
@@ -55,11 +56,11 @@ class Application:
         >>> app.register(queue_plugin, driver="redis", redis={"host": "localhost"})  # doctest: +SKIP
         """
         with self._lock:
-            if plugin is not queue_plugin:
+            if plugin is not self._plugin:
                 raise ConfigurationError(f"{plugin!r} is no plugin; known: queue_plugin")
             if self._queue is not None:
                 raise ConfigurationError("queue_plugin is registered already: register it before app.queue is used")
-            self._queue = queue_plugin(self._source, {**(options or {}), **named})
+            self._queue = self._plugin(self._source, {**(options or {}), **named})
 
     def hook(self, name: str, function: Hook | None = None) -> Any:
         """Call ``function`` ``before_start``, ``after_start``, ``before_close`` or ``after_close``; or as a decorator.

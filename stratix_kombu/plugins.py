@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from stratix_kombu.settings import load_settings
 from stratix_kombu.stores.registry import open_store
 
 Source = str | Path | Mapping[str, Any] | None
+Plugin = Callable[[Any, Mapping[str, Any]], QueueManager]
 
 
 def queue_plugin(source: Source, options: Mapping[str, Any]) -> QueueManager:

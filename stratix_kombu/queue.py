@@ -19,6 +19,7 @@ from stratix_kombu.model.record import Claim, JobRecord, NewJob, QueueStatus, Wo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, snake_keys
 from stratix_kombu.queue_events import QueueEvents
+from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
 from stratix_kombu.worker.worker import Worker, WorkerSettings
@@ -189,12 +190,19 @@ class Queue:
     def _start_worker(self) -> None:
         if self._worker is not None:
             return
-        settings = WorkerSettings(
+        settings = self._worker_settings()
+        self._worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
+        self._worker.start()
+
+    def _worker_settings(self) -> WorkerSettings:
+        return WorkerSettings(
             concurrency=self._options.concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs,
             max_payload_bytes=self._options.max_payload_bytes,
         )  # fmt: skip
-        self._worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
-        self._worker.start()
+
+    def attempts(self) -> Attempts:
+        """Runs the handlers, for a host that claims by itself."""
+        return Attempts(self.name, self._handlers, self._worker_settings(), self._make_job)
 
     def _make_job(self, claim: Claim) -> Job:
         return Job(claim.record, self._runtime)

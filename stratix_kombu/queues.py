@@ -30,7 +30,7 @@ class QueueManager:
     """
 
     def __init__(self, settings: Settings, driver: QueueDriver, store: Store) -> None:
-        self._settings = settings
+        self.settings = settings
         self._driver = driver
         self._store = store
         self._engine = Engine(store, driver) if isinstance(driver, TransportDriver) else None
@@ -44,7 +44,7 @@ class QueueManager:
     @property
     def shutdown_timeout(self) -> float:
         """Seconds that closing waits for active jobs, by the settings."""
-        return self._settings.shutdown_timeout
+        return self.settings.shutdown_timeout
 
     def create_queue(self, name: str, **options: Any) -> Queue:
         """A queue with its options; ConfigurationError if it exists already.
@@ -148,6 +148,13 @@ class QueueManager:
 
     # -- within the package ---------------------------------------------------------------------
 
+    @property
+    def engine(self) -> Engine:
+        """Store and driver. Raises ConfigurationError for a driver that makes queues of its own."""
+        if self._engine is None:
+            raise ConfigurationError(f"the driver {self._driver.get_name()!r} makes queues of its own")
+        return self._engine
+
     def start(self) -> None:
         """Reach broker and store, start the clock and the queues. Raises StoreUnavailable, DriverUnavailable."""
         with self._lock:
@@ -155,7 +162,7 @@ class QueueManager:
                 return
             self._store.ping()
             self._driver.init()
-            worker = self._settings.worker
+            worker = self.settings.worker
             if self._engine is not None and worker.clock:
                 self._clock = Clock(
                     self._engine, stalled_check_ms=worker.stalled_check_interval,
@@ -184,7 +191,7 @@ class QueueManager:
         check_queue_name(name)
         if self._closed:
             raise Closed("the application")
-        parsed = self._settings.queue_options(name, options)
+        parsed = self.settings.queue_options(name, options)
         try:
             queue = self._driver.create_queue(name, options)
         except Unavailable as error:
@@ -198,7 +205,7 @@ class QueueManager:
                     f"the driver {self._driver.get_name()!r} made no queue: its create_queue must return one, "
                     "or it must be a TransportDriver"
                 )
-            queue = Queue(name, self._engine, parsed, self._settings.worker.lease_duration, self._loop)
+            queue = Queue(name, self._engine, parsed, self.settings.worker.lease_duration, self._loop)
         self._queues[name] = queue
         if self._started:
             self._start_queue(queue)

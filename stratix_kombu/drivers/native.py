@@ -41,7 +41,7 @@ class Published:
     @property
     def queue(self) -> str | None:
         """The queue it goes to; None if an exchange decides."""
-        declare = self.options.get("declare") or ()
+        declare: list[Any] = list(self.options.get("declare") or ())
         if not self.options.get("exchange"):
             return self.options.get("routing_key") or None
         entity = declare[0] if len(declare) == 1 else None
@@ -50,17 +50,17 @@ class Published:
         return None
 
 
-class KeepingProducer(Producer):  # type: ignore[misc]
+class KeepingProducer(Producer):
     """Keeps the first message it is given and sends the others: those are events about it."""
 
     def __init__(self, connection: Any, later: Callable[..., Any] | None = None) -> None:
-        self.__connection__ = connection
+        self._connection = connection
         self.kept: Published | None = None
         self._later = later
 
     @property
     def connection(self) -> Any:
-        return self.__connection__
+        return self._connection
 
     def publish(self, body: Any, **options: Any) -> Any:
         if self.kept is None:

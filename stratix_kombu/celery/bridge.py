@@ -1,0 +1,99 @@
+"""What the bridge holds for one Celery application: its queues, its claims, and who runs what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celery import Celery
+
+from stratix_kombu.application import Application
+from stratix_kombu.celery.claims import Claims
+from stratix_kombu.celery.publish import Publisher
+from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.errors import ConfigurationError, StaleClaim, Unavailable
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.record import Change
+
+if TYPE_CHECKING:
+    from stratix_kombu.queues import QueueManager
+
+logger = logging.getLogger("stratix_kombu.celery")
+
+PATIENCE_S = 300.0
+"""How long a worker keeps trying to store an outcome while the store is away."""
+
+Result = TypeVar("Result")
+
+
+class Bridge:
+    """One for each Celery application; made by ``install``."""
+
+    def __init__(self, celery: Celery, application: Application) -> None:
+        self.celery = celery
+        self.application = application
+        self.publisher = Publisher(self)
+        self.claims = Claims(self)
+        self.previous_backend_cls = celery.backend_cls
+        self._previous_backend: Any = None
+
+    @property
+    def queue(self) -> QueueManager:
+        return self.application.queue
+
+    @property
+    def engine(self) -> Engine:
+        return self.queue.engine
+
+    @property
+    def driver(self) -> KombuDriver:
+        driver = self.engine.driver
+        if not isinstance(driver, KombuDriver):
+            raise ConfigurationError("the bridge needs a driver on a Kombu transport")
+        return driver
+
+    @property
+    def lease_ms(self) -> int:
+        return self.queue.settings.worker.lease_duration
+
+    @property
+    def previous_backend(self) -> Any:
+        """The result backend of the configuration, for producers that do not have the bridge; None if it has none."""
+        if self._previous_backend is None:
+            from celery.app.backends import by_url
+
+            conf = self.celery.conf
+            cls, url = by_url(self.previous_backend_cls or conf.result_backend, self.celery.loader)
+            self._previous_backend = cls(app=self.celery, url=url)
+        backend = self._previous_backend
+        return None if type(backend).__name__ == "DisabledBackend" else backend
+
+    def patiently(self, job_id: str, queue: str, step: Callable[[], Result]) -> Result:
+        """Make a step of the store, trying again while it is away. Raises Unavailable after five minutes."""
+        tries = 0
+        waited = 0.0
+        while True:
+            try:
+                return step()
+            except Unavailable as error:
+                self.engine.report(queue, error, "settle_failed")
+                if waited >= PATIENCE_S:
+                    raise
+                pause = min(0.1 * 2 ** min(tries, 10), 5.0)
+                self.claims.pause(pause)
+                waited += pause
+                tries += 1
+
+    def settled(self, job_id: str, queue: str, change: Change) -> bool:
+        """Whether an outcome was accepted; tells if it was not, for then the lease had been lost."""
+        if job_id not in change.stale:
+            return True
+        self.engine.report(queue, StaleClaim(job_id), "stale_claim")
+        return False
+
+
+def bridge_of(celery: Celery) -> Bridge | None:
+    """The bridge of an application, if it has one."""
+    bridge: Bridge | None = getattr(celery, "stratix_bridge", None)
+    return bridge

@@ -1,0 +1,98 @@
+"""The claims that this process holds, and the threads that renew them. Celery's own timers stop when a worker shuts
+down or a solo task runs (celery#5998), so leases have threads of their own; forked children begin anew."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from stratix_kombu.errors import StaleClaim
+from stratix_kombu.lifecycle.claim import claim
+from stratix_kombu.model.record import Claim, Claimed, Held, WorkerInfo
+from stratix_kombu.worker.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from stratix_kombu.celery.bridge import Bridge
+
+
+class Claims:
+    """Claims and releases jobs for the tasks of this process."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._held: dict[str, dict[str, Held]] = {}
+        """By queue and token."""
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._stopping = threading.Event()
+        self.worker = ""
+        self.concurrency = 1
+
+    def name_worker(self, hostname: str, concurrency: int) -> None:
+        """Called in a worker's main process: its children claim in its name."""
+        self.worker, self.concurrency = f"{hostname}-{os.getpid()}", concurrency
+
+    def take(self, queue: str, job_id: str) -> tuple[Claim | None, Claimed]:
+        """Try to claim one job, and renew its lease until ``drop``."""
+        self._after_fork()
+        worker = self.worker or f"{socket.gethostname()}-{os.getpid()}"
+        claimed = claim(self._bridge.engine, queue, [job_id], worker, self._bridge.lease_ms)
+        if not claimed.claims:
+            return None, claimed
+        (one,) = claimed.claims
+        self.watch(queue)
+        self._held[queue][one.token] = Held(job_id, one.token)
+        return one, claimed
+
+    def drop(self, queue: str, token: str) -> None:
+        """The job has ended, or is no longer ours."""
+        self._held.get(queue, {}).pop(token, None)
+
+    def watch(self, queue: str) -> None:
+        """Show presence on the queue, and renew what is held of it."""
+        with self._lock:
+            if queue in self._heartbeats:
+                return
+            held = self._held.setdefault(queue, {})
+            info = WorkerInfo(
+                id=self.worker or f"{socket.gethostname()}-{os.getpid()}", queue=queue, host=socket.gethostname(),
+                pid=os.getpid(), concurrency=self.concurrency,
+            )  # fmt: skip
+            heartbeat = Heartbeat(
+                self._bridge.engine, info, self._bridge.lease_ms, lambda: list(held.values()),
+                lambda job_id: self._lost(queue, job_id),
+            )  # fmt: skip
+            self._heartbeats[queue] = heartbeat
+            heartbeat.start()
+
+    def stop(self) -> None:
+        """End the presence of this process."""
+        self._stopping.set()
+        with self._lock:
+            heartbeats, self._heartbeats = list(self._heartbeats.values()), {}
+        for heartbeat in heartbeats:
+            heartbeat.stop()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the worker is stopping: then only a moment."""
+        if self._stopping.is_set():
+            time.sleep(min(seconds, 0.5))
+        else:
+            self._stopping.wait(seconds)
+
+    def _lost(self, queue: str, job_id: str) -> None:
+        for token, held in list(self._held.get(queue, {}).items()):
+            if held.job_id == job_id:
+                self.drop(queue, token)
+                self._bridge.engine.report(queue, StaleClaim(job_id), "lease_lost")
+
+    def _after_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.Lock()
+            self._held, self._heartbeats = {}, {}
+            self._stopping = threading.Event()

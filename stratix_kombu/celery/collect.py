@@ -1,0 +1,93 @@
+"""Jobs that are to be added together: those of one canvas, or the continuations of one task."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from stratix_kombu.model.record import NewJob
+
+_local = threading.local()
+
+
+def join_id(group_id: str) -> str:
+    """The job that waits for a chord's header."""
+    return f"{group_id}.join"
+
+
+def results_in(signature: Any) -> Iterator[tuple[str, str]]:
+    """Ids and task names of all tasks that a signature (or its dict) will publish and whose results others may want:
+    of a chord its body's, of a group and a chain all. Freezing has given them their ids."""
+    if not isinstance(signature, Mapping):
+        return
+    options, kind = signature.get("options") or {}, signature.get("subtask_type")
+    if kind == "chord":
+        yield from results_in(signature["kwargs"].get("body"))
+    elif kind in ("group", "chain"):
+        for one in signature["kwargs"].get("tasks") or ():
+            yield from results_in(one)
+    elif options.get("task_id"):
+        yield options["task_id"], str(signature.get("task"))
+    for one in options.get("chain") or ():
+        yield from results_in(one)
+
+
+def leaves(tree: Any) -> Iterator[str]:
+    """The ids in nested lists of ids."""
+    if isinstance(tree, str):
+        yield tree
+    else:
+        for one in tree:
+            yield from leaves(one)
+
+
+@dataclass(slots=True)
+class Collector:
+    """What was published within one scope, in order."""
+
+    owner: str = ""
+    """The job whose end will add these: what it leaves undone fails because of it."""
+    jobs: list[NewJob] = field(default_factory=list)
+    joins: list[NewJob] = field(default_factory=list)
+
+    def fail(self, job_id: str, name: str = "") -> None:
+        """This job will not be run: it fails with its owner."""
+        name = name or "never sent"
+        self.jobs.append(NewJob(id=job_id, queue="", name=name, vacant=True, dependencies=(self.owner,)))
+
+    def finish(self, queue: str = "") -> tuple[NewJob, ...]:
+        """All jobs, dependencies first. What a join waits for and nobody has sent yet gets a placeholder that depends
+        on the job which will send it. ``queue`` is that of placeholders that have no other."""
+        found = {job.id: job for job in self.jobs}
+        carriers: dict[str, NewJob] = {}
+        for job in (*self.jobs, *self.joins):
+            carriers.update(dict.fromkeys(job.carries, job))
+        for join in reversed(self.joins):  # inner ones were added later
+            for wanted in join.dependencies:
+                carrier = carriers.get(wanted)
+                if wanted not in found and carrier is not None:
+                    found[wanted] = NewJob(
+                        id=wanted, queue=carrier.queue, name="awaited", vacant=True, dependencies=(carrier.id,)
+                    )
+            found[join.id] = join
+        return tuple(job if job.queue else replace(job, queue=queue) for job in found.values())
+
+
+def current() -> Collector | None:
+    """The innermost collector of this thread."""
+    stack = getattr(_local, "stack", None)
+    return stack[-1] if stack else None
+
+
+@contextmanager
+def collecting(owner: str = "") -> Iterator[Collector]:
+    """Keep what this thread publishes within the block."""
+    stack: list[Collector] = _local.__dict__.setdefault("stack", [])
+    stack.append(Collector(owner))
+    try:
+        yield stack[-1]
+    finally:
+        stack.pop()

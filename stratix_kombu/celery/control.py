@@ -1,0 +1,48 @@
+"""``app.control`` with a ``revoke`` that works on every transport: the store ends the job, wherever it waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.exceptions import TaskRevokedError
+
+from stratix_kombu.celery.attempt import error_text, reason_of
+from stratix_kombu.celery.bridge import Bridge
+from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.model.record import ANY_CLAIM, Failure
+from stratix_kombu.model.state import State
+
+
+def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
+    """The application's own control class, with our ``revoke`` in front."""
+
+    class Control(base):
+        def revoke(
+            self, task_id: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
+        ) -> Any:
+            ids = [task_id] if isinstance(task_id, str) else list(task_id)
+            revoke_jobs(bridge, ids, terminate)
+            with bridge.celery.connection_for_write() as connection:
+                reachable = connection.supports_exchange_type("fanout")
+            if reachable:
+                return super().revoke(task_id, destination, terminate, signal, **kwargs)
+            return None
+
+        def terminate(self, task_id: Any, destination: Any = None, signal: str = "SIGTERM", **kwargs: Any) -> Any:
+            return self.revoke(task_id, destination, True, signal, **kwargs)
+
+    return Control
+
+
+def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> None:
+    """End jobs that have not started; with ``terminate`` also running ones, whose results are then refused."""
+    records = bridge.engine.store.queries.get(ids)
+    running = (State.ACTIVE,)
+    error = TaskRevokedError("terminated" if terminate else "revoked")
+    chosen = [
+        Failure(record.id, ANY_CLAIM, reason_of(error), error=error_text(bridge.celery.backend, error))
+        for record in records
+        if record is not None and not record.state.finished and (terminate or record.state not in running)
+    ]
+    if chosen:
+        fail(bridge.engine, chosen)

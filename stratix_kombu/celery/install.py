@@ -1,0 +1,144 @@
+"""``install``: three lines for an existing project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+from kombu.utils.imports import symbol_by_name
+
+from stratix_kombu.application import Application
+from stratix_kombu.celery.backend import StratixBackend
+from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.compat import batch_canvas, forget_backend
+from stratix_kombu.celery.control import control_class
+from stratix_kombu.celery.jobs import register_jobs
+from stratix_kombu.celery.join import register_join
+from stratix_kombu.celery.steps import StratixStep
+from stratix_kombu.celery.task import track
+from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.drivers.registry import create_driver, known_drivers
+from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.message import TASK
+from stratix_kombu.queues import QueueManager
+from stratix_kombu.settings import load_settings
+from stratix_kombu.stores.registry import open_store
+
+_REDIS = ("redis", "rediss", "sentinel")
+
+
+def install(celery: Celery, source: str | Path | Mapping[str, Any] | None = None, **options: Any) -> Application:
+    """Give a Celery application the bridge: from now on its tasks are tracked jobs.
+
+    Driver and store are taken from its ``broker_url`` and ``broker_transport_options``; for a broker that cannot keep
+    jobs (SQS, RabbitMQ) its ``result_backend`` is the store if that is a Redis. ``source`` and ``options`` are those
+    of ``create_app`` and ``queue_plugin``, for what is to be said otherwise (``store``, ``namespace``, ``worker``, ...).
+    Returns the application whose ``queue`` shows the jobs; it is not to be started, for the Celery worker is the host.
+    Settings are read with the first use, so ``celery`` may be configured later.
+
+    Raises ConfigurationError: at once for a second bridge, with the first use for settings that cannot be used.
+
+    >>> app = Celery("proj", broker="redis://localhost:6379/0")  # doctest: +SKIP
+    >>> stratix = install(app)  # doctest: +SKIP
+    """
+    if bridge_of(celery) is not None:
+        raise ConfigurationError(f"{celery!r} has the bridge already")
+    application = Application(source, plugin=lambda given, more: _manager(celery, given, {**options, **more}))
+    bridge = Bridge(celery, application)
+    celery.stratix_bridge = bridge
+    celery.backend_cls = StratixBackend
+    forget_backend(celery)
+    celery.send_task = bridge.publisher.send_task
+    celery.control_cls = control_class(bridge, symbol_by_name(celery.control_cls))
+    celery.__dict__.pop("control", None)
+    celery.steps["worker"].add(StratixStep)
+    register_join(celery)
+    register_jobs(celery)
+    batch_canvas(_scope)
+
+    def track_all(**_: Any) -> None:
+        for task in list(celery.tasks.values()):
+            if task.name != TASK:
+                track(bridge, task)
+
+    celery.on_after_finalize.connect(track_all, weak=False)
+    signals.worker_init.connect(track_all, weak=False)
+    if celery.finalized:
+        track_all()
+    celery.on_after_configure.connect(lambda **_: _configure(celery), weak=False)
+    if celery.configured:
+        _configure(celery)
+    return application
+
+
+class StratixCelery(Celery):
+    """A Celery application with the bridge; ``stratix`` holds the options of ``install``.
+
+    >>> app = StratixCelery("proj", broker="sqs://", stratix={"store": "redis://localhost"})  # doctest: +SKIP
+    >>> app.stratix.queue.get_queue("celery").get_job_counts()  # doctest: +SKIP
+    """
+
+    def __init__(self, *args: Any, stratix: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stratix = install(self, **dict(stratix or {}))
+
+
+def _scope(celery: Any) -> Any:
+    from contextlib import nullcontext
+
+    bridge = bridge_of(celery)
+    return nullcontext() if bridge is None or celery.conf.task_always_eager else bridge.publisher.batch()
+
+
+def _configure(celery: Celery) -> None:
+    """The store recovers messages, so Celery's own emulation of acknowledgements on Redis is only a cost."""
+    conf = celery.conf
+    transport = str(conf.broker_url or "").partition("://")[0]
+    if transport in _REDIS:
+        conf.broker_transport_options = {"ack_emulation": False, **(conf.broker_transport_options or {})}
+
+
+def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueManager:
+    conf = celery.conf
+    broker = conf.broker_write_url or conf.broker_url
+    broker = broker[0] if isinstance(broker, (list, tuple)) else str(broker or "memory://").split(";")[0]
+    transport_options = dict(conf.broker_transport_options or {})
+    named = {"driver": broker, **options}
+    if "store" not in named and not _keeps_jobs(named["driver"]):
+        results = str(conf.result_backend or "")
+        if results.partition("://")[0] in _REDIS:
+            named["store"] = results
+    settings = load_settings(source, named, os.environ, [*known_drivers()])
+    driver = _driver(celery, settings.driver, dict(settings.driver_options), transport_options, settings.namespace)
+    store = open_store(settings.store, namespace=settings.namespace)
+    return QueueManager(settings, driver, store)
+
+
+def _keeps_jobs(driver: str) -> bool:
+    return driver.partition("://")[0] in (*_REDIS, "memory")
+
+
+def _driver(
+    celery: Celery, name: str, options: dict[str, Any], transport_options: dict[str, Any], namespace: str
+) -> KombuDriver:
+    """The driver that puts messages where this application's workers look for them."""
+    scheme = name.partition("://")[0]
+    if scheme in _REDIS:
+        options.setdefault("queue_name_prefix", transport_options.get("global_keyprefix", ""))
+    elif scheme == "sqs":
+        options.setdefault("queue_name_prefix", transport_options.get("queue_name_prefix", ""))
+    else:
+        options.setdefault("queue_name_prefix", "")
+    driver = create_driver(name, options, namespace=namespace)
+    if not isinstance(driver, KombuDriver):
+        raise ConfigurationError(f"the bridge needs a driver on a Kombu transport, not {name!r}")
+    if scheme not in _REDIS:
+        driver.transport_options.update(transport_options)
+    driver.entities = celery.amqp.queues
+    return driver
+
+
+__all__ = ["StratixCelery", "install"]

@@ -1,0 +1,64 @@
+"""The join of a chord: a job that depends on the header and, when all of it has ended, sends the body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, maybe_signature
+from celery.exceptions import ChordError
+
+from stratix_kombu.celery.bridge import bridge_of
+from stratix_kombu.celery.collect import leaves
+from stratix_kombu.celery.task import attempt_of
+from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.state import State
+
+NAME = "stratix.join"
+
+
+def register_join(app: Celery) -> None:
+    """Make the task known to an application's workers."""
+
+    @app.task(name=NAME, bind=True, ignore_result=True, shared=False)
+    def join(self: Any, body: Any, tree: list[Any]) -> None:
+        """Send the body with the results of the header; fail it if one of them failed."""
+        send_body(app, self.request, body, tree)
+
+
+def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
+    """Publish the body in the step that completes the join. Raises ChordError."""
+    bridge, attempt = bridge_of(app), attempt_of(request)
+    assert bridge is not None
+    assert attempt is not None
+    queries, backend = bridge.engine.store.queries, app.backend
+    states = queries.dependencies(attempt.job_id)
+    listed = list(leaves(tree))
+    added = [one for one in states if one not in set(listed)]  # by add_to_chord
+    ids = [*listed, *added]
+    records = dict(zip(ids, queries.get(ids), strict=True))
+    results = queries.dependency_results(attempt.job_id)
+    callback = maybe_signature(body, app=app)
+    with attempt.continuing():
+        failed = next((one for one in ids if states.get(one) is not State.COMPLETED), None)
+        if failed is not None:
+            error = _chord_error(backend, failed, records.get(failed))
+            try:
+                raise error
+            except ChordError as raised:  # Celery's handling wants an exception that is being handled
+                backend.chord_error_from_stack(callback, raised)
+            raise error
+        values = [_values(one, results, backend) for one in (*tree, *added)]
+        callback.apply_async((values,), root_id=request.root_id)
+
+
+def _values(tree: Any, results: dict[str, str], backend: Any) -> Any:
+    if isinstance(tree, str):
+        return backend.value_of(results.get(tree))
+    return [_values(one, results, backend) for one in tree]
+
+
+def _chord_error(backend: Any, job_id: str, record: JobRecord | None) -> ChordError:
+    cause = backend.error_of(record) if record is not None else None
+    error = ChordError(f"Dependency {job_id} raised {cause!r}" if cause else f"Dependency {job_id} is gone")
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,192 @@
+"""``send_task`` of an application with the bridge: the one place that sees every task published, from wherever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu.common import Broadcast
+from kombu.exceptions import OperationalError
+
+from stratix_kombu.celery.collect import Collector, collecting, current, join_id, results_in
+from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
+from stratix_kombu.errors import JobError, StoreUnavailable
+from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.model.record import KEEP_NONE, NewJob, Retention
+from stratix_kombu.options import instant, milliseconds
+
+if TYPE_CHECKING:
+    from stratix_kombu.celery.bridge import Bridge
+
+PAGE = 1000
+"""Jobs of a group that are added in one step; a chord's header is one step whatever its size."""
+NOT_TRACKED = ""
+"""Value of the header for messages that are no jobs: every worker that gets one runs it."""
+JOIN_REFERENCE = "stratix_join"
+
+
+class Publisher:
+    """Turns what Celery would publish into jobs of the store."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._app: Celery = bridge.celery
+        self._original = self._app.send_task
+
+    # -- the seam -------------------------------------------------------------------------------
+
+    def send_task(
+        self, name: str, args: Any = None, kwargs: Any = None, countdown: Any = None, eta: Any = None, **options: Any
+    ) -> Any:
+        """As ``Celery.send_task``; the task is added to the store, which sends its message when it is time."""
+        producer = options.pop("producer", None) or options.pop("publisher", None)
+        connection = options.pop("connection", None)
+        self._shorten(options)
+        keeping = KeepingProducer(self._app.connection_for_write(), self._publish_now)
+        result = self._original(name, args, kwargs, producer=keeping, **options)
+        published = keeping.kept
+        assert published is not None
+        if published.queue is None or isinstance(options.get("queue"), Broadcast):
+            self._send_untracked(published, countdown, eta, producer, connection)
+            return result
+        new = self.new_job(published, countdown, eta)
+        collector = current()
+        if collector is not None:
+            collector.jobs.append(new)
+        else:
+            self.add([new])
+        return result
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """All tasks published within are added together: those of a chord in one step, others in pages."""
+        if current() is not None:
+            yield
+            return
+        with collecting() as collector:
+            yield
+        new = collector.finish()
+        page = PAGE if not collector.joins else max(len(new), 1)
+        for start in range(0, len(new), page):
+            self.add(new[start : start + page])
+
+    def add(self, jobs: Sequence[NewJob]) -> None:
+        """Add jobs; an id whose job has ended may be used again, as in Celery. Raises OperationalError."""
+        try:
+            duplicates = add(self._bridge.engine, jobs).duplicates
+            for job_id in duplicates:
+                self._again(next(job for job in jobs if job.id == job_id))
+        except StoreUnavailable as error:
+            raise OperationalError(str(error)) from error
+
+    def _again(self, new: NewJob) -> None:
+        (record,) = self._bridge.engine.store.queries.get([new.id])
+        if record is not None and record.state.finished:
+            try:
+                remove(self._bridge.engine, new.id)
+            except JobError:
+                return  # another process was first
+            add(self._bridge.engine, [new])
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    def new_job(self, published: Published, countdown: Any = None, eta: Any = None) -> NewJob:
+        """The job for one message."""
+        headers, queue = published.headers, published.queue
+        assert queue is not None
+        embed = published.body[2] if isinstance(published.body, tuple) else {}
+        carried = (one for step in embed.get("chain") or () for one in results_in(step))
+        delay_ms, due_ms = self._when(countdown, eta)
+        name = str(headers["task"])
+        keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
+        return NewJob(
+            id=str(headers["id"]), queue=queue, name=name, message=envelope(published, queue, queue),
+            delay_ms=delay_ms, due_ms=due_ms, priority=self._priority(published), carries=tuple(i for i, _ in carried),
+            max_stalled=None if self._acks_late(name) else 0, keep_completed=keep_completed, keep_failed=keep,
+        )  # fmt: skip
+
+    def join(self, group_id: str, tree: Sequence[Any], body: Mapping[str, Any], wanted: Sequence[str]) -> None:
+        """Add the job that waits for a chord's header and then sends the body."""
+        with collecting() as own:
+            queue = (body.get("options") or {}).get("queue")
+            routed = {"queue": queue} if queue else {}
+            self.send_task("stratix.join", (dict(body), list(tree)), task_id=join_id(group_id), **routed)
+        (join,) = own.jobs
+        carries = tuple(one for one, _ in results_in(body))
+        join = replace(join, dependencies=tuple(wanted), optional=True, carries=carries, max_stalled=None)
+        collector = current()
+        if collector is not None:
+            collector.joins.append(join)
+        else:
+            alone = Collector(joins=[join])
+            self.add(alone.finish(join.queue))
+
+    def _when(self, countdown: Any, eta: Any) -> tuple[int, int]:
+        """Delay and instant in milliseconds, of any length: the store waits, not a worker."""
+        if countdown:
+            return max(round(float(countdown) * 1000), 0), 0
+        if not eta:
+            return 0, 0
+        return 0, instant(maybe_make_aware(maybe_iso8601(eta), self._app.timezone), "eta")
+
+    def retention(self, ignore_result: bool) -> tuple[Retention, Retention]:
+        expires = self._app.conf.result_expires
+        if isinstance(expires, (int, float)):
+            expires = timedelta(seconds=expires)
+        keep = Retention(age_ms=milliseconds(expires, "result_expires") if expires else None)
+        return keep, KEEP_NONE if ignore_result else keep
+
+    def _acks_late(self, name: str) -> bool:
+        task = self._app.tasks.get(name) if self._app.finalized else None
+        return bool(self._app.conf.task_acks_late if task is None else task.acks_late)
+
+    def _priority(self, published: Published) -> int:
+        """In which of the broker's lists it goes, where priorities are lists. Elsewhere the message itself says it."""
+        given = published.options.get("priority")
+        if given is None or not self._bridge.driver.capabilities.priorities or self._bridge.driver.name != "redis":
+            return 0
+        return min(max(int(given), 0), 9)
+
+    def _shorten(self, options: dict[str, Any]) -> None:
+        """The body of a chord is kept once, in its join; tasks of the header refer to it."""
+        chord = options.get("chord")
+        if isinstance(chord, Mapping) and "task" in chord and options.get("group_id"):
+            options["chord"] = {JOIN_REFERENCE: join_id(options["group_id"])}
+        if options.get("chain"):
+            options["chain"] = [_shortened(step) for step in options["chain"]]
+
+    # -- what is no job ---------------------------------------------------------------------------
+
+    def _send_untracked(self, published: Published, countdown: Any, eta: Any, producer: Any, connection: Any) -> None:
+        """A broadcast, or an exchange of one's own: sent as Celery sends it."""
+        published.headers[TRACKED] = NOT_TRACKED
+        delay_ms, due_ms = self._when(countdown, eta)
+        if delay_ms or due_ms:
+            instant_ = maybe_make_aware(maybe_iso8601(eta), self._app.timezone) if eta else None
+            due = instant_ or self._app.now() + timedelta(milliseconds=delay_ms)
+            published.headers["eta"] = due.isoformat()
+        if connection is not None:
+            producer = self._app.amqp.Producer(connection, auto_declare=False)
+        with self._app.producer_or_acquire(producer) as real:
+            real.publish(published.body, **published.options)
+
+    def _publish_now(self, body: Any, **options: Any) -> Any:
+        """An event about the task."""
+        with self._app.producer_or_acquire() as real:
+            return real.publish(body, **options)
+
+
+def _shortened(step: Any) -> Any:
+    options = step.get("options") if isinstance(step, Mapping) else None
+    if not options or not isinstance(options.get("chord"), Mapping) or "task" not in options["chord"]:
+        return step
+    reference = {JOIN_REFERENCE: join_id(options["group_id"])} if options.get("group_id") else options["chord"]
+    copy = step.clone() if hasattr(step, "clone") else dict(step)
+    copy["options"] = {**options, "chord": reference}
+    return copy

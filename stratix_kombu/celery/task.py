@@ -1,0 +1,112 @@
+"""What every task class of an application with the bridge gets in front: the run seam."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery import Task
+from celery.exceptions import Ignore
+
+from stratix_kombu.celery.attempt import Attempt
+from stratix_kombu.celery.collect import collecting
+from stratix_kombu.celery.publish import NOT_TRACKED
+from stratix_kombu.drivers.native import TRACKED
+from stratix_kombu.lifecycle.add import add
+from stratix_kombu.model.state import Refusal
+
+if TYPE_CHECKING:
+    from stratix_kombu.celery.bridge import Bridge
+
+logger = logging.getLogger("stratix_kombu.celery")
+
+ATTEMPT = "stratix_attempt"
+
+
+def attempt_of(request: Any) -> Attempt | None:
+    """The attempt that a request of a task is, if it is tracked."""
+    attempt: Attempt | None = getattr(request, ATTEMPT, None)
+    return attempt
+
+
+class TrackedTask:
+    """Claims the job before the task starts, and stores its outcome before the tracer goes on."""
+
+    stratix_bridge: Bridge
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> Any:
+        request = self.request  # type: ignore[attr-defined]
+        if not (request.called_directly or request.is_eager or request.get(TRACKED) == NOT_TRACKED):
+            setattr(request, ATTEMPT, begin(self.stratix_bridge, self, request))
+        return super().before_start(task_id, args, kwargs)  # type: ignore[misc]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        attempt = attempt_of(self.request)  # type: ignore[attr-defined]
+        if attempt is not None and not attempt.begun:
+            return attempt.run(lambda: self._call(args, kwargs))
+        return self._call(args, kwargs)
+
+    def _call(self, args: Any, kwargs: Any) -> Any:
+        """The project's own ``__call__`` if it has one; else what the tracer would call."""
+        request = self.request  # type: ignore[attr-defined]
+        own = next(one for one in type(self).__mro__ if "__call__" in vars(one) and one is not TrackedTask)
+        if own is Task and not request.called_directly and not request.get("stratix_called"):
+            request.stratix_called = True
+            return self.run(*args, **kwargs)  # type: ignore[attr-defined]
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+    def retry(self, *args: Any, **kwargs: Any) -> Any:
+        attempt = attempt_of(self.request)  # type: ignore[attr-defined]
+        if attempt is None:
+            return super().retry(*args, **kwargs)  # type: ignore[misc]
+        with attempt.succeeding():
+            return super().retry(*args, **kwargs)  # type: ignore[misc]
+
+    def on_replace(self, sig: Any) -> Any:
+        attempt = attempt_of(self.request)  # type: ignore[attr-defined]
+        if attempt is None:
+            return super().on_replace(sig)  # type: ignore[misc]
+        with attempt.succeeding():
+            return super().on_replace(sig)  # type: ignore[misc]
+
+
+def track(bridge: Bridge, task: Any) -> None:
+    """Put the run seam in front of a registered task's class."""
+    cls = type(task)
+    if not isinstance(task, TrackedTask):
+        task.__class__ = type(cls.__name__, (TrackedTask, cls), {"__module__": cls.__module__})
+    task.stratix_bridge = bridge
+
+
+def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
+    """Claim the job of a request. Raises Ignore if it is not to run now."""
+    marker = request.get(TRACKED)
+    queue = marker or queue_of(request)
+    claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id))
+    adopted = False
+    if claim is None and marker is None and claimed.refused[0].why is Refusal.GONE:
+        adopted = True
+        bridge.patiently(request.id, queue, lambda: adopt(bridge, task, request))
+        claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id))
+    if claim is None:
+        why = claimed.refused[0].why
+        logger.info(
+            "message of task %s[%s] dropped: %s", task.name, request.id, why,
+            extra={"action": "message_dropped", "job_id": request.id, "queue": queue},
+        )
+        raise Ignore(f"not to run now: {why}")
+    return Attempt(bridge, task, request, queue, claim.token, adopted)
+
+
+def adopt(bridge: Bridge, task: Any, request: Any) -> None:
+    """Add the job of a message that was sent without the bridge, as if it had been sent with it."""
+    with collecting() as collector:
+        again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
+        again.apply_async(chord=request.chord, add_to_parent=False)
+    add(bridge.engine, collector.finish())
+
+
+def queue_of(request: Any) -> str:
+    """The queue a message came from, as far as it says so: over the default exchange, or a direct one."""
+    info = request.delivery_info or {}
+    return str(info.get("routing_key") or "")
