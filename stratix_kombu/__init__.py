@@ -29,6 +29,7 @@ from stratix_kombu.errors import (
     UnrecoverableError,
     WaitTimeout,
 )
+from stratix_kombu.flow import Flow
 from stratix_kombu.job import Job
 from stratix_kombu.plugins import queue_plugin
 from stratix_kombu.queue import Queue
@@ -47,6 +48,7 @@ __all__ = [
     "DependencyNotFound",
     "DriverCapabilities",
     "DriverUnavailable",
+    "Flow",
     "InvalidJobState",
     "InvalidPayload",
     "Job",

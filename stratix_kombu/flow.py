@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, DependencyCycle
 from stratix_kombu.job import Job
+from stratix_kombu.lifecycle.add import GATE
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.options import snake_keys
 
-MAX_JOBS = 10_000
-"""One flow is one atomic step of the store, so it has a bound."""
+MAX_JOBS = 1_000_000
+"""More than this is a mistake."""
+MAX_READ = 100_000
+"""Jobs of a graph that are read back at most."""
+READ_PAGE = 1_000
 
+NO_BRIDGE = "there is no Celery application: give it the bridge with stratix_kombu.celery.install(celery_app)"
+Export = Callable[["Flow"], Any]
 _NODE = ("name", "queue", "queue_name", "data", "opts")
 
 
@@ -38,7 +44,10 @@ class Step:
 class Flow:
     """Jobs of one flow and the edges between them; what ``add_flow`` and ``get_flow`` answer with."""
 
-    def __init__(self, jobs: Iterable[Job], dependencies: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, jobs: Iterable[Job], dependencies: Mapping[str, tuple[str, ...]], export: Export | None = None
+    ) -> None:
+        self._export = export
         self.jobs: dict[str, Job] = {job.id: job for job in jobs}
         """By id; dependencies come before their dependents."""
         self.dependencies: dict[str, tuple[str, ...]] = dict(dependencies)
@@ -67,36 +76,40 @@ class Flow:
             raise ConfigurationError(f"the flow has {len(roots)} roots, not one: see 'roots'")
         return roots[0]
 
+    def to_canvas(self) -> Any:
+        """The flow as a Celery signature, of chains, groups and chords.
+
+        Its jobs must be Celery tasks, or have the name of one. Raises ConfigurationError without a bridge, and for a
+        graph that is no canvas, naming the edge that is the reason.
+
+        >>> app.queue.get_flow(job).to_canvas()  # doctest: +SKIP
+        """
+        if self._export is None:
+            raise ConfigurationError(NO_BRIDGE)
+        return self._export(self)
+
     def states(self) -> dict[str, str]:
         """The state of each job when it was read, by id."""
         return {job_id: job.state for job_id, job in self.jobs.items()}
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Collects the graph that a job belongs to, in both directions."""
-
-    engine: Engine
-    dependencies: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def collect(self, job_id: str) -> None:
-        queries, pending = self.engine.store.queries, [job_id]
-        while pending:
-            one = pending.pop()
-            if one in self.dependencies:
-                continue
-            if len(self.dependencies) >= MAX_JOBS:
-                raise ConfigurationError(f"the graph around job {job_id!r} has more than {MAX_JOBS} jobs")
-            self.dependencies[one] = tuple(queries.dependencies(one))
-            pending += self.dependencies[one]
-            pending += queries.dependents(one)
-
-
 def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:
-    """Ids of all jobs connected with this one, in order, with the ids each depends on."""
-    reader = _Reader(engine)
-    reader.collect(job_id)
-    return {one: reader.dependencies[one] for one in TopologicalSorter(reader.dependencies).static_order()}
+    """Ids of all jobs connected with this one, in order, with the ids each depends on.
+
+    Raises ConfigurationError for a graph that is too large.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    seen, pending = {job_id}, [job_id]
+    while pending:
+        page, pending = pending[:READ_PAGE], pending[READ_PAGE:]
+        for one, (before, after) in zip(page, engine.store.queries.edges(page), strict=True):
+            found[one] = tuple(other for other in before if not other.endswith(GATE))
+            new = [other for other in (*found[one], *after) if other not in seen]
+            seen.update(new)
+            pending += new
+        if len(seen) > MAX_READ:
+            raise ConfigurationError(f"the graph around job {job_id!r} has more than {MAX_READ} jobs")
+    return {one: found[one] for one in TopologicalSorter(found).static_order()}
 
 
 def plan(flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Step]:

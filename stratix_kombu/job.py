@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import JobFailed, JobNotFound
+from stratix_kombu.lifecycle.add import GATE
 from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote_job
@@ -81,12 +83,19 @@ class Job:
 
     @property
     def data(self) -> Any:
-        """The data it was added with, or that ``update_data`` gave it."""
+        """The data it was added with, or that ``update_data`` gave it; of a Celery task its ``args`` and ``kwargs``."""
         try:
             return self._data
         except AttributeError:
             self._data: Any = decode(self._record.data)
+            if self._data is None and self._record.message:
+                self._data = arguments_of(self._record.message)
             return self._data
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it is a task of Celery: run by Celery workers, with arguments in place of data."""
+        return bool(self._record.message)
 
     @property
     def opts(self) -> Mapping[str, Any]:
@@ -178,7 +187,11 @@ class Job:
     def get_dependencies(self) -> dict[str, str | None]:
         """Ids of the jobs it depends on, with their states; None for one that was removed before it ended."""
         found = self._runtime.engine.store.queries.dependencies(self.id)
-        return {job_id: None if state is None else state.value for job_id, state in found.items()}
+        return {
+            job_id: None if state is None else state.value
+            for job_id, state in found.items()
+            if not job_id.endswith(GATE)
+        }
 
     def get_dependents(self) -> list[str]:
         """Ids of the jobs that depend on it."""
@@ -187,7 +200,7 @@ class Job:
     def get_dependency_results(self) -> dict[str, Any]:
         """Results of the completed jobs it depends on, by id."""
         found = self._runtime.engine.store.queries.dependency_results(self.id)
-        return {job_id: decode(result) for job_id, result in found.items()}
+        return {job_id: decode(result) for job_id, result in found.items() if not job_id.endswith(GATE)}
 
     # -- changing -------------------------------------------------------------------------------
 

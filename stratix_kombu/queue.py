@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
+from stratix_kombu.drivers.native import is_task, message_of
+from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError, nearest
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.engine import Engine
@@ -69,8 +71,12 @@ class Queue:
 
     # -- adding ---------------------------------------------------------------------------------
 
-    def add(self, name: str, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
+    def add(self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
         """Add a job; options by keyword, or as the documented mapping.
+
+        ``name`` may be a task of a Celery application: its message is sent, with ``data`` as keyword arguments (a
+        mapping) or positional ones (a list), so that any Celery worker on the queue can run it. Workers without the
+        bridge do not tell how it went: the job has then completed with the id of the task once it was sent.
 
         A known ``job_id`` changes nothing and gives the job that has it. Raises ConfigurationError for an option
         that cannot be used, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound, StoreUnavailable; then
@@ -111,8 +117,10 @@ class Queue:
             problem.args = (f"add_bulk, job {index}: {problem}",)
             raise
 
-    def new_job(self, name: str, data: Any, given: Mapping[str, Any]) -> NewJob:
+    def new_job(self, name: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
         """A job as it would be added, checked; nothing is written."""
+        if is_task(name):
+            return self._new_task(name, data, given)
         check_job_name(name)
         text = "null" if data is None else self._encode_data(name, data)
         defaults = self._options.default_job_options
@@ -121,6 +129,22 @@ class Queue:
             options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
             self._remember_backoff(given)
         return options.new_job(str(uuid.uuid4()), self.name, name, text)
+
+    def _new_task(self, task: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
+        where = f"add({task.name!r}) on queue {self.name!r}"
+        options = JobOptions.parse(given, where, replace(self._options.default_job_options, attempts=1, backoff=None))
+        if options.attempts != 1 or options.backoff is not None:
+            raise ConfigurationError(
+                f"{where}: a Celery task says by itself how often it is tried (max_retries, autoretry_for): leave out "
+                "'attempts' and 'backoff'"
+            )
+        new = options.new_job(str(uuid.uuid4()), self.name, task.name, "null")
+        message, tracked = message_of(task, data, new.id, self._engine, self.name)
+        size = len(message.encode())
+        if size > self._options.max_payload_bytes:
+            raise PayloadTooLarge(f"the message of task {task.name!r}", size, self._options.max_payload_bytes)
+        stalls = None if task.acks_late else 0
+        return replace(new, message=message, forward=not tracked, max_stalled=stalls if tracked else None)
 
     def handle(self, record: JobRecord) -> Job:
         """The handle on a job of this queue."""
@@ -313,4 +337,5 @@ def _record_of(new: NewJob) -> JobRecord:
         priority=new.priority, created_ms=now, due_ms=due_ms, processed_ms=0, finished_ms=0, attempts_made=0,
         attempts_started=0, max_attempts=new.max_attempts, stalled_count=0, pending=len(new.dependencies),
         optional=new.optional, worker="", progress=None, result=None, failed_reason=None, stacktrace=None,
+        message=new.message,
     )  # fmt: skip

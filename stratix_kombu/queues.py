@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
-from stratix_kombu.flow import Flow, plan, read_graph
+from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
 from stratix_kombu.job import Job
-from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.add import add_together
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.names import check_queue_name
@@ -23,6 +23,14 @@ from stratix_kombu.stores.contract import Store
 from stratix_kombu.worker.coroutines import LoopExecutor
 
 
+class Canvas(Protocol):
+    """What a bridge to Celery offers for flows."""
+
+    def add(self, signature: Any) -> Flow: ...
+
+    def export(self, flow: Flow) -> Any: ...
+
+
 class QueueManager:
     """Creates queues, starts and closes them together.
 
@@ -31,6 +39,8 @@ class QueueManager:
 
     def __init__(self, settings: Settings, driver: QueueDriver, store: Store) -> None:
         self.settings = settings
+        self.canvas: Canvas | None = None
+        """How flows become Celery canvas and back, if there is a bridge."""
         self._driver = driver
         self._store = store
         self._engine = Engine(store, driver) if isinstance(driver, TransportDriver) else None
@@ -90,16 +100,17 @@ class QueueManager:
                 raise
             ids[step.key] = new.id
             planned.append((queue, new))
-        duplicates = add(self._engine, [new for _, new in planned]).duplicates
+        duplicates = add_together(self._engine, [new for _, new in planned]).duplicates
         return Flow(
             (queue.job_of(new, duplicates) for queue, new in planned),
             {new.id: new.dependencies for _, new in planned},
+            self.canvas.export if self.canvas else None,
         )
 
     def get_flow(self, job: Job | str) -> Flow | None:
         """All jobs connected with this one by dependencies, with their states; None if there is no such job.
 
-        Jobs that were removed are not in it. Raises ConfigurationError for a graph of more than 10,000 jobs.
+        Jobs that were removed are not in it. Raises ConfigurationError for a graph of more than 100,000 jobs.
         """
         job_id = job if isinstance(job, str) else job.id
         if self._engine is None or self._engine.store.queries.get([job_id]) == [None]:
@@ -108,7 +119,20 @@ class QueueManager:
         found = [record for record in self._engine.store.queries.get(list(graph)) if record is not None]
         jobs = [self.get_queue(record.queue).handle(record) for record in found]
         kept = {one.id for one in jobs}
-        return Flow(jobs, {one: tuple(d for d in graph[one] if d in kept) for one in graph if one in kept})
+        edges = {one: tuple(d for d in graph[one] if d in kept) for one in graph if one in kept}
+        return Flow(jobs, edges, self.canvas.export if self.canvas else None)
+
+    def add_canvas(self, signature: Any) -> Flow:
+        """Add a Celery signature of any shape (chain, group, chord, nested) as a flow, all or none, in one step.
+
+        Tasks that Celery publishes later are in it as placeholders, blocked until then. Raises ConfigurationError
+        without a bridge, and as publishing the signature would.
+
+        >>> app.queue.add_canvas(chain(fetch.s(url), parse.s())).root.wait_until_finished()  # doctest: +SKIP
+        """
+        if self.canvas is None:
+            raise ConfigurationError(NO_BRIDGE)
+        return self.canvas.add(signature)
 
     def describe(self) -> str:
         """Driver and store, without credentials.

@@ -10,6 +10,7 @@ import base64
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -185,10 +186,8 @@ class StratixBackend(BaseBackend):
             return min(pause * 1.5, UNKNOWN_POLL_MAX_S)
         key = (os.getpid(), record.queue)
         hub = self._hubs.get(key) or self._hubs.setdefault(key, QueueEvents(self.bridge.engine, record.queue))
-        try:
+        with suppress(WaitTimeout, JobNotFound):
             hub.wait(task_id, left)
-        except (WaitTimeout, JobNotFound):
-            pass
         return UNKNOWN_POLL_S
 
     # -- what the tracer and the worker's main process call ---------------------------------------

@@ -52,11 +52,26 @@ class Collector:
     """The job whose end will add these: what it leaves undone fails because of it."""
     jobs: list[NewJob] = field(default_factory=list)
     joins: list[NewJob] = field(default_factory=list)
+    later: list[NewJob] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
+    """Task names of ids that are carried."""
 
     def fail(self, job_id: str, name: str = "") -> None:
         """This job will not be run: it fails with its owner."""
         name = name or "never sent"
         self.jobs.append(NewJob(id=job_id, queue="", name=name, vacant=True, dependencies=(self.owner,)))
+
+    def show_what_is_carried(self) -> None:
+        """A placeholder for everything that is to be published later, one after the other."""
+        found = {job.id for job in (*self.jobs, *self.joins)}
+        for job in (*self.jobs, *self.joins):
+            before = job
+            for carried in job.carries:
+                if carried not in found:
+                    found.add(carried)
+                    name = self.names.get(carried, "awaited")
+                    before = NewJob(id=carried, queue=job.queue, name=name, vacant=True, dependencies=(before.id,))
+                    self.later.append(before)
 
     def finish(self, queue: str = "") -> tuple[NewJob, ...]:
         """All jobs, dependencies first. What a join waits for and nobody has sent yet gets a placeholder that depends
@@ -69,10 +84,12 @@ class Collector:
             for wanted in join.dependencies:
                 carrier = carriers.get(wanted)
                 if wanted not in found and carrier is not None:
+                    name = self.names.get(wanted, "awaited")
                     found[wanted] = NewJob(
-                        id=wanted, queue=carrier.queue, name="awaited", vacant=True, dependencies=(carrier.id,)
+                        id=wanted, queue=carrier.queue, name=name, vacant=True, dependencies=(carrier.id,)
                     )
             found[join.id] = join
+        found.update((job.id, job) for job in self.later)
         return tuple(job if job.queue else replace(job, queue=queue) for job in found.values())
 
 

@@ -13,6 +13,7 @@ from kombu.utils.imports import symbol_by_name
 from stratix_kombu.application import Application
 from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.canvas import Canvas
 from stratix_kombu.celery.compat import batch_canvas, forget_backend
 from stratix_kombu.celery.control import control_class
 from stratix_kombu.celery.jobs import register_jobs
@@ -35,7 +36,7 @@ def install(celery: Celery, source: str | Path | Mapping[str, Any] | None = None
 
     Driver and store are taken from its ``broker_url`` and ``broker_transport_options``; for a broker that cannot keep
     jobs (SQS, RabbitMQ) its ``result_backend`` is the store if that is a Redis. ``source`` and ``options`` are those
-    of ``create_app`` and ``queue_plugin``, for what is to be said otherwise (``store``, ``namespace``, ``worker``, ...).
+    of ``create_app`` and ``queue_plugin``, for what is to be said otherwise (``store``, ``namespace``, ``worker``).
     Returns the application whose ``queue`` shows the jobs; it is not to be started, for the Celery worker is the host.
     Settings are read with the first use, so ``celery`` may be configured later.
 
@@ -114,7 +115,11 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
     settings = load_settings(source, named, os.environ, [*known_drivers()])
     driver = _driver(celery, settings.driver, dict(settings.driver_options), transport_options, settings.namespace)
     store = open_store(settings.store, namespace=settings.namespace)
-    return QueueManager(settings, driver, store)
+    manager = QueueManager(settings, driver, store)
+    bridge = bridge_of(celery)
+    assert bridge is not None
+    manager.canvas = Canvas(bridge)
+    return manager
 
 
 def _keeps_jobs(driver: str) -> bool:

@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from stratix_kombu.celery.collect import Collector, collecting, current, join_id, results_in
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
 from stratix_kombu.errors import JobError, StoreUnavailable
-from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.add import add, add_together
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.model.record import KEEP_NONE, NewJob, Retention
 from stratix_kombu.options import instant, milliseconds
@@ -24,8 +24,6 @@ from stratix_kombu.options import instant, milliseconds
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
 
-PAGE = 1000
-"""Jobs of a group that are added in one step; a chord's header is one step whatever its size."""
 NOT_TRACKED = ""
 """Value of the header for messages that are no jobs: every worker that gets one runs it."""
 JOIN_REFERENCE = "stratix_join"
@@ -65,21 +63,20 @@ class Publisher:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """All tasks published within are added together: those of a chord in one step, others in pages."""
+        """All tasks published within are added together, all or none."""
         if current() is not None:
             yield
             return
         with collecting() as collector:
             yield
-        new = collector.finish()
-        page = PAGE if not collector.joins else max(len(new), 1)
-        for start in range(0, len(new), page):
-            self.add(new[start : start + page])
+        self.add(collector.finish())
 
     def add(self, jobs: Sequence[NewJob]) -> None:
-        """Add jobs; an id whose job has ended may be used again, as in Celery. Raises OperationalError."""
+        """Add jobs together; an id whose job has ended may be used again, as in Celery. Raises OperationalError."""
+        if not jobs:
+            return
         try:
-            duplicates = add(self._bridge.engine, jobs).duplicates
+            duplicates = add_together(self._bridge.engine, jobs).duplicates
             for job_id in duplicates:
                 self._again(next(job for job in jobs if job.id == job_id))
         except StoreUnavailable as error:
@@ -101,7 +98,10 @@ class Publisher:
         headers, queue = published.headers, published.queue
         assert queue is not None
         embed = published.body[2] if isinstance(published.body, tuple) else {}
-        carried = (one for step in embed.get("chain") or () for one in results_in(step))
+        carried = [one for step in reversed(embed.get("chain") or ()) for one in results_in(step)]
+        collector = current()
+        if collector is not None:
+            collector.names.update(carried)
         delay_ms, due_ms = self._when(countdown, eta)
         name = str(headers["task"])
         keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
@@ -118,11 +118,13 @@ class Publisher:
             routed = {"queue": queue} if queue else {}
             self.send_task("stratix.join", (dict(body), list(tree)), task_id=join_id(group_id), **routed)
         (join,) = own.jobs
-        carries = tuple(one for one, _ in results_in(body))
+        carried = dict(results_in(body))
+        carries = tuple(carried)
         join = replace(join, dependencies=tuple(wanted), optional=True, carries=carries, max_stalled=None)
         collector = current()
         if collector is not None:
             collector.joins.append(join)
+            collector.names.update(carried)
         else:
             alone = Collector(joins=[join])
             self.add(alone.finish(join.queue))

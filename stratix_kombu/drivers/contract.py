@@ -111,7 +111,8 @@ class TransportDriver(QueueDriver):
 
     @abstractmethod
     def publish(self, jobs: Sequence[Ready]) -> None:
-        """Send one message for each job, in batches where the transport has them.
+        """Send one message for each job, in batches where the transport has them: the one that names the job, or the
+        job's own ``message`` as it is (Kombu's envelope as JSON).
 
         Returns when the broker has taken responsibility for all of them (RabbitMQ: confirms). Raises
         DriverUnavailable when that is not known for some: they may then be sent twice, never lost.

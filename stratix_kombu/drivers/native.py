@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from kombu.compression import compress
 from kombu.serialization import dumps
 
 from stratix_kombu.drivers.kombu import SET_BY_TRANSPORT
+from stratix_kombu.errors import ConfigurationError
 
 TRACKED = "stratix"
 """The header of messages that name a job of the store; its value is the job's queue."""
@@ -106,6 +108,45 @@ def envelope(published: Published, queue: str, broker_queue: str, tracked: bool 
         "properties": properties,
     }  # fmt: skip
     return json.dumps(message, default=str, separators=(",", ":"))
+
+
+def is_task(thing: Any) -> bool:
+    """Whether it is a task of a Celery application."""
+    return hasattr(thing, "apply_async") and hasattr(thing, "app") and isinstance(getattr(thing, "name", None), str)
+
+
+def message_of(task: Any, data: Any, job_id: str, engine: Any, queue: str) -> tuple[str, bool]:
+    """The message that runs a Celery task with these arguments, and whether its workers will claim the job.
+
+    A mapping gives keyword arguments, a list positional ones. Workers with the bridge on the same engine claim; for
+    others the message gets an id of its own, so that they take it as any other task.
+    """
+    args, kwargs = _arguments(task, data)
+    app = task.app
+    bridge = getattr(app, "stratix_bridge", None)
+    tracked = bridge is not None and bridge.engine is engine
+    keeping = KeepingProducer(app.connection_for_write())
+    # The class's own: an instance with the bridge would add a job by itself.
+    type(app).send_task(
+        app, task.name, args, kwargs, task_type=task, producer=keeping, add_to_parent=False,
+        task_id=job_id if tracked else str(uuid.uuid4()),
+    )  # fmt: skip
+    assert keeping.kept is not None
+    broker_queue = getattr(engine.driver, "broker_queue", str)(queue)
+    return envelope(keeping.kept, queue, broker_queue, tracked), tracked
+
+
+def _arguments(task: Any, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if data is None:
+        return (), {}
+    if isinstance(data, Mapping):
+        return (), dict(data)
+    if isinstance(data, (list, tuple)):
+        return tuple(data), {}
+    raise ConfigurationError(
+        f"the data for task {task.name!r} must be a mapping of its keyword arguments or a list of its positional ones, "
+        f"not {data!r}"
+    )
 
 
 def arguments_of(message: str) -> dict[str, Any] | None:

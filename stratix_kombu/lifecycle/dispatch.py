@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from stratix_kombu.errors import Unavailable
@@ -33,7 +34,8 @@ def _forward(engine: Engine, job: Ready) -> None:
     claimed = engine.store.transitions.claim(job.queue, [job.id], FORWARDER, FORWARD_LEASE_MS)
     for claim in claimed.claims:
         engine.driver.publish([job])
-        settle(engine, engine.store.transitions.complete([Completion(job.id, claim.token, "null")]))
+        task_id = json.dumps(json.loads(job.message)["headers"]["id"])
+        settle(engine, engine.store.transitions.complete([Completion(job.id, claim.token, task_id)]))
 
 
 def settle(engine: Engine, change: Change) -> None:

@@ -60,7 +60,7 @@ class NewJob:
     """How often its lease may run out before it has failed; None = as the clock says."""
     vacant: bool = False
     """A placeholder: it keeps the id's place in the graph, blocked, until a job with that id is added and takes it
-    over. When its dependencies have all ended before that, it has failed."""
+    over. When its dependencies have all ended before that, it has failed; with a delay, when that is over."""
     carries: tuple[str, ...] = ()
     """Ids of jobs that this one will add when it ends. Placeholders of that name wait for this job too."""
     forward: bool = False

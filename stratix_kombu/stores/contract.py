@@ -60,7 +60,8 @@ class Transitions(ABC):
         A ``vacant`` job is blocked until a job of the same id is added, which takes its place: its dependents wait
         for that one, its counts of attempts stay, its dependencies are forgotten. It is added silently: a known id
         changes nothing and tells nothing. When its last dependency ends before it is taken over, it has failed
-        (reason ``ended without sending it``). Vacant jobs named by ``carries`` of a new job depend on it from now on.
+        (reason ``what it waited for ended without sending it``); one with a delay is delayed, and fails so when that
+        is over. Vacant jobs named by ``carries`` of a new job depend on it from now on.
 
         Raises DependencyNotFound, before anything is written.
         """
@@ -241,6 +242,10 @@ class Queries(ABC):
     @abstractmethod
     def dependents(self, job_id: str) -> list[str]:
         """The jobs that depend on it, sorted."""
+
+    @abstractmethod
+    def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+        """For each job the ids it depends on, and the sorted ids that depend on it; in one call."""
 
     @abstractmethod
     def dependency_results(self, job_id: str) -> dict[str, str]:

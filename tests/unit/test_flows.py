@@ -8,8 +8,18 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, DependencyCycle, DependencyNotFound, Job, create_app
-from stratix_kombu.flow import MAX_JOBS
+from stratix_kombu import (
+    Application,
+    ConfigurationError,
+    DependencyCycle,
+    DependencyNotFound,
+    Job,
+    JobFailed,
+    create_app,
+)
+from stratix_kombu import flow as flows
+from stratix_kombu.lifecycle import add as adding
+from stratix_kombu.lifecycle.recover import recover
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -82,11 +92,10 @@ def test_a_graph_is_read_back_from_any_of_its_jobs(app: Application) -> None:
         (node("a", opts={"dependencies": ["x"]}), "'opts' must be job options without 'dependencies'"),
         (node("a", node("b", data=object())), r"root.children\[0\]: .*not a JSON value"),
         (node("a", node("b", queue="no good")), r"root.children\[0\]: .*cannot name a queue"),
-        ([], "a flow has 1 to 10000 jobs, not 0"),
+        ([], "a flow has 1 to 1000000 jobs, not 0"),
         ("text", "a flow is a tree"),
         ([{"key": "a", "name": "a", "queue": "etl"}] * 2, "'key' must be a name of its own"),
         ([{"name": "a", "queue": "etl", "dependencies": "b"}], "must be a list of keys"),
-        (node("a", *(node("b") for _ in range(MAX_JOBS))), "a flow has 1 to 10000 jobs, and this one more"),
     ],
 )
 def test_flows_that_are_refused_leave_nothing(app: Application, flow: Any, words: str) -> None:
@@ -107,8 +116,66 @@ def test_cycles_and_unknown_ids_leave_nothing(app: Application) -> None:
     assert app.queue.get_queue("etl").get_jobs() == []
 
 
-def test_a_flow_of_ten_thousand_jobs_is_one_step(app: Application) -> None:
-    flow = app.queue.add_flow(node("all", *(node(f"part {number}") for number in range(MAX_JOBS - 1))))
-    assert len(flow) == MAX_JOBS
+def test_a_flow_too_large_to_be_meant(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "MAX_JOBS", 3)
+    with pytest.raises(ConfigurationError, match="1 to 3 jobs, and this one more"):
+        app.queue.add_flow(node("a", node("b"), node("c"), node("d")))
+    with pytest.raises(ConfigurationError, match="1 to 3 jobs, not 4"):
+        app.queue.add_flow([{"name": "a", "queue": "etl"}] * 4)
+
+
+def test_a_large_flow_is_added_in_pages_behind_a_gate(app: Application) -> None:
+    size = adding.ONE_STEP * 2 + 10
+    flow = app.queue.add_flow(node("all", *(node(f"part {number}") for number in range(size - 1))))
+    assert len(flow) == size
     counts = app.queue.get_queue("etl").get_job_counts()
-    assert (counts["waiting"], counts["blocked"]) == (MAX_JOBS - 1, 1)
+    assert (counts["waiting"], counts["blocked"], counts["completed"]) == (size - 1, 1, 0)
+    part = next(iter(flow))
+    assert (part.get_dependencies(), part.get_dependency_results()) == ({}, {})
+    found = app.queue.get_flow(flow.root)
+    assert found is not None
+    assert set(found.jobs) == set(flow.jobs)
+
+
+def test_a_large_flow_that_cannot_be_added_leaves_nothing(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adding, "ONE_STEP", 3)
+    nodes: list[dict[str, Any]] = [{"key": f"{n}", "name": "n", "queue": "etl"} for n in range(8)]
+    with pytest.raises(DependencyNotFound):
+        app.queue.add_flow([*nodes, {"name": "last", "queue": "etl", "dependencies": ["nobody", "1"]}])
+    assert app.queue.get_queue("etl").get_jobs() == []
+
+
+def test_a_process_that_dies_while_it_adds_a_large_flow(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it runs: the gate fails when its time is over, and all that is behind it."""
+    monkeypatch.setattr(adding, "ONE_STEP", 3)
+    monkeypatch.setattr(adding, "GATE_MS", 300)
+    engine = app.queue.engine
+    pages: list[int] = []
+
+    def dying(engine: Any, jobs: Any) -> Any:
+        pages.append(len(jobs))
+        if len(pages) == 3:
+            raise SystemExit
+        return real(engine, jobs)
+
+    real = adding.add
+    monkeypatch.setattr(adding, "add", dying)
+    ran: list[str] = []
+    app.queue.get_queue("etl").process(lambda job: ran.append(job.id))
+    with pytest.raises(SystemExit):
+        app.queue.add_flow([{"name": "n", "queue": "etl"} for _ in range(8)])
+    jobs = app.queue.get_queue("etl").get_jobs(["blocked"])
+    assert len(jobs) == 3
+    for job in jobs:
+        with pytest.raises(JobFailed, match=r"dependency .*gate failed: what it waited for ended without sending it"):
+            job.wait_until_finished(timeout=20)
+    recover(engine, 1)
+    assert ran == []
+
+
+def test_a_flow_is_no_canvas_without_a_bridge(app: Application) -> None:
+    flow = app.queue.add_flow(node("a"))
+    with pytest.raises(ConfigurationError, match="give it the bridge"):
+        flow.to_canvas()
+    with pytest.raises(ConfigurationError, match="give it the bridge"):
+        app.queue.add_canvas(None)

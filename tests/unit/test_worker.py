@@ -80,7 +80,7 @@ def test_jobs_in_hand_are_handed_back_at_once(app: Application, queue: Queue) ->
     job = queue.add("n")
     assert held.wait(10)
     assert queue.close(timeout=0.05) is False
-    observer = create_app({"driver": "memory", "namespace": app.queue._settings.namespace})
+    observer = create_app({"driver": "memory", "namespace": app.queue.settings.namespace})
     record = observer.queue.get_queue("q").get_job(job.id)
     assert record is not None
     assert (record.get_state(), record.attempts_started) == ("waiting", 0)

@@ -84,6 +84,11 @@ class MemoryQueries(Queries):
         with self._space.lock:
             return sorted(self._space.dependents.get(job_id, ()))
 
+    def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+        with self._space.lock:
+            jobs = self._space.jobs
+            return [(list(jobs[one].dependencies) if one in jobs else [], self.dependents(one)) for one in ids]
+
     def dependency_results(self, job_id: str) -> dict[str, str]:
         with self._space.lock:
             job = self._space.jobs.get(job_id)

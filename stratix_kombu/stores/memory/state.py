@@ -158,7 +158,7 @@ class Space:
 
     def make_ready(self, job: Job) -> None:
         """Waiting, or delayed if its time has not come; blocked if it has dependencies to wait for, or is vacant."""
-        if job.pending or job.vacant:
+        if job.pending or (job.vacant and job.due_ms <= self.now()):
             self.move(job, State.BLOCKED)
             self.tell(job.new.queue, "blocked", job)
         elif job.due_ms > self.now():
@@ -173,6 +173,10 @@ class Space:
         gone = job.new.id not in self.jobs
         inline = gone or len(result.encode()) <= INLINE_RESULT_BYTES
         self.tell(job.new.queue, "completed", job, result if inline else None)
+
+    def is_open(self, job: Job) -> bool:
+        """Whether it is vacant, and can be taken over still."""
+        return job.vacant and job.state in (State.BLOCKED, State.DELAYED)
 
     def unblock(self, job: Job) -> None:
         """Its last dependency has ended."""

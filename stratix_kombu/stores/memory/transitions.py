@@ -59,7 +59,7 @@ class MemoryTransitions(Upkeep):
     def _add_one(self, new: NewJob) -> bool:
         space, now = self.space, self.space.now()
         known = space.jobs.get(new.id)
-        takes_over = known is not None and known.vacant and known.state is State.BLOCKED and not new.vacant
+        takes_over = known is not None and space.is_open(known) and not new.vacant
         if known is not None and not takes_over:
             if not new.vacant:
                 space.tell(known.new.queue, "duplicated", known)
@@ -86,13 +86,13 @@ class MemoryTransitions(Upkeep):
     def _take_over(self, job: Job, vacant: Job) -> None:
         for dependency in vacant.dependencies:
             self.space.forget_edge(job.new.id, dependency)
-        self.space.queues[vacant.new.queue].ids[State.BLOCKED].pop(job.new.id, None)
+        self.space.queues[vacant.new.queue].ids[vacant.state].pop(job.new.id, None)
         for kept in _KEPT:
             setattr(job, kept, getattr(vacant, kept))
 
     def _carry(self, carried: str, carrier: str) -> None:
         vacant = self.space.jobs.get(carried)
-        if vacant is None or not vacant.vacant or vacant.state is not State.BLOCKED:
+        if vacant is None or not self.space.is_open(vacant):
             return
         if carrier not in vacant.dependencies:
             outcome = self._add_edge(vacant, carrier)

@@ -11,6 +11,7 @@ from stratix_kombu.model.record import Change
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.release import release_page, revive_dependents
+from stratix_kombu.stores.memory.state import NEVER_SENT
 from stratix_kombu.stores.memory.steps import Steps, step
 
 
@@ -27,10 +28,13 @@ class Upkeep(Steps, Transitions):
             job = space.jobs.get(job_id)
             if job is not None and job.state is State.DELAYED and job.due_ms == due_ms:
                 if due_ms > now or len(space.ready) >= limit:
-                    return self._change(due_ms <= now), max(due_ms - now, 0)
-                space.make_waiting(job)
+                    return self._change(release_page(space, PAGE) or due_ms <= now), max(due_ms - now, 0)
+                if job.vacant:
+                    space.fail(job, NEVER_SENT)
+                else:
+                    space.make_waiting(job)
             heapq.heappop(due)
-        return self._change(), None
+        return self._change(release_page(space, PAGE)), None
 
     @step
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
@@ -115,7 +119,10 @@ class Upkeep(Steps, Transitions):
 
     @step
     def promote_job(self, job_id: str) -> Change:
-        self.space.make_waiting(self._in_state(job_id, State.DELAYED, "promote"))
+        job = self._in_state(job_id, State.DELAYED, "promote")
+        if job.vacant:
+            raise InvalidJobState(job_id, "never sent", "promote", ["delayed"])
+        self.space.make_waiting(job)
         return self._change()
 
     @step

@@ -69,6 +69,12 @@ class RedisQueries(Queries):
         found = self._client.run("ZRANGE", f"{self._base}:job:{job_id}:dependents", 0, -1)
         return sorted(one.decode() for one in found)
 
+    def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+        found = self._scripts.run("edges", tuple(ids)) if ids else []
+        return [
+            ([one.decode() for one in before], sorted(one.decode() for one in after)) for before, after in found
+        ]
+
     def dependency_results(self, job_id: str) -> dict[str, str]:
         return {one: result for one, _, result in self._dependencies(job_id) if result is not None}
 

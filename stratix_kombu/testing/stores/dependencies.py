@@ -24,6 +24,7 @@ class DependencySuite(StoreCase):
         assert store.queries.dependency_results("c") == {"a": "1", "b": "2"}
         assert store.queries.dependencies("c") == {"a": State.COMPLETED, "b": State.COMPLETED}
         assert store.queries.dependents("a") == ["c"]
+        assert store.queries.edges(["c", "a", "none"]) == [(["a", "b"], []), ([], ["c"]), ([], [])]
 
     def test_what_is_released_keeps_its_queue_from_being_drained(self, store: Store) -> None:
         self.add(store, new("a"), new("b", dependencies=("a",)))

@@ -8,7 +8,7 @@ from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Completion, Failure, HandOver, NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new
+from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new, until
 
 MESSAGE = '{"body":"[]","properties":{"correlation_id":"a"}}'
 
@@ -145,6 +145,17 @@ class GoingOnSuite(StoreCase):
         assert self.counts(store) == {"blocked": 1}
         assert self.ids(self.complete(store, "x", queue="other", result="9").ready) == ["after"]
         assert store.queries.dependency_results("after") == {"x": "9"}
+
+    def test_a_vacant_job_with_a_delay_fails_when_that_is_over(self, store: Store) -> None:
+        self.add(store, new("x", vacant=True, delay_ms=60_000), new("y", vacant=True, delay_ms=1))
+        self.add(store, new("after", dependencies=("y",)))
+        assert self.states(store, "x") == ["delayed"]
+        with pytest.raises(InvalidJobState):
+            store.transitions.promote_job("x")
+        until(lambda: store.transitions.promote() and self.states(store, "y") == ["failed"])
+        assert self.states(store, "after") == ["failed"]
+        assert self.add(store, new("x")) == ["x"]
+        assert self.states(store, "x") == ["waiting"]
 
     def test_a_known_id_is_not_made_vacant_and_not_told(self, store: Store) -> None:
         self.add(store, new("a", data="1"), new("v", vacant=True))

@@ -1,10 +1,11 @@
 -- Due delayed jobs of all queues become waiting.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page
 -- Returns {more, {}, ready, ms until the next one is due or -1}
--- Events waiting
+-- Events waiting; those of release.lua
 --- @include base
 --- @include send
 --- @include moves
+--- @include release
 
 local left, next_ms = tonumber(ARGV[4]), -1
 for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
@@ -12,7 +13,12 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
   if left > 0 then
     local due = redis.call('ZRANGEBYSCORE', key, '-inf', now * 1000 + 999, 'LIMIT', 0, left)
     for _, id in ipairs(due) do
-      make_waiting(load(id))
+      local job = load(id)
+      if job.vacant then
+        unblock(job)
+      else
+        make_waiting(job)
+      end
     end
     left = left - #due
   end
@@ -24,4 +30,5 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
     end
   end
 end
-return { (left <= 0 and next_ms == 0) and 1 or 0, {}, ready, next_ms }
+local more = release_page(tonumber(ARGV[4]))
+return { (left <= 0 and next_ms == 0) and 1 or more, {}, ready, next_ms }

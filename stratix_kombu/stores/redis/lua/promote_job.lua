@@ -13,5 +13,8 @@ end
 if job.state ~= 'delayed' then
   return { 'state', job.state }
 end
+if job.vacant then
+  return { 'state', 'never sent' }
+end
 make_waiting(job)
 return { 0, {}, ready }

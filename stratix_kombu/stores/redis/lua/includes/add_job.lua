@@ -5,7 +5,7 @@ local of_the_vacant = { 'vacant', 'due', 'sends', 'reserved', 'optional', 'opts'
   'keep_failed', 'limit', 'msg', 'stalls', 'forward', 'pending' }
 
 local function is_vacant(known)
-  return known and known.vacant and known.state == 'blocked'
+  return known and known.vacant and (known.state == 'blocked' or known.state == 'delayed')
 end
 
 local function take_over(known)

@@ -51,7 +51,7 @@ end
 
 -- Waiting, or delayed if its time has not come; blocked while it has dependencies to wait for, or is vacant.
 local function make_ready(job)
-  if job.pending > 0 or job.vacant then
+  if job.pending > 0 or (job.vacant and job.due <= now) then
     move(job, 'blocked')
     redis.call('HSET', job_key(job.id), 'state', 'blocked')
     tell(job.queue, 'blocked', job.id, job.name)
