@@ -77,6 +77,7 @@ class Attempt:
             try:
                 yield
             finally:
+                collector.show_what_is_carried(self.job_id)
                 self._successors = collector.finish(self.queue)
 
     @contextmanager

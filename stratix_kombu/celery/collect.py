@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
 from typing import Any
 
 from stratix_kombu.model.record import NewJob
@@ -61,9 +62,9 @@ class Collector:
         name = name or "never sent"
         self.jobs.append(NewJob(id=job_id, queue="", name=name, vacant=True, dependencies=(self.owner,)))
 
-    def show_what_is_carried(self) -> None:
+    def show_what_is_carried(self, known: str = "") -> None:
         """A placeholder for everything that is to be published later, one after the other."""
-        found = {job.id for job in (*self.jobs, *self.joins)}
+        found = {known, *(job.id for job in (*self.jobs, *self.joins))}
         for job in (*self.jobs, *self.joins):
             before = job
             for carried in job.carries:
@@ -76,11 +77,9 @@ class Collector:
     def finish(self, queue: str = "") -> tuple[NewJob, ...]:
         """All jobs, dependencies first. What a join waits for and nobody has sent yet gets a placeholder that depends
         on the job which will send it. ``queue`` is that of placeholders that have no other."""
-        found = {job.id: job for job in self.jobs}
-        carriers: dict[str, NewJob] = {}
-        for job in (*self.jobs, *self.joins):
-            carriers.update(dict.fromkeys(job.carries, job))
-        for join in reversed(self.joins):  # inner ones were added later
+        found = {job.id: job for job in (*self.jobs, *self.joins, *self.later)}
+        carriers = {carried: job for job in (*self.jobs, *self.joins) for carried in job.carries}
+        for join in self.joins:
             for wanted in join.dependencies:
                 carrier = carriers.get(wanted)
                 if wanted not in found and carrier is not None:
@@ -88,8 +87,9 @@ class Collector:
                     found[wanted] = NewJob(
                         id=wanted, queue=carrier.queue, name=name, vacant=True, dependencies=(carrier.id,)
                     )
-            found[join.id] = join
-        found.update((job.id, job) for job in self.later)
+        if self.joins or self.later:
+            edges = {one: [other for other in job.dependencies if other in found] for one, job in found.items()}
+            found = {one: found[one] for one in TopologicalSorter(edges).static_order()}
         return tuple(job if job.queue else replace(job, queue=queue) for job in found.values())
 
 

@@ -8,6 +8,7 @@ from celery.exceptions import TaskRevokedError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.bridge import Bridge
+from stratix_kombu.celery.collect import current
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.model.record import ANY_CLAIM, Failure
 from stratix_kombu.model.state import State
@@ -36,6 +37,10 @@ def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
 
 def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> None:
     """End jobs that have not started; with ``terminate`` also running ones, whose results are then refused."""
+    collector = current()
+    if collector is not None:  # what fails with the job that is ending is not to be seen as revoked
+        failing = {job.id for job in collector.jobs if job.vacant}
+        ids = [one for one in ids if one not in failing]
     records = bridge.engine.store.queries.get(ids)
     running = (State.ACTIVE,)
     error = TaskRevokedError("terminated" if terminate else "revoked")

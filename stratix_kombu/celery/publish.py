@@ -13,7 +13,7 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.common import Broadcast
 from kombu.exceptions import OperationalError
 
-from stratix_kombu.celery.collect import Collector, collecting, current, join_id, results_in
+from stratix_kombu.celery.collect import collecting, current, join_id, results_in
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
 from stratix_kombu.errors import JobError, StoreUnavailable
 from stratix_kombu.lifecycle.add import add, add_together
@@ -53,13 +53,15 @@ class Publisher:
         if published.queue is None or isinstance(options.get("queue"), Broadcast):
             self._send_untracked(published, countdown, eta, producer, connection)
             return result
-        new = self.new_job(published, countdown, eta)
-        collector = current()
-        if collector is not None:
-            collector.jobs.append(new)
-        else:
-            self.add([new])
+        with self.batch():
+            self._keep(published, countdown, eta)
         return result
+
+    def _keep(self, published: Published, countdown: Any, eta: Any) -> None:
+        collector = current()
+        assert collector is not None
+        collector.jobs.append(self.new_job(published, countdown, eta))
+        collector.names.update(_carried(published))
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -69,6 +71,7 @@ class Publisher:
             return
         with collecting() as collector:
             yield
+        collector.show_what_is_carried()
         self.add(collector.finish())
 
     def add(self, jobs: Sequence[NewJob]) -> None:
@@ -97,18 +100,14 @@ class Publisher:
         """The job for one message."""
         headers, queue = published.headers, published.queue
         assert queue is not None
-        embed = published.body[2] if isinstance(published.body, tuple) else {}
-        carried = [one for step in reversed(embed.get("chain") or ()) for one in results_in(step)]
-        collector = current()
-        if collector is not None:
-            collector.names.update(carried)
         delay_ms, due_ms = self._when(countdown, eta)
         name = str(headers["task"])
         keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
         return NewJob(
             id=str(headers["id"]), queue=queue, name=name, message=envelope(published, queue, queue),
-            delay_ms=delay_ms, due_ms=due_ms, priority=self._priority(published), carries=tuple(i for i, _ in carried),
-            max_stalled=None if self._acks_late(name) else 0, keep_completed=keep_completed, keep_failed=keep,
+            delay_ms=delay_ms, due_ms=due_ms, priority=self._priority(published),
+            carries=tuple(one for one, _ in _carried(published)), keep_completed=keep_completed, keep_failed=keep,
+            max_stalled=None if self._acks_late(name) else 0,
         )  # fmt: skip
 
     def join(self, group_id: str, tree: Sequence[Any], body: Mapping[str, Any], wanted: Sequence[str]) -> None:
@@ -121,13 +120,11 @@ class Publisher:
         carried = dict(results_in(body))
         carries = tuple(carried)
         join = replace(join, dependencies=tuple(wanted), optional=True, carries=carries, max_stalled=None)
-        collector = current()
-        if collector is not None:
+        with self.batch():
+            collector = current()
+            assert collector is not None
             collector.joins.append(join)
             collector.names.update(carried)
-        else:
-            alone = Collector(joins=[join])
-            self.add(alone.finish(join.queue))
 
     def _when(self, countdown: Any, eta: Any) -> tuple[int, int]:
         """Delay and instant in milliseconds, of any length: the store waits, not a worker."""
@@ -182,6 +179,12 @@ class Publisher:
         """An event about the task."""
         with self._app.producer_or_acquire() as real:
             return real.publish(body, **options)
+
+
+def _carried(published: Published) -> list[tuple[str, str]]:
+    """Ids and names of what the task will publish when it ends: the rest of its chain, the next one first."""
+    embed = published.body[2] if isinstance(published.body, tuple) else {}
+    return [one for step in reversed(embed.get("chain") or ()) for one in results_in(step)]
 
 
 def _shortened(step: Any) -> Any:

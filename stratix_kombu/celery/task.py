@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stratix_kombu.celery")
 
 ATTEMPT = "stratix_attempt"
+ADOPTED = "stratix_adopted"
+"""Header of messages whose producer does not have the bridge."""
 
 
 def attempt_of(request: Any) -> Attempt | None:
@@ -83,9 +85,7 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     marker = request.get(TRACKED)
     queue = marker or queue_of(request)
     claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id))
-    adopted = False
     if claim is None and marker is None and claimed.refused[0].why is Refusal.GONE:
-        adopted = True
         bridge.patiently(request.id, queue, lambda: adopt(bridge, task, request))
         claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id))
     if claim is None:
@@ -95,6 +95,7 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
             extra={"action": "message_dropped", "job_id": request.id, "queue": queue},
         )
         raise Ignore(f"not to run now: {why}")
+    adopted = marker is None or bool(request.get(ADOPTED))
     return Attempt(bridge, task, request, queue, claim.token, adopted)
 
 
@@ -102,7 +103,7 @@ def adopt(bridge: Bridge, task: Any, request: Any) -> None:
     """Add the job of a message that was sent without the bridge, as if it had been sent with it."""
     with collecting() as collector:
         again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
-        again.apply_async(chord=request.chord, add_to_parent=False)
+        again.apply_async(chord=request.chord, add_to_parent=False, headers={**(request.headers or {}), ADOPTED: True})
     add(bridge.engine, collector.finish())
 
 

@@ -1,0 +1,222 @@
+"""The Celery project of these tests: one set of tasks, for applications with and without the bridge.
+
+As a module it is the application that the environment describes, for ``celery -A tests.celery.project worker``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from celery import Celery, Task, chain, chord, group
+from celery.exceptions import Ignore, Reject
+
+from stratix_kombu.celery import install
+
+FOREIGN = "x-only-a-header"
+
+
+def make_app(
+    broker: str, store: str, prefix: str, bridge: bool = True, worker: dict[str, Any] | None = None,
+    late: bool = False, **conf: Any,
+) -> Celery:
+    """An application whose queues and namespace begin with ``prefix``."""
+    app = Celery("proj", broker=broker, backend=store, set_as_current=False)
+    app.conf.update(task_acks_late=late, task_default_queue=f"{prefix}q", **conf)
+    app.conf.broker_connection_retry_on_startup = True
+    if broker.startswith("sqs"):
+        options = {"region": "us-east-1", "is_secure": False, "wait_time_seconds": 1, "polling_interval": 0}
+        app.conf.broker_transport_options = {**options, "visibility_timeout": 5}
+    define_tasks(app)
+    if bridge:
+        watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
+        app.stratix = install(app, namespace=prefix, worker=watch)
+        define_handlers(app)
+    return app
+
+
+def sqs_broker(url: str) -> str:
+    """Kombu's URL for moto's server."""
+    return f"sqs://key:secret@{urlsplit(url).netloc}//"
+
+
+def note(path: str, line: Any) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def define_tasks(app: Celery) -> None:
+    """What the tests run; names begin with ``proj.``."""
+    define_plain(app)
+    define_faulty(app)
+    define_changing(app)
+
+
+def define_plain(app: Celery) -> None:
+    @app.task(shared=False, name="proj.add")
+    def add(x: Any, y: Any = 0) -> Any:
+        return x + y
+
+    @app.task(shared=False, name="proj.total")
+    def total(numbers: list[Any]) -> Any:
+        return sum(numbers)
+
+    @app.task(shared=False, name="proj.same")
+    def same(value: Any = None, **kwargs: Any) -> Any:
+        return value
+
+    @app.task(shared=False, name="proj.note")
+    def note_(path: str, line: Any = "ran", seconds: float = 0.0) -> str:
+        note(path, line)
+        time.sleep(seconds)
+        return str(line)
+
+    @app.task(shared=False, name="proj.hang_once", acks_late=True)
+    def hang_once(path: str, line: Any = "ran") -> str:
+        first = not Path(path).read_text()
+        note(path, line)
+        time.sleep(60 if first else 0)
+        return str(line)
+
+    @app.task(shared=False, name="proj.about", bind=True)
+    def about(self: Task, *args: Any) -> dict[str, Any]:
+        request = self.request
+        return {
+            "id": request.id, "retries": request.retries, "eta": request.eta, "parent": request.parent_id,
+            "root": request.root_id, "header": request.get("only_a_header"), "group": request.group,
+            "priority": (request.delivery_info or {}).get("priority"), "reply_to": bool(request.reply_to),
+        }  # fmt: skip
+
+    @app.task(shared=False, name="proj.progress", bind=True)
+    def progress(self: Task, gate: str) -> str:
+        self.update_state(state="PROGRESS", meta={"done": 1})
+        while not Path(gate).exists():
+            time.sleep(0.02)
+        return "done"
+
+
+def define_faulty(app: Celery) -> None:
+    @app.task(shared=False, name="proj.boom")
+    def boom(*args: Any) -> None:
+        raise ValueError("boom")
+
+    @app.task(shared=False, name="proj.boom_once", bind=True)
+    def boom_once(self: Task, path: str) -> str:
+        if not Path(path).exists():
+            note(path, "failed")
+            raise ValueError("once")
+        return "fine"
+
+    @app.task(shared=False, name="proj.flaky", bind=True, max_retries=3)
+    def flaky(self: Task, value: Any, times: int = 1, countdown: float = 0.05) -> Any:
+        if self.request.retries < times:
+            raise self.retry(countdown=countdown)
+        return [value, self.request.retries]
+
+    @app.task(shared=False, name="proj.boom_later")
+    def boom_later(path: str, seconds: float) -> None:
+        note(path, "stale")
+        time.sleep(seconds)
+        raise ValueError("late")
+
+    @app.task(shared=False, name="proj.flaky_later", bind=True)
+    def flaky_later(self: Task, path: str, seconds: float) -> None:
+        note(path, "stale")
+        time.sleep(seconds)
+        raise self.retry(countdown=0)
+
+    @app.task(shared=False, name="proj.always", autoretry_for=(ValueError,), default_retry_delay=0.02, max_retries=2)
+    def always(path: str) -> None:
+        note(path, "tried")
+        raise ValueError("always")
+
+    @app.task(shared=False, name="proj.reject", bind=True)
+    def reject(self: Task, path: str, requeue: bool) -> str:
+        note(path, "ran")
+        if len(Path(path).read_text().splitlines()) < 2:
+            raise Reject("not me", requeue=requeue)
+        return "second"
+
+    @app.task(shared=False, name="proj.ignore", bind=True)
+    def ignore(self: Task, state: str = "") -> None:
+        if state:
+            error = {"exc_type": "ValueError", "exc_message": ["own"], "exc_module": "builtins"}
+            self.update_state(state=state, meta=error)
+        raise Ignore
+
+    @app.task(shared=False, name="proj.no_json")
+    def no_json() -> object:
+        return object()
+
+    @app.task(shared=False, name="proj.exit")
+    def exit_(path: str) -> None:
+        note(path, "ran")
+        os._exit(3)
+
+    @app.task(shared=False, name="proj.slow", time_limit=1)
+    def slow(path: str, seconds: float = 30) -> None:
+        note(path, "began")
+        time.sleep(seconds)
+
+    @app.task(shared=False, name="proj.on_error")
+    def on_error(request: Any, error: Any, traceback: Any, path: str) -> None:
+        note(path, f"{request.id} {type(error).__name__}")
+
+    @app.task(shared=False, name="proj.on_error_id", bind=True)
+    def on_error_id(self: Task, failed_id: str, path: str) -> None:
+        note(path, f"task {failed_id}")
+
+
+def define_changing(app: Celery) -> None:
+    tasks = app.tasks
+
+    @app.task(shared=False, name="proj.replace", bind=True)
+    def replace(self: Task, shape: str, *args: Any) -> None:
+        add, total = tasks["proj.add"], tasks["proj.total"]
+        signatures = {
+            "task": add.s(1, 10),
+            "chain": chain(add.s(1, 1), add.s(2), add.s(3)),
+            "chord": chord([add.s(1, 1), add.s(2, 2)], total.s()),
+            "group": group(add.s(1, 1), add.s(2, 2)),
+            "failing": chain(add.s(1, 1), tasks["proj.boom"].s(), add.s(3)),
+        }
+        raise self.replace(signatures[shape])
+
+    @app.task(shared=False, name="proj.enlarge", bind=True)
+    def enlarge(self: Task, value: int) -> int:
+        self.add_to_chord(tasks["proj.add"].s(value, 1))
+        return value
+
+    @app.task(shared=False, name="proj.spawn", bind=True)
+    def spawn(self: Task, path: str) -> str:
+        result = tasks["proj.note"].delay(path, "spawned")
+        return str(result.id)
+
+
+def define_handlers(app: Celery) -> None:
+    queue = app.stratix.queue.get_queue(app.conf.task_default_queue)
+
+    @queue.process("greet")
+    def greet(job: Any) -> Any:
+        job.update_progress(50)
+        job.log("greeting")
+        return {"hello": job.data["name"], "results": sorted(job.get_dependency_results().values(), key=str)}
+
+    @queue.process("greet async")
+    async def greet_async(job: Any) -> str:
+        return f"hello {job.data['name']}"
+
+    @queue.process("twice")
+    def twice(job: Any) -> int:
+        if job.attempts_made == 0:
+            raise ValueError("first")
+        return int(job.attempts_made)
+
+
+if "STRATIX_TEST_PROJECT" in os.environ:
+    import json
+
+    app = make_app(**json.loads(os.environ["STRATIX_TEST_PROJECT"]))

@@ -1,0 +1,156 @@
+"""Workers killed, children killed, publishers killed: nothing is lost, and nothing runs that must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import chain, chord
+from celery.exceptions import WorkerLostError
+from kombu.exceptions import EncodeError, OperationalError
+
+from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.lifecycle.complete import complete
+from stratix_kombu.model.record import Completion
+from stratix_kombu.testing.stores import audit
+from tests.celery.conftest import lines
+from tests.celery.test_canvas import value
+from tests.celery.workers import Project
+from tests.waiting import until
+
+
+def test_a_task_that_acks_late_runs_again_after_its_worker_was_killed(project: Project, notes: str) -> None:
+    worker = project.start_worker()
+    result = project.task("hang_once").delay(notes, "late")
+    until(lambda: lines(notes) == ["late"], 20)
+    worker.kill()
+    with project.worker():
+        assert result.get(timeout=30) == "late"
+    assert lines(notes) == ["late"] * 2
+    job = project.queue.get_job(result.id)
+    assert (job.attempts_made, job.attempts_started) == (1, 2)
+
+
+def test_a_task_that_acks_early_fails_when_its_worker_was_killed(project: Project, notes: str) -> None:
+    """At most once, as Celery promises for such tasks; but told, and what waits for it is told too."""
+    worker = project.start_worker()
+    result = chain(project.task("note").si(notes, "early", 60), project.task("add").si(1, 1)).apply_async()
+    until(lambda: lines(notes) == ["early"], 20)
+    worker.kill()
+    with project.worker():
+        until(lambda: result.state == "FAILURE", 30)
+    assert lines(notes) == ["early"]
+    assert isinstance(result.parent.result, WorkerLostError)
+
+
+def test_a_message_that_was_taken_and_lost_is_sent_again(project: Project, notes: str) -> None:
+    """A worker killed between taking a message and claiming its job: the job is still waiting."""
+    results = [project.task("note").delay(notes, number) for number in range(10)]
+    project.app.stratix.queue.engine.driver.purge(project.queue.name)
+    with project.worker():
+        assert [value(one) for one in results] == [str(number) for number in range(10)]
+    assert sorted(lines(notes)) == sorted(str(number) for number in range(10))
+
+
+def test_a_worker_killed_in_the_middle_of_many_chords(project: Project) -> None:
+    """Between the last result of a header and its body, and everywhere else: each body runs."""
+    add, total = project.task("add"), project.task("total")
+    add.acks_late = total.acks_late = True
+    results = [chord([add.s(n, 1), add.s(n, 2), chain(add.s(n, 3), add.s(0))], total.s())() for n in range(15)]
+    worker = project.start_worker(late=True)
+    until(lambda: project.queue.get_job_counts()["completed"] > 20, 30)
+    worker.kill()
+    with project.worker(late=True):
+        assert [one.get(timeout=60) for one in results] == [3 * n + 6 for n in range(15)]
+    until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]), 20)
+    assert project.queue.get_job_counts()["failed"] == 0
+    assert audit(project.app.stratix.queue.engine.store) == []
+
+
+@pytest.mark.parametrize("step", ["complete", "fail", "hand_over"])
+def test_a_worker_that_lost_its_lease_starts_no_continuation(on_redis: Project, notes: str, step: str) -> None:
+    """Its result, its chain, its errbacks and its retry are refused together, for they are one step."""
+    note = on_redis.task("note")
+    first = {"complete": note.si(notes, "stale", 2), "fail": on_redis.task("boom_later").si(notes, 2),
+             "hand_over": on_redis.task("flaky_later").si(notes, 2)}[step]  # fmt: skip
+    with on_redis.worker() as worker:
+        result = chain(first, note.si(notes, "next")).apply_async()
+        until(lambda: lines(notes) == ["stale"], 20)
+        engine = on_redis.app.stratix.queue.engine
+        complete(engine, [Completion(result.parent.id, "*", '"by another"')])
+        until(lambda: result.state == "FAILURE", 20)  # the other one sent nothing on
+        until(lambda: "the job is claimed by another worker" in worker.text() or "stale claim" in worker.text(), 20)
+        assert value(note.delay(notes, "end")) == "end"
+    assert value(result.parent) == "by another"
+    assert lines(notes) == ["stale", "end"]
+
+
+def test_a_publisher_that_dies_in_the_middle_of_a_header_has_sent_nothing(project: Project) -> None:
+    add, total = project.task("add"), project.task("total")
+
+    def header() -> Any:
+        yield add.s(1, 1)
+        yield add.s(2, 2)
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        chord(header(), total.s()).apply_async()
+    assert not project.queue.get_jobs()
+    with pytest.raises(EncodeError):
+        chord([add.s(1, 1), add.s(object(), 1)], total.s()).apply_async()
+    assert not project.queue.get_jobs()
+    assert not project.app.stratix.queue.engine.driver.depth(project.queue.name)
+
+
+def test_a_child_that_dies(on_redis: Project, notes: str) -> None:
+    with on_redis.worker("prefork", 2):
+        result = on_redis.task("exit").apply_async((notes,), link_error=on_redis.task("on_error").s(path=notes))
+        until(lambda: result.state == "FAILURE", 30)
+        until(lambda: len(lines(notes)) == 2)
+        assert lines(notes) == ["ran", f"{result.id} WorkerLostError"]
+        assert value(on_redis.task("add").delay(1, 1)) == 2
+
+
+def test_time_limits(on_redis: Project, notes: str) -> None:
+    with on_redis.worker("prefork", 2):
+        late = (on_redis.task("slow").s(notes) | on_redis.task("note").si(notes, "after")).apply_async()
+        until(lambda: late.state == "FAILURE", 30)
+        assert type(late.parent.result).__name__ == "TimeLimitExceeded"
+        soft = on_redis.task("slow").apply_async((notes,), soft_time_limit=0.3, time_limit=20)
+        until(lambda: soft.state == "FAILURE", 30)
+        assert type(soft.result).__name__ == "SoftTimeLimitExceeded"
+        assert lines(notes) == ["began"] * 2
+
+
+def test_a_running_task_is_terminated(on_redis: Project, notes: str) -> None:
+    with on_redis.worker("prefork", 1):
+        running = on_redis.task("hang_once").delay(notes, "running")
+        until(lambda: lines(notes) == ["running"], 20)
+        running.revoke(terminate=True)
+        until(lambda: running.state == "REVOKED")
+        assert value(on_redis.task("add").delay(1, 1)) == 2
+    assert lines(notes) == ["running"]
+
+
+def test_a_warm_shutdown_finishes_what_runs(project: Project, notes: str) -> None:
+    worker = project.start_worker()
+    running = project.task("note").delay(notes, "running", 1)
+    until(lambda: lines(notes) == ["running"], 20)
+    worker.end()
+    assert worker.process.returncode == 0
+    assert value(running) == "running"
+    assert project.queue.get_workers() == []
+    assert Path(notes).exists()
+
+
+def test_the_store_is_away_for_a_while(on_redis: Project) -> None:
+    """Publishing raises what Celery's users expect."""
+    def away(jobs: Any) -> Any:
+        raise StoreUnavailable("redis://nowhere", "gone")
+
+    transitions = on_redis.app.stratix.queue.engine.store.transitions
+    real, transitions.add = transitions.add, away
+    with pytest.raises(OperationalError, match="gone"):
+        on_redis.task("add").delay(1, 1)
+    transitions.add = real

@@ -1,0 +1,205 @@
+"""What ``install`` takes from a project's configuration, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from celery import Celery, Task, shared_task
+from celery.app.backends import by_name
+
+from stratix_kombu import ConfigurationError
+from stratix_kombu.celery import StratixCelery, install
+from stratix_kombu.celery.backend import StratixBackend
+from tests.waiting import until
+
+
+def make(broker: str = "memory://", **conf: Any) -> Celery:
+    app = Celery("inst", broker=broker, set_as_current=False)
+    app.conf.update(conf)
+    return app
+
+
+def test_driver_and_store_come_from_the_broker(redis_url: str) -> None:
+    app = make(redis_url)
+    stratix = install(app, namespace="inst")
+    assert stratix.queue.describe().startswith("redis (store redis://")
+    assert app.conf.broker_transport_options["ack_emulation"] is False
+    assert isinstance(app.backend, StratixBackend)
+    assert app.backend.as_uri().startswith("stratix://")
+
+
+def test_what_the_project_says_of_its_broker_is_kept(redis_url: str) -> None:
+    app = make(redis_url, broker_transport_options={"ack_emulation": True, "global_keyprefix": "mine:"})
+    stratix = install(app)
+    assert app.conf.broker_transport_options["ack_emulation"] is True
+    assert stratix.queue.engine.driver.broker_queue("celery") == "mine:celery"  # type: ignore[attr-defined]
+
+
+def test_a_broker_that_keeps_nothing_takes_the_result_backend_as_store(redis_url: str) -> None:
+    stratix = install(make("amqp://guest:guest@localhost//", result_backend=redis_url))
+    assert stratix.queue.describe().startswith("rabbitmq (store redis://")
+    with pytest.raises(ConfigurationError, match="needs a 'store'"):
+        install(make("sqs://", broker_transport_options={"region": "eu-west-1"})).queue  # noqa: B018
+    named = install(make("sqs://"), store="memory://")
+    assert named.queue.describe() == "sqs (store memory://)"
+
+
+def test_configuration_may_come_later() -> None:
+    app = Celery("later", set_as_current=False)
+    stratix = install(app, worker={"max_stalled_count": 3})
+    app.conf.broker_url = "memory://"
+    assert stratix.queue.settings.worker.max_stalled_count == 3
+    assert stratix.queue.describe() == "memory (store memory://)"
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'namespace'"):
+        install(make(), namespce="x").queue  # noqa: B018
+    app = make()
+    install(app)
+    with pytest.raises(ConfigurationError, match="has the bridge already"):
+        install(app)
+
+
+def test_the_class_installs_itself() -> None:
+    app = StratixCelery("cls", broker="memory://", set_as_current=False, stratix={"namespace": "cls"})
+    assert app.stratix.queue.settings.namespace == "cls"
+
+
+def test_the_backend_is_known_by_entry_point() -> None:
+    assert by_name("stratix") is StratixBackend
+    app = make(result_backend="stratix://")
+    with pytest.raises(Exception, match="needs the bridge"):
+        app.AsyncResult("x").state  # noqa: B018
+
+
+def test_tasks_of_every_kind_get_the_seam() -> None:
+    app = make()
+
+    class Base(Task):
+        calls: list[str] = []  # noqa: RUF012
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            self.calls.append("own")
+            return super().__call__(*args, **kwargs)
+
+    @app.task(base=Base, shared=False)
+    def early(x: int) -> int:
+        return x
+
+    install(app)
+
+    @app.task(shared=False)
+    def late(x: int) -> int:
+        return x
+
+    @shared_task(name="inst.shared")
+    def shared() -> None: ...
+
+    app.finalize()
+    names = [early.name, late.name, "inst.shared", "celery.backend_cleanup"]
+    assert all(type(app.tasks[name]).__mro__[1].__name__ == "TrackedTask" for name in names)
+    assert (early(1), late(2), Base.calls) == (1, 2, ["own"])
+    assert early.apply((5,)).get() == 5
+
+
+def test_messages_are_as_celery_sends_them(redis_url: str) -> None:
+    """Whoever reads the broker's queue, a worker without the bridge too, finds what Celery would have put there."""
+    name = f"inst{uuid.uuid4().hex[:8]}"
+    app = make(redis_url, task_default_queue=name)
+    stratix = install(app, namespace=name)
+    app.send_task("any.task", (1,), {"k": 2}, priority=3, headers={"mine": 1}, link=app.signature("any.other"))
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue(name).get(timeout=5)
+        args, kwargs, embed = message.payload
+        assert (args, kwargs, embed["callbacks"][0]["task"]) == ([1], {"k": 2}, "any.other")
+        assert (message.headers["task"], message.headers["mine"], message.headers["eta"]) == ("any.task", 1, None)
+        assert (message.properties["priority"], message.headers["stratix"]) == (3, name)
+        assert json.loads(message.body)[0] == [1]
+        message.ack()
+    assert [job.opts["priority"] for job in stratix.queue.get_queue(name).get_jobs("waiting")] == [3]
+
+
+def test_compressed_and_pickled_messages_are_carried_as_they_are(redis_url: str) -> None:
+    name = f"inst{uuid.uuid4().hex[:8]}"
+    app = make(redis_url, task_default_queue=name, task_serializer="pickle", accept_content=["pickle", "json"])
+    stratix = install(app, namespace=name)
+    sent = app.send_task("any.task", ({1, 2},), compression="zlib")
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue(name, accept=["pickle"]).get(timeout=5)  # type: ignore[call-arg]
+        message.accept = {"application/x-python-serialize"}
+        assert message.decode()[0] == ({1, 2},)
+        message.ack()
+    job = stratix.queue.get_queue(name).get_job(sent.id)
+    assert job is not None
+    assert job.data is None  # nothing is unpickled to look at it
+
+
+def test_a_broadcast_is_no_job(redis_url: str) -> None:
+    from kombu.common import Broadcast
+
+    name = f"inst{uuid.uuid4().hex[:8]}"
+    app = make(redis_url, task_queues=[Broadcast(name)], task_routes={"any.task": {"queue": name, "exchange": name}})
+    stratix = install(app, namespace=name)
+    result = app.send_task("any.task")
+    assert stratix.queue.get_queue("celery").get_job(result.id) is None
+
+
+def test_a_task_for_workers_without_the_bridge_has_completed_when_it_is_sent(redis_url: str) -> None:
+    from stratix_kombu import create_app
+
+    name = f"inst{uuid.uuid4().hex[:8]}"
+    plain = make(redis_url)
+
+    @plain.task(shared=False, name="plain.add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    with create_app({"driver": "redis", "redis": {"url": redis_url}, "namespace": name}) as app:
+        queue = app.queue.get_queue("tasks")
+        job = queue.add(add, {"x": 1, "y": 2}, delay=20)
+        task_id = job.wait_until_finished(timeout=10)
+        with plain.connection_for_read() as connection:
+            message = connection.SimpleQueue(f"{name}.tasks").get(timeout=5)
+            assert message.headers["id"] == task_id
+            assert message.payload[1] == {"x": 1, "y": 2}
+            assert "stratix" not in message.headers
+            message.ack()
+        queue.pause()
+        parked = queue.add(add, [3, 4])
+        assert parked.get_state() == "waiting"
+        queue.resume()
+        until(lambda: parked.get_state() == "completed")
+        with pytest.raises(ConfigurationError, match="how often it is tried"):
+            queue.add(add, attempts=3)
+        with pytest.raises(ConfigurationError, match="must be a mapping of its keyword arguments"):
+            queue.add(add, "text")
+
+
+@pytest.mark.parametrize(
+    ("edges", "words"),
+    [
+        ({"a": [], "b": [], "c": ["a", "b"], "d": ["b"]}, "the edge b -> c joins parts"),
+        ({"a": [], "b": ["a"], "c": ["a", "b"]}, "the edge a -> c is in the way"),
+    ],
+)
+def test_a_graph_that_is_no_canvas_names_the_edge(edges: dict[str, list[str]], words: str) -> None:
+    app = make()
+    prefix = uuid.uuid4().hex[:6]
+    stratix = install(app, namespace=prefix)
+    app.task(shared=False, name="any.task")(print)
+    flow = stratix.queue.add_flow(
+        [
+            {"key": key, "name": "any.task", "queue": "q", "dependencies": before, "opts": {"jobId": f"{prefix}{key}"}}
+            for key, before in edges.items()
+        ]
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        flow.to_canvas()
+    assert words in str(refused.value).replace(prefix, "")
+    alone = stratix.queue.add_flow({"name": "unknown", "queue": "q"})
+    with pytest.raises(ConfigurationError, match="is no Celery task"):
+        alone.to_canvas()

@@ -1,0 +1,65 @@
+"""Tripwires: what of Celery is not public and yet touched must look as it did, or these fail before users do."""
+
+from __future__ import annotations
+
+import inspect
+
+import celery
+from celery import Celery, Task, group
+from celery.backends.base import BaseBackend
+from celery.canvas import _chord
+
+from stratix_kombu.celery import compat
+from tests.celery.project import make_app
+
+
+def original(function: object) -> object:
+    return getattr(function, "stratix_original", function)
+
+
+def test_the_versions_that_were_read() -> None:
+    assert celery.__version__.startswith("5.7.")
+
+
+def test_chords_run_and_groups_apply_as_they_did() -> None:
+    run = inspect.signature(original(_chord.run))  # type: ignore[arg-type]
+    assert list(run.parameters)[:4] == ["self", "header", "body", "partial_args"]
+    apply = inspect.signature(original(group.apply_async))  # type: ignore[arg-type]
+    assert list(apply.parameters)[:3] == ["self", "args", "kwargs"]
+    source = inspect.getsource(original(_chord.run))  # type: ignore[arg-type]
+    assert source.index("backend.apply_chord(") < source.index("header.apply_async(")
+
+
+def test_canvas_is_wrapped_once() -> None:
+    make_app("memory://", "memory://", "up")
+    first = group.apply_async
+    compat.batch_canvas(lambda app: None)  # type: ignore[arg-type,return-value]
+    assert group.apply_async is first
+
+
+def test_a_backend_is_cached_where_it_was() -> None:
+    app = Celery("up", broker="memory://", backend="cache+memory://", set_as_current=False)
+    assert app.backend is app.backend
+    assert app._backend_cache is not None or app._local.backend is app.backend
+    compat.forget_backend(app)
+    assert app._backend_cache is None
+    assert not hasattr(app._local, "backend")
+
+
+def test_errbacks_are_called_by_a_method_of_backends() -> None:
+    parameters = inspect.signature(BaseBackend._call_task_errbacks).parameters
+    assert list(parameters) == ["self", "request", "exc", "traceback"]
+
+
+def test_the_seams_are_where_they_were() -> None:
+    parameters = inspect.signature(Celery.send_task).parameters
+    assert {"producer", "connection", "countdown", "eta", "chain", "chord", "group_id", "task_type"} <= set(parameters)
+    assert list(inspect.signature(Task.before_start).parameters) == ["self", "task_id", "args", "kwargs"]
+    assert list(inspect.signature(Task.on_replace).parameters) == ["self", "sig"]
+    from celery.app import trace
+
+    source = inspect.getsource(trace.build_tracer)
+    assert source.index("task_before_start(uuid, args, kwargs)") < source.index("R = retval = fun(*args, **kwargs)")
+    assert "task_has_custom(task, '__call__')" in source
+    assert "task.request.callbacks" in source
+    assert "task_request.chain" in source

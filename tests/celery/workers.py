@@ -1,0 +1,104 @@
+"""Real Celery workers in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from tests.celery.project import make_app
+from tests.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Project:
+    """One project: its application in this process, and workers for it."""
+
+    broker: str
+    store: str
+    prefix: str = field(default_factory=lambda: f"c{uuid.uuid4().hex[:10]}")
+    conf: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.app = self.make()
+
+    def make(self, **more: Any) -> Celery:
+        return make_app(self.broker, self.store, self.prefix, **{**self.conf, **more})
+
+    def task(self, name: str) -> Any:
+        return self.app.tasks[f"proj.{name}"]
+
+    @property
+    def queue(self) -> Any:
+        return self.app.stratix.queue.get_queue(self.app.conf.task_default_queue)
+
+    @contextmanager
+    def worker(self, pool: str = "threads", concurrency: int = 4, **more: Any) -> Iterator[WorkerProcess]:
+        """A worker that consumes; ended at the exit."""
+        process = self.start_worker(pool, concurrency, **more)
+        try:
+            yield process
+        finally:
+            process.end()
+
+    def start_worker(self, pool: str = "threads", concurrency: int = 4, *arguments: str, **more: Any) -> WorkerProcess:
+        settings = {"broker": self.broker, "store": self.store, "prefix": self.prefix, **self.conf, **more}
+        return WorkerProcess(pool, concurrency, settings, arguments)
+
+    def close(self) -> None:
+        self.app.stratix.close()
+        self.app.close()
+
+
+class WorkerProcess:
+    """``celery -A tests.celery.project worker``."""
+
+    def __init__(self, pool: str, concurrency: int, settings: dict[str, Any], arguments: tuple[str, ...] = ()) -> None:
+        environment = {**os.environ, "STRATIX_TEST_PROJECT": json.dumps(settings), "C_FORCE_ROOT": "1"}
+        self.log = Path(tempfile.mkstemp(prefix="stratix-celery-", suffix=".log")[1])
+        self.name = f"w{uuid.uuid4().hex[:8]}@test"
+        command = [
+            sys.executable, "-m", "celery", "-A", "tests.celery.project", "worker", "-P", pool, "-c", str(concurrency),
+            "-l", "INFO", "-n", self.name, *arguments,
+        ]  # fmt: skip
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        until(self._ready, 60)
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, self.text()
+        return bool(re.search(rf"{self.name} ready", self.text()))
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """Without any chance to tidy up, children included."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        """A warm shutdown."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self.log.unlink(missing_ok=True)
