@@ -87,9 +87,8 @@ class Job:
         try:
             return self._data
         except AttributeError:
-            self._data: Any = decode(self._record.data)
-            if self._data is None and self._record.message:
-                self._data = arguments_of(self._record.message)
+            message = self._record.message
+            self._data: Any = arguments_of(message) if message else decode(self._record.data)
             return self._data
 
     @property

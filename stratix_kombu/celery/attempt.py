@@ -123,7 +123,7 @@ class Attempt:
             raise error from problem
         with self.continuing():
             self._continue(value)
-        self._end(Completion(self.job_id, self.token, result, tuple(self._extra)))
+        self._end(Completion(self.job_id, self.token, result, tuple(self._extra), self._trail()))
         request = self._request
         request.callbacks = request.chain = None
         if not self.adopted:
@@ -195,6 +195,11 @@ class Attempt:
         if request.chain:
             step = signature(request.chain[-1], app=app)
             step.apply_async((value,), chain=list(request.chain[:-1]), **common)
+
+    def _trail(self) -> str:
+        """What the task has published, for ``AsyncResult.children``; kept as the data of its job."""
+        children = [one.as_tuple() for one in self._request.children]
+        return str(json.dumps({"children": children})) if children else ""
 
     def _carried(self) -> Iterator[tuple[str, str]]:
         for step in self._request.chain or ():

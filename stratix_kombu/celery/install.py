@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def install(celery: Celery, source: str | Path | Mapping[str, Any] | None = None
     signals.worker_init.connect(track_all, weak=False)
     if celery.finalized:
         track_all()
+    application.hook("before_close", lambda: _close(celery))
     celery.on_after_configure.connect(lambda **_: _configure(celery), weak=False)
     if celery.configured:
         _configure(celery)
@@ -87,9 +89,14 @@ class StratixCelery(Celery):
         self.stratix = install(self, **dict(stratix or {}))
 
 
-def _scope(celery: Any) -> Any:
-    from contextlib import nullcontext
+def _close(celery: Celery) -> None:
+    bridge = bridge_of(celery)
+    assert bridge is not None
+    bridge.claims.stop()
+    celery.backend.close()
 
+
+def _scope(celery: Any) -> Any:
     bridge = bridge_of(celery)
     return nullcontext() if bridge is None or celery.conf.task_always_eager else bridge.publisher.batch()
 

@@ -52,6 +52,12 @@ class Results(BaseBackend):
             )
         return bridge
 
+    def close(self) -> None:
+        """End waiting for events."""
+        hubs, self._hubs = list(self._hubs.values()), {}
+        for hub in hubs:
+            hub.close()
+
     # -- values ---------------------------------------------------------------------------------
 
     def result_text(self, value: Any) -> str:
@@ -92,6 +98,8 @@ class Results(BaseBackend):
         }  # fmt: skip
         if record is None:
             return meta
+        if record.message and record.data != "null":
+            meta["children"] = (json.loads(record.data) or {}).get("children")
         if record.state is State.COMPLETED:
             meta.update(status=states.SUCCESS, result=self.value_of(record.result))
         elif record.state is State.FAILED:

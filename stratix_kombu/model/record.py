@@ -138,6 +138,8 @@ class Completion:
     result: str
     then: tuple[NewJob, ...] = ()
     """Jobs to be added in the same step."""
+    data: str = ""
+    """JSON that replaces the job's data; '' leaves it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,17 @@ def test_links(hosted: Project, notes: str) -> None:
     until(lambda: any(job.data == {"args": [4, 16], "kwargs": {}} for job in hosted.queue.get_jobs(["completed"])))
 
 
+def test_trails(hosted: Project) -> None:
+    """``children``, ``collect`` and ``graph`` follow what a task has published."""
+    add, same = hosted.task("add"), hosted.task("same")
+    result = add.apply_async((1, 1), link=[add.s(2), same.s()])
+    assert value(result) == 2
+    assert sorted(value(one) for one in (result.children or [])[0]) == [2, 4]
+    first = (add.s(1, 1) | add.s(2) | same.s()).apply_async().parent.parent
+    assert [answer for _, answer in first.collect(timeout=WAIT_S)] == [2, 4, 4]
+    assert len(list(first.graph)) == 3
+
+
 def test_errbacks(hosted: Project, notes: str) -> None:
     boom = hosted.task("boom")
     errbacks = [hosted.task("on_error").s(path=notes), hosted.task("on_error_id").s(path=notes)]

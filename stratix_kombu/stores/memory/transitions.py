@@ -235,6 +235,7 @@ class MemoryTransitions(Upkeep):
                 stale.append(one.job_id)
                 continue
             queues[job.new.queue] = None
+            job.data = one.data or job.data
             self.space.complete(job, one.result)
             self._add_then(one.then)
         return self._release_and_tell(queues, stale)

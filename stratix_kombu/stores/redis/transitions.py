@@ -152,7 +152,7 @@ class RedisTransitions(Transitions):
     def complete(self, results: Sequence[Completion]) -> Change:
         arguments: list[Any] = [PAGE, INLINE_RESULT_BYTES]
         for one in results:
-            arguments += (one.job_id, one.token, one.result, _then(one.then))
+            arguments += (one.job_id, one.token, one.result, _then(one.then), one.data)
         return change_of(self.run_sending("complete", *arguments))
 
     def fail(self, failures: Sequence[Failure]) -> Change:

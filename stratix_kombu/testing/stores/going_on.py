@@ -64,6 +64,11 @@ class GoingOnSuite(StoreCase):
         assert self.record(store, "b").data == "5"
         assert ("waiting", "b") in self.told(store, "other")
 
+    def test_a_completion_may_leave_other_data(self, store: Store) -> None:
+        claim = self.start(store, new("a", data="1"))
+        store.transitions.complete([Completion("a", claim.token, "2", data="3")])
+        assert (self.record(store, "a").data, self.record(store, "a").result) == ("3", "2")
+
     def test_a_lost_lease_adds_nothing(self, store: Store) -> None:
         self.start(store, new("a"))
         ended = store.transitions.complete([Completion("a", "no token", "1", (new("b"),))])

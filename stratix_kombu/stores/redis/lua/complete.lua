@@ -1,6 +1,6 @@
 -- Complete attempts whose claim is still held.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; ARGV[5] longest result copied into the event;
--- then per job: id, token, result, jobs to be added (see then.lua)
+-- then per job: id, token, result, jobs to be added (see then.lua), new data or ''
 -- Returns {more, stale ids, ready}
 -- Events completed, drained; those of add.lua and release.lua
 --- @include base
@@ -12,7 +12,7 @@
 --- @include then
 
 local stale, queues, seen = {}, {}, {}
-for i = 6, #ARGV, 4 do
+for i = 6, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
   local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio')
@@ -29,6 +29,9 @@ for i = 6, #ARGV, 4 do
     redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')
     if v[7] then
       redis.call('HDEL', key, 'reason', 'trace')
+    end
+    if ARGV[i + 4] ~= '' then
+      redis.call('HSET', key, 'data', ARGV[i + 4])
     end
     local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = tonumber(v[8] or 0) }
     end_job(job, 'completed', v[6])

@@ -1,0 +1,1 @@
+"""A small shop whose orders are worked on by Celery."""
