@@ -21,6 +21,7 @@ from stratix_kombu.errors import (
     MissingExtra,
     PayloadNotSerializable,
     PayloadTooLarge,
+    RepeatableJobNotFound,
     StaleClaim,
     StoreUnavailable,
     StratixError,
@@ -31,9 +32,10 @@ from stratix_kombu.errors import (
 )
 from stratix_kombu.flow import Flow
 from stratix_kombu.job import Job
-from stratix_kombu.plugins import queue_plugin
+from stratix_kombu.plugins import queue_plugin, schedule_plugin
 from stratix_kombu.queue import Queue
 from stratix_kombu.queues import QueueManager
+from stratix_kombu.repeatables import RepeatableJob
 
 try:
     __version__ = version("stratix-kombu")
@@ -64,6 +66,8 @@ __all__ = [
     "QueueDriver",
     "QueueManager",
     "Receiver",
+    "RepeatableJob",
+    "RepeatableJobNotFound",
     "StaleClaim",
     "StoreUnavailable",
     "StratixError",
@@ -75,4 +79,5 @@ __all__ = [
     "create_app",
     "queue_plugin",
     "register_queue_driver",
+    "schedule_plugin",
 ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stratix_kombu.job import Job
     from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.queue import Queue
+    from stratix_kombu.repeatables import RepeatableJob
 
 Result = TypeVar("Result")
 
@@ -102,11 +103,36 @@ class AsyncQueue:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    async def add(self, name: str, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
+    async def add(self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
         return await _call(self._queue.add, name, data, opts, **options)
 
     async def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
         return await _call(self._queue.add_bulk, jobs)
+
+    async def add_repeatable_job(
+        self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any
+    ) -> RepeatableJob:
+        return await _call(self._queue.add_repeatable_job, name, data, opts, **options)
+
+    async def upsert_job_scheduler(
+        self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any] | None = None
+    ) -> RepeatableJob:
+        return await _call(self._queue.upsert_job_scheduler, key, repeat, template)
+
+    async def get_repeatable_jobs(self) -> list[RepeatableJob]:
+        return await _call(self._queue.get_repeatable_jobs)
+
+    async def remove_repeatable_job(self, opts: Mapping[str, Any] | None = None, **options: Any) -> bool:
+        return await _call(self._queue.remove_repeatable_job, opts, **options)
+
+    async def pause_repeatable_job(self, key: str) -> None:
+        await _call(self._queue.pause_repeatable_job, key)
+
+    async def resume_repeatable_job(self, key: str) -> None:
+        await _call(self._queue.resume_repeatable_job, key)
+
+    async def run_repeatable_job(self, key: str) -> Job:
+        return await _call(self._queue.run_repeatable_job, key)
 
     async def get_job(self, job_id: str) -> Job | None:
         return await _call(self._queue.get_job, job_id)

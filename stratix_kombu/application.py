@@ -12,9 +12,11 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
+from stratix_kombu.lock import DistributedLock
 from stratix_kombu.options import snake
-from stratix_kombu.plugins import Plugin, Source, queue_plugin
+from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queues import QueueManager
+from stratix_kombu.schedule import Scheduler
 
 HOOKS = ("before_start", "after_start", "before_close", "after_close")
 Hook = TypeVar("Hook", bound=Callable[[], object])
@@ -36,6 +38,8 @@ class Application:
         self._source = source
         self._plugin = plugin
         self._queue: QueueManager | None = None
+        self._schedule: Scheduler | None = None
+        self._distributed_lock: DistributedLock | None = None
         self._hooks: dict[str, list[Callable[[], object]]] = defaultdict(list)
         self._lock = threading.RLock()
         self._started = False
@@ -50,14 +54,35 @@ class Application:
             assert self._queue is not None
             return self._queue
 
+    @property
+    def schedule(self) -> Scheduler:
+        """Functions of this process that run by the clock."""
+        with self._lock:
+            if self._schedule is None:
+                self._schedule = Scheduler(lambda: self.queue.store)
+                if self._started:
+                    self._schedule.start()
+            return self._schedule
+
+    @property
+    def distributed_lock(self) -> DistributedLock:
+        """Locks over all processes on the store."""
+        with self._lock:
+            if self._distributed_lock is None:
+                self._distributed_lock = DistributedLock(self.queue.store)
+            return self._distributed_lock
+
     def register(self, plugin: Callable[..., Any], options: Mapping[str, Any] | None = None, **named: Any) -> None:
         """Add a plugin with its options, by keyword or as a mapping. Raises ConfigurationError.
 
         >>> app.register(queue_plugin, driver="redis", redis={"host": "localhost"})  # doctest: +SKIP
         """
         with self._lock:
+            if plugin is schedule_plugin:
+                schedule_plugin(self, {**(options or {}), **named})
+                return
             if plugin is not self._plugin:
-                raise ConfigurationError(f"{plugin!r} is no plugin; known: queue_plugin")
+                raise ConfigurationError(f"{plugin!r} is no plugin; known: queue_plugin, schedule_plugin")
             if self._queue is not None:
                 raise ConfigurationError("queue_plugin is registered already: register it before app.queue is used")
             self._queue = self._plugin(self._source, {**(options or {}), **named})
@@ -87,6 +112,8 @@ class Application:
             self._run_hooks("before_start")
             self.queue.start()
             self._started = True
+            if self._schedule is not None:
+                self._schedule.start()
         self._run_hooks("after_start")
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
@@ -102,8 +129,10 @@ class Application:
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         problems = self._run_hooks("before_close", collect=True)
         ended = True
+        if self._schedule is not None:
+            ended = self._schedule.close(30.0 if seconds is None else seconds)
         if self._queue is not None:
-            ended = self._queue.close(self._queue.shutdown_timeout if seconds is None else seconds)
+            ended = self._queue.close(self._queue.shutdown_timeout if seconds is None else seconds) and ended
         problems += self._run_hooks("after_close", collect=True)
         if problems:
             raise problems[0]

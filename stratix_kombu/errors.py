@@ -125,6 +125,15 @@ class JobNotFound(JobError, LookupError):
         )
 
 
+class RepeatableJobNotFound(StratixError, LookupError):
+    """The queue has no repeatable job with that key."""
+
+    def __init__(self, key: str, queue: str) -> None:
+        self.key = key
+        self.queue = queue
+        super().__init__(f"queue {queue!r} has no repeatable job with the key {key!r}: see get_repeatable_jobs()")
+
+
 class DependencyNotFound(JobError, LookupError):
     """A dependency names a job that the namespace does not have."""
 

@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu.drivers.registry import create_driver, known_drivers
+from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.queues import QueueManager
 from stratix_kombu.settings import load_settings
 from stratix_kombu.stores.registry import open_store
 
 Source = str | Path | Mapping[str, Any] | None
 Plugin = Callable[[Any, Mapping[str, Any]], QueueManager]
+
+
+def schedule_plugin(application: Any, options: Mapping[str, Any]) -> None:
+    """Makes ``app.schedule`` and ``app.distributed_lock``, which are there without it too. It has no options.
+
+    >>> app.register(schedule_plugin)  # doctest: +SKIP
+    """
+    if options:
+        raise ConfigurationError(f"schedule_plugin has no options, not {sorted(options)}")
 
 
 def queue_plugin(source: Source, options: Mapping[str, Any]) -> QueueManager:

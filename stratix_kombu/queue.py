@@ -21,6 +21,7 @@ from stratix_kombu.model.record import Claim, JobRecord, NewJob, QueueStatus, Wo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, snake_keys
 from stratix_kombu.queue_events import QueueEvents
+from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
@@ -36,7 +37,7 @@ Handler = Callable[[Job], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Queue:
+class Queue(Repeating):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -55,6 +56,7 @@ class Queue:
         self._handlers = Handlers()
         self._events = QueueEvents(engine, name, options.max_payload_bytes)
         self._runtime: Runtime = self._events.runtime
+        self._repeatables = Repeatables(engine, name, self.new_job)
         self._worker: Worker | None = None
         self._started = False
         self._closed = False
@@ -230,6 +232,10 @@ class Queue:
 
     def _make_job(self, claim: Claim) -> Job:
         return Job(claim.record, self._runtime)
+
+    def run_repeatable_job(self, key: str) -> Job:
+        """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""
+        return Job(_record_of(self._repeatables.run(key)), self._runtime)
 
     # -- looking --------------------------------------------------------------------------------
 

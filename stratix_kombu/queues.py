@@ -173,6 +173,10 @@ class QueueManager:
     # -- within the package ---------------------------------------------------------------------
 
     @property
+    def store(self) -> Store:
+        return self._store
+
+    @property
     def engine(self) -> Engine:
         """Store and driver. Raises ConfigurationError for a driver that makes queues of its own."""
         if self._engine is None:

@@ -1,4 +1,4 @@
-"""The clock: promotes what is due and recovers what was lost. Any number may run at once."""
+"""The clock: promotes what is due, repeats what is scheduled, recovers what was lost. Any number may run at once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote
 from stratix_kombu.lifecycle.recover import recover, redeliver
+from stratix_kombu.lifecycle.repeat import repeat
 
 MAX_SLEEP_MS = 250
 """Another process may have added something due sooner: never sleep longer than this."""
 MAX_PAUSE_S = 5.0
 """Longest wait between tries while the store is away."""
+
+
+def _sooner(first: int | None, second: int | None) -> int | None:
+    return min((one for one in (first, second) if one is not None), default=None)
 
 
 class Clock:
@@ -44,7 +49,7 @@ class Clock:
         while not self._stopping:
             try:
                 self._wake.clear()
-                next_ms = promote(self._engine)
+                next_ms = _sooner(promote(self._engine), repeat(self._engine))
                 now = time.monotonic()
                 if now >= next_recovery:
                     recover(self._engine, self._max_stalled)

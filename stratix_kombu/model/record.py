@@ -272,6 +272,8 @@ class Schedule:
     runs: int = 0
     """Slots fired so far, over all processes."""
     paused: bool = False
+    owner: str = ""
+    """Who fires it: '' for any clock."""
 
 
 @dataclass(frozen=True, slots=True)

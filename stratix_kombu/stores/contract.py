@@ -257,7 +257,8 @@ class Schedules(ABC):
 
     @abstractmethod
     def put(self, schedule: Schedule) -> None:
-        """Create or replace the schedule with that key."""
+        """Create the schedule, or replace the one with that key. If that has the same rule, its next slot, its runs
+        and its pause stay: who deploys again changes the template only."""
 
     @abstractmethod
     def all(self, queue: str | None = None) -> list[Schedule]:
@@ -268,12 +269,13 @@ class Schedules(ABC):
         """Forget a schedule; whether there was one. Runs that were added already stay."""
 
     @abstractmethod
-    def set_paused(self, key: str, paused: bool) -> bool:
-        """Pause or resume a schedule; whether there is one."""
+    def set_paused(self, key: str, paused: bool, next_ms: int | None = None) -> bool:
+        """Pause or resume a schedule, and set its next slot if one is given; whether there is one."""
 
     @abstractmethod
-    def due(self, limit: int = PAGE) -> tuple[list[Schedule], int, int | None]:
-        """Schedules whose slot has come; the store's now; in how many milliseconds the next one comes."""
+    def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
+        """Schedules of that owner whose slot has come; the store's now; in how many milliseconds the next one
+        comes."""
 
     @abstractmethod
     def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:

@@ -16,6 +16,9 @@ class MemorySchedules(Schedules):
 
     def put(self, schedule: Schedule) -> None:
         with self._space.lock:
+            known = self._space.schedules.get(schedule.key)
+            if known is not None and (known.rule, known.owner) == (schedule.rule, schedule.owner):
+                schedule = replace(schedule, next_ms=known.next_ms, runs=known.runs, paused=known.paused)
             self._space.schedules[schedule.key] = schedule
 
     def all(self, queue: str | None = None) -> list[Schedule]:
@@ -27,18 +30,20 @@ class MemorySchedules(Schedules):
         with self._space.lock:
             return self._space.schedules.pop(key, None) is not None
 
-    def set_paused(self, key: str, paused: bool) -> bool:
+    def set_paused(self, key: str, paused: bool, next_ms: int | None = None) -> bool:
         with self._space.lock:
             schedule = self._space.schedules.get(key)
             if schedule is None:
                 return False
-            self._space.schedules[key] = replace(schedule, paused=paused)
+            slot = schedule.next_ms if next_ms is None else next_ms
+            self._space.schedules[key] = replace(schedule, paused=paused, next_ms=slot)
             return True
 
-    def due(self, limit: int = PAGE) -> tuple[list[Schedule], int, int | None]:
+    def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
         with self._space.lock:
             now = self._space.now()
-            running = [one for one in self._space.schedules.values() if one.next_ms and not one.paused]
+            mine = (one for one in self._space.schedules.values() if one.owner == owner)
+            running = [one for one in mine if one.next_ms and not one.paused]
             running.sort(key=lambda one: (one.next_ms, one.key))
             due = [one for one in running if one.next_ms <= now]
             ahead = [one.next_ms - now for one in running if one.next_ms > now]

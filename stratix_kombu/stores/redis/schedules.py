@@ -30,11 +30,12 @@ class RedisSchedules(Schedules):
     def remove(self, key: str) -> bool:
         return bool(self._scripts.run("put_schedule", ("remove", key, "")))
 
-    def set_paused(self, key: str, paused: bool) -> bool:
-        return bool(self._scripts.run("put_schedule", ("pause" if paused else "resume", key, "")))
+    def set_paused(self, key: str, paused: bool, next_ms: int | None = None) -> bool:
+        slot = "" if next_ms is None else next_ms
+        return bool(self._scripts.run("put_schedule", ("pause" if paused else "resume", key, slot)))
 
-    def due(self, limit: int = PAGE) -> tuple[list[Schedule], int, int | None]:
-        now, next_ms, found = self._scripts.run("due", (limit,))
+    def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
+        now, next_ms, found = self._scripts.run("due", (limit, owner))
         return [_schedule(one) for one in found], int(now), None if next_ms < 0 else int(next_ms)
 
     def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:

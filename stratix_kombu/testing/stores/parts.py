@@ -91,6 +91,28 @@ class PartsSuite(StoreCase):
         assert not store.schedules.remove("b")
         assert store.schedules.all() == [a]
 
+    def test_the_same_rule_goes_on_where_it_was(self, store: Store) -> None:
+        store.schedules.put(schedule("a", 1_000))
+        assert store.schedules.fire("a", 1_000, 2_000, new("x"))
+        store.schedules.set_paused("a", True)
+        store.schedules.put(replace(schedule("a", 1_000), template="9"))
+        (kept,) = store.schedules.all()
+        assert (kept.next_ms, kept.runs, kept.paused, kept.template) == (2_000, 1, True, "9")
+        assert store.schedules.set_paused("a", False, 7_000)
+        assert store.schedules.all()[0].next_ms == 7_000
+        assert [one.key for one in store.schedules.due()[0]] == ["a"]
+
+    def test_a_schedule_is_due_for_its_owner(self, store: Store) -> None:
+        store.schedules.put(replace(schedule("a", 1_000), owner="beat"))
+        store.schedules.put(schedule("b", 1_000))
+        assert [one.key for one in store.schedules.due()[0]] == ["b"]
+        assert [one.key for one in store.schedules.due(owner="beat")[0]] == ["a"]
+        assert store.schedules.fire("a", 1_000, FAR, new("x"))
+        assert store.schedules.due(owner="beat")[0] == []
+        store.schedules.put(schedule("a", 1_000))
+        assert [one.key for one in store.schedules.due()[0]] == ["a", "b"]
+        assert store.schedules.due(owner="beat")[::2] == ([], None)
+
     def test_due_schedules_come_in_order(self, store: Store) -> None:
         assert store.schedules.due()[::2] == ([], None)
         for one in (schedule("c", 3_000), schedule("a", 1_000), schedule("later", FAR), schedule("ended", 0)):

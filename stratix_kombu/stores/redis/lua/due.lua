@@ -1,9 +1,9 @@
 -- Schedules whose slot has come.
--- KEYS[1] '{namespace}'; ARGV[1] page
+-- KEYS[1] '{namespace}'; ARGV[1] page; ARGV[2] owner
 -- Returns {now, ms until the next slot or -1, schedules as JSON}
 --- @include base
 
-local due, page = P .. ':due', tonumber(ARGV[1])
+local due, page = P .. ':due' .. ARGV[2], tonumber(ARGV[1])
 local found = {}
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, page)) do
   found[#found + 1] = redis.call('HGET', P .. ':schedules', key)

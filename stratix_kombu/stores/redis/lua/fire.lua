@@ -28,8 +28,8 @@ end
 schedule.next_ms = tonumber(ARGV[6])
 redis.call('HSET', P .. ':schedules', ARGV[4], cjson.encode(schedule))
 if schedule.next_ms > 0 then
-  redis.call('ZADD', P .. ':due', schedule.next_ms, ARGV[4])
+  redis.call('ZADD', P .. ':due' .. (schedule.owner or ''), schedule.next_ms, ARGV[4])
 else
-  redis.call('ZREM', P .. ':due', ARGV[4])
+  redis.call('ZREM', P .. ':due' .. (schedule.owner or ''), ARGV[4])
 end
 return { 0, duplicates, ready }

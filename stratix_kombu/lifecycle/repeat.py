@@ -1,0 +1,86 @@
+"""Repeat: a due slot of a repeatable job is claimed, and its job added under an id that the slot determines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.record import Change, NewJob, Retention, Schedule
+from stratix_kombu.model.recurrence import Recurrence
+
+_KEPT = (
+    "name", "data", "options", "priority", "max_attempts", "keep_completed", "keep_failed", "message", "max_stalled",
+    "forward",
+)  # fmt: skip
+
+
+def run_id(key: str, slot_ms: int) -> str:
+    """The id of the job that runs a slot: whoever fires it finds the same."""
+    return f"repeat:{key}:{slot_ms}"
+
+
+def template_of(new: NewJob) -> str:
+    """What each run is made from, as JSON."""
+    return json.dumps({name: value for name, value in asdict(new).items() if name in _KEPT})
+
+
+def job_of(schedule: Schedule, job_id: str) -> NewJob:
+    """The job of one run."""
+    kept: dict[str, Any] = json.loads(schedule.template)
+    for name in ("keep_completed", "keep_failed"):
+        kept[name] = Retention(**kept[name])
+    if kept["message"]:
+        kept["message"] = _addressed(kept["message"], job_id, kept["forward"])
+    return NewJob(id=job_id, queue=schedule.queue, **kept)
+
+
+def _addressed(text: str, job_id: str, forward: bool) -> str:
+    """The message of a Celery task with the id of this run. One that is forwarded is no job of its worker, so its id
+    must not be that of ours."""
+    message = json.loads(text)
+    task_id = f"{job_id}.task" if forward else job_id
+    message["headers"].update(id=task_id, root_id=task_id)
+    properties = {**message["properties"], "correlation_id": task_id}
+    return json.dumps({**message, "properties": properties}, separators=(",", ":"))
+
+
+def repeat(engine: Engine) -> int | None:
+    """Fire all slots that have come; in how many milliseconds the next one comes, or None.
+
+    Slots that nobody was there for are one late run: the next slot is in the future.
+    """
+    tried: set[tuple[str, int]] = set()
+    while True:
+        due, now_ms, next_ms = engine.store.schedules.due()
+        new = [one for one in due if (one.key, one.next_ms) not in tried]
+        for schedule in new:
+            tried.add((schedule.key, schedule.next_ms))
+            try:
+                fire(engine, schedule, now_ms)
+            except (ValueError, KeyError, TypeError) as problem:
+                # A zone this host does not know, a record of another version: the others go on.
+                engine.report(schedule.queue, problem, "repeat_failed")
+        if not new:
+            return next_ms
+
+
+def fire(engine: Engine, schedule: Schedule, now_ms: int) -> None:
+    """Claim the schedule's slot and add its job, unless another clock was first."""
+    rule = Recurrence.decode(schedule.rule)
+    ended = bool(rule.limit) and schedule.runs + 1 >= rule.limit
+    next_ms = None if ended else rule.next_after(max(now_ms, schedule.next_ms))
+    job = job_of(schedule, run_id(schedule.key, schedule.next_ms))
+    added = engine.store.schedules.fire(schedule.key, schedule.next_ms, next_ms or 0, job)
+    if added is not None:
+        settle(engine, Change(ready=added.ready, more=added.more))
+
+
+def run_now(engine: Engine, schedule: Schedule, job_id: str) -> NewJob:
+    """One run besides the slots, which are not changed by it."""
+    job = job_of(schedule, job_id)
+    added = engine.store.transitions.add([job])
+    settle(engine, Change(ready=added.ready, more=added.more))
+    return job

@@ -1,0 +1,125 @@
+"""``app.distributed_lock``: locks of the store, with an owner and a time to live."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from stratix_kombu.errors import ConfigurationError, WaitTimeout
+from stratix_kombu.options import Duration, milliseconds
+from stratix_kombu.stores.contract import Store
+
+POLL_S = 0.05
+
+
+class Lock:
+    """A lock that was taken. Leaving its ``with`` block gives it back."""
+
+    def __init__(self, locks: DistributedLock, key: str, token: str) -> None:
+        self.key = key
+        self.token = token
+        """What proves that it is ours."""
+        self._locks = locks
+
+    def __repr__(self) -> str:
+        return f"<Lock {self.key!r}>"
+
+    def extend(self, ttl: Duration) -> bool:
+        """Keep it for ``ttl`` from now on (milliseconds or a timedelta); False if it was lost meanwhile."""
+        return self._locks.extend(self, ttl)
+
+    def release(self) -> bool:
+        """Give it back; False if it was lost meanwhile."""
+        return self._locks.release(self)
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class DistributedLock:
+    """Locks by name over all processes on one store. Only who has taken a lock gives it back.
+
+    A lock ends by itself after its time to live: it keeps others out while its owner lives, and is no proof beyond it.
+
+    >>> lock = app.distributed_lock.acquire("daily-task", 30_000)  # doctest: +SKIP
+    >>> if lock:
+    ...     with lock:
+    ...         send_reports()
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._mine: dict[str, Lock] = {}
+        self._guard = threading.Lock()
+
+    def acquire(self, key: str, ttl: Duration) -> Lock | None:
+        """Take the lock for ``ttl`` (milliseconds or a timedelta); None if somebody else has it.
+
+        Raises ConfigurationError, StoreUnavailable.
+        """
+        lock = Lock(self, _key(key), uuid.uuid4().hex)
+        if not self._store.locks.acquire(lock.key, lock.token, _ttl(ttl)):
+            return None
+        with self._guard:
+            self._mine[key] = lock
+        return lock
+
+    @contextmanager
+    def hold(self, key: str, ttl: Duration, timeout: float | None = None) -> Iterator[Lock]:
+        """Wait for the lock up to ``timeout`` seconds (None = without limit) and hold it within the block.
+
+        Raises WaitTimeout.
+
+        >>> with app.distributed_lock.hold("daily-task", 30_000, timeout=5):  # doctest: +SKIP
+        ...     send_reports()
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (lock := self.acquire(key, ttl)) is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeout(f"the lock {key!r} is held by somebody else", timeout or 0.0)
+            time.sleep(POLL_S)
+        with lock:
+            yield lock
+
+    def release(self, lock: Lock | str) -> bool:
+        """Give a lock back, or the one this process has taken under that key; whether it was still ours."""
+        owned = self._owned(lock)
+        if owned is None:
+            return False
+        with self._guard:
+            if self._mine.get(owned.key) is owned:
+                del self._mine[owned.key]
+        return self._store.locks.release(owned.key, owned.token)
+
+    def extend(self, lock: Lock | str, ttl: Duration) -> bool:
+        """Keep a lock for ``ttl`` from now on; whether it was still ours."""
+        owned = self._owned(lock)
+        return owned is not None and self._store.locks.extend(owned.key, owned.token, _ttl(ttl))
+
+    def _owned(self, lock: Lock | str) -> Lock | None:
+        if isinstance(lock, Lock):
+            return lock
+        with self._guard:
+            return self._mine.get(_key(lock))
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str) or not 1 <= len(key) <= 200:
+        raise ConfigurationError(f"a lock's key must be a text of 1 to 200 characters, not {key!r}")
+    return key
+
+
+def _ttl(ttl: Duration) -> int:
+    ms = milliseconds(ttl, "the time to live of a lock")
+    if ms < 1:
+        raise ConfigurationError("the time to live of a lock must be at least 1 ms")
+    return ms

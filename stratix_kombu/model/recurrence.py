@@ -1,0 +1,135 @@
+"""When something that repeats runs next: cron expressions, intervals, their bounds. A pure value.
+
+Cron has five fields, or six with seconds first, as in ``0 30 3 * * *``; where month-day and week-day are both given,
+either is enough (crontab(5)). Its times are local times of ``timezone``. A local time that does not exist, in the hour
+that is left out in spring, runs at the next instant that exists; one that exists twice, in autumn, runs once, the first
+time. Intervals count from ``start_ms``, or from the epoch, so that every process finds the same slots.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import CroniterBadCronError, CroniterBadDateError, croniter
+
+from stratix_kombu.errors import ConfigurationError
+
+MIN_EVERY_MS = 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_ALIASES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_BY_CHANCE = re.compile(r"[rRhH](\W|$)")
+_LAST_MS = 253_000_000_000_000
+"""Year 9987: beyond it there is no calendar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrence:
+    """A rule, checked when it is made. Raises ConfigurationError.
+
+    >>> Recurrence(cron="30 3 * * *", timezone="Asia/Shanghai").next_after(0)
+    70200000
+    """
+
+    cron: str = ""
+    timezone: str = "UTC"
+    every_ms: int = 0
+    limit: int = 0
+    """Most runs; 0 = without bound."""
+    start_ms: int = 0
+    end_ms: int = 0
+    """No slot is after it; 0 = without end."""
+
+    def __post_init__(self) -> None:
+        if bool(self.cron) == bool(self.every_ms):
+            raise ConfigurationError("say either 'cron' or 'every', one of the two")
+        if self.cron:
+            self._check_cron()
+        elif self.every_ms < MIN_EVERY_MS:
+            raise ConfigurationError(f"'every' must be at least {MIN_EVERY_MS} ms, not {self.every_ms!r}")
+        if self.limit < 0:
+            raise ConfigurationError(f"'limit' must be at least 1, not {self.limit!r}")
+        if self.end_ms and self.end_ms < self.start_ms:
+            raise ConfigurationError("'end_date' is before 'start_date'")
+
+    def _check_cron(self) -> None:
+        fields = len(self.cron.split())
+        if fields not in (5, 6) and self.cron.strip() not in _ALIASES:
+            raise ConfigurationError(
+                f"cron {self.cron!r} has {fields} fields: give five (minute hour day month weekday), or six with the "
+                "seconds first"
+            )
+        if any(_BY_CHANCE.match(one) for one in self.cron.split()):
+            raise ConfigurationError(f"cron {self.cron!r} leaves a field to chance: every process would choose another")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
+            raise ConfigurationError(f"unknown timezone {self.timezone!r}: say it like 'Europe/Berlin'") from problem
+        try:
+            croniter(self.cron, datetime(2024, 1, 1), second_at_beginning=True).get_next(datetime)
+        except CroniterBadDateError as problem:
+            raise ConfigurationError(f"cron {self.cron!r} never fires: there is no such date") from problem
+        except (CroniterBadCronError, ValueError, KeyError, AttributeError) as problem:
+            raise ConfigurationError(f"cron {self.cron!r} cannot be read: {problem}") from problem
+
+    def next_after(self, instant_ms: int) -> int | None:
+        """The first slot after an instant, in milliseconds since the epoch; None when there is none any more."""
+        after = max(instant_ms, self.start_ms - 1)
+        if after >= _LAST_MS:
+            return None
+        found = self._next_cron(after) if self.cron else self._next_interval(after)
+        return None if found is None or (self.end_ms and found > self.end_ms) else found
+
+    def _next_interval(self, after: int) -> int:
+        return self.start_ms + ((after - self.start_ms) // self.every_ms + 1) * self.every_ms
+
+    def _next_cron(self, after: int) -> int | None:
+        zone = ZoneInfo(self.timezone)
+        local = (_EPOCH + timedelta(milliseconds=after)).astimezone(zone).replace(tzinfo=None)
+        matches = croniter(self.cron, local, second_at_beginning=True)
+        while True:
+            try:
+                match = matches.get_next(datetime)
+            except CroniterBadDateError:
+                return None
+            found = _instant(match, zone)
+            if found > after:
+                return found
+
+    def encode(self) -> str:
+        """The rule as JSON: the same text for the same rule."""
+        kept = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps(kept, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str) -> Recurrence:
+        """What ``encode`` wrote."""
+        return cls(**json.loads(text))
+
+
+def _instant(local: datetime, zone: ZoneInfo) -> int:
+    """The instant of a local time, in milliseconds; the first one if there are two, the next one if there is none."""
+    early, late = (_ms(local.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
+    if early <= late:  # the usual case, and a time that exists twice
+        return early
+    # It does not exist: the gap is between the two readings of it. Find its end, to the second.
+    low, high = late // 1000, early // 1000
+    before = _offset(low, zone)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(middle, zone) == before:
+            low = middle
+        else:
+            high = middle
+    return high * 1000
+
+
+def _ms(instant: datetime) -> int:
+    return round((instant - _EPOCH) / timedelta(milliseconds=1))
+
+
+def _offset(second: int, zone: ZoneInfo) -> timedelta | None:
+    return (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()

@@ -1,0 +1,241 @@
+"""Repeatable jobs of a queue: options in, schedules of the store out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError, RepeatableJobNotFound
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.repeat import run_id, run_now, template_of
+from stratix_kombu.model.codec import decode
+from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.record import NewJob, Schedule
+from stratix_kombu.model.recurrence import Recurrence
+from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, whole
+
+REPEAT_OPTIONS = frozenset(
+    {"cron", "every", "timezone", "tz", "limit", "start_date", "end_date", "immediately", "key"}
+)  # fmt: skip
+_NOT_REPEATED = ("job_id", "delay", "run_at", "dependencies", "dependencies_mode")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+MakeJob = Callable[[Any, Any, Mapping[str, Any]], NewJob]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatableJob:
+    """A repeatable job as it is kept; ``every`` is in milliseconds, dates are aware."""
+
+    key: str
+    name: str
+    queue_name: str
+    data: Any
+    cron: str | None
+    timezone: str | None
+    every: int | None
+    limit: int | None
+    start_date: datetime | None
+    end_date: datetime | None
+    runs: int
+    next_run: datetime | None
+    """None when it has ended."""
+    paused: bool
+
+
+def rule_of(given: Mapping[str, Any], where: str) -> Recurrence:
+    """The recurrence that options describe. Raises ConfigurationError, naming ``where``."""
+    if given.get("timezone") and given.get("tz"):
+        raise ConfigurationError(f"{where}: 'timezone' and 'tz' are the same: give one")
+    zone = given.get("timezone") or given.get("tz")
+    cron, limit = given.get("cron"), given.get("limit")
+    if cron is not None and not isinstance(cron, str):
+        raise ConfigurationError(f"{where}: 'cron' must be a text such as '30 3 * * *', not {cron!r}")
+    if zone is not None and (not cron or not isinstance(zone, str)):
+        raise ConfigurationError(f"{where}: 'timezone' must be a name and belongs to 'cron', not {zone!r}")
+    try:
+        return Recurrence(
+            cron=" ".join(cron.split()) if cron else "",
+            timezone=zone or "UTC",
+            every_ms=milliseconds(given["every"], "'every'") if given.get("every") is not None else 0,
+            limit=whole(limit, "'limit'", 1, 10**9) if limit is not None else 0,
+            start_ms=instant(given["start_date"], "'start_date'") if given.get("start_date") is not None else 0,
+            end_ms=instant(given["end_date"], "'end_date'") if given.get("end_date") is not None else 0,
+        )
+    except ConfigurationError as problem:
+        raise ConfigurationError(f"{where}: {problem}") from None
+
+
+class Repeatables:
+    """What a queue does with its repeatable jobs."""
+
+    def __init__(self, engine: Engine, queue: str, make_job: MakeJob) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._make_job = make_job
+
+    def add(self, name: Any, data: Any, options: Mapping[str, Any]) -> RepeatableJob:
+        """Create or replace a repeatable job; see ``Queue.add_repeatable_job``."""
+        where = f"add_repeatable_job({getattr(name, 'name', name)!r}) on queue {self._queue!r}"
+        given = snake_keys(options, REPEAT_OPTIONS | JOB_OPTIONS, where)
+        for option in _NOT_REPEATED:
+            if given.get(option) is not None:
+                raise ConfigurationError(f"{where}: {option!r} has no meaning for a job that repeats")
+        rule = rule_of(given, where)
+        template = self._make_job(name, data, {k: v for k, v in given.items() if k in JOB_OPTIONS})
+        immediately = given.get("immediately") or False
+        if not isinstance(immediately, bool):
+            raise ConfigurationError(f"{where}: 'immediately' must be True or False, not {immediately!r}")
+        now_ms = time.time_ns() // 1_000_000
+        next_ms = max(now_ms, rule.start_ms) if immediately else rule.next_after(now_ms)
+        if next_ms is None or (rule.end_ms and next_ms > rule.end_ms):
+            raise ConfigurationError(f"{where}: it would never run, for 'end_date' comes before its first time")
+        key = self._key(given.get("key"), template.name, rule)
+        schedule = Schedule(
+            key=key, queue=self._queue, name=template.name, rule=rule.encode(), template=template_of(template),
+            next_ms=next_ms,
+        )  # fmt: skip
+        self._engine.store.schedules.put(schedule)
+        self._engine.wake_clock()
+        return self._one(key)
+
+    def all(self) -> list[RepeatableJob]:
+        return [_shown(one, self._queue) for one in self._engine.store.schedules.all(self._queue) if not one.owner]
+
+    def remove(self, given: Mapping[str, Any]) -> bool:
+        """By ``key``, or by ``name`` and rule; whether there was one."""
+        where = f"remove_repeatable_job on queue {self._queue!r}"
+        wanted = snake_keys(given, REPEAT_OPTIONS | {"name"}, where)
+        if wanted.get("key"):
+            return self._engine.store.schedules.remove(self._full(wanted["key"]))
+        if not wanted.get("name"):
+            raise ConfigurationError(f"{where}: say which by 'key', or by 'name' and 'cron' or 'every'")
+        rule = rule_of(wanted, where) if wanted.get("cron") or wanted.get("every") else None
+        found = False
+        for one in self._engine.store.schedules.all(self._queue):
+            if one.name == wanted["name"] and not one.owner and (rule is None or _same_times(one, rule)):
+                found = self._engine.store.schedules.remove(one.key) or found
+        return found
+
+    def pause(self, key: str) -> None:
+        if not self._engine.store.schedules.set_paused(self._full(key), True):
+            raise RepeatableJobNotFound(key, self._queue)
+
+    def resume(self, key: str) -> None:
+        """Its next slot is in the future: what was missed meanwhile is not made up for."""
+        schedule = self._find(key)
+        next_ms = schedule.next_ms
+        if schedule.paused and next_ms:
+            next_ms = Recurrence.decode(schedule.rule).next_after(time.time_ns() // 1_000_000) or 0
+        self._engine.store.schedules.set_paused(schedule.key, False, next_ms)
+        self._engine.wake_clock()
+
+    def run(self, key: str) -> NewJob:
+        """A run now, besides its slots."""
+        schedule = self._find(key)
+        return run_now(self._engine, schedule, f"{run_id(schedule.key, 0)}-{uuid.uuid4()}")
+
+    def _key(self, given: Any, name: str, rule: Recurrence) -> str:
+        if given is not None:
+            return self._full(given)
+        digest = hashlib.sha1(f"{name}\n{rule.encode()}".encode(), usedforsecurity=False).hexdigest()
+        return self._full(digest[:16])
+
+    def _full(self, key: Any) -> str:
+        """Keys belong to their queue; with the slot's time they become ids of jobs."""
+        full = f"{self._queue}:{key}"
+        check_job_id(full)
+        if len(full) > 160:
+            raise ConfigurationError(f"the key {key!r} is too long: use at most 100 characters")
+        return full
+
+    def _find(self, key: str) -> Schedule:
+        full = self._full(key)
+        for one in self._engine.store.schedules.all(self._queue):
+            if one.key == full:
+                return one
+        raise RepeatableJobNotFound(key, self._queue)
+
+    def _one(self, full: str) -> RepeatableJob:
+        return _shown(self._find(full.partition(":")[2]), self._queue)
+
+
+class Repeating:
+    """The methods of a queue about repeatable jobs."""
+
+    _repeatables: Repeatables
+
+    def add_repeatable_job(
+        self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any
+    ) -> RepeatableJob:
+        """Add a job again and again: at the times of ``cron``, or each ``every`` (milliseconds or a timedelta).
+
+        ``cron`` has five fields, or six with seconds first; its times are those of ``timezone`` (UTC). Further
+        ``limit`` (most runs), ``start_date``, ``end_date`` (aware datetimes), ``immediately`` (the first run now),
+        ``key``; other options are those of each job. The one with the same key (by default: with the same name and
+        times) is replaced; with the same times it goes on where it was, so deploying twice makes no second one.
+        Intervals count from ``start_date`` or the epoch. Slots that no clock was there for are one late run.
+
+        Raises ConfigurationError, and as ``add``. Needs a clock: an application that is started, or a Celery worker.
+
+        >>> queue.add_repeatable_job("backup", {"type": "full"}, cron="30 3 * * *")  # doctest: +SKIP
+        """
+        return self._repeatables.add(name, data, {**(opts or {}), **options})
+
+    def upsert_job_scheduler(
+        self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any] | None = None
+    ) -> RepeatableJob:
+        """As ``add_repeatable_job`` with that key; ``template`` is ``{"name", "data", "opts"}``.
+
+        >>> queue.upsert_job_scheduler("nightly", {"cron": "30 3 * * *"}, {"name": "backup"})  # doctest: +SKIP
+        """
+        given = snake_keys(template or {}, ("name", "data", "opts"), f"upsert_job_scheduler({key!r})")
+        rule = {"cron" if name == "pattern" else name: value for name, value in repeat.items()}
+        return self._repeatables.add(
+            given.get("name", key), given.get("data"), {**(given.get("opts") or {}), **rule, "key": key}
+        )
+
+    def get_repeatable_jobs(self) -> list[RepeatableJob]:
+        """The repeatable jobs of the queue, sorted by key; those that have ended too, until they are removed."""
+        return self._repeatables.all()
+
+    def remove_repeatable_job(self, opts: Mapping[str, Any] | None = None, **options: Any) -> bool:
+        """Forget a repeatable job, by ``key``, or by ``name`` and ``cron`` (and ``timezone``) or ``every``; whether
+        there was one. Jobs that were added already stay.
+
+        >>> queue.remove_repeatable_job(name="backup", cron="30 3 * * *")  # doctest: +SKIP
+        """
+        return self._repeatables.remove({**(opts or {}), **options})
+
+    def pause_repeatable_job(self, key: str) -> None:
+        """Let it add no jobs until it is resumed. Raises RepeatableJobNotFound."""
+        self._repeatables.pause(key)
+
+    def resume_repeatable_job(self, key: str) -> None:
+        """Go on with its next time; what was missed is not made up for. Raises RepeatableJobNotFound."""
+        self._repeatables.resume(key)
+
+
+def _same_times(schedule: Schedule, rule: Recurrence) -> bool:
+    kept = Recurrence.decode(schedule.rule)
+    return (kept.cron, kept.timezone, kept.every_ms) == (rule.cron, rule.timezone, rule.every_ms)
+
+
+def _shown(schedule: Schedule, queue: str) -> RepeatableJob:
+    rule = Recurrence.decode(schedule.rule)
+    template = decode(schedule.template)
+    return RepeatableJob(
+        key=schedule.key.removeprefix(f"{queue}:"), name=schedule.name, queue_name=queue,
+        data=decode(template["data"]), cron=rule.cron or None, timezone=rule.timezone if rule.cron else None,
+        every=rule.every_ms or None, limit=rule.limit or None, start_date=_date(rule.start_ms),
+        end_date=_date(rule.end_ms), runs=schedule.runs, next_run=_date(schedule.next_ms), paused=schedule.paused,
+    )  # fmt: skip
+
+
+def _date(ms: int) -> datetime | None:
+    return _EPOCH + timedelta(milliseconds=ms) if ms else None

@@ -1,0 +1,277 @@
+"""``app.schedule``: functions of this process that run by the clock. Not persistent; for what must not be missed or is
+to run once over many processes, see repeatable jobs, or ``once=True``."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
+from stratix_kombu.model.recurrence import Recurrence
+from stratix_kombu.options import Duration, milliseconds, snake_keys
+from stratix_kombu.repeatables import rule_of
+from stratix_kombu.stores.contract import Store
+
+logger = logging.getLogger("stratix_kombu.schedule")
+
+CLAIM_MS = 3_600_000
+"""How long a slot of a ``once`` schedule stays taken: longer than clocks of hosts may differ."""
+_UNITS = {
+    "ms": 1, "millisecond": 1, "s": 1000, "sec": 1000, "second": 1000, "m": 60_000, "min": 60_000, "minute": 60_000,
+    "h": 3_600_000, "hour": 3_600_000, "d": 86_400_000, "day": 86_400_000, "w": 604_800_000, "week": 604_800_000,
+}  # fmt: skip
+_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*\Z")
+
+_OPTIONS = (
+    "cron", "interval", "every", "handler", "name", "timezone", "tz", "limit", "start_date", "end_date", "once",
+)  # fmt: skip
+
+Handler = Callable[[], Any]
+
+
+def interval_ms(value: Duration | str) -> int:
+    """``"10 minutes"``, a timedelta or milliseconds, as milliseconds. Raises ConfigurationError.
+
+    >>> interval_ms("10 minutes")
+    600000
+    """
+    if not isinstance(value, str):
+        return milliseconds(value, "an interval")
+    found = _SPAN.match(value)
+    unit = found[2].lower() if found else ""
+    if found is None or (unit.removesuffix("s") not in _UNITS and unit not in _UNITS):
+        near = nearest(unit, [*_UNITS, *(f"{one}s" for one in _UNITS)]) if unit else ""
+        raise ConfigurationError(f"{value!r} is no interval{near}: say it like '10 minutes', '1 hour' or '30 s'")
+    return round(float(found[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInfo:
+    """A schedule as ``list`` shows it."""
+
+    id: str
+    name: str
+    cron: str | None
+    timezone: str | None
+    every: int | None
+    """Milliseconds."""
+    limit: int | None
+    once: bool
+    paused: bool
+    next_run: datetime | None
+    """None when it has ended."""
+    runs: int
+    failures: int
+    """Runs that raised."""
+    skipped: int
+    """Slots that came while the last run was still going on."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    id: str
+    name: str
+    rule: Recurrence
+    handler: Handler
+    once: bool
+    next_ms: int | None
+    paused: bool = False
+    runs: int = 0
+    failures: int = 0
+    skipped: int = 0
+    running: bool = field(default=False)
+
+
+class Scheduler:
+    """The schedules of one process. They run while the application is started."""
+
+    def __init__(self, store: Callable[[], Store]) -> None:
+        self._store = store
+        self._entries: dict[str, _Entry] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._runs: set[threading.Thread] = set()
+        self._closed = False
+
+    def cron(self, expression: str, handler: Handler | None = None, **options: Any) -> Any:
+        """Run ``handler`` by a cron expression; its id, or as a decorator. Options: ``timezone`` (UTC), ``limit``,
+        ``start_date``, ``end_date``, ``name``, ``once``. Raises ConfigurationError.
+
+        >>> app.schedule.cron("30 3 * * *", backup, timezone="Asia/Shanghai")  # doctest: +SKIP
+        """
+        return self._decorated({"cron": expression, **options}, handler)
+
+    def interval(self, every: Duration | str, handler: Handler | None = None, **options: Any) -> Any:
+        """Run ``handler`` each ``every``: ``"10 minutes"``, a timedelta, milliseconds; options as for ``cron``.
+
+        >>> app.schedule.interval("1 hour", report, limit=24)  # doctest: +SKIP
+        """
+        return self._decorated({"interval": every, **options}, handler)
+
+    def register(self, options: Mapping[str, Any] | None = None, **named: Any) -> str:
+        """A schedule by options: ``cron`` or ``interval``, ``handler``, ``name``, and those of ``cron``; its id."""
+        given = snake_keys({**(options or {}), **named}, _OPTIONS, "schedule")
+        handler, name = given.get("handler"), given.get("name")
+        if not callable(handler):
+            raise ConfigurationError(f"schedule: 'handler' must be a function without arguments, not {handler!r}")
+        every = given.get("interval") if given.get("every") is None else given.get("every")
+        rule = rule_of({**given, "every": None if every is None else interval_ms(every)}, "schedule")
+        once = given.get("once") or False
+        if not isinstance(once, bool):
+            raise ConfigurationError(f"schedule: 'once' must be True or False, not {once!r}")
+        if once and not name:
+            raise ConfigurationError("schedule: 'once' needs a 'name', by which the processes know that it is the same")
+        entry = _Entry(uuid.uuid4().hex, name or _name_of(handler), rule, handler, once, rule.next_after(_now_ms()))
+        with self._changed:
+            if self._closed:
+                raise Closed("the scheduler")
+            self._entries[entry.id] = entry
+            self._changed.notify()
+        return entry.id
+
+    def pause(self, schedule_id: str) -> None:
+        """Let it not run until ``resume``. Raises ConfigurationError for an id that is not known."""
+        with self._changed:
+            self._entry(schedule_id).paused = True
+
+    def resume(self, schedule_id: str) -> None:
+        """Let it run again, from its next time on."""
+        with self._changed:
+            entry = self._entry(schedule_id)
+            entry.paused, entry.next_ms = False, entry.rule.next_after(_now_ms())
+            self._changed.notify()
+
+    def unregister(self, schedule_id: str) -> bool:
+        """Forget it; whether it was known. A run that goes on ends as usual."""
+        with self._changed:
+            return self._entries.pop(schedule_id, None) is not None
+
+    def list(self) -> list[ScheduleInfo]:
+        """All schedules, in the order they were registered."""
+        with self._changed:
+            return [_info(one) for one in self._entries.values()]
+
+    # -- within the package -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        with self._changed:
+            if self._thread is not None or self._closed:
+                return
+            for entry in self._entries.values():
+                entry.next_ms = entry.rule.next_after(_now_ms())
+            self._thread = threading.Thread(target=self._run, name="stratix-schedule", daemon=True)
+            self._thread.start()
+
+    def close(self, timeout: float) -> bool:
+        """Fire nothing more and wait for runs that go on; whether all had ended."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+            thread, runs = self._thread, list(self._runs)
+        if thread is not None:
+            thread.join()
+        deadline = time.monotonic() + timeout
+        for run in runs:
+            run.join(max(deadline - time.monotonic(), 0))
+        return not any(run.is_alive() for run in runs)
+
+    def _decorated(self, options: dict[str, Any], handler: Handler | None) -> Any:
+        if handler is not None:
+            return self.register({**options, "handler": handler})
+
+        def decorate(function: Handler) -> Handler:
+            self.register({**options, "handler": function})
+            return function
+
+        return decorate
+
+    def _entry(self, schedule_id: str) -> _Entry:
+        try:
+            return self._entries[schedule_id]
+        except KeyError:
+            raise ConfigurationError(
+                f"there is no schedule {schedule_id!r}: it was unregistered, or is that of another process"
+            ) from None
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now = _now_ms()
+                for entry in list(self._entries.values()):
+                    if not entry.paused and entry.next_ms is not None and entry.next_ms <= now:
+                        self._fire(entry, now)
+                ahead = [one.next_ms for one in self._entries.values() if one.next_ms is not None and not one.paused]
+                self._changed.wait(min(max((min(ahead, default=now + 60_000) - now) / 1000, 0.001), 60))
+
+    def _fire(self, entry: _Entry, now: int) -> None:
+        slot = entry.next_ms or 0
+        entry.next_ms = entry.rule.next_after(now)
+        if entry.running:
+            entry.skipped += 1
+            logger.warning(
+                "schedule %s is still running: a time was skipped", entry.name, extra={"action": "schedule_skipped"}
+            )
+            return
+        entry.runs += 1
+        if entry.rule.limit and entry.runs >= entry.rule.limit:
+            entry.next_ms = None
+        entry.running = True
+        name = f"stratix-schedule-{entry.name}"
+        run = threading.Thread(target=self._call, args=(entry, slot), name=name, daemon=True)
+        self._runs.add(run)
+        run.start()
+
+    def _call(self, entry: _Entry, slot: int) -> None:
+        try:
+            if entry.once and not self._first(entry, slot):
+                entry.runs -= 1
+                return
+            result = entry.handler()
+            if inspect.isawaitable(result):
+                asyncio.run(_wait(result))
+        except Exception:
+            entry.failures += 1
+            logger.exception("schedule %s raised", entry.name, extra={"action": "schedule_failed"})
+        finally:
+            entry.running = False
+            self._runs.discard(threading.current_thread())
+
+    def _first(self, entry: _Entry, slot: int) -> bool:
+        """Whether no other process has taken this slot."""
+        try:
+            return self._store().locks.acquire(f"schedule:{entry.name}:{slot}", uuid.uuid4().hex, CLAIM_MS)
+        except StratixError as problem:
+            raise ConfigurationError(f"the slot could not be claimed, so it did not run: {problem}") from problem
+
+
+async def _wait(result: Any) -> Any:
+    return await result
+
+
+def _name_of(handler: Handler) -> str:
+    return getattr(handler, "__qualname__", type(handler).__name__)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _info(entry: _Entry) -> ScheduleInfo:
+    rule = entry.rule
+    next_run = None
+    if entry.next_ms is not None:
+        next_run = datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=entry.next_ms)
+    return ScheduleInfo(
+        id=entry.id, name=entry.name, cron=rule.cron or None, timezone=rule.timezone if rule.cron else None,
+        every=rule.every_ms or None, limit=rule.limit or None, once=entry.once, paused=entry.paused, next_run=next_run,
+        runs=entry.runs, failures=entry.failures, skipped=entry.skipped,
+    )  # fmt: skip
