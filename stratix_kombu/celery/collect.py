@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
@@ -54,6 +54,8 @@ class Collector:
     jobs: list[NewJob] = field(default_factory=list)
     joins: list[NewJob] = field(default_factory=list)
     later: list[NewJob] = field(default_factory=list)
+    deferred: list[Callable[[], object]] | None = None
+    """If it is a list: what is no job is not sent, but left here to be sent."""
     names: dict[str, str] = field(default_factory=dict)
     """Task names of ids that are carried."""
 

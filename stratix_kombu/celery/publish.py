@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -51,7 +52,13 @@ class Publisher:
         published = keeping.kept
         assert published is not None
         if published.queue is None or isinstance(options.get("queue"), Broadcast):
-            self._send_untracked(published, countdown, eta, producer, connection)
+            self._mark_untracked(published, countdown, eta)
+            send = partial(self._send_untracked, published, producer, connection)
+            collector = current()
+            if collector is not None and collector.deferred is not None:
+                collector.deferred.append(send)
+            else:
+                send()
             return result
         with self.batch():
             self._keep(published, countdown, eta)
@@ -162,7 +169,7 @@ class Publisher:
 
     # -- what is no job ---------------------------------------------------------------------------
 
-    def _send_untracked(self, published: Published, countdown: Any, eta: Any, producer: Any, connection: Any) -> None:
+    def _mark_untracked(self, published: Published, countdown: Any, eta: Any) -> None:
         """A broadcast, or an exchange of one's own: sent as Celery sends it."""
         published.headers[TRACKED] = NOT_TRACKED
         delay_ms, due_ms = self._when(countdown, eta)
@@ -170,6 +177,8 @@ class Publisher:
             instant_ = maybe_make_aware(maybe_iso8601(eta), self._app.timezone) if eta else None
             due = instant_ or self._app.now() + timedelta(milliseconds=delay_ms)
             published.headers["eta"] = due.isoformat()
+
+    def _send_untracked(self, published: Published, producer: Any, connection: Any) -> None:
         if connection is not None:
             producer = self._app.amqp.Producer(connection, auto_declare=False)
         with self._app.producer_or_acquire(producer) as real:

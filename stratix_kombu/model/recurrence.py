@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
@@ -95,7 +95,7 @@ class Recurrence:
                 match = matches.get_next(datetime)
             except CroniterBadDateError:
                 return None
-            found = _instant(match, zone)
+            found = instant_of(match, zone)
             if found > after:
                 return found
 
@@ -110,7 +110,7 @@ class Recurrence:
         return cls(**json.loads(text))
 
 
-def _instant(local: datetime, zone: ZoneInfo) -> int:
+def instant_of(local: datetime, zone: tzinfo) -> int:
     """The instant of a local time, in milliseconds; the first one if there are two, the next one if there is none."""
     early, late = (_ms(local.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
     if early <= late:  # the usual case, and a time that exists twice
@@ -131,5 +131,5 @@ def _ms(instant: datetime) -> int:
     return round((instant - _EPOCH) / timedelta(milliseconds=1))
 
 
-def _offset(second: int, zone: ZoneInfo) -> timedelta | None:
+def _offset(second: int, zone: tzinfo) -> timedelta | None:
     return (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()

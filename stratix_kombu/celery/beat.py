@@ -1,0 +1,154 @@
+"""``celery -A proj beat -S stratix``: the clock as a Celery beat, which fires the project's own ``beat_schedule`` too.
+
+Each entry is a schedule in the store, whose slots are claimed: any number of beats may run, each slot is fired once,
+and a restart goes on where it was. Repeatable jobs that are added or changed at run time are seen at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from celery.beat import ScheduleEntry, Scheduler
+from celery.exceptions import ImproperlyConfigured
+from celery.schedules import crontab
+from celery.schedules import schedule as interval
+
+from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.collect import collecting
+from stratix_kombu.errors import Unavailable
+from stratix_kombu.lifecycle.clock import Clock
+from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.repeat import run_id
+from stratix_kombu.model.record import Change, Schedule
+from stratix_kombu.model.recurrence import instant_of
+
+logger = logging.getLogger("stratix_kombu.celery")
+
+OWNER = "beat"
+MAX_SLEEP_S = 0.25
+AWAY_S = 1.0
+MAX_DAYS = 366 * 41
+"""29 February on one day of the week comes after forty years at most."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def key_of(name: str) -> str:
+    """The schedule's key for an entry of ``beat_schedule``."""
+    return f"beat:{name}"
+
+
+def next_slot(entry: ScheduleEntry, after_ms: int) -> int:
+    """The first time of an entry after an instant: the same for every beat, whenever it asks; 0 for none."""
+    rule = entry.schedule
+    if type(rule) is interval:
+        every_ms = max(round(rule.run_every.total_seconds() * 1000), 1)
+        return int((after_ms // every_ms + 1) * every_ms)
+    after = _EPOCH + timedelta(milliseconds=after_ms)
+    if isinstance(rule, crontab):
+        return _next_crontab(rule, after, after_ms)
+    rule = copy.copy(rule)
+    rule.app = entry.schedule.app  # whose time zone counts; copying forgets it
+    rule.nowfun = lambda: after
+    at = after + rule.remaining_estimate(after)
+    return int(max(round((at - _EPOCH) / timedelta(seconds=1)) * 1000, after_ms + 1))
+
+
+def _next_crontab(rule: crontab, after: datetime, after_ms: int) -> int:
+    """As Celery reads one: the day must suit month, month-day and week-day. Its own estimate goes astray in the hours
+    in which clocks are changed."""
+    zone = rule.tz
+    day = after.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    for _ in range(MAX_DAYS):
+        week_day = day.isoweekday() % 7
+        if day.month in rule.month_of_year and day.day in rule.day_of_month and week_day in rule.day_of_week:
+            for hour in sorted(rule.hour):
+                for minute in sorted(rule.minute):
+                    found = instant_of(day.replace(hour=hour, minute=minute), zone)
+                    if found > after_ms:
+                        return found
+        day += timedelta(days=1)
+    return 0
+
+
+class StratixScheduler(Scheduler):
+    """Entry point ``stratix`` of ``celery.beat_schedulers``."""
+
+    def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:
+        bridge = bridge_of(app)
+        if bridge is None:
+            raise ImproperlyConfigured(
+                "the scheduler 'stratix' needs the bridge: call stratix_kombu.celery.install(app)"
+            )
+        self.bridge: Bridge = bridge
+        self._clock: Clock | None = None
+        super().__init__(app, *args, **kwargs)
+
+    def setup_schedule(self) -> None:
+        """Bring the store up to date with ``beat_schedule``; entries that did not change go on where they were."""
+        super().setup_schedule()
+        schedules = self.bridge.engine.store.schedules
+        queue, (_, now_ms, _) = self.app.conf.task_default_queue, schedules.due(1, OWNER)
+        for name, entry in self.schedule.items():
+            kept = Schedule(
+                key=key_of(name), queue=queue, name=entry.task, rule=repr(entry.schedule), template="",
+                next_ms=next_slot(entry, now_ms), owner=OWNER,
+            )  # fmt: skip
+            schedules.put(kept)
+        for one in schedules.all():
+            if one.owner == OWNER and one.key.removeprefix("beat:") not in self.schedule:
+                schedules.remove(one.key)
+        settings = self.bridge.queue.settings.worker
+        self._clock = Clock(
+            self.bridge.engine, stalled_check_ms=settings.stalled_check_interval,
+            max_stalled=settings.max_stalled_count, grace_ms=settings.redelivery_grace,
+        )  # fmt: skip
+        self._clock.start()
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Fire what has come; seconds until the next time."""
+        try:
+            due, now_ms, next_ms = self.bridge.engine.store.schedules.due(owner=OWNER)
+            for one in due:
+                entry = self.schedule.get(one.key.removeprefix("beat:"))
+                if entry is not None:
+                    self._fire(one, entry, now_ms)
+        except Unavailable as error:
+            self.bridge.engine.report("", error, "beat_failed")
+            return AWAY_S
+        return min(MAX_SLEEP_S if next_ms is None else next_ms / 1000, MAX_SLEEP_S)
+
+    def _fire(self, schedule: Schedule, entry: ScheduleEntry, now_ms: int) -> None:
+        following = next_slot(entry, max(now_ms, schedule.next_ms))
+        engine = self.bridge.engine
+        deadline = self.app.conf.beat_cron_starting_deadline
+        if deadline and isinstance(entry.schedule, crontab) and now_ms - schedule.next_ms > deadline * 1000:
+            engine.store.schedules.fire(schedule.key, schedule.next_ms, following, None)
+            return
+        entry = copy.copy(entry)
+        entry.options = {**(entry.options or {}), "task_id": run_id(schedule.key, schedule.next_ms)}
+        with collecting() as collector:
+            collector.deferred = []
+            try:
+                self.apply_async(entry, advance=False)
+            except Exception:
+                # As Celery's own beat: this time is lost, the others go on.
+                logger.exception("entry %s cannot be sent", entry.name, extra={"action": "beat_failed"})
+        job = collector.jobs[0] if collector.jobs else None
+        added = engine.store.schedules.fire(schedule.key, schedule.next_ms, following, job)
+        if added is None:
+            return  # another beat was first
+        settle(engine, Change(ready=added.ready, more=added.more))
+        for send in collector.deferred:
+            send()
+
+    def close(self) -> None:
+        if self._clock is not None:
+            self._clock.stop()
+        super().close()
+
+    @property
+    def info(self) -> str:
+        return f"    . store -> {self.bridge.engine.store.address}"

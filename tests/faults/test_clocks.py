@@ -1,0 +1,60 @@
+"""Many clocks at once, one of them killed: each slot of each repeatable job is one job, and none is missing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from typing import Any
+
+from stratix_kombu import create_app
+from tests.waiting import until
+
+CLOCKS = 5
+REPEATABLES = 200
+SECONDS = 20
+LATE_MS = 1000
+
+
+def test_each_slot_is_fired_once(redis_url: str) -> None:
+    settings: dict[str, Any] = {"driver": "redis", "redis": {"url": redis_url}, "namespace": "clocks"}
+    command = [sys.executable, "-m", "tests.faults.clock_process", json.dumps(settings)]
+    clocks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(CLOCKS)]
+    try:
+        for clock in clocks:
+            assert clock.stdout is not None
+            assert clock.stdout.readline() == "ready\n"
+        with create_app({**settings, "worker": {"clock": False}}) as app:
+            queue = app.queue.get_queue("q")
+            for number in range(REPEATABLES):
+                queue.add_repeatable_job("tick", key=f"k{number}", every=1000)
+            began = time.monotonic()
+            until(lambda: time.monotonic() - began > SECONDS / 2, SECONDS)
+            clocks[0].kill()
+            until(lambda: time.monotonic() - began > SECONDS, SECONDS)
+            for clock in clocks[1:]:
+                clock.terminate()
+            for clock in clocks:
+                clock.wait(20)
+            slots: dict[str, list[int]] = defaultdict(list)
+            late = 0
+            for job in queue.get_jobs("waiting"):
+                _, _, key, slot = job.id.split(":")
+                slots[key].append(int(slot))
+                late = max(late, job.timestamp - int(slot))
+            runs = {one.key: one.runs for one in queue.get_repeatable_jobs()}
+            assert len(slots) == REPEATABLES
+            for key, found in slots.items():
+                first, last = min(found), max(found)
+                assert sorted(found) == list(range(first, last + 1, 1000)), key
+                assert len(found) >= SECONDS - 2
+                assert runs[key] == len(found)
+            assert late < LATE_MS
+    finally:
+        for clock in clocks:
+            clock.kill()
+            clock.wait()
+            assert clock.stdout is not None
+            clock.stdout.close()

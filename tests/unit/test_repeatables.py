@@ -1,0 +1,185 @@
+"""Repeatable jobs through the facade, on both stores."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, ConfigurationError, Job, RepeatableJobNotFound, create_app
+from stratix_kombu.lifecycle.repeat import repeat
+from stratix_kombu.model.record import Schedule
+from tests.waiting import until
+
+
+@pytest.fixture(params=["memory", "redis"])
+def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    settings: dict[str, Any] = {"driver": request.param, "namespace": f"rep{uuid.uuid4().hex[:8]}"}
+    if request.param == "redis":
+        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
+    return settings
+
+
+@pytest.fixture
+def app(settings: dict[str, Any]) -> Iterator[Application]:
+    with create_app(settings) as app:
+        yield app
+
+
+def finished(app: Application, name: str = "q") -> list[Job]:
+    return app.queue.get_queue(name).get_jobs("completed")
+
+
+def test_every_slot_is_one_job(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.process(lambda job: job.data)
+    made = queue.add_repeatable_job("tick", {"n": 1}, every=100, attempts=3)
+    assert (made.name, made.data, made.every, made.runs, made.cron) == ("tick", {"n": 1}, 100, 0, None)
+    assert made.next_run is not None
+    until(lambda: len(finished(app)) >= 3)
+    slots = [int(job.id.rpartition(":")[2]) for job in finished(app)]
+    assert all(slot % 100 == 0 for slot in slots)
+    assert len(set(slots)) == len(slots)
+    assert finished(app)[0].opts["attempts"] == 3
+    (kept,) = queue.get_repeatable_jobs()
+    assert kept.runs >= 3
+
+
+def test_the_limit_counts_runs_and_the_first_may_be_now(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.process(lambda job: None)
+    queue.add_repeatable_job("thrice", every=100, limit=3, immediately=True)
+    queue.add_repeatable_job("once", cron="0 0 1 1 *", immediately=True, key="new-year")
+    until(lambda: len(finished(app)) == 4)
+    until(lambda: [one.next_run is None for one in queue.get_repeatable_jobs() if one.name == "thrice"] == [True])
+    (year,) = [one for one in queue.get_repeatable_jobs() if one.key == "new-year"]
+    assert year.next_run is not None
+    assert (year.next_run.month, year.next_run.day, year.runs) == (1, 1, 1)
+    time.sleep(0.25)  # two more slots would have come
+    assert len(finished(app)) == 4
+
+
+def test_deploying_again_makes_no_second_one(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    for version in range(3):
+        queue.add_repeatable_job("report", {"version": version}, cron="30 3 * * *", timezone="Asia/Shanghai")
+    (kept,) = queue.get_repeatable_jobs()
+    assert (kept.data, kept.cron, kept.timezone) == ({"version": 2}, "30 3 * * *", "Asia/Shanghai")
+    queue.add_repeatable_job("report", key="mine", cron="30 3 * * *")
+    changed = queue.add_repeatable_job("report", key="mine", cron="0 4 * * *")
+    assert changed.cron == "0 4 * * *"
+    assert len(queue.get_repeatable_jobs()) == 2
+    again = queue.upsert_job_scheduler("mine", {"pattern": "0 5 * * *"}, {"name": "other", "data": 5})
+    assert (again.key, again.cron, again.name, again.data) == ("mine", "0 5 * * *", "other", 5)
+
+
+def test_a_redeployed_one_goes_on_where_it_was(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.process(lambda job: job.data)
+    queue.add_repeatable_job("tick", 1, every=200, immediately=True)
+    until(lambda: queue.get_repeatable_jobs()[0].runs >= 1)
+    queue.add_repeatable_job("tick", 2, every=200, immediately=True)
+    assert queue.get_repeatable_jobs()[0].runs >= 1
+    until(lambda: 2 in [job.return_value for job in finished(app)])
+
+
+def test_removing_by_name_and_times_or_by_key(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.add_repeatable_job("backup", {"type": "full"}, cron="30 3 * * *")
+    queue.add_repeatable_job("backup", {"type": "part"}, every=timedelta(hours=1))
+    queue.add_repeatable_job("other", key="k", every=3_600_000)
+    assert queue.remove_repeatable_job({"name": "backup", "cron": "30 3 * * *"})
+    assert not queue.remove_repeatable_job(name="backup", cron="30 3 * * *")
+    assert [one.every for one in queue.get_repeatable_jobs() if one.name == "backup"] == [3_600_000]
+    assert queue.remove_repeatable_job(name="backup", every=3_600_000)
+    assert queue.remove_repeatable_job(key="k")
+    assert queue.get_repeatable_jobs() == []
+
+
+def test_pause_resume_and_run_now(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.process(lambda job: job.data)
+    queue.add_repeatable_job("tick", {"n": 1}, key="k", every=100)
+    queue.pause_repeatable_job("k")
+    assert queue.get_repeatable_jobs()[0].paused
+    runs = queue.get_repeatable_jobs()[0].runs
+    job = queue.run_repeatable_job("k")
+    assert job.wait_until_finished(timeout=10) == {"n": 1}
+    assert queue.get_repeatable_jobs()[0].runs == runs
+    queue.resume_repeatable_job("k")
+    until(lambda: queue.get_repeatable_jobs()[0].runs >= runs + 2)
+    for step in (queue.pause_repeatable_job, queue.resume_repeatable_job, queue.run_repeatable_job):
+        with pytest.raises(RepeatableJobNotFound, match="no repeatable job with the key 'nobody'"):
+            step("nobody")
+
+
+def test_missed_slots_are_one_late_run(settings: dict[str, Any]) -> None:
+    hour = 3_600_000
+    with create_app({**settings, "worker": {"clock": False}}) as app:
+        queue = app.queue.get_queue("q")
+        queue.add_repeatable_job("hourly", key="k", every=hour)
+        (schedule,) = app.queue.store.schedules.all()
+        missed = schedule.next_ms - 5 * hour
+        app.queue.store.schedules.set_paused(schedule.key, False, missed)
+        repeat(app.queue.engine)
+        (kept,) = queue.get_repeatable_jobs()
+        assert kept.next_run is not None
+        assert (kept.runs, kept.next_run > datetime.now(timezone.utc)) == (1, True)
+        assert [job.id for job in queue.get_jobs("waiting")] == [f"repeat:q:k:{missed}"]
+        assert repeat(app.queue.engine) is not None
+        assert len(queue.get_jobs("waiting")) == 1
+
+
+def test_a_record_that_cannot_be_used_holds_up_no_other(app: Application) -> None:
+    faults: list[str] = []
+    queue = app.queue.get_queue("q")
+    queue.on("error", lambda error: faults.append(str(error)))
+    rule = '{"cron":"* * * * *","timezone":"Mars/X"}'
+    bad = Schedule(key="q:bad", queue="q", name="n", rule=rule, template="{}", next_ms=1)
+    app.queue.store.schedules.put(bad)
+    queue.process(lambda job: None)
+    queue.add_repeatable_job("good", every=100)
+    until(lambda: len(finished(app)) >= 1)
+    until(lambda: any("Mars" in fault for fault in faults))
+
+
+def test_a_window(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    start = datetime.now(timezone.utc) + timedelta(days=3)
+    made = queue.add_repeatable_job(
+        "window", cron="0 * 9-17 * * 1-5", startDate=start, endDate=start + timedelta(days=30), tz="Europe/Berlin"
+    )
+    assert made.next_run is not None
+    assert made.next_run >= start
+    assert made.start_date is not None
+    assert abs(made.start_date - start) < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "either 'cron' or 'every'"),
+        ({"cron": "0 0 30 2 *"}, r"add_repeatable_job\('n'\) on queue 'q': cron '0 0 30 2 \*' never fires"),
+        ({"every": 10}, "at least 100 ms"),
+        ({"evry": 10}, "unknown option 'evry'.*every"),
+        ({"every": 1000, "delay": 5}, "'delay' has no meaning for a job that repeats"),
+        ({"every": 1000, "timezone": "UTC"}, "belongs to 'cron'"),
+        ({"cron": 5}, "must be a text"),
+        ({"every": 1000, "immediately": "yes"}, "must be True or False"),
+        ({"every": 1000, "end_date": 5}, "it would never run"),
+        ({"every": 1000, "start_date": datetime(2030, 1, 1)}, "without a time zone"),
+        ({"every": 1000, "limit": 0}, "from 1 to"),
+        ({"every": 1000, "key": "with space"}, "cannot be a job id"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(app: Application, options: dict[str, Any], words: str) -> None:
+    queue = app.queue.get_queue("q")
+    with pytest.raises(ConfigurationError, match=words):
+        queue.add_repeatable_job("n", **options)
+    assert queue.get_repeatable_jobs() == []
+    with pytest.raises(ConfigurationError, match="say which by 'key'"):
+        queue.remove_repeatable_job(cron="* * * * *")
