@@ -25,6 +25,15 @@ PROMISED = {
         "told ada@example.com about 480p, 720p",
         "{'encode': 'completed', 'publish': 'completed', 'tell': 'completed'}",
     ],
+    "07_repeatable_jobs": [
+        "8 business-hours-task weekly-report",
+        "['immediate-then-scheduled None', \"tick {'n': 1}\", \"tick {'n': 1}\", \"tick {'n': 1}\"]",
+        "3 None",
+        "tick {'n': 1}",
+        "{'n': 2} 3600000 True",
+        "[]",
+    ],
+    "08_schedules": ["['generate-reports', 'twice', 'twice']", "['sync']", "True 7", "True None"],
     "05_events_and_asyncio": ["page 49", "all were told: True 50"],
 }
 
