@@ -1,49 +1,86 @@
-"""Window limits: an exact bound, and about one deferral a job."""
+"""Rate limits: an exact bound, and about one deferral a job.
+
+What was started is the truth: a start is allowed only if the starts before it leave room. Slots only spread those who
+have to come back: each refused job gets the next one in virtual time, so they do not return together. A slot is a hint
+when to try, not a right to run.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import insort
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import Protocol
+
+from stratix_kombu.model.record import Limit
 
 
-@dataclass(slots=True)
-class WindowLog:
-    """The last ``max`` starts, and the last ``max`` instants handed out as slots (or used without one).
+class Instants(Protocol):
+    """Starts, or slots: when the next one may be, and that one was."""
 
-    The starts are the truth: a start at t is allowed only if the one ``max`` ago is at least a duration old, so no
-    window ever holds more than ``max``. Slots only spread those who have to come back: each refused job gets the
-    next one in virtual time, so they do not return together. A slot is a hint when to try, not a right to run.
-    """
+    def free_at(self, limit: Limit, now: int) -> int: ...
 
-    starts: list[int] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)
+    def remember(self, instant: int, limit: Limit, now: int) -> None: ...
 
-    def try_at(self, now: int, max_starts: int, duration: int, reserved: bool) -> int:
-        """0 if a start at ``now`` is allowed, else the first instant at which the next one may be."""
-        free = _free_at(self.starts, max_starts, duration)
+
+class Window:
+    """The last ``max`` instants: the next one is a duration after the one ``max`` ago, so no window holds more."""
+
+    def __init__(self) -> None:
+        self._instants: list[int] = []
+
+    def free_at(self, limit: Limit, now: int) -> int:
+        held = self._instants
+        return held[-limit.max] + limit.duration_ms if len(held) >= limit.max else 0
+
+    def remember(self, instant: int, limit: Limit, now: int) -> None:
+        insort(self._instants, instant)
+        del self._instants[: -limit.max]
+
+
+class Bucket:
+    """A token bucket as one number (GCRA): the instant at which it would be full again."""
+
+    def __init__(self) -> None:
+        self._full_at: float | None = None
+
+    def free_at(self, limit: Limit, now: int) -> int:
+        step = 1000 / limit.refill_per_s
+        return math.ceil(self._full(limit, now) - (limit.max - 1) * step)
+
+    def remember(self, instant: int, limit: Limit, now: int) -> None:
+        self._full_at = max(self._full(limit, now), instant) + 1000 / limit.refill_per_s
+
+    def _full(self, limit: Limit, now: int) -> float:
+        if self._full_at is None:
+            missing = limit.max - (limit.max if limit.initial is None else limit.initial)
+            self._full_at = now + missing * 1000 / limit.refill_per_s
+        return self._full_at
+
+
+class LimitLog:
+    """The starts and the slots under one key."""
+
+    def __init__(self, limit: Limit) -> None:
+        kind: Callable[[], Instants] = Bucket if limit.refill_per_s else Window
+        self._starts = kind()
+        self._slots = kind()
+
+    def free_at(self, now: int, limit: Limit, reserved: bool) -> int:
+        """0 if a start is allowed now, else the first instant at which the next one may be."""
+        free = self._starts.free_at(limit, now)
         if not reserved:
-            free = max(free, _free_at(self.slots, max_starts, duration))
+            free = max(free, self._slots.free_at(limit, now))
         return 0 if free <= now else free
 
-    def reserve(self, now: int, max_starts: int, duration: int) -> int:
+    def reserve(self, now: int, limit: Limit) -> int:
         """Hand out the next slot."""
-        slot = max(
-            now + 1, _free_at(self.slots, max_starts, duration), _free_at(self.starts, max_starts, duration)
-        )
-        _remember(self.slots, slot, max_starts)
+        slot = max(now + 1, self._slots.free_at(limit, now), self._starts.free_at(limit, now))
+        self._slots.remember(slot, limit, now)
         return slot
 
-    def start(self, now: int, max_starts: int, reserved: bool) -> None:
+    def start(self, now: int, limit: Limit, reserved: bool) -> None:
         """Count a start."""
-        _remember(self.starts, now, max_starts)
+        self._starts.remember(now, limit, now)
         if not reserved:
-            _remember(self.slots, now, max_starts)
-
-
-def _free_at(instants: list[int], max_starts: int, duration: int) -> int:
-    return instants[-max_starts] + duration if len(instants) >= max_starts else 0
-
-
-def _remember(instants: list[int], instant: int, max_starts: int) -> None:
-    insort(instants, instant)
-    del instants[:-max_starts]
+            self._slots.remember(now, limit, now)

@@ -23,11 +23,19 @@ KEEP_NONE = Retention(count=0)
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most ``max`` starts in any window of ``duration_ms``; ``key`` may be shared over queues."""
+    """At most ``max`` starts in any window of ``duration_ms``; ``key`` may be shared over queues.
+
+    With ``refill_per_s`` it is a token bucket instead: it holds ``max`` tokens, each start takes one.
+    """
 
     key: str
     max: int
-    duration_ms: int
+    duration_ms: int = 0
+    refill_per_s: float = 0.0
+    initial: int | None = None
+    """Tokens in a new bucket; None = it is full."""
+    bounce_back: bool = True
+    """A job that is refused is deferred to a slot. If not, it stays waiting, and its message goes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,9 @@ class Refusal(str, Enum):
     PAUSED = "paused"
     """The queue is paused; the job is parked and dispatched again by ``resume``."""
     LIMITED = "limited"
-    """A rate limit is used up; the job is delayed to the slot it was given."""
+    """A rate limit is used up; the job is delayed to the slot it was given, or stays waiting if the limit says so."""
+    CROWDED = "crowded"
+    """As many jobs of the queue are active as may be; it is parked, and dispatched again when one of them ends."""
 
     def __str__(self) -> str:
         return self.value

@@ -86,14 +86,18 @@ class Transitions(ABC):
 
     @abstractmethod
     def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
-    ) -> Claimed:
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
+        most_active: int = 0,
+    ) -> Claimed:  # fmt: skip
         """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a new token and a lease.
 
         Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
-        ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``limited`` (by ``limit``, the queue's, or the
-        job's own: -> delayed to the slot it was given). An id named twice is claimed once. Counts
-        ``attempts_started``. Event ``active``, or ``delayed`` for a limited one.
+        ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``most_active`` jobs of the queue
+        are active already: stays waiting, parked until one of them ends), ``limited`` (by ``limit``, the queue's, or
+        the job's own, or because the queue is held: -> delayed to the slot it was given; without ``bounce_back`` of
+        the queue's limit it stays waiting). What ``steer`` has set takes the place of ``limit`` and ``most_active``.
+        An id named twice is claimed once. Counts ``attempts_started``. Event ``active``, or ``delayed`` for a limited
+        one.
         """
 
     @abstractmethod
@@ -192,6 +196,15 @@ class Transitions(ABC):
         """End the pause and dispatch what was parked. Event ``resumed``."""
 
     @abstractmethod
+    def steer(self, queue: str, limit: Limit | None = None, most_active: int | None = None) -> Change:
+        """Set the queue's limit and bound of active jobs for all workers, in place of what they say themselves; None
+        leaves that to them again, 0 is no bound. What was crowded is dispatched, to try again."""
+
+    @abstractmethod
+    def hold(self, queue: str, for_ms: int) -> None:
+        """Let no job of the queue start for this long: what is claimed meanwhile is deferred."""
+
+    @abstractmethod
     def retry(self, job_id: str) -> Change:
         """failed -> waiting, with the attempts it has made kept. Dependents that failed because of it wait for it
         again. Event ``waiting``. Raises JobNotFound, InvalidJobState."""
@@ -222,6 +235,11 @@ class Queries(ABC):
     @abstractmethod
     def status(self, queue: str) -> QueueStatus:
         """Counts of all states (with ``paused`` in place of ``waiting`` for a paused queue), and more."""
+
+    @abstractmethod
+    def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
+        """In how many milliseconds the next job of the queue may start by its limit (what ``steer`` has set, else
+        ``limit``) and by ``hold``; 0 = now."""
 
     @abstractmethod
     def queues(self) -> list[str]:

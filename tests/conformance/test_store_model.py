@@ -128,6 +128,10 @@ class Stores(RuleBasedStateMachine):
     def steer(self, queue: str, step: str) -> None:
         self.both(lambda store: getattr(store.transitions, step)(queue))
 
+    @rule(queue=queues, most=st.sampled_from([None, 0, 1, 2]))
+    def bound(self, queue: str, most: int | None) -> None:
+        self.both(lambda store: store.transitions.steer(queue, most_active=most))
+
     @rule(job_id=ids)
     def write(self, job_id: str) -> None:
         self.both(lambda store: store.transitions.progress(job_id, "5"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
 from stratix_kombu.stores.memory.state import QueueSpace, Space
@@ -51,6 +51,13 @@ class MemoryQueries(Queries):
                 name=queue, paused=space.paused, counts=counts, workers=len(self.workers(queue)),
                 oldest_waiting_ms=oldest,
             )  # fmt: skip
+
+    def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
+        with self._space.lock:
+            now, space = self._space.now(), self._space.queues[queue]
+            limit = space.limit or limit
+            free = self._space.log_of(limit).free_at(now, limit, False) if limit else 0
+            return max(free, space.held_ms, now) - now
 
     def queues(self) -> list[str]:
         with self._space.lock:

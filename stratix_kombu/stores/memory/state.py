@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
-from stratix_kombu.model.limiter import WindowLog
+from stratix_kombu.model.limiter import LimitLog
 from stratix_kombu.model.record import (
     JobRecord,
+    Limit,
     NewJob,
     Ready,
     Retention,
@@ -92,6 +93,12 @@ class QueueSpace:
     last_event: int = 0
     paused: bool = False
     parked: dict[str, None] = field(default_factory=dict)
+    crowd: dict[str, None] = field(default_factory=dict)
+    """Jobs that wait for an active one to end."""
+    limit: Limit | None = None
+    most_active: int | None = None
+    held_ms: int = 0
+    """No job starts before this instant."""
     claimed_ms: dict[int, int] = field(default_factory=dict)
     """Per priority: the latest dispatch of a job that was claimed at its first dispatch."""
     workers: dict[str, tuple[WorkerInfo, int]] = field(default_factory=dict)
@@ -115,7 +122,7 @@ class Space:
         """Of removed jobs that still have dependents."""
         self.releasing: dict[str, None] = {}
         self.reviving: dict[str, None] = {}
-        self.limits: dict[str, WindowLog] = defaultdict(WindowLog)
+        self.limits: dict[str, LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
         self.ready: list[Ready] = []
@@ -130,8 +137,26 @@ class Space:
         space.events.append(Event(str(space.last_event), queue, name, job_id, self.now(), value, job_name))
         self.told.notify_all()
 
+    def log_of(self, limit: Limit) -> LimitLog:
+        key = f"{limit.key}:bucket" if limit.refill_per_s else limit.key
+        if key not in self.limits:
+            self.limits[key] = LimitLog(limit)
+        return self.limits[key]
+
+    def let_in(self, queue: str) -> None:
+        """A job of the queue is no longer active: the first one of the crowd may try."""
+        space = self.queues[queue]
+        while space.crowd:
+            job = self.jobs.get(next(iter(space.crowd)))
+            space.crowd.pop(next(iter(space.crowd)))
+            if job is not None and job.state is State.WAITING:
+                self.send(job)
+                return
+
     def move(self, job: Job, state: State) -> None:
         ids = self.queues[job.new.queue].ids
+        if job.state is State.ACTIVE and state is not State.ACTIVE:
+            self.let_in(job.new.queue)
         ids[job.state].pop(job.new.id, None)
         job.state = state
         ids[state][job.new.id] = None
@@ -223,6 +248,7 @@ class Space:
         space = self.queues[job.new.queue]
         space.ids[job.state].pop(job.new.id, None)
         space.parked.pop(job.new.id, None)
+        space.crowd.pop(job.new.id, None)
         for dependency in job.dependencies:
             self.forget_edge(job.new.id, dependency)
         if self.dependents.get(job.new.id):

@@ -155,19 +155,23 @@ class MemoryTransitions(Upkeep):
 
     @step
     def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
-    ) -> Claimed:
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
+        most_active: int = 0,
+    ) -> Claimed:  # fmt: skip
         claimed = Claimed()
+        space = self.space.queues[queue]
+        limit = space.limit or limit
+        most = most_active if space.most_active is None else space.most_active
         for job_id in ids:
             job = self.space.jobs.get(job_id)
-            refused = self._refuse(queue, job_id, job, limit)
+            refused = self._refuse(queue, job_id, job, most) or (job and self._limit(job, limit))
             if refused or job is None:
                 claimed.refused.append(refused or Refused(job_id, Refusal.GONE))
             else:
                 claimed.claims.append(self._start(job, worker, lease_ms))
         return claimed
 
-    def _refuse(self, queue: str, job_id: str, job: Job | None, limit: Limit | None) -> Refused | None:
+    def _refuse(self, queue: str, job_id: str, job: Job | None, most_active: int) -> Refused | None:
         space = self.space.queues[queue]
         if job is None or job.new.queue != queue:
             return Refused(job_id, Refusal.GONE)
@@ -176,21 +180,26 @@ class MemoryTransitions(Upkeep):
         if space.paused:
             space.parked[job_id] = None
             return Refused(job_id, Refusal.PAUSED)
-        return self._limit(job, [one for one in (limit, job.new.limit) if one])
+        if most_active and len(space.ids[State.ACTIVE]) >= most_active:
+            space.crowd[job_id] = None
+            return Refused(job_id, Refusal.CROWDED)
+        return None
 
-    def _limit(self, job: Job, limits: list[Limit]) -> Refused | None:
-        now = self.space.now()
-        logs = [(self.space.limits[one.key], one) for one in limits]
-        refused = [
-            (log, one) for log, one in logs if log.try_at(now, one.max, one.duration_ms, job.reserved)
-        ]
-        if refused:
-            slot = max(log.reserve(now, one.max, one.duration_ms) for log, one in refused)
-            job.reserved = True
+    def _limit(self, job: Job, of_queue: Limit | None) -> Refused | None:
+        now, held_ms = self.space.now(), self.space.queues[job.new.queue].held_ms
+        limits = [one for one in (of_queue, job.new.limit) if one]
+        logs = [(self.space.log_of(one), one) for one in limits]
+        free = {one.key: log.free_at(now, one, job.reserved) for log, one in logs}
+        if of_queue and not of_queue.bounce_back and (free[of_queue.key] or held_ms > now):
+            return Refused(job.new.id, Refusal.LIMITED, max(free[of_queue.key], held_ms) - now)
+        if any(free.values()) or held_ms > now:
+            slots = [log.reserve(max(now, held_ms), one) for log, one in logs if free[one.key] or held_ms > now]
+            slot = max([*slots, held_ms])
+            job.reserved = bool(slots)
             self.space.make_delayed(job, slot)
             return Refused(job.new.id, Refusal.LIMITED, slot - now)
         for log, one in logs:
-            log.start(now, one.max, job.reserved)
+            log.start(now, one, job.reserved)
         job.reserved = False
         return None
 
@@ -200,6 +209,7 @@ class MemoryTransitions(Upkeep):
             priority = job.new.priority
             queue.claimed_ms[priority] = max(queue.claimed_ms.get(priority, 0), job.dispatched_ms)
         queue.parked.pop(job.new.id, None)
+        queue.crowd.pop(job.new.id, None)
         job.claims += 1
         job.attempts_started += 1
         job.token = f"{worker}:{job.claims}"

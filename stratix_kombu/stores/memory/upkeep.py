@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from stratix_kombu.errors import InvalidJobState
-from stratix_kombu.model.record import Change
+from stratix_kombu.model.record import Change, Limit
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.release import release_page, revive_dependents
@@ -105,6 +105,18 @@ class Upkeep(Steps, Transitions):
             del space.parked[job_id]
             self.space.send(self.space.jobs[job_id])
         return self._change(bool(space.parked))
+
+    @step
+    def steer(self, queue: str, limit: Limit | None = None, most_active: int | None = None) -> Change:
+        space = self.space.queues[queue]
+        space.limit, space.most_active = limit, most_active
+        while space.crowd:
+            self.space.let_in(queue)
+        return self._change()
+
+    @step
+    def hold(self, queue: str, for_ms: int) -> None:
+        self.space.queues[queue].held_ms = self.space.now() + for_ms
 
     @step
     def retry(self, job_id: str) -> Change:

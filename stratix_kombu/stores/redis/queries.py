@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
 from stratix_kombu.stores.redis.connect import Client
-from stratix_kombu.stores.redis.records import FIELDS, record_of
+from stratix_kombu.stores.redis.records import FIELDS, limit_text, record_of
 from stratix_kombu.stores.redis.scripts import Scripts
 
 _COUNTED = ("waiting", "active", "delayed", "blocked", "completed", "failed")
@@ -45,6 +45,9 @@ class RedisQueries(Queries):
             name=queue, paused=bool(paused), counts=counts, workers=workers,
             oldest_waiting_ms=None if oldest < 0 else oldest,
         )  # fmt: skip
+
+    def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
+        return int(self._scripts.run("limit_ttl", (queue, limit_text(limit))))
 
     def queues(self) -> list[str]:
         return sorted(one.decode() for one in self._client.run("SMEMBERS", f"{self._base}:queues"))

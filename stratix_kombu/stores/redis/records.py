@@ -24,7 +24,19 @@ def retention_text(keep: Retention) -> str:
 
 
 def limit_value(limit: Limit) -> dict[str, Any]:
-    return {"key": limit.key, "max": limit.max, "duration": limit.duration_ms}
+    value: dict[str, Any] = {"key": limit.key, "max": limit.max}
+    if limit.refill_per_s:
+        value["rate"] = limit.refill_per_s
+        value["initial"] = limit.max if limit.initial is None else limit.initial
+    else:
+        value["duration"] = limit.duration_ms
+    if not limit.bounce_back:
+        value["bounce"] = False
+    return value
+
+
+def limit_text(limit: Limit | None) -> str:
+    return json.dumps(limit_value(limit)) if limit else ""
 
 
 def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
@@ -49,7 +61,7 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
     if job.keep_failed is not KEEP_ALL and job.keep_failed != KEEP_ALL:
         extra["keep_failed"] = retention_text(job.keep_failed)
     if job.limit:
-        extra["limit"] = json.dumps(limit_value(job.limit))
+        extra["limit"] = limit_text(job.limit)
     if job.message:
         extra["msg"] = job.message
     if job.max_stalled is not None:

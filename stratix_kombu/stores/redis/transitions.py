@@ -32,7 +32,7 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import PAGE, Transitions
-from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_value
+from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
 
 NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
@@ -126,13 +126,13 @@ class RedisTransitions(Transitions):
     # -- running --------------------------------------------------------------------------------
 
     def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
-    ) -> Claimed:
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
+        most_active: int = 0,
+    ) -> Claimed:  # fmt: skip
         claimed = Claimed()
         if not ids:
             return claimed
-        limit_text = json.dumps(limit_value(limit)) if limit else ""
-        now, answers = self._scripts.run("claim", (queue, worker, lease_ms, limit_text, *ids))
+        now, answers = self._scripts.run("claim", (queue, worker, lease_ms, limit_text(limit), most_active, *ids))
         for answer in answers:
             if answer[1]:
                 claimed.refused.append(Refused(answer[0].decode(), Refusal(answer[1].decode()), int(answer[2])))
@@ -212,6 +212,13 @@ class RedisTransitions(Transitions):
 
     def resume(self, queue: str, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("resume", queue, limit))
+
+    def steer(self, queue: str, limit: Limit | None = None, most_active: int | None = None) -> Change:
+        most = "" if most_active is None else most_active
+        return change_of(self.run_sending("steer", queue, limit_text(limit), most, ""))
+
+    def hold(self, queue: str, for_ms: int) -> None:
+        self.run_sending("steer", queue, "", "", for_ms)
 
     def retry(self, job_id: str) -> Change:
         answer = self.run_sending("retry", job_id, PAGE)

@@ -16,6 +16,7 @@ from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.hand import HandSuite
+from stratix_kombu.testing.stores.limits import LimitSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
 from stratix_kombu.testing.stores.running import RunningSuite
 
@@ -23,6 +24,7 @@ __all__ = ["StoreSuite", "audit"]
 
 
 class StoreSuite(
-    AddingSuite, RunningSuite, GoingOnSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite, ConcurrencySuite
+    AddingSuite, RunningSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
+    ConcurrencySuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

@@ -38,7 +38,7 @@ def _audit_job(store: Store, record: JobRecord) -> list[str]:
         problems.append(f"{record.id} is {record.state} and has the result {record.result}")
     if record.state is State.BLOCKED and not record.pending and not record.vacant:
         problems.append(f"{record.id} is blocked and waits for nothing")
-    if record.state in (State.WAITING, State.ACTIVE, State.DELAYED) and record.pending:
+    if record.state in (State.WAITING, State.ACTIVE, State.DELAYED) and record.pending and not record.vacant:
         problems.append(f"{record.id} is {record.state} and waits for {record.pending} jobs")
     if record.attempts_made > record.attempts_started:
         problems.append(f"{record.id} ended {record.attempts_made} of {record.attempts_started} attempts")

@@ -1,6 +1,6 @@
 -- Try to take the jobs that messages named.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the queue's limit, JSON or '';
--- then ids
+-- ARGV[5] most active jobs or 0; then ids
 -- Returns one entry per id: {id, refusal, retry in ms} or {id, '', token, fields of records.FIELDS ...}
 -- Events active | delayed
 --- @include base
@@ -8,13 +8,17 @@
 --- @include limits
 
 local queue, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local paused = redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused') == 1
-local queue_limit = ARGV[4] ~= '' and cjson.decode(ARGV[4]) or nil
+local set = redis.call('HMGET', queue_key(queue, 'meta'), 'paused', 'limit', 'most_active', 'held')
+local paused = set[1]
+local queue_limit = decode_limit(set[2] or ARGV[4])
+local most_active = tonumber(set[3] or ARGV[5])
+local held = tonumber(set[4] or 0)
 local active = queue_key(queue, 'active')
+local running = most_active > 0 and redis.call('ZCARD', active) or 0
 local claimed = {}
 local answers = {}
 
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   local id = ARGV[i]
   local key = job_key(id)
   local v = redis.call('HMGET', key, 'claims', 'limit', 'reserved', 'sends', 'queue', 'state', 'name', 'data', 'opts',
@@ -27,22 +31,20 @@ for i = 5, #ARGV do
   elseif paused then
     redis.call('ZADD', queue_key(queue, 'parked'), 'NX', order(), id)
     answer = { id, 'paused', 0 }
+  elseif most_active > 0 and running >= most_active then
+    redis.call('ZADD', queue_key(queue, 'crowd'), 'NX', order(), id)
+    answer = { id, 'crowded', 0 }
   else
     local waiting = queue_key(queue, 'waiting:' .. (v[10] or '0'))
-    local slot
-    if queue_limit or v[2] then
-      local limits = {}
-      if queue_limit then
-        limits[1] = queue_limit
-      end
-      if v[2] then
-        limits[#limits + 1] = cjson.decode(v[2])
-      end
-      slot = refuse(limits, v[3])
+    local slot, stays, spread
+    if queue_limit or v[2] or held > now then
+      slot, stays, spread = refuse(queue_limit, decode_limit(v[2]), v[3], held)
     end
-    if slot then
+    if slot and stays then
+      answer = { id, 'limited', slot - now }
+    elseif slot then
       redis.call('ZREM', waiting, id)
-      delay_limited(queue, id, v[7], slot)
+      delay_limited(queue, id, v[7], slot, spread)
       answer = { id, 'limited', slot - now }
     else
       if not v[4] then
@@ -57,6 +59,10 @@ for i = 5, #ARGV do
       local token = worker .. ':' .. claims
       redis.call('ZREM', waiting, id)
       redis.call('ZADD', active, now + lease, id)
+      running = running + 1
+      if most_active > 0 then
+        redis.call('ZREM', queue_key(queue, 'crowd'), id)
+      end
       redis.call('HSET', key, 'state', 'active', 'token', token, 'claims', claims, 'begun', begun, 'started', now,
         'worker', worker)
       if v[3] then

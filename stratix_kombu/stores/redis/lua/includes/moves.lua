@@ -24,12 +24,33 @@ local function finished(state)
   return state == 'completed' or state == 'failed'
 end
 
+-- A job of the queue is no longer active: the first one of those that wait for that may try.
+local function let_in(queue)
+  local crowd = queue_key(queue, 'crowd')
+  if redis.call('EXISTS', crowd) == 0 then
+    return
+  end
+  local first = redis.call('ZPOPMIN', crowd)
+  while first[1] do
+    local job = load(first[1])
+    if job and job.state == 'waiting' then
+      send(job.id, queue, job.name, job.prio, job.message, job.forward)
+      return
+    end
+    first = redis.call('ZPOPMIN', crowd)
+  end
+end
+
 local function move(job, state, score)
   if job.state then
     redis.call('ZREM', state_key(job), job.id)
   end
+  local was_active = job.state == 'active'
   job.state = state
   redis.call('ZADD', state_key(job), score or order(), job.id)
+  if was_active and state ~= 'active' then
+    let_in(job.queue)
+  end
 end
 
 local function make_waiting(job)
@@ -80,6 +101,7 @@ local function delete(job)
   local key = job_key(job.id)
   redis.call('ZREM', state_key(job), job.id)
   redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
+  redis.call('ZREM', queue_key(job.queue, 'crowd'), job.id)
   for _, dependency in ipairs(redis.call('HKEYS', key .. ':dependencies')) do
     forget_edge(job.id, dependency)
   end
