@@ -25,7 +25,7 @@ app.schedule.interval("10 minutes", lambda: emails.add("health-check", {"endpoin
 app.schedule.interval("1 hour", lambda: emails.add("hourly-stats"), limit=24)
 
 
-@app.schedule.interval("0.1 s", limit=2, name="twice", once=True)
+@app.schedule.interval("0.5 s", limit=2, name="twice", once=True)
 def twice():
     emails.add("twice")
 

@@ -158,5 +158,14 @@ class AsyncQueue:
     async def is_paused(self) -> bool:
         return await _call(self._queue.is_paused)
 
+    async def set_rate_limit(self, limiter: Mapping[str, Any] | None = None, **options: Any) -> None:
+        await _call(self._queue.set_rate_limit, limiter, **options)
+
+    async def get_rate_limit_ttl(self) -> int:
+        return await _call(self._queue.get_rate_limit_ttl)
+
+    async def set_global_concurrency(self, most: int | None) -> None:
+        await _call(self._queue.set_global_concurrency, most)
+
     async def close(self, timeout: float | timedelta | None = None) -> bool:
         return await _call(self._queue.close, timeout)

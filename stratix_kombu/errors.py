@@ -15,11 +15,13 @@
         InvalidJobState                    the operation does not fit the job's state
         JobFailed                          the job that was waited for failed
         StaleClaim                         the worker lost the job's lease
+      RepeatableJobNotFound (LookupError)
       WaitTimeout (TimeoutError)
       Unavailable (ConnectionError)
         StoreUnavailable
         DriverUnavailable
       Closed                               the queue or application was closed
+      RateLimited                          raised by a handler: its queue is to start nothing for a while
       UnrecoverableError                   raised by a handler: fail without further attempts
 
 Errors keep their arguments as attributes and survive pickling.
@@ -28,6 +30,7 @@ Errors keep their arguments as attributes and survive pickling.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
@@ -229,6 +232,18 @@ class Closed(StratixError):
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(f"{what} is closed")
+
+
+class RateLimited(StratixError):
+    """Raised by a handler: no job of its queue starts for ``retry_after`` (milliseconds or a timedelta), in any
+    process. The job itself is given back and has not made an attempt."""
+
+    def __init__(self, retry_after: float | timedelta) -> None:
+        self.retry_after = retry_after
+        super().__init__(retry_after)
+
+    def __str__(self) -> str:
+        return f"the queue is to start nothing for {self.retry_after!r}"
 
 
 class UnrecoverableError(StratixError):

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,7 +14,7 @@ from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES
 from stratix_kombu.model.names import check_job_id
-from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, NewJob, Retention
+from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Limit, NewJob, Retention
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
 """A hundred years: longer is a mistake in the unit."""
@@ -105,6 +105,31 @@ def dotted_path(function: Callable[..., Any], what: str) -> str:
     return f"{module}:{name}"
 
 
+def limit_of(value: object, what: str) -> Limit:
+    """``{"max", "duration"}``: a window; with ``refill_rate`` (tokens a second) and ``initial_tokens`` a bucket, for
+    which ``duration`` says nothing more. ``key`` shares it; it is '' if it is not given."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{what} must be a mapping such as {{'max': 100, 'duration': 60_000}}, not {value!r}")
+    given = snake_keys(value, ("max", "duration", "bounce_back", "refill_rate", "initial_tokens", "key"), what)
+    most = whole(given.get("max"), f"{what}['max']", 1, 1_000_000)
+    rate, initial = given.get("refill_rate"), given.get("initial_tokens")
+    bounce = given.get("bounce_back", True)
+    if not isinstance(bounce, bool):
+        raise ConfigurationError(f"{what}['bounce_back'] must be True or False, not {bounce!r}")
+    key = f"key:{check_job_id(given['key'])}" if given.get("key") is not None else ""
+    if rate is None:
+        if initial is not None:
+            raise ConfigurationError(f"{what}: 'initial_tokens' belongs to a bucket: say 'refill_rate' too")
+        duration = milliseconds(given.get("duration"), f"{what}['duration']")
+        if duration < 1:
+            raise ConfigurationError(f"{what}['duration'] must be at least 1 ms")
+        return Limit(key, most, duration, bounce_back=bounce)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1_000_000:
+        raise ConfigurationError(f"{what}['refill_rate'] must be tokens a second, more than 0, not {rate!r}")
+    tokens = None if initial is None else whole(initial, f"{what}['initial_tokens']", 0, most)
+    return Limit(key, most, refill_per_s=float(rate), initial=tokens, bounce_back=bounce)
+
+
 def backoff_of(value: object, what: str) -> Backoff:
     """A number is a fixed delay; or ``{"type", "delay", "jitter"}``; or ``{"custom": function or name}``."""
     if not isinstance(value, Mapping):
@@ -144,6 +169,7 @@ class JobOptions:
     optional: bool = False
     keep_completed: Retention = KEEP_ALL
     keep_failed: Retention = KEEP_ALL
+    limiter: Limit | None = None
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, defaults: JobOptions | None = None) -> JobOptions:
@@ -178,8 +204,13 @@ class JobOptions:
             id=self.job_id or job_id, queue=queue, name=name, data=data, options=self.encode(),
             priority=self.priority, delay_ms=self.delay_ms, due_ms=self.due_ms, max_attempts=self.attempts,
             dependencies=self.dependencies, optional=self.optional, keep_completed=self.keep_completed,
-            keep_failed=self.keep_failed,
+            keep_failed=self.keep_failed, limit=self.limiter and keyed(self.limiter, f"job:{queue}:{name}"),
         )  # fmt: skip
+
+
+def keyed(limit: Limit, key: str) -> Limit:
+    """The limit under its own key if it has one, else under this one."""
+    return limit if limit.key else replace(limit, key=key)
 
 
 def _mode(value: object, what: str) -> bool:
@@ -199,6 +230,7 @@ _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "dependencies_mode": ("optional", _mode),
     "remove_on_complete": ("keep_completed", retention),
     "remove_on_fail": ("keep_failed", retention),
+    "limiter": ("limiter", limit_of),
 }
 """Per option: the field it sets and how it is read."""
 
@@ -213,6 +245,8 @@ class QueueOptions:
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     default_job_options: JobOptions = field(default_factory=JobOptions)
     backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
+    limiter: Limit | None = None
+    global_concurrency: int = 0
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, job_defaults: JobOptions) -> QueueOptions:
@@ -226,6 +260,10 @@ class QueueOptions:
             ),
             default_job_options=JobOptions.parse(defaults, f"{where}: 'default_job_options'", job_defaults),
             backoffs=_backoffs(given.get("backoffs") or {}, f"{where}: 'backoffs'"),
+            limiter=limit_of(given["limiter"], f"{where}: 'limiter'") if given.get("limiter") is not None else None,
+            global_concurrency=whole(
+                given.get("global_concurrency") or 0, f"{where}: 'global_concurrency'", 0, 1_000_000
+            ),
         )
 
 

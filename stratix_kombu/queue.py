@@ -13,13 +13,15 @@ from stratix_kombu.drivers.native import is_task, message_of
 from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError, nearest
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.claim import Bounds
+from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_id, check_job_name
 from stratix_kombu.model.record import Claim, JobRecord, NewJob, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
-from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, snake_keys
+from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, keyed, limit_of, snake_keys, whole
 from stratix_kombu.queue_events import QueueEvents
 from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
@@ -223,8 +225,14 @@ class Queue(Repeating):
     def _worker_settings(self) -> WorkerSettings:
         return WorkerSettings(
             concurrency=self._options.concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs,
-            max_payload_bytes=self._options.max_payload_bytes,
+            max_payload_bytes=self._options.max_payload_bytes, bounds=self.bounds,
         )  # fmt: skip
+
+    @property
+    def bounds(self) -> Bounds:
+        """How its jobs may start, by its options."""
+        limiter = self._options.limiter
+        return Bounds(limiter and keyed(limiter, f"queue:{self.name}"), self._options.global_concurrency)
 
     def attempts(self) -> Attempts:
         """Runs the handlers, for a host that claims by itself."""
@@ -281,6 +289,27 @@ class Queue(Repeating):
     def is_paused(self) -> bool:
         """Whether the queue is paused."""
         return self.get_status().paused
+
+    def set_rate_limit(self, limiter: Mapping[str, Any] | None = None, **options: Any) -> None:
+        """Set the queue's limiter at run time, for all workers everywhere, in place of the one in their options;
+        without options it is theirs again. Options as for ``limiter``.
+
+        >>> queue.set_rate_limit(max=100, duration=60_000)  # doctest: +SKIP
+        """
+        given = {**(limiter or {}), **options}
+        limit = keyed(limit_of(given, "set_rate_limit"), f"queue:{self.name}") if given else None
+        settle(self._engine, self._engine.store.transitions.set_limit(self.name, limit))
+
+    def get_rate_limit_ttl(self) -> int:
+        """In how many milliseconds the next job may start by the queue's limiter; 0 = now."""
+        return self._engine.store.queries.limit_ttl(self.name, self.bounds.limit)
+
+    def set_global_concurrency(self, most: int | None) -> None:
+        """Let at most that many jobs of the queue be active at a time over all workers (0 = without bound); None
+        leaves it to the option ``global_concurrency`` of the workers again."""
+        if most is not None:
+            whole(most, "set_global_concurrency", 0, 1_000_000)
+        settle(self._engine, self._engine.store.transitions.set_most_active(self.name, most))
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without

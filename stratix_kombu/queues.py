@@ -172,6 +172,13 @@ class QueueManager:
 
     # -- within the package ---------------------------------------------------------------------
 
+    def known(self, name: str) -> Queue | None:
+        """The queue of that name, if it was made or has options in the configuration."""
+        with self._lock:
+            if name not in self._queues and name not in self.settings.queues and not self.settings.limiter:
+                return None
+            return self.get_queue(name)
+
     @property
     def store(self) -> Store:
         return self._store

@@ -15,14 +15,16 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
 from stratix_kombu.model.names import check_queue_name
-from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, snake
+from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, limit_of, snake
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_TOP = ("driver", "store", "namespace", "default_job_options", "worker", "bullmq", "queues", "shutdown_timeout")
+_TOP = (
+    "driver", "store", "namespace", "default_job_options", "limiter", "worker", "bullmq", "queues", "shutdown_timeout",
+)  # fmt: skip
 _ENVIRONMENT = "STRATIX_"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel")
@@ -39,6 +41,8 @@ class Settings:
     job_defaults: JobOptions = field(default_factory=JobOptions)
     worker: WorkerOptions = field(default_factory=WorkerOptions)
     queues: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    limiter: Mapping[str, Any] | None = None
+    """The default of every queue; each has its own."""
     shutdown_timeout: float = 30.0
     """Seconds ``run`` and ``close`` wait for active jobs."""
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -49,7 +53,9 @@ class Settings:
 
     def queue_options(self, name: str, given: Mapping[str, Any]) -> QueueOptions:
         """Options of one queue: those of its creation over those of the configuration."""
-        return QueueOptions.parse({**self.queues.get(name, {}), **given}, f"queue {name!r}", self.job_defaults)
+        defaults = {"limiter": self.limiter} if self.limiter else {}
+        merged = {**defaults, **self.queues.get(name, {}), **given}
+        return QueueOptions.parse(merged, f"queue {name!r}", self.job_defaults)
 
 
 def load_settings(
@@ -148,6 +154,7 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
         job_defaults=JobOptions.parse(_mapping(merged, "default_job_options"), "'default_job_options'"),
         worker=WorkerOptions.parse(worker, "'worker'"),
         queues=_queues(_mapping(merged, "queues")),
+        limiter=_limiter(merged),
         shutdown_timeout=_seconds(merged.get("shutdown_timeout", 30.0)),
         origin=origin,
     )
@@ -177,6 +184,13 @@ def _mapping(merged: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"{key!r} must be a mapping, not {value!r}")
     return value
+
+
+def _limiter(merged: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    given = _mapping(merged, "limiter") or None
+    if given is not None:
+        limit_of(given, "'limiter'")
+    return given
 
 
 def _queues(value: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

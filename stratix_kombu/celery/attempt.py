@@ -13,12 +13,14 @@ from celery.exceptions import Ignore, Reject, Retry
 from kombu.utils import json
 
 from stratix_kombu.celery.collect import Collector, collecting, results_in
-from stratix_kombu.errors import InvalidPayload
+from stratix_kombu.errors import InvalidPayload, RateLimited
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.lifecycle.hand_over import hand_over
+from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.model.record import Completion, Failure, HandOver, Held, NewJob
+from stratix_kombu.options import milliseconds
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -102,6 +104,11 @@ class Attempt:
         except Reject as reject:
             self._reject(reject)
             raise
+        except RateLimited as limited:
+            held = [Held(self.job_id, self.token)]
+            hold_ms = milliseconds(limited.retry_after, "'retry_after'")
+            self._settle(lambda: postpone(self._bridge.engine, self.queue, held, hold_ms))
+            raise Ignore("its queue is held") from limited
         except Ignore:
             self._ignored()
             raise

@@ -13,6 +13,7 @@ from stratix_kombu.celery.claims import Claims
 from stratix_kombu.celery.publish import Publisher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import ConfigurationError, StaleClaim, Unavailable
+from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Change
 
@@ -56,6 +57,11 @@ class Bridge:
     @property
     def lease_ms(self) -> int:
         return self.queue.settings.worker.lease_duration
+
+    def bounds(self, queue: str) -> Bounds:
+        """How jobs of a queue may start, if it has options."""
+        known = self.queue.known(queue)
+        return known.bounds if known is not None else NO_BOUNDS
 
     @property
     def previous_backend(self) -> Any:

@@ -40,9 +40,16 @@ class Claims:
         """Try to claim one job, and renew its lease until ``drop``."""
         self._after_fork()
         worker = self.worker or f"{socket.gethostname()}-{os.getpid()}"
-        claimed = claim(self._bridge.engine, queue, [job_id], worker, self._bridge.lease_ms)
-        if not claimed.claims:
-            return None, claimed
+        bounds = self._bridge.bounds(queue)
+        while True:
+            claimed = claim(self._bridge.engine, queue, [job_id], worker, self._bridge.lease_ms, bounds)
+            if claimed.claims:
+                break
+            (refused,) = claimed.refused
+            if not refused.stays or self._stopping.is_set():
+                return None, claimed
+            # A limit that does not defer: this slot waits, and takes nothing else.
+            self.pause(min(refused.retry_ms / 1000, 1.0))
         (one,) = claimed.claims
         self.watch(queue)
         self._held[queue][one.token] = Held(job_id, one.token)

@@ -13,8 +13,10 @@ from stratix_kombu.celery.task import queue_of
 from stratix_kombu.errors import JobFailed
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.model.message import TASK
-from stratix_kombu.model.record import Claim, Completion
+from stratix_kombu.model.record import Change, Claim, Completion, Held
+from stratix_kombu.worker.attempt import Outcome, Postponed
 
 
 def register_jobs(app: Celery) -> None:
@@ -36,17 +38,26 @@ def run_job(bridge: Bridge, request: Any) -> Any:
         raise Ignore(f"not to run now: {claimed.refused[0].why}")
     try:
         outcome = _attempt(bridge, queue_name, claim)
-        settle = complete if isinstance(outcome, Completion) else fail
-        change = bridge.patiently(job_id, queue_name, lambda: settle(bridge.engine, [outcome]))
+        change = bridge.patiently(job_id, queue_name, lambda: _settle(bridge, queue_name, outcome))
     finally:
         bridge.claims.drop(queue_name, claim.token)
     if not bridge.settled(job_id, queue_name, change):
         raise Ignore("the lease was lost: another worker has taken the job over")
     if isinstance(outcome, Completion):
         return None
+    if isinstance(outcome, Postponed):
+        raise Ignore("its queue is held")
     if outcome.retry_ms is not None:
         raise Retry(outcome.reason)
     raise JobFailed(job_id, outcome.reason)
+
+
+def _settle(bridge: Bridge, queue_name: str, outcome: Outcome) -> Change:
+    if isinstance(outcome, Completion):
+        return complete(bridge.engine, [outcome])
+    if isinstance(outcome, Postponed):
+        return postpone(bridge.engine, queue_name, [Held(outcome.job_id, outcome.token)], outcome.hold_ms)
+    return fail(bridge.engine, [outcome])
 
 
 def _attempt(bridge: Bridge, queue_name: str, claim: Claim) -> Any:

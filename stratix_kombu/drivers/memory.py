@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, memory
@@ -24,6 +25,22 @@ class Channel(memory.Channel):
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)
+        with _arrived:
+            _arrived.notify_all()
+
+    def take(self, queue: str) -> dict[str, Any] | None:
+        """The next message of a queue as it was put, or None."""
+        try:
+            found: dict[str, Any] = self._get(queue)
+        except Empty:
+            return None
+        return found
+
+    def put_back(self, queue: str, messages: Sequence[dict[str, Any]]) -> None:
+        """Put messages where they came from: before all others, in their order."""
+        held = self._queue_for(queue)
+        with held.mutex:
+            held.queue.extendleft(reversed(messages))
         with _arrived:
             _arrived.notify_all()
 
@@ -76,12 +93,13 @@ class MemoryReceiver(Receiver):
     def _take(self, limit: int) -> list[Delivery]:
         received: list[Delivery] = []
         while len(received) < limit:
-            message = self._link.channel.basic_get(self._name, no_ack=True)
+            message = self._link.channel.take(self._name)
             if message is None:
                 break
-            job_id = job_id_of(message.headers)
-            problem = "" if job_id else f"its task is {str((message.headers or {}).get('task'))[:100]!r}"
-            received.append(Delivery(job_id, message, problem))
+            headers = message.get("headers")
+            job_id = job_id_of(headers)
+            task = headers.get("task") if isinstance(headers, dict) else None
+            received.append(Delivery(job_id, message, "" if job_id else f"its task is {str(task)[:100]!r}"))
         return received
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
@@ -89,13 +107,9 @@ class MemoryReceiver(Receiver):
             self._undecided.pop(id(delivery), None)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            if self._undecided.pop(id(delivery), None) is not None:
-                message = delivery.handle
-                self._link.producer.publish(
-                    message.body, exchange="", routing_key=self._name, headers=message.headers,
-                    content_type=message.content_type, content_encoding=message.content_encoding,
-                )  # fmt: skip
+        mine = [one.handle for one in deliveries if self._undecided.pop(id(one), None) is not None]
+        if mine:
+            self._link.channel.put_back(self._name, mine)
 
     def close(self) -> None:
         self.give_back(list(self._undecided.values()))

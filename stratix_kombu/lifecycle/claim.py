@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Claimed, Limit
 from stratix_kombu.model.state import Refusal
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a queue's options say of how its jobs may start."""
+
+    limit: Limit | None = None
+    most_active: int = 0
+
+
+NO_BOUNDS = Bounds()
+
+
 def claim(
-    engine: Engine, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None
+    engine: Engine, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS
 ) -> Claimed:
     """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped."""
-    claimed = engine.store.transitions.claim(queue, ids, worker, lease_ms, limit)
+    claimed = engine.store.transitions.claim(queue, ids, worker, lease_ms, bounds.limit, bounds.most_active)
     if any(refused.why is Refusal.LIMITED for refused in claimed.refused):
         engine.wake_clock()
     return claimed

@@ -2,7 +2,8 @@
 
 What was started is the truth: a start is allowed only if the starts before it leave room. Slots only spread those who
 have to come back: each refused job gets the next one in virtual time, so they do not return together. A slot is a hint
-when to try, not a right to run.
+when to try, not a right to run. Starts are always a little later than their slots, so slots lie a little farther apart
+than the limit says (``SLACK``), and who still comes too early waits for the room of one certain earlier start.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Protocol
 
 from stratix_kombu.model.record import Limit
 
+SLACK = 0.02
+
 
 class Instants(Protocol):
     """Starts, or slots: when the next one may be, and that one was."""
 
-    def free_at(self, limit: Limit, now: int) -> int: ...
+    def free_at(self, limit: Limit, now: int, ahead: int = 0) -> int:
+        """When there is room for one more, or for that many more before it."""
 
     def remember(self, instant: int, limit: Limit, now: int) -> None: ...
 
@@ -29,9 +33,10 @@ class Window:
     def __init__(self) -> None:
         self._instants: list[int] = []
 
-    def free_at(self, limit: Limit, now: int) -> int:
+    def free_at(self, limit: Limit, now: int, ahead: int = 0) -> int:
         held = self._instants
-        return held[-limit.max] + limit.duration_ms if len(held) >= limit.max else 0
+        place = min(ahead, limit.max - 1) - limit.max
+        return held[place] + limit.duration_ms if len(held) >= -place else 0
 
     def remember(self, instant: int, limit: Limit, now: int) -> None:
         insort(self._instants, instant)
@@ -44,9 +49,9 @@ class Bucket:
     def __init__(self) -> None:
         self._full_at: float | None = None
 
-    def free_at(self, limit: Limit, now: int) -> int:
+    def free_at(self, limit: Limit, now: int, ahead: int = 0) -> int:
         step = 1000 / limit.refill_per_s
-        return math.ceil(self._full(limit, now) - (limit.max - 1) * step)
+        return math.ceil(self._full(limit, now) - (limit.max - 1 - ahead) * step)
 
     def remember(self, instant: int, limit: Limit, now: int) -> None:
         self._full_at = max(self._full(limit, now), instant) + 1000 / limit.refill_per_s
@@ -65,6 +70,8 @@ class LimitLog:
         kind: Callable[[], Instants] = Bucket if limit.refill_per_s else Window
         self._starts = kind()
         self._slots = kind()
+        self._retries: list[int] = []
+        """When those will try again who came to their slot too early."""
 
     def free_at(self, now: int, limit: Limit, reserved: bool) -> int:
         """0 if a start is allowed now, else the first instant at which the next one may be."""
@@ -73,9 +80,14 @@ class LimitLog:
             free = max(free, self._slots.free_at(limit, now))
         return 0 if free <= now else free
 
-    def reserve(self, now: int, limit: Limit) -> int:
-        """Hand out the next slot."""
-        slot = max(now + 1, self._slots.free_at(limit, now), self._starts.free_at(limit, now))
+    def reserve(self, now: int, limit: Limit, reserved: bool) -> int:
+        """Hand out the next slot; who had one already gets the room of the next start that is not spoken for."""
+        if reserved:
+            self._retries = [one for one in self._retries if one > now]
+            slot = max(now + 1, self._starts.free_at(limit, now, len(self._retries)))
+            self._retries.append(slot)
+            return slot
+        slot = max(now + 1, self._slots.free_at(limit, now) + _slack(limit), self._starts.free_at(limit, now))
         self._slots.remember(slot, limit, now)
         return slot
 
@@ -84,3 +96,7 @@ class LimitLog:
         self._starts.remember(now, limit, now)
         if not reserved:
             self._slots.remember(now, limit, now)
+
+
+def _slack(limit: Limit) -> int:
+    return math.ceil(SLACK * (1000 / limit.refill_per_s if limit.refill_per_s else limit.duration_ms))

@@ -221,6 +221,8 @@ class Refused:
     job_id: str
     why: Refusal
     retry_ms: int = 0
+    stays: bool = False
+    """It was not deferred: its message is to go back to the broker's queue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Transitions(ABC):
         ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``most_active`` jobs of the queue
         are active already: stays waiting, parked until one of them ends), ``limited`` (by ``limit``, the queue's, or
         the job's own, or because the queue is held: -> delayed to the slot it was given; without ``bounce_back`` of
-        the queue's limit it stays waiting). What ``steer`` has set takes the place of ``limit`` and ``most_active``.
+        the queue's limit it ``stays`` waiting). What was set for the queue comes before ``limit`` and ``most_active``.
         An id named twice is claimed once. Counts ``attempts_started``. Event ``active``, or ``delayed`` for a limited
         one.
         """
@@ -196,9 +196,14 @@ class Transitions(ABC):
         """End the pause and dispatch what was parked. Event ``resumed``."""
 
     @abstractmethod
-    def steer(self, queue: str, limit: Limit | None = None, most_active: int | None = None) -> Change:
-        """Set the queue's limit and bound of active jobs for all workers, in place of what they say themselves; None
-        leaves that to them again, 0 is no bound. What was crowded is dispatched, to try again."""
+    def set_limit(self, queue: str, limit: Limit | None) -> Change:
+        """Set the queue's limit for all workers, in place of the one they bring; None leaves it to them again. What
+        was crowded is dispatched, to try again."""
+
+    @abstractmethod
+    def set_most_active(self, queue: str, most_active: int | None) -> Change:
+        """Set the bound of active jobs for all workers, in place of the one they bring (0 = none); None leaves it to
+        them again. What was crowded is dispatched, to try again."""
 
     @abstractmethod
     def hold(self, queue: str, for_ms: int) -> None:
@@ -238,7 +243,7 @@ class Queries(ABC):
 
     @abstractmethod
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
-        """In how many milliseconds the next job of the queue may start by its limit (what ``steer`` has set, else
+        """In how many milliseconds the next job of the queue may start by its limit (the one that was set, else
         ``limit``) and by ``hold``; 0 = now."""
 
     @abstractmethod

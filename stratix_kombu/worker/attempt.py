@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stratix_kombu.errors import InvalidPayload, UnrecoverableError
+from stratix_kombu.errors import ConfigurationError, InvalidPayload, RateLimited, UnrecoverableError
+from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.model.backoff import MAX_DELAY_MS, retry_delay
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
-from stratix_kombu.options import JobOptions
+from stratix_kombu.options import JobOptions, milliseconds
 from stratix_kombu.worker.handlers import Handlers
 
 logger = logging.getLogger("stratix_kombu.worker")
@@ -24,7 +25,18 @@ MAX_STACKTRACE = 16_000
 FALLBACK_DELAY_MS = 1_000
 """Used when a custom back-off raises or is not registered here."""
 
-Outcome = Completion | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The handler asks that its queue starts nothing for a while: the job goes back, without an attempt made."""
+
+    job_id: str
+    token: str
+    hold_ms: int
+
+
+Outcome = Completion | Failure | Postponed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,7 @@ class WorkerSettings:
     backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     """Custom back-off functions by name or dotted path; a job can call no others."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    bounds: Bounds = NO_BOUNDS
 
 
 class Attempts:
@@ -84,8 +97,13 @@ class Attempts:
         reason = f"no handler for {claim.record.name!r} on queue {self._queue!r} in this worker (handlers: {known})"
         return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim.record))
 
-    def _failure(self, claim: Claim, error: BaseException) -> Failure:
+    def _failure(self, claim: Claim, error: BaseException) -> Failure | Postponed:
         record = claim.record
+        if isinstance(error, RateLimited):
+            try:
+                return Postponed(record.id, claim.token, milliseconds(error.retry_after, "'retry_after'"))
+            except ConfigurationError as problem:
+                error = problem
         final = isinstance(error, UnrecoverableError | InvalidPayload)
         retry_ms = None if final else self._retry_ms(record)
         logger.info(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
@@ -39,6 +40,7 @@ class Consumer:
         self._receiver: Receiver | None = None
         self._stop = threading.Event()
         self._failures = 0
+        self._limited_until = 0.0
         self.ready = threading.Event()
         """Set once the broker has been reached."""
         self._thread = threading.Thread(target=self._run, name=f"stratix-{queue}-consumer", daemon=True)
@@ -81,11 +83,12 @@ class Consumer:
         deliveries = receiver.receive(min(free, MAX_BATCH), receiver.patience)
         self.ready.set()
         if deliveries and self._take(receiver, deliveries):
+            self._wait_for_the_limit(receiver)
             while not self._stop.wait(PAUSED_POLL_S) and self._is_paused():
                 receiver.tend()
 
     def _take(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> bool:
-        """Claim what was received; whether the queue turned out to be paused."""
+        """Claim what was received; whether nothing more can be taken for a while."""
         if self._stop.is_set():
             receiver.give_back(deliveries)
             return False
@@ -98,8 +101,12 @@ class Consumer:
         self._slots.take(len(claimed.claims))
         for one in claimed.claims:
             self._start(one)
+        stay = {one.job_id: one.retry_ms for one in claimed.refused if one.stays}
         try:
-            receiver.acknowledge(deliveries)
+            receiver.acknowledge([one for one in deliveries if one.job_id not in stay])
+            if stay:
+                receiver.give_back([one for one in deliveries if one.job_id in stay])
+                self._limited_until = time.monotonic() + max(stay.values()) / 1000
         finally:
             self._tell_strangers(deliveries)
         refused = {one.why for one in claimed.refused}
@@ -109,7 +116,12 @@ class Consumer:
                 "messages for %d jobs that are gone were dropped", len(gone),
                 extra={"action": "gone_dropped", "queue": self._queue, "job_ids": gone},
             )
-        return Refusal.PAUSED in refused
+        return bool(stay) or Refusal.PAUSED in refused
+
+    def _wait_for_the_limit(self, receiver: Receiver) -> None:
+        """A limit that does not defer: nothing is taken until the next start may be."""
+        while (left := self._limited_until - time.monotonic()) > 0 and not self._stop.wait(min(left, PAUSED_POLL_S)):
+            receiver.tend()
 
     def _tell_strangers(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

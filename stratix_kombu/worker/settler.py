@@ -11,8 +11,9 @@ from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.fail import fail
-from stratix_kombu.model.record import Change, Completion, Failure
-from stratix_kombu.worker.attempt import Outcome
+from stratix_kombu.lifecycle.postpone import postpone
+from stratix_kombu.model.record import Change, Completion, Failure, Held
+from stratix_kombu.worker.attempt import Outcome, Postponed
 
 logger = logging.getLogger("stratix_kombu.worker")
 
@@ -51,6 +52,11 @@ class Settler:
                 self._settle(completions, lambda: complete(self._engine, completions))  # noqa: B023
             if failures:
                 self._settle(failures, lambda: fail(self._engine, failures))  # noqa: B023
+            postponed = [one for one in batch if isinstance(one, Postponed)]
+            if postponed:
+                held = [Held(one.job_id, one.token) for one in postponed]
+                hold_ms = max(one.hold_ms for one in postponed)
+                self._settle(postponed, lambda: postpone(self._engine, self._queue, held, hold_ms))  # noqa: B023
 
     def _next_batch(self) -> tuple[list[Outcome], bool]:
         batch: list[Outcome] = []

@@ -55,6 +55,7 @@ class Worker:
         )
         self._heartbeat = Heartbeat(engine, info, settings.lease_ms, lambda: list(self._held.values()), self._lost)
         self._lease_ms = settings.lease_ms
+        self._bounds = settings.bounds
         self._settler = Settler(engine, queue, self._settled)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
         self._own_loop = loop is None
@@ -102,7 +103,7 @@ class Worker:
             self._loop.cancel(one.token)
 
     def _take(self, ids: Sequence[str]) -> Claimed:
-        return claim(self._engine, self.queue, ids, self.id, self._lease_ms)
+        return claim(self._engine, self.queue, ids, self.id, self._lease_ms, self._bounds)
 
     def _begin(self, claim: Claim) -> None:
         self._held[claim.token] = Held(claim.record.id, claim.token)

@@ -130,7 +130,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(queue=queues, most=st.sampled_from([None, 0, 1, 2]))
     def bound(self, queue: str, most: int | None) -> None:
-        self.both(lambda store: store.transitions.steer(queue, most_active=most))
+        self.both(lambda store: store.transitions.set_most_active(queue, most))
 
     @rule(job_id=ids)
     def write(self, job_id: str) -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from stratix_kombu import errors
 from stratix_kombu.model.backoff import MAX_DELAY_MS, Backoff, retry_delay
 from stratix_kombu.model.codec import decode, encode
-from stratix_kombu.model.limiter import WindowLog
+from stratix_kombu.model.limiter import LimitLog
 from stratix_kombu.model.message import BODY, TASK, job_id_of, message_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name
+from stratix_kombu.model.record import Limit
 from stratix_kombu.model.redis_options import RedisOptions
 
 CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.StratixError)]
@@ -121,16 +122,40 @@ def test_backoff_has_bounds(delay: int, made: int, jitter: float) -> None:
     st.lists(st.booleans(), max_size=60),
 )  # fmt: skip
 def test_no_window_holds_more_than_max(gaps: list[int], most: int, duration: int, reserved: list[bool]) -> None:
-    log, now, started = WindowLog(), 1_000, list[int]()
+    limit = Limit("l", most, duration)
+    log, now, started = LimitLog(limit), 1_000, list[int]()
     for gap, has_slot in zip(gaps, reserved, strict=False):
         now += gap
-        if log.try_at(now, most, duration, has_slot) == 0:
-            log.start(now, most, has_slot)
+        if log.free_at(now, limit, has_slot) == 0:
+            log.start(now, limit, has_slot)
             started.append(now)
         else:
-            assert log.reserve(now, most, duration) > now
+            assert log.reserve(now, limit, has_slot) > now
     for first, after in zip(started, started[most:], strict=False):
         assert after - first >= duration
+
+
+@given(
+    st.lists(st.integers(0, 400), max_size=60), st.integers(1, 5), st.sampled_from([1, 7.5, 40]),
+    st.lists(st.booleans(), max_size=60),
+)  # fmt: skip
+def test_a_bucket_gives_no_more_than_it_was_given(
+    gaps: list[int], most: int, rate: float, reserved: list[bool]
+) -> None:
+    limit = Limit("l", most, refill_per_s=rate, initial=0)
+    begin = now = 1_000
+    log, started = LimitLog(limit), list[int]()
+    for gap, has_slot in zip(gaps, reserved, strict=False):
+        now += gap
+        if log.free_at(now, limit, has_slot) == 0:
+            log.start(now, limit, has_slot)
+            started.append(now)
+        else:
+            assert log.reserve(now, limit, has_slot) > now
+    for number, at in enumerate(started):
+        assert number + 1 <= (at - begin) / 1000 * rate + 1e-6
+        for other in range(number):
+            assert number - other + 1 <= most + (at - started[other]) / 1000 * rate + 1e-6
 
 
 def test_the_message_is_one_a_celery_worker_understands() -> None:

@@ -191,9 +191,11 @@ class MemoryTransitions(Upkeep):
         logs = [(self.space.log_of(one), one) for one in limits]
         free = {one.key: log.free_at(now, one, job.reserved) for log, one in logs}
         if of_queue and not of_queue.bounce_back and (free[of_queue.key] or held_ms > now):
-            return Refused(job.new.id, Refusal.LIMITED, max(free[of_queue.key], held_ms) - now)
+            return Refused(job.new.id, Refusal.LIMITED, max(free[of_queue.key], held_ms) - now, stays=True)
         if any(free.values()) or held_ms > now:
-            slots = [log.reserve(max(now, held_ms), one) for log, one in logs if free[one.key] or held_ms > now]
+            slots = [
+                log.reserve(max(now, held_ms), one, job.reserved) for log, one in logs if free[one.key] or held_ms > now
+            ]
             slot = max([*slots, held_ms])
             job.reserved = bool(slots)
             self.space.make_delayed(job, slot)

@@ -107,10 +107,17 @@ class Upkeep(Steps, Transitions):
         return self._change(bool(space.parked))
 
     @step
-    def steer(self, queue: str, limit: Limit | None = None, most_active: int | None = None) -> Change:
-        space = self.space.queues[queue]
-        space.limit, space.most_active = limit, most_active
-        while space.crowd:
+    def set_limit(self, queue: str, limit: Limit | None) -> Change:
+        self.space.queues[queue].limit = limit
+        return self._let_all_in(queue)
+
+    @step
+    def set_most_active(self, queue: str, most_active: int | None) -> Change:
+        self.space.queues[queue].most_active = most_active
+        return self._let_all_in(queue)
+
+    def _let_all_in(self, queue: str) -> Change:
+        while self.space.queues[queue].crowd:
             self.space.let_in(queue)
         return self._change()
 

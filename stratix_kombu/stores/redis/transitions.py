@@ -135,7 +135,9 @@ class RedisTransitions(Transitions):
         now, answers = self._scripts.run("claim", (queue, worker, lease_ms, limit_text(limit), most_active, *ids))
         for answer in answers:
             if answer[1]:
-                claimed.refused.append(Refused(answer[0].decode(), Refusal(answer[1].decode()), int(answer[2])))
+                claimed.refused.append(
+                    Refused(answer[0].decode(), Refusal(answer[1].decode()), int(answer[2]), len(answer) > 3)
+                )
             else:
                 claimed.claims.append(claim_of(queue, worker, now, answer))
         return claimed
@@ -213,12 +215,15 @@ class RedisTransitions(Transitions):
     def resume(self, queue: str, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("resume", queue, limit))
 
-    def steer(self, queue: str, limit: Limit | None = None, most_active: int | None = None) -> Change:
-        most = "" if most_active is None else most_active
-        return change_of(self.run_sending("steer", queue, limit_text(limit), most, ""))
+    def set_limit(self, queue: str, limit: Limit | None) -> Change:
+        return change_of(self.run_sending("steer", queue, "limit", limit_text(limit)))
+
+    def set_most_active(self, queue: str, most_active: int | None) -> Change:
+        value = "" if most_active is None else most_active
+        return change_of(self.run_sending("steer", queue, "most_active", value))
 
     def hold(self, queue: str, for_ms: int) -> None:
-        self.run_sending("steer", queue, "", "", for_ms)
+        self.run_sending("steer", queue, "held", for_ms)
 
     def retry(self, job_id: str) -> Change:
         answer = self.run_sending("retry", job_id, PAGE)

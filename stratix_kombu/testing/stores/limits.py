@@ -60,17 +60,17 @@ class LimitSuite(StoreCase):
         claimed = store.transitions.claim(QUEUE, ids, "w", LEASE_MS, limit)
         assert len(claimed.claims) == 2
         assert [(one.job_id, one.why) for one in claimed.refused] == [(one, Refusal.LIMITED) for one in ids[2:]]
-        assert all(50_000 < one.retry_ms <= 60_000 for one in claimed.refused)
+        assert all(50_000 < one.retry_ms <= 60_000 and one.stays for one in claimed.refused)
         assert self.counts(store) == {"active": 2, "waiting": 2}
 
     # -- at run time --------------------------------------------------------------------------------
 
     def test_a_limit_that_was_set_takes_the_place_of_the_workers_own(self, store: Store) -> None:
         ids = self.fill(store, 4)
-        store.transitions.steer(QUEUE, Limit("set", 1, 60_000))
+        store.transitions.set_limit(QUEUE, Limit("set", 1, 60_000))
         assert len(store.transitions.claim(QUEUE, ids[:2], "w", LEASE_MS, Limit("own", 9, 60_000)).claims) == 1
-        assert 50_000 < store.queries.limit_ttl(QUEUE) <= 120_000
-        store.transitions.steer(QUEUE)
+        assert 50_000 < store.queries.limit_ttl(QUEUE) <= 130_000
+        store.transitions.set_limit(QUEUE, None)
         assert len(store.transitions.claim(QUEUE, ids[2:], "w", LEASE_MS, Limit("own", 9, 60_000)).claims) == 2
         assert store.queries.limit_ttl(QUEUE) == 0
         assert store.queries.limit_ttl(QUEUE, Limit("own", 2, 60_000)) > 0
@@ -125,9 +125,9 @@ class LimitSuite(StoreCase):
 
     def test_another_bound_lets_all_try_again(self, store: Store) -> None:
         ids = self.fill(store, 4)
-        store.transitions.steer(QUEUE, most_active=1)
+        store.transitions.set_most_active(QUEUE, 1)
         assert len(self.claim(store, *ids)) == 1
-        assert self.ids(store.transitions.steer(QUEUE, most_active=3).ready) == ids[1:]
+        assert self.ids(store.transitions.set_most_active(QUEUE, 3).ready) == ids[1:]
         assert len(self.claim(store, *ids[1:])) == 2
-        assert self.ids(store.transitions.steer(QUEUE).ready) == ids[3:]
+        assert self.ids(store.transitions.set_most_active(QUEUE, None).ready) == ids[3:]
         assert len(self.claim(store, ids[3])) == 1

@@ -1,7 +1,7 @@
 -- Try to take the jobs that messages named.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the queue's limit, JSON or '';
 -- ARGV[5] most active jobs or 0; then ids
--- Returns one entry per id: {id, refusal, retry in ms} or {id, '', token, fields of records.FIELDS ...}
+-- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of records.FIELDS ...}
 -- Events active | delayed
 --- @include base
 --- @include moves_claim
@@ -41,7 +41,7 @@ for i = 6, #ARGV do
       slot, stays, spread = refuse(queue_limit, decode_limit(v[2]), v[3], held)
     end
     if slot and stays then
-      answer = { id, 'limited', slot - now }
+      answer = { id, 'limited', slot - now, 1 }
     elseif slot then
       redis.call('ZREM', waiting, id)
       delay_limited(queue, id, v[7], slot, spread)

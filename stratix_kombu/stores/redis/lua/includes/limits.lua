@@ -1,5 +1,7 @@
 -- Rate limits (see model/limiter.py): starts are the truth, slots only spread those who come back. A limit is {key, max,
 -- duration} or, for a bucket, {key, max, rate, initial}; `bounce` false: what is refused stays waiting.
+local SLACK = 0.02
+
 local function decode_limit(text)
   return text and text ~= '' and cjson.decode(text) or nil
 end
@@ -14,11 +16,14 @@ local function full_at(limit, kind)
   return tonumber(known) or (now + (limit.max - limit.initial) * 1000 / limit.rate)
 end
 
-local function free_at(limit, kind)
+-- When there is room for one more, or for `ahead` more before it.
+local function free_at(limit, kind, ahead)
+  ahead = ahead or 0
   if limit.rate then
-    return math.ceil(full_at(limit, kind) - (limit.max - 1) * 1000 / limit.rate)
+    return math.ceil(full_at(limit, kind) - (limit.max - 1 - ahead) * 1000 / limit.rate)
   end
-  local first = redis.call('ZRANGE', limit_key(limit) .. ':' .. kind, -limit.max, -limit.max, 'WITHSCORES')
+  local place = math.min(ahead, limit.max - 1) - limit.max
+  local first = redis.call('ZRANGE', limit_key(limit) .. ':' .. kind, place, place, 'WITHSCORES')
   return first[2] and tonumber(first[2]) + limit.duration or 0
 end
 
@@ -34,6 +39,22 @@ local function remember(limit, kind, instant)
   redis.call('ZADD', key, instant, string.format('%.0f', order()))
   redis.call('ZREMRANGEBYRANK', key, 0, -limit.max - 1)
   redis.call('PEXPIRE', key, limit.duration * 2 + math.max(instant - now, 0) + 60000)
+end
+
+-- The next slot; who had one already gets the room of the next start that is not spoken for.
+local function reserve(limit, reserved, from)
+  if reserved then
+    local retries = limit_key(limit) .. ':retries'
+    redis.call('ZREMRANGEBYSCORE', retries, '-inf', from)
+    local slot = math.max(from + 1, free_at(limit, 'starts', redis.call('ZCARD', retries)))
+    redis.call('ZADD', retries, slot, string.format('%.0f', order()))
+    redis.call('PEXPIRE', retries, slot - now + 60000)
+    return slot
+  end
+  local slack = math.ceil(SLACK * (limit.rate and 1000 / limit.rate or limit.duration))
+  local slot = math.max(from + 1, free_at(limit, 'slots') + slack, free_at(limit, 'starts'))
+  remember(limit, 'slots', slot)
+  return slot
 end
 
 -- 0, or the first instant at which the next start may be.
@@ -70,9 +91,7 @@ local function refuse(of_queue, of_job, reserved, held)
   local slot = held
   for i, limit in ipairs(limits) do
     if untils[i] > 0 or held > now then
-      local mine = math.max(math.max(now, held) + 1, free_at(limit, 'slots'), free_at(limit, 'starts'))
-      remember(limit, 'slots', mine)
-      slot = math.max(slot, mine)
+      slot = math.max(slot, reserve(limit, reserved, math.max(now, held)))
     end
   end
   return slot, false, #limits > 0
