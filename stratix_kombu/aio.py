@@ -13,8 +13,10 @@ from stratix_kombu.errors import WaitTimeout
 if TYPE_CHECKING:
     from stratix_kombu.job import Job
     from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+    from stratix_kombu.options import Duration
     from stratix_kombu.queue import Queue
     from stratix_kombu.repeatables import RepeatableJob
+    from stratix_kombu.steering import OnProgress
 
 Result = TypeVar("Result")
 
@@ -157,6 +159,23 @@ class AsyncQueue:
 
     async def is_paused(self) -> bool:
         return await _call(self._queue.is_paused)
+
+    async def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
+        return await _call(self._queue.drain, delayed, on_progress)
+
+    async def clean(
+        self, grace: Duration = 0, limit: int = 0, state: str = "completed", on_progress: OnProgress | None = None
+    ) -> list[str]:
+        return await _call(self._queue.clean, grace, limit, state, on_progress)
+
+    async def retry_jobs(self, state: str = "failed", count: int = 0, on_progress: OnProgress | None = None) -> int:
+        return await _call(self._queue.retry_jobs, state, count, on_progress)
+
+    async def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
+        return await _call(self._queue.promote_jobs, count, on_progress)
+
+    async def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
+        return await _call(self._queue.obliterate, force, on_progress)
 
     async def set_rate_limit(self, limiter: Mapping[str, Any] | None = None, **options: Any) -> None:
         await _call(self._queue.set_rate_limit, limiter, **options)

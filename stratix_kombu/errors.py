@@ -16,6 +16,7 @@
         JobFailed                          the job that was waited for failed
         StaleClaim                         the worker lost the job's lease
       RepeatableJobNotFound (LookupError)
+      QueueNotEmpty                        it has active jobs
       WaitTimeout (TimeoutError)
       Unavailable (ConnectionError)
         StoreUnavailable
@@ -106,6 +107,17 @@ class PayloadTooLarge(InvalidPayload):
         super().__init__(
             f"{what} has {size} bytes as JSON, more than the limit of {limit}: "
             "store it elsewhere and pass a reference, or raise 'max_payload_bytes'"
+        )
+
+
+class QueueNotEmpty(StratixError):
+    """The queue has active jobs."""
+
+    def __init__(self, queue: str, active: int) -> None:
+        self.queue = queue
+        self.active = active
+        super().__init__(
+            f"queue {queue!r} has {active} active jobs: wait for them, or say force=True, and their results are lost"
         )
 
 

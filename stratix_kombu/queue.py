@@ -24,6 +24,7 @@ from stratix_kombu.model.state import State
 from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, keyed, limit_of, snake_keys, whole
 from stratix_kombu.queue_events import QueueEvents
 from stratix_kombu.repeatables import Repeatables, Repeating
+from stratix_kombu.steering import Steering
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
@@ -39,7 +40,7 @@ Handler = Callable[[Job], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Queue(Repeating):
+class Queue(Repeating, Steering):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP

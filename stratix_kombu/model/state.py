@@ -23,6 +23,19 @@ class State(str, Enum):
         return self in (State.COMPLETED, State.FAILED)
 
 
+class Sweep(str, Enum):
+    """What may be done to all jobs of a queue in one state."""
+
+    REMOVE = "remove"
+    RETRY = "retry"
+    """failed -> waiting"""
+    PROMOTE = "promote"
+    """delayed -> waiting"""
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class Refusal(str, Enum):
     """Why a claim was refused; in every case the message may be acknowledged and dropped."""
 

@@ -36,7 +36,7 @@ from stratix_kombu.model.record import (
     Schedule,
     WorkerInfo,
 )
-from stratix_kombu.model.state import State
+from stratix_kombu.model.state import State, Sweep
 
 PAGE = 500
 """How many jobs one step touches at most, where the caller does not say."""
@@ -223,6 +223,22 @@ class Transitions(ABC):
         """Delete a job that is not active, with its logs. To its dependents it has failed, with the reason
         ``dependency <id> was removed``, unless it was completed. Event ``removed``. Raises JobNotFound,
         InvalidJobState."""
+
+
+    @abstractmethod
+    def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
+        """Remove, retry or promote jobs of one state, in the order of ``find`` reversed for ended ones (oldest first),
+        a page at a time; ``affected`` names them. Only those that ended, or for the others were added, at least
+        ``older_ms`` ago. Jobs that failed because of a dependency are not retried: they wait for it again when that
+        is. Active jobs are removed too, where that state is named: their claims are lost.
+
+        A removal tells dependents as ``remove`` does, and the event ``cleaned`` with the count; the others are told
+        as ``retry`` and ``promote_job`` do.
+        """
+
+    @abstractmethod
+    def forget_queue(self, queue: str) -> bool:
+        """Forget a queue that has no jobs: its events, its pause and its limits. False if it has jobs."""
 
 
 class Queries(ABC):

@@ -8,11 +8,15 @@ from itertools import islice
 
 from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import Change, Limit
-from stratix_kombu.model.state import State
+from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.release import release_page, revive_dependents
-from stratix_kombu.stores.memory.state import NEVER_SENT
+from stratix_kombu.stores.memory.state import NEVER_SENT, Job
 from stratix_kombu.stores.memory.steps import Steps, step
+
+
+def _suits(job: Job, action: Sweep) -> bool:
+    return action is Sweep.REMOVE or not (job.vacant or (action is Sweep.RETRY and job.failed_by))
 
 
 class Upkeep(Steps, Transitions):
@@ -130,11 +134,14 @@ class Upkeep(Steps, Transitions):
         job = self._in_state(job_id, State.FAILED, "retry")
         if job.vacant:
             raise InvalidJobState(job_id, "never sent", "retry", ["failed"])
+        self._retry(job)
+        return self._change(release_page(self.space, PAGE))
+
+    def _retry(self, job: Job) -> None:
         job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
         job.result = None
         self.space.make_ready(job)
         revive_dependents(self.space, job)
-        return self._change(release_page(self.space, PAGE))
 
     @step
     def promote_job(self, job_id: str) -> Change:
@@ -143,6 +150,39 @@ class Upkeep(Steps, Transitions):
             raise InvalidJobState(job_id, "never sent", "promote", ["delayed"])
         self.space.make_waiting(job)
         return self._change()
+
+    @step
+    def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
+        space, before = self.space, self.space.now() - older_ms
+        jobs = (space.jobs[one] for one in self._in_order(queue, state))
+        old = (job for job in jobs if (job.finished_ms or job.created_ms) <= before)
+        chosen = list(islice((job for job in old if _suits(job, action)), limit))
+        for job in chosen:
+            if action is Sweep.RETRY:
+                self._retry(job)
+            elif action is Sweep.PROMOTE:
+                space.make_waiting(job)
+            else:
+                space.delete(job)
+        if action is Sweep.REMOVE and chosen:
+            space.tell(queue, "cleaned", None, str(len(chosen)))
+        more = release_page(space, PAGE)
+        return replace(self._change(more or len(chosen) == limit), affected=tuple(job.new.id for job in chosen))
+
+    def _in_order(self, queue: str, state: State) -> list[str]:
+        ids = list(self.space.queues[queue].ids[state])
+        if state is State.WAITING:
+            ids.sort(key=lambda one: self.space.jobs[one].new.priority)
+        elif state is State.DELAYED:
+            ids.sort(key=lambda one: self.space.jobs[one].due_ms)
+        return ids
+
+    @step
+    def forget_queue(self, queue: str) -> bool:
+        if any(self.space.queues[queue].ids.values()):
+            return False
+        del self.space.queues[queue]
+        return True
 
     @step
     def remove(self, job_id: str) -> Change:

@@ -30,7 +30,7 @@ from stratix_kombu.model.record import (
     Renewed,
     WorkerInfo,
 )
-from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
@@ -231,6 +231,12 @@ class RedisTransitions(Transitions):
 
     def promote_job(self, job_id: str) -> Change:
         return self._by_hand(self.run_sending("promote_job", job_id), job_id, "promote", ["delayed"])
+
+    def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
+        return change_of(self.run_sending("sweep", queue, action.value, state.value, older_ms, limit, PAGE))
+
+    def forget_queue(self, queue: str) -> bool:
+        return bool(self._scripts.run("forget_queue", (queue,)))
 
     def remove(self, job_id: str) -> Change:
         return self._by_hand(self.run_sending("remove", job_id, PAGE), job_id, "remove", NOT_ACTIVE)

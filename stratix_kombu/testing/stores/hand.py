@@ -6,7 +6,7 @@ import pytest
 
 from stratix_kombu.errors import InvalidJobState, JobNotFound
 from stratix_kombu.model.record import Completion
-from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new
 
@@ -99,3 +99,46 @@ class HandSuite(StoreCase):
             with pytest.raises(JobNotFound):
                 step("nobody")
         assert self.states(store, "active", "waiting", "later") == ["active", "waiting", "delayed"]
+
+    # -- many at once -------------------------------------------------------------------------------
+
+    def test_jobs_of_a_state_are_removed_page_by_page(self, store: Store) -> None:
+        self.add(store, *(new(f"{number}", priority=number % 2) for number in range(5)), new("d", delay_ms=60_000))
+        self.add(store, new("after", dependencies=("0",)))
+        page = store.transitions.sweep(QUEUE, Sweep.REMOVE, State.WAITING, limit=3)
+        assert (page.affected, page.more) == (("0", "2", "4"), True)
+        page = store.transitions.sweep(QUEUE, Sweep.REMOVE, State.WAITING, limit=3)
+        assert (page.affected, page.more) == (("1", "3"), False)
+        assert self.states(store, "0", "3", "d", "after") == ["gone", "gone", "delayed", "failed"]
+        assert next(event for event in store.events.read(QUEUE, "0") if event.name == "cleaned").value == "3"
+        assert store.transitions.sweep(QUEUE, Sweep.REMOVE, State.WAITING).affected == ()
+
+    def test_only_old_ones_are_removed(self, store: Store) -> None:
+        self.add(store, new("a"), new("b", delay_ms=60_000))
+        self.complete(store, "a")
+        for state in (State.COMPLETED, State.DELAYED):
+            assert store.transitions.sweep(QUEUE, Sweep.REMOVE, state, 60_000).affected == ()
+        assert store.transitions.sweep(QUEUE, Sweep.REMOVE, State.COMPLETED, 0).affected == ("a",)
+
+    def test_failed_jobs_are_retried_and_delayed_ones_promoted(self, store: Store) -> None:
+        self.add(store, new("a"), new("b"), new("after", dependencies=("a",)))
+        self.fail(store, "a", "b")
+        vacant = new("v", vacant=True, delay_ms=1_000_000)
+        self.add(store, new("x", delay_ms=90_000), new("y", delay_ms=60_000), vacant)
+        change = store.transitions.sweep(QUEUE, Sweep.RETRY, State.FAILED)
+        assert change.affected == ("a", "b"), "who failed because of another waits for it again"
+        assert self.states(store, "a", "b", "after") == ["waiting", "waiting", "blocked"]
+        change = store.transitions.sweep(QUEUE, Sweep.PROMOTE, State.DELAYED)
+        assert (change.affected, self.ids(change.ready)) == (("y", "x"), ["y", "x"])
+
+    def test_active_jobs_are_removed_with_their_claims(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        assert not store.transitions.forget_queue(QUEUE)
+        assert store.transitions.sweep(QUEUE, Sweep.REMOVE, State.ACTIVE).affected == ("a",)
+        assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
+        store.transitions.pause(QUEUE)
+        assert store.transitions.forget_queue(QUEUE)
+        assert store.queries.queues() == []
+        assert store.events.read(QUEUE, "0") == []
+        assert self.add(store, new("a")) == ["a"]
+        assert len(self.claim(store, "a")) == 1

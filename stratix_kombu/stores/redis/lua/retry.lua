@@ -17,7 +17,5 @@ end
 if job.vacant then
   return { 'state', 'never sent' }
 end
-redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result')
-make_ready(job)
-revive_dependents(job)
+retry_job(job)
 return { release_page(tonumber(ARGV[5])), {}, ready }

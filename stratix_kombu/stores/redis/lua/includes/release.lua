@@ -64,6 +64,12 @@ local function revive_edge(job, dependency)
   revive_dependents(job)
 end
 
+local function retry_job(job)
+  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result')
+  make_ready(job)
+  revive_dependents(job)
+end
+
 -- Handle up to `limit` edges; whether some are left.
 local function release_page(limit)
   while limit > 0 do

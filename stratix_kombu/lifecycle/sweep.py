@@ -1,0 +1,57 @@
+"""Sweep: remove, retry or promote all jobs of a queue that are in some state; and forget the queue itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stratix_kombu.errors import QueueNotEmpty
+from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.pause import pause
+from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.stores.contract import PAGE
+
+OnProgress = Callable[[int], object]
+"""Called after each page with how many it has been so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far a sweep goes: at most ``limit`` jobs (0 = all), that ended or were added ``older_ms`` ago."""
+
+    limit: int = 0
+    older_ms: int = 0
+
+
+def sweep(
+    engine: Engine, queue: str, action: Sweep, states: Sequence[State], extent: Extent = Extent(),
+    on_progress: OnProgress | None = None,
+) -> list[str]:  # fmt: skip
+    """Page by page, each page atomic; the ids."""
+    found: list[str] = []
+    for state in states:
+        while not extent.limit or len(found) < extent.limit:
+            page = min(PAGE, extent.limit - len(found)) if extent.limit else PAGE
+            change = engine.store.transitions.sweep(queue, action, state, extent.older_ms, page)
+            found += change.affected
+            settle(engine, change)
+            if on_progress is not None and change.affected:
+                on_progress(len(found))
+            if len(change.affected) < page:
+                break
+    return found
+
+
+def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress | None = None) -> int:
+    """Pause the queue, remove all its jobs and its messages, and forget it; how many jobs it had.
+
+    Raises QueueNotEmpty if jobs are active, unless ``force``.
+    """
+    pause(engine, queue)
+    if not force and (active := engine.store.queries.status(queue).counts["active"]):
+        raise QueueNotEmpty(queue, active)
+    removed = sweep(engine, queue, Sweep.REMOVE, list(State), on_progress=on_progress)
+    engine.driver.purge(queue)
+    engine.store.transitions.forget_queue(queue)
+    return len(removed)

@@ -1,0 +1,66 @@
+"""The methods of a queue that touch many jobs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
+from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.options import Duration, milliseconds, whole
+
+_CLEANED = {
+    "completed": State.COMPLETED, "failed": State.FAILED, "waiting": State.WAITING, "wait": State.WAITING,
+    "paused": State.WAITING, "delayed": State.DELAYED, "blocked": State.BLOCKED,
+}  # fmt: skip
+
+OnProgress = Callable[[int], Any]
+
+
+class Steering:
+    """Each goes page by page, and tells ``on_progress`` after each page how many jobs it has been so far."""
+
+    name: str
+    _engine: Engine
+
+    def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
+        """Remove all jobs that wait (and those that are delayed); how many. Active ones go on.
+
+        >>> queue.drain(delayed=True)  # doctest: +SKIP
+        """
+        states = [State.WAITING, State.DELAYED] if delayed else [State.WAITING]
+        return len(sweep(self._engine, self.name, Sweep.REMOVE, states, on_progress=on_progress))
+
+    def clean(
+        self, grace: Duration = 0, limit: int = 0, state: str = "completed", on_progress: OnProgress | None = None
+    ) -> list[str]:
+        """Remove jobs of a state that ended, or for the others were added, at least ``grace`` ago (milliseconds or a
+        timedelta), at most ``limit`` (0 = all), oldest first; their ids. Event ``cleaned`` with the count.
+
+        >>> queue.clean(timedelta(days=7), state="failed")  # doctest: +SKIP
+        """
+        if state not in _CLEANED:
+            raise ConfigurationError(f"clean: unknown state {state!r}{nearest(str(state), _CLEANED)}")
+        extent = Extent(whole(limit, "clean: 'limit'", 0, 10**9), milliseconds(grace, "clean: 'grace'"))
+        return sweep(self._engine, self.name, Sweep.REMOVE, [_CLEANED[state]], extent, on_progress)
+
+    def retry_jobs(self, state: str = "failed", count: int = 0, on_progress: OnProgress | None = None) -> int:
+        """Run failed jobs again, oldest first, at most ``count`` (0 = all); how many."""
+        if state != "failed":
+            raise ConfigurationError(f"retry_jobs: only 'failed' jobs can be run again, not {state!r}")
+        extent = Extent(whole(count, "retry_jobs: 'count'", 0, 10**9))
+        return len(sweep(self._engine, self.name, Sweep.RETRY, [State.FAILED], extent, on_progress))
+
+    def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
+        """Run delayed jobs now, those that are due first, at most ``count`` (0 = all); how many."""
+        extent = Extent(whole(count, "promote_jobs: 'count'", 0, 10**9))
+        return len(sweep(self._engine, self.name, Sweep.PROMOTE, [State.DELAYED], extent, on_progress))
+
+    def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
+        """Remove the queue with all its jobs, events and messages; how many jobs. Its repeatable jobs stay.
+
+        Raises QueueNotEmpty while jobs are active, unless ``force``: then what they return is refused.
+        """
+        return obliterate(self._engine, self.name, force, on_progress)

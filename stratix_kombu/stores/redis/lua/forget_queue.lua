@@ -1,0 +1,20 @@
+-- Forget a queue that has no jobs.
+-- KEYS[1] '{namespace}'; ARGV[1] queue
+-- Returns 1, or 0 if it has jobs
+--- @include base
+
+local queue = ARGV[1]
+local sets = { 'active', 'delayed', 'blocked', 'completed', 'failed' }
+for priority = 0, 9 do
+  sets[#sets + 1] = 'waiting:' .. priority
+end
+for _, set in ipairs(sets) do
+  if redis.call('EXISTS', queue_key(queue, set)) == 1 then
+    return 0
+  end
+end
+for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'workers', 'worker-info' }) do
+  redis.call('DEL', queue_key(queue, part))
+end
+redis.call('SREM', P .. ':queues', queue)
+return 1

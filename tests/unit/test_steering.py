@@ -1,0 +1,109 @@
+"""Draining, cleaning, retrying, promoting and obliterating, as users call it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, ConfigurationError, Job, QueueNotEmpty, create_app
+from stratix_kombu.stores import contract
+from tests.waiting import until
+
+
+@pytest.fixture(params=["memory", "redis"])
+def app(request: pytest.FixtureRequest) -> Iterator[Application]:
+    settings: dict[str, Any] = {"driver": request.param, "namespace": f"ste{uuid.uuid4().hex[:8]}"}
+    if request.param == "redis":
+        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
+    with create_app(settings) as app:
+        yield app
+
+
+def test_draining(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.add_bulk([{"name": "n"}] * 30)
+    late = queue.add("late", delay=60_000)
+    assert queue.drain() == 30
+    assert late.get_state() == "delayed"
+    assert queue.drain(delayed=True) == 1
+    assert queue.get_jobs() == []
+
+
+def test_long_work_tells_how_far_it_is(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.add_bulk([{"name": "n"}] * (contract.PAGE * 2 + 7))
+    told: list[int] = []
+    assert queue.drain(on_progress=told.append) == contract.PAGE * 2 + 7
+    assert told == [contract.PAGE, contract.PAGE * 2, contract.PAGE * 2 + 7]
+
+
+def test_cleaning(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    cleaned: list[int] = []
+    queue.on("cleaned", cleaned.append)
+    queue.process(lambda job: job.data)
+    jobs = queue.add_bulk([{"name": "n", "data": number} for number in range(5)])
+    until(lambda: queue.get_job_counts()["completed"] == 5)
+    assert queue.clean(timedelta(minutes=1)) == []
+    first = queue.clean(limit=2)
+    assert len(first) == 2
+    assert set(first) <= {job.id for job in jobs}
+    assert len(queue.clean()) == 3
+    until(lambda: cleaned == [2, 3])
+    with pytest.raises(ConfigurationError, match=r"unknown state 'complete'.*completed"):
+        queue.clean(state="complete")
+
+
+def test_failed_jobs_are_run_again_and_delayed_ones_now(app: Application) -> None:
+    queue = app.queue.create_queue("q", concurrency=5)
+    broken = threading.Event()
+    broken.set()
+
+    def work(job: Job) -> str:
+        if broken.is_set():
+            raise OSError("down")
+        return "fine"
+
+    queue.process(work)
+    jobs = queue.add_bulk([{"name": "n"}] * 10)
+    until(lambda: queue.get_job_counts()["failed"] == 10)
+    broken.clear()
+    assert queue.retry_jobs(count=4) == 4
+    assert queue.retry_jobs() == 6
+    assert [job.wait_until_finished(timeout=10) for job in jobs] == ["fine"] * 10
+    late = [queue.add("late", delay=60_000) for _ in range(3)]
+    assert queue.promote_jobs(1) == 1
+    assert queue.promote_jobs() == 2
+    assert [job.wait_until_finished(timeout=10) for job in late] == ["fine"] * 3
+    with pytest.raises(ConfigurationError, match="only 'failed' jobs"):
+        queue.retry_jobs("completed")
+
+
+def test_obliterating(app: Application) -> None:
+    queue = app.queue.create_queue("q", concurrency=1)
+    began, gate = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        began.set()
+        gate.wait(20)
+
+    queue.process(work)
+    queue.add_bulk([{"name": "n"}] * 20)
+    queue.add("late", delay=60_000)
+    assert began.wait(10)
+    with pytest.raises(QueueNotEmpty, match="has 1 active jobs"):
+        queue.obliterate()
+    assert queue.obliterate(force=True) == 21
+    gate.set()
+    assert queue.get_jobs() == []
+    assert app.queue.engine.driver.depth("q") == 0
+    until(lambda: app.queue.engine.faults["stale_claim"] == 1)
+    assert not queue.is_paused()
+    began.clear()
+    job = queue.add("n")
+    job.wait_until_finished(timeout=10)
