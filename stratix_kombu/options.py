@@ -14,7 +14,7 @@ from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES
 from stratix_kombu.model.names import check_job_id
-from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Limit, NewJob, Retention
+from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
 """A hundred years: longer is a mistake in the unit."""
@@ -130,6 +130,23 @@ def limit_of(value: object, what: str) -> Limit:
     return Limit(key, most, refill_per_s=float(rate), initial=tokens, bounce_back=bounce)
 
 
+def deduplication_of(value: object, what: str) -> Deduplication:
+    """``{"id"}``: while a job under the id has not ended; with ``ttl`` for so long; ``replace`` a delayed one,
+    ``extend`` the time with each."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{what} must be a mapping with 'id', not {value!r}")
+    given = snake_keys(value, ("id", "ttl", "replace", "extend"), what)
+    ttl_ms = milliseconds(given["ttl"], f"{what}['ttl']") if given.get("ttl") is not None else 0
+    for flag in ("replace", "extend"):
+        if not isinstance(given.get(flag, False), bool):
+            raise ConfigurationError(f"{what}[{flag!r}] must be True or False, not {given[flag]!r}")
+    if given.get("extend") and not ttl_ms:
+        raise ConfigurationError(f"{what}: 'extend' belongs to 'ttl': say that too")
+    return Deduplication(
+        check_job_id(given.get("id")), ttl_ms, given.get("replace", False), given.get("extend", False)
+    )
+
+
 def backoff_of(value: object, what: str) -> Backoff:
     """A number is a fixed delay; or ``{"type", "delay", "jitter"}``; or ``{"custom": function or name}``."""
     if not isinstance(value, Mapping):
@@ -170,6 +187,7 @@ class JobOptions:
     keep_completed: Retention = KEEP_ALL
     keep_failed: Retention = KEEP_ALL
     limiter: Limit | None = None
+    deduplication: Deduplication | None = None
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, defaults: JobOptions | None = None) -> JobOptions:
@@ -205,6 +223,7 @@ class JobOptions:
             priority=self.priority, delay_ms=self.delay_ms, due_ms=self.due_ms, max_attempts=self.attempts,
             dependencies=self.dependencies, optional=self.optional, keep_completed=self.keep_completed,
             keep_failed=self.keep_failed, limit=self.limiter and keyed(self.limiter, f"job:{queue}:{name}"),
+            deduplication=self.deduplication,
         )  # fmt: skip
 
 
@@ -231,6 +250,7 @@ _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "remove_on_complete": ("keep_completed", retention),
     "remove_on_fail": ("keep_failed", retention),
     "limiter": ("limiter", limit_of),
+    "deduplication": ("deduplication", deduplication_of),
 }
 """Per option: the field it sets and how it is read."""
 

@@ -19,7 +19,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_id, check_job_name
-from stratix_kombu.model.record import Claim, JobRecord, NewJob, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, keyed, limit_of, snake_keys, whole
 from stratix_kombu.queue_events import QueueEvents
@@ -92,7 +92,8 @@ class Queue(Repeating, Steering):
         """
         self._open()
         new = self.new_job(name, data, {**opts, **options} if opts else options)
-        return self.job_of(new, add(self._engine, [new]).duplicates)
+        added = add(self._engine, [new])
+        return self._added(new, added)
 
     def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
@@ -106,8 +107,8 @@ class Queue(Repeating, Steering):
         added: list[Job] = []
         for start in range(0, len(new), ADD_PAGE):
             page = new[start : start + ADD_PAGE]
-            duplicates = add(self._engine, page).duplicates
-            added += [self.job_of(one, duplicates) for one in page]
+            answer = add(self._engine, page)
+            added += [self._added(one, answer) for one in page]
         return added
 
     def _new_bulk_job(self, index: int, job: Mapping[str, Any]) -> NewJob:
@@ -154,6 +155,13 @@ class Queue(Repeating, Steering):
     def handle(self, record: JobRecord) -> Job:
         """The handle on a job of this queue."""
         return Job(record, self._runtime)
+
+    def _added(self, new: NewJob, added: Added) -> Job:
+        """The handle on a new job, or on the one that is there instead of it."""
+        instead = dict(added.instead).get(new.id) if added.instead else None
+        if instead is None:
+            return self.job_of(new, added.duplicates)
+        return self.get_job(instead) or Job(_record_of(replace(new, id=instead)), self._runtime)
 
     def job_of(self, new: NewJob, duplicates: Collection[str]) -> Job:
         """The handle on a job that was just added, or on the one that had its id before."""

@@ -21,12 +21,14 @@ def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
         def revoke(
             self, task_id: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
         ) -> Any:
-            ids = [task_id] if isinstance(task_id, str) else list(task_id)
+            ids = _not_failing([task_id] if isinstance(task_id, str) else list(task_id))
             revoke_jobs(bridge, ids, terminate)
+            if not ids:
+                return None
             with bridge.celery.connection_for_write() as connection:
                 reachable = connection.supports_exchange_type("fanout")
             if reachable:
-                return super().revoke(task_id, destination, terminate, signal, **kwargs)
+                return super().revoke(ids, destination, terminate, signal, **kwargs)
             return None
 
         def terminate(self, task_id: Any, destination: Any = None, signal: str = "SIGTERM", **kwargs: Any) -> Any:
@@ -35,12 +37,18 @@ def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
     return Control
 
 
+def _not_failing(ids: list[str]) -> list[str]:
+    """Without those that fail in the step that is being made: Celery revokes the tasks of a chord's group body after it
+    has failed them, and workers that heard of it before the store did would see them as revoked."""
+    collector = current()
+    if collector is None:
+        return ids
+    failing = {job.id for job in collector.jobs if job.vacant}
+    return [one for one in ids if one not in failing]
+
+
 def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> None:
     """End jobs that have not started; with ``terminate`` also running ones, whose results are then refused."""
-    collector = current()
-    if collector is not None:  # what fails with the job that is ending is not to be seen as revoked
-        failing = {job.id for job in collector.jobs if job.vacant}
-        ids = [one for one in ids if one not in failing]
     records = bridge.engine.store.queries.get(ids)
     running = (State.ACTIVE,)
     error = TaskRevokedError("terminated" if terminate else "revoked")

@@ -38,6 +38,19 @@ class Limit:
     """A job that is refused is deferred to a slot. If not, it stays waiting, and its message goes back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deduplication:
+    """At most one job of a queue under this id: while it has not ended, or with ``ttl_ms`` for so long after it was
+    added, whatever becomes of it."""
+
+    id: str
+    ttl_ms: int = 0
+    replace: bool = False
+    """A delayed job under the id gives way to the new one: debouncing."""
+    extend: bool = False
+    """Each one that is refused begins the time anew."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job to be added; everything is validated already."""
@@ -61,6 +74,7 @@ class NewJob:
     keep_failed: Retention = KEEP_ALL
     limit: Limit | None = None
     """A limit for jobs like this one, besides the queue's own."""
+    deduplication: Deduplication | None = None
     message: str = ""
     """The whole message to send for the job, for tasks of Celery: JSON as Kombu's virtual transports write it, with
     ``properties`` last and no delivery tag; '' for the one that only names the job."""
@@ -212,6 +226,8 @@ class Added:
     """Ids that were known already; nothing was changed for them."""
     ready: tuple[Ready, ...] = ()
     more: bool = False
+    instead: tuple[tuple[str, str], ...] = ()
+    """Jobs that were not added because of their deduplication, with the id of the one that is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ class Transitions(ABC):
         once. A failed one fails the job at once (reason ``dependency <id> failed: <its reason>``), unless the job
         is ``optional``. Events: ``waiting``, ``delayed``, ``blocked`` or ``failed``.
 
+        A job whose ``deduplication`` finds another one is not added: it is named in ``instead``, and the event
+        ``duplicated`` tells of the one that is there. One that replaces a delayed job removes that (event
+        ``removed``).
+
         A ``vacant`` job is blocked until a job of the same id is added, which takes its place: its dependents wait
         for that one, its counts of attempts stay, its dependencies are forgotten. It is added silently: a known id
         changes nothing and tells nothing. When its last dependency ends before it is taken over, it has failed

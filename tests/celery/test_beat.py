@@ -64,7 +64,8 @@ def test_each_slot_of_an_entry_is_one_task(project: Project, notes: str, tmp_pat
         until(lambda: not project.queue.get_jobs(["waiting", "active"]))
     for name, every in (("quick", 250), ("slow", 500)):
         found = slots(project, name)
-        assert found == list(range(found[0], found[-1] + 1, every))
+        assert len(set(found)) == len(found) >= 3
+        assert all(slot % every == 0 for slot in found)  # what comes while all beats are busy is one late run
         assert lines(notes).count(name) == len(found)
 
 

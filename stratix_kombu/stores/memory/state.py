@@ -125,6 +125,9 @@ class Space:
         self.limits: dict[str, LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
+        self.deduplicated: dict[tuple[str, str], tuple[str, int]] = {}
+        """By queue and id: the job, and until when (0 = until it has ended)."""
+        self.instead: list[tuple[str, str]] = []
         self.ready: list[Ready] = []
         """Collected by the transition that is under way."""
 
@@ -225,6 +228,7 @@ class Space:
         self.queues[job.new.queue].parked.pop(job.new.id, None)
         job.finished_ms = self.now()
         job.token = ""
+        self._free(job)
         if self.dependents.get(job.new.id):
             self.releasing[job.new.id] = None
         if keep.age_ms is not None:
@@ -242,8 +246,16 @@ class Space:
         if not ids[State.WAITING] and not ids[State.ACTIVE]:
             self.tell(queue, "drained")
 
+    def _free(self, job: Job) -> None:
+        """Others may be added under its deduplication id."""
+        if job.new.deduplication and not job.new.deduplication.ttl_ms:
+            key = (job.new.queue, job.new.deduplication.id)
+            if self.deduplicated.get(key, ("", 0))[0] == job.new.id:
+                del self.deduplicated[key]
+
     def delete(self, job: Job) -> None:
         """Forget the record; keep how it ended for dependents that may still ask."""
+        self._free(job)
         del self.jobs[job.new.id]
         space = self.queues[job.new.queue]
         space.ids[job.state].pop(job.new.id, None)

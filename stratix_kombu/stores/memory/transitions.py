@@ -17,6 +17,7 @@ from stratix_kombu.model.record import (
     Claim,
     Claimed,
     Completion,
+    Deduplication,
     Failure,
     HandOver,
     Held,
@@ -52,9 +53,12 @@ class MemoryTransitions(Upkeep):
                 if job.id not in known and dependency not in known:
                     raise DependencyNotFound(job.id, dependency)
             known.add(job.id)
-        duplicates = frozenset(new.id for new in jobs if not self._add_one(new))
+        space.instead.clear()
+        refused = [new.id for new in jobs if not self._add_one(new)]
+        deduplicated = {one for one, _ in space.instead}
+        duplicates = frozenset(one for one in refused if one not in deduplicated)
         more = release_page(space, PAGE)
-        return Added(duplicates, tuple(space.ready), more)
+        return Added(duplicates, tuple(space.ready), more, tuple(space.instead))
 
     def _add_one(self, new: NewJob) -> bool:
         space, now = self.space, self.space.now()
@@ -63,6 +67,8 @@ class MemoryTransitions(Upkeep):
         if known is not None and not takes_over:
             if not new.vacant:
                 space.tell(known.new.queue, "duplicated", known)
+            return False
+        if new.deduplication and not self._is_first(new, new.deduplication):
             return False
         due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)
         job = Job(new, State.WAITING, now, due_ms=due_ms if due_ms > now else 0, data=new.data, vacant=new.vacant)
@@ -81,6 +87,24 @@ class MemoryTransitions(Upkeep):
             space.make_ready(job)
         for carried in new.carries:
             self._carry(carried, new.id)
+        return True
+
+    def _is_first(self, new: NewJob, given: Deduplication) -> bool:
+        space, now, key = self.space, self.space.now(), (new.queue, given.id)
+        until_ms = now + given.ttl_ms if given.ttl_ms else 0
+        holder_id, held_ms = space.deduplicated.get(key, ("", 0))
+        holder = space.jobs.get(holder_id)
+        if holder_id and (held_ms > now or not held_ms):
+            if not (given.replace and holder and holder.state is State.DELAYED):
+                if given.extend and until_ms:
+                    space.deduplicated[key] = (holder_id, until_ms)
+                space.instead.append((new.id, holder_id))
+                if holder:
+                    space.tell(new.queue, "duplicated", holder)
+                return False
+            space.delete(holder)
+            space.tell(new.queue, "removed", holder)
+        space.deduplicated[key] = (new.id, until_ms)
         return True
 
     def _take_over(self, job: Job, vacant: Job) -> None:

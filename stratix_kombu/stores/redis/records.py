@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from stratix_kombu.model.record import KEEP_ALL, Claim, JobRecord, Limit, NewJob, Retention
+from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, JobRecord, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
 
 FIELDS = (
@@ -33,6 +33,11 @@ def limit_value(limit: Limit) -> dict[str, Any]:
     if not limit.bounce_back:
         value["bounce"] = False
     return value
+
+
+def deduplication_value(given: Deduplication) -> dict[str, Any]:
+    value: dict[str, Any] = {"id": given.id, "replace": given.replace, "extend": given.extend}
+    return {**value, "ttl": given.ttl_ms} if given.ttl_ms else value
 
 
 def limit_text(limit: Limit | None) -> str:
@@ -62,6 +67,8 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
         extra["keep_failed"] = retention_text(job.keep_failed)
     if job.limit:
         extra["limit"] = limit_text(job.limit)
+    if job.deduplication:
+        extra["dedup"] = deduplication_value(job.deduplication)
     if job.message:
         extra["msg"] = job.message
     if job.max_stalled is not None:

@@ -252,4 +252,6 @@ class RedisTransitions(Transitions):
 
 def added_of(answer: Sequence[Any]) -> Added:
     """The answer {more, duplicate ids, ready}."""
-    return Added(frozenset(one.decode() for one in answer[1]), ready_of(answer[2]), bool(answer[0]))
+    flat = [one.decode() for one in answer[3]] if len(answer) > 3 else []
+    instead = tuple(zip(flat[::2], flat[1::2], strict=True))
+    return Added(frozenset(one.decode() for one in answer[1]), ready_of(answer[2]), bool(answer[0]), instead)

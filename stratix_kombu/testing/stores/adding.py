@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from stratix_kombu.errors import DependencyNotFound, JobNotFound
-from stratix_kombu.model.record import Limit, Ready, Retention
+from stratix_kombu.model.record import Deduplication, Failure, Limit, Ready, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new
+from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new, until
 
 
 class AddingSuite(StoreCase):
@@ -171,3 +172,48 @@ class AddingSuite(StoreCase):
         age = store.queries.status(QUEUE).oldest_waiting_ms
         assert age is not None
         assert 0 <= age < 60_000
+
+    # -- deduplication ------------------------------------------------------------------------------
+
+    def test_an_id_is_taken_until_its_job_has_ended(self, store: Store) -> None:
+        once = Deduplication("mail:5")
+        assert self.add(store, new("a", deduplication=once)) == ["a"]
+        added = store.transitions.add([new("b", deduplication=once), new("c", "other", deduplication=once)])
+        assert (added.instead, added.duplicates, self.ids(added.ready)) == ((("b", "a"),), frozenset(), ["c"])
+        assert ("duplicated", "a") in self.told(store)
+        assert self.states(store, "b") == ["gone"]
+        (claim,) = self.claim(store, "a")
+        store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0)])
+        assert store.transitions.add([new("b", deduplication=once)]).instead == (("b", "a"),)
+        self.complete(store, "a")
+        assert self.add(store, new("b", deduplication=once)) == ["b"]
+        self.fail(store, "b")
+        assert self.add(store, new("d", deduplication=once)) == ["d"]
+        store.transitions.remove("d")
+        assert self.add(store, new("e", deduplication=once)) == ["e"]
+
+    def test_an_id_is_taken_for_a_time(self, store: Store) -> None:
+        for_long, shortly = Deduplication("long", 60_000), Deduplication("short", 20)
+        self.add(store, new("a", deduplication=for_long), new("s", deduplication=shortly))
+        self.complete(store, "a")
+        assert store.transitions.add([new("b", deduplication=for_long)]).instead == (("b", "a"),)
+        until(lambda: self.add(store, new("t", deduplication=shortly)))
+
+    def test_a_time_is_begun_anew(self, store: Store) -> None:
+        given = Deduplication("x", 150, extend=True)
+        self.add(store, new("a", deduplication=given))
+        begin = time.monotonic()
+        while time.monotonic() - begin < 0.4:
+            assert store.transitions.add([new("b", deduplication=given)]).instead
+            time.sleep(0.01)
+
+    def test_a_delayed_job_gives_way(self, store: Store) -> None:
+        last = Deduplication("x", replace=True)
+        self.add(store, new("a", data="1", delay_ms=60_000, deduplication=last))
+        added = store.transitions.add([new("b", data="2", delay_ms=60_000, deduplication=last)])
+        assert added.instead == ()
+        assert self.states(store, "a", "b") == ["gone", "delayed"]
+        assert ("removed", "a") in self.told(store)
+        store.transitions.promote_job("b")
+        assert store.transitions.add([new("c", deduplication=last)]).instead == (("c", "b"),)
+

@@ -2,7 +2,7 @@
 -- KEYS[1] '{namespace}'
 -- ARGV[1..3] see send.lua; ARGV[4] queue; ARGV[5] page for releases; ARGV[6] ids to be known first, JSON list of
 --   {job, dependency} or ''; then per job: id, name, data, options, extra
--- Returns {more, duplicate ids, ready (id, queue, name, priority ...)} or {'unknown dependency', job, dependency}
+-- Returns {more, duplicate ids, ready, instead} or {'unknown dependency', job, dependency}
 -- Events waiting | delayed | blocked | failed | duplicated
 --- @include base
 --- @include send
@@ -24,5 +24,12 @@ for i = 7, #ARGV, 5 do
     duplicates[#duplicates + 1] = ARGV[i]
   end
 end
+for i = 1, #instead, 2 do
+  for j = #duplicates, 1, -1 do
+    if duplicates[j] == instead[i] then
+      table.remove(duplicates, j)
+    end
+  end
+end
 local more = ARGV[6] ~= '' and release_page(tonumber(ARGV[5])) or 0
-return { more, duplicates, ready }
+return { more, duplicates, ready, instead }

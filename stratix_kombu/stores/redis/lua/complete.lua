@@ -15,7 +15,7 @@ local stale, queues, seen = {}, {}, {}
 for i = 6, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio')
+  local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup')
   local by_hand = ARGV[i + 1] == '*' and v[1] and not finished(v[1])
   if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
     stale[#stale + 1] = id
@@ -33,7 +33,8 @@ for i = 6, #ARGV, 5 do
     if ARGV[i + 4] ~= '' then
       redis.call('HSET', key, 'data', ARGV[i + 4])
     end
-    local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = tonumber(v[8] or 0) }
+    local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = tonumber(v[8] or 0),
+      dedup = v[9] }
     end_job(job, 'completed', v[6])
     if #result <= tonumber(ARGV[5]) or (v[6] and redis.call('EXISTS', key) == 0) then
       tell(queue, 'completed', id, v[4], result)

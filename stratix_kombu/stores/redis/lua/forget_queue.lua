@@ -13,7 +13,7 @@ for _, set in ipairs(sets) do
     return 0
   end
 end
-for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'workers', 'worker-info' }) do
+for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'dedup', 'workers', 'worker-info' }) do
   redis.call('DEL', queue_key(queue, part))
 end
 redis.call('SREM', P .. ':queues', queue)

@@ -28,6 +28,42 @@ local function carry(carried, carrier)
   end
 end
 
+-- Jobs that were not added, with the one that is there: id, id, ...
+local instead = {}
+
+-- Whether a job may be added under its deduplication id; one without a time to live holds it until it has ended.
+local function is_first(id, queue, dedup)
+  local ttl = dedup.ttl and queue_key(queue, 'dedup:' .. dedup.id)
+  local holder
+  if ttl then
+    holder = redis.call('GET', ttl)
+  else
+    holder = redis.call('HGET', queue_key(queue, 'dedup'), dedup.id)
+  end
+  if holder then
+    local known = load(holder)
+    if not (dedup.replace and known and known.state == 'delayed') then
+      if dedup.extend and ttl then
+        redis.call('PEXPIRE', ttl, dedup.ttl)
+      end
+      instead[#instead + 1] = id
+      instead[#instead + 1] = holder
+      if known then
+        tell(queue, 'duplicated', holder, known.name)
+      end
+      return false
+    end
+    delete(known)
+    tell(queue, 'removed', holder, known.name)
+  end
+  if ttl then
+    redis.call('SET', ttl, id, 'PX', dedup.ttl)
+  else
+    redis.call('HSET', queue_key(queue, 'dedup'), dedup.id, id)
+  end
+  return true
+end
+
 local function add_job(queue, id, name, data, options, extra)
   local key = job_key(id)
   local more = extra ~= '' and cjson.decode(extra) or {}
@@ -42,6 +78,9 @@ local function add_job(queue, id, name, data, options, extra)
     end
     take_over(known)
     new = false
+  end
+  if more.dedup and not is_first(id, more.queue or queue, more.dedup) then
+    return false
   end
   local job = { id = id, queue = queue, name = name, prio = 0, due = 0, pending = 0, message = more.msg,
     forward = more.forward and '1', vacant = more.vacant }
@@ -72,6 +111,9 @@ local function add_job(queue, id, name, data, options, extra)
       if more[field] then
         set(field, more[field])
       end
+    end
+    if more.dedup and not more.dedup.ttl then
+      set('dedup', more.dedup.id)
     end
     for _, flag in ipairs({ 'optional', 'vacant', 'forward' }) do
       if more[flag] then

@@ -1,7 +1,7 @@
 -- Moves between states. A `job` is a table made by load(): id, queue, name, state, prio, due, pending, ...
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
-    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward')
+    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup')
   if not v[1] then
     return nil
   end
@@ -9,7 +9,7 @@ local function load(id)
     id = id, queue = v[1], name = v[2], state = v[3], prio = tonumber(v[4] or 0), due = tonumber(v[5] or 0),
     pending = tonumber(v[6] or 0), optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9],
     max = tonumber(v[10] or 1), made = tonumber(v[11] or 0), failed_by = v[12], result = v[13], reason = v[14],
-    vacant = v[15], message = v[16], forward = v[17],
+    vacant = v[15], message = v[16], forward = v[17], dedup = v[18],
   }
 end
 
@@ -96,9 +96,20 @@ local function forget_edge(dependent, dependency)
   end
 end
 
+-- Others may be added under its deduplication id.
+local function free_id(job)
+  if job.dedup then
+    local key = queue_key(job.queue, 'dedup')
+    if redis.call('HGET', key, job.dedup) == job.id then
+      redis.call('HDEL', key, job.dedup)
+    end
+  end
+end
+
 -- Forget a record; keep how it ended for dependents that may still ask.
 local function delete(job)
   local key = job_key(job.id)
+  free_id(job)
   redis.call('ZREM', state_key(job), job.id)
   redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
   redis.call('ZREM', queue_key(job.queue, 'crowd'), job.id)
@@ -138,6 +149,7 @@ local function retain(job, keep)
 end
 
 local function end_job(job, state, keep)
+  free_id(job)
   if job.state == 'waiting' then
     redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
   end
