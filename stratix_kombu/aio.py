@@ -174,6 +174,9 @@ class AsyncQueue:
     async def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
         return await _call(self._queue.promote_jobs, count, on_progress)
 
+    async def redrive(self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None) -> int:
+        return await _call(self._queue.redrive, limit, filter)
+
     async def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
         return await _call(self._queue.obliterate, force, on_progress)
 

@@ -13,7 +13,7 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES
-from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.names import check_job_id, check_queue_name
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
@@ -267,6 +267,7 @@ class QueueOptions:
     backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     limiter: Limit | None = None
     global_concurrency: int = 0
+    dead_letter: str = ""
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, job_defaults: JobOptions) -> QueueOptions:
@@ -281,6 +282,7 @@ class QueueOptions:
             default_job_options=JobOptions.parse(defaults, f"{where}: 'default_job_options'", job_defaults),
             backoffs=_backoffs(given.get("backoffs") or {}, f"{where}: 'backoffs'"),
             limiter=limit_of(given["limiter"], f"{where}: 'limiter'") if given.get("limiter") is not None else None,
+            dead_letter=check_queue_name(given["dead_letter"]) if given.get("dead_letter") else "",
             global_concurrency=whole(
                 given.get("global_concurrency") or 0, f"{where}: 'global_concurrency'", 0, 1_000_000
             ),

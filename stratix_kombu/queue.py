@@ -134,7 +134,8 @@ class Queue(Repeating, Steering):
         if given:
             options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
             self._remember_backoff(given)
-        return options.new_job(str(uuid.uuid4()), self.name, name, text)
+        new = options.new_job(str(uuid.uuid4()), self.name, name, text)
+        return replace(new, dead_letter=self._options.dead_letter) if self._options.dead_letter else new
 
     def _new_task(self, task: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
         where = f"add({task.name!r}) on queue {self.name!r}"

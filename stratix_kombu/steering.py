@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.redrive import is_letter, redrive
 from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
+from stratix_kombu.model.codec import decode
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
 
@@ -57,6 +59,25 @@ class Steering:
         """Run delayed jobs now, those that are due first, at most ``count`` (0 = all); how many."""
         extent = Extent(whole(count, "promote_jobs: 'count'", 0, 10**9))
         return len(sweep(self._engine, self.name, Sweep.PROMOTE, [State.DELAYED], extent, on_progress))
+
+    def redrive(self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None) -> int:
+        """Send the letters that wait in this queue back to where their jobs came from, oldest first, at most ``limit``
+        (0 = all); how many. ``filter`` is asked with each letter: ``id``, ``queue``, ``name``, ``data``, ``reason``,
+        ``attempts``. What is no letter stays.
+
+        >>> app.queue.get_queue("dead").redrive(filter=lambda letter: "timeout" in letter["reason"])  # doctest: +SKIP
+        """
+        most = whole(limit, "redrive: 'limit'", 0, 10**9)
+        records = self._engine.store.queries.find(self.name, [State.WAITING, State.DELAYED])
+        count = 0
+        for record in records:
+            letter = decode(record.data)
+            if most and count >= most:
+                break
+            if is_letter(letter) and (filter is None or filter(letter)):
+                redrive(self._engine, record.id, letter, self.name)
+                count += 1
+        return count
 
     def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
         """Remove the queue with all its jobs, events and messages; how many jobs. Its repeatable jobs stay.

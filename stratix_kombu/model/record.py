@@ -75,6 +75,8 @@ class NewJob:
     limit: Limit | None = None
     """A limit for jobs like this one, besides the queue's own."""
     deduplication: Deduplication | None = None
+    dead_letter: str = ""
+    """The queue that gets a letter when the job has failed (but not for a dependency's sake)."""
     message: str = ""
     """The whole message to send for the job, for tasks of Celery: JSON as Kombu's virtual transports write it, with
     ``properties`` last and no delivery tag; '' for the one that only names the job."""

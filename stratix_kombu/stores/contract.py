@@ -130,7 +130,10 @@ class Transitions(ABC):
         reason ``dependency <id> failed: <its reason>``, ``optional`` ones are released. Events ``delayed``,
         ``waiting`` or ``failed``; besides, ``retries_exhausted`` when more than one attempt was allowed and all
         have been made; ``drained`` as for ``complete``. ``then`` and ``ANY_CLAIM`` as for ``complete``; ``error``
-        becomes the result of the job, and of the dependents that fail because of it.
+        becomes the result of the job, and of the dependents that fail because of it. A job with a ``dead_letter``
+        that has failed (here or by ``recover``) is buried in the same step: a job ``<id>.dead.<attempts started>`` of
+        the same name is added to that queue, with the data ``{"id", "queue", "name", "data", "options", "reason",
+        "attempts", "max_attempts"}``.
         """
 
     @abstractmethod

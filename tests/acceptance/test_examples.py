@@ -34,6 +34,15 @@ PROMISED = {
         "[]",
     ],
     "08_schedules": ["['generate-reports', 'twice', 'twice']", "['sync']", "True 7", "True None"],
+    "09_rate_limits": ["True", "[0, 1, 2, 3]", "answered 1", "True", "0"],
+    "10_dead_letters_and_housekeeping": [
+        "welcome OSError: cannot reach bob@example.com 2",
+        "1",
+        "True",
+        "[\"{'n': 1}\", \"{'text': 'abc'}\"]",
+        "2 2 1",
+        "True []",
+    ],
     "05_events_and_asyncio": ["page 49", "all were told: True 50"],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -106,6 +107,17 @@ class MemoryTransitions(Upkeep):
             space.tell(new.queue, "removed", holder)
         space.deduplicated[key] = (new.id, until_ms)
         return True
+
+    def _bury(self, job: Job, reason: str) -> None:
+        if job.new.dead_letter:
+            letter = {
+                "id": job.new.id, "queue": job.new.queue, "name": job.new.name, "data": json.loads(job.data),
+                "options": job.new.options, "reason": reason, "attempts": job.attempts_made,
+                "max_attempts": job.new.max_attempts,
+            }  # fmt: skip
+            job_id = f"{job.new.id}.dead.{job.attempts_started}"
+            text = json.dumps(letter, separators=(",", ":"), ensure_ascii=False)
+            self._add_one(NewJob(id=job_id, queue=job.new.dead_letter, name=job.new.name, data=text))
 
     def _take_over(self, job: Job, vacant: Job) -> None:
         for dependency in vacant.dependencies:
@@ -293,6 +305,7 @@ class MemoryTransitions(Upkeep):
         space = self.space
         job.token = ""
         if failure.retry_ms is None:
+            self._bury(job, failure.reason)
             space.fail(job, failure.reason, failure.stacktrace, error=failure.error)
             if job.attempts_made >= job.new.max_attempts > 1:
                 space.tell(job.new.queue, "retries_exhausted", job)

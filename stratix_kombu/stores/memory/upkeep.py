@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from abc import abstractmethod
 from dataclasses import replace
 from itertools import islice
 
@@ -21,6 +22,10 @@ def _suits(job: Job, action: Sweep) -> bool:
 
 class Upkeep(Steps, Transitions):
     """The part of the transitions that does not belong to a running job."""
+
+    @abstractmethod
+    def _bury(self, job: Job, reason: str) -> None:
+        """Add the letter of a job that has failed, if it wants one."""
 
     # -- the clock ------------------------------------------------------------------------------
 
@@ -51,7 +56,9 @@ class Upkeep(Steps, Transitions):
             space.tell(job.new.queue, "stalled", job)
             allowed = max_stalled if job.new.max_stalled is None else job.new.max_stalled
             if job.stalled_count > allowed:
-                space.fail(job, f"stalled more than {allowed} times: its worker stopped renewing the lease")
+                reason = f"stalled more than {allowed} times: its worker stopped renewing the lease"
+                self._bury(job, reason)
+                space.fail(job, reason)
             else:
                 space.make_waiting(job)
         change = self._release_and_tell(dict.fromkeys(job.new.queue for job in expired))

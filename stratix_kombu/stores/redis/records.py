@@ -69,6 +69,8 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
         extra["limit"] = limit_text(job.limit)
     if job.deduplication:
         extra["dedup"] = deduplication_value(job.deduplication)
+    if job.dead_letter:
+        extra["dead"] = job.dead_letter
     if job.message:
         extra["msg"] = job.message
     if job.max_stalled is not None:

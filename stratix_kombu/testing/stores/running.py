@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from stratix_kombu.model.event import INLINE_RESULT_BYTES
@@ -251,3 +253,31 @@ class RunningSuite(StoreCase):
         first = self.record(store, "0").processed_ms
         assert starts[0] - first >= 60
         assert starts[1] - starts[0] >= 60
+
+    # -- dead letters -------------------------------------------------------------------------------
+
+    def test_a_job_that_has_failed_leaves_a_letter(self, store: Store) -> None:
+        claim = self.start(store, new("a", data='{"to":"ä/b"}', dead_letter="dead", max_attempts=2))
+        again = store.transitions.fail([Failure("a", claim.token, "once", retry_ms=0)])
+        assert self.ids(again.ready) == ["a"]
+        assert store.queries.queues() == [QUEUE]
+        (claim,) = self.claim(store, "a")
+        change = store.transitions.fail([Failure("a", claim.token, 'no "way"')])
+        assert self.ids(change.ready) == ["a.dead.2"]
+        letter = self.record(store, "a.dead.2")
+        assert (letter.queue, letter.name) == ("dead", "send")
+        assert json.loads(letter.data) == {
+            "id": "a", "queue": QUEUE, "name": "send", "data": {"to": "ä/b"}, "options": "", "reason": 'no "way"',
+            "attempts": 2, "max_attempts": 2,
+        }  # fmt: skip
+        store.transitions.retry("a")
+        self.fail(store, "a")
+        assert self.states(store, "a.dead.3") == ["waiting"]
+
+    def test_a_job_that_stalls_too_often_leaves_a_letter_and_a_dependent_does_not(self, store: Store) -> None:
+        self.start(store, new("a", dead_letter="dead"), lease_ms=0)
+        self.add(store, new("b", dependencies=("a",), dead_letter="dead"))
+        self.finish_releases(store, store.transitions.recover(0))
+        assert self.states(store, "a", "b") == ["failed", "failed"]
+        assert [one.id for one in store.queries.find("dead", [State.WAITING])] == ["a.dead.1"]
+

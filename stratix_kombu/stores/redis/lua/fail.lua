@@ -10,6 +10,7 @@
 --- @include edges
 --- @include add_job
 --- @include then
+--- @include bury
 
 local stale, queues, seen = {}, {}, {}
 for i = 5, #ARGV, 7 do
@@ -24,6 +25,7 @@ for i = 5, #ARGV, 7 do
       queues[#queues + 1] = job.queue
     end
     if retry == '' then
+      bury(id, reason)
       fail_job(job, reason, trace, nil, ARGV[i + 5])
       if job.made >= job.max and job.max > 1 then
         tell(job.queue, 'retries_exhausted', id, job.name)

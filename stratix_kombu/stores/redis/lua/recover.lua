@@ -6,6 +6,9 @@
 --- @include send
 --- @include moves
 --- @include release
+--- @include edges
+--- @include add_job
+--- @include bury
 
 local left, recovered, queues = tonumber(ARGV[5]), {}, {}
 for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
@@ -22,7 +25,9 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
     tell(queue, 'stalled', id, job.name)
     local allowed = redis.call('HGET', job_key(id), 'stalls') or ARGV[4]
     if stalls > tonumber(allowed) then
-      fail_job(job, 'stalled more than ' .. allowed .. ' times: its worker stopped renewing the lease')
+      local reason = 'stalled more than ' .. allowed .. ' times: its worker stopped renewing the lease'
+      bury(id, reason)
+      fail_job(job, reason)
     else
       make_waiting(job)
     end

@@ -2,7 +2,7 @@
 -- keep_failed, limit, queue, msg, stalls, vacant, carries, forward. Whether the id was new, or that of a vacant job.
 local known_queues = {}
 local of_the_vacant = { 'vacant', 'due', 'sends', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
-  'keep_failed', 'limit', 'msg', 'stalls', 'forward', 'pending' }
+  'keep_failed', 'limit', 'msg', 'stalls', 'forward', 'pending', 'dead' }
 
 local function is_vacant(known)
   return known and known.vacant and (known.state == 'blocked' or known.state == 'delayed')
@@ -107,7 +107,7 @@ local function add_job(queue, id, name, data, options, extra)
       job.due = due
       set('due', due)
     end
-    for _, field in ipairs({ 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls' }) do
+    for _, field in ipairs({ 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls', 'dead' }) do
       if more[field] then
         set(field, more[field])
       end

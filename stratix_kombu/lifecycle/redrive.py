@@ -1,0 +1,32 @@
+"""Redrive: a dead letter becomes the job again that it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from stratix_kombu.errors import JobError
+from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.model.codec import encode
+from stratix_kombu.model.record import NewJob
+
+_KEYS = frozenset({"id", "queue", "name", "data", "options", "reason", "attempts", "max_attempts"})
+
+
+def is_letter(data: Any) -> bool:
+    """Whether the data of a job is that of a dead letter."""
+    return isinstance(data, Mapping) and data.keys() >= _KEYS
+
+
+def redrive(engine: Engine, letter_id: str, letter: Mapping[str, Any], dead_letter: str) -> None:
+    """Add the job under an id that the letter determines, then remove the letter: interrupted, it is done once."""
+    again = NewJob(
+        id=f"{letter_id}.again", queue=letter["queue"], name=letter["name"], data=encode(letter["data"], "a letter"),
+        options=letter["options"], max_attempts=letter["max_attempts"], dead_letter=dead_letter,
+    )  # fmt: skip
+    add(engine, [again])
+    with suppress(JobError):  # somebody else was as quick
+        remove(engine, letter_id)

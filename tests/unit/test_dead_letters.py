@@ -1,0 +1,58 @@
+"""Dead letters and their way back."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, ConfigurationError, Job, create_app
+from tests.waiting import until
+
+
+@pytest.fixture(params=["memory", "redis"])
+def app(request: pytest.FixtureRequest) -> Iterator[Application]:
+    settings: dict[str, Any] = {"driver": request.param, "namespace": f"dead{uuid.uuid4().hex[:8]}"}
+    if request.param == "redis":
+        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
+    with create_app(settings) as app:
+        yield app
+
+
+def test_what_has_failed_is_kept_apart_and_sent_back(app: Application) -> None:
+    queue = app.queue.create_queue("mail", concurrency=5, dead_letter="dead")
+    dead = app.queue.get_queue("dead")
+    broken = threading.Event()
+    broken.set()
+
+    def send(job: Job) -> str:
+        if broken.is_set() and job.data["to"] != "ok":
+            raise OSError(f"cannot reach {job.data['to']}")
+        return f"sent to {job.data['to']}"
+
+    queue.process(send)
+    for to in ("ok", "a", "b", "c"):
+        queue.add("welcome", {"to": to}, attempts=2, backoff=1)
+    until(lambda: dead.get_job_counts()["waiting"] == 3)
+    letter = dead.get_jobs("waiting")[0]
+    assert letter.name == "welcome"
+    assert letter.data["reason"].startswith("OSError: cannot reach")
+    assert (letter.data["queue"], letter.data["attempts"], letter.data["max_attempts"]) == ("mail", 2, 2)
+    dead.add("no letter", {"x": 1})
+    broken.clear()
+    assert dead.redrive(filter=lambda one: one["data"]["to"] == "b") == 1
+    assert dead.redrive(limit=1) == 1
+    assert dead.redrive() == 1
+    until(lambda: queue.get_job_counts()["completed"] == 4)
+    again = [job for job in queue.get_jobs("completed") if job.id.endswith(".again")]
+    assert sorted(job.return_value for job in again) == ["sent to a", "sent to b", "sent to c"]
+    assert again[0].opts["attempts"] == 2
+    assert [job.name for job in dead.get_jobs()] == ["no letter"]
+
+
+def test_names_are_checked(app: Application) -> None:
+    with pytest.raises(ConfigurationError, match="cannot name a queue"):
+        app.queue.create_queue("mail", dead_letter="no such name!")
