@@ -92,6 +92,9 @@ class AsyncJob:
     async def remove(self) -> None:
         await _call(self._job.remove)
 
+    async def cancel(self, reason: str = "cancelled") -> None:
+        await _call(self._job.cancel, reason)
+
     async def add_dependency(self, job: Job | str) -> None:
         await _call(self._job.add_dependency, job)
 

@@ -14,6 +14,7 @@
         JobAlreadyStarted                  edges of a job that has begun cannot change
         InvalidJobState                    the operation does not fit the job's state
         JobFailed                          the job that was waited for failed
+        JobCancelled                       raised within a handler whose job is to end
         StaleClaim                         the worker lost the job's lease
       RepeatableJobNotFound (LookupError)
       QueueNotEmpty                        it has active jobs
@@ -195,6 +196,13 @@ class JobFailed(JobError):
     def __init__(self, job_id: str, reason: str) -> None:
         self.reason = reason
         super().__init__(job_id, f"job {job_id!r} failed: {reason}")
+
+
+class JobCancelled(JobError):
+    """Raised by ``job.check_cancelled()`` in a handler: the job is to end. It makes no other attempt."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, f"job {job_id!r} was cancelled, or its worker has lost it")
 
 
 class StaleClaim(JobError):

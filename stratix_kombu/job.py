@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.drivers.native import arguments_of
-from stratix_kombu.errors import JobFailed, JobNotFound
+from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound
 from stratix_kombu.lifecycle.add import GATE
+from stratix_kombu.lifecycle.cancel import cancel
 from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote_job
@@ -40,12 +41,14 @@ class Waits(Protocol):
 class Runtime:
     """What a job needs of its queue."""
 
-    __slots__ = ("engine", "hub", "max_payload_bytes")
+    __slots__ = ("cancelled", "engine", "hub", "max_payload_bytes")
 
     def __init__(self, engine: Engine, hub: Waits, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
         self.engine = engine
         self.hub = hub
         self.max_payload_bytes = max_payload_bytes
+        self.cancelled: set[str] = set()
+        """Tokens of claims whose handlers are to end."""
 
 
 class Job:
@@ -58,11 +61,12 @@ class Job:
     >>> job.wait_until_finished(timeout=10)  # doctest: +SKIP
     """
 
-    __slots__ = ("_data", "_record", "_runtime")
+    __slots__ = ("_data", "_record", "_runtime", "_token")
 
-    def __init__(self, record: JobRecord, runtime: Runtime) -> None:
+    def __init__(self, record: JobRecord, runtime: Runtime, token: str = "") -> None:
         self._record = record
         self._runtime = runtime
+        self._token = token
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r} of queue {self.queue_name!r}: {self._record.state}>"
@@ -240,6 +244,26 @@ class Job:
     def remove_dependency(self, job: Job | str) -> None:
         """Let this job no longer wait for another one. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted."""
         remove_dependency(self._runtime.engine, self.id, _id_of(job))
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """End the job, from any process. One that has not begun has failed with that reason.
+
+        A handler that runs is told within about a second: an ``async def`` one is cancelled, another one finds
+        ``job.cancelled`` true and ``job.check_cancelled()`` raising; it makes no other attempt. What it returns in
+        spite of that is accepted. Raises JobNotFound, InvalidJobState for a job that has ended.
+        """
+        cancel(self._runtime.engine, self.id, reason)
+
+    @property
+    def cancelled(self) -> bool:
+        """In a handler: whether the job is to end, for it was cancelled, is over its time, or was lost to another
+        worker."""
+        return self._token in self._runtime.cancelled
+
+    def check_cancelled(self) -> None:
+        """In a handler: raise JobCancelled if the job is to end."""
+        if self.cancelled:
+            raise JobCancelled(self.id)
 
     # -- within the package ---------------------------------------------------------------------
 

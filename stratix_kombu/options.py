@@ -188,6 +188,7 @@ class JobOptions:
     keep_failed: Retention = KEEP_ALL
     limiter: Limit | None = None
     deduplication: Deduplication | None = None
+    timeout_ms: int = 0
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, defaults: JobOptions | None = None) -> JobOptions:
@@ -205,16 +206,20 @@ class JobOptions:
 
     def encode(self) -> str:
         """What is kept with the job for its retries; '' when there is nothing to keep."""
-        if self.backoff is None:
-            return ""
-        kept = {one.name: value for one in fields(Backoff) if (value := getattr(self.backoff, one.name)) != one.default}
-        return json.dumps({"backoff": kept}, separators=(",", ":"))
+        kept: dict[str, Any] = {}
+        if self.backoff is not None:
+            values = ((one, getattr(self.backoff, one.name)) for one in fields(Backoff))
+            kept["backoff"] = {one.name: value for one, value in values if value != one.default}
+        if self.timeout_ms:
+            kept["timeout"] = self.timeout_ms
+        return json.dumps(kept, separators=(",", ":")) if kept else ""
 
     @classmethod
     def decode(cls, text: str) -> JobOptions:
         """What ``encode`` kept."""
-        kept = json.loads(text).get("backoff") if text else None
-        return cls(backoff=None if kept is None else Backoff(**kept))
+        kept = json.loads(text) if text else {}
+        backoff = kept.get("backoff")
+        return cls(backoff=None if backoff is None else Backoff(**backoff), timeout_ms=kept.get("timeout", 0))
 
     def new_job(self, job_id: str, queue: str, name: str, data: str) -> NewJob:
         """The job to be added."""
@@ -251,6 +256,7 @@ _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "remove_on_fail": ("keep_failed", retention),
     "limiter": ("limiter", limit_of),
     "deduplication": ("deduplication", deduplication_of),
+    "timeout": ("timeout_ms", milliseconds),
 }
 """Per option: the field it sets and how it is read."""
 

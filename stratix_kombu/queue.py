@@ -236,6 +236,7 @@ class Queue(Repeating, Steering):
         return WorkerSettings(
             concurrency=self._options.concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs,
             max_payload_bytes=self._options.max_payload_bytes, bounds=self.bounds,
+            cancelled=self._runtime.cancelled,
         )  # fmt: skip
 
     @property
@@ -244,12 +245,17 @@ class Queue(Repeating, Steering):
         limiter = self._options.limiter
         return Bounds(limiter and keyed(limiter, f"queue:{self.name}"), self._options.global_concurrency)
 
+    @property
+    def cancelled(self) -> set[str]:
+        """Tokens of claims in this process whose handlers are to end."""
+        return self._runtime.cancelled
+
     def attempts(self) -> Attempts:
         """Runs the handlers, for a host that claims by itself."""
         return Attempts(self.name, self._handlers, self._worker_settings(), self._make_job)
 
     def _make_job(self, claim: Claim) -> Job:
-        return Job(claim.record, self._runtime)
+        return Job(claim.record, self._runtime, claim.token)
 
     def run_repeatable_job(self, key: str) -> Job:
         """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""

@@ -71,7 +71,7 @@ class Claims:
             )  # fmt: skip
             heartbeat = Heartbeat(
                 self._bridge.engine, info, self._bridge.lease_ms, lambda: list(held.values()),
-                lambda job_id: self._lost(queue, job_id),
+                lambda job_id: self._lost(queue, job_id), lambda job_id: self._cancel(queue, job_id),
             )  # fmt: skip
             self._heartbeats[queue] = heartbeat
             heartbeat.start()
@@ -90,6 +90,13 @@ class Claims:
             time.sleep(min(seconds, 0.5))
         else:
             self._stopping.wait(seconds)
+
+    def _cancel(self, queue: str, job_id: str) -> None:
+        """Handlers of ``queue.process`` see it in their job."""
+        known = self._bridge.queue.known(queue)
+        for token, held in list(self._held.get(queue, {}).items()):
+            if held.job_id == job_id and known is not None:
+                known.cancelled.add(token)
 
     def _lost(self, queue: str, job_id: str) -> None:
         for token, held in list(self._held.get(queue, {}).items()):

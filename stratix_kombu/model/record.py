@@ -259,6 +259,8 @@ class Renewed:
     """Ids whose claim is no longer held."""
     paused: frozenset[str] = frozenset()
     """Queues, of those asked about, that are paused."""
+    cancelled: frozenset[str] = frozenset()
+    """Ids of jobs that are to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,8 @@ class Transitions(ABC):
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
         most_active: int = 0,
     ) -> Claimed:  # fmt: skip
-        """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a new token and a lease.
+        """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a
+        token that no other claim has.
 
         Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
         ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``most_active`` jobs of the queue
@@ -220,6 +221,12 @@ class Transitions(ABC):
     def retry(self, job_id: str) -> Change:
         """failed -> waiting, with the attempts it has made kept. Dependents that failed because of it wait for it
         again. Event ``waiting``. Raises JobNotFound, InvalidJobState."""
+
+    @abstractmethod
+    def cancel(self, job_id: str, reason: str) -> Change:
+        """End a job that has not begun: -> failed. An active one is marked: ``renew`` tells its worker, and from now
+        on it makes no other attempt, whether it fails, is handed back or loses its lease. Raises JobNotFound,
+        InvalidJobState for one that has ended."""
 
     @abstractmethod
     def promote_job(self, job_id: str) -> Change:

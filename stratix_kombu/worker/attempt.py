@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import traceback
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stratix_kombu.errors import ConfigurationError, InvalidPayload, RateLimited, UnrecoverableError
+from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
 from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.model.backoff import MAX_DELAY_MS, retry_delay
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
@@ -22,6 +23,8 @@ logger = logging.getLogger("stratix_kombu.worker")
 MAX_REASON = 4_000
 MAX_STACKTRACE = 16_000
 """Characters kept of why a job failed."""
+CANCEL_S = 1.0
+"""How long a coroutine that was cancelled may take to end."""
 FALLBACK_DELAY_MS = 1_000
 """Used when a custom back-off raises or is not registered here."""
 
@@ -49,6 +52,8 @@ class WorkerSettings:
     """Custom back-off functions by name or dotted path; a job can call no others."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     bounds: Bounds = NO_BOUNDS
+    cancelled: set[str] = field(default_factory=set)
+    """Tokens of claims whose handlers are to end."""
 
 
 class Attempts:
@@ -82,9 +87,35 @@ class Attempts:
             handler = self._handlers.find(claim.record.name)
             if handler is None:
                 return self._no_handler(claim)
-            return self._completion(claim, await handler.function(self._make_job(claim)))
+            work = asyncio.ensure_future(handler.function(self._make_job(claim)))
+            return await self._within_its_time(claim, work)
         except BaseException as error:
             return self._failure(claim, error)
+
+    def timeout_s(self, claim: Claim) -> float | None:
+        """How long an attempt may take, if the job says so."""
+        options = claim.record.options
+        return JobOptions.decode(options).timeout_ms / 1000 or None if options else None
+
+    def timed_out(self, claim: Claim) -> Failure:
+        """What becomes of an attempt that took too long."""
+        seconds = self.timeout_s(claim) or 0.0
+        reason = f"timed out after {seconds * 1000:.0f} ms"
+        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim.record))
+
+    async def _within_its_time(self, claim: Claim, work: asyncio.Future[Any]) -> Outcome:
+        try:
+            done, _ = await asyncio.wait({work}, timeout=self.timeout_s(claim))
+        except asyncio.CancelledError:
+            work.cancel()
+            await asyncio.wait({work}, timeout=CANCEL_S)
+            raise
+        if done:
+            return self._completion(claim, work.result())
+        self._settings.cancelled.add(claim.token)
+        work.cancel()
+        await asyncio.wait({work}, timeout=CANCEL_S)
+        return self.timed_out(claim)
 
     def _completion(self, claim: Claim, value: Any) -> Completion:
         if value is None:
@@ -104,7 +135,7 @@ class Attempts:
                 return Postponed(record.id, claim.token, milliseconds(error.retry_after, "'retry_after'"))
             except ConfigurationError as problem:
                 error = problem
-        final = isinstance(error, UnrecoverableError | InvalidPayload)
+        final = isinstance(error, UnrecoverableError | InvalidPayload | JobCancelled)
         retry_ms = None if final else self._retry_ms(record)
         logger.info(
             "job failed: %s", _reason(error),

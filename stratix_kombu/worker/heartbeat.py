@@ -10,20 +10,24 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Held, WorkerInfo
 
 BEATS_PER_LEASE = 3
+MAX_INTERVAL_S = 1.0
+"""Who cancels a job does not wait much longer than this."""
 
 
 class Heartbeat:
-    """One renewal for all claims of a worker, three times a lease; ``lost`` is called with ids no longer held."""
+    """One renewal for all claims of a worker, three times a lease or each second; ``lost`` is called with ids no longer
+    held, ``cancelled`` with those of jobs that are to end."""
 
     def __init__(
         self, engine: Engine, worker: WorkerInfo, lease_ms: int, held: Callable[[], list[Held]],
-        lost: Callable[[str], None],
+        lost: Callable[[str], None], cancelled: Callable[[str], None] = lambda job_id: None,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._worker = worker
         self._lease_ms = lease_ms
         self._held = held
         self._lost = lost
+        self._cancelled = cancelled
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"stratix-{worker.queue}-heartbeat", daemon=True)
 
@@ -43,7 +47,7 @@ class Heartbeat:
         return self._worker.queue in self._beat()
 
     def _run(self) -> None:
-        interval = self._lease_ms / 1000 / BEATS_PER_LEASE
+        interval = min(self._lease_ms / 1000 / BEATS_PER_LEASE, MAX_INTERVAL_S)
         while True:
             try:
                 self._beat()
@@ -58,4 +62,6 @@ class Heartbeat:
         renewed = self._engine.store.transitions.renew(self._worker, self._held(), self._lease_ms)
         for job_id in renewed.lost:
             self._lost(job_id)
+        for job_id in renewed.cancelled:
+            self._cancelled(job_id)
         return renewed.paused

@@ -53,9 +53,14 @@ class Worker:
         info = WorkerInfo(
             id=self.id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=settings.concurrency
         )
-        self._heartbeat = Heartbeat(engine, info, settings.lease_ms, lambda: list(self._held.values()), self._lost)
+        self._heartbeat = Heartbeat(
+            engine, info, settings.lease_ms, lambda: list(self._held.values()), self._lost, self._cancel
+        )
         self._lease_ms = settings.lease_ms
         self._bounds = settings.bounds
+        self._cancelled = settings.cancelled
+        self._timed_out: set[str] = set()
+        """Tokens of attempts that have failed while their thread goes on."""
         self._settler = Settler(engine, queue, self._settled)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
         self._own_loop = loop is None
@@ -114,14 +119,37 @@ class Worker:
             self._threads.submit(claim, self._slots.used)
 
     def _run(self, claim: Claim) -> None:
-        self._ended(self._attempts.run(claim))
+        seconds = self._attempts.timeout_s(claim)
+        if seconds is None:
+            self._ended(self._attempts.run(claim))
+            return
+        timer = threading.Timer(seconds, self._time_out, (claim,))
+        timer.daemon = True
+        timer.start()
+        outcome = self._attempts.run(claim)
+        timer.cancel()
+        self._ended(outcome)
+
+    def _time_out(self, claim: Claim) -> None:
+        """The attempt fails now; the thread cannot be ended, and keeps its slot until it ends by itself."""
+        with self._changed:
+            if claim.token not in self._running:
+                return
+            self._timed_out.add(claim.token)
+        self._cancelled.add(claim.token)
+        self._settler.put(self._attempts.timed_out(claim))
 
     async def _run_async(self, claim: Claim) -> None:
         self._ended(await self._attempts.run_async(claim))
 
     def _ended(self, outcome: Outcome) -> None:
-        self._running.pop(outcome.token, None)
-        self._settler.put(outcome)
+        with self._changed:
+            self._running.pop(outcome.token, None)
+            late = outcome.token in self._timed_out
+            self._timed_out.discard(outcome.token)
+        self._cancelled.discard(outcome.token)
+        if not late:
+            self._settler.put(outcome)
         self._slots.give()
 
     def _settled(self, outcome: Outcome) -> None:
@@ -134,5 +162,14 @@ class Worker:
         """The lease ran out while the handler runs: the store will refuse its outcome."""
         for token, running in list(self._running.items()):
             if running == job_id:
-                self._engine.report(self.queue, StaleClaim(job_id), "lease_lost")
+                if token in self._held:
+                    self._engine.report(self.queue, StaleClaim(job_id), "lease_lost")
+                self._cancelled.add(token)
+                self._loop.cancel(token)
+
+    def _cancel(self, job_id: str) -> None:
+        """Somebody wants the job to end."""
+        for token, running in list(self._running.items()):
+            if running == job_id and token not in self._cancelled:
+                self._cancelled.add(token)
                 self._loop.cancel(token)

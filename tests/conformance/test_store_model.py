@@ -120,9 +120,10 @@ class Stores(RuleBasedStateMachine):
     def remove_dependency(self, job_id: str, dependency: str) -> None:
         self.both(lambda store: store.transitions.remove_dependency(job_id, dependency))
 
-    @rule(job_id=ids, step=st.sampled_from(["retry", "promote_job", "remove"]))
+    @rule(job_id=ids, step=st.sampled_from(["retry", "promote_job", "remove", "cancel"]))
     def by_hand(self, job_id: str, step: str) -> None:
-        self.both(lambda store: getattr(store.transitions, step)(job_id))
+        more = ("why",) if step == "cancel" else ()
+        self.both(lambda store: getattr(store.transitions, step)(job_id, *more))
 
     @rule(queue=queues, step=st.sampled_from(["pause", "resume"]))
     def steer(self, queue: str, step: str) -> None:

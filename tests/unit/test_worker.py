@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -266,3 +267,20 @@ def test_asyncio(queue: Queue) -> None:
         return found
 
     assert asyncio.run(main()) == [0, 2, 4, 6, 8]
+
+
+def test_leases_of_all_jobs_that_run_at_a_time_are_renewed() -> None:
+    """Longer than a lease, several at once: none is taken for stalled."""
+    settings = {
+        "driver": "memory", "namespace": f"w{uuid.uuid4().hex[:8]}",
+        "worker": {"lease_duration": 200, "stalled_check_interval": 50},
+    }  # fmt: skip
+    with create_app(settings) as app:
+        queue = app.queue.create_queue("q", concurrency=5)
+        queue.process(lambda job: time.sleep(0.8))
+        jobs = queue.add_bulk([{"name": "n"}] * 5)
+        for job in jobs:
+            job.wait_until_finished(timeout=10)
+        assert [job.refresh().attempts_started for job in jobs] == [1] * 5
+        assert app.queue.engine.faults["stale_claim"] == 0
+

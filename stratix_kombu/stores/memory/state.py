@@ -54,6 +54,8 @@ class Job:
     dispatches: int = 0
     reserved: bool = False
     """It was deferred to a slot of a rate limit."""
+    cancelled: str = ""
+    """Why it is to end, while it is active."""
     failed_by: str = ""
     """The dependency it failed because of."""
     vacant: bool = False

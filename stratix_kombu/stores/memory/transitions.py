@@ -250,7 +250,7 @@ class MemoryTransitions(Upkeep):
         queue.crowd.pop(job.new.id, None)
         job.claims += 1
         job.attempts_started += 1
-        job.token = f"{worker}:{job.claims}"
+        job.token = f"{worker}:{job.claims}:{job.new.id}"
         job.worker, job.processed_ms, job.lease_ms = worker, now, now + lease_ms
         self.space.move(job, State.ACTIVE)
         self.space.tell(job.new.queue, "active", job)
@@ -261,14 +261,17 @@ class MemoryTransitions(Upkeep):
         until = self.space.now() + lease_ms
         queue = self.space.queues[worker.queue]
         queue.workers[worker.id] = (worker, until)
-        lost = set()
+        lost, cancelled = set[str](), set[str]()
         for one in held:
             job = self._held(one.job_id, one.token)
             if job is None:
                 lost.add(one.job_id)
-            else:
-                job.lease_ms = until
-        return Renewed(frozenset(lost), frozenset({worker.queue} if queue.paused else ()))
+                continue
+            job.lease_ms = until
+            if job.cancelled:
+                cancelled.add(one.job_id)
+        paused = frozenset({worker.queue} if queue.paused else ())
+        return Renewed(frozenset(lost), paused, frozenset(cancelled))
 
     @step
     def leave(self, worker: str, queue: str) -> None:
@@ -304,7 +307,7 @@ class MemoryTransitions(Upkeep):
     def _fail_one(self, job: Job, failure: Failure) -> None:
         space = self.space
         job.token = ""
-        if failure.retry_ms is None:
+        if failure.retry_ms is None or job.cancelled:
             self._bury(job, failure.reason)
             space.fail(job, failure.reason, failure.stacktrace, error=failure.error)
             if job.attempts_made >= job.new.max_attempts > 1:
@@ -348,8 +351,8 @@ class MemoryTransitions(Upkeep):
             else:
                 job.token = ""
                 job.attempts_started -= 1
-                self.space.make_waiting(job)
-        return self._change(False, stale)
+                self._back(job)
+        return self._change(release_page(self.space, PAGE), stale)
 
     @step
     def release(self, limit: int = PAGE) -> Change:

@@ -15,6 +15,8 @@ from stratix_kombu.stores.memory.release import release_page, revive_dependents
 from stratix_kombu.stores.memory.state import NEVER_SENT, Job
 from stratix_kombu.stores.memory.steps import Steps, step
 
+_UNFINISHED = [state.value for state in State if not state.finished]
+
 
 def _suits(job: Job, action: Sweep) -> bool:
     return action is Sweep.REMOVE or not (job.vacant or (action is Sweep.RETRY and job.failed_by))
@@ -60,7 +62,7 @@ class Upkeep(Steps, Transitions):
                 self._bury(job, reason)
                 space.fail(job, reason)
             else:
-                space.make_waiting(job)
+                self._back(job)
         change = self._release_and_tell(dict.fromkeys(job.new.queue for job in expired))
         affected = tuple(job.new.id for job in expired)
         return replace(change, affected=affected, more=change.more or len(expired) == limit)
@@ -146,9 +148,27 @@ class Upkeep(Steps, Transitions):
 
     def _retry(self, job: Job) -> None:
         job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
-        job.result = None
+        job.result, job.cancelled = None, ""
         self.space.make_ready(job)
         revive_dependents(self.space, job)
+
+    def _back(self, job: Job) -> None:
+        """No longer active, and not ended: waiting again, unless it was cancelled."""
+        if job.cancelled:
+            self.space.fail(job, job.cancelled)
+        else:
+            self.space.make_waiting(job)
+
+    @step
+    def cancel(self, job_id: str, reason: str) -> Change:
+        job = self._job(job_id)
+        if job.state.finished:
+            raise InvalidJobState(job_id, job.state.value, "cancel", _UNFINISHED)
+        if job.state is State.ACTIVE:
+            job.cancelled = reason
+            return Change()
+        self.space.fail(job, reason)
+        return self._change(release_page(self.space, PAGE))
 
     @step
     def promote_job(self, job_id: str) -> Change:

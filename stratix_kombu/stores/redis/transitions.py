@@ -35,6 +35,7 @@ from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
 
+UNFINISHED = [state.value for state in State if not state.finished]
 NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
 
 
@@ -145,8 +146,11 @@ class RedisTransitions(Transitions):
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
         info = json.dumps({"host": worker.host, "pid": worker.pid, "concurrency": worker.concurrency})
         flat = [part for one in held for part in (one.job_id, one.token)]
-        paused, lost = self._scripts.run("renew", (worker.queue, worker.id, info, lease_ms, *flat))
-        return Renewed(frozenset(one.decode() for one in lost), frozenset({worker.queue} if paused else ()))
+        paused, lost, cancelled = self._scripts.run("renew", (worker.queue, worker.id, info, lease_ms, *flat))
+        return Renewed(
+            frozenset(one.decode() for one in lost), frozenset({worker.queue} if paused else ()),
+            frozenset(one.decode() for one in cancelled),
+        )  # fmt: skip
 
     def leave(self, worker: str, queue: str) -> None:
         self._scripts.run("leave", (queue, worker))
@@ -171,7 +175,8 @@ class RedisTransitions(Transitions):
         return change_of(self.run_sending("hand_over", *arguments))
 
     def hand_back(self, held: Sequence[Held]) -> Change:
-        return change_of(self.run_sending("hand_back", *(part for one in held for part in (one.job_id, one.token))))
+        flat = (part for one in held for part in (one.job_id, one.token))
+        return change_of(self.run_sending("hand_back", PAGE, *flat))
 
     def release(self, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("release", limit))
@@ -228,6 +233,10 @@ class RedisTransitions(Transitions):
     def retry(self, job_id: str) -> Change:
         answer = self.run_sending("retry", job_id, PAGE)
         return self._by_hand(answer, job_id, "retry", ["failed"])
+
+    def cancel(self, job_id: str, reason: str) -> Change:
+        answer = self.run_sending("cancel", job_id, reason, PAGE)
+        return self._by_hand(answer, job_id, "cancel", UNFINISHED)
 
     def promote_job(self, job_id: str) -> Change:
         return self._by_hand(self.run_sending("promote_job", job_id), job_id, "promote", ["delayed"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stratix_kombu.errors import InvalidJobState, JobNotFound
-from stratix_kombu.model.record import Completion
+from stratix_kombu.model.record import Completion, Failure, Held, WorkerInfo
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new
@@ -142,3 +142,46 @@ class HandSuite(StoreCase):
         assert store.events.read(QUEUE, "0") == []
         assert self.add(store, new("a")) == ["a"]
         assert len(self.claim(store, "a")) == 1
+
+    # -- cancelling ---------------------------------------------------------------------------------
+
+    def test_a_job_that_has_not_begun_is_cancelled_at_once(self, store: Store) -> None:
+        self.add(store, new("a"), new("d", delay_ms=60_000), new("b", dependencies=("d",)))
+        for one in "ab":
+            store.transitions.cancel(one, "not needed")
+        assert self.states(store, "a", "d", "b") == ["failed", "delayed", "failed"]
+        assert self.record(store, "a").failed_reason == "not needed"
+        assert self.claim(store, "a") == []
+        with pytest.raises(InvalidJobState):
+            store.transitions.cancel("a", "again")
+        with pytest.raises(JobNotFound):
+            store.transitions.cancel("nobody", "no")
+
+    def test_the_worker_of_an_active_job_is_told(self, store: Store) -> None:
+        claim = self.start(store, new("a", max_attempts=5))
+        other = self.start(store, new("b"))
+        assert store.transitions.cancel("a", "stop").ready == ()
+        held = [Held("a", claim.token), Held("b", other.token)]
+        renewed = store.transitions.renew(WorkerInfo(id="w", queue=QUEUE), held, LEASE_MS)
+        assert (renewed.cancelled, renewed.lost) == (frozenset({"a"}), frozenset())
+        assert self.states(store, "a") == ["active"]
+        assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ()
+
+    @pytest.mark.parametrize("way", ["fail", "hand_back", "recover"])
+    def test_a_cancelled_job_makes_no_other_attempt(self, store: Store, way: str) -> None:
+        claim = self.start(store, new("a", max_attempts=5), lease_ms=0 if way == "recover" else LEASE_MS)
+        self.add(store, new("b", dependencies=("a",)))
+        store.transitions.cancel("a", "stop")
+        if way == "fail":
+            store.transitions.fail([Failure("a", claim.token, "stop", retry_ms=0)])
+        elif way == "hand_back":
+            store.transitions.hand_back([Held("a", claim.token)])
+        else:
+            store.transitions.recover(5)
+        assert self.states(store, "a", "b") == ["failed", "failed"]
+        assert self.record(store, "a").failed_reason == "stop"
+        store.transitions.retry("a")
+        (claim,) = self.claim(store, "a")
+        assert store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0)]).stale == ()
+        assert self.states(store, "a") == ["waiting"]
+

@@ -16,6 +16,13 @@ WORKER = WorkerInfo(id="w", queue=QUEUE, host="here", pid=7, concurrency=3)
 
 
 class RunningSuite(StoreCase):
+    def test_no_two_claims_have_the_same_token(self, store: Store) -> None:
+        self.add(store, new("a"), new("b"), new("c", "other"))
+        first = [*self.claim(store, "a", "b"), *self.claim(store, "c", queue="other")]
+        store.transitions.hand_back([Held(one.record.id, one.token) for one in first])
+        again = self.claim(store, "a", "b")
+        assert len({one.token for one in (*first, *again)}) == 5
+
     def test_a_claim_makes_a_job_active(self, store: Store) -> None:
         claim = self.start(store, new("a", data="[1]", options='{"x":1}', name="n", priority=2, max_attempts=3))
         record = claim.record

@@ -56,7 +56,7 @@ for i = 6, #ARGV do
       end
       local claims = tonumber(v[1] or 0) + 1
       local begun = tonumber(v[14] or 0) + 1
-      local token = worker .. ':' .. claims
+      local token = worker .. ':' .. claims .. ':' .. id
       redis.call('ZREM', waiting, id)
       redis.call('ZADD', active, now + lease, id)
       running = running + 1

@@ -24,7 +24,7 @@ for i = 5, #ARGV, 7 do
       seen[job.queue] = true
       queues[#queues + 1] = job.queue
     end
-    if retry == '' then
+    if retry == '' or redis.call('HEXISTS', key, 'cancel') == 1 then
       bury(id, reason)
       fail_job(job, reason, trace, nil, ARGV[i + 5])
       if job.made >= job.max and job.max > 1 then

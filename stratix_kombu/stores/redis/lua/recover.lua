@@ -29,7 +29,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
       bury(id, reason)
       fail_job(job, reason)
     else
-      make_waiting(job)
+      back(job)
     end
   end
 end

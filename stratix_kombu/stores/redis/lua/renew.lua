@@ -1,7 +1,7 @@
 -- Extend leases and a worker's presence.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] worker's description; ARGV[4] lease in ms;
 -- then per claim: id, token
--- Returns {paused, lost ids}
+-- Returns {paused, lost ids, cancelled ids}
 --- @include base
 
 local queue, lease = ARGV[1], tonumber(ARGV[4])
@@ -11,13 +11,16 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue, 'workers'), '
   redis.call('ZREM', queue_key(queue, 'workers'), gone)
   redis.call('HDEL', queue_key(queue, 'worker-info'), gone)
 end
-local lost = {}
+local lost, cancelled = {}, {}
 for i = 5, #ARGV, 2 do
-  local v = redis.call('HMGET', job_key(ARGV[i]), 'state', 'token', 'queue')
+  local v = redis.call('HMGET', job_key(ARGV[i]), 'state', 'token', 'queue', 'cancel')
   if v[1] == 'active' and v[2] == ARGV[i + 1] then
     redis.call('ZADD', queue_key(v[3], 'active'), now + lease, ARGV[i])
+    if v[4] then
+      cancelled[#cancelled + 1] = ARGV[i]
+    end
   else
     lost[#lost + 1] = ARGV[i]
   end
 end
-return { redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused'), lost }
+return { redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused'), lost, cancelled }

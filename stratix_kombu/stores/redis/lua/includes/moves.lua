@@ -175,6 +175,16 @@ local function fail_job(job, reason, trace, failed_by, error)
   tell(job.queue, 'failed', job.id, job.name, reason)
 end
 
+-- No longer active, and not ended: waiting again, unless it was cancelled.
+local function back(job)
+  local reason = redis.call('HGET', job_key(job.id), 'cancel')
+  if reason then
+    fail_job(job, reason)
+  else
+    make_waiting(job)
+  end
+end
+
 -- The last dependency has ended.
 local function unblock(job)
   if job.vacant then

@@ -65,7 +65,7 @@ local function revive_edge(job, dependency)
 end
 
 local function retry_job(job)
-  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result')
+  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', 'cancel')
   make_ready(job)
   revive_dependents(job)
 end

@@ -1,0 +1,22 @@
+-- End a job that has not begun, or mark an active one.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] job; ARGV[5] reason; ARGV[6] page
+-- Returns {more, {}, ready} or {'gone'}, {'state', state}
+-- Events failed; those of release.lua
+--- @include base
+--- @include send
+--- @include moves
+--- @include release
+
+local job = load(ARGV[4])
+if not job then
+  return { 'gone' }
+end
+if finished(job.state) then
+  return { 'state', job.state }
+end
+if job.state == 'active' then
+  redis.call('HSET', job_key(job.id), 'cancel', ARGV[5])
+  return { 0, {}, ready }
+end
+fail_job(job, ARGV[5])
+return { release_page(tonumber(ARGV[6])), {}, ready }

@@ -1,0 +1,142 @@
+"""Timeouts and cancelling, for handlers on threads and on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, InvalidJobState, Job, JobFailed, create_app
+from tests.waiting import until
+
+
+@pytest.fixture(params=["memory", "redis"])
+def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    settings: dict[str, Any] = {"driver": request.param, "namespace": f"can{uuid.uuid4().hex[:8]}"}
+    if request.param == "redis":
+        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
+    return settings
+
+
+@pytest.fixture
+def app(settings: dict[str, Any]) -> Iterator[Application]:
+    with create_app(settings) as app:
+        yield app
+
+
+def test_a_job_that_has_not_begun(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    job = queue.add("n", delay=60_000)
+    job.cancel("not needed")
+    with pytest.raises(JobFailed, match="not needed"):
+        job.wait_until_finished(timeout=10)
+    with pytest.raises(InvalidJobState):
+        job.cancel()
+
+
+def test_a_handler_on_a_thread_looks_for_itself(app: Application) -> None:
+    queue, began, ended = app.queue.get_queue("q"), threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        began.set()
+        try:
+            while True:
+                job.check_cancelled()
+                ended.wait(0.01)
+        finally:
+            ended.set()
+
+    queue.process(work)
+    job = queue.add("n", attempts=5)
+    assert began.wait(10)
+    job.cancel()
+    with pytest.raises(JobFailed, match="was cancelled"):
+        job.wait_until_finished(timeout=10)
+    assert ended.is_set()
+    assert job.refresh().attempts_made == 1
+
+
+def test_a_coroutine_is_cancelled(app: Application) -> None:
+    queue, began = app.queue.get_queue("q"), threading.Event()
+    seen: list[str] = []
+
+    async def work(job: Job) -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    queue.process(work)
+    job = queue.add("n", attempts=5)
+    assert began.wait(10)
+    job.cancel()
+    with pytest.raises(JobFailed, match="CancelledError"):
+        job.wait_until_finished(timeout=10)
+    assert (seen, job.refresh().attempts_made) == (["cancelled"], 1)
+
+
+def test_an_attempt_on_a_thread_that_takes_too_long_has_failed(app: Application) -> None:
+    queue = app.queue.create_queue("q", concurrency=3)
+    gate, tries = threading.Event(), list[Job]()
+
+    def work(job: Job) -> str:
+        tries.append(job)
+        if len(tries) == 1:
+            gate.wait(20)
+            return "late"
+        return "second"
+
+    queue.process(work)
+    job = queue.add("n", attempts=2, timeout=timedelta(milliseconds=100))
+    assert job.wait_until_finished(timeout=10) == "second"
+    assert tries[0].cancelled
+    gate.set()
+    quick = queue.add("n", timeout=10_000)
+    assert quick.wait_until_finished(timeout=10) == "second"
+    assert job.refresh().return_value == "second"
+
+
+def test_a_coroutine_that_takes_too_long_is_cancelled(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    seen: list[str] = []
+
+    async def work(job: Job) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append("ended")
+
+    queue.process(work)
+    job = queue.add("n", timeout=50)
+    with pytest.raises(JobFailed, match="timed out after 50 ms"):
+        job.wait_until_finished(timeout=10)
+    assert seen == ["ended"]
+    until(lambda: not queue.get_jobs("active"))
+
+
+def test_from_another_process(redis_url: str) -> None:
+    """Another application here: only the store is between them."""
+    settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"can{uuid.uuid4().hex[:8]}"}
+    began = threading.Event()
+
+    def work(job: Job) -> None:
+        began.set()
+        while not job.cancelled:
+            threading.Event().wait(0.01)
+        job.check_cancelled()
+
+    with create_app(settings) as worker:
+        worker.queue.get_queue("q").process(work)
+        with create_app({**settings, "worker": {"clock": False}}) as other:
+            job = other.queue.get_queue("q").add("n")
+            assert began.wait(10)
+            job.cancel()
+            with pytest.raises(JobFailed, match="was cancelled"):
+                job.wait_until_finished(timeout=10)
