@@ -5,28 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from stratix_kombu import Application, InvalidJobState, Job, JobFailed, create_app
 from tests.waiting import until
-
-
-@pytest.fixture(params=["memory", "redis"])
-def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"can{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
-    return settings
-
-
-@pytest.fixture
-def app(settings: dict[str, Any]) -> Iterator[Application]:
-    with create_app(settings) as app:
-        yield app
 
 
 def test_a_job_that_has_not_begun(app: Application) -> None:

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job, create_app
+from stratix_kombu import Application, ConfigurationError, Job
 from tests.waiting import until
-
-
-@pytest.fixture(params=["memory", "redis"])
-def app(request: pytest.FixtureRequest) -> Iterator[Application]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"dead{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
-    with create_app(settings) as app:
-        yield app
 
 
 def test_what_has_failed_is_kept_apart_and_sent_back(app: Application) -> None:

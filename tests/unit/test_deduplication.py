@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, create_app
+from stratix_kombu import Application, ConfigurationError
 from tests.waiting import until
-
-
-@pytest.fixture(params=["memory", "redis"])
-def app(request: pytest.FixtureRequest) -> Iterator[Application]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"ded{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
-    with create_app(settings) as app:
-        yield app
 
 
 def test_while_such_a_job_is_unfinished_adding_returns_it(app: Application) -> None:

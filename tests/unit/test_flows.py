@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,20 +13,10 @@ from stratix_kombu import (
     DependencyNotFound,
     Job,
     JobFailed,
-    create_app,
 )
 from stratix_kombu import flow as flows
 from stratix_kombu.lifecycle import add as adding
 from stratix_kombu.lifecycle.recover import recover
-
-
-@pytest.fixture(params=["memory", "redis"])
-def app(request: pytest.FixtureRequest) -> Iterator[Application]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"flow{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
-    with create_app(settings) as app:
-        yield app
 
 
 def node(name: str, *children: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job, RateLimited, create_app
+from stratix_kombu import Application, ConfigurationError, Job, RateLimited
 from stratix_kombu.model.record import Limit, NewJob
 from stratix_kombu.stores.memory import MemoryStore
 from tests.waiting import until
-
-
-@pytest.fixture(params=["memory", "redis"])
-def app(request: pytest.FixtureRequest) -> Iterator[Application]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"lim{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
-    with create_app(settings) as app:
-        yield app
 
 
 def starts(queue: Any) -> list[int]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,20 +12,6 @@ from stratix_kombu import Application, ConfigurationError, Job, RepeatableJobNot
 from stratix_kombu.lifecycle.repeat import repeat
 from stratix_kombu.model.record import Schedule
 from tests.waiting import until
-
-
-@pytest.fixture(params=["memory", "redis"])
-def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"rep{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
-    return settings
-
-
-@pytest.fixture
-def app(settings: dict[str, Any]) -> Iterator[Application]:
-    with create_app(settings) as app:
-        yield app
 
 
 def finished(app: Application, name: str = "q") -> list[Job]:

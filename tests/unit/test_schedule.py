@@ -132,11 +132,8 @@ def test_options_are_checked(app: Application) -> None:
         app.register(schedule_plugin, driver="redis")
 
 
-@pytest.fixture(params=["memory", "redis"])
-def locks(request: pytest.FixtureRequest) -> Iterator[Application]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"lock{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
+@pytest.fixture
+def locks(settings: dict[str, Any]) -> Iterator[Application]:
     with create_app(settings) as app:
         yield app
 

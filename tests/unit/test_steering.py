@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job, QueueNotEmpty, create_app
+from stratix_kombu import Application, ConfigurationError, Job, QueueNotEmpty
 from stratix_kombu.stores import contract
 from tests.waiting import until
-
-
-@pytest.fixture(params=["memory", "redis"])
-def app(request: pytest.FixtureRequest) -> Iterator[Application]:
-    settings: dict[str, Any] = {"driver": request.param, "namespace": f"ste{uuid.uuid4().hex[:8]}"}
-    if request.param == "redis":
-        settings["redis"] = {"url": request.getfixturevalue("redis_url")}
-    with create_app(settings) as app:
-        yield app
 
 
 def test_draining(app: Application) -> None:
