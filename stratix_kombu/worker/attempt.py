@@ -82,15 +82,36 @@ class Attempts:
             return self._failure(claim, error)
 
     async def run_async(self, claim: Claim) -> Outcome:
-        """Await an ``async def`` handler."""
+        """Await an ``async def`` handler, for as long as the job may take."""
+        seconds = self.timeout_s(claim)
+        if seconds is None:
+            return await self._await(claim)
+        # Within a task of its own nothing can be raised: a loop would end with what is no Exception.
+        work = asyncio.ensure_future(self._await(claim))
+        try:
+            done, _ = await asyncio.wait({work}, timeout=seconds)
+        except asyncio.CancelledError as error:
+            await self._give_up(work)
+            return self._failure(claim, error)
+        if done:
+            return work.result()
+        self._settings.cancelled.add(claim.token)
+        await self._give_up(work)
+        return self.timed_out(claim)
+
+    async def _await(self, claim: Claim) -> Outcome:
         try:
             handler = self._handlers.find(claim.record.name)
             if handler is None:
                 return self._no_handler(claim)
-            work = asyncio.ensure_future(handler.function(self._make_job(claim)))
-            return await self._within_its_time(claim, work)
+            return self._completion(claim, await handler.function(self._make_job(claim)))
         except BaseException as error:
             return self._failure(claim, error)
+
+    @staticmethod
+    async def _give_up(work: asyncio.Future[Outcome]) -> None:
+        work.cancel()
+        await asyncio.wait({work}, timeout=CANCEL_S)
 
     def timeout_s(self, claim: Claim) -> float | None:
         """How long an attempt may take, if the job says so."""
@@ -102,20 +123,6 @@ class Attempts:
         seconds = self.timeout_s(claim) or 0.0
         reason = f"timed out after {seconds * 1000:.0f} ms"
         return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim.record))
-
-    async def _within_its_time(self, claim: Claim, work: asyncio.Future[Any]) -> Outcome:
-        try:
-            done, _ = await asyncio.wait({work}, timeout=self.timeout_s(claim))
-        except asyncio.CancelledError:
-            work.cancel()
-            await asyncio.wait({work}, timeout=CANCEL_S)
-            raise
-        if done:
-            return self._completion(claim, work.result())
-        self._settings.cancelled.add(claim.token)
-        work.cancel()
-        await asyncio.wait({work}, timeout=CANCEL_S)
-        return self.timed_out(claim)
 
     def _completion(self, claim: Claim, value: Any) -> Completion:
         if value is None:
