@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stratix_kombu.errors import WaitTimeout
 
 if TYPE_CHECKING:
+    from stratix_kombu.housekeeping import OnProgress
     from stratix_kombu.job import Job
     from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.options import Duration
     from stratix_kombu.queue import Queue
     from stratix_kombu.repeatables import RepeatableJob
-    from stratix_kombu.steering import OnProgress
 
 Result = TypeVar("Result")
 

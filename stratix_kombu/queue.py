@@ -1,4 +1,4 @@
-"""One queue: adding jobs, handling them, looking at them, and steering."""
+"""One queue: adding jobs, handling them, pausing; with what its other parts bring."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu.drivers.native import is_task, message_of
-from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError, nearest
+from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError
+from stratix_kombu.housekeeping import Housekeeping
+from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.claim import Bounds
@@ -18,13 +20,12 @@ from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.codec import encode
-from stratix_kombu.model.names import check_job_id, check_job_name
-from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, QueueStatus, WorkerInfo
+from stratix_kombu.model.names import check_job_name
+from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, keyed, limit_of, snake_keys, whole
-from stratix_kombu.queue_events import QueueEvents
+from stratix_kombu.queue_events import Listening, QueueEvents
 from stratix_kombu.repeatables import Repeatables, Repeating
-from stratix_kombu.steering import Steering
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
@@ -40,7 +41,7 @@ Handler = Callable[[Job], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Queue(Repeating, Steering):
+class Queue(Inspection, Listening, Repeating, Housekeeping):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -261,38 +262,7 @@ class Queue(Repeating, Steering):
         """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""
         return Job(_record_of(self._repeatables.run(key)), self._runtime)
 
-    # -- looking --------------------------------------------------------------------------------
-
-    def get_job(self, job_id: str) -> Job | None:
-        """The job with that id, or None."""
-        (record,) = self._engine.store.queries.get([check_job_id(job_id)])
-        return Job(record, self._runtime) if record and record.queue == self.name else None
-
-    def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int = -1) -> list[Job]:
-        """Jobs in the given states (all, if none is named), ``start`` to ``end`` inclusive, negative from the end.
-
-        Waiting jobs come in the order of dispatch, delayed ones by due time, finished ones newest first.
-
-        >>> queue.get_jobs(["failed"], 0, 9)  # doctest: +SKIP
-        """
-        names = [states] if isinstance(states, str) else list(states)
-        wanted = [_state(self.name, one) for one in names] or list(State)
-        found = self._engine.store.queries.find(self.name, list(dict.fromkeys(wanted)), start, end)
-        return [Job(record, self._runtime) for record in found]
-
-    def get_job_counts(self) -> dict[str, int]:
-        """How many jobs are in each state; while the queue is paused, waiting ones count as ``paused``."""
-        return self.get_status().counts
-
-    def get_status(self) -> QueueStatus:
-        """Counts, whether it is paused, workers, and the age in milliseconds of the oldest waiting job."""
-        return self._engine.store.queries.status(self.name)
-
-    def get_workers(self) -> list[WorkerInfo]:
-        """Workers that take jobs of this queue, in all processes."""
-        return self._engine.store.queries.workers(self.name)
-
-    # -- steering -------------------------------------------------------------------------------
+    # -- pausing and bounds ---------------------------------------------------------------------
 
     def pause(self) -> None:
         """Let no further job start, in any process; jobs that run go on."""
@@ -301,10 +271,6 @@ class Queue(Repeating, Steering):
     def resume(self) -> None:
         """Let jobs start again."""
         resume(self._engine, self.name)
-
-    def is_paused(self) -> bool:
-        """Whether the queue is paused."""
-        return self.get_status().paused
 
     def set_rate_limit(self, limiter: Mapping[str, Any] | None = None, **options: Any) -> None:
         """Set the queue's limiter at run time, for all workers everywhere, in place of the one in their options;
@@ -325,7 +291,7 @@ class Queue(Repeating, Steering):
         leaves it to the option ``global_concurrency`` of the workers again."""
         if most is not None:
             whole(most, "set_global_concurrency", 0, 1_000_000)
-        settle(self._engine, self._engine.store.transitions.set_most_active(self.name, most))
+        settle(self._engine, self._engine.store.transitions.set_global_concurrency(self.name, most))
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
@@ -339,43 +305,9 @@ class Queue(Repeating, Steering):
             self._events.close()
         return ended
 
-    # -- events ---------------------------------------------------------------------------------
-
-    def on(self, event: str, function: Function | None = None) -> Any:
-        """Call ``function`` for each such event of the queue, from any process, in order; or as a decorator.
-
-        ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``,
-        ``error(error)``; the others get the job, or nothing if they are about the queue.
-
-        >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
-        """
-        if function is None:
-            return lambda decorated: self.on(event, decorated)
-        self._events.on(event, function)
-        return function
-
-    def once(self, event: str, function: Function | None = None) -> Any:
-        """As ``on``, for the first such event only."""
-        if function is None:
-            return lambda decorated: self.once(event, decorated)
-        self._events.on(event, function, once=True)
-        return function
-
-    def off(self, event: str, function: Callable[..., Any] | None = None) -> int:
-        """Remove a listener, or all of the event; how many there were."""
-        return self._events.off(event, function)
-
     def _open(self) -> None:
         if self._closed:
             raise Closed(f"queue {self.name!r}")
-
-
-def _state(queue: str, name: str) -> State:
-    try:
-        return State("waiting" if name == "paused" else name)
-    except ValueError:
-        known = [state.value for state in State]
-        raise ConfigurationError(f"queue {queue!r}: unknown state {name!r}{nearest(str(name), known)}") from None
 
 
 def _record_of(new: NewJob) -> JobRecord:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from queue import Full, Queue
-from typing import Any
+from typing import Any, TypeVar
 
 from stratix_kombu.errors import Closed, ConfigurationError, JobFailed, JobNotFound, Unavailable, WaitTimeout, nearest
 from stratix_kombu.job import Job, Runtime
@@ -30,7 +30,38 @@ MAX_PAUSE_S = 5.0
 NAMES = EVENT_NAMES | {"error"}
 
 Listener = Callable[..., object]
+Function = TypeVar("Function", bound=Callable[..., Any])
 Resolve = Callable[[JobRecord | BaseException], None]
+
+
+class Listening:
+    """The methods of a queue for its listeners."""
+
+    _events: QueueEvents
+
+    def on(self, event: str, function: Function | None = None) -> Any:
+        """Call ``function`` for each such event of the queue, from any process, in order; or as a decorator.
+
+        ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``,
+        ``error(error)``; the others get the job, or nothing if they are about the queue.
+
+        >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
+        """
+        if function is None:
+            return lambda decorated: self.on(event, decorated)
+        self._events.on(event, function)
+        return function
+
+    def once(self, event: str, function: Function | None = None) -> Any:
+        """As ``on``, for the first such event only."""
+        if function is None:
+            return lambda decorated: self.once(event, decorated)
+        self._events.on(event, function, once=True)
+        return function
+
+    def off(self, event: str, function: Callable[..., Any] | None = None) -> int:
+        """Remove a listener, or all of the event; how many there were."""
+        return self._events.off(event, function)
 
 
 class QueueEvents:

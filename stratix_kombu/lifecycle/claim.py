@@ -15,7 +15,7 @@ class Bounds:
     """What a queue's options say of how its jobs may start."""
 
     limit: Limit | None = None
-    most_active: int = 0
+    global_concurrency: int = 0
 
 
 NO_BOUNDS = Bounds()
@@ -25,7 +25,7 @@ def claim(
     engine: Engine, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS
 ) -> Claimed:
     """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped."""
-    claimed = engine.store.transitions.claim(queue, ids, worker, lease_ms, bounds.limit, bounds.most_active)
+    claimed = engine.store.transitions.claim(queue, ids, worker, lease_ms, bounds.limit, bounds.global_concurrency)
     if any(refused.why is Refusal.LIMITED for refused in claimed.refused):
         engine.wake_clock()
     return claimed

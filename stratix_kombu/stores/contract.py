@@ -62,7 +62,8 @@ class Transitions(ABC):
         ``removed``).
 
         A ``vacant`` job is blocked until a job of the same id is added, which takes its place: its dependents wait
-        for that one, its counts of attempts stay, its dependencies are forgotten. It is added silently: a known id
+        for that one, its counts of attempts stay, its limit, dead letter and deduplication too if the new one has
+        none, its dependencies are forgotten. It is added silently: a known id
         changes nothing and tells nothing. When its last dependency ends before it is taken over, it has failed
         (reason ``what it waited for ended without sending it``); one with a delay is delayed, and fails so when that
         is over. Vacant jobs named by ``carries`` of a new job depend on it from now on.
@@ -91,18 +92,18 @@ class Transitions(ABC):
     @abstractmethod
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        most_active: int = 0,
+        global_concurrency: int = 0,
     ) -> Claimed:  # fmt: skip
         """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a
         token that no other claim has.
 
         Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
-        ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``most_active`` jobs of the queue
-        are active already: stays waiting, parked until one of them ends), ``limited`` (by ``limit``, the queue's, or
-        the job's own, or because the queue is held: -> delayed to the slot it was given; without ``bounce_back`` of
-        the queue's limit it ``stays`` waiting). What was set for the queue comes before ``limit`` and ``most_active``.
-        An id named twice is claimed once. Counts ``attempts_started``. Event ``active``, or ``delayed`` for a limited
-        one.
+        ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``global_concurrency`` jobs of the
+        queue are active already: stays waiting, parked until one of them ends), ``limited`` (by ``limit``, the
+        queue's, or the job's own, or because the queue is held: -> delayed to the slot it was given; without
+        ``bounce_back`` of the queue's limit it ``stays`` waiting). What was set for the queue comes before ``limit``
+        and ``global_concurrency``. An id named twice is claimed once. Counts ``attempts_started``. Event ``active``,
+        or ``delayed`` for a limited one.
         """
 
     @abstractmethod
@@ -209,7 +210,7 @@ class Transitions(ABC):
         was crowded is dispatched, to try again."""
 
     @abstractmethod
-    def set_most_active(self, queue: str, most_active: int | None) -> Change:
+    def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
         """Set the bound of active jobs for all workers, in place of the one they bring (0 = none); None leaves it to
         them again. What was crowded is dispatched, to try again."""
 
@@ -223,10 +224,10 @@ class Transitions(ABC):
         again. Event ``waiting``. Raises JobNotFound, InvalidJobState."""
 
     @abstractmethod
-    def cancel(self, job_id: str, reason: str) -> Change:
-        """End a job that has not begun: -> failed. An active one is marked: ``renew`` tells its worker, and from now
-        on it makes no other attempt, whether it fails, is handed back or loses its lease. Raises JobNotFound,
-        InvalidJobState for one that has ended."""
+    def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
+        """End a job that has not begun: -> failed, with ``error`` as for ``fail``. An active one is marked: ``renew``
+        tells its worker, and from now on it makes no other attempt, whether it fails, is handed over or back, or
+        loses its lease. It leaves no dead letter. Raises JobNotFound, InvalidJobState for one that has ended."""
 
     @abstractmethod
     def promote_job(self, job_id: str) -> Change:
@@ -237,7 +238,6 @@ class Transitions(ABC):
         """Delete a job that is not active, with its logs. To its dependents it has failed, with the reason
         ``dependency <id> was removed``, unless it was completed. Event ``removed``. Raises JobNotFound,
         InvalidJobState."""
-
 
     @abstractmethod
     def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
@@ -257,6 +257,10 @@ class Transitions(ABC):
 
 class Queries(ABC):
     """Reading; nothing changes. What the command line and a dashboard need."""
+
+    @abstractmethod
+    def now(self) -> int:
+        """The store's time, in milliseconds since the epoch."""
 
     @abstractmethod
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from stratix_kombu.errors import StratixError
 from stratix_kombu.model.event import Event
-from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, HandOver, Held, NewJob, Retention
+from stratix_kombu.model.record import ANY_CLAIM, Completion, Deduplication, Failure, HandOver, Held, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
@@ -70,6 +70,14 @@ class Stores(RuleBasedStateMachine):
             for one, queue, deps, optional, late, keep, priority, vacant, carries in chosen
         ]  # fmt: skip
         self.both(lambda store: store.transitions.add(jobs))
+
+    @rule(job_id=ids, queue=queues, replace=st.booleans(), late=st.booleans())
+    def add_once(self, job_id: str, queue: str, replace: bool, late: bool) -> None:
+        new = NewJob(
+            id=job_id, queue=queue, name="once", deduplication=Deduplication("d", replace=replace), dead_letter="y",
+            delay_ms=FAR_MS if late else 0,
+        )  # fmt: skip
+        self.both(lambda store: store.transitions.add([new]))
 
     @rule(queue=queues, wanted=st.lists(ids, max_size=4))
     def claim(self, queue: str, wanted: list[str]) -> None:
@@ -131,7 +139,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(queue=queues, most=st.sampled_from([None, 0, 1, 2]))
     def bound(self, queue: str, most: int | None) -> None:
-        self.both(lambda store: store.transitions.set_most_active(queue, most))
+        self.both(lambda store: store.transitions.set_global_concurrency(queue, most))
 
     @rule(job_id=ids)
     def write(self, job_id: str) -> None:

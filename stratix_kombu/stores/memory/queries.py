@@ -15,6 +15,9 @@ class MemoryQueries(Queries):
     def __init__(self, space: Space) -> None:
         self._space = space
 
+    def now(self) -> int:
+        return self._space.now()
+
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         with self._space.lock:
             found = [self._space.jobs.get(job_id) for job_id in ids]

@@ -56,6 +56,7 @@ class Job:
     """It was deferred to a slot of a rate limit."""
     cancelled: str = ""
     """Why it is to end, while it is active."""
+    cancel_error: str = ""
     failed_by: str = ""
     """The dependency it failed because of."""
     vacant: bool = False
@@ -98,7 +99,7 @@ class QueueSpace:
     crowd: dict[str, None] = field(default_factory=dict)
     """Jobs that wait for an active one to end."""
     limit: Limit | None = None
-    most_active: int | None = None
+    global_concurrency: int | None = None
     held_ms: int = 0
     """No job starts before this instant."""
     claimed_ms: dict[int, int] = field(default_factory=dict)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from stratix_kombu.errors import (
     DependencyCycle,
@@ -40,6 +41,9 @@ _KEPT = (
     "failed_reason", "stacktrace", "logs",
 )  # fmt: skip
 """What a job keeps when another message takes its place."""
+_KEPT_OPTIONS = ("limit", "dead_letter", "deduplication")
+
+End = TypeVar("End", Completion, Failure, HandOver)
 
 
 class MemoryTransitions(Upkeep):
@@ -125,6 +129,8 @@ class MemoryTransitions(Upkeep):
         self.space.queues[vacant.new.queue].ids[vacant.state].pop(job.new.id, None)
         for kept in _KEPT:
             setattr(job, kept, getattr(vacant, kept))
+        options = {one: getattr(job.new, one) or getattr(vacant.new, one) for one in _KEPT_OPTIONS}
+        job.new = replace(job.new, **options)
 
     def _carry(self, carried: str, carrier: str) -> None:
         vacant = self.space.jobs.get(carried)
@@ -192,12 +198,12 @@ class MemoryTransitions(Upkeep):
     @step
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        most_active: int = 0,
+        global_concurrency: int = 0,
     ) -> Claimed:  # fmt: skip
         claimed = Claimed()
         space = self.space.queues[queue]
         limit = space.limit or limit
-        most = most_active if space.most_active is None else space.most_active
+        most = global_concurrency if space.global_concurrency is None else space.global_concurrency
         for job_id in ids:
             job = self.space.jobs.get(job_id)
             refused = self._refuse(queue, job_id, job, most) or (job and self._limit(job, limit))
@@ -207,7 +213,7 @@ class MemoryTransitions(Upkeep):
                 claimed.claims.append(self._start(job, worker, lease_ms))
         return claimed
 
-    def _refuse(self, queue: str, job_id: str, job: Job | None, most_active: int) -> Refused | None:
+    def _refuse(self, queue: str, job_id: str, job: Job | None, global_concurrency: int) -> Refused | None:
         space = self.space.queues[queue]
         if job is None or job.new.queue != queue:
             return Refused(job_id, Refusal.GONE)
@@ -216,7 +222,7 @@ class MemoryTransitions(Upkeep):
         if space.paused:
             space.parked[job_id] = None
             return Refused(job_id, Refusal.PAUSED)
-        if most_active and len(space.ids[State.ACTIVE]) >= most_active:
+        if global_concurrency and len(space.ids[State.ACTIVE]) >= global_concurrency:
             space.crowd[job_id] = None
             return Refused(job_id, Refusal.CROWDED)
         return None
@@ -279,63 +285,62 @@ class MemoryTransitions(Upkeep):
 
     @step
     def complete(self, results: Sequence[Completion]) -> Change:
-        stale, queues = list[str](), dict[str, None]()
-        for one in results:
-            job = self._ending(one.job_id, one.token)
-            if job is None:
-                stale.append(one.job_id)
-                continue
-            queues[job.new.queue] = None
-            job.data = one.data or job.data
-            self.space.complete(job, one.result)
-            self._add_then(one.then)
-        return self._release_and_tell(queues, stale)
+        return self._end_each(results, self._ending, self._complete_one)
 
     @step
     def fail(self, failures: Sequence[Failure]) -> Change:
-        stale, queues = list[str](), dict[str, None]()
-        for one in failures:
-            job = self._ending(one.job_id, one.token)
-            if job is None:
-                stale.append(one.job_id)
-                continue
-            queues[job.new.queue] = None
-            self._fail_one(job, one)
-            self._add_then(one.then)
-        return self._release_and_tell(queues, stale)
-
-    def _fail_one(self, job: Job, failure: Failure) -> None:
-        space = self.space
-        job.token = ""
-        if failure.retry_ms is None or job.cancelled:
-            self._bury(job, failure.reason)
-            space.fail(job, failure.reason, failure.stacktrace, error=failure.error)
-            if job.attempts_made >= job.new.max_attempts > 1:
-                space.tell(job.new.queue, "retries_exhausted", job)
-            return
-        job.failed_reason, job.stacktrace = failure.reason, failure.stacktrace or None
-        if failure.retry_ms:
-            space.make_delayed(job, space.now() + failure.retry_ms)
-        else:
-            space.make_waiting(job)
+        return self._end_each(failures, self._ending, self._fail_one)
 
     @step
     def hand_over(self, jobs: Sequence[HandOver]) -> Change:
+        return self._end_each(jobs, self._held, self._hand_over_one)
+
+    def _end_each(
+        self, ends: Sequence[End], find: Callable[[str, str], Job | None], end: Callable[[Job, End], None]
+    ) -> Change:
+        """End those attempts whose claim holds."""
         stale, queues = list[str](), dict[str, None]()
-        for one in jobs:
-            job = self._held(one.job_id, one.token)
+        for one in ends:
+            job = find(one.job_id, one.token)
             if job is None:
                 stale.append(one.job_id)
                 continue
             queues[job.new.queue] = None
-            job.attempts_made += 1
-            job.failed_reason, job.stacktrace = one.reason or None, one.stacktrace or None
-            job.token, job.vacant = "", True
-            self.space.move(job, State.BLOCKED)
-            self._add_then(one.then)
-            if job is self.space.jobs.get(one.job_id):
-                self.space.make_ready(job) if job.pending else self.space.unblock(job)
+            job.attempts_made += job.state is State.ACTIVE
+            end(job, one)
         return self._release_and_tell(queues, stale)
+
+    def _complete_one(self, job: Job, one: Completion) -> None:
+        job.data = one.data or job.data
+        self.space.complete(job, one.result)
+        self._add_then(one.then)
+
+    def _fail_one(self, job: Job, one: Failure) -> None:
+        space = self.space
+        job.token = ""
+        if one.retry_ms is None or job.cancelled:
+            if not job.cancelled:
+                self._bury(job, one.reason)
+            space.fail(job, one.reason, one.stacktrace, error=one.error)
+            if job.attempts_made >= job.new.max_attempts > 1:
+                space.tell(job.new.queue, "retries_exhausted", job)
+        else:
+            job.failed_reason, job.stacktrace = one.reason, one.stacktrace or None
+            if one.retry_ms:
+                space.make_delayed(job, space.now() + one.retry_ms)
+            else:
+                space.make_waiting(job)
+        self._add_then(one.then)
+
+    def _hand_over_one(self, job: Job, one: HandOver) -> None:
+        if self._end_cancelled(job):
+            return
+        job.failed_reason, job.stacktrace = one.reason or None, one.stacktrace or None
+        job.token, job.vacant = "", True
+        self.space.move(job, State.BLOCKED)
+        self._add_then(one.then)
+        if job is self.space.jobs.get(one.job_id):
+            self.space.make_ready(job) if job.pending else self.space.unblock(job)
 
     def _add_then(self, jobs: Sequence[NewJob]) -> None:
         for new in jobs:
@@ -360,13 +365,7 @@ class MemoryTransitions(Upkeep):
 
     def _ending(self, job_id: str, token: str) -> Job | None:
         job = self.space.jobs.get(job_id)
-        if job is not None and token == ANY_CLAIM and not job.state.finished:
-            job.attempts_made += job.state is State.ACTIVE
-            return job
-        job = self._held(job_id, token)
-        if job is not None:
-            job.attempts_made += 1
-        return job
+        return job if job and token == ANY_CLAIM and not job.state.finished else self._held(job_id, token)
 
     def _held(self, job_id: str, token: str) -> Job | None:
         job = self.space.jobs.get(job_id)

@@ -125,8 +125,8 @@ class Upkeep(Steps, Transitions):
         return self._let_all_in(queue)
 
     @step
-    def set_most_active(self, queue: str, most_active: int | None) -> Change:
-        self.space.queues[queue].most_active = most_active
+    def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
+        self.space.queues[queue].global_concurrency = global_concurrency
         return self._let_all_in(queue)
 
     def _let_all_in(self, queue: str) -> Change:
@@ -148,26 +148,30 @@ class Upkeep(Steps, Transitions):
 
     def _retry(self, job: Job) -> None:
         job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
-        job.result, job.cancelled = None, ""
+        job.result, job.cancelled, job.cancel_error = None, "", ""
         self.space.make_ready(job)
         revive_dependents(self.space, job)
 
     def _back(self, job: Job) -> None:
         """No longer active, and not ended: waiting again, unless it was cancelled."""
-        if job.cancelled:
-            self.space.fail(job, job.cancelled)
-        else:
+        if not self._end_cancelled(job):
             self.space.make_waiting(job)
 
+    def _end_cancelled(self, job: Job) -> bool:
+        """End a job that was cancelled while it was active; whether it was."""
+        if job.cancelled:
+            self.space.fail(job, job.cancelled, error=job.cancel_error)
+        return bool(job.cancelled)
+
     @step
-    def cancel(self, job_id: str, reason: str) -> Change:
+    def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
         job = self._job(job_id)
         if job.state.finished:
             raise InvalidJobState(job_id, job.state.value, "cancel", _UNFINISHED)
         if job.state is State.ACTIVE:
-            job.cancelled = reason
+            job.cancelled, job.cancel_error = reason, error
             return Change()
-        self.space.fail(job, reason)
+        self.space.fail(job, reason, error=error)
         return self._change(release_page(self.space, PAGE))
 
     @step

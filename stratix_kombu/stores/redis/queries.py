@@ -22,6 +22,10 @@ class RedisQueries(Queries):
         self._scripts = scripts
         self._base = base
 
+    def now(self) -> int:
+        seconds, micros = self._client.run("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         if not ids:
             return []

@@ -128,12 +128,13 @@ class RedisTransitions(Transitions):
 
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        most_active: int = 0,
+        global_concurrency: int = 0,
     ) -> Claimed:  # fmt: skip
         claimed = Claimed()
         if not ids:
             return claimed
-        now, answers = self._scripts.run("claim", (queue, worker, lease_ms, limit_text(limit), most_active, *ids))
+        bounds = (limit_text(limit), global_concurrency)
+        now, answers = self._scripts.run("claim", (queue, worker, lease_ms, *bounds, *ids))
         for answer in answers:
             if answer[1]:
                 claimed.refused.append(
@@ -221,21 +222,21 @@ class RedisTransitions(Transitions):
         return change_of(self.run_sending("resume", queue, limit))
 
     def set_limit(self, queue: str, limit: Limit | None) -> Change:
-        return change_of(self.run_sending("steer", queue, "limit", limit_text(limit)))
+        return change_of(self.run_sending("set_bound", queue, "limit", limit_text(limit)))
 
-    def set_most_active(self, queue: str, most_active: int | None) -> Change:
-        value = "" if most_active is None else most_active
-        return change_of(self.run_sending("steer", queue, "most_active", value))
+    def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
+        value = "" if global_concurrency is None else global_concurrency
+        return change_of(self.run_sending("set_bound", queue, "global_concurrency", value))
 
     def hold(self, queue: str, for_ms: int) -> None:
-        self.run_sending("steer", queue, "held", for_ms)
+        self._scripts.run("hold", (queue, for_ms))
 
     def retry(self, job_id: str) -> Change:
         answer = self.run_sending("retry", job_id, PAGE)
         return self._by_hand(answer, job_id, "retry", ["failed"])
 
-    def cancel(self, job_id: str, reason: str) -> Change:
-        answer = self.run_sending("cancel", job_id, reason, PAGE)
+    def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
+        answer = self.run_sending("cancel", job_id, reason, error, PAGE)
         return self._by_hand(answer, job_id, "cancel", UNFINISHED)
 
     def promote_job(self, job_id: str) -> Change:

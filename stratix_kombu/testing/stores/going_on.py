@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stratix_kombu.errors import InvalidJobState
-from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Completion, Failure, HandOver, NewJob
-from stratix_kombu.model.state import State
+from stratix_kombu.model.record import (
+    ANY_CLAIM,
+    KEEP_NONE,
+    Completion,
+    Deduplication,
+    Failure,
+    HandOver,
+    Limit,
+    NewJob,
+)
+from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new, until
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
 
 MESSAGE = '{"body":"[]","properties":{"correlation_id":"a"}}'
 
@@ -222,6 +233,20 @@ class GoingOnSuite(StoreCase):
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
         assert self.completion(store, "a") == ["after"]
         assert self.record(store, "a").failed_reason is None
+
+    def test_what_was_said_of_a_job_holds_for_its_next_message(self, store: Store) -> None:
+        """Its limit, its dead letter and its deduplication: only the message is another one."""
+        given: dict[str, Any] = {
+            "limit": Limit("l", 1, 60_000), "dead_letter": "dead", "deduplication": Deduplication("d")
+        }  # fmt: skip
+        claim = self.start(store, new("a", **given))
+        store.transitions.hand_over([HandOver("a", claim.token, (new("a", message="{}"),))])
+        assert store.transitions.claim(QUEUE, ["a"], "w", LEASE_MS).refused[0].why is Refusal.LIMITED
+        store.transitions.promote_job("a")
+        assert store.transitions.add([new("b", deduplication=Deduplication("d"))]).instead == (("b", "a"),)
+        store.transitions.fail([Failure("a", ANY_CLAIM, "no")])
+        assert [one.name for one in store.queries.find("dead", [State.WAITING])] == ["send"]
+        assert self.add(store, new("c", deduplication=Deduplication("d"))) == ["c"]
 
     def test_a_job_hands_over_to_a_later_time(self, store: Store) -> None:
         claim = self.start(store, new("a"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stratix_kombu.errors import InvalidJobState, JobNotFound
-from stratix_kombu.model.record import Completion, Failure, Held, WorkerInfo
+from stratix_kombu.model.record import Completion, Failure, HandOver, Held, WorkerInfo
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new
@@ -167,19 +167,23 @@ class HandSuite(StoreCase):
         assert self.states(store, "a") == ["active"]
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ()
 
-    @pytest.mark.parametrize("way", ["fail", "hand_back", "recover"])
+    @pytest.mark.parametrize("way", ["fail", "hand_back", "hand_over", "recover"])
     def test_a_cancelled_job_makes_no_other_attempt(self, store: Store, way: str) -> None:
-        claim = self.start(store, new("a", max_attempts=5), lease_ms=0 if way == "recover" else LEASE_MS)
+        job = new("a", max_attempts=5, dead_letter="dead")
+        claim = self.start(store, job, lease_ms=0 if way == "recover" else LEASE_MS)
         self.add(store, new("b", dependencies=("a",)))
-        store.transitions.cancel("a", "stop")
+        store.transitions.cancel("a", "stop", '{"e":1}')
         if way == "fail":
-            store.transitions.fail([Failure("a", claim.token, "stop", retry_ms=0)])
+            store.transitions.fail([Failure("a", claim.token, "stop", retry_ms=0, error='{"e":1}')])
+        elif way == "hand_over":
+            store.transitions.hand_over([HandOver("a", claim.token, (new("a"),))])
         elif way == "hand_back":
             store.transitions.hand_back([Held("a", claim.token)])
         else:
             store.transitions.recover(5)
         assert self.states(store, "a", "b") == ["failed", "failed"]
-        assert self.record(store, "a").failed_reason == "stop"
+        assert (self.record(store, "a").failed_reason, self.record(store, "a").result) == ("stop", '{"e":1}')
+        assert store.queries.find("dead", [State.WAITING]) == [], "what was cancelled is no dead letter"
         store.transitions.retry("a")
         (claim,) = self.claim(store, "a")
         assert store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0)]).stale == ()

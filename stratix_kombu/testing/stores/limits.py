@@ -93,22 +93,23 @@ class LimitSuite(StoreCase):
 
     def test_no_more_jobs_are_active_than_may_be(self, store: Store) -> None:
         ids = self.fill(store, 5)
-        first = store.transitions.claim(QUEUE, ids[:3], "w", LEASE_MS, most_active=2)
+        first = store.transitions.claim(QUEUE, ids[:3], "w", LEASE_MS, global_concurrency=2)
         assert [one.why for one in first.refused] == [Refusal.CROWDED]
-        assert store.transitions.claim(QUEUE, ids[3:], "x", LEASE_MS, most_active=2).claims == []
+        assert store.transitions.claim(QUEUE, ids[3:], "x", LEASE_MS, global_concurrency=2).claims == []
         assert self.counts(store) == {"active": 2, "waiting": 3}
         (one, two) = first.claims
         change = store.transitions.complete([Completion(one.record.id, one.token, "1")])
         assert self.ids(change.ready) == [ids[2]]
-        assert len(store.transitions.claim(QUEUE, [ids[2]], "w", LEASE_MS, most_active=2).claims) == 1
-        assert store.transitions.claim(QUEUE, [ids[4]], "w", LEASE_MS, most_active=2).claims == []
+        assert len(store.transitions.claim(QUEUE, [ids[2]], "w", LEASE_MS, global_concurrency=2).claims) == 1
+        assert store.transitions.claim(QUEUE, [ids[4]], "w", LEASE_MS, global_concurrency=2).claims == []
         assert self.ids(store.transitions.fail([Failure(two.record.id, two.token, "no")]).ready) == [ids[3]]
 
     @pytest.mark.parametrize("way", ["hand_back", "recover", "retry"])
     def test_every_way_out_lets_the_next_one_in(self, store: Store, way: str) -> None:
         a, b = self.fill(store, 2)
-        (claim,) = store.transitions.claim(QUEUE, [a], "w", 0 if way == "recover" else LEASE_MS, most_active=1).claims
-        assert store.transitions.claim(QUEUE, [b], "w", LEASE_MS, most_active=1).claims == []
+        lease_ms = 0 if way == "recover" else LEASE_MS
+        (claim,) = store.transitions.claim(QUEUE, [a], "w", lease_ms, global_concurrency=1).claims
+        assert store.transitions.claim(QUEUE, [b], "w", LEASE_MS, global_concurrency=1).claims == []
         if way == "hand_back":
             change = store.transitions.hand_back([Held(a, claim.token)])
         elif way == "recover":
@@ -119,15 +120,15 @@ class LimitSuite(StoreCase):
 
     def test_who_waits_for_others_may_end_meanwhile(self, store: Store) -> None:
         a, b, c = self.fill(store, 3)
-        (claim,) = store.transitions.claim(QUEUE, [a, b, c], "w", LEASE_MS, most_active=1).claims
+        (claim,) = store.transitions.claim(QUEUE, [a, b, c], "w", LEASE_MS, global_concurrency=1).claims
         store.transitions.fail([Failure(b, ANY_CLAIM, "revoked")])
         assert self.ids(store.transitions.complete([Completion(a, claim.token, "1")]).ready) == [c]
 
     def test_another_bound_lets_all_try_again(self, store: Store) -> None:
         ids = self.fill(store, 4)
-        store.transitions.set_most_active(QUEUE, 1)
+        store.transitions.set_global_concurrency(QUEUE, 1)
         assert len(self.claim(store, *ids)) == 1
-        assert self.ids(store.transitions.set_most_active(QUEUE, 3).ready) == ids[1:]
+        assert self.ids(store.transitions.set_global_concurrency(QUEUE, 3).ready) == ids[1:]
         assert len(self.claim(store, *ids[1:])) == 2
-        assert self.ids(store.transitions.set_most_active(QUEUE, None).ready) == ids[3:]
+        assert self.ids(store.transitions.set_global_concurrency(QUEUE, None).ready) == ids[3:]
         assert len(self.claim(store, ids[3])) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 from stratix_kombu.model.record import Schedule
@@ -20,6 +21,7 @@ class PartsSuite(StoreCase):
     def test_it_answers_and_says_where_it_is(self, store: Store) -> None:
         store.ping()
         assert store.address
+        assert abs(store.queries.now() - time.time_ns() // 1_000_000) < 60_000
 
     # -- events ---------------------------------------------------------------------------------
 

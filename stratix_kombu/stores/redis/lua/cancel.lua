@@ -1,5 +1,5 @@
 -- End a job that has not begun, or mark an active one.
--- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] job; ARGV[5] reason; ARGV[6] page
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] job; ARGV[5] reason; ARGV[6] error or ''; ARGV[7] page
 -- Returns {more, {}, ready} or {'gone'}, {'state', state}
 -- Events failed; those of release.lua
 --- @include base
@@ -15,8 +15,8 @@ if finished(job.state) then
   return { 'state', job.state }
 end
 if job.state == 'active' then
-  redis.call('HSET', job_key(job.id), 'cancel', ARGV[5])
+  redis.call('HSET', job_key(job.id), 'cancel', ARGV[5], 'cancel_error', ARGV[6])
   return { 0, {}, ready }
 end
-fail_job(job, ARGV[5])
-return { release_page(tonumber(ARGV[6])), {}, ready }
+fail_job(job, ARGV[5], nil, nil, ARGV[6])
+return { release_page(tonumber(ARGV[7])), {}, ready }

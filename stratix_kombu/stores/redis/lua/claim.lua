@@ -8,13 +8,13 @@
 --- @include limits
 
 local queue, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local set = redis.call('HMGET', queue_key(queue, 'meta'), 'paused', 'limit', 'most_active', 'held')
+local set = redis.call('HMGET', queue_key(queue, 'meta'), 'paused', 'limit', 'global_concurrency', 'held')
 local paused = set[1]
 local queue_limit = decode_limit(set[2] or ARGV[4])
-local most_active = tonumber(set[3] or ARGV[5])
+local global_concurrency = tonumber(set[3] or ARGV[5])
 local held = tonumber(set[4] or 0)
 local active = queue_key(queue, 'active')
-local running = most_active > 0 and redis.call('ZCARD', active) or 0
+local running = global_concurrency > 0 and redis.call('ZCARD', active) or 0
 local claimed = {}
 local answers = {}
 
@@ -31,7 +31,7 @@ for i = 6, #ARGV do
   elseif paused then
     redis.call('ZADD', queue_key(queue, 'parked'), 'NX', order(), id)
     answer = { id, 'paused', 0 }
-  elseif most_active > 0 and running >= most_active then
+  elseif global_concurrency > 0 and running >= global_concurrency then
     redis.call('ZADD', queue_key(queue, 'crowd'), 'NX', order(), id)
     answer = { id, 'crowded', 0 }
   else
@@ -60,7 +60,7 @@ for i = 6, #ARGV do
       redis.call('ZREM', waiting, id)
       redis.call('ZADD', active, now + lease, id)
       running = running + 1
-      if most_active > 0 then
+      if global_concurrency > 0 then
         redis.call('ZREM', queue_key(queue, 'crowd'), id)
       end
       redis.call('HSET', key, 'state', 'active', 'token', token, 'claims', claims, 'begun', begun, 'started', now,

@@ -11,7 +11,7 @@
 --- @include add_job
 --- @include then
 
-local stale, queues, seen = {}, {}, {}
+local stale = {}
 for i = 6, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
@@ -21,10 +21,7 @@ for i = 6, #ARGV, 5 do
     stale[#stale + 1] = id
   else
     local queue = v[3]
-    if not seen[queue] then
-      seen[queue] = true
-      queues[#queues + 1] = queue
-    end
+    touch(queue)
     local made = tonumber(v[5] or 0) + (v[1] == 'active' and 1 or 0)
     redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')
     if v[7] then
@@ -45,5 +42,5 @@ for i = 6, #ARGV, 5 do
   end
 end
 local more = release_page(tonumber(ARGV[4]))
-tell_drained(queues)
+tell_drained()
 return { more, stale, ready }

@@ -12,7 +12,7 @@
 --- @include then
 --- @include bury
 
-local stale, queues, seen = {}, {}, {}
+local stale = {}
 for i = 5, #ARGV, 7 do
   local id, reason, trace, retry = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local key = job_key(id)
@@ -20,12 +20,12 @@ for i = 5, #ARGV, 7 do
     stale[#stale + 1] = id
   else
     local job = load(id)
-    if not seen[job.queue] then
-      seen[job.queue] = true
-      queues[#queues + 1] = job.queue
-    end
-    if retry == '' or redis.call('HEXISTS', key, 'cancel') == 1 then
-      bury(id, reason)
+    touch(job.queue)
+    local cancelled = redis.call('HEXISTS', key, 'cancel') == 1
+    if retry == '' or cancelled then
+      if not cancelled then
+        bury(id, reason)
+      end
       fail_job(job, reason, trace, nil, ARGV[i + 5])
       if job.made >= job.max and job.max > 1 then
         tell(job.queue, 'retries_exhausted', id, job.name)
@@ -42,5 +42,5 @@ for i = 5, #ARGV, 7 do
   end
 end
 local more = release_page(tonumber(ARGV[4]))
-tell_drained(queues)
+tell_drained()
 return { more, stale, ready }

@@ -2,7 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; then per job: id, token, reason, stack trace, jobs to be
 --   added (see then.lua)
 -- Returns {more, stale ids, ready}
--- Events blocked, drained; those of add.lua and release.lua
+-- Events blocked | failed, drained; those of add.lua and release.lua
 --- @include base
 --- @include send
 --- @include moves
@@ -11,7 +11,26 @@
 --- @include add_job
 --- @include then
 
-local stale, queues, seen = {}, {}, {}
+local function hand_over(job, reason, trace, successors)
+  local id, key = job.id, job_key(job.id)
+  move(job, 'blocked')
+  redis.call('HDEL', key, 'reason', 'trace')
+  redis.call('HSET', key, 'state', 'blocked', 'vacant', 1, 'token', '')
+  if reason ~= '' then
+    redis.call('HSET', key, 'reason', reason, 'trace', trace)
+  end
+  add_then(successors)
+  job = load(id)
+  if is_vacant(job) then
+    if job.pending > 0 then
+      tell(job.queue, 'blocked', id, job.name)
+    else
+      unblock(job)
+    end
+  end
+end
+
+local stale = {}
 for i = 5, #ARGV, 5 do
   local id = ARGV[i]
   local key = job_key(id)
@@ -20,28 +39,13 @@ for i = 5, #ARGV, 5 do
     stale[#stale + 1] = id
   else
     local job = load(id)
-    if not seen[job.queue] then
-      seen[job.queue] = true
-      queues[#queues + 1] = job.queue
-    end
+    touch(job.queue)
     redis.call('HINCRBY', key, 'made', 1)
-    move(job, 'blocked')
-    redis.call('HDEL', key, 'reason', 'trace')
-    redis.call('HSET', key, 'state', 'blocked', 'vacant', 1, 'token', '')
-    if ARGV[i + 2] ~= '' then
-      redis.call('HSET', key, 'reason', ARGV[i + 2], 'trace', ARGV[i + 3])
-    end
-    add_then(ARGV[i + 4])
-    job = load(id)
-    if is_vacant(job) then
-      if job.pending > 0 then
-        tell(job.queue, 'blocked', id, job.name)
-      else
-        unblock(job)
-      end
+    if not end_cancelled(job) then
+      hand_over(job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     end
   end
 end
 local more = release_page(tonumber(ARGV[4]))
-tell_drained(queues)
+tell_drained()
 return { more, stale, ready }

@@ -10,11 +10,11 @@
 --- @include add_job
 --- @include bury
 
-local left, recovered, queues = tonumber(ARGV[5]), {}, {}
+local left, recovered = tonumber(ARGV[5]), {}
 for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
   local expired = redis.call('ZRANGEBYSCORE', queue_key(queue, 'active'), '-inf', now, 'LIMIT', 0, math.max(left, 0))
   if #expired > 0 then
-    queues[#queues + 1] = queue
+    touch(queue)
     left = left - #expired
   end
   for _, id in ipairs(expired) do
@@ -34,5 +34,5 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
   end
 end
 local more = release_page(tonumber(ARGV[6]))
-tell_drained(queues)
+tell_drained()
 return { left <= 0 and 1 or more, {}, ready, -1, recovered }

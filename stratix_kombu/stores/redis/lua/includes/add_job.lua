@@ -2,7 +2,7 @@
 -- keep_failed, limit, queue, msg, stalls, vacant, carries, forward. Whether the id was new, or that of a vacant job.
 local known_queues = {}
 local of_the_vacant = { 'vacant', 'due', 'sends', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
-  'keep_failed', 'limit', 'msg', 'stalls', 'forward', 'pending', 'dead' }
+  'keep_failed', 'msg', 'stalls', 'forward', 'pending' }
 
 local function is_vacant(known)
   return known and known.vacant and (known.state == 'blocked' or known.state == 'delayed')

@@ -175,12 +175,18 @@ local function fail_job(job, reason, trace, failed_by, error)
   tell(job.queue, 'failed', job.id, job.name, reason)
 end
 
+-- End a job that was cancelled while it was active; whether it was.
+local function end_cancelled(job)
+  local v = redis.call('HMGET', job_key(job.id), 'cancel', 'cancel_error')
+  if v[1] then
+    fail_job(job, v[1], nil, nil, v[2])
+  end
+  return v[1]
+end
+
 -- No longer active, and not ended: waiting again, unless it was cancelled.
 local function back(job)
-  local reason = redis.call('HGET', job_key(job.id), 'cancel')
-  if reason then
-    fail_job(job, reason)
-  else
+  if not end_cancelled(job) then
     make_waiting(job)
   end
 end
@@ -194,8 +200,18 @@ local function unblock(job)
   end
 end
 
-local function tell_drained(queues)
-  for _, queue in ipairs(queues) do
+-- Queues whose jobs a step has ended: each may be drained by it.
+local touched = {}
+
+local function touch(queue)
+  if not touched[queue] then
+    touched[queue] = true
+    touched[#touched + 1] = queue
+  end
+end
+
+local function tell_drained()
+  for _, queue in ipairs(touched) do
     local left = redis.call('EXISTS', queue_key(queue, 'active'))
     for priority = 0, 9 do
       if left > 0 then

@@ -65,7 +65,7 @@ local function revive_edge(job, dependency)
 end
 
 local function retry_job(job)
-  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', 'cancel')
+  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', 'cancel', 'cancel_error')
   make_ready(job)
   revive_dependents(job)
 end

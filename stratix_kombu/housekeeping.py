@@ -21,7 +21,7 @@ _CLEANED = {
 OnProgress = Callable[[int], Any]
 
 
-class Steering:
+class Housekeeping:
     """Each goes page by page, and tells ``on_progress`` after each page how many jobs it has been so far."""
 
     name: str
