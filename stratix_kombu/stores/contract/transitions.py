@@ -1,24 +1,10 @@
-"""What a store must do. Documented here in full, and not again in the implementations.
-
-A store keeps the records of one *namespace*. Every method of ``Transitions`` is one atomic step: the record, the
-sets it is counted in, the counters and the events change together or not at all, whatever else runs at the same
-time. Time is the store's own, in integer milliseconds since the epoch. No step is unbounded: what may touch many
-jobs works in pages of at most ``limit`` and answers ``more=True`` until it is done; a crash between two pages
-loses nothing, for the record says what is left and the clock goes on with it.
-
-Methods raise ``StoreUnavailable`` when the store cannot be reached; nothing else is known about the step then.
-
-How to implement one: ``stratix_kombu.testing`` exports the suite that tells whether it conforms; the memory store
-is the executable specification. No connection or transaction type crosses the contract, so it can be built on Lua
-scripts, SQL transactions or conditional writes.
-"""
+"""The life of a job: every method is one atomic step."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from stratix_kombu.model.event import Event
 from stratix_kombu.model.record import (
     Added,
     Change,
@@ -27,13 +13,9 @@ from stratix_kombu.model.record import (
     Failure,
     HandOver,
     Held,
-    InlineQueue,
-    JobRecord,
     Limit,
     NewJob,
-    QueueStatus,
     Renewed,
-    Schedule,
     WorkerInfo,
 )
 from stratix_kombu.model.state import State, Sweep
@@ -253,148 +235,3 @@ class Transitions(ABC):
     @abstractmethod
     def forget_queue(self, queue: str) -> bool:
         """Forget a queue that has no jobs: its events, its pause and its limits. False if it has jobs."""
-
-
-class Queries(ABC):
-    """Reading; nothing changes. What the command line and a dashboard need."""
-
-    @abstractmethod
-    def now(self) -> int:
-        """The store's time, in milliseconds since the epoch."""
-
-    @abstractmethod
-    def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        """The records, in the order asked for."""
-
-    @abstractmethod
-    def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
-        """Records of the queue in the given states, state by state: waiting in the order of dispatch, delayed by due
-        time, finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end."""
-
-    @abstractmethod
-    def status(self, queue: str) -> QueueStatus:
-        """Counts of all states (with ``paused`` in place of ``waiting`` for a paused queue), and more."""
-
-    @abstractmethod
-    def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
-        """In how many milliseconds the next job of the queue may start by its limit (the one that was set, else
-        ``limit``) and by ``hold``; 0 = now."""
-
-    @abstractmethod
-    def queues(self) -> list[str]:
-        """Names of all queues that ever had a job, sorted."""
-
-    @abstractmethod
-    def workers(self, queue: str) -> list[WorkerInfo]:
-        """Workers present on the queue, sorted by id."""
-
-    @abstractmethod
-    def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
-        """Lines of a job's log, oldest first; ``start`` to ``end`` inclusive."""
-
-    @abstractmethod
-    def dependencies(self, job_id: str) -> dict[str, State | None]:
-        """The jobs it depends on and their states; None for one that was removed before it ended."""
-
-    @abstractmethod
-    def dependents(self, job_id: str) -> list[str]:
-        """The jobs that depend on it, sorted."""
-
-    @abstractmethod
-    def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-        """For each job the ids it depends on, and the sorted ids that depend on it; in one call."""
-
-    @abstractmethod
-    def dependency_results(self, job_id: str) -> dict[str, str]:
-        """Results (JSON) of the completed ones, readable even after their records were removed."""
-
-
-class Schedules(ABC):
-    """Repeatable jobs. A slot is claimed by compare-and-set on the next run time, so any number of clocks is safe."""
-
-    @abstractmethod
-    def put(self, schedule: Schedule) -> None:
-        """Create the schedule, or replace the one with that key. If that has the same rule, its next slot, its runs
-        and its pause stay: who deploys again changes the template only."""
-
-    @abstractmethod
-    def all(self, queue: str | None = None) -> list[Schedule]:
-        """Schedules of one queue or all, sorted by key."""
-
-    @abstractmethod
-    def remove(self, key: str) -> bool:
-        """Forget a schedule; whether there was one. Runs that were added already stay."""
-
-    @abstractmethod
-    def set_paused(self, key: str, paused: bool, next_ms: int | None = None) -> bool:
-        """Pause or resume a schedule, and set its next slot if one is given; whether there is one."""
-
-    @abstractmethod
-    def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
-        """Schedules of that owner whose slot has come; the store's now; in how many milliseconds the next one
-        comes."""
-
-    @abstractmethod
-    def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:
-        """If the schedule's next slot is still ``slot_ms`` and it is not paused: set the next one (0 = ended), count
-        the run and add ``job`` (None = only skip the slot), in one step. None if another clock was first."""
-
-
-class EventLog(ABC):
-    """The log of each queue, in order; old entries are dropped beyond some thousands."""
-
-    @abstractmethod
-    def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:
-        """Write an entry of one's own."""
-
-    @abstractmethod
-    def tail(self, queue: str) -> str:
-        """The cursor after the newest entry."""
-
-    @abstractmethod
-    def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
-        """Entries after the cursor; waits up to ``wait_ms`` for the first one."""
-
-
-class Locks(ABC):
-    """Locks with an owner's token and a time to live."""
-
-    @abstractmethod
-    def acquire(self, key: str, token: str, ttl_ms: int) -> bool:
-        """Take the lock if it is free."""
-
-    @abstractmethod
-    def extend(self, key: str, token: str, ttl_ms: int) -> bool:
-        """Set a new time to live, if the token owns the lock."""
-
-    @abstractmethod
-    def release(self, key: str, token: str) -> bool:
-        """Free the lock, if the token owns it."""
-
-
-class Store(ABC):
-    """One namespace of a store: its five parts, and its connection."""
-
-    transitions: Transitions
-    queries: Queries
-    schedules: Schedules
-    events: EventLog
-    locks: Locks
-
-    address: str
-    """Where it is, for messages; never with credentials."""
-
-    @abstractmethod
-    def ping(self) -> None:
-        """Return when the store answers; StoreUnavailable otherwise."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the connections; the records stay."""
-
-    def deliver_through(self, inline: InlineQueue) -> bool:
-        """Offer the broker's queue: a store on the same server may from now on put messages into it within its
-        transitions, and then answers True. ``Change.ready`` no longer names those jobs."""
-        return False
-
-

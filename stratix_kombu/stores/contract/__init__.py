@@ -1,0 +1,21 @@
+"""What a store must do. Documented here in full, and not again in the implementations.
+
+A store keeps the records of one *namespace*. Every method of ``Transitions`` is one atomic step: the record, the
+sets it is counted in, the counters and the events change together or not at all, whatever else runs at the same
+time. Time is the store's own, in integer milliseconds since the epoch. No step is unbounded: what may touch many
+jobs works in pages of at most ``limit`` and answers ``more=True`` until it is done; a crash between two pages
+loses nothing, for the record says what is left and the clock goes on with it.
+
+Methods raise ``StoreUnavailable`` when the store cannot be reached; nothing else is known about the step then.
+
+How to implement one: ``stratix_kombu.testing`` exports the suite that tells whether it conforms; the memory store
+is the executable specification. No connection or transaction type crosses the contract, so it can be built on Lua
+scripts, SQL transactions or conditional writes.
+"""
+
+from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
+from stratix_kombu.stores.contract.queries import Queries
+from stratix_kombu.stores.contract.store import Store
+from stratix_kombu.stores.contract.transitions import PAGE, Transitions
+
+__all__ = ["PAGE", "EventLog", "Locks", "Queries", "Schedules", "Store", "Transitions"]

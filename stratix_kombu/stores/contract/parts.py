@@ -1,0 +1,72 @@
+"""What a store keeps besides jobs: schedules, the log of events, locks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from stratix_kombu.model.event import Event
+from stratix_kombu.model.record import Added, NewJob, Schedule
+from stratix_kombu.stores.contract.transitions import PAGE
+
+
+class Schedules(ABC):
+    """Repeatable jobs. A slot is claimed by compare-and-set on the next run time, so any number of clocks is safe."""
+
+    @abstractmethod
+    def put(self, schedule: Schedule) -> None:
+        """Create the schedule, or replace the one with that key. If that has the same rule, its next slot, its runs
+        and its pause stay: who deploys again changes the template only."""
+
+    @abstractmethod
+    def all(self, queue: str | None = None) -> list[Schedule]:
+        """Schedules of one queue or all, sorted by key."""
+
+    @abstractmethod
+    def remove(self, key: str) -> bool:
+        """Forget a schedule; whether there was one. Runs that were added already stay."""
+
+    @abstractmethod
+    def set_paused(self, key: str, paused: bool, next_ms: int | None = None) -> bool:
+        """Pause or resume a schedule, and set its next slot if one is given; whether there is one."""
+
+    @abstractmethod
+    def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
+        """Schedules of that owner whose slot has come; the store's now; in how many milliseconds the next one
+        comes."""
+
+    @abstractmethod
+    def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:
+        """If the schedule's next slot is still ``slot_ms`` and it is not paused: set the next one (0 = ended), count
+        the run and add ``job`` (None = only skip the slot), in one step. None if another clock was first."""
+
+
+class EventLog(ABC):
+    """The log of each queue, in order; old entries are dropped beyond some thousands."""
+
+    @abstractmethod
+    def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:
+        """Write an entry of one's own."""
+
+    @abstractmethod
+    def tail(self, queue: str) -> str:
+        """The cursor after the newest entry."""
+
+    @abstractmethod
+    def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
+        """Entries after the cursor; waits up to ``wait_ms`` for the first one."""
+
+
+class Locks(ABC):
+    """Locks with an owner's token and a time to live."""
+
+    @abstractmethod
+    def acquire(self, key: str, token: str, ttl_ms: int) -> bool:
+        """Take the lock if it is free."""
+
+    @abstractmethod
+    def extend(self, key: str, token: str, ttl_ms: int) -> bool:
+        """Set a new time to live, if the token owns the lock."""
+
+    @abstractmethod
+    def release(self, key: str, token: str) -> bool:
+        """Free the lock, if the token owns it."""

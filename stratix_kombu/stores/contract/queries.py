@@ -1,0 +1,63 @@
+"""Reading a store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.state import State
+
+
+class Queries(ABC):
+    """Reading; nothing changes. What the command line and a dashboard need."""
+
+    @abstractmethod
+    def now(self) -> int:
+        """The store's time, in milliseconds since the epoch."""
+
+    @abstractmethod
+    def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        """The records, in the order asked for."""
+
+    @abstractmethod
+    def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
+        """Records of the queue in the given states, state by state: waiting in the order of dispatch, delayed by due
+        time, finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end."""
+
+    @abstractmethod
+    def status(self, queue: str) -> QueueStatus:
+        """Counts of all states (with ``paused`` in place of ``waiting`` for a paused queue), and more."""
+
+    @abstractmethod
+    def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
+        """In how many milliseconds the next job of the queue may start by its limit (the one that was set, else
+        ``limit``) and by ``hold``; 0 = now."""
+
+    @abstractmethod
+    def queues(self) -> list[str]:
+        """Names of all queues that ever had a job, sorted."""
+
+    @abstractmethod
+    def workers(self, queue: str) -> list[WorkerInfo]:
+        """Workers present on the queue, sorted by id."""
+
+    @abstractmethod
+    def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
+        """Lines of a job's log, oldest first; ``start`` to ``end`` inclusive."""
+
+    @abstractmethod
+    def dependencies(self, job_id: str) -> dict[str, State | None]:
+        """The jobs it depends on and their states; None for one that was removed before it ended."""
+
+    @abstractmethod
+    def dependents(self, job_id: str) -> list[str]:
+        """The jobs that depend on it, sorted."""
+
+    @abstractmethod
+    def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+        """For each job the ids it depends on, and the sorted ids that depend on it; in one call."""
+
+    @abstractmethod
+    def dependency_results(self, job_id: str) -> dict[str, str]:
+        """Results (JSON) of the completed ones, readable even after their records were removed."""

@@ -1,0 +1,36 @@
+"""A store: its parts, opened by a URL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from stratix_kombu.model.record import InlineQueue
+from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
+from stratix_kombu.stores.contract.queries import Queries
+from stratix_kombu.stores.contract.transitions import Transitions
+
+
+class Store(ABC):
+    """One namespace of a store: its five parts, and its connection."""
+
+    transitions: Transitions
+    queries: Queries
+    schedules: Schedules
+    events: EventLog
+    locks: Locks
+
+    address: str
+    """Where it is, for messages; never with credentials."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return when the store answers; StoreUnavailable otherwise."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connections; the records stay."""
+
+    def deliver_through(self, inline: InlineQueue) -> bool:
+        """Offer the broker's queue: a store on the same server may from now on put messages into it within its
+        transitions, and then answers True. ``Change.ready`` no longer names those jobs."""
+        return False
