@@ -89,6 +89,9 @@ class AsyncJob:
     async def promote(self) -> None:
         await _call(self._job.promote)
 
+    async def change_delay(self, delay: Duration) -> None:
+        await _call(self._job.change_delay, delay)
+
     async def remove(self) -> None:
         await _call(self._job.remove)
 

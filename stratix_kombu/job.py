@@ -10,6 +10,7 @@ from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound
 from stratix_kombu.lifecycle.add import GATE
 from stratix_kombu.lifecycle.cancel import cancel
+from stratix_kombu.lifecycle.change_delay import change_delay
 from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote_job
@@ -19,6 +20,7 @@ from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.names import check_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
+from stratix_kombu.options import Duration, milliseconds
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -229,6 +231,14 @@ class Job:
     def promote(self) -> None:
         """Run a delayed job now. Raises JobNotFound, InvalidJobState."""
         promote_job(self._runtime.engine, self.id)
+
+    def change_delay(self, delay: Duration) -> None:
+        """Let a delayed job wait that long from now (milliseconds or a timedelta), whatever it is delayed for: its
+        own time, a back-off, a limit. Raises JobNotFound, InvalidJobState.
+
+        >>> job.change_delay(timedelta(minutes=5))  # doctest: +SKIP
+        """
+        change_delay(self._runtime.engine, self.id, milliseconds(delay, "change_delay: 'delay'"))
 
     def remove(self) -> None:
         """Delete the job; required dependents fail. Raises JobNotFound, InvalidJobState while it is active."""

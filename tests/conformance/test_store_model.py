@@ -133,6 +133,10 @@ class Stores(RuleBasedStateMachine):
         more = ("why",) if step == "cancel" else ()
         self.both(lambda store: getattr(store.transitions, step)(job_id, *more))
 
+    @rule(job_id=ids, delay_ms=st.sampled_from([0, FAR_MS]))
+    def change_delay(self, job_id: str, delay_ms: int) -> None:
+        self.both(lambda store: store.transitions.change_delay(job_id, delay_ms))
+
     @rule(queue=queues, step=st.sampled_from(["pause", "resume"]))
     def steer(self, queue: str, step: str) -> None:
         self.both(lambda store: getattr(store.transitions, step)(queue))

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -188,6 +189,21 @@ def test_looking_at_jobs(app: Application, queue: Queue) -> None:
         waiting.retry()
 
 
+def test_changing_when_a_job_comes(queue: Queue) -> None:
+    queue.process(lambda job: "done")
+    late, later = queue.add("n", delay=timedelta(hours=1)), queue.add("n", delay=60_000)
+    late.change_delay(20)
+    assert late.wait_until_finished(timeout=10) == "done"
+    asyncio.run(later.aio.change_delay(timedelta(hours=2)))
+    assert later.get_state() == "delayed"
+    later.change_delay(0)
+    assert later.wait_until_finished(timeout=10) == "done"
+    with pytest.raises(InvalidJobState, match="it is completed, not delayed"):
+        later.change_delay(5)
+    with pytest.raises(ConfigurationError, match="must be milliseconds or a timedelta"):
+        later.change_delay("soon")  # type: ignore[arg-type]
+
+
 def test_waiting_for_jobs(queue: Queue) -> None:
     job = queue.add("n")
     with pytest.raises(WaitTimeout, match="has not ended"):
@@ -283,4 +299,3 @@ def test_leases_of_all_jobs_that_run_at_a_time_are_renewed() -> None:
             job.wait_until_finished(timeout=10)
         assert [job.refresh().attempts_started for job in jobs] == [1] * 5
         assert app.queue.engine.faults["stale_claim"] == 0
-

@@ -216,6 +216,11 @@ class Transitions(ABC):
         """delayed -> waiting, now. Raises JobNotFound, InvalidJobState."""
 
     @abstractmethod
+    def change_delay(self, job_id: str, delay_ms: int) -> Change:
+        """delayed -> delayed until ``delay_ms`` from now, or waiting if that is 0; why it was delayed does not matter.
+        Events ``delayed`` or ``waiting``. Raises JobNotFound, InvalidJobState."""
+
+    @abstractmethod
     def remove(self, job_id: str) -> Change:
         """Delete a job that is not active, with its logs. To its dependents it has failed, with the reason
         ``dependency <id> was removed``, unless it was completed. Event ``removed``. Raises JobNotFound,

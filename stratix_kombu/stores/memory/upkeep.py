@@ -176,11 +176,23 @@ class Upkeep(Steps, Transitions):
 
     @step
     def promote_job(self, job_id: str) -> Change:
-        job = self._in_state(job_id, State.DELAYED, "promote")
-        if job.vacant:
-            raise InvalidJobState(job_id, "never sent", "promote", ["delayed"])
-        self.space.make_waiting(job)
+        self.space.make_waiting(self._delayed(job_id, "promote"))
         return self._change()
+
+    @step
+    def change_delay(self, job_id: str, delay_ms: int) -> Change:
+        job = self._delayed(job_id, "change the delay of")
+        if delay_ms:
+            self.space.make_delayed(job, self.space.now() + delay_ms)
+        else:
+            self.space.make_waiting(job)
+        return self._change()
+
+    def _delayed(self, job_id: str, operation: str) -> Job:
+        job = self._in_state(job_id, State.DELAYED, operation)
+        if job.vacant:
+            raise InvalidJobState(job_id, "never sent", operation, ["delayed"])
+        return job
 
     @step
     def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:

@@ -242,6 +242,10 @@ class RedisTransitions(Transitions):
     def promote_job(self, job_id: str) -> Change:
         return self._by_hand(self.run_sending("promote_job", job_id), job_id, "promote", ["delayed"])
 
+    def change_delay(self, job_id: str, delay_ms: int) -> Change:
+        answer = self.run_sending("change_delay", job_id, delay_ms)
+        return self._by_hand(answer, job_id, "change the delay of", ["delayed"])
+
     def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("sweep", queue, action.value, state.value, older_ms, limit, PAGE))
 

@@ -8,7 +8,7 @@ from stratix_kombu.errors import InvalidJobState, JobNotFound
 from stratix_kombu.model.record import Completion, Failure, HandOver, Held, WorkerInfo
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
 
 
 class HandSuite(StoreCase):
@@ -66,6 +66,33 @@ class HandSuite(StoreCase):
         assert self.ids(store.transitions.promote_job("a").ready) == ["a"]
         assert self.states(store, "a") == ["waiting"]
         assert store.transitions.promote()[1] is None
+
+    def test_changing_when_a_delayed_job_comes(self, store: Store) -> None:
+        self.add(store, new("later", delay_ms=1_000), new("sooner", delay_ms=60_000), new("now", delay_ms=60_000))
+        assert store.transitions.change_delay("later", 90_000).ready == ()
+        assert store.transitions.change_delay("sooner", 30_000).ready == ()
+        assert self.ids(store.transitions.change_delay("now", 0).ready) == ["now"]
+        assert self.states(store, "later", "sooner", "now") == ["delayed", "delayed", "waiting"]
+        assert self.ids(store.queries.find(QUEUE, [State.DELAYED])) == ["sooner", "later"]
+        change, next_ms = store.transitions.promote()
+        assert change.ready == ()
+        assert next_ms is not None
+        assert 0 < next_ms <= 30_000
+        assert self.told(store)[3:] == [("delayed", "later"), ("delayed", "sooner"), ("waiting", "now")]
+
+    def test_a_changed_delay_ends(self, store: Store) -> None:
+        self.add(store, new("a", delay_ms=60_000))
+        store.transitions.change_delay("a", 5)
+        assert until(lambda: self.ids(store.transitions.promote()[0].ready)) == ["a"]
+
+    def test_when_other_jobs_come_cannot_be_changed(self, store: Store) -> None:
+        self.start(store, new("active"))
+        self.add(store, new("waiting"), new("vacant", vacant=True, delay_ms=60_000))
+        for job_id in ("active", "waiting", "vacant"):
+            with pytest.raises(InvalidJobState, match="change the delay of"):
+                store.transitions.change_delay(job_id, 1)
+        with pytest.raises(JobNotFound):
+            store.transitions.change_delay("nobody", 1)
 
     @pytest.mark.parametrize("state", ["waiting", "delayed", "blocked", "completed", "failed"])
     def test_removing_a_job(self, store: Store, state: str) -> None:
