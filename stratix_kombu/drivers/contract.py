@@ -11,7 +11,7 @@ transport. ``stratix_kombu.testing`` exports the suite that tells whether a driv
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,9 @@ class Receiver(ABC):
     patience: float = 0.25
     """Seconds a worker lets one ``receive`` wait: how long a stop may take on an idle queue, and how often an idle
     worker asks. More where each question costs money."""
+    waiting: Callable[[], Collection[int]] | None = None
+    """Set by the worker: of which priorities jobs wait, as the store knows. For receivers whose priorities are queues
+    of their own; one round trip to the store each time."""
 
     @abstractmethod
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
@@ -68,6 +71,14 @@ class Receiver(ABC):
     @abstractmethod
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """These were not dealt with: another worker may have them at once."""
+
+    def refuse(self, deliveries: Sequence[Delivery]) -> None:
+        """These name no job: given to the broker's own dead letters where the queue has them, else dropped."""
+        self.acknowledge(deliveries)
+
+    def interrupt(self) -> None:  # noqa: B027  # a short patience is enough for most
+        """Called from another thread when the worker stops: a ``receive`` that waits returns at once, and so does every
+        later one."""
 
     def tend(self) -> None:  # noqa: B027  # most connections need no tending
         """Called about every second while the worker has no free slot: keep the connection alive."""

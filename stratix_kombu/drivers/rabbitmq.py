@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection, Consumer, Queue
 
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
@@ -25,17 +26,21 @@ HEARTBEAT_S = 30
 CONFIRM_TIMEOUT_S = 30.0
 OWED_S = 60.0
 HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
+QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_routing_key")
 
 
 class RabbitMQDriver(KombuDriver):
     """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or arguments of
     Python's ``ssl``), ``heartbeat`` (seconds), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues
-    with priorities; the queue must have been declared so), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
+    with priorities; the queue must have been declared so), ``dead_letter_exchange`` and ``dead_letter_routing_key``
+    (where the broker puts what no worker can read), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
+
+    Without options for queues, one that exists is taken as it is, whatever it was declared with.
     """
 
     name = "rabbitmq"
     known_options = frozenset(
-        {"url", *HOST_OPTIONS, "ssl", "heartbeat", "quorum", "max_priority", "connect_timeout", "queue_name_prefix"}
+        {"url", *HOST_OPTIONS, "ssl", "heartbeat", *QUEUE_OPTIONS, "connect_timeout", "queue_name_prefix"}
     )
 
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
@@ -44,6 +49,16 @@ class RabbitMQDriver(KombuDriver):
         self.max_priority = int(self.options.get("max_priority") or 0)
         if self.quorum and self.max_priority:
             raise ConfigurationError("rabbitmq: quorum queues have no 'max_priority': choose one of the two")
+        self._dead_letters = {
+            f"x-{option.replace('_', '-')}": _name(self.options[option], option)
+            for option in ("dead_letter_exchange", "dead_letter_routing_key")
+            if option in self.options
+        }
+        if "dead_letter_routing_key" in self.options and "dead_letter_exchange" not in self.options:
+            raise ConfigurationError(
+                "rabbitmq: 'dead_letter_routing_key' belongs to 'dead_letter_exchange': say that too ('' is the "
+                "default exchange, whose routing keys are names of queues)"
+            )
         self.capabilities = DriverCapabilities(
             durable=True, ordered=True, priorities=self.max_priority > 0, counts=True, shared=True
         )
@@ -73,13 +88,43 @@ class RabbitMQDriver(KombuDriver):
         entity = super().queue_entity(queue)
         if queue in self.entities:
             return entity
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Any] = dict(self._dead_letters)
         if self.quorum:
             arguments["x-queue-type"] = "quorum"
         if self.max_priority:
             arguments["x-max-priority"] = self.max_priority
         entity.queue_arguments = arguments or None
         return entity
+
+    def declare(self, queue: str) -> None:
+        try:
+            super().declare(queue)
+        except DriverUnavailable as error:
+            if not isinstance(error.__cause__, PreconditionFailed):
+                raise
+            self._take_as_it_is(queue, error)
+
+    def _take_as_it_is(self, queue: str, error: DriverUnavailable) -> None:
+        """The queue exists with other arguments, such as a dead-letter exchange: well if we want none."""
+        entity = self.queue_entity(queue)
+        if entity.queue_arguments:
+            raise DriverUnavailable(
+                self.address,
+                f"queue {entity.name!r} exists, declared with other arguments than {entity.queue_arguments!r}: delete "
+                f"it, or give the options it was declared with; the broker says: {error.__cause__}",
+            ) from error
+        try:
+            self.attempt(lambda link: link.channel.queue_declare(queue=entity.name, passive=True))
+        except DriverUnavailable as missing:
+            if isinstance(missing.__cause__, NotFound):
+                raise error from missing  # it was about the exchange
+            raise
+        self._declared.add(queue)
+
+    def depth(self, queue: str) -> int | None:
+        self.declare(queue)
+        name = self.queue_entity(queue).name
+        return self.attempt(lambda link: int(link.channel.queue_declare(queue=name, passive=True).message_count))
 
     def send(self, link: Link, jobs: Sequence[Ready]) -> None:
         confirms = _Confirms.of(link)
@@ -197,6 +242,13 @@ class RabbitMQReceiver(KombuReceiver):
                 for delivery in deliveries:
                     delivery.handle.reject(requeue=True)
 
+    def refuse(self, deliveries: Sequence[Delivery]) -> None:
+        """Rejected: to the queue's dead-letter exchange, if it has one."""
+        if self.link is not None:
+            with self._unavailable():
+                for delivery in deliveries:
+                    delivery.handle.reject(requeue=False)
+
     def tend(self) -> None:
         super().tend()
         if self.link is not None and self.owed and time.monotonic() - self.owed[0][1] > OWED_S:
@@ -224,3 +276,9 @@ class RabbitMQReceiver(KombuReceiver):
         """Acknowledge all that is owed but the newest ``keep``."""
         while len(self.owed) > keep:
             self.owed.popleft()[0].ack()
+
+
+def _name(value: Any, option: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"rabbitmq: {option!r} must be a name, not {value!r}")
+    return value

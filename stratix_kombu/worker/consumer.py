@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.errors import InvalidPayload, Unavailable
@@ -52,6 +53,8 @@ class Consumer:
         """Take nothing more; returns when the last message taken is claimed or given back."""
         self._stop.set()
         self._slots.wake()
+        if self._receiver is not None:
+            self._receiver.interrupt()
         self._thread.join()
 
     def _run(self) -> None:
@@ -73,7 +76,7 @@ class Consumer:
             self._receiver.close()
 
     def _round(self) -> None:
-        receiver = self._receiver = self._receiver or self._engine.driver.receiver(self._queue, self._slots.size)
+        receiver = self._receiver = self._receiver or self._open()
         free = self._slots.wait(TEND_S)
         if not free:
             receiver.tend()
@@ -86,6 +89,11 @@ class Consumer:
             self._wait_for_the_limit(receiver)
             while not self._stop.wait(PAUSED_POLL_S) and self._is_paused():
                 receiver.tend()
+
+    def _open(self) -> Receiver:
+        receiver = self._engine.driver.receiver(self._queue, self._slots.size)
+        receiver.waiting = partial(self._engine.store.queries.waiting_priorities, self._queue)
+        return receiver
 
     def _take(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> bool:
         """Claim what was received; whether nothing more can be taken for a while."""
@@ -103,7 +111,9 @@ class Consumer:
             self._start(one)
         stay = {one.job_id: one.retry_ms for one in claimed.refused if one.stays}
         try:
-            receiver.acknowledge([one for one in deliveries if one.job_id not in stay])
+            receiver.acknowledge([one for one in deliveries if one.job_id is not None and one.job_id not in stay])
+            if strangers := [one for one in deliveries if one.job_id is None]:
+                receiver.refuse(strangers)
             if stay:
                 receiver.give_back([one for one in deliveries if one.job_id in stay])
                 self._limited_until = time.monotonic() + max(stay.values()) / 1000

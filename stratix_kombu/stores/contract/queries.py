@@ -30,6 +30,10 @@ class Queries(ABC):
         """Counts of all states (with ``paused`` in place of ``waiting`` for a paused queue), and more."""
 
     @abstractmethod
+    def waiting_priorities(self, queue: str) -> list[int]:
+        """The priorities of which jobs wait in the queue, the most urgent first. Asked often: it must be cheap."""
+
+    @abstractmethod
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         """In how many milliseconds the next job of the queue may start by its limit (the one that was set, else
         ``limit``) and by ``hold``; 0 = now."""

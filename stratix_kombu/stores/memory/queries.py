@@ -55,6 +55,11 @@ class MemoryQueries(Queries):
                 oldest_waiting_ms=oldest,
             )  # fmt: skip
 
+    def waiting_priorities(self, queue: str) -> list[int]:
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            return sorted({self._space.jobs[job_id].new.priority for job_id in space.ids[State.WAITING]})
+
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         with self._space.lock:
             now, space = self._space.now(), self._space.queues[queue]

@@ -50,6 +50,9 @@ class RedisQueries(Queries):
             oldest_waiting_ms=None if oldest < 0 else oldest,
         )  # fmt: skip
 
+    def waiting_priorities(self, queue: str) -> list[int]:
+        return [int(one) for one in self._scripts.run("waiting", (queue,))]
+
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         return int(self._scripts.run("limit_ttl", (queue, limit_text(limit))))
 

@@ -46,6 +46,14 @@ class AddingSuite(StoreCase):
         assert self.add(store, *jobs) == [job.id for job in jobs]
         assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == [job.id for job in jobs]
 
+    def test_the_priorities_that_wait_are_known(self, store: Store) -> None:
+        assert store.queries.waiting_priorities(QUEUE) == []
+        self.add(store, new("a", priority=9), new("b"), new("c", priority=9), new("d", "other", priority=4))
+        self.add(store, new("later", priority=5, delay_ms=60_000))
+        assert store.queries.waiting_priorities(QUEUE) == [0, 9]
+        store.transitions.claim(QUEUE, ["b", "a"], "w", 60_000)
+        assert store.queries.waiting_priorities(QUEUE) == [9]
+
     def test_one_call_may_name_several_queues(self, store: Store) -> None:
         added = store.transitions.add([new("a", "one"), new("b", "two"), new("c", "one")])
         assert [(one.id, one.queue) for one in added.ready] == [("a", "one"), ("b", "two"), ("c", "one")]
