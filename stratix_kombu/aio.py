@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stratix_kombu.errors import WaitTimeout
 
 if TYPE_CHECKING:
+    from stratix_kombu.flow import Flow
     from stratix_kombu.housekeeping import OnProgress
     from stratix_kombu.job import Job
     from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.options import Duration
     from stratix_kombu.queue import Queue
+    from stratix_kombu.queues import QueueManager
     from stratix_kombu.repeatables import RepeatableJob
 
 Result = TypeVar("Result")
@@ -197,3 +199,28 @@ class AsyncQueue:
 
     async def close(self, timeout: float | timedelta | None = None) -> bool:
         return await _call(self._queue.close, timeout)
+
+
+class AsyncQueueManager:
+    """``app.queue.aio``: the methods of ``app.queue`` that talk to a server, as coroutines."""
+
+    def __init__(self, manager: QueueManager) -> None:
+        self._manager = manager
+
+    async def emit(self, event: str, *data: Any) -> None:
+        await _call(self._manager.emit, event, *data)
+
+    async def add_flow(self, flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow:
+        return await _call(self._manager.add_flow, flow)
+
+    async def get_flow(self, job: Job | str) -> Flow | None:
+        return await _call(self._manager.get_flow, job)
+
+    async def add_canvas(self, signature: Any) -> Flow:
+        return await _call(self._manager.add_canvas, signature)
+
+    async def check_health(self) -> dict[str, bool]:
+        return await _call(self._manager.check_health)
+
+    async def close_all(self, timeout: float | timedelta | None = None) -> bool:
+        return await _call(self._manager.close_all, timeout)

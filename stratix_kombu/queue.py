@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -62,6 +63,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         self._runtime: Runtime = self._events.runtime
         self._repeatables = Repeatables(engine, name, self.new_job)
         self._worker: Worker | None = None
+        self._starting = threading.Lock()
         self._started = False
         self._closed = False
 
@@ -200,7 +202,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         """Handle jobs: ``process(handler)`` for all names, ``process(name, handler)`` for one; or as a decorator.
 
         A handler takes the Job and returns a JSON value; it may be ``async def``. Jobs are taken once the
-        application is started. Raises ConfigurationError for a second handler of the same name.
+        application is started; a listener may call this too. The same function again changes nothing. Raises
+        ConfigurationError for another handler of the same name.
 
         >>> @queue.process("welcome")  # doctest: +SKIP
         ... def send(job): ...
@@ -227,11 +230,12 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
             self._start_worker()
 
     def _start_worker(self) -> None:
-        if self._worker is not None:
-            return
-        settings = self._worker_settings()
-        self._worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
-        self._worker.start()
+        with self._starting:  # listeners may register handlers at the same time, or while the queue is closed
+            if self._worker is not None or not self._started:
+                return
+            settings = self._worker_settings()
+            self._worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
+            self._worker.start()
 
     def _worker_settings(self) -> WorkerSettings:
         return WorkerSettings(
@@ -297,8 +301,9 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
         limit), hand back the rest; whether all had ended. The queue itself and its jobs stay."""
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        self._started = False
-        worker, self._worker = self._worker, None
+        with self._starting:
+            self._started = False
+            worker, self._worker = self._worker, None
         ended = worker.stop(seconds) if worker else True
         if not self._closed:
             self._closed = True

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from queue import Full, Queue
-from typing import Any, TypeVar
+from typing import Any
 
-from stratix_kombu.errors import Closed, ConfigurationError, JobFailed, JobNotFound, Unavailable, WaitTimeout, nearest
+from stratix_kombu.errors import Closed, ConfigurationError, JobFailed, JobNotFound, WaitTimeout, nearest
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.listeners import Function, Listeners
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode
-from stratix_kombu.model.event import EVENT_NAMES, Event
+from stratix_kombu.model.event import BUILT_IN, Event
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
+from stratix_kombu.options import snake
 
-logger = logging.getLogger("stratix_kombu.events")
-
-READ_WAIT_MS = 250
 RECHECK_S = 5.0
 """Waiters look at their records this often, in case an entry of the log was lost."""
-LISTENER_BACKLOG = 10_000
-MAX_PAUSE_S = 5.0
-NAMES = EVENT_NAMES | {"error"}
 
-Listener = Callable[..., object]
-Function = TypeVar("Function", bound=Callable[..., Any])
 Resolve = Callable[[JobRecord | BaseException], None]
 
 
@@ -42,8 +34,10 @@ class Listening:
     def on(self, event: str, function: Function | None = None) -> Any:
         """Call ``function`` for each such event of the queue, from any process, in order; or as a decorator.
 
-        ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``,
-        ``error(error)``; the others get the job, or nothing if they are about the queue.
+        ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``; with the job:
+        ``waiting active delayed blocked stalled retries_exhausted duplicated removed``; with nothing: ``drained
+        paused resumed``. ``error(error)`` tells of faults in this process. The function may be ``async def``; it runs
+        on a thread of its own, and holds up nobody.
 
         >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
         """
@@ -64,18 +58,17 @@ class Listening:
         return self._events.off(event, function)
 
 
-class QueueEvents:
+class QueueEvents(Listeners):
     """One reader thread for all waiters and listeners of a queue, started when there is the first."""
 
+    unlogged = frozenset({"error"})
+
     def __init__(self, engine: Engine, queue: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        super().__init__(engine.store.events, queue, f"queue {queue!r}")
         self.runtime = Runtime(engine, self, max_payload_bytes)
         self._engine = engine
-        self._queue = queue
-        self._lock = threading.Lock()
         self._waiters: dict[str, list[Resolve]] = defaultdict(list)
-        self._listeners: list[_Listener] = []
-        self._reader: threading.Thread | None = None
-        self._closed = threading.Event()
+        self._checked = time.monotonic()
         engine.on_error(self._on_error)
 
     # -- waiting --------------------------------------------------------------------------------
@@ -101,8 +94,7 @@ class QueueEvents:
     def subscribe(self, job_id: str, resolve: Resolve) -> None:
         """Have ``resolve`` called once, from any thread, when the job has ended or is gone."""
         with self._lock:
-            if self._closed.is_set():
-                raise Closed(f"queue {self._queue!r}")
+            self._open()
             self._waiters[job_id].append(resolve)
         self._ensure_reader()
         self._recheck([job_id])
@@ -130,82 +122,36 @@ class QueueEvents:
 
     # -- listeners ------------------------------------------------------------------------------
 
-    def on(self, name: str, function: Listener, once: bool = False) -> None:
-        """Call ``function`` for each event of that name from now on. Raises ConfigurationError."""
-        if name not in NAMES:
-            raise ConfigurationError(f"queue {self._queue!r}: unknown event {name!r}{nearest(name, NAMES)}")
-        if not callable(function):
-            raise ConfigurationError(f"queue {self._queue!r}: a listener must be a function, not {function!r}")
-        with self._lock:
-            if self._closed.is_set():
-                raise Closed(f"queue {self._queue!r}")
-            self._listeners.append(_Listener(self, name, function, once))
-        if name != "error":
-            self._ensure_reader()
-
-    def off(self, name: str, function: Listener | None = None) -> int:
-        """Remove listeners; how many there were."""
-        with self._lock:
-            gone = [one for one in self._listeners if one.name == name and function in (None, one.function)]
-            self._listeners = [one for one in self._listeners if one not in gone]
-        for listener in gone:
-            listener.stop()
-        return len(gone)
-
-    def forget(self, listener: _Listener) -> None:
-        with self._lock:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+    def event_name(self, given: str) -> str:
+        name = snake(given)
+        if name not in BUILT_IN:
+            raise ConfigurationError(
+                f"queue {self._queue!r}: unknown event {given!r}{nearest(name, BUILT_IN)}; events of your own are "
+                "those of app.queue.on and app.queue.emit"
+            )
+        return name
 
     def _on_error(self, queue: str, error: BaseException) -> None:
         if queue in ("", self._queue):
-            with self._lock:
-                listeners = [one for one in self._listeners if one.name == "error"]
-            for listener in listeners:
-                listener.put((error,))
-
-    # -- reading --------------------------------------------------------------------------------
+            self._pass_on("error", (error,))
 
     def close(self) -> None:
         """End waits with Closed, and listeners after what they have been given."""
         with self._lock:
             self._closed.set()
-            waiting, listeners, reader = list(self._waiters), list(self._listeners), self._reader
+            waiting = list(self._waiters)
         for job_id in waiting:
             self._resolve(job_id, Closed(f"queue {self._queue!r}"))
-        if reader is not None and reader is not threading.current_thread():
-            reader.join()
-        for listener in listeners:
-            listener.stop()
+        super().close()
 
-    def _ensure_reader(self) -> None:
-        with self._lock:
-            if self._reader is not None:
-                return
-            cursor = self._engine.store.events.tail(self._queue)
-            self._reader = threading.Thread(
-                target=self._read, args=(cursor,), name=f"stratix-{self._queue}-events", daemon=True
-            )
-            self._reader.start()
+    # -- reading --------------------------------------------------------------------------------
 
-    def _read(self, cursor: str) -> None:
-        failures, checked = 0, time.monotonic()
-        while not self._closed.is_set():
-            try:
-                events = self._engine.store.events.read(self._queue, cursor, wait_ms=READ_WAIT_MS)
-                if events:
-                    cursor = events[-1].cursor
-                    self._tell(events)
-                if time.monotonic() - checked > RECHECK_S:
-                    checked = time.monotonic()
-                    with self._lock:
-                        waiting = list(self._waiters)
-                    self._recheck(waiting)
-                failures = 0
-            except Unavailable as error:
-                failures += 1
-                logger.warning("events of %s cannot be read: %s", self._queue, error, extra={"action": "events_failed"})
-                self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+    def _idle(self) -> None:
+        if time.monotonic() - self._checked > RECHECK_S:
+            self._checked = time.monotonic()
+            with self._lock:
+                waiting = list(self._waiters)
+            self._recheck(waiting)
 
     def _tell(self, events: list[Event]) -> None:
         with self._lock:
@@ -219,11 +165,7 @@ class QueueEvents:
             if event.job_id in waited:
                 self._tell_waiters(event, records.get(event.job_id))
         for event in heard:
-            arguments = self._arguments(event, records.get(event.job_id))
-            with self._lock:
-                listeners = [one for one in self._listeners if one.name == event.name]
-            for listener in listeners:
-                listener.put(arguments)
+            self._pass_on(event.name, self._arguments(event, records.get(event.job_id)))
 
     def _tell_waiters(self, event: Event, record: JobRecord | None) -> None:
         if record is not None and record.state.finished:
@@ -261,46 +203,3 @@ def _record_of(event: Event) -> JobRecord:
     if state is State.COMPLETED:
         return replace(record, result=event.value)
     return replace(record, failed_reason=event.value) if state is State.FAILED else record
-
-
-class _Listener:
-    """A function with a thread and a bounded queue of its own, so that it can hold up nobody else."""
-
-    def __init__(self, hub: QueueEvents, name: str, function: Listener, once: bool) -> None:
-        self.name = name
-        self.function = function
-        self._hub = hub
-        self._once = once
-        self._queue: Queue[tuple[Any, ...] | None] = Queue(LISTENER_BACKLOG)
-        self._thread = threading.Thread(target=self._run, name=f"stratix-on-{name}", daemon=True)
-        self._thread.start()
-
-    def put(self, arguments: tuple[Any, ...]) -> None:
-        try:
-            self._queue.put_nowait(arguments)
-        except Full:
-            logger.warning(
-                "a listener of %r is too slow: an event was skipped", self.name, extra={"action": "listener_skipped"}
-            )
-
-    def stop(self) -> None:
-        self.put_stop()
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
-
-    def put_stop(self) -> None:
-        try:
-            self._queue.put_nowait(None)
-        except Full:
-            self._queue.get_nowait()
-            self._queue.put(None)
-
-    def _run(self) -> None:
-        while (arguments := self._queue.get()) is not None:
-            try:
-                self.function(*arguments)
-            except Exception:
-                logger.exception("a listener of %r raised", self.name, extra={"action": "listener_failed"})
-            if self._once:
-                self._hub.forget(self)
-                return

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
@@ -20,7 +20,11 @@ from stratix_kombu.model.record import NewJob
 from stratix_kombu.queue import Queue
 from stratix_kombu.settings import Settings
 from stratix_kombu.stores.contract import Store
+from stratix_kombu.user_events import Emitting, UserEvents
 from stratix_kombu.worker.coroutines import LoopExecutor
+
+if TYPE_CHECKING:
+    from stratix_kombu.aio import AsyncQueueManager
 
 
 class Canvas(Protocol):
@@ -31,7 +35,7 @@ class Canvas(Protocol):
     def export(self, flow: Flow) -> Any: ...
 
 
-class QueueManager:
+class QueueManager(Emitting):
     """Creates queues, starts and closes them together.
 
     >>> app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -44,12 +48,20 @@ class QueueManager:
         self._driver = driver
         self._store = store
         self._engine = Engine(store, driver) if isinstance(driver, TransportDriver) else None
+        self._user_events = UserEvents(store.events)
         self._loop = LoopExecutor()
         self._clock: Clock | None = None
         self._queues: dict[str, Any] = {}
         self._lock = threading.RLock()
         self._started = False
         self._closed = False
+
+    @property
+    def aio(self) -> AsyncQueueManager:
+        """The same methods for asyncio."""
+        from stratix_kombu.aio import AsyncQueueManager
+
+        return AsyncQueueManager(self)
 
     @property
     def shutdown_timeout(self) -> float:
@@ -215,6 +227,7 @@ class QueueManager:
             if self._closed:
                 return ended
             self._closed = True
+        self._user_events.close()
         if self._clock is not None:
             self._clock.stop()
         self._loop.stop()

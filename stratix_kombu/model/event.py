@@ -23,7 +23,13 @@ EVENT_NAMES = frozenset(
         "duplicated",
     }
 )
-"""Names the store writes; ``error`` is told within the process only, for the store may be what failed."""
+"""Names the store writes."""
+
+BUILT_IN = EVENT_NAMES | {"error"}
+"""``error`` is told within the process only, for the store may be what failed."""
+
+USER_LOG = ".events"
+"""The log of the user's own events; no queue can be called so."""
 
 INLINE_RESULT_BYTES = 4096
 """A longer result is not copied into its event: listeners read it from the record."""
@@ -39,5 +45,6 @@ class Event:
     job_id: str
     at_ms: int
     value: str | None = None
-    """JSON: result of ``completed``, value of ``progress``, count of ``cleaned``; the plain reason of ``failed``."""
+    """JSON: result of ``completed``, value of ``progress``, count of ``cleaned``, list of the data of a user's own
+    event; the plain reason of ``failed``."""
     job_name: str = ""

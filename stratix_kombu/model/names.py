@@ -37,3 +37,12 @@ def check_job_name(name: object) -> str:
             f"{name!r} cannot name a job: use 1 to 200 characters without control characters"
         )
     return name
+
+
+def check_event_name(name: object) -> str:
+    """``name`` if an event of the user's own can be called so; ConfigurationError otherwise."""
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise ConfigurationError(
+            f"{name!r} cannot name an event: use 1 to 200 characters without control characters"
+        )
+    return name

@@ -29,12 +29,16 @@ class Handlers:
         return bool(self._by_name)
 
     def register(self, name: str | None, function: Callable[[Any], Any]) -> None:
-        """Let ``function`` handle jobs called ``name``, or all others if None. Raises ConfigurationError."""
+        """Let ``function`` handle jobs called ``name``, or all others if None. The same function again changes nothing;
+        another one raises ConfigurationError."""
         what = "all jobs" if name is None else f"jobs called {check_job_name(name)!r}"
         if not callable(function):
             raise ConfigurationError(f"a handler must be a function of the job, not {function!r}")
-        if name in self._by_name:
-            raise ConfigurationError(f"this queue has a handler for {what} already")
+        known = self._by_name.get(name)
+        if known is not None:
+            if known.function == function:
+                return
+            raise ConfigurationError(f"this queue has a handler for {what} already, which is another function")
         called = getattr(function, "__call__", None)  # noqa: B004  # objects with an async __call__ are async too
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
         self._by_name[name] = Handler(function, is_async)

@@ -31,6 +31,7 @@ LARGE_CLASSES = {
     "RedisTransitions": "one method for each of the contract",
     "AsyncJob": "Job for asyncio",
     "AsyncQueue": "Queue for asyncio",
+    "QueueManager": "the documented API of app.queue",
     "StratixBackend": "one method for each of Celery's backend contract",
     "KombuDriver": "the contract, and what a transport may say differently",
     "RedisDriver": "what KombuDriver lets a transport say differently",

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job, Queue, WaitTimeout, create_app
-from stratix_kombu.aio import AsyncJob, AsyncQueue
+from stratix_kombu import Application, ConfigurationError, Job, Queue, QueueManager, WaitTimeout, create_app
+from stratix_kombu.aio import AsyncJob, AsyncQueue, AsyncQueueManager
 from stratix_kombu.errors import (
     DependencyNotFound,
     InvalidJobState,
@@ -257,7 +257,7 @@ def test_listeners(queue: Queue) -> None:
 
 
 def test_the_asyncio_side_has_the_same_methods() -> None:
-    for plain, coroutine in ((Queue, AsyncQueue), (Job, AsyncJob)):
+    for plain, coroutine in ((Queue, AsyncQueue), (Job, AsyncJob), (QueueManager, AsyncQueueManager)):
         for name, method in inspect.getmembers(coroutine, inspect.isfunction):
             if name.startswith("_"):
                 continue

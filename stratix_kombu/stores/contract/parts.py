@@ -45,7 +45,7 @@ class EventLog(ABC):
 
     @abstractmethod
     def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:
-        """Write an entry of one's own."""
+        """Write an entry of one's own. The name may be no queue's; it does not become one by that."""
 
     @abstractmethod
     def tail(self, queue: str) -> str:

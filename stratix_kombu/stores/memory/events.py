@@ -16,7 +16,7 @@ class MemoryEventLog(EventLog):
     def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:
         with self._space.lock:
             job = self._space.jobs.get(job_id)
-            self._space.tell(queue, name, job, value)
+            self._space.tell(queue, name, job, value, own=True)
 
     def tail(self, queue: str) -> str:
         with self._space.lock:

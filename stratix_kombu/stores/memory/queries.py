@@ -69,7 +69,7 @@ class MemoryQueries(Queries):
 
     def queues(self) -> list[str]:
         with self._space.lock:
-            return sorted(name for name, space in self._space.queues.items() if space.last_event)
+            return sorted(name for name, space in self._space.queues.items() if space.known)
 
     def workers(self, queue: str) -> list[WorkerInfo]:
         with self._space.lock:

@@ -94,6 +94,7 @@ class QueueSpace:
     ids: dict[State, dict[str, None]] = field(default_factory=lambda: {state: {} for state in State})
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     last_event: int = 0
+    known: bool = False
     paused: bool = False
     parked: dict[str, None] = field(default_factory=dict)
     crowd: dict[str, None] = field(default_factory=dict)
@@ -136,8 +137,12 @@ class Space:
 
     # -- moves ----------------------------------------------------------------------------------
 
-    def tell(self, queue: str, name: str, job: Job | None = None, value: str | None = None) -> None:
+    def tell(
+        self, queue: str, name: str, job: Job | None = None, value: str | None = None, *, own: bool = False
+    ) -> None:
+        """An entry of a log; one of the user's ``own`` does not make a queue of it."""
         space = self.queues[queue]
+        space.known = space.known or not own
         space.last_event += 1
         job_id, job_name = (job.new.id, job.new.name) if job else ("", "")
         space.events.append(Event(str(space.last_event), queue, name, job_id, self.now(), value, job_name))

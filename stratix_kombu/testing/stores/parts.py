@@ -44,6 +44,14 @@ class PartsSuite(StoreCase):
         assert self.told(store, "two") == [("waiting", "b")]
         assert self.told(store, "nobody") == []
 
+    def test_a_log_need_not_be_a_queues(self, store: Store) -> None:
+        for value in ("[1]", "[2]"):
+            store.events.append(".mine", "user.registered", value=value)
+        assert [(one.name, one.job_id, one.value) for one in store.events.read(".mine", "0")] == [
+            ("user.registered", "", "[1]"), ("user.registered", "", "[2]"),
+        ]  # fmt: skip
+        assert store.queries.queues() == []
+
     def test_waiting_for_an_event(self, store: Store) -> None:
         cursor = store.events.tail(QUEUE)
         found: list[str] = []

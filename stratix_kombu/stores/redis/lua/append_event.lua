@@ -4,6 +4,5 @@
 --- @include base
 
 local name = redis.call('HGET', job_key(ARGV[3]), 'name') or ''
-redis.call('SADD', P .. ':queues', ARGV[1])
 tell(ARGV[1], ARGV[2], ARGV[3], name, ARGV[4] == '1' and ARGV[5] or nil)
 return 1
