@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -212,6 +213,20 @@ class DriverSuite:
         try:
             assert {one.job_id for one in take(receiver, 2, limit=1)} == {job.id for job in urgent}
             take(receiver, 3)
+        finally:
+            receiver.close()
+
+    def test_messages_of_one_priority_come_in_order(self, driver: TransportDriver, queue: str) -> None:
+        if not driver.capabilities.ordered:
+            return
+        jobs = ready(queue, 20)
+        mixed = [replace(job, priority=9 * (number % 2)) for number, job in enumerate(jobs)]
+        driver.publish(mixed if driver.capabilities.priorities else jobs)
+        receiver = driver.receiver(queue, 1)
+        try:
+            taken = [one.job_id for one in take(receiver, 20, limit=1)]
+            by_priority = [*jobs[::2], *jobs[1::2]] if driver.capabilities.priorities else jobs
+            assert taken == [job.id for job in by_priority]
         finally:
             receiver.close()
 

@@ -62,6 +62,15 @@ def test_never_more_than_concurrency_at_a_time(queue: Queue) -> None:
     assert peak == [3]
 
 
+def test_urgent_jobs_come_first(app: Application) -> None:
+    queue, ran = app.queue.create_queue("urgent"), list[tuple[int, int]]()
+    added = [(priority, number) for number in range(3) for priority in (9, 4, 0, 5)]
+    queue.add_bulk([{"name": "n", "data": one, "opts": {"priority": one[0]}} for one in added])
+    queue.process(lambda job: ran.append(tuple(job.data)))
+    until(lambda: len(ran) == 12)
+    assert ran == sorted(added)
+
+
 def test_handlers_by_name_and_for_all(queue: Queue) -> None:
     queue.process("one", lambda job: 1)
     queue.process(lambda job: job.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import queue
 import uuid
 
 import amqp
@@ -70,4 +71,11 @@ def test_memory_queues_tell_by_put() -> None:
     """drivers/memory.py: the one place where a message enters a queue; and where transports are named."""
     assert list(inspect.signature(memory.Channel._put).parameters)[:3] == ["self", "queue", "message"]
     assert isinstance(TRANSPORT_ALIASES, dict)
+    with Connection("memory://") as connection:
+        held = connection.channel()._queue_for("levels")
+    assert type(held) is queue.Queue
+    source = inspect.getsource(queue.Queue)
+    for used in ("self.queue = deque()", "len(self.queue)", "self.queue.append(item)", "self.queue.popleft()"):
+        assert used in source, used
+    assert "q.queue.clear()" in inspect.getsource(memory.Channel._purge)
     assert TRANSPORT_ALIASES["memory"] == "kombu.transport.memory:Transport"
