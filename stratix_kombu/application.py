@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.lock import DistributedLock
-from stratix_kombu.options import snake
+from stratix_kombu.model.names import snake
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queues import QueueManager
 from stratix_kombu.schedule import Scheduler

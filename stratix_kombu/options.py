@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
@@ -14,6 +13,7 @@ from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES
 from stratix_kombu.model.names import check_job_id, check_queue_name
+from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
@@ -23,13 +23,6 @@ MAX_ATTEMPTS = 10_000
 
 Duration = float | timedelta
 """Milliseconds, or a timedelta."""
-
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
-
-
-def snake(name: str) -> str:
-    """``removeOnComplete`` -> ``remove_on_complete``."""
-    return _HUMP.sub(lambda hump: f"_{hump[1].lower()}", name)
 
 
 def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:

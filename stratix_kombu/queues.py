@@ -207,7 +207,8 @@ class QueueManager(Emitting):
         with self._lock:
             if self._started:
                 return
-            self._store.ping()
+            if self._store.ready_check:
+                self._store.ping()
             self._driver.init()
             worker = self.settings.worker
             if self._engine is not None and worker.clock:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
-from stratix_kombu.model.names import check_queue_name
-from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, limit_of, snake
+from stratix_kombu.model.names import check_queue_name, snake
+from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, limit_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,7 +27,7 @@ _TOP = (
 )  # fmt: skip
 _ENVIRONMENT = "STRATIX_"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
-_REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+_REDIS_SCHEMES = ("redis", "rediss", "sentinel", "redis+cluster")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -37,16 +37,21 @@ def redis_server(*arguments: str) -> Iterator[str]:
     if url := os.environ.get("STRATIX_TEST_REDIS_URL"):
         yield url
         return
-    binary = require("redis-server", "redis-server")
-    port = free_port()
     with tempfile.TemporaryDirectory(prefix="stratix-redis-") as folder:
-        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
-        process = subprocess.Popen([*command, "--appendonly", "no", *arguments], stdout=subprocess.DEVNULL)
+        port = free_port()
+        process = start_redis(folder, port, *arguments)
         try:
             wait_for_port(port, process)
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             end(process)
+
+
+def start_redis(folder: str, port: int, *arguments: str) -> subprocess.Popen[bytes]:
+    """One Redis process in a folder of its own; does not wait until it listens."""
+    binary = require("redis-server", "redis-server")
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"]
+    return subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL)
 
 
 @contextmanager

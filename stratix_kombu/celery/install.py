@@ -111,10 +111,12 @@ def _configure(celery: Celery) -> None:
 
 def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueManager:
     conf = celery.conf
-    broker = conf.broker_write_url or conf.broker_url
-    broker = broker[0] if isinstance(broker, (list, tuple)) else str(broker or "memory://").split(";")[0]
+    broker = conf.broker_write_url or conf.broker_url or "memory://"
+    urls = ";".join(broker) if isinstance(broker, (list, tuple)) else str(broker)
     transport_options = dict(conf.broker_transport_options or {})
-    named = {"driver": broker, **options}
+    named = {"driver": urls.split(";")[0], **options}
+    if named["driver"].startswith("sentinel://") and "driver" not in options:
+        named.update(driver="redis", redis={**_sentinel(urls, transport_options), **options.get("redis", {})})
     if "store" not in named and not _keeps_jobs(named["driver"]):
         results = str(conf.result_backend or "")
         if results.partition("://")[0] in _REDIS:
@@ -127,6 +129,12 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
     assert bridge is not None
     manager.canvas = Canvas(bridge)
     return manager
+
+
+def _sentinel(urls: str, transport_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Sentinel as Celery's own settings name it, as options of the driver and the store."""
+    secret = (transport_options.get("sentinel_kwargs") or {}).get("password")
+    return {"url": urls, "name": transport_options.get("master_name"), "sentinel_password": secret}
 
 
 def _keeps_jobs(driver: str) -> bool:

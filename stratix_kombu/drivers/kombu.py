@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -33,6 +34,8 @@ class Link:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        # Each host is tried once: who sends again, and when, is decided in ``attempt``.
+        connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))
         self.channel = connection.channel()
         self.producer = Producer(self.channel, auto_declare=False)
         self.confirms: Any = None
@@ -130,7 +133,7 @@ class KombuDriver(TransportDriver):
     # -- the contract ---------------------------------------------------------------------------
 
     def init(self) -> None:
-        self.attempt(lambda link: link.connection.ensure_connection(max_retries=1))
+        self.attempt(lambda link: link.connection.ensure_connection(max_retries=0))
 
     def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
         check_queue_name(name)
@@ -188,15 +191,22 @@ class KombuDriver(TransportDriver):
             self._declared.add(queue)
 
     def attempt(self, work: Callable[[Link], Result]) -> Result:
-        """Do ``work`` over a link; once more over a new one if it broke: what was sent may then arrive twice."""
-        for last in (False, True):
+        """Do ``work`` over a link; again over a new one if it broke: what was sent may then arrive twice."""
+        resends = 0
+        while True:
             try:
-                with self._link(fresh=last) as link:
+                with self._link(fresh=resends > 0) as link:
                     return work(link)
             except self.errors() as problem:
-                if last:
+                resends += 1
+                pause_s = self.pause_s(resends)
+                if pause_s is None:
                     raise self.unavailable(problem) from problem
-        raise AssertionError("unreachable")
+            time.sleep(pause_s)
+
+    def pause_s(self, resend: int) -> float | None:
+        """Seconds to wait before work is done again for the ``resend``-th time; None = no more."""
+        return 0.0 if resend == 1 else None
 
     def errors(self) -> tuple[type[BaseException], ...]:
         """What the transport raises when the broker is away or refuses us."""

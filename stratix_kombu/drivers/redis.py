@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kombu import Connection
+
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import KombuDriver, Link
 from stratix_kombu.errors import ConfigurationError, MissingExtra
@@ -21,7 +23,9 @@ from stratix_kombu.model.redis_options import RedisOptions
 try:
     from kombu.transport import redis as _transport
     from redis import Redis
+    from redis.backoff import NoBackoff
     from redis.exceptions import RedisError, ResponseError
+    from redis.retry import Retry
     from redis.sentinel import Sentinel
 except (ImportError, AttributeError) as problem:  # Kombu's module itself trips over redis when it is missing
     raise MissingExtra("redis", "redis", "the Redis driver") from problem
@@ -30,6 +34,8 @@ STEPS: Sequence[int] = _transport.PRIORITY_STEPS
 SEPARATOR: str = _transport.Channel.sep
 
 
+RESENDS = 1
+"""A link may have been closed while it was idle; a message that comes twice does no harm."""
 _HOLES = ("id", "root_id", "shadow")
 
 
@@ -59,16 +65,21 @@ class RedisDriver(KombuDriver):
         super().__init__({"queue_name_prefix": prefix}, namespace=namespace)
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
-        transport: dict[str, Any] = {
-            "ack_emulation": False,
-            "socket_connect_timeout": self.server.connect_timeout / 1000,
-            "socket_timeout": self.server.command_timeout / 1000,
-            "socket_keepalive": True,
-        }
+        sockets = {key: value for key, value in self.server.arguments().items() if key.startswith("socket_")}
+        transport: dict[str, Any] = {"ack_emulation": False, **sockets}
         if self.server.sentinels:
             transport["master_name"] = self.server.name
-            transport["sentinel_kwargs"] = {"password": self.server.sentinel_password}
+            transport["sentinel_kwargs"] = {**self.server.sentinel_arguments(), "retry": _never()}
         return self.server.url, transport
+
+    def connection(self) -> Connection:
+        # Kombu would not verify the server of a rediss:// URL.
+        return Connection(
+            self.url, transport_options=dict(self.transport_options), ssl=self.server.tls_arguments() or False
+        )
+
+    def pause_s(self, resend: int) -> float | None:
+        return self.server.pause_s(resend, RESENDS)
 
     def masked_address(self) -> str:
         return f"redis://{self.server.address}"
@@ -126,20 +137,17 @@ class RedisDriver(KombuDriver):
 
     def client(self, read_timeout: float) -> Any:
         """A client of its own, whose reads may block for ``read_timeout`` seconds."""
-        common: dict[str, Any] = {
-            "username": self.server.username,
-            "password": self.server.password,
-            "db": self.server.db,
-            "socket_connect_timeout": self.server.connect_timeout / 1000,
-            "socket_timeout": read_timeout + self.server.command_timeout / 1000,
-            "socket_keepalive": True,
-        }
-        if self.server.ssl:
-            common["ssl"] = True
+        common = {**self.server.arguments(read_timeout), "db": self.server.db, "retry": _never()}
         if self.server.sentinels:
-            kwargs = {"password": self.server.sentinel_password, "socket_timeout": 2.0}
-            return Sentinel(self.server.sentinels, sentinel_kwargs=kwargs).master_for(self.server.name, **common)
+            kwargs = {**self.server.sentinel_arguments(), "retry": _never()}
+            sentinel = Sentinel(self.server.sentinels, sentinel_kwargs=kwargs)
+            return sentinel.master_for(self.server.name, **common)
         return Redis(host=self.server.host, port=self.server.port, **common)
+
+
+def _never() -> Any:
+    """The client itself sends nothing again: when to try is decided here, and who waits must not wait twice."""
+    return Retry(NoBackoff(), 0)
 
 
 class RedisReceiver(Receiver):

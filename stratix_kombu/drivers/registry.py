@@ -26,6 +26,7 @@ _SCHEMES = {
     "redis": "redis",
     "rediss": "redis",
     "sentinel": "redis",
+    "redis+cluster": "redis",
     "amqp": "rabbitmq",
     "amqps": "rabbitmq",
     "pyamqp": "rabbitmq",

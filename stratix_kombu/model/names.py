@@ -1,4 +1,4 @@
-"""What names of queues, jobs and ids may look like: they become parts of keys and broker queues."""
+"""What names of queues, jobs and ids may look like: they become parts of keys and broker queues; and of options."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from stratix_kombu.errors import ConfigurationError
 _QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z")
 _ID = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}\Z")
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+def snake(name: str) -> str:
+    """``removeOnComplete`` -> ``remove_on_complete``."""
+    return _HUMP.sub(lambda hump: f"_{hump[1].lower()}", name)
 
 
 def check_queue_name(name: object) -> str:

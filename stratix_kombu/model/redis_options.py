@@ -2,14 +2,15 @@
 
 | option | meaning here |
 | --- | --- |
-| url, or host, port, db, username, password, ssl | where it is; ``rediss://`` or ``ssl`` for TLS |
+| url, or host, port, db, username, password | where it is; ``rediss://`` for TLS |
+| ssl | True, or how to encrypt (see ``stratix_kombu.model.tls``) |
 | sentinels, name, sentinel_password | Redis Sentinel: the nodes and the master's name |
-| cluster | nodes of a Redis Cluster: for the store; the broker needs a single node or Sentinel |
+| cluster, options | nodes of a Redis Cluster, for the store; ``options``: ``{"redis_options": {"password": ...}}`` |
 | connect_timeout, command_timeout | milliseconds to connect (5000) and to wait for an answer (5000) |
-| max_retries_per_request | how often a command is sent again after a lost connection (0) |
+| max_retries_per_request | how often a command is sent again when its connection is lost (store 0, broker 1) |
 | auto_resend_unfulfilled_commands | False = never send again, whatever max_retries_per_request says |
-| connect_retry_strategy | function of the attempt (1, 2, ...) giving the milliseconds to wait before it |
-| enable_ready_check | ask the server for a PING at start (True) |
+| connect_retry_strategy | function of the attempt (1, 2, ...): milliseconds to wait, None to give up (50 * n) |
+| enable_ready_check | at start, wait for an answer that the server is ready, or fail (True) |
 | connection_namespace | prefix of all keys and broker queues |
 | enable_offline_queue | True only: while the broker is away jobs wait in the store; there is no queue in memory |
 """
@@ -23,8 +24,12 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.model.names import snake
+from stratix_kombu.model.tls import TlsOptions, switch
 
 Node = tuple[str, int]
+
+SENTINEL_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -36,41 +41,91 @@ class RedisOptions:
     db: int = 0
     username: str | None = None
     password: str | None = None
-    ssl: bool = False
+    ssl: TlsOptions | None = None
     sentinels: tuple[Node, ...] = ()
     name: str = ""
     sentinel_password: str | None = None
     cluster: tuple[Node, ...] = ()
     connect_timeout: float = 5000
     command_timeout: float = 5000
-    max_retries_per_request: int = 0
+    max_retries_per_request: int | None = None
     auto_resend_unfulfilled_commands: bool = True
-    connect_retry_strategy: Callable[[int], float] | None = None
+    connect_retry_strategy: Callable[[int], float | None] | None = None
     enable_ready_check: bool = True
     connection_namespace: str = ""
     enable_offline_queue: bool = True
 
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> RedisOptions:
-        """Options by name (snake_case); ``url`` first, the others win. Raises ConfigurationError."""
+        """Options by name (camelCase too); ``url`` first, the others win. Raises ConfigurationError."""
         known = {field.name for field in fields(cls)}
-        for key in options:
-            if key not in known and key != "url":
-                raise ConfigurationError(f"unknown redis option {key!r}{nearest(key, [*known, 'url'])}")
-        values = {**_from_url(options["url"]), **options} if options.get("url") else dict(options)
+        given = _known(options, {*known, "url", "options"}, "redis option")
+        given = {**_node_options(given.pop("options", None), known), **given}
+        values = {**_from_url(given["url"]), **given} if given.get("url") else given
         values.pop("url", None)
         for key in ("sentinels", "cluster"):
             if key in values:
                 values[key] = tuple(_node(key, one) for one in values[key])
         parsed = cls(**{key: _typed(key, value) for key, value in values.items() if value is not None})
-        if parsed.sentinels and not parsed.name:
+        parsed._check()
+        return parsed
+
+    def _check(self) -> None:
+        if self.sentinels and self.cluster:
+            raise ConfigurationError("redis: give 'sentinels' or 'cluster', not both")
+        if self.sentinels and not self.name:
             raise ConfigurationError("redis: 'sentinels' needs 'name', the name of the master")
-        if not parsed.enable_offline_queue:
+        if self.cluster and self.db:
+            raise ConfigurationError(f"redis: a cluster has the database 0 only, not {self.db}")
+        if self.ssl and self.ssl.server_name:
+            raise ConfigurationError("redis: 'ssl' has no 'server_name': the certificate must name the host")
+        if not self.enable_offline_queue:
             raise ConfigurationError(
                 "redis: 'enable_offline_queue' cannot be switched off: there is no queue in memory; "
                 "while the broker is away jobs wait in the store"
             )
-        return parsed
+
+    def pause_s(self, attempt: int, resends: int) -> float | None:
+        """Seconds to wait before a command whose connection was lost is sent again for the ``attempt``-th time; None
+        = give up. ``resends`` is how often it is sent again if ``max_retries_per_request`` is not given."""
+        if self.max_retries_per_request is not None:
+            resends = self.max_retries_per_request
+        if attempt > resends or not self.auto_resend_unfulfilled_commands:
+            return None
+        pause_ms = self.connect_retry_strategy(attempt) if self.connect_retry_strategy else 50.0 * attempt
+        return None if pause_ms is None else max(pause_ms, 0) / 1000
+
+    def arguments(self, read_timeout: float = 0.0) -> dict[str, Any]:
+        """Arguments of a redis-py client; a command may take ``read_timeout`` seconds longer to answer."""
+        arguments = {
+            "username": self.username,
+            "password": self.password,
+            "socket_connect_timeout": self.connect_timeout / 1000,
+            "socket_timeout": read_timeout + self.command_timeout / 1000,
+            "socket_keepalive": True,
+        }
+        return {**arguments, "ssl": True, **self.tls_arguments()} if self.ssl else arguments
+
+    def tls_arguments(self) -> dict[str, Any]:
+        """What redis-py is to be told of TLS."""
+        if self.ssl is None:
+            return {}
+        return {
+            "ssl_cert_reqs": "required" if self.ssl.verify else "none",
+            "ssl_check_hostname": self.ssl.verify,
+            "ssl_ca_certs": self.ssl.ca,
+            "ssl_certfile": self.ssl.cert,
+            "ssl_keyfile": self.ssl.key,
+        }
+
+    def sentinel_arguments(self) -> dict[str, Any]:
+        """Arguments of the clients that ask the sentinels: a dead one must not hold us up for long."""
+        patience = min(self.connect_timeout, self.command_timeout) / 1000
+        return {
+            "password": self.sentinel_password,
+            "socket_connect_timeout": min(patience, SENTINEL_TIMEOUT_S),
+            "socket_timeout": min(patience, SENTINEL_TIMEOUT_S),
+        }
 
     @property
     def address(self) -> str:
@@ -78,7 +133,8 @@ class RedisOptions:
         if self.cluster:
             return "cluster:" + ",".join(f"{host}:{port}" for host, port in self.cluster)
         if self.sentinels:
-            return f"sentinel:{self.name}/{self.db}"
+            nodes = ",".join(sorted(f"{host}:{port}" for host, port in self.sentinels))
+            return f"sentinel:{self.name}@{nodes}/{self.db}"
         host = "127.0.0.1" if self.host == "localhost" else self.host
         return f"{host}:{self.port}/{self.db}"
 
@@ -96,25 +152,55 @@ class RedisOptions:
 
 
 _INTEGERS = ("port", "db", "max_retries_per_request")
-_SWITCHES = ("ssl", "auto_resend_unfulfilled_commands", "enable_ready_check", "enable_offline_queue")
+_NUMBERS = (*_INTEGERS, "connect_timeout", "command_timeout")
+_SWITCHES = ("auto_resend_unfulfilled_commands", "enable_ready_check", "enable_offline_queue")
 
 
 def _typed(key: str, value: Any) -> Any:
     """Numbers and switches, also from text, as environment and URL give them."""
-    try:
-        if key in _INTEGERS:
-            return int(value)
-        if key in ("connect_timeout", "command_timeout"):
-            return value.total_seconds() * 1000 if isinstance(value, timedelta) else float(value)
-    except (TypeError, ValueError) as problem:
-        raise ConfigurationError(f"redis: {key!r} must be a number, not {value!r}") from problem
-    if key in _SWITCHES and not isinstance(value, bool):
-        if str(value).lower() not in ("true", "false", "1", "0"):
-            raise ConfigurationError(f"redis: {key!r} must be true or false, not {value!r}")
-        return str(value).lower() in ("true", "1")
+    if key in _NUMBERS:
+        return _number(key, value)
+    if key in _SWITCHES:
+        return switch(value, f"redis: {key!r}")
+    if key == "ssl":
+        return TlsOptions.parse(value, "redis: 'ssl'")
     if key == "connect_retry_strategy" and not callable(value):
         raise ConfigurationError(f"redis: {key!r} must be a function of the attempt, giving milliseconds")
     return value
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        if key in _INTEGERS:
+            number: float = int(value)
+        else:
+            number = value.total_seconds() * 1000 if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError) as problem:
+        raise ConfigurationError(f"redis: {key!r} must be a number, not {value!r}") from problem
+    if not 0 <= number < 1e9:
+        raise ConfigurationError(f"redis: {key!r} cannot be {value!r}")
+    return number
+
+
+def _known(options: Mapping[str, Any], known: set[str], what: str) -> dict[str, Any]:
+    found = {snake(str(key)): value for key, value in options.items()}
+    for key in found:
+        if key not in known:
+            raise ConfigurationError(f"unknown {what} {key!r}{nearest(key, known)}")
+    return found
+
+
+def _node_options(options: Any, known: set[str]) -> dict[str, Any]:
+    """What the document nests for a cluster: ``{"redis_options": {"password": ...}}``."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConfigurationError("redis: 'options' must be like {'redis_options': {'password': ...}}")
+    inner = _known(options, {"redis_options"}, "option in redis 'options':").get("redis_options") or {}
+    if not isinstance(inner, Mapping):
+        raise ConfigurationError("redis: 'redis_options' must be a mapping of options such as 'password'")
+    own = known - {"host", "port", "db", "sentinels", "name", "sentinel_password", "cluster"}
+    return _known(inner, own, "option in redis 'redis_options':")
 
 
 def _from_url(url: object) -> dict[str, Any]:
@@ -147,7 +233,7 @@ def _from_url(url: object) -> dict[str, Any]:
     elif scheme == "redis+cluster":
         values["cluster"] = [node, *(_node("url", one.rpartition("/")[2] or one) for one in others)]
     elif scheme in ("redis", "rediss"):
-        values.update(host=node[0], port=node[1], ssl=scheme == "rediss")
+        values.update(host=node[0], port=node[1], ssl=scheme == "rediss" or values.get("ssl"))
     else:
         raise ConfigurationError(f"redis: the scheme {scheme!r} of 'url' is none of redis, rediss, sentinel")
     return values

@@ -21,6 +21,7 @@ from stratix_kombu.model.message import BODY, TASK, job_id_of, message_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name
 from stratix_kombu.model.record import Limit
 from stratix_kombu.model.redis_options import RedisOptions
+from stratix_kombu.model.tls import TlsOptions
 
 CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.StratixError)]
 SAMPLES = {"str": "text", "Iterable[str]": ("a", "b"), "int": 5, "float": 1.5, "str | None": "q"}
@@ -182,8 +183,8 @@ def test_hostile_headers_name_no_job(headers: Any) -> None:
         ({"url": "redis://cache:7000/3"}, "cache:7000/3"),
         ({"url": "redis://cache:7000/3", "db": 4}, "cache:7000/4"),
         ({"host": "h", "port": "7001"}, "h:7001/0"),
-        ({"url": "sentinel://a:1;sentinel://b:2/2?name=main"}, "sentinel:main/2"),
-        ({"sentinels": [{"host": "a"}], "name": "main"}, "sentinel:main/0"),
+        ({"url": "sentinel://a:1;sentinel://b:2/2?name=main"}, "sentinel:main@a:1,b:2/2"),
+        ({"sentinels": [{"host": "a"}], "name": "main"}, "sentinel:main@a:26379/0"),
         ({"url": "redis+cluster://a:1;b:2"}, "cluster:a:1,b:2"),
         ({"cluster": ["a:1", ("b", 2)]}, "cluster:a:1,b:2"),
     ],
@@ -194,7 +195,7 @@ def test_redis_addresses(options: dict[str, Any], address: str) -> None:
 
 def test_redis_credentials_are_never_shown() -> None:
     parsed = RedisOptions.parse({"url": "rediss://me:p%40ss@cache:1/0", "sentinel_password": "hidden"})
-    assert (parsed.username, parsed.password, parsed.ssl) == ("me", "p@ss", True)
+    assert (parsed.username, parsed.password, parsed.ssl) == ("me", "p@ss", TlsOptions())
     assert "p%40ss" in parsed.url
     assert "p@ss" not in repr(parsed)
     assert "hidden" not in repr(parsed)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.names import snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Retention
-from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, snake
+from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions
 
 
 def parse(**options: Any) -> JobOptions:

@@ -22,6 +22,9 @@ class Store(ABC):
     address: str
     """Where it is, for messages; never with credentials."""
 
+    ready_check: bool = True
+    """Whether an application must ``ping`` it before it starts."""
+
     @abstractmethod
     def ping(self) -> None:
         """Return when the store answers; StoreUnavailable otherwise."""

@@ -38,7 +38,8 @@ class RedisStore(Store):
         self._clustered = bool(options.cluster)
         self.address = f"redis://{options.address}"
         self._server = options.address
-        scripts = Scripts(self._client, base)
+        self.ready_check = options.enable_ready_check
+        scripts = Scripts(self._client, base, self._clustered)
         self._transitions = RedisTransitions(scripts)
         self.transitions = self._transitions
         self.queries = RedisQueries(self._client, scripts, base)

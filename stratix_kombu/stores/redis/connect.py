@@ -10,8 +10,8 @@ from typing import Any
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import ClusterError, NoScriptError, RedisError, ResponseError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -21,26 +21,22 @@ from stratix_kombu.model.redis_options import RedisOptions
 
 MAX_CONNECTIONS = 1024
 FRESH_S = 1.0
+RESENDS = 0
+"""A connection that was closed while it was idle is noticed before it is used; so nothing is sent twice by default."""
+MOVING_PAUSE_S = 0.02
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 def connect(options: RedisOptions) -> Any:
     """A redis-py client for the options; nothing is sent yet except to a cluster."""
-    common: dict[str, Any] = {
-        "username": options.username,
-        "password": options.password,
-        "socket_connect_timeout": options.connect_timeout / 1000,
-        "socket_timeout": options.command_timeout / 1000,
-        "socket_keepalive": True,
-    }
-    if options.ssl:
-        common["ssl"] = True
+    common = options.arguments()
+    never = Retry(NoBackoff(), 0)  # sending again is decided in ``Client.run``
     if options.cluster:
-        return RedisCluster(startup_nodes=[ClusterNode(*node) for node in options.cluster], **common)
-    common.update(db=options.db, retry=Retry(NoBackoff(), 0), max_connections=MAX_CONNECTIONS)
+        return RedisCluster(startup_nodes=[ClusterNode(*node) for node in options.cluster], retry=never, **common)
+    common.update(db=options.db, retry=never, max_connections=MAX_CONNECTIONS)
     if options.sentinels:
-        kwargs = {"password": options.sentinel_password, "socket_timeout": 2.0}
-        return Sentinel(options.sentinels, sentinel_kwargs=kwargs).master_for(options.name, **common)
+        sentinel = Sentinel(options.sentinels, sentinel_kwargs={**options.sentinel_arguments(), "retry": never})
+        return sentinel.master_for(options.name, **common)
     return Redis(host=options.host, port=options.port, **common)
 
 
@@ -55,7 +51,6 @@ class Client:
         self.address = options.address
         self._secrets = [one for one in (options.password, options.sentinel_password) if one]
         self._options = options
-        self._retries = options.max_retries_per_request if options.auto_resend_unfulfilled_commands else 0
         self._redis: Any = None
         self._lock = threading.Lock()
         self._idle: list[tuple[Any, float]] = []
@@ -69,16 +64,16 @@ class Client:
             except NoScriptError:
                 raise
             except (RedisError, OSError) as problem:
-                if attempt >= self._retries or not isinstance(problem, _BROKEN):
+                attempt += 1
+                pause_s = self._options.pause_s(attempt, RESENDS) if isinstance(problem, _BROKEN) else None
+                if pause_s is None:
                     raise self.unavailable(problem) from problem
-            attempt += 1
-            strategy = self._options.connect_retry_strategy
-            time.sleep((strategy(attempt) if strategy else 50 * attempt) / 1000)
+            time.sleep(pause_s)
 
     def _send(self, command: tuple[Any, ...]) -> Any:
         client = self._client()
         if self._options.cluster:
-            return client.execute_command(*command)
+            return self._send_to_cluster(client, command)
         connection = self._connection(client)
         try:
             connection.send_command(*command)
@@ -92,6 +87,17 @@ class Client:
             raise
         self._idle.append((connection, time.monotonic()))
         return answer
+
+    def _send_to_cluster(self, client: Any, command: tuple[Any, ...]) -> Any:
+        """While the slot is moved from one node to another, the command waits, as long as an answer may take."""
+        deadline = time.monotonic() + self._options.command_timeout / 1000
+        while True:
+            try:
+                return client.execute_command(*command)
+            except (ClusterError, TryAgainError):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(MOVING_PAUSE_S)
 
     def _connection(self, client: Any) -> Any:
         """An idle connection that is still sound, or one of the pool's."""

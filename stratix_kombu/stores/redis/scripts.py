@@ -34,16 +34,23 @@ def digest(name: str) -> str:
 
 
 class Scripts:
-    """Runs scripts by their digest; a server that does not know one is given its text."""
+    """Runs scripts by their digest; a server that does not know one is given its text.
 
-    def __init__(self, client: Client, base: str) -> None:
+    A script names one key and reaches the others by their names. On a cluster whose slot is being moved, those may be
+    on either node, and the script would take what has moved for missing. So there a second key is named: neither of
+    the two ever exists, and a node does not run what names several keys that are not all there while their slot moves
+    (TRYAGAIN). The script waits until the slot has arrived.
+    """
+
+    def __init__(self, client: Client, base: str, clustered: bool = False) -> None:
         self._client = client
         self._base = base
+        self._guard = (f"{base}:moving",) if clustered else ()
 
     def run(self, name: str, args: Sequence[Any], key: str | None = None) -> Any:
         """The script's answer; ``key`` is the namespace's base key, if not said otherwise."""
-        first = self._base if key is None else key
+        keys = (self._base if key is None else key, *self._guard)
         try:
-            return self._client.run("EVALSHA", digest(name), 1, first, *args)
+            return self._client.run("EVALSHA", digest(name), len(keys), *keys, *args)
         except NoScriptError:
-            return self._client.run("EVAL", source(name), 1, first, *args)
+            return self._client.run("EVAL", source(name), len(keys), *keys, *args)
