@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.drivers.registry import create_driver, known_drivers
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.queues import QueueManager
-from stratix_kombu.settings import load_settings
+from stratix_kombu.settings import load_settings, needs_a_store
 from stratix_kombu.stores.registry import open_store
 
 Source = str | Path | Mapping[str, Any] | None
@@ -33,5 +34,7 @@ def queue_plugin(source: Source, options: Mapping[str, Any]) -> QueueManager:
     """
     settings = load_settings(source, options, os.environ, [*known_drivers()])
     driver = create_driver(settings.driver, settings.driver_options, namespace=settings.namespace)
-    store = open_store(settings.store, namespace=settings.namespace)
+    if not settings.store and isinstance(driver, TransportDriver):
+        raise needs_a_store(settings.driver)
+    store = open_store(settings.store or "memory://", namespace=settings.namespace)
     return QueueManager(settings, driver, store)

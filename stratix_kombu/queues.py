@@ -240,7 +240,8 @@ class QueueManager(Emitting):
         check_queue_name(name)
         if self._closed:
             raise Closed("the application")
-        parsed = self.settings.queue_options(name, options)
+        # A driver that makes queues of its own has options of its own.
+        parsed = self.settings.queue_options(name, options) if self._engine is not None else None
         try:
             queue = self._driver.create_queue(name, options)
         except Unavailable as error:
@@ -249,7 +250,7 @@ class QueueManager(Emitting):
             queue = None
             self._engine.report(name, error, "create_queue_failed")
         if queue is None:
-            if self._engine is None:
+            if self._engine is None or parsed is None:
                 raise ConfigurationError(
                     f"the driver {self._driver.get_name()!r} made no queue: its create_queue must return one, "
                     "or it must be a TransportDriver"

@@ -132,7 +132,7 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
 
 
 def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collection[str]) -> Settings:
-    driver = merged.get("driver", "memory")
+    driver = merged["driver"] if "driver" in merged else _driver_of_its_options(merged, drivers)
     if not isinstance(driver, str):
         raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not {driver!r}")
     if "://" not in driver and driver not in drivers:
@@ -160,8 +160,18 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
     )
 
 
+def _driver_of_its_options(merged: Mapping[str, Any], drivers: Collection[str]) -> str:
+    """Without 'driver': the one whose options are given, as documented for ``redis``; memory if none are."""
+    # 'bullmq' holds how workers keep watch, whatever the driver is.
+    given = [one for one in drivers if merged.get(one) and one != "bullmq"]
+    if len(given) > 1:
+        raise ConfigurationError(f"there are options for {' and '.join(given)}: say which one is the 'driver'")
+    return given[0] if given else "memory"
+
+
 def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping[str, Any]:
-    """The store that was named; without one: the redis of the redis driver, memory for memory."""
+    """The store that was named; without one: the redis of the redis driver, memory for memory; '' for a driver of the
+    user's own, which may need none."""
     if store is not None:
         if not isinstance(store, (str, Mapping)):
             raise ConfigurationError(f"'store' must be a URL or options, not {store!r}")
@@ -173,8 +183,15 @@ def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping
         return driver
     if scheme == "memory":
         return "memory://"
-    raise ConfigurationError(
-        f"the driver {scheme!r} carries messages and needs a 'store' to keep jobs in: redis://host:6379/0 "
+    if "://" not in driver and driver not in ("sqs", "rabbitmq"):
+        return ""
+    raise needs_a_store(scheme)
+
+
+def needs_a_store(driver: str) -> ConfigurationError:
+    """The error for a driver of messages without a store."""
+    return ConfigurationError(
+        f"the driver {driver!r} carries messages and needs a 'store' to keep jobs in: redis://host:6379/0 "
         "(or rediss://, sentinel://, redis+cluster://), or memory:// if everything runs in this one process"
     )
 

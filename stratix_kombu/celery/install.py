@@ -26,7 +26,7 @@ from stratix_kombu.drivers.registry import create_driver, known_drivers
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.message import TASK
 from stratix_kombu.queues import QueueManager
-from stratix_kombu.settings import load_settings
+from stratix_kombu.settings import load_settings, needs_a_store
 from stratix_kombu.stores.registry import open_store
 
 _REDIS = ("redis", "rediss", "sentinel")
@@ -122,6 +122,8 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
         if results.partition("://")[0] in _REDIS:
             named["store"] = results
     settings = load_settings(source, named, os.environ, [*known_drivers()])
+    if not settings.store:
+        raise needs_a_store(settings.driver)
     driver = _driver(celery, settings.driver, dict(settings.driver_options), transport_options, settings.namespace)
     store = open_store(settings.store, namespace=settings.namespace)
     manager = QueueManager(settings, driver, store)

@@ -42,6 +42,16 @@ def test_arguments_win_over_environment_and_file(tmp_path: Path) -> None:
     assert (settings.origin["namespace"], settings.origin["shutdown_timeout"]) == ("environment", "argument")
 
 
+def test_without_a_driver_its_options_say_which() -> None:
+    settings = load({"redis": {"host": "shared-redis.example.com"}, "bullmq": {"maxStalledCount": 2}})
+    assert (settings.driver, settings.store, settings.worker.max_stalled_count) == (
+        "redis", {"host": "shared-redis.example.com"}, 2,
+    )  # fmt: skip
+    assert load({"bullmq": {"maxStalledCount": 2}}).driver == "memory"
+    with pytest.raises(ConfigurationError, match="options for redis and sqs: say which one"):
+        load({"redis": {"host": "a"}, "sqs": {"aws": {"region": "b"}}})
+
+
 def test_nested_options_from_the_environment() -> None:
     settings = load_settings(
         {"driver": "sqs", "store": "memory://"}, None, {"STRATIX_SQS_AWS__REGION": "eu-west-1"}, ("sqs",)
@@ -110,6 +120,8 @@ def test_a_driver_of_ones_own() -> None:
         queue.process(lambda job: job.data + 1)
         assert queue.add("n", 1).wait_until_finished(timeout=10) == 2
     assert given == [{"colour": "red"}]
+    with pytest.raises(ConfigurationError, match="needs a 'store'"):
+        _ = create_app({"driver": name}).queue
     with pytest.raises(ConfigurationError, match="must be callable"):
         register_queue_driver("other", 5)  # type: ignore[arg-type]
 
