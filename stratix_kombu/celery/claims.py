@@ -53,6 +53,7 @@ class Claims:
         (one,) = claimed.claims
         self.watch(queue)
         self._held[queue][one.token] = Held(job_id, one.token)
+        time.sleep(one.wait_ms / 1000)
         return one, claimed
 
     def drop(self, queue: str, token: str) -> None:

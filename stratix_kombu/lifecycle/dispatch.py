@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 
 from stratix_kombu.errors import Unavailable
@@ -33,6 +34,7 @@ def _forward(engine: Engine, job: Ready) -> None:
     parked by the claim."""
     claimed = engine.store.transitions.claim(job.queue, [job.id], FORWARDER, FORWARD_LEASE_MS)
     for claim in claimed.claims:
+        time.sleep(claim.wait_ms / 1000)
         engine.driver.publish([job])
         task_id = json.dumps(json.loads(job.message)["headers"]["id"])
         settle(engine, engine.store.transitions.complete([Completion(job.id, claim.token, task_id)]))

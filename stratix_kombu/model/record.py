@@ -138,6 +138,8 @@ class Claim:
 
     token: str
     record: JobRecord
+    wait_ms: int = 0
+    """How long its handler has to wait: it was granted a little before its limit lets it start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,13 @@ class Attempts:
         except BaseException as error:
             return self._failure(claim, error)
 
-    async def run_async(self, claim: Claim) -> Outcome:
-        """Await an ``async def`` handler, for as long as the job may take."""
+    async def run_async(self, claim: Claim, wait_s: float = 0.0) -> Outcome:
+        """Await an ``async def`` handler, after ``wait_s``, for as long as the job may take."""
+        if wait_s:
+            try:
+                await asyncio.sleep(wait_s)
+            except asyncio.CancelledError as error:
+                return self._failure(claim, error)
         seconds = self.timeout_s(claim)
         if seconds is None:
             return await self._await(claim)

@@ -85,10 +85,11 @@ class Consumer:
             return
         deliveries = receiver.receive(min(free, MAX_BATCH), receiver.patience)
         self.ready.set()
-        if deliveries and self._take(receiver, deliveries):
-            self._wait_for_the_limit(receiver)
-            while not self._stop.wait(PAUSED_POLL_S) and self._is_paused():
-                receiver.tend()
+        paused = bool(deliveries) and self._take(receiver, deliveries)
+        self._wait_for_the_limit(receiver)
+        while paused and not self._stop.wait(PAUSED_POLL_S):
+            receiver.tend()
+            paused = self._is_paused()
 
     def _open(self) -> Receiver:
         receiver = self._engine.driver.receiver(self._queue, self._slots.size)
@@ -96,7 +97,7 @@ class Consumer:
         return receiver
 
     def _take(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> bool:
-        """Claim what was received; whether nothing more can be taken for a while."""
+        """Claim what was received; whether the queue is paused."""
         if self._stop.is_set():
             receiver.give_back(deliveries)
             return False
@@ -126,7 +127,7 @@ class Consumer:
                 "messages for %d jobs that are gone were dropped", len(gone),
                 extra={"action": "gone_dropped", "queue": self._queue, "job_ids": gone},
             )
-        return bool(stay) or Refusal.PAUSED in refused
+        return Refusal.PAUSED in refused
 
     def _wait_for_the_limit(self, receiver: Receiver) -> None:
         """A limit that does not defer: nothing is taken until the next start may be."""

@@ -47,6 +47,8 @@ class Worker:
         """By token: the claims whose outcome is not stored yet."""
         self._running: dict[str, str] = {}
         """By token: the jobs whose handler has not ended."""
+        self._opens: dict[str, float] = {}
+        """By token: when a job may begin that was granted early, on the clock of ``time.monotonic``."""
         self._changed = threading.Condition()
         self._attempts = Attempts(queue, handlers, settings, make_job)
         self._slots = Slots(settings.concurrency)
@@ -113,12 +115,20 @@ class Worker:
     def _begin(self, claim: Claim) -> None:
         self._held[claim.token] = Held(claim.record.id, claim.token)
         self._running[claim.token] = claim.record.id
+        if claim.wait_ms:
+            self._opens[claim.token] = time.monotonic() + claim.wait_ms / 1000
         if self._attempts.is_async(claim):
             self._loop.submit(claim, self._run_async)
         else:
             self._threads.submit(claim, self._slots.used)
 
+    def _wait_s(self, claim: Claim) -> float:
+        """How long the job's limit has it wait still. It holds its slot meanwhile, so nothing delays it then."""
+        return max(self._opens.pop(claim.token, 0.0) - time.monotonic(), 0.0)
+
     def _run(self, claim: Claim) -> None:
+        if claim.wait_ms:
+            time.sleep(self._wait_s(claim))
         seconds = self._attempts.timeout_s(claim)
         if seconds is None:
             self._ended(self._attempts.run(claim))
@@ -140,7 +150,7 @@ class Worker:
         self._settler.put(self._attempts.timed_out(claim))
 
     async def _run_async(self, claim: Claim) -> None:
-        self._ended(await self._attempts.run_async(claim))
+        self._ended(await self._attempts.run_async(claim, self._wait_s(claim)))
 
     def _ended(self, outcome: Outcome) -> None:
         with self._changed:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from datetime import timedelta
-from itertools import pairwise
+from functools import partial
+from itertools import cycle, pairwise
 from typing import Any
 
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Job, RateLimited
 from stratix_kombu.model.record import Limit, NewJob
+from stratix_kombu.model.state import State
 from stratix_kombu.stores.memory import MemoryStore
 from tests.waiting import until
 
@@ -127,28 +131,85 @@ def test_no_more_jobs_run_than_the_global_concurrency(app: Application) -> None:
     assert most == 1
 
 
-def test_ten_thousand_jobs_are_deferred_about_once_each() -> None:
-    """By a clock passed in: a limit of a hundred a second, and every message there at once."""
-    now = [1_000_000]
-    store = MemoryStore(clock=lambda: now[0])
-    limit = Limit("l", 100, 1000)
-    ids = [f"{number}" for number in range(10_000)]
-    store.transitions.add([NewJob(id=one, queue="q", name="n") for one in ids])
-    claims, started = 0, list[int]()
-    ready = ids
-    while len(started) < len(ids):
+class Simulation:
+    """Jobs behind a limit of a hundred a second, by a clock passed in; each message is claimed a little late."""
+
+    def __init__(self, jobs: int, late_ms: Callable[[], int]) -> None:
+        self.now = 1_000_000
+        self.store = MemoryStore(clock=lambda: self.now)
+        self.limit = Limit("l", 100, 1000)
+        self.ready = [f"{number}" for number in range(jobs)]
+        self.left = jobs
+        self.starts: list[int] = []
+        self.claims = 0
+        self.woken: list[int] = []
+        """How many came back at a time."""
+        self._late_ms = late_ms
+        self.store.transitions.add([NewJob(id=one, queue="q", name="n") for one in self.ready])
+
+    def claim(self) -> None:
+        ready, self.ready = self.ready, []
         for start in range(0, len(ready), 100):
             page = ready[start : start + 100]
-            claims += len(page)
-            claimed = store.transitions.claim("q", page, "w", 60_000_000, limit)
-            started += [one.record.processed_ms for one in claimed.claims]
-        change, next_ms = store.transitions.promote()
-        ready = [one.id for one in change.ready]
-        if not ready:
-            now[0] += max(next_ms or 1, 1)
-    assert claims - len(ids) <= 1.2 * len(ids)
-    assert all(later - first >= 1000 for first, later in zip(started, started[100:], strict=False))
-    assert started[-1] - started[0] <= len(ids) / 100 * 1000 / 0.95
+            self.claims += len(page)
+            claimed = self.store.transitions.claim("q", page, "w", 60_000_000, self.limit)
+            self.starts += [one.record.processed_ms for one in claimed.claims]
+            assert all(one.wait_ms <= 100 for one in claimed.claims)
+
+    def step(self) -> None:
+        change, next_ms = self.store.transitions.promote()
+        self.ready += [one.id for one in change.ready]
+        if self.ready:
+            self.woken.append(len(self.ready))
+        self.now += self._late_ms() if self.ready else max(next_ms or 1, 1)
+        self.claim()
+
+    def run(self, seconds: float = math.inf) -> None:
+        until_ms = self.now + seconds * 1000
+        self.claim()
+        while len(self.starts) < self.left and self.now < until_ms:
+            self.step()
+
+    def check(self) -> None:
+        self.starts.sort()
+        assert all(later - first >= 1000 for first, later in zip(self.starts, self.starts[100:], strict=False))
+
+    @property
+    def rate(self) -> float:
+        """Which part of the allowed rate was used."""
+        return (len(self.starts) - 100) * 10 / (self.starts[-1] - self.starts[0])
+
+
+@pytest.mark.parametrize("late_ms", [(0,), (2, 5, 30), (1, 1, 1, 1, 1, 95)], ids=["prompt", "late", "stalls"])
+def test_ten_thousand_jobs_are_deferred_about_once_each(late_ms: tuple[int, ...]) -> None:
+    """With every message there at once, and however late their claims are."""
+    many = Simulation(10_000, partial(next, cycle(late_ms)))
+    many.run()
+    many.check()
+    assert len(many.starts) == 10_000
+    assert many.claims - 10_000 <= 1.2 * 10_000
+    assert max(many.woken) <= 120
+    assert many.rate >= 0.95
+
+
+def test_removed_paused_and_late_jobs_do_not_break_the_bound() -> None:
+    """A third is removed, and the slots of others pass while the queue is paused: they go on spread out."""
+    many = Simulation(3000, partial(next, cycle((2, 5, 30))))
+    many.run(5)
+    delayed = many.store.queries.find("q", [State.DELAYED])
+    for one in delayed[::3]:
+        many.store.transitions.remove(one.id)
+    many.left -= len(delayed[::3])
+    many.store.transitions.pause("q")
+    many.run(6)
+    many.woken.clear()
+    many.ready = [one.id for one in many.store.transitions.resume("q").ready]
+    parked = len(many.ready)
+    many.run()
+    many.check()
+    assert len(many.starts) == many.left
+    assert max(many.woken) <= 240, "those that were late and those whose time has come"
+    assert many.claims <= 3000 * 2.2 + parked * 2
 
 
 @pytest.mark.parametrize(

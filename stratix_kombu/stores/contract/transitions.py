@@ -82,8 +82,10 @@ class Transitions(ABC):
         Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
         ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``global_concurrency`` jobs of the
         queue are active already: stays waiting, parked until one of them ends), ``limited`` (by ``limit``, the
-        queue's, or the job's own, or because the queue is held: -> delayed to the slot it was given; without
-        ``bounce_back`` of the queue's limit it ``stays`` waiting). What was set for the queue comes before ``limit``
+        queue's, or the job's own, or because the queue is held: -> delayed until a little before the slot it was
+        given; without ``bounce_back`` of the queue's limit it ``stays`` waiting). A claim that comes a little before
+        its limits have room is granted for that instant: the worker has to wait ``wait_ms``, and the start counts as
+        made then (see ``model.limiter``). What was set for the queue comes before ``limit``
         and ``global_concurrency``. An id named twice is claimed once. Counts ``attempts_started``. Event ``active``,
         or ``delayed`` for a limited one.
         """

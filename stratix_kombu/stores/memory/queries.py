@@ -8,6 +8,7 @@ from itertools import chain
 from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
+from stratix_kombu.stores.memory.limits import start_at
 from stratix_kombu.stores.memory.state import QueueSpace, Space
 
 
@@ -64,7 +65,7 @@ class MemoryQueries(Queries):
         with self._space.lock:
             now, space = self._space.now(), self._space.queues[queue]
             limit = space.limit or limit
-            free = self._space.log_of(limit).free_at(now, limit, False) if limit else 0
+            free = start_at(self._space, limit, queue) if limit else 0
             return max(free, space.held_ms, now) - now
 
     def queues(self) -> list[str]:

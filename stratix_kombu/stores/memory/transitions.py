@@ -31,6 +31,7 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import PAGE
+from stratix_kombu.stores.memory.limits import limited
 from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page
 from stratix_kombu.stores.memory.state import Job, Outcome
 from stratix_kombu.stores.memory.steps import step
@@ -206,11 +207,11 @@ class MemoryTransitions(Upkeep):
         most = global_concurrency if space.global_concurrency is None else space.global_concurrency
         for job_id in ids:
             job = self.space.jobs.get(job_id)
-            refused = self._refuse(queue, job_id, job, most) or (job and self._limit(job, limit))
-            if refused or job is None:
-                claimed.refused.append(refused or Refused(job_id, Refusal.GONE))
+            answer = self._refuse(queue, job_id, job, most) or limited(self.space, self._job(job_id), limit)
+            if isinstance(answer, Refused):
+                claimed.refused.append(answer)
             else:
-                claimed.claims.append(self._start(job, worker, lease_ms))
+                claimed.claims.append(self._start(self._job(job_id), worker, lease_ms, answer))
         return claimed
 
     def _refuse(self, queue: str, job_id: str, job: Job | None, global_concurrency: int) -> Refused | None:
@@ -227,27 +228,7 @@ class MemoryTransitions(Upkeep):
             return Refused(job_id, Refusal.CROWDED)
         return None
 
-    def _limit(self, job: Job, of_queue: Limit | None) -> Refused | None:
-        now, held_ms = self.space.now(), self.space.queues[job.new.queue].held_ms
-        limits = [one for one in (of_queue, job.new.limit) if one]
-        logs = [(self.space.log_of(one), one) for one in limits]
-        free = {one.key: log.free_at(now, one, job.reserved) for log, one in logs}
-        if of_queue and not of_queue.bounce_back and (free[of_queue.key] or held_ms > now):
-            return Refused(job.new.id, Refusal.LIMITED, max(free[of_queue.key], held_ms) - now, stays=True)
-        if any(free.values()) or held_ms > now:
-            slots = [
-                log.reserve(max(now, held_ms), one, job.reserved) for log, one in logs if free[one.key] or held_ms > now
-            ]
-            slot = max([*slots, held_ms])
-            job.reserved = bool(slots)
-            self.space.make_delayed(job, slot)
-            return Refused(job.new.id, Refusal.LIMITED, slot - now)
-        for log, one in logs:
-            log.start(now, one, job.reserved)
-        job.reserved = False
-        return None
-
-    def _start(self, job: Job, worker: str, lease_ms: int) -> Claim:
+    def _start(self, job: Job, worker: str, lease_ms: int, at: int) -> Claim:
         now, queue = self.space.now(), self.space.queues[job.new.queue]
         if job.dispatches == 1:
             priority = job.new.priority
@@ -257,10 +238,10 @@ class MemoryTransitions(Upkeep):
         job.claims += 1
         job.attempts_started += 1
         job.token = f"{worker}:{job.claims}:{job.new.id}"
-        job.worker, job.processed_ms, job.lease_ms = worker, now, now + lease_ms
+        job.worker, job.processed_ms, job.lease_ms = worker, at, at + lease_ms
         self.space.move(job, State.ACTIVE)
         self.space.tell(job.new.queue, "active", job)
-        return Claim(job.token, replace(job.record(), message=""))
+        return Claim(job.token, replace(job.record(), message=""), at - now)
 
     @step
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from stratix_kombu.model.limiter import ahead_ms, early_ms, spacing
 from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, JobRecord, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
 
@@ -24,12 +25,12 @@ def retention_text(keep: Retention) -> str:
 
 
 def limit_value(limit: Limit) -> dict[str, Any]:
-    value: dict[str, Any] = {"key": limit.key, "max": limit.max}
+    value: dict[str, Any] = {
+        "key": limit.key, "max": limit.max, "spacing": spacing(limit), "early": early_ms(limit),
+        "ahead": ahead_ms(limit),
+    }  # fmt: skip
     if limit.refill_per_s:
-        value["rate"] = limit.refill_per_s
         value["initial"] = limit.max if limit.initial is None else limit.initial
-    else:
-        value["duration"] = limit.duration_ms
     if not limit.bounce_back:
         value["bounce"] = False
     return value
@@ -111,10 +112,10 @@ def claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
     """A claim from an answer of claim.lua."""
     record = JobRecord(
         id=v[0].decode(), queue=queue, name=v[3].decode(), data=v[4].decode(), options=text(v[5]),
-        state=State.ACTIVE, priority=int(v[6] or 0), created_ms=int(v[7]), due_ms=int(v[8] or 0), processed_ms=now,
-        finished_ms=0, attempts_made=int(v[9] or 0), attempts_started=v[10], max_attempts=int(v[11] or 1),
-        stalled_count=int(v[12] or 0), pending=int(v[13] or 0), optional=v[14] == b"1", worker=worker,
-        progress=text_or_none(v[15]), result=None, failed_reason=text_or_none(v[16]),
+        state=State.ACTIVE, priority=int(v[6] or 0), created_ms=int(v[7]), due_ms=int(v[8] or 0),
+        processed_ms=now + v[18], finished_ms=0, attempts_made=int(v[9] or 0), attempts_started=v[10],
+        max_attempts=int(v[11] or 1), stalled_count=int(v[12] or 0), pending=int(v[13] or 0), optional=v[14] == b"1",
+        worker=worker, progress=text_or_none(v[15]), result=None, failed_reason=text_or_none(v[16]),
         stacktrace=text_or_none(v[17]),
     )  # fmt: skip
-    return Claim(v[2].decode(), record)
+    return Claim(v[2].decode(), record, v[18])

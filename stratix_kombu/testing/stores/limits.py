@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, Held, Limit
-from stratix_kombu.model.state import Refusal
+from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, new, until
 
 
 class LimitSuite(StoreCase):
@@ -52,6 +54,55 @@ class LimitSuite(StoreCase):
         starts = sorted(self.record(store, one).processed_ms for one in ids)
         assert starts[5] - starts[0] >= 4 * 20 - 2
 
+    # -- early, late, and not at all ----------------------------------------------------------------
+
+    def test_a_job_comes_back_before_its_slot_and_does_not_start_before_it(self, store: Store) -> None:
+        a, b = self.fill(store, 2)
+        limit = Limit("early", 1, 400)
+        (first,) = store.transitions.claim(QUEUE, [a, b], "w", LEASE_MS, limit).claims
+        assert self.record(store, b).due_ms < first.record.processed_ms + 400
+        until(lambda: store.transitions.promote()[0].ready)
+        (second,) = store.transitions.claim(QUEUE, [b], "w", LEASE_MS, limit).claims
+        assert second.record.processed_ms - first.record.processed_ms >= 400
+        assert self.record(store, b).processed_ms == second.record.processed_ms
+
+    def test_a_claim_that_comes_a_little_early_is_granted_for_an_instant_ahead(self, store: Store) -> None:
+        ids = self.fill(store, 60)
+        bucket = Limit("slow", 1000, refill_per_s=100, initial=0)
+        claimed = store.transitions.claim(QUEUE, ids, "w", LEASE_MS, bucket)
+        waits = [one.wait_ms for one in claimed.claims]
+        starts = [one.record.processed_ms for one in claimed.claims]
+        assert all(later - first >= 10 for first, later in pairwise(starts))
+        assert 0 < waits[0] <= 20
+        assert 200 < waits[-1] <= 250
+        now = store.queries.now()
+        assert all(one.record.processed_ms - one.wait_ms <= now for one in claimed.claims)
+        assert self.counts(store) == {"active": len(waits), "delayed": 60 - len(waits)}
+
+    def test_those_who_are_late_do_not_all_come_back_together(self, store: Store) -> None:
+        """Their slots have passed while the queue was paused."""
+        ids = self.fill(store, 20)
+        limit = Limit("late", 5, 100)
+        store.transitions.claim(QUEUE, ids, "w", LEASE_MS, limit)
+        store.transitions.pause(QUEUE)
+        woken = gather(lambda: self.ids(store.transitions.promote()[0].ready), 15)
+        store.transitions.claim(QUEUE, woken, "w", LEASE_MS, limit)
+        store.transitions.resume(QUEUE)
+        claimed = store.transitions.claim(QUEUE, woken, "w", LEASE_MS, limit)
+        waits = [one.retry_ms for one in claimed.refused]
+        assert len(waits) == 10
+        assert all(later - first >= 100 for first, later in zip(waits, waits[5:], strict=False))
+
+    def test_slots_of_jobs_that_were_removed_are_not_waited_for(self, store: Store) -> None:
+        limit = Limit(f"queue:{QUEUE}", 2, 60_000)
+        store.transitions.claim(QUEUE, self.fill(store, 20), "w", LEASE_MS, limit)
+        assert store.queries.limit_ttl(QUEUE, limit) > 500_000
+        store.transitions.sweep(QUEUE, Sweep.REMOVE, State.DELAYED)
+        assert store.queries.limit_ttl(QUEUE, limit) < 70_000
+        self.add(store, new("later"))
+        (refused,) = store.transitions.claim(QUEUE, ["later"], "w", LEASE_MS, limit).refused
+        assert refused.retry_ms < 70_000
+
     # -- without deferring --------------------------------------------------------------------------
 
     def test_a_limit_that_does_not_bounce_leaves_the_job_where_it_is(self, store: Store) -> None:
@@ -60,7 +111,7 @@ class LimitSuite(StoreCase):
         claimed = store.transitions.claim(QUEUE, ids, "w", LEASE_MS, limit)
         assert len(claimed.claims) == 2
         assert [(one.job_id, one.why) for one in claimed.refused] == [(one, Refusal.LIMITED) for one in ids[2:]]
-        assert all(50_000 < one.retry_ms <= 60_000 and one.stays for one in claimed.refused)
+        assert all(50_000 < one.retry_ms <= 61_000 and one.stays for one in claimed.refused)
         assert self.counts(store) == {"active": 2, "waiting": 2}
 
     # -- at run time --------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 -- Try to take the jobs that messages named.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the queue's limit, JSON or '';
 -- ARGV[5] most active jobs or 0; then ids
--- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of records.FIELDS ...}
+-- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of a claim ...}, see records.claim_of
 -- Events active | delayed
 --- @include base
 --- @include moves_claim
@@ -36,16 +36,16 @@ for i = 6, #ARGV do
     answer = { id, 'crowded', 0 }
   else
     local waiting = queue_key(queue, 'waiting:' .. (v[10] or '0'))
-    local slot, stays, spread
+    local told = { starts = now }
     if queue_limit or v[2] or held > now then
-      slot, stays, spread = refuse(queue_limit, decode_limit(v[2]), v[3], held)
+      told = ask(queue_limit, decode_limit(v[2]), queue, id, v[3], held)
     end
-    if slot and stays then
-      answer = { id, 'limited', slot - now, 1 }
-    elseif slot then
+    if told.stays then
+      answer = { id, 'limited', told.again - now, 1 }
+    elseif told.again then
       redis.call('ZREM', waiting, id)
-      delay_limited(queue, id, v[7], slot, spread)
-      answer = { id, 'limited', slot - now }
+      delay_limited(queue, id, v[7], told.again, told.spread)
+      answer = { id, 'limited', told.again - now }
     else
       if not v[4] then
         local sent = tonumber(redis.call('ZSCORE', waiting, id))
@@ -58,19 +58,19 @@ for i = 6, #ARGV do
       local begun = tonumber(v[14] or 0) + 1
       local token = worker .. ':' .. claims .. ':' .. id
       redis.call('ZREM', waiting, id)
-      redis.call('ZADD', active, now + lease, id)
+      redis.call('ZADD', active, told.starts + lease, id)
       running = running + 1
       if global_concurrency > 0 then
         redis.call('ZREM', queue_key(queue, 'crowd'), id)
       end
-      redis.call('HSET', key, 'state', 'active', 'token', token, 'claims', claims, 'begun', begun, 'started', now,
-        'worker', worker)
+      redis.call('HSET', key, 'state', 'active', 'token', token, 'claims', claims, 'begun', begun, 'started',
+        told.starts, 'worker', worker)
       if v[3] then
         redis.call('HDEL', key, 'reserved')
       end
       tell(queue, 'active', id, v[7])
       answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], begun, v[15], v[16], v[17], v[18], v[19],
-        v[20], v[21] }
+        v[20], v[21], told.starts - now }
     end
   end
   answers[#answers + 1] = answer

@@ -6,5 +6,5 @@
 
 local set = redis.call('HMGET', queue_key(ARGV[1], 'meta'), 'limit', 'held')
 local limit = decode_limit(set[1] or ARGV[2])
-local free = limit and limited_until(limit, false) or 0
+local free = limit and start_at(limit, ARGV[1], false) or 0
 return math.max(free, tonumber(set[2] or 0), now) - now

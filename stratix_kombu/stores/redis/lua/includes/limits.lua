@@ -1,7 +1,6 @@
 -- Rate limits (see model/limiter.py): starts are the truth, slots only spread those who come back. A limit is {key, max,
--- duration} or, for a bucket, {key, max, rate, initial}; `bounce` false: what is refused stays waiting.
-local SLACK = 0.02
-
+-- spacing, early, ahead}: how far apart starts are, how early a job comes back, and how long before its start a claim is
+-- granted, in ms. A bucket has `initial` too; `bounce` false: what is refused stays waiting.
 local function decode_limit(text)
   return text and text ~= '' and cjson.decode(text) or nil
 end
@@ -13,24 +12,27 @@ end
 -- The instant at which a bucket would be full again.
 local function full_at(limit, kind)
   local known = redis.call('HGET', limit_key(limit) .. ':bucket', kind)
-  return tonumber(known) or (now + (limit.max - limit.initial) * 1000 / limit.rate)
+  return tonumber(known) or (now + (limit.max - limit.initial) * limit.spacing)
 end
 
--- When there is room for one more, or for `ahead` more before it.
-local function free_at(limit, kind, ahead)
+-- When there is room for one more. After `ahead` others, whose instants are in the set `others`.
+local function free_at(limit, kind, ahead, others)
   ahead = ahead or 0
-  if limit.rate then
-    return math.ceil(full_at(limit, kind) - (limit.max - 1 - ahead) * 1000 / limit.rate)
+  if limit.initial then
+    return math.ceil(full_at(limit, kind) - (limit.max - 1 - ahead) * limit.spacing)
   end
-  local place = math.min(ahead, limit.max - 1) - limit.max
-  local first = redis.call('ZRANGE', limit_key(limit) .. ':' .. kind, place, place, 'WITHSCORES')
-  return first[2] and tonumber(first[2]) + limit.duration or 0
+  local key, place = limit_key(limit) .. ':' .. kind, ahead - limit.max
+  if place >= 0 then
+    key, place = others, -limit.max
+  end
+  local first = redis.call('ZRANGE', key, place, place, 'WITHSCORES')
+  return first[2] and tonumber(first[2]) + limit.spacing or 0
 end
 
 local function remember(limit, kind, instant)
-  if limit.rate then
+  if limit.initial then
     local key = limit_key(limit) .. ':bucket'
-    local full = math.max(full_at(limit, kind), instant) + 1000 / limit.rate
+    local full = math.max(full_at(limit, kind), instant) + limit.spacing
     redis.call('HSET', key, kind, string.format('%.6f', full))
     redis.call('PEXPIRE', key, math.ceil(math.max(full - now, 0)) + 86400000)
     return
@@ -38,61 +40,81 @@ local function remember(limit, kind, instant)
   local key = limit_key(limit) .. ':' .. kind
   redis.call('ZADD', key, instant, string.format('%.0f', order()))
   redis.call('ZREMRANGEBYRANK', key, 0, -limit.max - 1)
-  redis.call('PEXPIRE', key, limit.duration * 2 + math.max(instant - now, 0) + 60000)
+  redis.call('PEXPIRE', key, limit.spacing * 2 + math.max(instant - now, 0) + 60000)
+end
+
+-- Whether nobody waits for a slot of the queue's limit: what is left of them is of jobs that were removed.
+local function unclaimed(limit, queue)
+  return limit.key == 'queue:' .. queue and redis.call('EXISTS', queue_key(queue, 'delayed')) == 0
 end
 
 -- The next slot; who had one already gets the room of the next start that is not spoken for.
-local function reserve(limit, reserved, from)
+local function reserve(limit, queue, id, reserved, from)
   if reserved then
     local retries = limit_key(limit) .. ':retries'
+    redis.call('ZREM', retries, id)
     redis.call('ZREMRANGEBYSCORE', retries, '-inf', from)
-    local slot = math.max(from + 1, free_at(limit, 'starts', redis.call('ZCARD', retries)))
-    redis.call('ZADD', retries, slot, string.format('%.0f', order()))
+    local slot = math.max(from + 1, free_at(limit, 'starts', redis.call('ZCARD', retries), retries))
+    redis.call('ZADD', retries, slot, id)
     redis.call('PEXPIRE', retries, slot - now + 60000)
     return slot
   end
-  local slack = math.ceil(SLACK * (limit.rate and 1000 / limit.rate or limit.duration))
-  local slot = math.max(from + 1, free_at(limit, 'slots') + slack, free_at(limit, 'starts'))
+  if unclaimed(limit, queue) then
+    redis.call('DEL', limit_key(limit) .. ':slots')
+    redis.call('HDEL', limit_key(limit) .. ':bucket', 'slots')
+  end
+  local slot = math.max(from + 1, free_at(limit, 'slots'), free_at(limit, 'starts'))
   remember(limit, 'slots', slot)
   return slot
 end
 
--- 0, or the first instant at which the next start may be.
-local function limited_until(limit, reserved)
+-- The first instant at which a job may start.
+local function start_at(limit, queue, reserved)
   local free = free_at(limit, 'starts')
-  if not reserved then
-    free = math.max(free, free_at(limit, 'slots'))
+  if reserved or unclaimed(limit, queue) then
+    return free
   end
-  return free > now and free or 0
+  return math.max(free, free_at(limit, 'slots'))
 end
 
--- nil if the job may start now (it is counted then), else the slot to come back at, and whether it stays waiting.
-local function refuse(of_queue, of_job, reserved, held)
-  local limits, untils, any = {}, {}, held > now
+-- Delay a job until a little before its slot; the instant, and whether it has a slot of these limits now.
+local function defer(limits, queue, id, reserved, held)
+  local slot, early = 0, nil
+  for _, limit in ipairs(limits) do
+    slot = math.max(slot, reserve(limit, queue, id, reserved, math.max(now, held)))
+    early = math.min(early or limit.early, limit.early)
+  end
+  return math.max(slot - (early or 0), held, now + 1), #limits > 0
+end
+
+-- {starts = instant}: it is counted, and `instant` is now or a little ahead. Or {again = instant}, when to come back,
+-- with `stays` or `spread`.
+local function ask(of_queue, of_job, queue, id, reserved, held)
+  local limits, late, starts = {}, {}, now
   for _, limit in ipairs({ of_queue or false, of_job or false }) do
     if limit then
+      local free = start_at(limit, queue, reserved)
       limits[#limits + 1] = limit
-      untils[#limits] = limited_until(limit, reserved)
-      any = any or untils[#limits] > 0
-    end
-  end
-  if of_queue and of_queue.bounce == false and (untils[1] > 0 or held > now) then
-    return math.max(untils[1], held), true
-  end
-  if not any then
-    for _, limit in ipairs(limits) do
-      remember(limit, 'starts', now)
-      if not reserved then
-        remember(limit, 'slots', now)
+      starts = math.max(starts, free)
+      if held > now or free > now + limit.ahead then
+        late[#late + 1] = limit
+        if limit == of_queue and limit.bounce == false then
+          return { again = math.max(free - limit.early, held), stays = true }
+        end
       end
     end
-    return nil
   end
-  local slot = held
-  for i, limit in ipairs(limits) do
-    if untils[i] > 0 or held > now then
-      slot = math.max(slot, reserve(limit, reserved, math.max(now, held)))
+  if #late > 0 or held > now then
+    local again, spread = defer(late, queue, id, reserved, held)
+    return { again = again, spread = spread }
+  end
+  for _, limit in ipairs(limits) do
+    remember(limit, 'starts', starts)
+    if reserved then
+      redis.call('ZREM', limit_key(limit) .. ':retries', id)
+    else
+      remember(limit, 'slots', starts)
     end
   end
-  return slot, false, #limits > 0
+  return { starts = starts }
 end
