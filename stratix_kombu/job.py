@@ -17,6 +17,7 @@ from stratix_kombu.lifecycle.promote import promote_job
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.lifecycle.retry import retry
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
+from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import check_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
@@ -94,13 +95,13 @@ class Job:
             return self._data
         except AttributeError:
             message = self._record.message
-            self._data: Any = arguments_of(message) if message else decode(self._record.data)
+            self._data: Any = arguments_of(message) if is_task_message(message) else decode(self._record.data)
             return self._data
 
     @property
     def is_task(self) -> bool:
         """Whether it is a task of Celery: run by Celery workers, with arguments in place of data."""
-        return bool(self._record.message)
+        return is_task_message(self._record.message)
 
     @property
     def opts(self) -> Mapping[str, Any]:

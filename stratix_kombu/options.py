@@ -12,7 +12,7 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES
-from stratix_kombu.model.names import check_job_id, check_queue_name
+from stratix_kombu.model.names import check_group, check_job_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
 
@@ -182,6 +182,7 @@ class JobOptions:
     limiter: Limit | None = None
     deduplication: Deduplication | None = None
     timeout_ms: int = 0
+    group: str = ""
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, defaults: JobOptions | None = None) -> JobOptions:
@@ -205,6 +206,8 @@ class JobOptions:
             kept["backoff"] = {one.name: value for one, value in values if value != one.default}
         if self.timeout_ms:
             kept["timeout"] = self.timeout_ms
+        if self.group:
+            kept["group"] = self.group
         return json.dumps(kept, separators=(",", ":")) if kept else ""
 
     @classmethod
@@ -212,7 +215,10 @@ class JobOptions:
         """What ``encode`` kept."""
         kept = json.loads(text) if text else {}
         backoff = kept.get("backoff")
-        return cls(backoff=None if backoff is None else Backoff(**backoff), timeout_ms=kept.get("timeout", 0))
+        return cls(
+            backoff=None if backoff is None else Backoff(**backoff), timeout_ms=kept.get("timeout", 0),
+            group=kept.get("group", ""),
+        )  # fmt: skip
 
     def new_job(self, job_id: str, queue: str, name: str, data: str) -> NewJob:
         """The job to be added."""
@@ -250,6 +256,7 @@ _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "limiter": ("limiter", limit_of),
     "deduplication": ("deduplication", deduplication_of),
     "timeout": ("timeout_ms", milliseconds),
+    "group": ("group", lambda value, what: check_group(value)),
 }
 """Per option: the field it sets and how it is read."""
 

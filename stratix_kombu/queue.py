@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from stratix_kombu.drivers.native import is_task, message_of
+from stratix_kombu.drivers.native import grouped, is_task, message_of
 from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError
 from stratix_kombu.housekeeping import Housekeeping
 from stratix_kombu.inspection import Inspection
@@ -24,16 +24,7 @@ from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name
 from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob
 from stratix_kombu.model.state import State
-from stratix_kombu.options import (
-    MAX_CONCURRENCY,
-    JobOptions,
-    QueueOptions,
-    dotted_path,
-    keyed,
-    limit_of,
-    snake_keys,
-    whole,
-)
+from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, keyed, limit_of, snake_keys, whole
 from stratix_kombu.queue_events import Listening, QueueEvents
 from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
@@ -146,7 +137,9 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         if given:
             options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
             self._remember_backoff(given)
-        new = options.new_job(str(uuid.uuid4()), self.name, name, text)
+        new = grouped(
+            options.new_job(str(uuid.uuid4()), self.name, name, text), self._engine.driver, options.group
+        )
         return replace(new, dead_letter=self._options.dead_letter) if self._options.dead_letter else new
 
     def _new_task(self, task: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
@@ -163,7 +156,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         if size > self._options.max_payload_bytes:
             raise PayloadTooLarge(f"the message of task {task.name!r}", size, self._options.max_payload_bytes)
         stalls = None if task.acks_late else 0
-        return replace(new, message=message, forward=not tracked, max_stalled=stalls if tracked else None)
+        new = replace(new, message=message, forward=not tracked, max_stalled=stalls if tracked else None)
+        return grouped(new, self._engine.driver, options.group)
 
     def handle(self, record: JobRecord) -> Job:
         """The handle on a job of this queue."""
@@ -231,26 +225,6 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         if self._started:
             self._start_worker()
         return handler
-
-    @property
-    def handler_names(self) -> list[str]:
-        """Names of the jobs that are handled here, sorted; ``"*"`` for the handler of all others."""
-        return self._handlers.names + ["*"] * self._handlers.takes_all
-
-    @property
-    def concurrency(self) -> int:
-        """How many jobs run at a time in this process. It may be set until jobs are taken; ConfigurationError later.
-
-        >>> queue.concurrency = 20  # doctest: +SKIP
-        """
-        return self._options.concurrency
-
-    @concurrency.setter
-    def concurrency(self, jobs: int) -> None:
-        if self._worker is not None:
-            raise ConfigurationError(f"queue {self.name!r}: set 'concurrency' before jobs are taken")
-        jobs = whole(jobs, f"queue {self.name!r}: 'concurrency'", 1, MAX_CONCURRENCY)
-        self._options = replace(self._options, concurrency=jobs)
 
     def start(self) -> None:
         """Take jobs from now on, if there is a handler, and as soon as there is one. The application calls it."""

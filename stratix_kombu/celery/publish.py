@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 NOT_TRACKED = ""
 """Value of the header for messages that are no jobs: every worker that gets one runs it."""
 JOIN_REFERENCE = "stratix_join"
+_LEVELLED = ("redis", "sqs")
+"""Drivers whose priorities are lists or queues of their own."""
 
 
 class Publisher:
@@ -155,7 +157,8 @@ class Publisher:
     def _priority(self, published: Published) -> int:
         """In which of the broker's lists it goes, where priorities are lists. Elsewhere the message itself says it."""
         given = published.options.get("priority")
-        if given is None or not self._bridge.driver.capabilities.priorities or self._bridge.driver.name != "redis":
+        driver = self._bridge.driver
+        if given is None or not driver.capabilities.priorities or driver.name not in _LEVELLED:
             return 0
         return min(max(int(given), 0), 9)
 

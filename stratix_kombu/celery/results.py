@@ -19,6 +19,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
+from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.queue_events import QueueEvents
@@ -98,7 +99,7 @@ class Results(BaseBackend):
         }  # fmt: skip
         if record is None:
             return meta
-        if record.message and record.data != "null":
+        if is_task_message(record.message) and record.data != "null":
             meta["children"] = (json.loads(record.data) or {}).get("children")
         if record.state is State.COMPLETED:
             meta.update(status=states.SUCCESS, result=self.value_of(record.result))

@@ -32,6 +32,8 @@ class DriverCapabilities:
     """``depth`` can be exact."""
     shared: bool
     """Other processes see the same queues."""
+    groups: bool = False
+    """A message may belong to a group: those of one group come in order, or do not hold up those of others."""
 
 
 @dataclass(frozen=True, slots=True)

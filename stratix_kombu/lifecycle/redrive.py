@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from stratix_kombu.drivers.native import grouped
 from stratix_kombu.errors import JobError
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.record import NewJob
+from stratix_kombu.options import JobOptions
 
 _KEYS = frozenset({"id", "queue", "name", "data", "options", "reason", "attempts", "max_attempts"})
 
@@ -27,6 +29,6 @@ def redrive(engine: Engine, letter_id: str, letter: Mapping[str, Any], dead_lett
         id=f"{letter_id}.again", queue=letter["queue"], name=letter["name"], data=encode(letter["data"], "a letter"),
         options=letter["options"], max_attempts=letter["max_attempts"], dead_letter=dead_letter,
     )  # fmt: skip
-    add(engine, [again])
+    add(engine, [grouped(again, engine.driver, JobOptions.decode(letter["options"]).group)])
     with suppress(JobError):  # somebody else was as quick
         remove(engine, letter_id)

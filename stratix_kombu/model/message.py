@@ -15,6 +15,8 @@ BODY = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, 
 """The same for every job: a worker gets the data with its claim."""
 CONTENT_TYPE = "application/json"
 CONTENT_ENCODING = "utf-8"
+GROUP = "MessageGroupId"
+"""The property of a message that names its group, as Kombu calls it."""
 
 _FIXED: dict[str, Any] = {
     "lang": "py",
@@ -36,6 +38,35 @@ _FIXED: dict[str, Any] = {
 def message_headers(job_id: str, name: str) -> dict[str, Any]:
     """The headers of the message for one job."""
     return {**_FIXED, "id": job_id, "root_id": job_id, "shadow": name}
+
+
+def message_envelope(job_id: str, name: str, broker_queue: str, **properties: Any) -> dict[str, Any]:
+    """The whole message for one job, as Kombu's virtual transports write it; without a delivery tag."""
+    return {
+        "body": BODY,
+        "content-encoding": CONTENT_ENCODING,
+        "content-type": CONTENT_TYPE,
+        "headers": message_headers(job_id, name),
+        "properties": {
+            "correlation_id": job_id,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": broker_queue},
+            "priority": 0,
+            "body_encoding": None,
+            **properties,
+        },
+    }
+
+
+def is_task_message(message: str) -> bool:
+    """Whether a job's own message is that of a Celery task, and not one that names the job."""
+    return bool(message) and json.loads(message)["headers"].get("task") != TASK
+
+
+def in_group(message: str, group: str) -> str:
+    """A message, as JSON, that belongs to a group."""
+    found = json.loads(message)
+    return json.dumps({**found, "properties": {**found["properties"], GROUP: group}}, separators=(",", ":"))
 
 
 def job_id_of(headers: Any) -> str | None:

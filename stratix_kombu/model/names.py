@@ -8,6 +8,7 @@ from stratix_kombu.errors import ConfigurationError
 
 _QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z")
 _ID = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}\Z")
+_GROUP = re.compile(r"[!-~]{1,128}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}\Z")
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
@@ -34,6 +35,15 @@ def check_job_id(job_id: object) -> str:
             f"{job_id!r} cannot be a job id: use 1 to 200 letters, digits or any of _ . : @ / + = , -"
         )
     return job_id
+
+
+def check_group(group: object) -> str:
+    """``group`` if jobs can be grouped under it; ConfigurationError otherwise."""
+    if not isinstance(group, str) or not _GROUP.match(group):
+        raise ConfigurationError(
+            f"{group!r} cannot name a group: use 1 to 128 letters, digits or signs of ASCII, without spaces"
+        )
+    return group
 
 
 def check_job_name(name: object) -> str:

@@ -1,0 +1,107 @@
+"""Clients of boto3: one for all threads of a process, with credentials that are good when they are used."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.credentials import CredentialProvider, CredentialResolver, DeferredRefreshableCredentials
+from botocore.session import Session
+from kombu import Connection
+
+from stratix_kombu.drivers.sqs.options import ROLE
+
+DEFAULT_REGION = "us-east-1"
+CONFIG: Mapping[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 3},  # about two seconds while the service fails
+    "max_pool_connections": 50,
+}
+
+
+class Clients:
+    """Made from Kombu's URL and transport options, which are read with the first use."""
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        self._url = url
+        self._options = options
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def sqs(self, queue: Mapping[str, Any] | None = None) -> Any:
+        """The client; for a predefined queue in its own region and with its own keys, if it has some."""
+        if self._pid != os.getpid():  # connections cannot be shared with the process we were forked from
+            self._pid, self._clients, self._lock = os.getpid(), {}, threading.Lock()
+        own = queue or {}
+        key = (str(own.get("region") or ""), str(own.get("access_key_id") or ""))
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._new("sqs", own)
+            return self._clients[key]
+
+    def close(self) -> None:
+        """Close idle connections; the clients can be used again."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+
+    def _new(self, service: str, own: Mapping[str, Any]) -> Any:
+        connection = Connection(self._url)
+        endpoint = None
+        if connection.hostname is not None:
+            port = f":{connection.port}" if connection.port is not None else ""
+            endpoint = f"{'https' if self._options.get('is_secure') else 'http'}://{connection.hostname}{port}"
+        if own.get("access_key_id"):
+            session = boto3.Session(
+                aws_access_key_id=own["access_key_id"], aws_secret_access_key=own.get("secret_access_key")
+            )
+        else:
+            session = boto3.Session(
+                aws_access_key_id=connection.userid, aws_secret_access_key=connection.password,
+                aws_session_token=self._options.get("session_token") if connection.userid else None,
+            )  # fmt: skip
+        region = own.get("region") or self._options.get("region") or session.region_name or DEFAULT_REGION
+        if self._options.get("sts_role_arn"):
+            session = self._in_a_role(session, region)
+        config = Config(**{**CONFIG, **(self._options.get("client-config") or {})})
+        return session.client(service, region_name=region, endpoint_url=endpoint, config=config)
+
+    def _in_a_role(self, source: boto3.Session, region: str) -> boto3.Session:
+        """A session whose credentials are those of the role; botocore asks for new ones before they expire."""
+        role = self._options.get(ROLE) or {}
+        request = {
+            "RoleArn": self._options["sts_role_arn"],
+            "RoleSessionName": re.sub(r"[^\w+=,.@-]", "-", f"stratix-{socket.gethostname()}")[:64],
+            **({"ExternalId": role["external_id"]} if role.get("external_id") else {}),
+        }
+        sts = source.client("sts", region_name=region, config=Config(**CONFIG))
+
+        def assume() -> dict[str, Any]:
+            found = sts.assume_role(**request)["Credentials"]
+            return {
+                "access_key": found["AccessKeyId"],
+                "secret_key": found["SecretAccessKey"],
+                "token": found["SessionToken"],
+                "expiry_time": found["Expiration"].isoformat(),
+            }
+
+        session = Session()
+        session.register_component("credential_provider", CredentialResolver([_Role(assume)]))
+        return boto3.Session(botocore_session=session)
+
+
+class _Role(CredentialProvider):
+    METHOD = "stratix-assume-role"
+
+    def __init__(self, assume: Callable[[], dict[str, Any]]) -> None:
+        super().__init__()
+        self._assume = assume
+
+    def load(self) -> DeferredRefreshableCredentials:
+        return DeferredRefreshableCredentials(refresh_using=self._assume, method=self.METHOD)

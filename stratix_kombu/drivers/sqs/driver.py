@@ -1,0 +1,222 @@
+"""The driver: publishing, depth, health. Nothing depends on SQS's delays or on how long a job runs: a message is
+deleted right after its job was claimed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
+from kombu import Connection
+
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
+from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.drivers.sqs.clients import Clients
+from stratix_kombu.drivers.sqs.messages import MAX_BYTES, PER_CALL, Entry, delivery_of, entry_of, in_batches
+from stratix_kombu.drivers.sqs.options import OPTIONS, Redrive, flag, transport_options, wait_seconds
+from stratix_kombu.drivers.sqs.queues import DENIED, MISSING, Place, Queues, code_of, waiting_messages
+from stratix_kombu.drivers.sqs.receiver import SQSReceiver
+from stratix_kombu.errors import ConfigurationError, DriverUnavailable
+from stratix_kombu.model.record import Ready
+
+_TOKEN = re.compile(r"(x-amz-security-token\W{1,3})[^\s&'\"]+", re.IGNORECASE)
+"""A refused signature is explained by the service with the whole request."""
+
+DENIED_S = 600.0
+"""How long nothing is counted after that was forbidden."""
+
+Result = TypeVar("Result")
+
+
+class SQSDriver(KombuDriver):
+    """Options:
+
+    * ``aws``: ``{"region", "credentials": {"access_key_id", "secret_access_key", "session_token"}}``; without
+      credentials the default chain of boto3 (environment, profile, role of the machine)
+    * ``role_to_assume``: ARN of a role, or ``{"arn", "external_id"}``; its credentials are renewed before they expire
+    * ``endpoint_url``, ``connect_timeout`` (milliseconds), ``queue_name_prefix`` (default ``<namespace>-``)
+    * ``predefined_queues``: queue name -> URL, or ``{"url", "region", ...}``; then no queue is looked up or created
+    * for queues it creates: ``visibility_timeout`` (seconds, 60), ``creation_attributes`` (such as
+      ``kms_master_key_id``), ``tags``, ``redrive`` (``{"queue", "max_receive_count"}``: SQS's own dead letters)
+    * ``priorities`` (True): jobs of priority 3 to 9 go to queues of their own. False where Celery workers take the jobs
+    * ``wait_time_seconds`` (0..20, default 20): how long an idle worker lets one question wait; each costs a request
+    """
+
+    name = "sqs"
+    known_options = OPTIONS
+
+    def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
+        prefix = options.get("queue_name_prefix", f"{namespace}-")
+        super().__init__({**options, "queue_name_prefix": prefix}, namespace=namespace)
+        priorities = flag(self.options.get("priorities", True), "priorities")
+        self.capabilities = DriverCapabilities(
+            durable=True, ordered=False, priorities=priorities, counts=False, shared=True, groups=True
+        )
+        self.wait_s = wait_seconds(self.options.get("wait_time_seconds", 20))
+        self.clients = Clients(self.url, self.transport_options)
+        self.queues = Queues(
+            self.clients, self.transport_options, self.prefix, Redrive.parse(self.options.get("redrive")), priorities
+        )
+        self.levels_used: defaultdict[str, set[int]] = defaultdict(set)
+        """By queue: the levels that this process has sent to."""
+        self._count_at = 0.0
+
+    def connect_options(self) -> tuple[str, dict[str, Any]]:
+        return transport_options(self.options, self.prefix)
+
+    def masked_address(self) -> str:
+        region = self.transport_options.get("region", "default region")
+        return f"sqs://{urlsplit(str(self.options.get('endpoint_url') or '')).netloc or region}"
+
+    def secrets(self) -> list[str]:
+        connection = Connection(self.url)
+        given = (connection.password, connection.userid, self.transport_options.get("session_token"))
+        return [form for one in given if one for form in (str(one), quote(str(one), safe=""))]
+
+    def errors(self) -> tuple[type[BaseException], ...]:
+        # The last one: a queue that is not predefined, which is no reason to lose the jobs of others.
+        return (BotoCoreError, ClientError, OSError, ConfigurationError)
+
+    def unavailable(self, problem: BaseException) -> DriverUnavailable:
+        error = super().unavailable(problem)
+        return DriverUnavailable(self.address, _TOKEN.sub(r"\1***", error.problem))
+
+    def broker_queue(self, queue: str) -> str:
+        """Kombu puts the prefix before it by itself."""
+        return queue
+
+    # -- the contract ---------------------------------------------------------------------------
+
+    def init(self) -> None:
+        """An answer is enough, even that something is forbidden or missing: then the service knows who we are."""
+
+        def ask() -> None:
+            predefined = self.queues.predefined
+            try:
+                if predefined:
+                    one = next(iter(predefined.values()))
+                    self.clients.sqs(one).get_queue_attributes(QueueUrl=one["url"], AttributeNames=["QueueArn"])
+                else:
+                    self.clients.sqs().get_queue_url(QueueName=self.queues.name("health"))
+            except ClientError as problem:
+                if code_of(problem) not in DENIED | MISSING:
+                    raise
+
+        self.call(ask)
+
+    def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
+        super().create_queue(name, options)
+        self.queues.check(name)
+
+    def close(self) -> None:
+        super().close()
+        self.clients.close()
+
+    def publish(self, jobs: Sequence[Ready]) -> None:
+        by_place: defaultdict[tuple[str, int], list[Ready]] = defaultdict(list)
+        for job in jobs:
+            by_place[job.queue, self.queues.level(job.queue, job.priority)].append(job)
+        for (queue, level), some in by_place.items():
+            if level:
+                self.levels_used[queue].add(level)
+            self.at(queue, level, partial(self._send, some))
+
+    def _send(self, jobs: Sequence[Ready], place: Place) -> None:
+        entries = [entry_of(job, self.broker_queue(job.queue), place.is_fifo) for job in jobs]
+        fitting = [entry for entry in entries if len(entry["MessageBody"]) <= MAX_BYTES]
+        send = partial(place.client.send_message_batch, QueueUrl=place.url)
+        failed = in_batches(send, in_batches(send, fitting))  # what failed is sent once more
+        if len(fitting) < len(entries):
+            raise OSError(f"{len(entries) - len(fitting)} messages are larger than SQS's {MAX_BYTES} bytes")
+        if failed:
+            raise OSError(f"SQS refused {len(failed)} of {len(entries)} messages")
+
+    def depth(self, queue: str) -> int | None:
+        def count() -> int | None:
+            if time.monotonic() < self._count_at:
+                return None
+            try:
+                return sum(waiting_messages(place) for place in self.queues.existing(queue))
+            except ClientError as problem:
+                if code_of(problem) in DENIED:
+                    self._count_at = time.monotonic() + DENIED_S
+                    return None
+                if code_of(problem) in MISSING:
+                    return 0
+                raise
+
+        return self.call(count)
+
+    def purge(self, queue: str) -> int:
+        waiting = self.depth(queue) or 0
+
+        def drop() -> None:
+            for place in self.queues.existing(queue):
+                try:
+                    place.client.purge_queue(QueueUrl=place.url)
+                except ClientError as problem:
+                    # Once a minute is all SQS does. What is left names jobs that are gone, and is dropped as it comes.
+                    if "PurgeQueueInProgress" not in code_of(problem):
+                        raise
+
+        self.call(drop)
+        return waiting
+
+    def receiver(self, queue: str, slots: int) -> Receiver:
+        return SQSReceiver(self, queue)
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    def ask(self, queue: str, level: int, limit: int, wait: int) -> list[Delivery]:
+        """One ReceiveMessage: what is there, or comes within ``wait`` seconds."""
+
+        def receive(place: Place) -> list[Delivery]:
+            answer = place.client.receive_message(
+                QueueUrl=place.url, MaxNumberOfMessages=min(limit, PER_CALL), WaitTimeSeconds=wait
+            )
+            return [delivery_of(message, level) for message in answer.get("Messages") or []]
+
+        return self.at(queue, level, receive)
+
+    def delete(self, queue: str, level: int, handles: Sequence[str]) -> None:
+        """Delete messages. One that is not deleted comes again and is refused by the store."""
+        entries: list[Entry] = [{"ReceiptHandle": one} for one in handles]
+        self.at(queue, level, lambda place: in_batches(
+            partial(place.client.delete_message_batch, QueueUrl=place.url), entries
+        ))  # fmt: skip
+
+    def show_again(self, queue: str, level: int, handles: Sequence[str]) -> None:
+        """Let others receive messages at once."""
+        entries: list[Entry] = [{"ReceiptHandle": one, "VisibilityTimeout": 0} for one in handles]
+        self.at(queue, level, lambda place: in_batches(
+            partial(place.client.change_message_visibility_batch, QueueUrl=place.url), entries
+        ))  # fmt: skip
+
+    def at(self, queue: str, level: int, work: Callable[[Place], Result]) -> Result:
+        """Do ``work`` at a queue, which is created if it is missing, or if it has been deleted."""
+
+        def do() -> Result:
+            place = self.queues.open(queue, level)
+            try:
+                return work(place)
+            except ClientError as problem:
+                if code_of(problem) not in MISSING:
+                    raise
+                self.queues.forget(place)
+            return work(self.queues.open(queue, level))
+
+        return self.call(do)
+
+    def call(self, work: Callable[[], Result]) -> Result:
+        """Make calls; botocore has tried again already when one of them fails. Raises DriverUnavailable."""
+        try:
+            return work()
+        except DriverUnavailable:
+            raise
+        except self.errors() as problem:
+            raise self.unavailable(problem) from problem

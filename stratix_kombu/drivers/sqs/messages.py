@@ -1,0 +1,77 @@
+"""Messages as SQS holds them: Kombu's envelope in base64; and calls of ten at a time."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from stratix_kombu.drivers.contract import Delivery
+from stratix_kombu.model.message import GROUP, job_id_of, message_envelope
+from stratix_kombu.model.record import Ready
+
+PER_CALL = 10
+MAX_BYTES = 1024 * 1024
+"""Of a message, and of all messages of one call."""
+
+Entry = dict[str, Any]
+
+
+def entry_of(job: Ready, broker_queue: str, fifo: bool) -> Entry:
+    """One entry of a batch to send.
+
+    A FIFO queue keeps the order within a group, and drops what has the same deduplication id within five minutes. That
+    must not happen to a job that is sent again because its message was lost, so every sending has an id of its own:
+    the store knows what was added twice.
+    """
+    tag = str(uuid.uuid4())
+    message = json.loads(job.message) if job.message else message_envelope(job.id, job.name, broker_queue)
+    message["properties"]["delivery_tag"] = tag
+    entry = {"MessageBody": base64.b64encode(json.dumps(message).encode()).decode()}
+    group = message["properties"].get(GROUP)
+    if fifo:
+        entry |= {"MessageGroupId": group or job.id, "MessageDeduplicationId": tag}
+    elif group:
+        entry["MessageGroupId"] = group
+    return entry
+
+
+def delivery_of(message: Mapping[str, Any], level: int) -> Delivery:
+    """A received message; its handle is the level of its queue and the receipt handle."""
+    handle, body = (level, message["ReceiptHandle"]), message["Body"]
+    try:
+        text = base64.b64decode(body, validate=True).decode()
+    except ValueError:
+        text = body
+    try:
+        headers = json.loads(text)["headers"]
+    except (ValueError, KeyError, TypeError):
+        return Delivery(None, handle, f"it is no Kombu message: {text[:60]!r}")
+    job_id = job_id_of(headers)
+    problem = "" if job_id else f"its task is {str(headers.get('task') if isinstance(headers, dict) else None)[:100]!r}"
+    return Delivery(job_id, handle, problem)
+
+
+def in_batches(call: Callable[..., Any], entries: Sequence[Entry]) -> list[Entry]:
+    """Call with ten entries at a time; those that the service says have failed."""
+    failed: list[Entry] = []
+    for batch in _batches(entries):
+        answer = call(Entries=[{**entry, "Id": str(number)} for number, entry in enumerate(batch)])
+        failed += [batch[int(one["Id"])] for one in answer.get("Failed") or []]
+    return failed
+
+
+def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        length = len(entry.get("MessageBody", ""))
+        if batch and (len(batch) == PER_CALL or size + length > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += length
+    if batch:
+        yield batch

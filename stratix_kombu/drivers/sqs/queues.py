@@ -1,0 +1,206 @@
+"""The queues in SQS: what they are called, where they are, and how they are created.
+
+A queue has one SQS queue for each level of priority that is in use. Nothing is listed; a queue is looked up by name
+and created when it is missing, unless the queues are predefined: then neither happens.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from stratix_kombu.drivers.sqs.clients import Clients
+from stratix_kombu.drivers.sqs.options import FIFO_ATTRIBUTES, Redrive
+from stratix_kombu.errors import ConfigurationError, nearest
+
+FIFO = ".fifo"
+MAX_NAME = 80
+LEVELS = (0, 3, 6, 9)
+"""The priorities a level begins with, as in Kombu's lists on Redis: 0 to 2, 3 to 5, 6 to 8, and 9."""
+RECHECK_S = 60.0
+"""How long an answer is believed that may change: that a level's queue is missing, that there is a redrive policy."""
+MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One SQS queue."""
+
+    client: Any
+    url: str
+    name: str
+
+    @property
+    def is_fifo(self) -> bool:
+        return self.name.endswith(FIFO)
+
+
+class Queues:
+    """The SQS queues of one driver, by queue and level."""
+
+    def __init__(
+        self, clients: Clients, options: Mapping[str, Any], prefix: str, redrive: Redrive | None, priorities: bool
+    ) -> None:
+        self._clients = clients
+        self._options = options
+        self._prefix = prefix
+        self._redrive = redrive
+        self._priorities = priorities
+        self._urls: dict[str, str] = {}
+        self._missing: dict[str, float] = {}
+        """Names that had no queue, and until when that is believed."""
+        self._policies: dict[str, tuple[bool, float]] = {}
+        """By URL: whether the queue has a redrive policy of its own, and until when that is believed."""
+        self._names: dict[str, str] = {}
+
+    @property
+    def predefined(self) -> dict[str, Mapping[str, Any]]:
+        """By SQS name; empty if queues are looked up and created."""
+        found = self._options.get("predefined_queues") or {}
+        return {sqs_name(name): queue for name, queue in found.items()}
+
+    def check(self, queue: str) -> None:
+        """ConfigurationError for a name that SQS cannot take, or that another queue has there."""
+        name = self.name(queue, LEVELS[-1] if self._priorities else 0)
+        if len(name) > MAX_NAME:
+            raise ConfigurationError(f"sqs: {name!r} is longer than SQS's {MAX_NAME} characters: shorten {queue!r}")
+        level = re.search(rf"-p[{''.join(map(str, LEVELS[1:]))}]\Z", queue.removesuffix(FIFO))
+        if self._priorities and level:
+            raise ConfigurationError(
+                f"sqs: {queue!r} is what the queue for jobs of priority {level[0][2:]} of another one is called: "
+                "choose another end, or say priorities=False"
+            )
+        self._look_for(self.name(queue))
+        other = self._names.setdefault(self.name(queue), queue)
+        if other != queue:
+            raise ConfigurationError(f"sqs: {queue!r} and {other!r} are both {self.name(queue)!r} in SQS: rename one")
+
+    def name(self, queue: str, level: int = 0) -> str:
+        """What it is called in SQS."""
+        base = sqs_name(self._prefix + queue)
+        if not level:
+            return base
+        fifo = base.endswith(FIFO)
+        return f"{base.removesuffix(FIFO)}-p{level}{FIFO if fifo else ''}"
+
+    def level(self, queue: str, priority: int) -> int:
+        """Where jobs of a priority go: a level that is not predefined is the queue itself."""
+        if not priority or not self._priorities:
+            return 0
+        level = max(step for step in LEVELS if step <= priority)
+        predefined = self.predefined
+        return level if not predefined or self.name(queue, level) in predefined else 0
+
+    def open(self, queue: str, level: int = 0) -> Place:
+        """The queue, created if it is missing."""
+        name = self.name(queue, level)
+        place = self._look_up(name)
+        if place is None:
+            client = self._clients.sqs()
+            place = Place(client, self._create(client, queue, name), name)
+            self._urls[name] = place.url
+            self._missing.pop(name, None)
+        return place
+
+    def existing(self, queue: str) -> list[Place]:
+        """The queue's SQS queues that are there, level by level."""
+        now = time.monotonic()
+        found = []
+        for level in sorted({self.level(queue, step) for step in LEVELS}):
+            name = self.name(queue, level)
+            if self._missing.get(name, 0) > now:
+                continue
+            place = self._look_up(name)
+            if place is not None:
+                found.append(place)
+            else:
+                self._missing[name] = now + RECHECK_S
+        return found
+
+    def forget(self, place: Place) -> None:
+        """It is gone."""
+        self._urls.pop(place.name, None)
+
+    def has_redrive_policy(self, place: Place) -> bool:
+        """Whether SQS itself moves away what is received again and again. Who may not ask has said so by 'redrive'."""
+        now = time.monotonic()
+        has, until = self._policies.get(place.url, (False, 0.0))
+        if now >= until:
+            try:
+                has = "RedrivePolicy" in _attributes(place, "RedrivePolicy")
+            except ClientError as problem:
+                if code_of(problem) not in DENIED:
+                    raise
+                has = self._redrive is not None
+            self._policies[place.url] = (has, now + RECHECK_S)
+        return has
+
+    def _look_for(self, name: str) -> Mapping[str, Any] | None:
+        """The predefined queue of that name, None if queues are not predefined. ConfigurationError if it is missing."""
+        predefined = self.predefined
+        if predefined and name not in predefined:
+            raise ConfigurationError(f"sqs: queue {name!r} is not in 'predefined_queues'{nearest(name, predefined)}")
+        return predefined.get(name)
+
+    def _look_up(self, name: str) -> Place | None:
+        predefined = self._look_for(name)
+        if predefined is not None:
+            return Place(self._clients.sqs(predefined), str(predefined["url"]), name)
+        client = self._clients.sqs()
+        if name not in self._urls:
+            try:
+                self._urls[name] = str(client.get_queue_url(QueueName=name)["QueueUrl"])
+            except ClientError as problem:
+                if code_of(problem) not in MISSING:
+                    raise
+                return None
+        return Place(client, self._urls[name], name)
+
+    def _create(self, client: Any, queue: str, name: str) -> str:
+        fifo = name.endswith(FIFO)
+        attributes = {"VisibilityTimeout": str(self._options.get("visibility_timeout", 60))}
+        if fifo:
+            attributes["FifoQueue"] = "true"
+        given = self._options.get("sqs-creation-attributes") or {}
+        attributes |= {key: value for key, value in given.items() if fifo or key not in FIFO_ATTRIBUTES}
+        if self._redrive is not None:
+            target = self._redrive.queue
+            if not self._redrive.is_arn:
+                target = target if not fifo or target.endswith(FIFO) else target + FIFO
+            if target != queue:
+                arn = target if self._redrive.is_arn else _attributes(self.open(target), "QueueArn")["QueueArn"]
+                policy = {"deadLetterTargetArn": arn, "maxReceiveCount": self._redrive.max_receive_count}
+                attributes["RedrivePolicy"] = json.dumps(policy)
+        tags = self._options.get("queue_tags")
+        created = client.create_queue(QueueName=name, Attributes=attributes, **({"tags": tags} if tags else {}))
+        return str(created["QueueUrl"])
+
+
+def sqs_name(name: str) -> str:
+    """A name as Kombu writes it for SQS: letters, digits, ``-`` and ``_``, and ``.fifo`` at its end."""
+    base = re.sub(r"[^A-Za-z0-9_-]", "_", name.removesuffix(FIFO).replace(".", "-"))
+    return base + (FIFO if name.endswith(FIFO) else "")
+
+
+def code_of(problem: ClientError) -> str:
+    return str(problem.response.get("Error", {}).get("Code", ""))
+
+
+def _attributes(place: Place, *names: str) -> dict[str, str]:
+    found: dict[str, str] = place.client.get_queue_attributes(QueueUrl=place.url, AttributeNames=list(names)).get(
+        "Attributes", {}
+    )
+    return found
+
+
+def waiting_messages(place: Place) -> int:
+    """Messages that can be received, about."""
+    name = "ApproximateNumberOfMessages"
+    return int(_attributes(place, name)[name])

@@ -1,1 +1,0 @@
-"""The command line: each command in this process, the ones that run for long as processes, and in a real terminal."""

@@ -1,0 +1,1 @@
+"""Amazon SQS in production: permissions, credentials, outages, costs, and what its queues can do."""

@@ -1,0 +1,50 @@
+"""Session tokens, and roles whose credentials expire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from stratix_kombu.drivers.sqs import SQSDriver
+from stratix_kombu.testing.drivers import ready
+from tests.sqs.conftest import CREDENTIALS
+from tests.sqs.front import Front, Request
+
+Make = Callable[..., SQSDriver]
+ROLE = "arn:aws:iam::123456789012:role/worker"
+
+
+def _tokens(front: Front) -> list[str]:
+    return [one.headers.get("X-Amz-Security-Token", "") for one in front.requests if one.action == "SendMessageBatch"]
+
+
+def test_the_token_of_temporary_credentials_is_sent(make: Make, front: Front) -> None:
+    make(aws={"region": "us-east-1", "credentials": {**CREDENTIALS, "sessionToken": "t0ken/+="}}).publish(ready("q", 1))
+    assert _tokens(front) == ["t0ken/+="]
+
+
+@pytest.mark.parametrize(("minutes", "assumed"), [(60, 1), (5, 3)])
+def test_a_role_is_assumed_again_before_its_credentials_expire(
+    make: Make, front: Front, monkeypatch: pytest.MonkeyPatch, minutes: int, assumed: int
+) -> None:
+    def expire(request: Request, answer: bytes) -> bytes:
+        at = (datetime.now(timezone.utc) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+        return re.sub(rb"<Expiration>[^<]*", b"<Expiration>" + at, answer)
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", front.url)
+    front.change_answer = expire
+    driver = make(role_to_assume={"arn": ROLE, "externalId": "for-you"})
+    for _ in range(3):
+        driver.publish(ready("q", 1))
+    # With five minutes left they are renewed before each use; with an hour, not at all.
+    requests = [one for one in front.requests if one.action == "AssumeRole"]
+    assert len(requests) >= assumed
+    assert (len(requests) == 1) == (assumed == 1)
+    assert "ExternalId=for-you" in requests[0].body
+    assert "worker" in requests[0].body
+    tokens = _tokens(front)
+    assert all(tokens)
+    assert len(set(tokens)) == assumed

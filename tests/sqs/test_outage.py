@@ -1,0 +1,47 @@
+"""SQS away altogether: nothing is lost, nobody spins, nothing secret is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stratix_kombu import create_app
+from tests.sqs.conftest import CREDENTIALS
+from tests.sqs.front import Front
+from tests.waiting import until
+
+TOKEN = "t0ken-word"
+ATTEMPTS = 3
+"""Requests that one call makes while the service fails."""
+
+
+@pytest.mark.parametrize(
+    "fault", [(500, "InternalFailure"), (400, "RequestThrottled"), (403, "ExpiredToken")], ids=lambda fault: fault[1]
+)
+def test_jobs_wait_in_the_store_until_sqs_is_back(
+    front: Front, settings: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture, fault: tuple[int, str]
+) -> None:
+    aws = {"region": "us-east-1", "credentials": {**CREDENTIALS, "session_token": TOKEN}}
+    with caplog.at_level(logging.DEBUG, "stratix_kombu"), create_app(settings(aws=aws, wait_time_seconds=1)) as app:
+        queue, errors = app.queue.create_queue("mail", concurrency=4), list[BaseException]()
+        queue.on("error", errors.append)
+        queue.process(lambda job: job.data)
+        assert queue.add("n", "before").wait_until_finished(timeout=20) == "before"
+        front.fault = lambda request: fault
+        answered = len(front.requests)
+        jobs = [queue.add("n", number) for number in range(3)]
+        faults = app.queue.engine.faults
+        until(lambda: faults["consume_failed"] >= 2 and faults["dispatch_failed"] >= 3, 30)
+        assert len(front.requests) - answered <= ATTEMPTS * (sum(faults.values()) + 3)
+        assert faults["consume_failed"] <= 20
+        assert queue.get_job_counts()["waiting"] == 3
+        assert app.queue.check_health()["driver"] is False
+        front.fault = lambda request: None
+        assert [job.wait_until_finished(timeout=30) for job in jobs] == [0, 1, 2]
+    told = caplog.text + "".join(map(str, errors))
+    assert fault[1] in told
+    assert "x-amz-security-token:***" in told
+    assert not any(secret in told for secret in (TOKEN, *CREDENTIALS.values()))

@@ -1,0 +1,97 @@
+"""Long polls: a stop does not wait for them, and what a poll that was left still brings is given back. Their costs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stratix_kombu import Job, create_app
+from stratix_kombu.drivers.sqs import SQSDriver
+from stratix_kombu.testing.drivers import ready, take
+from tests.sqs.front import Front
+from tests.waiting import until
+
+Settings = Callable[..., dict[str, Any]]
+
+
+def test_a_stop_does_not_wait_for_the_poll(
+    front: Front, settings: Settings, make: Callable[..., SQSDriver]
+) -> None:
+    app = create_app(settings(wait_time_seconds=20, visibility_timeout=600))
+    app.start()
+    app.queue.create_queue("mail").process(lambda job: None)
+    until(lambda: front.calls["ReceiveMessage"] == 1)
+    begun = time.monotonic()
+    app.close()
+    assert time.monotonic() - begun < 10  # the poll takes twenty seconds
+    driver = make()
+    (job,) = ready("mail", 1)
+    driver.publish([job])
+    until(lambda: front.calls["ChangeMessageVisibilityBatch"] == 1)  # the poll that was left had taken it
+    receiver = driver.receiver("mail", 1)
+    assert [one.job_id for one in take(receiver, 1)] == [job.id]
+    receiver.close()
+
+
+def test_what_comes_while_no_slot_is_free_is_given_back(make: Callable[..., SQSDriver], front: Front) -> None:
+    driver = make()
+    urgent, late = ready("mail", 2, 0), ready("mail", 1, 9)
+    driver.publish(late)
+    full = driver.receiver("mail", 1)
+    full.waiting = lambda: [9]
+    assert [one.job_id for one in full.receive(1, 20)] == [late[0].id]  # and the poll of the queue itself goes on
+    driver.publish(urgent)
+    until(lambda: full.tend() is None and front.calls["ChangeMessageVisibilityBatch"] == 1)
+    other = driver.receiver("mail", 5)
+    assert {one.job_id for one in take(other, 2)} == {job.id for job in urgent}
+    other.close()
+    full.close()
+
+
+def test_requests_per_thousand_jobs(front: Front, settings: Settings) -> None:
+    """The numbers of the README: ten jobs a request to send, to receive and to delete, but for a few not full ones."""
+    count, per_thousand = 100, 10
+    with create_app({**settings(), "worker": {}}) as app:
+        queue = app.queue.create_queue("mail", concurrency=20)
+        queue.add_bulk([{"name": "n"} for _ in range(count)])
+        sent = front.calls
+        queue.process(lambda job: None)
+        until(lambda: queue.get_job_counts()["completed"] == count, 60)
+    calls = front.calls
+    assert sent["SendMessageBatch"] * per_thousand == 100
+    assert calls["ReceiveMessage"] * per_thousand <= 150
+    assert calls["DeleteMessageBatch"] * per_thousand <= 150
+    assert set(calls) == {"GetQueueUrl", "CreateQueue", "SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch"}
+
+
+def test_deletes_of_single_jobs_are_sent_together(front: Front, settings: Settings) -> None:
+    with create_app({**settings(), "worker": {}}) as app:
+        queue = app.queue.create_queue("mail", concurrency=1)
+        queue.add_bulk([{"name": "n"} for _ in range(20)])
+        queue.process(lambda job: None)
+        until(lambda: queue.get_job_counts()["completed"] == 20, 30)
+    assert front.calls["ReceiveMessage"] >= 20  # one slot: one message a request
+    assert front.calls["DeleteMessageBatch"] <= 10
+
+
+def test_jobs_and_delays_longer_than_the_visibility_timeout(settings: Settings, front: Front) -> None:
+    """A second stands for SQS's thirty, three for the hour that a job takes, two for a delay of a week."""
+    runs, lock = list[str](), threading.Lock()
+
+    def work(job: Job) -> None:
+        with lock:
+            runs.append(job.name)
+        if job.name == "long":
+            time.sleep(3)
+
+    with create_app(settings(wait_time_seconds=1, visibility_timeout=1)) as app:
+        queue = app.queue.create_queue("mail", concurrency=3)
+        queue.process(work)
+        jobs = [queue.add("long"), queue.add("delayed", delay=2_000)]
+        for job in jobs:
+            job.wait_until_finished(timeout=30)
+        until(lambda: app.queue.engine.driver.depth("mail") == 0)
+    assert sorted(runs) == ["delayed", "long"]
+    assert front.calls["SendMessageBatch"] == 2  # the delay waited in the store
