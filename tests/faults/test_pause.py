@@ -1,0 +1,51 @@
+"""Pause and resume over two worker processes, counted by the handlers."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from stratix_kombu import Queue, create_app
+from tests.faults.processes import runs_of, worker_process
+from tests.waiting import until
+
+JOBS = 120
+WATCHED_S = 0.7
+"""Longer than a paused worker waits before it looks again."""
+
+
+def started(queue: Queue) -> set[str]:
+    """Jobs that have been started, by the store."""
+    return {job.id for job in queue.get_jobs(["active", "completed", "failed"])}
+
+
+def test_when_a_pause_returns_no_further_job_starts(settings: dict[str, Any], tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    settings = {**settings, "worker": {}}  # nobody dies here, however slow the machine is
+    with (
+        create_app(settings) as app,
+        worker_process(settings, "work", runs, concurrency=3, seconds=0.03),
+        worker_process(settings, "work", runs, concurrency=3, seconds=0.03),
+    ):
+        queue = app.queue.get_queue("work")
+        until(lambda: len(queue.get_workers()) == 2, 60)
+        queue.add_bulk([{"name": "n"}] * JOBS)
+        for share in (JOBS // 6, JOBS // 3):
+            until(lambda share=share: len(runs_of(runs)) >= share, 60)
+            queue.pause()
+            before = started(queue)
+            assert len(before) < JOBS
+            until(lambda: queue.get_job_counts()["active"] == 0, 30)
+            assert set(runs_of(runs)) == before
+            watched = time.monotonic() + WATCHED_S
+            while time.monotonic() < watched:
+                queue.add("more")
+                assert set(runs_of(runs)) == before
+                time.sleep(0.1)
+            jobs = queue.get_jobs()
+            assert queue.get_job_counts()["paused"] == len(jobs) - len(before)
+            queue.resume()
+        until(lambda: queue.get_job_counts()["completed"] == len(jobs), 60)
+        assert runs_of(runs) == Counter({job.id: 1 for job in jobs})
