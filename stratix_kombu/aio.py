@@ -182,8 +182,11 @@ class AsyncQueue:
     async def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
         return await _call(self._queue.promote_jobs, count, on_progress)
 
-    async def redrive(self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None) -> int:
-        return await _call(self._queue.redrive, limit, filter)
+    async def redrive(
+        self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> int:  # fmt: skip
+        return await _call(self._queue.redrive, limit, filter, on_progress)
 
     async def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
         return await _call(self._queue.obliterate, force, on_progress)

@@ -12,11 +12,14 @@ from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
 from stratix_kombu.model.codec import decode
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
+from stratix_kombu.stores.contract import PAGE
 
 _CLEANED = {
     "completed": State.COMPLETED, "failed": State.FAILED, "waiting": State.WAITING, "wait": State.WAITING,
     "paused": State.WAITING, "delayed": State.DELAYED, "blocked": State.BLOCKED,
 }  # fmt: skip
+
+_LETTERS = [State.WAITING, State.DELAYED]
 
 OnProgress = Callable[[int], Any]
 
@@ -60,23 +63,30 @@ class Housekeeping:
         extent = Extent(whole(count, "promote_jobs: 'count'", 0, 10**9))
         return len(sweep(self._engine, self.name, Sweep.PROMOTE, [State.DELAYED], extent, on_progress))
 
-    def redrive(self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None) -> int:
+    def redrive(
+        self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> int:  # fmt: skip
         """Send the letters that wait in this queue back to where their jobs came from, oldest first, at most ``limit``
         (0 = all); how many. ``filter`` is asked with each letter: ``id``, ``queue``, ``name``, ``data``, ``reason``,
         ``attempts``. What is no letter stays.
 
         >>> app.queue.get_queue("dead").redrive(filter=lambda letter: "timeout" in letter["reason"])  # doctest: +SKIP
         """
-        most = whole(limit, "redrive: 'limit'", 0, 10**9)
-        records = self._engine.store.queries.find(self.name, [State.WAITING, State.DELAYED])
-        count = 0
-        for record in records:
-            letter = decode(record.data)
-            if most and count >= most:
+        most = whole(limit, "redrive: 'limit'", 0, 10**9) or 10**9
+        count = stay = 0
+        while count < most:
+            page = self._engine.store.queries.find(self.name, _LETTERS, stay, stay + PAGE - 1)
+            letters = [(record.id, decode(record.data)) for record in page]
+            chosen = [one for one in letters if is_letter(one[1]) and (filter is None or filter(one[1]))]
+            for letter_id, letter in chosen[: most - count]:
+                redrive(self._engine, letter_id, letter, self.name)
+            count += len(chosen[: most - count])
+            stay += len(page) - len(chosen)
+            if on_progress is not None and chosen:
+                on_progress(count)
+            if len(page) < PAGE:
                 break
-            if is_letter(letter) and (filter is None or filter(letter)):
-                redrive(self._engine, record.id, letter, self.name)
-                count += 1
         return count
 
     def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:

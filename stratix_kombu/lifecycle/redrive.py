@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -25,8 +26,9 @@ def is_letter(data: Any) -> bool:
 
 def redrive(engine: Engine, letter_id: str, letter: Mapping[str, Any], dead_letter: str) -> None:
     """Add the job under an id that the letter determines, then remove the letter: interrupted, it is done once."""
+    data = encode(letter["data"], "a letter", sys.maxsize)  # it was small enough for its queue
     again = NewJob(
-        id=f"{letter_id}.again", queue=letter["queue"], name=letter["name"], data=encode(letter["data"], "a letter"),
+        id=f"{letter_id}.again", queue=letter["queue"], name=letter["name"], data=data,
         options=letter["options"], max_attempts=letter["max_attempts"], dead_letter=dead_letter,
     )  # fmt: skip
     add(engine, [grouped(again, engine.driver, JobOptions.decode(letter["options"]).group)])

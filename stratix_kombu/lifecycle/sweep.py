@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stratix_kombu.errors import QueueNotEmpty
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.pause import pause
+from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE
 
@@ -48,8 +48,10 @@ def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress 
 
     Raises QueueNotEmpty if jobs are active, unless ``force``.
     """
-    pause(engine, queue)
+    was_running = pause(engine, queue)
     if not force and (active := engine.store.queries.status(queue).counts["active"]):
+        if was_running:
+            resume(engine, queue)
         raise QueueNotEmpty(queue, active)
     removed = sweep(engine, queue, Sweep.REMOVE, list(State), on_progress=on_progress)
     engine.driver.purge(queue)

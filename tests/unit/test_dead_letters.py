@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Job
+from stratix_kombu.stores.contract import PAGE
 from tests.waiting import until
 
 
@@ -39,6 +40,25 @@ def test_what_has_failed_is_kept_apart_and_sent_back(app: Application) -> None:
     assert sorted(job.return_value for job in again) == ["sent to a", "sent to b", "sent to c"]
     assert again[0].opts["attempts"] == 2
     assert [job.name for job in dead.get_jobs()] == ["no letter"]
+
+
+def test_many_letters_go_page_by_page(app: Application) -> None:
+    dead = app.queue.create_queue("dead", max_payload_bytes=2**22)
+    letters = [letter(number, number) for number in range(PAGE + 20)]
+    dead.add_bulk([*letters, {"name": "no letter"}, letter("large", "x" * 2**21)])
+    told: list[int] = []
+    half = PAGE // 2 + 10
+    assert dead.redrive(filter=lambda one: one["id"] != "large" and one["data"] % 2, on_progress=told.append) == half
+    assert told == [PAGE // 2, half]
+    assert dead.redrive(limit=half) == half
+    assert [job.name for job in dead.get_jobs("waiting")] == ["no letter", "n"]
+    assert dead.redrive() == 1
+    assert app.queue.get_queue("mail").get_jobs("waiting")[-1].data == "x" * 2**21
+
+
+def letter(job_id: object, data: object) -> dict[str, object]:
+    about = {"id": str(job_id), "queue": "mail", "name": "n", "data": data, "options": "", "reason": "OSError"}
+    return {"name": "n", "data": {**about, "attempts": 1, "max_attempts": 1}}
 
 
 def test_names_are_checked(app: Application) -> None:

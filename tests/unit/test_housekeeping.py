@@ -86,6 +86,7 @@ def test_obliterating(app: Application) -> None:
     assert began.wait(10)
     with pytest.raises(QueueNotEmpty, match="has 1 active jobs"):
         queue.obliterate()
+    assert not queue.is_paused()
     assert queue.obliterate(force=True) == 21
     gate.set()
     assert queue.get_jobs() == []
