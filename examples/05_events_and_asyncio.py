@@ -1,15 +1,13 @@
 """Listening to a queue, from any process, and the asyncio side: `queue.aio` and `job.aio` have the same methods, and
-`async def` handlers run by the hundred on one loop. A job whose worker died is told as `stalled` when its lease has
-ended, and runs again, `max_stalled_count` times at most (nobody dies here).
+`async def` handlers run by the hundred on one loop.
 """
 
 import asyncio
 import threading
 
-from stratix_kombu import create_app, queue_plugin
+from stratix_kombu import create_app
 
 app = create_app()
-app.register(queue_plugin, bullmq={"stalledCheckInterval": 30_000, "maxStalledCount": 2})
 pages = app.queue.create_queue("pages", concurrency=100)
 finished = threading.Event()
 seen = []
@@ -27,11 +25,6 @@ def told(job, result):
     seen.append(result)
     if len(seen) == 50:
         finished.set()
-
-
-@pages.on("stalled")
-def failed_over(job):
-    print("the worker of", job.id, "is gone: it runs again")
 
 
 async def main():

@@ -9,10 +9,7 @@ from datetime import timedelta
 from stratix_kombu import RateLimited, create_app
 
 app = create_app()
-other = create_app()  # stands for another server: what both start counts together
-limiter = {"max": 5, "duration": 200, "bounceBack": True}
-api = app.queue.create_queue("api-calls", concurrency=10, limiter=limiter)
-api_there = other.queue.create_queue("api-calls", concurrency=10, limiter=limiter)
+api = app.queue.create_queue("api-calls", concurrency=10, limiter={"max": 5, "duration": 200, "bounceBack": True})
 burst = app.queue.create_queue(
     "throttled", concurrency=10, limiter={"max": 3, "refillRate": 50, "initialTokens": 2}
 )
@@ -31,13 +28,13 @@ def partner(job):
     return "answered"
 
 
-for queue in (api, api_there, burst, few):
+for queue in (api, burst, few):
     queue.process(lambda job: job.name)
 ordered.process(lambda job: seen.append(job.data))
 mixed.process("partner", partner)
 mixed.process(lambda job: job.name)
 
-with app, other:
+with app:
     jobs = api.add_bulk([{"name": "call"}] * 10) + burst.add_bulk([{"name": "call"}] * 6)
     jobs += few.add_bulk([{"name": "call"}] * 6) + ordered.add_bulk([{"name": "n", "data": n} for n in range(4)])
     # Jobs of one name have a limit of their own; with a key, queues share it.

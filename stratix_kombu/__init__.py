@@ -1,49 +1,95 @@
-"""Background jobs with the queue API of BullMQ on Redis, Amazon SQS or RabbitMQ, for teams that have Celery."""
+"""Background jobs with the queue API of BullMQ on Redis, Amazon SQS or RabbitMQ, for teams that have Celery.
 
-from importlib.metadata import PackageNotFoundError, version
+The public names are imported when they are first used: a program such as ``celery``, which loads this package for an
+entry point, does not wait for what it does not need.
+"""
 
-from stratix_kombu.application import Application, create_app
-from stratix_kombu.drivers.contract import DriverCapabilities, QueueDriver, Receiver, TransportDriver
-from stratix_kombu.drivers.kombu import KombuDriver
-from stratix_kombu.drivers.registry import register_queue_driver
-from stratix_kombu.errors import (
-    Closed,
-    ConfigurationError,
-    DependencyCycle,
-    DependencyNotFound,
-    DriverUnavailable,
-    InvalidJobState,
-    InvalidPayload,
-    JobAlreadyStarted,
-    JobCancelled,
-    JobError,
-    JobFailed,
-    JobNotFound,
-    MissingExtra,
-    PayloadNotSerializable,
-    PayloadTooLarge,
-    QueueNotEmpty,
-    RateLimited,
-    RepeatableJobNotFound,
-    StaleClaim,
-    StoreUnavailable,
-    StratixError,
-    Unavailable,
-    UnknownDriver,
-    UnrecoverableError,
-    WaitTimeout,
-)
-from stratix_kombu.flow import Flow
-from stratix_kombu.job import Job
-from stratix_kombu.plugins import queue_plugin, schedule_plugin
-from stratix_kombu.queue import Queue
-from stratix_kombu.queues import QueueManager
-from stratix_kombu.repeatables import RepeatableJob
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("stratix-kombu")
-except PackageNotFoundError:  # running from a checkout that is not installed
-    __version__ = "0"
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application, create_app
+    from stratix_kombu.drivers.contract import DriverCapabilities, QueueDriver, Receiver, TransportDriver
+    from stratix_kombu.drivers.kombu import KombuDriver
+    from stratix_kombu.drivers.registry import register_queue_driver
+    from stratix_kombu.errors import (
+        Closed,
+        ConfigurationError,
+        DependencyCycle,
+        DependencyNotFound,
+        DriverUnavailable,
+        InvalidJobState,
+        InvalidPayload,
+        JobAlreadyStarted,
+        JobCancelled,
+        JobError,
+        JobFailed,
+        JobNotFound,
+        MissingExtra,
+        PayloadNotSerializable,
+        PayloadTooLarge,
+        QueueNotEmpty,
+        RateLimited,
+        RepeatableJobNotFound,
+        StaleClaim,
+        StoreUnavailable,
+        StratixError,
+        Unavailable,
+        UnknownDriver,
+        UnrecoverableError,
+        WaitTimeout,
+    )
+    from stratix_kombu.flow import Flow
+    from stratix_kombu.job import Job
+    from stratix_kombu.plugins import queue_plugin, schedule_plugin
+    from stratix_kombu.queue import Queue
+    from stratix_kombu.queues import QueueManager
+    from stratix_kombu.repeatables import RepeatableJob
+
+_HOMES = {
+    "application": "Application create_app",
+    "drivers.contract": "DriverCapabilities QueueDriver Receiver TransportDriver",
+    "drivers.kombu": "KombuDriver",
+    "drivers.registry": "register_queue_driver",
+    "errors": (
+        "Closed ConfigurationError DependencyCycle DependencyNotFound DriverUnavailable InvalidJobState "
+        "InvalidPayload JobAlreadyStarted JobCancelled JobError JobFailed JobNotFound MissingExtra "
+        "PayloadNotSerializable PayloadTooLarge QueueNotEmpty RateLimited RepeatableJobNotFound StaleClaim "
+        "StoreUnavailable StratixError Unavailable UnknownDriver UnrecoverableError WaitTimeout"
+    ),
+    "flow": "Flow",
+    "job": "Job",
+    "plugins": "queue_plugin schedule_plugin",
+    "queue": "Queue",
+    "queues": "QueueManager",
+    "repeatables": "RepeatableJob",
+}
+"""Per module: the public names that are there."""
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("stratix-kombu")
+    except PackageNotFoundError:  # running from a checkout that is not installed
+        return "0"
+
 
 __all__ = [
     "Application",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stratix_kombu.flow import Flow
     from stratix_kombu.housekeeping import OnProgress
     from stratix_kombu.job import Job
+    from stratix_kombu.model.event import Event
     from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.options import Duration
     from stratix_kombu.queue import Queue
@@ -167,6 +168,12 @@ class AsyncQueue:
 
     async def is_paused(self) -> bool:
         return await _call(self._queue.is_paused)
+
+    async def get_dead_letters(self) -> list[Mapping[str, Any]]:
+        return await _call(self._queue.get_dead_letters)
+
+    async def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
+        return await _call(self._queue.get_events, after, limit, wait)
 
     async def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
         return await _call(self._queue.drain, delayed, on_progress)

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
@@ -102,15 +102,21 @@ class Application:
         self._hooks[key].append(function)
         return function
 
-    def start(self) -> None:
-        """Begin to take jobs; does not block. Raises StoreUnavailable, DriverUnavailable, ConfigurationError."""
+    def start(self, queues: Collection[str] | None = None) -> None:
+        """Begin to take jobs; does not block. Raises StoreUnavailable, DriverUnavailable, ConfigurationError.
+
+        ``queues`` are the names of those to take from: by default all that have a handler. With none, only the clock
+        runs (and ``app.schedule``), whatever the setting ``clock`` of ``worker`` says.
+
+        >>> app.start(queues=["emails"])  # doctest: +SKIP
+        """
         with self._lock:
             if self._closed:
                 raise Closed("the application")
             if self._started:
                 return
             self._run_hooks("before_start")
-            self.queue.start()
+            self.queue.start(queues)
             self._started = True
             if self._schedule is not None:
                 self._schedule.start()
@@ -138,9 +144,9 @@ class Application:
             raise problems[0]
         return ended
 
-    def run(self) -> None:
-        """Start, and block until SIGTERM or SIGINT; then close. A second signal ends the process at once, with the
-        exit code 128 + signal. Outside the main thread it blocks until ``close`` is called elsewhere."""
+    def run(self, queues: Collection[str] | None = None) -> None:
+        """Start, as ``start`` does, and block until SIGTERM or SIGINT; then close. A second signal ends the process at
+        once, with the exit code 128 + signal. Outside the main thread it blocks until ``close`` is called elsewhere."""
         stop = threading.Event()
         self.hook("after_close", stop.set)
         signals = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
@@ -152,7 +158,7 @@ class Application:
 
         before = {number: signal.signal(number, on_signal) for number in signals}
         try:
-            self.start()
+            self.start(queues)
             while not stop.wait(0.5):  # a wait without a limit would not let signals through on Windows
                 pass
         finally:

@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.redrive import is_letter
+from stratix_kombu.model.codec import decode
+from stratix_kombu.model.event import Event
 from stratix_kombu.model.names import check_job_id
 from stratix_kombu.model.record import QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
+
+if TYPE_CHECKING:
+    from stratix_kombu.queue import Queue
+
+READ_WAIT_S = 0.25
+"""One question to the store waits at most so long for events."""
+
+
+class Overview(ABC):
+    """What can be read of all queues of the namespace, whichever program made them."""
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine: ...
+
+    @abstractmethod
+    def get_queue(self, name: str) -> Queue: ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes see the same jobs."""
+        return self.engine.store.shared and self.engine.driver.capabilities.shared
+
+    def get_queue_names(self) -> list[str]:
+        """Names of all queues that ever had a job, sorted.
+
+        >>> app.queue.get_queue_names()  # doctest: +SKIP
+        ['emails', 'reports']
+        """
+        return self.engine.store.queries.queues()
+
+    def get_job(self, job_id: str) -> Job | None:
+        """The job with that id, of whatever queue, or None."""
+        (record,) = self.engine.store.queries.get([check_job_id(job_id)])
+        return self.get_queue(record.queue).handle(record) if record else None
 
 
 class Inspection:
@@ -51,6 +93,29 @@ class Inspection:
     def is_paused(self) -> bool:
         """Whether the queue is paused."""
         return self.get_status().paused
+
+    def get_dead_letters(self) -> list[Mapping[str, Any]]:
+        """The letters that wait in this queue, oldest first: ``id``, ``queue``, ``name``, ``data``, ``options``,
+        ``reason``, ``attempts`` and ``max_attempts`` of the job each tells of. See ``redrive``.
+
+        >>> [letter["reason"] for letter in app.queue.get_queue("dead").get_dead_letters()]  # doctest: +SKIP
+        """
+        found = self._engine.store.queries.find(self.name, [State.WAITING, State.DELAYED])
+        return [letter for record in found if is_letter(letter := decode(record.data))]
+
+    def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
+        """Entries of the queue's log, oldest first, at most ``limit``: those after the cursor of an ``Event``, or from
+        the oldest that is kept. ``wait`` is how long to wait for the first one (seconds or a timedelta).
+
+        >>> events = queue.get_events()  # doctest: +SKIP
+        >>> queue.get_events(after=events[-1].cursor, wait=10)  # doctest: +SKIP
+        """
+        deadline = time.monotonic() + (wait.total_seconds() if isinstance(wait, timedelta) else wait)
+        while True:
+            left = min(max(deadline - time.monotonic(), 0), READ_WAIT_S)
+            found = self._engine.store.events.read(self.name, after or "0", limit, round(left * 1000))
+            if found or not left:
+                return found
 
 
 def _state(queue: str, name: str) -> State:

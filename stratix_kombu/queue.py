@@ -24,7 +24,16 @@ from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name
 from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob
 from stratix_kombu.model.state import State
-from stratix_kombu.options import JobOptions, QueueOptions, dotted_path, keyed, limit_of, snake_keys, whole
+from stratix_kombu.options import (
+    MAX_CONCURRENCY,
+    JobOptions,
+    QueueOptions,
+    dotted_path,
+    keyed,
+    limit_of,
+    snake_keys,
+    whole,
+)
 from stratix_kombu.queue_events import Listening, QueueEvents
 from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
@@ -225,6 +234,26 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         if self._started:
             self._start_worker()
         return handler
+
+    @property
+    def handler_names(self) -> list[str]:
+        """Names of the jobs that are handled here, sorted; ``"*"`` for the handler of all others."""
+        return self._handlers.names + ["*"] * self._handlers.takes_all
+
+    @property
+    def concurrency(self) -> int:
+        """How many jobs run at a time in this process. It may be set until jobs are taken; ConfigurationError later.
+
+        >>> queue.concurrency = 20  # doctest: +SKIP
+        """
+        return self._options.concurrency
+
+    @concurrency.setter
+    def concurrency(self, jobs: int) -> None:
+        if self._worker is not None:
+            raise ConfigurationError(f"queue {self.name!r}: set 'concurrency' before jobs are taken")
+        jobs = whole(jobs, f"queue {self.name!r}: 'concurrency'", 1, MAX_CONCURRENCY)
+        self._options = replace(self._options, concurrency=jobs)
 
     def start(self) -> None:
         """Take jobs from now on, if there is a handler, and as soon as there is one. The application calls it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
 from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
+from stratix_kombu.inspection import Overview
 from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.add import add_together
 from stratix_kombu.lifecycle.clock import Clock
@@ -35,7 +36,7 @@ class Canvas(Protocol):
     def export(self, flow: Flow) -> Any: ...
 
 
-class QueueManager(Emitting):
+class QueueManager(Overview, Emitting):
     """Creates queues, starts and closes them together.
 
     >>> app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -53,6 +54,8 @@ class QueueManager(Emitting):
         self._clock: Clock | None = None
         self._queues: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self._only: frozenset[str] | None = None
+        """Queues whose jobs are taken here; None = all that have a handler."""
         self._started = False
         self._closed = False
 
@@ -202,16 +205,17 @@ class QueueManager(Emitting):
             raise ConfigurationError(f"the driver {self._driver.get_name()!r} makes queues of its own")
         return self._engine
 
-    def start(self) -> None:
+    def start(self, only: Collection[str] | None = None) -> None:
         """Reach broker and store, start the clock and the queues. Raises StoreUnavailable, DriverUnavailable."""
         with self._lock:
             if self._started:
                 return
+            self._only = None if only is None else frozenset(only)
             if self._store.ready_check:
                 self._store.ping()
             self._driver.init()
             worker = self.settings.worker
-            if self._engine is not None and worker.clock:
+            if self._engine is not None and (worker.clock or self._only == frozenset()):
                 self._clock = Clock(
                     self._engine, stalled_check_ms=worker.stalled_check_interval,
                     max_stalled=worker.max_stalled_count, grace_ms=worker.redelivery_grace,
@@ -263,5 +267,5 @@ class QueueManager(Emitting):
         return made
 
     def _start_queue(self, queue: Any) -> None:
-        if isinstance(queue, Queue):
+        if isinstance(queue, Queue) and (self._only is None or queue.name in self._only):
             queue.start()

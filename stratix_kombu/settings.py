@@ -2,13 +2,13 @@
 
 Environment: ``STRATIX_DRIVER``, ``STRATIX_STORE``, ``STRATIX_NAMESPACE``, ``STRATIX_CONFIG`` (a TOML file), and
 ``STRATIX_<DRIVER>_<OPTION>`` such as ``STRATIX_REDIS_URL``; options within options by a double underscore, as in
-``STRATIX_SQS_AWS__REGION``. ``STRATIX_TEST_*`` is left to the tests.
+``STRATIX_SQS_AWS__REGION``. ``STRATIX_APP`` is for the command line, ``STRATIX_TEST_*`` for the tests.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,11 @@ class Settings:
     """The default of every queue; each has its own."""
     shutdown_timeout: float = 30.0
     """Seconds ``run`` and ``close`` wait for active jobs."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """What was given, before it was read: with credentials."""
     origin: Mapping[str, str] = field(default_factory=dict)
-    """Where each value came from: ``argument``, ``environment``, the file's path, or ``default``."""
+    """Where each value that was given came from: ``argument``, ``environment``, or the file's path. Options within
+    options by their path, such as ``redis.url``."""
 
     def __repr__(self) -> str:
         return f"Settings(driver={self.driver.partition('://')[0]!r}, namespace={self.namespace!r})"
@@ -101,7 +104,7 @@ def _from_environment(environment: Mapping[str, str], names: Collection[str]) ->
     drivers = sorted((one.upper() for one in names), key=len, reverse=True)
     found: dict[str, Any] = {}
     for variable, value in environment.items():
-        if not variable.startswith(_ENVIRONMENT) or variable.startswith("STRATIX_TEST_"):
+        if not variable.startswith(_ENVIRONMENT) or variable.startswith("STRATIX_TEST_") or variable == "STRATIX_APP":
             continue
         rest = variable[len(_ENVIRONMENT) :]
         driver = next((one for one in drivers if rest.startswith(f"{one}_")), None)
@@ -129,6 +132,16 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
         else:
             into[key] = value
         origin[key] = name
+        if isinstance(value, Mapping):
+            origin.update(dict.fromkeys(_paths(value, key), name))
+
+
+def _paths(value: Mapping[str, Any], above: str) -> Iterator[str]:
+    for key, inner in value.items():
+        path = f"{above}.{key}"
+        yield path
+        if isinstance(inner, Mapping):
+            yield from _paths(inner, path)
 
 
 def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collection[str]) -> Settings:
@@ -156,6 +169,7 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
         queues=_queues(_mapping(merged, "queues")),
         limiter=_limiter(merged),
         shutdown_timeout=_seconds(merged.get("shutdown_timeout", 30.0)),
+        given=merged,
         origin=origin,
     )
 

@@ -19,6 +19,7 @@ from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.lifecycle.hand_over import hand_over
 from stratix_kombu.lifecycle.postpone import postpone
+from stratix_kombu.logs import InJob
 from stratix_kombu.model.record import Completion, Failure, HandOver, Held, NewJob
 from stratix_kombu.options import milliseconds
 
@@ -97,7 +98,8 @@ class Attempt:
         """Call the task and store its outcome. Raises what the task raises, and Ignore if the lease was lost."""
         self.begun = True
         try:
-            value = call()
+            with InJob(self.job_id, self.queue, self._task.name, self._request.retries + 1):
+                value = call()
         except Retry as retry:
             self._hand_over(retry.exc or retry)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
     settings = load_settings(source, named, os.environ, [*known_drivers()])
     if not settings.store:
         raise needs_a_store(settings.driver)
+    settings = replace(settings, origin=_origin(settings.origin, options))
     driver = _driver(celery, settings.driver, dict(settings.driver_options), transport_options, settings.namespace)
     store = open_store(settings.store, namespace=settings.namespace)
     manager = QueueManager(settings, driver, store)
@@ -131,6 +133,17 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
     assert bridge is not None
     manager.canvas = Canvas(bridge)
     return manager
+
+
+def _origin(origin: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, str]:
+    """What nobody gave as an argument was read from Celery's own settings."""
+    read = {"driver": "broker_url", "redis": "broker_url", "store": "result_backend"}
+    found = dict(origin)
+    for path, said in origin.items():
+        top = path.partition(".")[0]
+        if said == "argument" and top in read and top not in options:
+            found[path] = read[top]
+    return found
 
 
 def _sentinel(urls: str, transport_options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,68 @@
-"""The command line: one file per command."""
+"""The command line: one file per noun."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from stratix_kombu.cli.demo import demo
+from stratix_kombu.cli import (
+    check,
+    dead_letters,
+    demo,
+    events,
+    flow,
+    housekeeping,
+    job,
+    jobs,
+    queues,
+    repeat,
+    worker,
+)
+from stratix_kombu.cli.commands import EXIT_CODES, Commands
+from stratix_kombu.cli.lookup import HINT, application_options, remember, remember_application
+
+COMPLETION = """\b
+Completion in the shell (bash; or zsh, fish):
+  eval "$(_STRATIX_KOMBU_COMPLETE=bash_source stratix-kombu)\""""
+INSPECTION = (
+    check.check, queues.queues, jobs.jobs, job.job, flow.flow, repeat.repeat, queues.pause, queues.resume,
+    housekeeping.drain, housekeeping.clean, housekeeping.obliterate, dead_letters.dead_letters, events.events,
+)  # fmt: skip
+"""Commands that are about an application's jobs, whoever runs them."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands,
+    epilog=f"{HINT}\n\n{EXIT_CODES}\n\n{COMPLETION}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="stratix-kombu")
-def main() -> None:
-    """Background jobs on Redis, Amazon SQS or RabbitMQ."""
+@application_options
+@click.pass_context
+def main(context: click.Context, reference: str | None, config: Path | None) -> None:
+    """Background jobs on Redis, Amazon SQS or RabbitMQ.
+
+    \b
+    Begin with:
+      stratix-kombu demo                              see it work, with nothing configured
+      stratix-kombu worker --app shop.jobs:app        run the handlers of your module
+      stratix-kombu queues --app shop.jobs:app        see what is in the queues
+      stratix-kombu check --app shop.jobs:app         what is configured, and whether it can be used
+
+    Output in a pipe is plain text, one line each, without colours; --json where it is offered.
+    """
+    remember(context, reference, config)
 
 
-main.add_command(demo)
+@click.group("stratix", cls=Commands, epilog=EXIT_CODES)
+@click.pass_context
+def celery_stratix(context: click.Context) -> None:
+    """Jobs, flows and queues of stratix_kombu, of an application with the bridge: 'celery -A proj stratix queues'."""
+    remember_application(context, context.obj.app)
+
+
+for command in INSPECTION:
+    celery_stratix.add_command(command)
+for command in (worker.worker, worker.beat, demo.demo, *INSPECTION):
+    main.add_command(command)

@@ -7,19 +7,20 @@ import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from stratix_kombu.application import Application, create_app
 from stratix_kombu.cli.analysis import Totals, measure, standard_library
+from stratix_kombu.cli.commands import FAILED, INTERRUPTED, UNUSABLE
 from stratix_kombu.errors import StratixError, UnrecoverableError
-from stratix_kombu.job import Job
-from stratix_kombu.plugins import queue_plugin
-from stratix_kombu.queue import Queue
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stratix_kombu.application import Application
+    from stratix_kombu.job import Job
+    from stratix_kombu.queue import Queue
 
 KEPT = {"age": timedelta(hours=1)}
 """What the demo leaves in a store goes away by itself."""
@@ -38,6 +39,11 @@ def demo(driver: str | None, config: Path | None, concurrency: int, limit: int |
     The sums are checked against a count without any queue. With nothing configured it runs in this process alone;
     with a driver, and its settings in a file or the environment, over a real broker.
     """
+    from rich.console import Console
+
+    from stratix_kombu.application import create_app
+    from stratix_kombu.plugins import queue_plugin
+
     console = Console()
     files = standard_library()[:limit]
     app = create_app(config)
@@ -47,10 +53,10 @@ def demo(driver: str | None, config: Path | None, concurrency: int, limit: int |
             _run(app, files, concurrency, console)
     except StratixError as problem:
         console.print(f"[red]{type(problem).__name__}[/]: {problem}", highlight=False)
-        sys.exit(2)
+        sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         console.print("interrupted: jobs that had not begun stay in the queue")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def _run(app: Application, files: list[str], concurrency: int, console: Console) -> None:
@@ -70,7 +76,7 @@ def _run(app: Application, files: list[str], concurrency: int, console: Console)
     expected = _straight(files, console)
     if counted != expected:
         console.print(f"[red]The sums differ from a count without a queue[/]: {expected}")
-        sys.exit(1)
+        sys.exit(FAILED)
     console.print("[green]The sums are those of a straight count in one process.[/]")
 
 
@@ -82,6 +88,8 @@ def _analyse(job: Job) -> dict[str, Any]:
 
 
 def _watch(queue: Queue, total: int, console: Console) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("analysing", total=total)
@@ -113,6 +121,8 @@ def _straight(files: list[str], console: Console) -> Totals:
 
 
 def _report(console: Console, totals: Totals, jobs: list[Job], failed: list[Job]) -> None:
+    from rich.table import Table
+
     sums = Table(title="Standard library", title_justify="left")
     for heading in ("files", "lines", "functions", "classes", "not parsed"):
         sums.add_column(heading, justify="right")

@@ -12,6 +12,7 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
 from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
+from stratix_kombu.logs import InJob
 from stratix_kombu.model.backoff import MAX_DELAY_MS, retry_delay
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
@@ -73,13 +74,14 @@ class Attempts:
 
     def run(self, claim: Claim) -> Outcome:
         """Call a plain handler."""
-        try:
-            handler = self._handlers.find(claim.record.name)
-            if handler is None:
-                return self._no_handler(claim)
-            return self._completion(claim, handler.function(self._make_job(claim)))
-        except BaseException as error:
-            return self._failure(claim, error)
+        with _in_job(claim.record):
+            try:
+                handler = self._handlers.find(claim.record.name)
+                if handler is None:
+                    return self._no_handler(claim)
+                return self._completion(claim, handler.function(self._make_job(claim)))
+            except BaseException as error:
+                return self._failure(claim, error)
 
     async def run_async(self, claim: Claim, wait_s: float = 0.0) -> Outcome:
         """Await an ``async def`` handler, after ``wait_s``, for as long as the job may take."""
@@ -105,13 +107,14 @@ class Attempts:
         return self.timed_out(claim)
 
     async def _await(self, claim: Claim) -> Outcome:
-        try:
-            handler = self._handlers.find(claim.record.name)
-            if handler is None:
-                return self._no_handler(claim)
-            return self._completion(claim, await handler.function(self._make_job(claim)))
-        except BaseException as error:
-            return self._failure(claim, error)
+        with _in_job(claim.record):
+            try:
+                handler = self._handlers.find(claim.record.name)
+                if handler is None:
+                    return self._no_handler(claim)
+                return self._completion(claim, await handler.function(self._make_job(claim)))
+            except BaseException as error:
+                return self._failure(claim, error)
 
     @staticmethod
     async def _give_up(work: asyncio.Future[Outcome]) -> None:
@@ -174,6 +177,10 @@ class Attempts:
                 extra={"action": "backoff_failed", "job_id": record.id, "queue": self._queue},
             )
             return FALLBACK_DELAY_MS
+
+
+def _in_job(record: JobRecord) -> InJob:
+    return InJob(record.id, record.queue, record.name, record.attempts_made + 1)
 
 
 def _reason(error: BaseException) -> str:

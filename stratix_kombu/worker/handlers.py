@@ -51,3 +51,8 @@ class Handlers:
     def names(self) -> list[str]:
         """The names that have a handler of their own, sorted."""
         return sorted(name for name in self._by_name if name is not None)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether there is one for all other names."""
+        return None in self._by_name

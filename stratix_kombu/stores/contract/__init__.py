@@ -15,7 +15,7 @@ scripts, SQL transactions or conditional writes.
 
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
-from stratix_kombu.stores.contract.store import Store
+from stratix_kombu.stores.contract.store import Store, Survey
 from stratix_kombu.stores.contract.transitions import PAGE, Transitions
 
-__all__ = ["PAGE", "EventLog", "Locks", "Queries", "Schedules", "Store", "Transitions"]
+__all__ = ["PAGE", "EventLog", "Locks", "Queries", "Schedules", "Store", "Survey", "Transitions"]

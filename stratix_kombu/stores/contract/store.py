@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
 from stratix_kombu.stores.contract.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a store's server says of itself, and what of that is a danger to jobs."""
+
+    server: str = ""
+    """Its name and version."""
+    warnings: tuple[str, ...] = ()
 
 
 class Store(ABC):
@@ -21,6 +31,8 @@ class Store(ABC):
 
     address: str
     """Where it is, for messages; never with credentials."""
+    shared: bool = True
+    """Other processes see the same records."""
 
     ready_check: bool = True
     """Whether an application must ``ping`` it before it starts."""
@@ -28,6 +40,10 @@ class Store(ABC):
     @abstractmethod
     def ping(self) -> None:
         """Return when the store answers; StoreUnavailable otherwise."""
+
+    def survey(self) -> Survey:
+        """What can be known of the server. Raises StoreUnavailable."""
+        return Survey()
 
     @abstractmethod
     def close(self) -> None:

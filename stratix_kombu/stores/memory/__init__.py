@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, nearest
-from stratix_kombu.stores.contract import Store
+from stratix_kombu.stores.contract import Store, Survey
 from stratix_kombu.stores.memory.events import MemoryEventLog
 from stratix_kombu.stores.memory.locks import MemoryLocks
 from stratix_kombu.stores.memory.queries import MemoryQueries
@@ -30,6 +30,8 @@ def _wall_clock() -> int:
 class MemoryStore(Store):
     """All parts work on one ``Space`` under its lock; ``clock`` gives milliseconds since the epoch."""
 
+    shared = False
+
     def __init__(self, space: Space | None = None, clock: Callable[[], int] = _wall_clock) -> None:
         self.address = "memory://"
         space = space or Space(clock)
@@ -41,6 +43,9 @@ class MemoryStore(Store):
 
     def ping(self) -> None:
         pass
+
+    def survey(self) -> Survey:
+        return Survey(warnings=("jobs are kept in this process: no other one sees them, and they end with it",))
 
     def close(self) -> None:
         pass

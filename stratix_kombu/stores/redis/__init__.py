@@ -12,7 +12,7 @@ from typing import Any
 from stratix_kombu.errors import MissingExtra
 from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.model.redis_options import RedisOptions
-from stratix_kombu.stores.contract import Store
+from stratix_kombu.stores.contract import Store, Survey
 
 try:
     import redis as _redis  # noqa: F401
@@ -25,6 +25,7 @@ from stratix_kombu.stores.redis.locks import RedisLocks
 from stratix_kombu.stores.redis.queries import RedisQueries
 from stratix_kombu.stores.redis.schedules import RedisSchedules
 from stratix_kombu.stores.redis.scripts import Scripts
+from stratix_kombu.stores.redis.survey import survey
 from stratix_kombu.stores.redis.transitions import RedisTransitions
 
 
@@ -49,6 +50,9 @@ class RedisStore(Store):
 
     def ping(self) -> None:
         self._client.run("PING")
+
+    def survey(self) -> Survey:
+        return survey(self._client)
 
     def close(self) -> None:
         self._client.close()

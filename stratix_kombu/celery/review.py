@@ -1,0 +1,197 @@
+"""What the bridge changes for an application that exists: read from its configuration and its tasks, with or without
+the bridge; nothing is connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+
+from stratix_kombu.celery.bridge import bridge_of
+
+VISIBILITY_S = {"redis": 3600, "rediss": 3600, "sentinel": 3600, "sqs": 1800}
+"""How long a message may be held before it is delivered again, unless the project says otherwise."""
+CONSUMER_S = 1800
+"""RabbitMQ closes the channel of a consumer that has held a message so long."""
+NAMED = 5
+_REDIS = ("redis", "rediss", "sentinel")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One subject: what the project has, and what becomes of it."""
+
+    subject: str
+    found: str
+    alone: str
+    """What happens by Celery alone."""
+    bridged: str
+    """What happens with the bridge."""
+
+
+def review(app: Celery) -> list[Finding]:
+    """What the bridge changes, or has changed, for this application.
+
+    >>> for finding in review(app):  # doctest: +SKIP
+    ...     print(finding.subject, finding.found)
+    """
+    app.loader.import_default_modules()
+    app.finalize(auto=True)
+    conf = app.conf
+    broker = conf.broker_write_url or conf.broker_url or "amqp://"
+    broker = broker[0] if isinstance(broker, (list, tuple)) else str(broker)
+    scheme = broker.partition("://")[0]
+    return [
+        _bridge(app, scheme), _delays(app, scheme), _chords(conf), _remote_control(conf, scheme),
+        *_acknowledgements(app), _results(app), _queues(conf), *_beat(conf), *_rate_limits(app), *_eager(conf),
+        *_acks_on_redis(conf, scheme),
+    ]  # fmt: skip
+
+
+def _tasks(app: Celery) -> Iterator[Any]:
+    """The project's own, not those that Celery and the bridge bring."""
+    for name, task in sorted(app.tasks.items()):
+        if not name.startswith(("celery.", "stratix.")):
+            yield task
+
+
+def _count(names: list[str]) -> str:
+    return f"{len(names)} task{'s' * (len(names) != 1)} ({_named(names)})"
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _bridge(app: Celery, scheme: str) -> Finding:
+    has = bridge_of(app) is not None
+    results = str(app.conf.result_backend or "").partition("://")[0]
+    bridged = "they are jobs of the store, which the commands of stratix-kombu show and change"
+    if not has:
+        keeps = any(one in (*_REDIS, "memory") for one in (scheme, results))
+        bridged += f"; it takes one call: stratix_kombu.celery.install(app{'' if keeps else ', store=redis://...'})"
+    found = f"{'installed' if has else 'not installed'}, {_count([one.name for one in _tasks(app)])}"
+    return Finding("bridge", found, "tasks are messages of the broker", bridged)
+
+
+def _delays(app: Celery, scheme: str) -> Finding:
+    with_bridge = "kept in the store until they are due: of any length, and in no worker's memory"
+    if scheme not in VISIBILITY_S:
+        alone = f"held by a worker; beyond RabbitMQ's consumer_timeout ({CONSUMER_S} s) it closes the channel"
+        return Finding("countdown, eta, retry delays", f"{scheme} broker", alone, with_bridge)
+    given = (app.conf.broker_transport_options or {}).get("visibility_timeout")
+    timeout = float(VISIBILITY_S[scheme] if given is None else given)
+    long = [one.name for one in _tasks(app) if (one.default_retry_delay or 0) >= timeout]
+    found = f"visibility_timeout {timeout:g} s{' (default)' if given is None else ''}"
+    if long:
+        found += f"; default_retry_delay beyond it: {_named(long)}"
+    alone = "held in a worker's memory; one longer than that is delivered again and runs more than once"
+    return Finding("countdown, eta, retry delays", found, alone, with_bridge)
+
+
+def _chords(conf: Any) -> Finding:
+    backend = str(conf.result_backend or "").partition("://")[0] or "disabled"
+    if backend in ("disabled", "rpc"):
+        alone = f"not possible with the result backend {backend!r}"
+    elif backend in _REDIS:
+        alone = "counted in the result backend; a worker that dies at the wrong time loses the body"
+    else:
+        alone = "a task asks the result backend each second whether the header is done"
+    return Finding("chords", f"result backend {backend}", alone, "the body is a job that depends on its header's")
+
+
+def _remote_control(conf: Any, scheme: str) -> Finding:
+    found = f"{scheme} broker" + ("" if conf.worker_enable_remote_control else ", switched off")
+    if scheme != "sqs":
+        return Finding(
+            "remote control", found, "revoke is kept in the workers' memory, and forgotten when they restart",
+            "revoke ends the job in the store; the rest (inspect, ping) as before",
+        )  # fmt: skip
+    return Finding(
+        "remote control", found, "none on SQS: no revoke, inspect, ping, events",
+        "revoke works, through the store; events and workers: 'stratix-kombu events' and 'queues'; no inspect or ping",
+    )  # fmt: skip
+
+
+def _acknowledgements(app: Celery) -> Iterator[Finding]:
+    late = [one.name for one in _tasks(app) if one.acks_late]
+    early = [one.name for one in _tasks(app) if not one.acks_late]
+    if early:
+        yield Finding(
+            "acks_late=False", _count(early), "a worker that is killed loses the task silently",
+            "the task has failed (WorkerLostError) when its lease ends, and what waits for it is told",
+        )  # fmt: skip
+    if late:
+        yield Finding(
+            "acks_late=True", _count(late),
+            "delivered again when the broker notices; on Redis and SQS after visibility_timeout, even while it runs",
+            "run again when the lease ends (30 s, renewed while it runs); a second delivery is refused",
+        )  # fmt: skip
+    rejecting = [one.name for one in _tasks(app) if one.acks_late and one.reject_on_worker_lost]
+    if rejecting:
+        yield Finding(
+            "reject_on_worker_lost", _count(rejecting),
+            "put back when a process of the pool is killed, without end",
+            "no longer needed: max_stalled_count bounds it",
+        )  # fmt: skip
+
+
+def _results(app: Celery) -> Finding:
+    conf = app.conf
+    found = f"result_expires {conf.result_expires}, task_ignore_result {bool(conf.task_ignore_result)}"
+    bridge = bridge_of(app)
+    backend = bridge.previous_backend_cls if bridge else None
+    own = str(backend or conf.result_backend or "disabled").partition("://")[0]
+    return Finding(
+        "results", found, f"in the result backend ({own})",
+        "in the job's record, for so long; AsyncResult reads it there. Who reads the old backend by itself finds only "
+        "results of tasks that producers without the bridge have sent",
+    )  # fmt: skip
+
+
+def _queues(conf: Any) -> Finding:
+    names = [getattr(one, "name", str(one)) for one in conf.task_queues or ()]
+    found = f"task_default_queue {conf.task_default_queue}" + (f", task_queues {_named(names)}" if names else "")
+    return Finding(
+        "queues", found, "lists of messages, as long as the broker says",
+        "the same names: 'stratix-kombu queues'; pause, limits and metrics of each. Broadcasts and exchanges of other "
+        "types than direct are sent as before, and not tracked",
+    )  # fmt: skip
+
+
+def _beat(conf: Any) -> Iterator[Finding]:
+    if conf.beat_schedule:
+        yield Finding(
+            "beat_schedule", f"{len(conf.beat_schedule)} entries ({_named(sorted(map(str, conf.beat_schedule)))})",
+            "one beat; two send everything twice",
+            "'celery -A proj beat -S stratix': any number, each time is sent once",
+        )  # fmt: skip
+
+
+def _rate_limits(app: Celery) -> Iterator[Finding]:
+    limited = [one.name for one in _tasks(app) if one.rate_limit]
+    if limited:
+        yield Finding(
+            "rate_limit", _count(limited), "for each worker on its own, from its memory",
+            "still so; the option 'limiter' of a queue or job holds over all workers",
+        )  # fmt: skip
+
+
+def _eager(conf: Any) -> Iterator[Finding]:
+    if conf.task_always_eager:
+        yield Finding("task_always_eager", "on", "tasks run where they are called", "the same: no jobs are made")
+
+
+def _acks_on_redis(conf: Any, scheme: str) -> Iterator[Finding]:
+    options = conf.broker_transport_options or {}
+    if scheme in _REDIS:
+        emulated = options.get("ack_emulation", True)
+        yield Finding(
+            "acknowledgements on Redis", f"ack_emulation {emulated}",
+            "a copy of each message in a second list, restored after the visibility timeout",
+            "off unless broker_transport_options says True: the store recovers what is lost, and a task costs one "
+            "command in place of nine",
+        )  # fmt: skip

@@ -1,0 +1,184 @@
+"""``check``: what is configured and where each value comes from, and whether it can be used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.commands import FAILED
+from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
+from stratix_kombu.cli.output import is_terminal, json_option, print_json, print_table
+from stratix_kombu.errors import ConfigurationError, StratixError
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+    from stratix_kombu.settings import Settings
+
+MASK = "***"
+_SECRET = re.compile(r"password|passwd|secret|token|credential|access_key", re.I)
+_SECRET_QUERY = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.I)
+SQS_WAIT_S = 10
+
+
+@click.command("check")
+@application_options
+@json_option
+@click.pass_context
+def check(context: click.Context, reference: str | None, config: Path | None, as_json: bool) -> None:
+    """The configuration: each setting, where it comes from (secrets masked), what broker and store answer, warnings.
+
+    Of a Celery project it tells as well what the bridge changes: delays, chords, revoke, acknowledgements, results.
+    Ends with 1 if broker or store do not answer.
+
+    \b
+    Examples:
+      stratix-kombu check -A shop.jobs:app
+      stratix-kombu check -A proj            a Celery project, with the bridge or before it has one
+    """
+    found = find(context, reference, config)
+    report: dict[str, Any] = {}
+    if is_celery(found):
+        from stratix_kombu.celery.review import review
+
+        report["celery"] = [asdict(one) for one in review(found)]
+    try:
+        _add_settings(report, bridged(found))
+    except ConfigurationError as problem:
+        if not is_celery(found):
+            raise
+        report["problem"] = str(problem)  # of the bridge: it is not there, or needs to be told of a store
+    if as_json:
+        print_json(report, indent=2)
+    else:
+        _print(report)
+    if any(one["problem"] for one in report.get("connections", ())):
+        context.exit(FAILED)
+
+
+def _add_settings(report: dict[str, Any], app: Application) -> None:
+    settings = app.queue.settings
+    report["settings"] = [dict(zip(("setting", "value", "from"), one, strict=True)) for one in listed(settings)]
+    report["connections"] = list(_connections(app))
+    report["warnings"] = list(_warnings(app, settings))
+
+
+def _print(report: dict[str, Any]) -> None:
+    if "settings" in report:
+        _heading("Settings")
+        print_table(("setting", "value", "from"), [list(one.values()) for one in report["settings"]], "")
+        _heading("Connections")
+        for one in report["connections"]:
+            state = click.style(one["problem"] or "answers", fg="red" if one["problem"] else "green")
+            click.echo(f"{one['what']:<7} {one['address']}  {state}  {one['about']}".rstrip())
+        for warning in report["warnings"]:
+            click.echo(f"{click.style('warning', fg='yellow')} {warning}")
+    if "celery" in report:
+        _heading("Celery: what the bridge changes")
+        for one in report["celery"]:
+            click.echo(click.style(f"{one['subject']}: {one['found']}", bold=True))
+            click.echo(f"  by Celery alone  {one['alone']}")
+            click.echo(f"  with the bridge  {one['bridged']}")
+    if "problem" in report:
+        click.echo(f"{click.style('note', fg='yellow')} {report['problem']}")
+
+
+def _heading(text: str) -> None:
+    click.echo(click.style(text, bold=True) if is_terminal() else f"# {text}")
+
+
+# -- settings -------------------------------------------------------------------------------------
+
+
+def listed(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Each setting, its value without secrets, and where it comes from."""
+    defaults = {
+        "driver": settings.driver, "store": "that of the driver", "namespace": settings.namespace,
+        "shutdown_timeout": settings.shutdown_timeout,
+        "worker": {one.name: getattr(settings.worker, one.name) for one in fields(settings.worker)},
+    }  # fmt: skip
+    given = dict(_leaves(settings.given))
+    for path, value in {**dict(_leaves(defaults)), **given}.items():
+        origin = _origin(path, settings.origin) if path in given else "default"
+        yield path, masked(path, value), origin
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        path = f"{above}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _origin(path: str, origin: Mapping[str, str]) -> str:
+    """What is said of the setting itself, or of the one it is in."""
+    above = path
+    while above not in origin and "." in above:
+        above = above.rpartition(".")[0]
+    found = origin.get(above, "default")
+    if found != "environment":
+        return found
+    first, _, rest = path.partition(".")
+    variable = f"{first}_{rest.replace('.', '__')}" if rest else first
+    return f"environment STRATIX_{variable.upper()}"
+
+
+def masked(path: str, value: Any) -> str:
+    """The value as text, without secrets: by the name of the setting, and within URLs."""
+    if _SECRET.search(path):
+        return MASK
+    return re.sub(r"\S+://\S+", _masked_url, str(value))
+
+
+def _masked_url(found: re.Match[str]) -> str:
+    scheme, _, rest = found[0].partition("://")
+    user, at, host = rest.rpartition("@")
+    shown = f"{user.partition(':')[0]}:{MASK}@" if at else ""
+    return _SECRET_QUERY.sub(rf"\1{MASK}", f"{scheme}://{shown}{host}")
+
+
+# -- what is there --------------------------------------------------------------------------------
+
+
+def _connections(app: Application) -> Iterator[dict[str, str]]:
+    driver, store = app.queue.engine.driver, app.queue.store
+    can = driver.capabilities
+    abilities = (
+        (can.durable, "durable"), (can.ordered, "in order"), (can.priorities, "priorities"), (can.counts, "exact depth")
+    )  # fmt: skip
+    about = ", ".join(name for able, name in abilities if able)
+    yield {"what": "driver", "address": driver.address, "problem": _problem(driver.init), "about": about}
+    problem = _problem(store.ping)
+    server = "" if problem else store.survey().server
+    yield {"what": "store", "address": store.address, "problem": problem, "about": server}
+
+
+def _problem(reach: Any) -> str:
+    try:
+        reach()
+    except StratixError as problem:
+        return str(problem)
+    return ""
+
+
+def _warnings(app: Application, settings: Settings) -> Iterator[str]:
+    try:
+        for one in app.queue.store.survey().warnings:
+            yield f"store: {one}"
+    except StratixError:
+        pass  # that it does not answer was said
+    wait_s = float(settings.driver_options.get("wait_time_seconds", 1))
+    if app.queue.engine.driver.get_name() == "sqs" and wait_s < SQS_WAIT_S:
+        asked = round(86_400 * 30 / max(wait_s, 1))
+        yield (
+            f"sqs: wait_time_seconds is {wait_s:g}, so an idle worker asks about {asked:,} times a month and queue, "
+            "and each is charged; with 20 it is 130,000, and stopping takes up to 20 s"
+        )
+    if not settings.worker.clock:
+        yield "worker.clock is off: delayed and repeatable jobs need 'stratix-kombu beat' to be running"

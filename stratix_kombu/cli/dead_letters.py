@@ -1,0 +1,83 @@
+"""``dead-letters``: jobs that failed for good, and their way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.commands import Commands
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import confirm, json_option, print_json, print_table, progress, yes_option
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+
+COLUMNS = ("id", "queue", "name", "attempts", "reason")
+
+
+@click.group("dead-letters", cls=Commands)
+def dead_letters() -> None:
+    """Jobs that failed for good, kept in the queue that the option 'dead_letter' of theirs names."""
+
+
+def _chosen(letter: Mapping[str, Any], name: str | None, queue: str | None, reason: str | None) -> bool:
+    return (
+        (name is None or fnmatchcase(letter["name"], name))
+        and (queue is None or letter["queue"] == queue)
+        and (reason is None or reason in (letter["reason"] or ""))
+    )
+
+
+def _choice(function: Any) -> Any:
+    function = click.option("--reason", metavar="TEXT", help="Only those whose reason holds this text.")(function)
+    function = click.option("--from", "queue", metavar="QUEUE", help="Only those that came from this queue.")(function)
+    return click.option("--name", metavar="PATTERN", help="Only jobs of this name; * and ? as in a shell.")(function)
+
+
+@dead_letters.command("list")
+@with_application
+@click.argument("dead_letter", metavar="QUEUE")
+@_choice
+@json_option
+def list_(app: Application, dead_letter: str, as_json: bool, **choice: str | None) -> None:
+    """The letters in a queue: the job each tells of, where it came from, and why it failed."""
+    letters = [one for one in app.queue.get_queue(dead_letter).get_dead_letters() if _chosen(one, **choice)]
+    if as_json:
+        for one in letters:
+            print_json(one)
+    else:
+        rows = ([one["id"], one["queue"], one["name"], one["attempts"], one["reason"]] for one in letters)
+        print_table(COLUMNS, rows, "There are no letters.")
+
+
+@dead_letters.command("redrive")
+@with_application
+@click.argument("dead_letter", metavar="QUEUE")
+@_choice
+@click.option("--limit", default=0, type=click.IntRange(0), help="At most so many; 0 = all.")
+@yes_option
+def redrive(app: Application, dead_letter: str, limit: int, yes: bool, **choice: str | None) -> None:
+    """Send letters back to the queues they came from, oldest first. Asks if nothing says which.
+
+    \b
+    Example:
+      stratix-kombu dead-letters redrive mail-dead --reason Timeout --limit 100
+    """
+    queue = app.queue.get_queue(dead_letter)
+    number = sum(queue.get_job_counts()[state] for state in ("waiting", "paused", "delayed"))
+    if not limit and not any(choice.values()):
+        confirm(f"Send all {number} letters of {dead_letter} back?", yes)
+    seen = 0
+    with progress(f"redriving {dead_letter}", number) as on_progress:
+
+        def chosen(letter: Mapping[str, Any]) -> bool:
+            nonlocal seen
+            seen += 1
+            on_progress(seen)
+            return _chosen(letter, **choice)
+
+        count = queue.redrive(limit=limit, filter=chosen)
+    click.echo(f"sent {count} letters back")

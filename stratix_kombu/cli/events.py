@@ -1,0 +1,89 @@
+"""``events``: what has happened in the queues, and what happens."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import STATE_COLOURS, json_option, print_json
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+    from stratix_kombu.model.event import Event
+
+PAGE = 1000
+PAUSE_S = 0.2
+LOOK_S = 2.0
+"""How often queues that are new are looked for."""
+
+
+@click.command("events")
+@with_application
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option("--event", "wanted", multiple=True, metavar="NAME", help="Only this event, such as failed; repeatable.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="How many of the past, a queue.")
+@json_option
+def events(
+    app: Application, names: tuple[str, ...], follow: bool, wanted: tuple[str, ...], limit: int, as_json: bool
+) -> None:
+    """The newest events of the queues, in the order of time; with --follow all that come.
+
+    \b
+    Examples:
+      stratix-kombu events --follow
+      stratix-kombu events emails --follow --limit 0 --event failed --json | jq .value
+    """
+    from stratix_kombu.errors import ConfigurationError, nearest
+    from stratix_kombu.model.event import EVENT_NAMES
+
+    for name in wanted:
+        if name not in EVENT_NAMES:
+            raise ConfigurationError(f"there is no event {name!r}{nearest(name, EVENT_NAMES)}")
+    cursors: dict[str, str] = {}
+    past: list[Event] = []
+    for name in names or app.queue.get_queue_names():
+        past += deque((one for one in _all(app, name, cursors) if not wanted or one.name in wanted), limit)
+    _show(sorted(past, key=lambda one: one.at_ms), as_json)
+    looked = time.monotonic()
+    while follow:
+        if not names and time.monotonic() - looked > LOOK_S:
+            looked = time.monotonic()
+            cursors = {**dict.fromkeys(app.queue.get_queue_names(), ""), **cursors}
+        come = [one for name in names or list(cursors) for one in _new(app, name, cursors)]
+        _show([one for one in come if not wanted or one.name in wanted], as_json)
+        if not come:
+            time.sleep(PAUSE_S)
+
+
+def _new(app: Application, name: str, cursors: dict[str, str]) -> list[Event]:
+    """A page of the queue's events after its cursor, which goes on behind them."""
+    page = app.queue.get_queue(name).get_events(cursors.get(name, ""), PAGE)
+    cursors[name] = page[-1].cursor if page else cursors.get(name, "")
+    return page
+
+
+def _all(app: Application, name: str, cursors: dict[str, str]) -> Iterator[Event]:
+    """The events of a queue up to now."""
+    while page := _new(app, name, cursors):
+        yield from page
+        if len(page) < PAGE:
+            return
+
+
+def _show(found: list[Event], as_json: bool) -> None:
+    for one in found:
+        if as_json:
+            print_json({key: value for key, value in asdict(one).items() if key != "cursor"})
+            continue
+        at = datetime.fromtimestamp(one.at_ms / 1000).isoformat(" ", "milliseconds")
+        name = click.style(f"{one.name:<10}", fg=STATE_COLOURS.get(one.name))
+        said = (one.queue, one.job_id, one.job_name, (one.value or "").replace("\n", "\\n"))
+        click.echo(f"{at} {name} {' '.join(part for part in said if part)}")

@@ -1,0 +1,69 @@
+"""``drain``, ``clean`` and ``obliterate``: remove many jobs, page by page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import confirm, progress, yes_option
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+
+CLEANED = ("completed", "failed", "waiting", "delayed", "blocked")
+
+
+@click.command("drain")
+@with_application
+@click.argument("name", metavar="QUEUE")
+@click.option("--delayed", is_flag=True, help="Those that are delayed as well.")
+@yes_option
+def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
+    """Remove all jobs of a queue that wait. Active ones go on. Asks before."""
+    queue = app.queue.get_queue(name)
+    counts = queue.get_job_counts()
+    number = counts["waiting"] + counts["paused"] + (counts["delayed"] if delayed else 0)
+    confirm(f"Remove {number} jobs that {'wait or are delayed' if delayed else 'wait'} from {name}?", yes)
+    with progress(f"draining {name}", number) as on_progress:
+        removed = queue.drain(delayed=delayed, on_progress=on_progress)
+    click.echo(f"removed {removed} jobs")
+
+
+@click.command("clean")
+@with_application
+@click.argument("name", metavar="QUEUE")
+@click.option("--state", default="completed", show_default=True, type=click.Choice(CLEANED))
+@click.option("--grace", default="0 s", metavar="INTERVAL", help="Only those that ended so long ago: '7 days'.")
+@click.option("--limit", default=0, type=click.IntRange(0), help="At most so many; 0 = all.")
+def clean(app: Application, name: str, state: str, grace: str, limit: int) -> None:
+    """Remove jobs of a state that ended (or were added) some time ago, oldest first.
+
+    \b
+    Example:
+      stratix-kombu clean emails --state failed --grace '7 days'
+    """
+    from stratix_kombu.schedule import interval_ms
+
+    queue = app.queue.get_queue(name)
+    number = queue.get_job_counts()[state]
+    with progress(f"cleaning {name}", min(number, limit) if limit else number) as on_progress:
+        removed = queue.clean(interval_ms(grace), limit, state, on_progress)
+    click.echo(f"removed {len(removed)} {state} jobs")
+
+
+@click.command("obliterate")
+@with_application
+@click.argument("name", metavar="QUEUE")
+@click.option("--force", is_flag=True, help="Even while jobs are active; what they return is then refused.")
+@yes_option
+def obliterate(app: Application, name: str, force: bool, yes: bool) -> None:
+    """Remove a queue with all its jobs, events and messages. Asks before. Its repeatable jobs stay."""
+    queue = app.queue.get_queue(name)
+    counts = queue.get_job_counts()
+    number = sum(counts.values())
+    confirm(f"Remove the queue {name} with all of its {number} jobs ({counts['active']} active)?", yes)
+    with progress(f"removing {name}", number) as on_progress:
+        removed = queue.obliterate(force=force, on_progress=on_progress)
+    click.echo(f"removed {name} with {removed} jobs")

@@ -1,0 +1,82 @@
+"""``jobs``: the jobs of a queue, by state and name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import age, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+    from stratix_kombu.job import Job
+    from stratix_kombu.queue import Queue
+
+PAGE = 500
+STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
+COLUMNS = ("id", "queue", "name", "state", "attempts", "added", "about")
+
+
+@click.command("jobs")
+@with_application
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only in this state; repeatable.")
+@click.option("--name", "pattern", metavar="PATTERN", help="Only jobs of this name; * and ? as in a shell.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(0), help="At most so many; 0 = all.")
+@click.option("--ids", "only_ids", is_flag=True, help="Only the ids, one a line.")
+@json_option
+def jobs(
+    app: Application, names: tuple[str, ...], states: tuple[str, ...], pattern: str | None, limit: int,
+    **shown: bool,
+) -> None:  # fmt: skip
+    """Jobs of one queue, or of all, state by state: waiting ones in their order, those that ended newest first.
+
+    \b
+    Examples:
+      stratix-kombu jobs emails --state failed
+      stratix-kombu jobs --name 'welcome*' --limit 0 --json > jobs.jsonl
+      stratix-kombu jobs emails --state failed --ids | xargs stratix-kombu job retry
+    """
+    queues = [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()]
+    found = (job for queue in queues for job in _jobs(queue, states) if not pattern or fnmatchcase(job.name, pattern))
+    wanted = islice(found, limit or None)
+    if shown["only_ids"]:
+        for job in wanted:
+            click.echo(job.id)
+    elif shown["as_json"]:
+        for job in wanted:
+            print_json(as_dict(job))
+    else:
+        print_table(COLUMNS, map(_row, wanted), "No such jobs.")
+
+
+def _jobs(queue: Queue, states: tuple[str, ...]) -> Iterator[Job]:
+    """Page by page. A job that changes its state meanwhile may be missed or come twice, so it is shown once."""
+    for state in states or STATES:
+        seen: set[str] = set()
+        start = 0
+        while page := queue.get_jobs(state, start, start + PAGE - 1):
+            yield from (job for job in page if job.id not in seen)
+            seen = {job.id for job in page}
+            start += PAGE
+
+
+def as_dict(job: Job) -> dict[str, Any]:
+    """A job as JSON shows it; instants are milliseconds since the epoch."""
+    return {
+        "id": job.id, "queue": job.queue_name, "name": job.name, "state": job.state, "data": job.data,
+        "opts": dict(job.opts), "progress": job.progress, "attempts_made": job.attempts_made,
+        "return_value": job.return_value, "failed_reason": job.failed_reason, "stacktrace": job.stacktrace,
+        "timestamp": job.timestamp, "processed_on": job.processed_on, "finished_on": job.finished_on,
+    }  # fmt: skip
+
+
+def _row(job: Job) -> list[Any]:
+    about = job.failed_reason or ("" if job.progress is None else f"progress {job.progress}")
+    attempts = f"{job.attempts_made}/{job.opts['attempts']}"
+    return [job.id, job.queue_name, job.name, job.state, attempts, f"{age(job.timestamp)} ago", about]

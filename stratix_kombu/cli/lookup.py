@@ -1,0 +1,189 @@
+"""Which application a command is about: ``--app``, ``--config``, the environment, or ``stratix.toml``."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+
+CONFIGURATION = "stratix.toml"
+_META = "stratix_kombu.cli"
+_USUAL = ("app", "application", "celery")
+HINT = f"""\b
+The application is, in this order:
+  --app module:attr      an Application, a Celery app with the bridge, or a function that makes one
+  --config file.toml     its settings; the environment STRATIX_* wins over them
+  STRATIX_APP            as --app
+  STRATIX_CONFIG         as --config; without it {CONFIGURATION} in this folder
+  STRATIX_DRIVER, ...    the settings alone
+Modules are found from this folder, as with celery and uvicorn."""
+
+
+def application_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The two options that say which application."""
+    config = click.Path(exists=True, dir_okay=False, path_type=Path)
+    function = click.option("--config", type=config, help="A TOML file of settings.")(function)
+    return click.option("-A", "--app", "reference", metavar="MODULE:ATTR", help="Where the application is.")(function)
+
+
+def remember(context: click.Context, reference: str | None, config: Path | None) -> None:
+    """Keep what was said before the command's name, for the command."""
+    context.meta[_META] = (reference, config)
+
+
+def remember_application(context: click.Context, application: Any) -> None:
+    """Have the commands of this context work on this application, a Celery one as well."""
+    context.meta[_META] = application
+
+
+def with_application(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options, and an ``Application`` as its first argument, which is closed behind it."""
+
+    def command(context: click.Context, /, reference: str | None, config: Path | None, **options: Any) -> Any:
+        application = bridged(find(context, reference, config))
+        try:
+            return function(application, **options)
+        finally:
+            application.queue.close(0)  # nothing was started, so the hooks of the application have nothing to end
+
+    return application_options(functools.update_wrapper(click.pass_context(command), function))
+
+
+def find(context: click.Context, reference: str | None, config: Path | None) -> Any:
+    """The ``Application`` or Celery application that is meant. Raises ConfigurationError."""
+    from stratix_kombu.application import create_app
+
+    if reference is None and config is None:
+        given = context.meta.get(_META, (None, None))
+        if not isinstance(given, tuple):
+            return given
+        reference, config = given
+    if reference and config:
+        raise ConfigurationError("--app and --config were given: the application at --app has its own configuration")
+    if config is None and (reference := reference or os.environ.get("STRATIX_APP")):
+        return load(reference)
+    if config is None and "STRATIX_CONFIG" not in os.environ and Path(CONFIGURATION).is_file():
+        config = Path(CONFIGURATION)
+    settings = (one for one in os.environ if one.startswith("STRATIX_") and not one.startswith("STRATIX_TEST_"))
+    if config is None and not any(settings):
+        raise ConfigurationError(
+            f"which application? Say it with --app module:attr, --config file.toml, a {CONFIGURATION} in this folder, "
+            "or the environment (STRATIX_APP, STRATIX_DRIVER, ...)"
+        )
+    return create_app(config)
+
+
+def bridged(found: Any) -> Application:
+    """The application itself, or that of a Celery application's bridge. Raises ConfigurationError without one."""
+    if not is_celery(found):
+        application: Application = found
+        return application
+    from stratix_kombu.celery.bridge import bridge_of
+
+    bridge = bridge_of(found)
+    if bridge is None:
+        raise ConfigurationError(
+            f"the Celery application {found.main!r} does not have the bridge: call stratix_kombu.celery.install(app) "
+            "where it is made; 'stratix-kombu check' says what that changes"
+        )
+    return bridge.application
+
+
+def is_celery(found: Any) -> bool:
+    """Whether it is a Celery application; Celery is not imported for that."""
+    return any((cls.__module__, cls.__name__) == ("celery.app.base", "Celery") for cls in type(found).__mro__)
+
+
+def load(reference: str) -> Any:
+    """The application at ``module:attr``, or in a module that holds one. Raises ConfigurationError."""
+    name, _, path = reference.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = _import(name, reference)
+    found = _attribute(module, path) if path else _in_module(module)
+    if not _usable(found) and callable(found):
+        try:
+            found = found()
+        except TypeError as problem:
+            raise ConfigurationError(f"{reference} cannot be called without arguments: {problem}") from problem
+    if not _usable(found):
+        raise ConfigurationError(
+            f"{reference} is a {type(found).__name__}, and must be an Application, a Celery application, or a function "
+            "that makes one"
+        )
+    return found
+
+
+def _usable(found: Any) -> bool:
+    from stratix_kombu.application import Application
+
+    return isinstance(found, Application) or is_celery(found)
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as problem:
+        if problem.name is None or not f"{name}.".startswith(f"{problem.name}."):
+            raise _broken(name, problem) from problem
+        here = Path.cwd()
+        modules = [one.stem for one in here.glob("*.py")] + [one.parent.name for one in here.glob("*/__init__.py")]
+        near = nearest(problem.name, modules)
+        raise ConfigurationError(
+            f"there is no module {problem.name!r} for the application {reference!r}{near} (looked in {here} and "
+            "the Python path)"
+        ) from problem
+    except Exception as problem:
+        raise _broken(name, problem) from problem
+
+
+def _broken(name: str, problem: Exception) -> ConfigurationError:
+    """The module is there and raises: where it does, is what helps."""
+    frames = [one for one in traceback.extract_tb(problem.__traceback__) if one.filename.startswith(os.getcwd())]
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return ConfigurationError(f"the module {name!r} cannot be imported: {type(problem).__name__}: {problem}{where}")
+
+
+def _attribute(module: ModuleType, path: str) -> Any:
+    found: Any = module
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            names = [one for one in dir(found) if not one.startswith("_")]
+            applications = [one for one in names if _usable(getattr(found, one))]
+            raise ConfigurationError(
+                f"{getattr(found, '__name__', found)!r} has no {name!r}{nearest(name, applications or names)}"
+            ) from None
+    return found
+
+
+def _in_module(module: ModuleType) -> Any:
+    """The application of a module that was named alone, found as Celery finds one."""
+    for name in _USUAL:
+        if _usable(found := getattr(module, name, None)):
+            return found
+    held = {id(one): one for one in vars(module).values() if _usable(one)}
+    if len(held) == 1:
+        return next(iter(held.values()))
+    for name in _USUAL if hasattr(module, "__path__") else ():
+        if importlib.util.find_spec(f"{module.__name__}.{name}"):
+            return _in_module(_import(f"{module.__name__}.{name}", module.__name__))
+    raise ConfigurationError(
+        f"the module {module.__name__!r} holds {len(held) or 'no'} applications: say which, as in "
+        f"--app {module.__name__}:app"
+    )

@@ -1,0 +1,163 @@
+"""Output for people on a terminal, and for programs in a pipe: there without colours, and nothing is cut anywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.commands import Failed, Unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.table import Table
+
+LONG = 100
+"""Characters of a long text that a table on a terminal shows."""
+FLEXIBLE = 24
+"""A column of longer text may become so narrow on a terminal, unless it is one of those that stay whole."""
+WHOLE = ("id", "key", "queue")
+GAP = 1
+STATE_COLOURS = {
+    "waiting": "blue", "paused": "yellow", "active": "cyan", "delayed": "magenta", "blocked": "yellow",
+    "completed": "green", "failed": "red",
+}  # fmt: skip
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON in place of a table; of a list, one a line.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+Row = Sequence[Any]
+
+
+def is_terminal() -> bool:
+    """Whether people look at what is printed."""
+    return sys.stdout.isatty()
+
+
+def print_json(value: Any, indent: int | None = None) -> None:
+    """One JSON value; what is none in it becomes text."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=indent, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None:
+    """Rows under their headings; on a terminal without any, ``empty`` says so."""
+    found = [[_text(one) for one in row] for row in rows]
+    if not is_terminal():
+        for line in plain_lines(columns, found):
+            click.echo(line)
+    elif found:
+        from rich.console import Console
+
+        table = rich_table(columns, found)
+        # Lines that are longer than the terminal are wrapped by it, where a table would cut its columns.
+        needed = sum((column.min_width or 0) + GAP for column in table.columns)
+        Console(width=max(Console().width, needed)).print(table)
+    else:
+        click.echo(empty)
+
+
+def rich_table(columns: Sequence[str], rows: Iterable[Row]) -> Table:
+    """As a table for a terminal. Numbers are at the right; only columns of long text become narrower than they are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = [[_text(one) for one in row] for row in rows]
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for number, column in enumerate(columns):
+        cells = [row[number] for row in found]
+        right = bool(cells) and all(one.replace(",", "").isdigit() or one == "-" for one in cells)
+        longest = max(map(len, [column, *cells]))
+        flexible = longest > FLEXIBLE and column not in WHOLE
+        width = FLEXIBLE if flexible else longest
+        table.add_column(column, justify="right" if right else "left", overflow="fold", min_width=width)
+    for row in found:
+        table.add_row(*(Text(_short(one), style=STATE_COLOURS.get(one, "")) for one in row))
+    return table
+
+
+def plain_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Aligned text; a row is one line whatever its cells hold."""
+    lines = [list(columns), *([one.replace("\n", "\\n") or "-" for one in row] for row in rows)]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and is_terminal() and not isinstance(value, bool) else str(value)
+
+
+def _short(text: str) -> str:
+    """What a person wants to see of a long text in a table: its first line, or its beginning."""
+    first, _, rest = text.partition("\n")
+    return f"{first[: LONG - 1]}…" if rest or len(first) > LONG else first
+
+
+def print_fields(fields: dict[str, Any]) -> None:
+    """Names and values, one a line; what is not known is left out."""
+    shown = {name: value for name, value in fields.items() if value is not None and value != ""}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        lines = str(value).splitlines() or [""]
+        style = STATE_COLOURS.get(str(value)) if name == "state" else None
+        click.echo(f"{click.style(name.ljust(width), dim=True)}  {click.style(lines[0], fg=style)}")
+        for line in lines[1:]:
+            click.echo(f"{'':{width}}  {line}")
+
+
+def span(ms: int | float | None) -> str:
+    """A duration as people say it, in its two largest units."""
+    if ms is None:
+        return "-"
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    seconds = int(ms / 1000)
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    said = [f"{number} {unit}" for number, unit in parts if number]
+    return " ".join(said[:2])
+
+
+def instant(ms: int | None) -> str | None:
+    """Milliseconds since the epoch as local time."""
+    if not ms:
+        return None
+    from datetime import datetime
+
+    return datetime.fromtimestamp(ms / 1000).astimezone().isoformat(" ", "milliseconds")
+
+
+def age(ms: int | None) -> str:
+    """How long ago an instant was."""
+    return span(max(time.time() * 1000 - ms, 0)) if ms else "-"
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on a terminal, unless ``--yes`` was said; elsewhere that has to be said. Raises Failed, Unusable."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Unusable(f"{question} There is no terminal to ask on: say --yes.")
+    if not click.confirm(question, err=True):
+        raise Failed("nothing was done")
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's stderr; yields a function to be called with how many it has been so far."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,100 @@
+"""``queues``, ``pause`` and ``resume``: all queues at a glance, and whether their jobs may start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import (
+    is_terminal,
+    json_option,
+    print_json,
+    print_table,
+    rich_table,
+    span,
+)
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+
+STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
+COLUMNS = ("queue", "paused", *STATES, "workers", "oldest")
+
+
+@click.command("queues")
+@with_application
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1), help="Seconds, for --watch.")
+@json_option
+def queues(app: Application, names: tuple[str, ...], watch: bool, interval: float, as_json: bool) -> None:
+    """All queues: how many jobs are in each state, how many workers take them, and for how long the oldest has waited.
+
+    \b
+    Examples:
+      stratix-kombu -A shop.jobs:app queues
+      stratix-kombu queues --watch
+      stratix-kombu queues --json | jq 'select(.counts.failed > 0).name'
+    """
+    if watch and is_terminal() and not as_json:
+        _watch(app, names, interval)
+    while True:
+        if as_json:
+            for one in _found(app, names):
+                print_json(one)
+        else:
+            print_table(COLUMNS, map(_row, _found(app, names)), "No queue has had a job yet.")
+        if not watch:
+            return
+        time.sleep(interval)
+
+
+def _watch(app: Application, names: tuple[str, ...], interval: float) -> None:
+    from rich.live import Live
+
+    with Live(auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(rich_table(COLUMNS, map(_row, _found(app, names))), refresh=True)
+            time.sleep(interval)
+
+
+def _found(app: Application, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for name in names or app.queue.get_queue_names():
+        status = app.queue.get_queue(name).get_status()
+        yield {
+            "name": name, "paused": status.paused, "counts": status.counts, "workers": status.workers,
+            "oldest_waiting_ms": status.oldest_waiting_ms,
+        }  # fmt: skip
+
+
+def _row(queue: dict[str, Any]) -> list[Any]:
+    counts = dict(queue["counts"])
+    counts["waiting"] = counts.get("waiting", 0) + counts.get("paused", 0)
+    paused, oldest = "yes" if queue["paused"] else "no", span(queue["oldest_waiting_ms"])
+    return [queue["name"], paused, *(counts[state] for state in STATES), queue["workers"], oldest]
+
+
+@click.command("pause")
+@with_application
+@click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
+def pause(app: Application, names: tuple[str, ...]) -> None:
+    """Let no further job of a queue start, in any process. Jobs that run go on."""
+    for name in names:
+        app.queue.get_queue(name).pause()
+        click.echo(f"paused {name}")
+
+
+@click.command("resume")
+@with_application
+@click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
+def resume(app: Application, names: tuple[str, ...]) -> None:
+    """Let the jobs of a paused queue start again."""
+    for name in names:
+        app.queue.get_queue(name).resume()
+        click.echo(f"resumed {name}")
+
+

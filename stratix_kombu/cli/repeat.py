@@ -1,0 +1,129 @@
+"""``repeat``: the repeatable jobs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.commands import Commands, Failed
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import json_option, print_json, print_table, span
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+    from stratix_kombu.repeatables import RepeatableJob
+
+COLUMNS = ("queue", "key", "name", "times", "next run", "runs", "status")
+
+
+@click.group("repeat", cls=Commands)
+def repeat() -> None:
+    """Jobs that come again and again."""
+
+
+@repeat.command("list")
+@with_application
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@json_option
+def list_(app: Application, names: tuple[str, ...], as_json: bool) -> None:
+    """The repeatable jobs of one queue, or of all."""
+    found = [one for name in names or _queues(app) for one in app.queue.get_queue(name).get_repeatable_jobs()]
+    if as_json:
+        for one in found:
+            print_json(asdict(one))
+    else:
+        print_table(COLUMNS, map(_row, found), "There are no repeatable jobs.")
+
+
+def _queues(app: Application) -> list[str]:
+    """Also those whose repeatable jobs have not run yet."""
+    return sorted({*app.queue.get_queue_names(), *(one.name for one in app.queue.get_all_queues())})
+
+
+def _row(one: RepeatableJob) -> list[Any]:
+    times = f"{one.cron} ({one.timezone})" if one.cron else f"every {span(one.every)}"
+    next_run = one.next_run.astimezone().isoformat(" ", "seconds") if one.next_run else None
+    status = "paused" if one.paused else "ended" if one.next_run is None else "on"
+    runs = f"{one.runs} of {one.limit}" if one.limit else one.runs
+    return [one.queue_name, one.key, one.name, times, next_run, runs, status]
+
+
+@repeat.command("add")
+@with_application
+@click.argument("queue")
+@click.argument("name")
+@click.option("--cron", help="Five fields, or six with seconds first: '30 3 * * *'.")
+@click.option("--timezone", help="Of the cron's times, such as Europe/Berlin; UTC by default.")
+@click.option("--every", metavar="INTERVAL", help="'10 minutes', '1 hour', '30 s'; in place of --cron.")
+@click.option("--data", metavar="JSON", default="null", help="The data of each job.")
+@click.option("--key", help="By which it is known; the same key again replaces it.")
+@click.option("--limit", type=click.IntRange(1), help="Most runs.")
+@click.option("--immediately", is_flag=True, default=None, help="The first run now.")
+@click.option("--attempts", type=click.IntRange(1), help="How often each job is tried.")
+def add(app: Application, queue: str, name: str, data: str, every: str | None, **options: Any) -> None:
+    """Add a repeatable job, or replace the one with its key.
+
+    \b
+    Examples:
+      stratix-kombu repeat add maintenance backup --cron '30 3 * * *' --timezone Asia/Shanghai
+      stratix-kombu repeat add maintenance check --every '10 minutes' --data '{"deep": true}'
+    """
+    from stratix_kombu.schedule import interval_ms
+
+    try:
+        value = json.loads(data)
+    except ValueError as problem:
+        raise click.BadParameter(f"{data!r} is not JSON: {problem}", param_hint="--data") from problem
+    given = {option: one for option, one in options.items() if one is not None}
+    if every is not None:
+        given["every"] = interval_ms(every)
+    made = app.queue.get_queue(queue).add_repeatable_job(name, value, given)
+    click.echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
+
+
+_one = [click.argument("key"), click.argument("queue")]
+
+
+def _of_one(function: Any) -> Any:
+    for argument in _one:
+        function = argument(function)
+    return function
+
+
+@repeat.command("remove")
+@with_application
+@_of_one
+def remove(app: Application, queue: str, key: str) -> None:
+    """Forget a repeatable job; jobs that were added already stay."""
+    if not app.queue.get_queue(queue).remove_repeatable_job(key=key):
+        raise Failed(f"queue {queue!r} has no repeatable job with the key {key!r}: see 'repeat list'")
+    click.echo(f"removed {key}")
+
+
+@repeat.command("pause")
+@with_application
+@_of_one
+def pause(app: Application, queue: str, key: str) -> None:
+    """Let it add no jobs until it is resumed."""
+    app.queue.get_queue(queue).pause_repeatable_job(key)
+    click.echo(f"paused {key}")
+
+
+@repeat.command("resume")
+@with_application
+@_of_one
+def resume(app: Application, queue: str, key: str) -> None:
+    """Let it go on with its next time."""
+    app.queue.get_queue(queue).resume_repeatable_job(key)
+    click.echo(f"resumed {key}")
+
+
+@repeat.command("run")
+@with_application
+@_of_one
+def run(app: Application, queue: str, key: str) -> None:
+    """Add one job of it now, besides its times; prints the job's id."""
+    click.echo(app.queue.get_queue(queue).run_repeatable_job(key).id)

@@ -1,0 +1,149 @@
+"""Worker processes: started, started again when they crash or when the source changes, and ended together.
+
+A child has a session of its own, so that a Ctrl-C at the terminal reaches it once, through its parent; and its stdin is
+a pipe of the parent's, by whose end it notices that the parent was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from stratix_kombu.cli.commands import UNUSABLE
+
+POLL_S = 0.1
+MAX_PAUSE_S = 30.0
+STEADY_S = 10.0
+"""A child that lived so long did not crash because of its start: the next pause is a short one again."""
+WATCH_S = 0.5
+_LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "build", "dist"}
+
+
+class Child:
+    """One worker process, and when it may be started again."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self.crashes = 0
+        """Ends by itself one after the other."""
+        self.start()
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+        self.start_at = 0.0
+        self.process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
+
+    def signal(self, number: int) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def crashed(self) -> float:
+        """Note that it has ended by itself; in how many seconds it is to be started again."""
+        self.crashes = 1 if time.monotonic() - self._since > STEADY_S else self.crashes + 1
+        pause = float(min(0.1 * 2 ** min(self.crashes, 10), MAX_PAUSE_S))
+        self.start_at = time.monotonic() + pause
+        return pause
+
+
+class Signals:
+    """Counts SIGTERM and SIGINT, and remembers the last one."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.count = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        self.count += 1
+
+
+def supervise(command: Sequence[str], count: int) -> int:
+    """Keep ``count`` processes going until a signal; the exit code: 0, or that of the first that did not end well."""
+    signals = Signals()
+    children = [Child(command) for _ in range(count)]
+    click.echo(f"supervisor {os.getpid()} of {count} workers", err=True)
+    while not signals.count:
+        for child in children:
+            code = child.process.poll()
+            if code is not None and child.start_at and time.monotonic() >= child.start_at:
+                child.start()
+            elif code == UNUSABLE and not child.crashes:  # it could not even begin, and no other try will
+                return end(children, signals, code)
+            elif code is not None and not child.start_at:
+                pause = child.crashed()
+                click.echo(
+                    f"worker {child.process.pid} ended with exit code {code}: started again in {pause:.1f} s", err=True
+                )
+        time.sleep(POLL_S)
+    return end(children, signals)
+
+
+def end(children: Sequence[Child], signals: Signals, code: int = 0) -> int:
+    """End the processes; a second signal ends them at once. The exit code."""
+    for child in children:
+        child.signal(signal.SIGTERM)
+    asked = signals.count
+    while any(child.process.poll() is None for child in children):
+        if signals.count > max(asked, 1):
+            for child in children:
+                child.signal(signal.SIGKILL)
+            return 128 + signals.number
+        time.sleep(POLL_S)
+    codes = (child.process.returncode for child in children)
+    return code or next((128 - one if one < 0 else one for one in codes if one), 0)
+
+
+def reload(command: Sequence[str]) -> int:
+    """Keep one process going, and start it again when a Python file below this folder has changed."""
+    signals = Signals()
+    child, seen = Child(command), sources(Path.cwd())
+    click.echo(f"starts again when a Python file below {Path.cwd()} changes", err=True)
+    ended = False
+    while not signals.count:
+        time.sleep(WATCH_S)
+        if not ended and child.process.poll() is not None:
+            ended = True
+            click.echo(f"the worker ended with exit code {child.process.returncode}: waiting for a change", err=True)
+        found = sources(Path.cwd())
+        if found == seen:
+            continue
+        changed = sorted(str(path) for path, _ in found ^ seen)
+        click.echo(f"{changed[0]} changed: starting again", err=True)
+        seen = found
+        code = end([child], signals)
+        if signals.count:
+            return code
+        child.start()
+        ended = False
+    return end([child], signals)
+
+
+def sources(folder: Path) -> frozenset[tuple[str, int]]:
+    """The Python files below a folder and when they changed; hidden folders and those of installed packages are left
+    out."""
+    return frozenset(_sources(str(folder)))
+
+
+def _sources(folder: str) -> Iterator[tuple[str, int]]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in _LEFT_OUT:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _sources(entry.path)
+                elif entry.name.endswith(".py"):
+                    yield entry.path, entry.stat().st_mtime_ns
+    except OSError:  # removed meanwhile
+        return
+
+

@@ -1,0 +1,143 @@
+"""``worker`` and ``beat``: the programs that take jobs, and that only watch the clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.commands import Unusable
+from stratix_kombu.cli.logs import configure, logging_options
+from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
+from stratix_kombu.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stratix_kombu.application import Application
+    from stratix_kombu.queue import Queue
+
+
+@click.command("worker")
+@application_options
+@click.option("--queues", "names", metavar="A,B", help="Only these queues; by default all that have a handler.")
+@click.option("--concurrency", type=click.IntRange(1, 1000), help="Jobs at a time of each queue, in each process.")
+@click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+@click.option("--reload", is_flag=True, help="For development: start again when a Python file here changes.")
+@click.option("--supervised", is_flag=True, hidden=True)
+@logging_options
+@click.pass_context
+def worker(
+    context: click.Context, /, reference: str | None, config: Path | None, names: str | None, concurrency: int | None,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Run the handlers of an application: those its module gives to queue.process().
+
+    SIGTERM or Ctrl-C: takes no more jobs, waits for those that run (shutdown_timeout, 30 s), hands the rest back, and
+    ends with 0. A second one ends it at once. With several processes one that crashes is started again.
+
+    \b
+    Examples:
+      stratix-kombu worker --app shop.jobs:app
+      stratix-kombu worker -A shop.jobs --queues emails,reports --concurrency 20 --processes 4
+      stratix-kombu worker -A shop.jobs --reload
+    """
+    if options["reload"]:
+        from stratix_kombu.cli.supervisor import reload
+
+        if options["processes"] > 1:
+            raise click.UsageError("--reload is for one process: leave out --processes")
+        sys.exit(reload(_child_arguments()))
+    app = _of_handlers(find(context, reference, config))
+    chosen = _chosen(app, names)
+    for queue in chosen if concurrency else ():
+        queue.concurrency = concurrency or 1
+    if options["processes"] > 1:
+        from stratix_kombu.cli.supervisor import supervise
+
+        if not app.queue.shared:
+            raise ConfigurationError(
+                f"{app.queue.describe()} is seen by one process only: for --processes take a driver and a store that "
+                "processes share, such as redis"
+            )
+        sys.exit(supervise(_child_arguments(), options["processes"]))
+    configure(options["log_level"], options["log_format"])
+    if options["supervised"]:
+        _end_with_parent()
+    said = ", ".join(f"{one.name} ({one.concurrency})" for one in chosen)
+    click.echo(f"worker {os.getpid()} takes jobs of {said} over {app.queue.describe()}", err=True)
+    app.run(queues=[one.name for one in chosen])
+
+
+@click.command("beat")
+@application_options
+@logging_options
+@click.pass_context
+def beat(context: click.Context, reference: str | None, config: Path | None, log_level: str, log_format: str) -> None:
+    """Run the clock alone: delayed and repeatable jobs, what dead workers left, and the app.schedule of the module.
+
+    Every worker has a clock of its own, so this is for where they are switched off ([worker] clock = false), or where
+    repeatable jobs are to be added while no worker is up. Any number may run: each slot is fired once.
+    """
+    found = find(context, reference, config)
+    if is_celery(found):
+        raise Unusable("the clock of a Celery project is its beat: run 'celery -A proj beat -S stratix'")
+    configure(log_level, log_format)
+    click.echo(f"beat {os.getpid()} watches the clock over {found.queue.describe()}", err=True)
+    found.run(queues=[])
+
+
+def _of_handlers(found: Any) -> Application:
+    if is_celery(found):
+        bridged(found)
+        raise Unusable("jobs and tasks of a Celery project are run by its workers: run 'celery -A proj worker'")
+    app: Application = found
+    if not _handling(app):
+        raise ConfigurationError(
+            "there is no handler, so there are no jobs to take: name the module that calls queue.process() with "
+            "--app module:attr, and see that it imports all that do"
+        )
+    return app
+
+
+def _handling(app: Application) -> list[Queue]:
+    return [one for one in app.queue.get_all_queues() if one.handler_names]
+
+
+def _chosen(app: Application, names: str | None) -> list[Queue]:
+    """The queues that were named. Raises ConfigurationError for one without a handler."""
+    known = {one.name: one for one in _handling(app)}
+    chosen = [name.strip() for name in names.split(",")] if names is not None else list(known)
+    for name in chosen:
+        if name not in known:
+            raise ConfigurationError(f"no queue {name!r} has a handler in this application{nearest(name, known)}")
+    return [known[name] for name in chosen]
+
+
+def _child_arguments() -> list[str]:
+    """This command for a child: the same, without what makes several of one."""
+    arguments, rest = [], sys.argv[1:]
+    skip = False
+    for one in rest:
+        if skip or one == "--reload" or one.startswith("--processes="):
+            skip = False
+        elif one == "--processes":
+            skip = True
+        else:
+            arguments.append(one)
+    return [sys.executable, "-m", "stratix_kombu", *arguments, "--supervised"]
+
+
+def _end_with_parent() -> None:
+    """End as by SIGTERM when the parent is gone: its end of our stdin is then closed."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="stratix-parent", daemon=True).start()

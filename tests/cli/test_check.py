@@ -1,0 +1,184 @@
+"""``check``: settings and where they come from, secrets, what is there, what the bridge changes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from stratix_kombu import create_app
+from stratix_kombu.celery import install
+from stratix_kombu.celery.review import Finding, review
+from stratix_kombu.cli.check import listed, masked
+from stratix_kombu.settings import load_settings
+from tests.cli.conftest import call
+from tests.services import redis_server
+
+DRIVERS = ("memory", "redis", "sqs", "rabbitmq")
+
+
+def test_each_setting_says_where_it_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "stratix.toml"
+    file.write_text('driver = "sqs"\nstore = "memory://"\n[sqs.aws]\nregion = "eu-west-1"\n[sqs]\ntags = {a = "b"}\n')
+    environment = {"STRATIX_NAMESPACE": "shop", "STRATIX_SQS_ENDPOINT_URL": "http://localhost:1"}
+    settings = load_settings(file, {"shutdown_timeout": 5, "worker": {"clock": False}}, environment, DRIVERS)
+    found = {setting: (value, origin) for setting, value, origin in listed(settings)}
+    assert found["driver"] == ("sqs", str(file))
+    assert found["sqs.aws.region"] == ("eu-west-1", str(file))
+    assert found["sqs.tags.a"] == ("b", str(file))
+    assert found["namespace"] == ("shop", "environment STRATIX_NAMESPACE")
+    assert found["sqs.endpoint_url"] == ("http://localhost:1", "environment STRATIX_SQS_ENDPOINT_URL")
+    assert found["shutdown_timeout"] == ("5", "argument")
+    assert found["worker.clock"] == ("False", "argument")
+    assert found["worker.lease_duration"] == ("30000", "default")
+
+
+def test_what_is_written_in_the_file_differently_is_still_of_the_file() -> None:
+    settings = load_settings({"driver": "memory", "shutdownTimeout": 3}, None, {}, DRIVERS)
+    assert ("shutdown_timeout", "3", "argument") in list(listed(settings))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "shown"),
+    [
+        ("redis.password", "x", "***"),
+        ("sqs.aws.credentials.secret_access_key", "x", "***"),
+        ("redis.sentinel_password", 5, "***"),
+        ("store", "redis://:hid/den@host:1/0", "redis://:***@host:1/0"),
+        ("store", "amqp://me:hidden@host//", "amqp://me:***@host//"),
+        ("store", "pgmq://host/db?user=me&password=hidden&x=1", "pgmq://host/db?user=me&password=***&x=1"),
+        ("redis.cluster", ["redis://:hidden@a:1"], "['redis://:***@a:1']"),
+        ("redis.host", "localhost", "localhost"),
+    ],
+)
+def test_secrets_are_masked(path: str, value: Any, shown: str) -> None:
+    assert masked(path, value) == shown
+
+
+def test_what_answers(config: Path) -> None:
+    result = call("--config", str(config), "check", "--json")
+    assert result.exit_code == 0, result.output
+    driver, store = json.loads(result.stdout)["connections"]
+    assert (driver["problem"], store["problem"]) == ("", "")
+    assert "in order" in driver["about"]
+    assert store["about"].startswith("Redis ")
+    warnings = json.loads(result.stdout)["warnings"]
+    assert any("a restart loses all jobs" in one for one in warnings)
+    text = call("--config", str(config), "check").stdout
+    assert "# Connections" in text
+    assert "warning store: nothing is kept on disk" in text
+
+
+def test_what_does_not_answer(tmp_path: Path) -> None:
+    file = tmp_path / "away.toml"
+    file.write_text('driver = "redis"\n[redis]\nport = 1\npassword = "hidden"\n')
+    result = call("check", "--config", str(file))
+    assert result.exit_code == 1
+    assert "127.0.0.1:1" in result.stdout
+    assert "hidden" not in result.output
+
+
+def test_a_server_that_would_lose_jobs() -> None:
+    with redis_server("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb", "--appendonly", "yes") as url:
+        app = create_app({"driver": "memory", "store": url})
+        warnings = app.queue.store.survey().warnings
+        app.queue.store._client.run("CONFIG", "SET", "appendonly", "no", "save", "3600 1")  # type: ignore[attr-defined]
+        later = app.queue.store.survey().warnings
+        app.close()
+    assert warnings == (
+        "maxmemory-policy is allkeys-lru: when its memory is full Redis removes jobs; set it to noeviction",
+    )
+    assert "since its last snapshot" in later[1]
+
+
+def test_costs_and_clocks(tmp_path: Path, sqs_url: str) -> None:
+    file = tmp_path / "sqs.toml"
+    file.write_text(
+        f'driver = "sqs"\nstore = "memory://"\n[worker]\nclock = false\n[sqs]\nendpoint_url = "{sqs_url}"\n'
+        '[sqs.aws]\nregion = "us-east-1"\ncredentials = {access_key_id = "hidden", secret_access_key = "hidden"}\n'
+    )
+    result = call("check", "--config", str(file))
+    assert result.exit_code == 0
+    for words in ("about 2,592,000 times a month", "jobs are kept in this process", "stratix-kombu beat"):
+        assert words in result.stdout
+    assert "hidden" not in result.stdout
+
+
+# -- an existing Celery project -------------------------------------------------------------------
+
+
+def project(broker: str, backend: str | None = None, **conf: Any) -> Celery:
+    app = Celery("proj", broker=broker, backend=backend, set_as_current=False)
+    app.conf.update(conf)
+
+    @app.task(name="shop.early", shared=False, rate_limit="1/s")
+    def early() -> None: ...
+
+    @app.task(name="shop.late", shared=False, acks_late=True, reject_on_worker_lost=True, default_retry_delay=4000)
+    def late() -> None: ...
+
+    return app
+
+
+def by_subject(app: Celery) -> dict[str, Finding]:
+    return {one.subject: one for one in review(app)}
+
+
+def test_what_the_bridge_changes_on_sqs() -> None:
+    found = by_subject(project("sqs://", broker_transport_options={"visibility_timeout": 3000}))
+    assert found["bridge"].found == "not installed, 2 tasks (shop.early, shop.late)"
+    assert "install(app, store=redis://...)" in found["bridge"].bridged
+    delays = found["countdown, eta, retry delays"]
+    assert delays.found == "visibility_timeout 3000 s; default_retry_delay beyond it: shop.late"
+    assert "runs more than once" in delays.alone
+    assert "not possible" in found["chords"].alone
+    assert "none on SQS" in found["remote control"].alone
+    assert found["acks_late=False"].found == "1 task (shop.early)"
+    assert found["acks_late=True"].found == found["reject_on_worker_lost"].found == "1 task (shop.late)"
+    assert found["rate_limit"].found == "1 task (shop.early)"
+
+
+def test_what_the_bridge_changes_on_redis_and_rabbitmq() -> None:
+    schedule = {"often": {"task": "shop.early", "schedule": 5}}
+    app = project("redis://localhost:1/0", "redis://localhost:1/0", beat_schedule=schedule, task_default_queue="shop")
+    found = by_subject(app)
+    assert found["countdown, eta, retry delays"].found.startswith("visibility_timeout 3600 s (default)")
+    assert "loses the body" in found["chords"].alone
+    assert found["acknowledgements on Redis"].found == "ack_emulation True"
+    assert found["beat_schedule"].found == "1 entries (often)"
+    assert found["queues"].found == "task_default_queue shop"
+    install(app)
+    after = by_subject(app)
+    assert after["bridge"].found.startswith("installed")
+    assert after["acknowledgements on Redis"].found == "ack_emulation False"
+    assert after["results"].alone == "in the result backend (redis)"
+    rabbit = by_subject(project("amqp://", "rpc://", task_always_eager=True))
+    assert "consumer_timeout" in rabbit["countdown, eta, retry delays"].alone
+    assert "'rpc'" in rabbit["chords"].alone
+    assert "task_always_eager" in rabbit
+
+
+def test_as_a_command_of_celery(tmp_path: Path, redis_url: str) -> None:
+    """``celery -A proj stratix ...``, found by its entry point, with and without the bridge."""
+    name = f"proj_{uuid.uuid4().hex[:8]}"
+    made = f'from celery import Celery\napp = Celery("proj", broker="{redis_url}")\n'
+    bridge = f'from stratix_kombu.celery import install\nstratix = install(app, namespace="{name}")\n'
+    (tmp_path / f"{name}.py").write_text(made + bridge + "app.send_task('shop.bill', task_id='the-bill')\n")
+    (tmp_path / f"{name}_plain.py").write_text(made)
+
+    def celery(app: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "celery", "-A", app, "stratix", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    done = celery(name, "queues")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].split()[:3] == ["celery", "no", "1"]
+    plain = celery(f"{name}_plain", "check")
+    assert plain.returncode == 0, plain.stderr
+    assert "bridge: not installed" in plain.stdout
