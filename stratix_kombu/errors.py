@@ -50,10 +50,10 @@ class StratixError(Exception):
     """Root of all errors raised by this package."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.args, self.__dict__))
+        return (rebuild, (type(self), self.args, self.__dict__))
 
 
-def _rebuild(cls: type[StratixError], args: tuple[Any, ...], state: dict[str, Any]) -> StratixError:
+def rebuild(cls: type[StratixError], args: tuple[Any, ...], state: dict[str, Any]) -> StratixError:
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(state)

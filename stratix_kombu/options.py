@@ -264,6 +264,52 @@ JOB_OPTIONS = frozenset(_JOB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorOptions:
+    """How handlers run in processes of their own; see the table in the README."""
+
+    sandboxed: bool = False
+    max_sandboxes: int = 0
+    """0 = as many as jobs run at a time."""
+    timeout_ms: int = 0
+    max_memory_usage: int = 0
+    """In MB; 0 = without limit."""
+    graceful: bool = False
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any], where: str) -> ProcessorOptions:
+        """From what the user gave. Raises ConfigurationError, naming ``where``."""
+        given = {
+            _PROCESSOR[key][0]: _PROCESSOR[key][1](value, f"{where}: {key!r}")
+            for key, value in snake_keys(options, _PROCESSOR, where).items()
+            if value is not None
+        }
+        return cls(**given)
+
+
+def _flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{what} must be True or False, not {value!r}")
+    return value
+
+
+def _kill_behavior(value: object, what: str) -> bool:
+    if value not in ("force", "graceful"):
+        near = nearest(str(value), ("force", "graceful"))
+        raise ConfigurationError(f"{what} must be 'force' or 'graceful', not {value!r}{near}")
+    return value == "graceful"
+
+
+_PROCESSOR: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "sandboxed": ("sandboxed", _flag),
+    "max_sandboxes": ("max_sandboxes", lambda value, what: whole(value, what, 1, MAX_CONCURRENCY)),
+    "timeout": ("timeout_ms", milliseconds),
+    "max_memory_usage": ("max_memory_usage", lambda value, what: whole(value, what, 1, 2**24)),
+    "kill_behavior": ("graceful", _kill_behavior),
+}
+"""Per option: the field it sets and how it is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueOptions:
     """Options of one queue."""
 
@@ -274,6 +320,7 @@ class QueueOptions:
     limiter: Limit | None = None
     global_concurrency: int = 0
     dead_letter: str = ""
+    processor: ProcessorOptions = field(default_factory=ProcessorOptions)
 
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, job_defaults: JobOptions) -> QueueOptions:
@@ -288,11 +335,19 @@ class QueueOptions:
             default_job_options=JobOptions.parse(defaults, f"{where}: 'default_job_options'", job_defaults),
             backoffs=_backoffs(given.get("backoffs") or {}, f"{where}: 'backoffs'"),
             limiter=limit_of(given["limiter"], f"{where}: 'limiter'") if given.get("limiter") is not None else None,
+            processor=ProcessorOptions.parse(_mapping(given, "processor", where), f"{where}: 'processor'"),
             dead_letter=check_queue_name(given["dead_letter"]) if given.get("dead_letter") else "",
             global_concurrency=whole(
                 given.get("global_concurrency") or 0, f"{where}: 'global_concurrency'", 0, 1_000_000
             ),
         )
+
+
+def _mapping(given: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    value = given.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{where}: {key!r} must be a mapping, not {value!r}")
+    return value
 
 
 def _backoffs(value: object, what: str) -> dict[str, Callable[[int], float]]:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu.drivers.native import grouped, is_task, message_of
@@ -39,6 +40,7 @@ from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
+from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         self._repeatables = Repeatables(engine, name, self.new_job)
         self._worker: Worker | None = None
         self._starting = threading.Lock()
+        self._sandboxes: SandboxPool | None = None
         self._started = False
         self._closed = False
 
@@ -202,10 +205,10 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
     # -- handling -------------------------------------------------------------------------------
 
     @overload
-    def process(self, name: Handler, /) -> Handler: ...
+    def process(self, name: Handler | Path, /) -> Handler: ...
 
     @overload
-    def process(self, name: str, handler: Handler, /) -> Handler: ...
+    def process(self, name: str, handler: Handler | str | Path, /) -> Handler: ...
 
     @overload
     def process(self, name: str | None = None, /) -> Callable[[Function], Function]: ...
@@ -213,15 +216,16 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
     def process(self, name: Any = None, handler: Any = None, /) -> Any:
         """Handle jobs: ``process(handler)`` for all names, ``process(name, handler)`` for one; or as a decorator.
 
-        A handler takes the Job and returns a JSON value; it may be ``async def``. Jobs are taken once the
-        application is started; a listener may call this too. The same function again changes nothing. Raises
-        ConfigurationError for another handler of the same name.
+        A handler takes the Job and returns a JSON value; it may be ``async def``. The path of a file that defines
+        ``process(job)`` is a handler too: it runs in a sandbox. Jobs are taken once the application is started; a
+        listener may call this too. The same function again changes nothing. Raises ConfigurationError for another
+        handler of the same name, and for one that cannot run in a sandbox but is to.
 
         >>> @queue.process("welcome")  # doctest: +SKIP
         ... def send(job): ...
         """
         self._open()
-        if handler is None and callable(name):
+        if handler is None and (callable(name) or isinstance(name, Path)):
             name, handler = None, name
         if handler is None:
 
@@ -230,7 +234,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
                 return function
 
             return decorate
-        self._handlers.register(name, handler)
+        self._handlers.register(name, handler, self._options.processor.sandboxed)
         if self._started:
             self._start_worker()
         return handler
@@ -265,15 +269,21 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         with self._starting:  # listeners may register handlers at the same time, or while the queue is closed
             if self._worker is not None or not self._started:
                 return
-            settings = self._worker_settings()
+            settings = self._worker_settings(self._options.concurrency)
             self._worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
             self._worker.start()
 
-    def _worker_settings(self) -> WorkerSettings:
+    def _worker_settings(self, concurrency: int) -> WorkerSettings:
+        options, processor = self._options, self._options.processor
+        if self._sandboxes is None:
+            size = processor.max_sandboxes or concurrency
+            self._sandboxes = SandboxPool(self.name, size, processor, options.max_payload_bytes)
+        if processor.sandboxed:  # nothing is taken that could not run
+            concurrency = min(concurrency, self._sandboxes.size)
         return WorkerSettings(
-            concurrency=self._options.concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs,
-            max_payload_bytes=self._options.max_payload_bytes, bounds=self.bounds,
-            cancelled=self._runtime.cancelled,
+            concurrency=concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs,
+            max_payload_bytes=options.max_payload_bytes, bounds=self.bounds, cancelled=self._runtime.cancelled,
+            sandboxes=self._sandboxes, processor_timeout_ms=processor.timeout_ms,
         )  # fmt: skip
 
     @property
@@ -287,9 +297,9 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         """Tokens of claims in this process whose handlers are to end."""
         return self._runtime.cancelled
 
-    def attempts(self) -> Attempts:
-        """Runs the handlers, for a host that claims by itself."""
-        return Attempts(self.name, self._handlers, self._worker_settings(), self._make_job)
+    def attempts(self, concurrency: int) -> Attempts:
+        """Runs the handlers, for a host that claims by itself and runs so many jobs at a time in this process."""
+        return Attempts(self.name, self._handlers, self._worker_settings(concurrency), self._make_job)
 
     def _make_job(self, claim: Claim) -> Job:
         return Job(claim.record, self._runtime, claim.token)
@@ -337,6 +347,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
             self._started = False
             worker, self._worker = self._worker, None
         ended = worker.stop(seconds) if worker else True
+        if self._sandboxes is not None:
+            self._sandboxes.close()
         if not self._closed:
             self._closed = True
             self._events.close()

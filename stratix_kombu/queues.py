@@ -210,6 +210,8 @@ class QueueManager(Overview, Emitting):
         with self._lock:
             if self._started:
                 return
+            if self._engine is not None:
+                self._engine.check_open("start the application")
             self._only = None if only is None else frozenset(only)
             if self._store.ready_check:
                 self._store.ping()

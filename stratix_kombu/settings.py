@@ -15,7 +15,7 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
 from stratix_kombu.model.names import check_queue_name, snake
-from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions, limit_of
+from stratix_kombu.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions, limit_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +23,8 @@ else:
     import tomli as tomllib
 
 _TOP = (
-    "driver", "store", "namespace", "default_job_options", "limiter", "worker", "bullmq", "queues", "shutdown_timeout",
+    "driver", "store", "namespace", "default_job_options", "limiter", "processor", "worker", "bullmq", "queues",
+    "shutdown_timeout",
 )  # fmt: skip
 _ENVIRONMENT = "STRATIX_"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
@@ -43,6 +44,8 @@ class Settings:
     queues: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     limiter: Mapping[str, Any] | None = None
     """The default of every queue; each has its own."""
+    processor: Mapping[str, Any] = field(default_factory=dict)
+    """What every queue has that does not say it otherwise."""
     shutdown_timeout: float = 30.0
     """Seconds ``run`` and ``close`` wait for active jobs."""
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +60,12 @@ class Settings:
     def queue_options(self, name: str, given: Mapping[str, Any]) -> QueueOptions:
         """Options of one queue: those of its creation over those of the configuration."""
         defaults = {"limiter": self.limiter} if self.limiter else {}
-        merged = {**defaults, **self.queues.get(name, {}), **given}
+        configured = self.queues.get(name, {})
+        merged = {**defaults, **configured, **given}
+        # Each option of a processor by itself: a queue that bounds its children is sandboxed still.
+        layers = [self.processor, configured.get("processor") or {}, given.get("processor") or {}]
+        if all(isinstance(one, Mapping) for one in layers):
+            merged["processor"] = {snake(key): value for one in layers for key, value in one.items()}
         return QueueOptions.parse(merged, f"queue {name!r}", self.job_defaults)
 
 
@@ -168,6 +176,7 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
         worker=WorkerOptions.parse(worker, "'worker'"),
         queues=_queues(_mapping(merged, "queues")),
         limiter=_limiter(merged),
+        processor=_processor(merged),
         shutdown_timeout=_seconds(merged.get("shutdown_timeout", 30.0)),
         given=merged,
         origin=origin,
@@ -221,6 +230,12 @@ def _limiter(merged: Mapping[str, Any]) -> Mapping[str, Any] | None:
     given = _mapping(merged, "limiter") or None
     if given is not None:
         limit_of(given, "'limiter'")
+    return given
+
+
+def _processor(merged: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = _mapping(merged, "processor")
+    ProcessorOptions.parse(given, "'processor'")
     return given
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stratix_kombu.errors import StaleClaim
@@ -28,6 +29,7 @@ class Claims:
         self._held: dict[str, dict[str, Held]] = {}
         """By queue and token."""
         self._heartbeats: dict[str, Heartbeat] = {}
+        self._enders: dict[str, Callable[[], None]] = {}
         self._stopping = threading.Event()
         self.worker = ""
         self.concurrency = 1
@@ -55,6 +57,13 @@ class Claims:
         self._held[queue][one.token] = Held(job_id, one.token)
         time.sleep(one.wait_ms / 1000)
         return one, claimed
+
+    def on_end(self, token: str, end: Callable[[], None] | None) -> None:
+        """Have ``end`` called when the job of a claim is to end: it was cancelled, or lost. None: no longer."""
+        if end is None:
+            self._enders.pop(token, None)
+        else:
+            self._enders[token] = end
 
     def drop(self, queue: str, token: str) -> None:
         """The job has ended, or is no longer ours."""
@@ -93,21 +102,25 @@ class Claims:
             self._stopping.wait(seconds)
 
     def _cancel(self, queue: str, job_id: str) -> None:
-        """Handlers of ``queue.process`` see it in their job."""
-        known = self._bridge.queue.known(queue)
         for token, held in list(self._held.get(queue, {}).items()):
-            if held.job_id == job_id and known is not None:
-                known.cancelled.add(token)
+            if held.job_id == job_id:
+                self._end(token)
+
+    def _end(self, token: str) -> None:
+        end = self._enders.get(token)
+        if end is not None:
+            end()
 
     def _lost(self, queue: str, job_id: str) -> None:
         for token, held in list(self._held.get(queue, {}).items()):
             if held.job_id == job_id:
                 self.drop(queue, token)
+                self._end(token)
                 self._bridge.engine.report(queue, StaleClaim(job_id), "lease_lost")
 
     def _after_fork(self) -> None:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._lock = threading.Lock()
-            self._held, self._heartbeats = {}, {}
+            self._held, self._heartbeats, self._enders = {}, {}, {}
             self._stopping = threading.Event()

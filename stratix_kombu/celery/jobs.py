@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery
@@ -10,7 +12,7 @@ from celery.exceptions import Ignore, Retry
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.task import queue_of
-from stratix_kombu.errors import JobFailed
+from stratix_kombu.errors import JobFailed, Unavailable
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.postpone import postpone
@@ -36,12 +38,9 @@ def run_job(bridge: Bridge, request: Any) -> Any:
     claim, claimed = bridge.patiently(job_id, queue_name, lambda: bridge.claims.take(queue_name, job_id))
     if claim is None:
         raise Ignore(f"not to run now: {claimed.refused[0].why}")
-    try:
-        outcome = _attempt(bridge, queue_name, claim)
-        change = bridge.patiently(job_id, queue_name, lambda: _settle(bridge, queue_name, outcome))
-    finally:
-        bridge.claims.drop(queue_name, claim.token)
-    if not bridge.settled(job_id, queue_name, change):
+    run = Run(bridge, queue_name, claim)
+    outcome = run.outcome()
+    if not run.accepted:
         raise Ignore("the lease was lost: another worker has taken the job over")
     if isinstance(outcome, Completion):
         return None
@@ -52,16 +51,77 @@ def run_job(bridge: Bridge, request: Any) -> Any:
     raise JobFailed(job_id, outcome.reason)
 
 
-def _settle(bridge: Bridge, queue_name: str, outcome: Outcome) -> Change:
+class Run:
+    """One claimed job: run, and settled when its handler has ended or its time is over."""
+
+    def __init__(self, bridge: Bridge, queue_name: str, claim: Claim) -> None:
+        self._bridge = bridge
+        self._queue = bridge.queue.get_queue(queue_name)
+        self._claim = claim
+        self._attempts = self._queue.attempts(bridge.claims.concurrency)
+        self._ending = threading.Lock()
+        self._outcome: Outcome | None = None
+        self.accepted = False
+        """Whether the store has taken the outcome."""
+
+    def outcome(self) -> Outcome:
+        """Run the handler; what has been settled."""
+        token = self._claim.token
+        self._bridge.claims.on_end(token, lambda: self._queue.cancelled.add(token))
+        try:
+            if self._attempts.is_async(self._claim):
+                return self._settle(asyncio.run(self._run_async()))
+            return self._run_in_time(self._attempts.timeout_s(self._claim))
+        finally:
+            self._bridge.claims.drop(self._queue.name, token)
+            self._bridge.claims.on_end(token, None)
+            self._queue.cancelled.discard(token)
+
+    async def _run_async(self) -> Outcome:
+        loop = asyncio.get_running_loop()
+        work = loop.create_task(self._attempts.run_async(self._claim))
+
+        def end() -> None:
+            self._queue.cancelled.add(self._claim.token)
+            loop.call_soon_threadsafe(work.cancel)
+
+        self._bridge.claims.on_end(self._claim.token, end)
+        try:
+            return await work
+        finally:
+            self._bridge.claims.on_end(self._claim.token, None)
+
+    def _run_in_time(self, seconds: float | None) -> Outcome:
+        if seconds is None or self._attempts.is_sandboxed(self._claim):  # a sandbox ends in time by itself
+            return self._settle(self._attempts.run(self._claim))
+        timer = threading.Timer(seconds, self._time_out)
+        timer.daemon = True
+        timer.start()
+        outcome = self._attempts.run(self._claim)
+        timer.cancel()
+        return self._settle(outcome)
+
+    def _time_out(self) -> None:
+        """The attempt fails now; what its handler returns later is not taken."""
+        self._queue.cancelled.add(self._claim.token)
+        with suppress(Unavailable):  # told at every try
+            self._settle(self._attempts.timed_out(self._claim))
+        self._bridge.claims.drop(self._queue.name, self._claim.token)
+
+    def _settle(self, outcome: Outcome) -> Outcome:
+        """Store the outcome, unless there is one already; the one there is."""
+        with self._ending:
+            if self._outcome is None:
+                self._outcome = outcome
+                job_id, name = self._claim.record.id, self._queue.name
+                change = self._bridge.patiently(job_id, name, lambda: _store(self._bridge, name, outcome))
+                self.accepted = self._bridge.settled(job_id, name, change)
+            return self._outcome
+
+
+def _store(bridge: Bridge, queue_name: str, outcome: Outcome) -> Change:
     if isinstance(outcome, Completion):
         return complete(bridge.engine, [outcome])
     if isinstance(outcome, Postponed):
         return postpone(bridge.engine, queue_name, [Held(outcome.job_id, outcome.token)], outcome.hold_ms)
     return fail(bridge.engine, [outcome])
-
-
-def _attempt(bridge: Bridge, queue_name: str, claim: Claim) -> Any:
-    attempts = bridge.queue.get_queue(queue_name).attempts()
-    if attempts.is_async(claim):
-        return asyncio.run(attempts.run_async(claim))
-    return attempts.run(claim)

@@ -22,6 +22,7 @@ GATE = ".gate"
 
 def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     """Add all of the jobs or none, and dispatch those that are ready."""
+    engine.check_open("add jobs")
     added = engine.store.transitions.add(jobs)
     settle(engine, Change(ready=added.ready, more=added.more))
     if any(job.delay_ms or job.due_ms for job in jobs):

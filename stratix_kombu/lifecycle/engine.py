@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from stratix_kombu.drivers.contract import TransportDriver
+from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.stores.contract import Store
 
 logger = logging.getLogger("stratix_kombu")
@@ -18,6 +19,9 @@ ErrorListener = Callable[[str, BaseException], None]
 
 class Engine:
     """What every verb needs. Safe to share between threads."""
+
+    only_handlers = False
+    """Of a whole process: it imports a program for the sake of its handlers. Nothing is to be added or started."""
 
     def __init__(self, store: Store, driver: TransportDriver) -> None:
         self.store = store
@@ -30,6 +34,14 @@ class Engine:
         inline = driver.inline_queue()
         self.delivers = inline is not None and store.deliver_through(inline)
         """The store puts messages into the broker's queue itself."""
+
+    def check_open(self, what: str) -> None:
+        """Raise ConfigurationError if this process only imports handlers."""
+        if self.only_handlers:
+            raise ConfigurationError(
+                f"a sandbox imports this module for its handlers, and it would {what}: put what only the main program "
+                "is to do under if __name__ == '__main__':"
+            )
 
     def on_error(self, listener: ErrorListener) -> None:
         """Have ``listener`` told of every fault of this process."""

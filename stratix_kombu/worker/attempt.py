@@ -18,6 +18,9 @@ from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
 from stratix_kombu.options import JobOptions, milliseconds
 from stratix_kombu.worker.handlers import Handlers
+from stratix_kombu.worker.sandbox.pool import SandboxPool
+from stratix_kombu.worker.sandbox.protocol import SandboxFailure
+from stratix_kombu.worker.sandbox.source import Source
 
 logger = logging.getLogger("stratix_kombu.worker")
 
@@ -55,6 +58,9 @@ class WorkerSettings:
     bounds: Bounds = NO_BOUNDS
     cancelled: set[str] = field(default_factory=set)
     """Tokens of claims whose handlers are to end."""
+    processor_timeout_ms: int = 0
+    sandboxes: SandboxPool | None = None
+    """The children that sandboxed handlers run in."""
 
 
 class Attempts:
@@ -72,16 +78,28 @@ class Attempts:
         handler = self._handlers.find(claim.record.name)
         return handler is not None and handler.is_async
 
+    def is_sandboxed(self, claim: Claim) -> bool:
+        handler = self._handlers.find(claim.record.name)
+        return handler is not None and handler.source is not None
+
     def run(self, claim: Claim) -> Outcome:
-        """Call a plain handler."""
+        """Call a plain handler, or have a sandboxed one called."""
         with _in_job(claim.record):
             try:
                 handler = self._handlers.find(claim.record.name)
                 if handler is None:
                     return self._no_handler(claim)
+                if handler.source is not None:
+                    return self._run_sandboxed(claim, handler.source)
                 return self._completion(claim, handler.function(self._make_job(claim)))
             except BaseException as error:
                 return self._failure(claim, error)
+
+    def _run_sandboxed(self, claim: Claim, source: Source) -> Outcome:
+        assert self._settings.sandboxes is not None
+        limits = [one for one in (self.timeout_s(claim), self._settings.processor_timeout_ms / 1000) if one]
+        result = self._settings.sandboxes.run(source, self._make_job(claim), min(limits, default=None))
+        return Completion(claim.record.id, claim.token, result)
 
     async def run_async(self, claim: Claim, wait_s: float = 0.0) -> Outcome:
         """Await an ``async def`` handler, after ``wait_s``, for as long as the job may take."""
@@ -145,18 +163,24 @@ class Attempts:
 
     def _failure(self, claim: Claim, error: BaseException) -> Failure | Postponed:
         record = claim.record
+        if isinstance(error, SandboxFailure):
+            return self._failed(claim, error.reason, error.stacktrace, error.final)
         if isinstance(error, RateLimited):
             try:
                 return Postponed(record.id, claim.token, milliseconds(error.retry_after, "'retry_after'"))
             except ConfigurationError as problem:
                 error = problem
         final = isinstance(error, UnrecoverableError | InvalidPayload | JobCancelled)
+        return self._failed(claim, reason_of(error), stacktrace_of(error), final)
+
+    def _failed(self, claim: Claim, reason: str, stacktrace: str, final: bool) -> Failure:
+        record = claim.record
         retry_ms = None if final else self._retry_ms(record)
         logger.info(
-            "job failed: %s", _reason(error),
+            "job failed: %s", reason,
             extra={"action": "attempt_failed", "job_id": record.id, "queue": self._queue, "retry_ms": retry_ms},
         )
-        return Failure(record.id, claim.token, _reason(error), _stacktrace(error), retry_ms)
+        return Failure(record.id, claim.token, reason, stacktrace, retry_ms)
 
     def _retry_ms(self, record: JobRecord) -> int | None:
         attempts_made = record.attempts_made + 1
@@ -183,7 +207,8 @@ def _in_job(record: JobRecord) -> InJob:
     return InJob(record.id, record.queue, record.name, record.attempts_made + 1)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why a job failed, in one line or a few."""
     try:
         text = str(error)
     except BaseException:
@@ -192,10 +217,11 @@ def _reason(error: BaseException) -> str:
     return (f"{name}: {text}" if text else name)[:MAX_REASON]
 
 
-def _stacktrace(error: BaseException) -> str:
+def stacktrace_of(error: BaseException) -> str:
+    """Where it failed, as the store keeps it."""
     try:
         # The first frame is our own call of the handler.
         lines = traceback.format_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
         return json.dumps(["".join(lines)[-MAX_STACKTRACE:]])
     except BaseException:
-        return json.dumps([_reason(error)])
+        return json.dumps([reason_of(error)])

@@ -5,18 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.names import check_job_name
+from stratix_kombu.worker.sandbox.source import Source, source_of
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A function of the job; ``is_async`` ones run on the event loop."""
+    """A function of the job, or the path of one; ``is_async`` ones run on the event loop, those with a ``source`` in a
+    child process."""
 
-    function: Callable[[Any], Any]
+    function: Any
     is_async: bool
+    source: Source | None = None
 
 
 class Handlers:
@@ -28,17 +32,20 @@ class Handlers:
     def __bool__(self) -> bool:
         return bool(self._by_name)
 
-    def register(self, name: str | None, function: Callable[[Any], Any]) -> None:
-        """Let ``function`` handle jobs called ``name``, or all others if None. The same function again changes nothing;
-        another one raises ConfigurationError."""
+    def register(self, name: str | None, function: Callable[[Any], Any] | str | Path, sandboxed: bool = False) -> None:
+        """Let ``function`` handle jobs called ``name``, or all others if None; the path of a file that defines one is
+        always sandboxed. The same function again changes nothing; another one raises ConfigurationError."""
         what = "all jobs" if name is None else f"jobs called {check_job_name(name)!r}"
-        if not callable(function):
-            raise ConfigurationError(f"a handler must be a function of the job, not {function!r}")
+        if not isinstance(function, (str, Path)) and not callable(function):
+            raise ConfigurationError(f"a handler must be a function of the job, or the path of one, not {function!r}")
         known = self._by_name.get(name)
         if known is not None:
             if known.function == function:
                 return
             raise ConfigurationError(f"this queue has a handler for {what} already, which is another function")
+        if sandboxed or isinstance(function, (str, Path)):
+            self._by_name[name] = Handler(function, is_async=False, source=source_of(function))
+            return
         called = getattr(function, "__call__", None)  # noqa: B004  # objects with an async __call__ are async too
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
         self._by_name[name] = Handler(function, is_async)

@@ -20,6 +20,7 @@ from stratix_kombu.worker.consumer import Consumer
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
 from stratix_kombu.worker.heartbeat import Heartbeat
+from stratix_kombu.worker.sandbox.turns import Turns
 from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
 from stratix_kombu.worker.threads import ThreadExecutor
@@ -61,8 +62,10 @@ class Worker:
         self._lease_ms = settings.lease_ms
         self._bounds = settings.bounds
         self._cancelled = settings.cancelled
-        self._timed_out: set[str] = set()
-        """Tokens of attempts that have failed while their thread goes on."""
+        self._given_up: set[str] = set()
+        """Tokens of attempts that have failed or were handed back while their handler goes on."""
+        self._sandboxes = settings.sandboxes
+        self._turns = Turns(settings.sandboxes.size if settings.sandboxes else 0, settings.concurrency)
         self._settler = Settler(engine, queue, self._settled)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
         self._own_loop = loop is None
@@ -87,12 +90,13 @@ class Worker:
         rest at once; whether everything had ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._consumer.stop()
+        self._hand_back([self._held[one.token] for one in self._turns.clear()])
         with self._changed:
             ended = self._changed.wait_for(
                 lambda: not self._held, None if deadline is None else max(deadline - time.monotonic(), 0)
             )
         if not ended:
-            self._hand_back()
+            self._give_up()
         self._threads.stop()
         if self._own_loop:
             self._loop.stop()
@@ -100,14 +104,24 @@ class Worker:
         self._heartbeat.stop()
         return ended
 
-    def _hand_back(self) -> None:
+    def _give_up(self) -> None:
+        """Whatever still runs is handed back; what can be ended is ended, before it begins somewhere else."""
+        if self._sandboxes is not None:
+            with self._changed:
+                self._given_up.update(self._running)
+            self._sandboxes.close()
         rest = list(self._held.values())
+        self._hand_back(rest)
+        for one in rest:
+            self._loop.cancel(one.token)
+
+    def _hand_back(self, rest: Sequence[Held]) -> None:
+        if not rest:
+            return
         try:
             hand_back(self._engine, rest)
         except Unavailable as error:
             self._engine.report(self.queue, error, "hand_back_failed")
-        for one in rest:
-            self._loop.cancel(one.token)
 
     def _take(self, ids: Sequence[str]) -> Claimed:
         return claim(self._engine, self.queue, ids, self.id, self._lease_ms, self._bounds)
@@ -119,8 +133,14 @@ class Worker:
             self._opens[claim.token] = time.monotonic() + claim.wait_ms / 1000
         if self._attempts.is_async(claim):
             self._loop.submit(claim, self._run_async)
-        else:
-            self._threads.submit(claim, self._slots.used)
+            return
+        if self._attempts.is_sandboxed(claim):
+            runs, keeps_slot = self._turns.begin(claim)
+            if not keeps_slot:
+                self._slots.give()
+            if not runs:
+                return
+        self._threads.submit(claim, self._slots.used)
 
     def _wait_s(self, claim: Claim) -> float:
         """How long the job's limit has it wait still. It holds its slot meanwhile, so nothing delays it then."""
@@ -129,6 +149,9 @@ class Worker:
     def _run(self, claim: Claim) -> None:
         if claim.wait_ms:
             time.sleep(self._wait_s(claim))
+        if self._attempts.is_sandboxed(claim):  # it ends in time by itself
+            self._ended(self._attempts.run(claim), sandboxed=True)
+            return
         seconds = self._attempts.timeout_s(claim)
         if seconds is None:
             self._ended(self._attempts.run(claim))
@@ -145,22 +168,26 @@ class Worker:
         with self._changed:
             if claim.token not in self._running:
                 return
-            self._timed_out.add(claim.token)
+            self._given_up.add(claim.token)
         self._cancelled.add(claim.token)
         self._settler.put(self._attempts.timed_out(claim))
 
     async def _run_async(self, claim: Claim) -> None:
         self._ended(await self._attempts.run_async(claim, self._wait_s(claim)))
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, outcome: Outcome, sandboxed: bool = False) -> None:
         with self._changed:
             self._running.pop(outcome.token, None)
-            late = outcome.token in self._timed_out
-            self._timed_out.discard(outcome.token)
+            late = outcome.token in self._given_up
+            self._given_up.discard(outcome.token)
         self._cancelled.discard(outcome.token)
         if not late:
             self._settler.put(outcome)
-        self._slots.give()
+        following, slot_is_free = self._turns.end() if sandboxed else (None, True)
+        if following is not None:
+            self._threads.submit(following, self._slots.used)
+        if slot_is_free:
+            self._slots.give()
 
     def _settled(self, outcome: Outcome) -> None:
         self._held.pop(outcome.token, None)

@@ -34,6 +34,7 @@ LARGE_CLASSES = {
     "QueueManager": "the documented API of app.queue",
     "StratixBackend": "one method for each of Celery's backend contract",
     "KombuDriver": "the contract, and what a transport may say differently",
+    "SandboxJob": "Job, as a handler sees it in a child",
     "RedisDriver": "what KombuDriver lets a transport say differently",
     "SQSDriver": "what KombuDriver lets a transport say differently",
 }

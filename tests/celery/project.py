@@ -5,6 +5,7 @@ As a module it is the application that the environment describes, for ``celery -
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from celery import Celery, Task, chain, chord, group
 from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
+from tests import sandboxed as handlers
 
 FOREIGN = "x-only-a-header"
 
@@ -208,6 +210,26 @@ def define_handlers(app: Celery) -> None:
     @queue.process("greet async")
     async def greet_async(job: Any) -> str:
         return f"hello {job.data['name']}"
+
+    @queue.process("patient")
+    def patient(job: Any) -> str:
+        note(job.data["notes"], f"began {os.getpid()}")
+        while not Path(job.data["gate"]).exists() and not (job.data.get("hears") and job.cancelled):
+            time.sleep(0.02)
+        note(job.data["notes"], "ended")
+        return "late"
+
+    @queue.process("patient async")
+    async def patient_async(job: Any) -> None:
+        note(job.data["notes"], "began")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            note(job.data["notes"], "ended")
+
+    sandboxed = app.stratix.queue.create_queue(f"{app.conf.task_default_queue}.boxed", processor={"sandboxed": True})
+    for name in ("fine", "leave", "loop", "deaf", "use_the_job"):
+        sandboxed.process(name, getattr(handlers, name))
 
     @queue.process("twice")
     def twice(job: Any) -> int:

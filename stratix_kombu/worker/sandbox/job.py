@@ -1,0 +1,102 @@
+"""The job, as a handler sees it in a child: what it reads was sent along, what it does is done by the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from stratix_kombu.errors import JobCancelled
+from stratix_kombu.options import milliseconds
+from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES, Message
+
+if TYPE_CHECKING:
+    from stratix_kombu.aio import AsyncJob
+
+
+class SandboxJob:
+    """A ``Job`` in its handler, with the attributes and methods of one; only waiting for oneself is left out.
+
+    Methods raise what those of ``Job`` do.
+    """
+
+    def __init__(self, attributes: Message, call: Callable[..., Any], is_cancelled: Callable[[], bool]) -> None:
+        self._call = call
+        self._is_cancelled = is_cancelled
+        self._set(attributes)
+
+    def __repr__(self) -> str:
+        return f"<SandboxJob {self.id} {self.name!r} of queue {self.queue_name!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ATTRIBUTES:
+            raise AttributeError(f"a sandboxed job has no attribute {name!r}")
+        return self._attributes[name]
+
+    @property
+    def aio(self) -> AsyncJob:
+        """The same methods for asyncio."""
+        from stratix_kombu.aio import AsyncJob
+
+        return AsyncJob(self)  # type: ignore[arg-type]  # it is used like one
+
+    @property
+    def cancelled(self) -> bool:
+        return self._is_cancelled()
+
+    def check_cancelled(self) -> None:
+        if self.cancelled:
+            raise JobCancelled(self.id)
+
+    def update_progress(self, value: Any) -> None:
+        self._call("update_progress", value)
+
+    def log(self, line: str) -> int:
+        return int(self._call("log", str(line)))
+
+    def update_data(self, data: Any) -> None:
+        self._call("update_data", data)
+        self._attributes["data"] = data
+
+    def refresh(self) -> SandboxJob:
+        self._set(self._call("refresh"))
+        return self
+
+    def get_state(self) -> str:
+        return str(self._call("get_state"))
+
+    def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
+        return list(self._call("get_logs", start, end))
+
+    def get_dependencies(self) -> dict[str, str | None]:
+        return dict(self._call("get_dependencies"))
+
+    def get_dependents(self) -> list[str]:
+        return list(self._call("get_dependents"))
+
+    def get_dependency_results(self) -> dict[str, Any]:
+        return dict(self._call("get_dependency_results"))
+
+    def add_dependency(self, job: Any) -> None:
+        self._call("add_dependency", getattr(job, "id", job))
+
+    def remove_dependency(self, job: Any) -> None:
+        self._call("remove_dependency", getattr(job, "id", job))
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        self._call("cancel", reason)
+
+    def change_delay(self, delay: float | timedelta) -> None:
+        self._call("change_delay", milliseconds(delay, "change_delay: 'delay'"))
+
+    def promote(self) -> None:
+        self._call("promote")
+
+    def remove(self) -> None:
+        self._call("remove")
+
+    def retry(self) -> None:
+        self._call("retry")
+
+    def _set(self, attributes: Message) -> None:
+        self._attributes = attributes

@@ -1,0 +1,126 @@
+"""The children of one queue in this process: kept warm, handed out first come first served."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from stratix_kombu.errors import JobCancelled
+from stratix_kombu.options import ProcessorOptions
+from stratix_kombu.worker.sandbox.memory import MB
+from stratix_kombu.worker.sandbox.process import Sandbox
+from stratix_kombu.worker.sandbox.protocol import SandboxFailure, frame_limit
+from stratix_kombu.worker.sandbox.source import Source
+from stratix_kombu.worker.sandbox.supervision import Supervision
+
+CANCEL_POLL_S = 0.25
+CLOSE_S = 5.0
+
+
+class SandboxPool:
+    """At most ``size`` children, started when they are needed. Each queue has its own, so none waits for another."""
+
+    def __init__(self, queue: str, size: int, options: ProcessorOptions, max_payload_bytes: int) -> None:
+        self.size = size
+        self._queue = queue
+        self._options = options
+        self._max_payload_bytes = max_payload_bytes
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._running = 0
+        self._busy: set[Sandbox] = set()
+        self._idle: list[Sandbox] = []
+        self._closed = False
+
+    def run(self, source: Source, job: Any, seconds: float | None) -> str:
+        """Run a job's handler in a child, for at most ``seconds``; its result as JSON.
+
+        Waits for a free child. Raises SandboxFailure, RateLimited, JobCancelled.
+        """
+        sandbox = self._take(job)
+        try:
+            what = f"the result of job {job.name!r} in queue {self._queue!r}"
+            return Supervision(sandbox, job, self._options, seconds).run(source, what, self._max_payload_bytes)
+        finally:
+            self._give(sandbox)
+
+    def close(self) -> None:
+        """Kill the children that run jobs, let the idle ones end, and wait until all are gone."""
+        with self._changed:
+            self._closed = True
+            busy, idle = list(self._busy), list(self._idle)
+            self._idle.clear()
+            self._changed.notify_all()
+        for sandbox in busy:
+            sandbox.strike()
+        for sandbox in idle:
+            sandbox.hang_up()
+        for sandbox in idle:
+            sandbox.dismiss()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, CLOSE_S)
+
+    def _take(self, job: Any) -> Sandbox:
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                while not self._changed.wait_for(lambda: self._is_turn(ticket), CANCEL_POLL_S):
+                    if job.cancelled:
+                        raise JobCancelled(job.id)
+                if self._closed:
+                    raise SandboxFailure("the worker is being closed")
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+            self._running += 1
+        try:
+            sandbox = self._warm() or Sandbox(
+                self._queue, frame_limit(self._max_payload_bytes), self._options.max_memory_usage
+            )
+        except BaseException:
+            self._leave()
+            raise
+        with self._changed:
+            self._busy.add(sandbox)
+            if self._closed:
+                sandbox.strike()
+        return sandbox
+
+    def _is_turn(self, ticket: object) -> bool:
+        return self._closed or (self._waiting[0] is ticket and self._running < self.size)
+
+    def _warm(self) -> Sandbox | None:
+        """The one that was used last, so that the others' memory can be swapped out."""
+        while True:
+            with self._changed:
+                if not self._idle:
+                    return None
+                sandbox = self._idle.pop()
+            if not sandbox.exited():
+                return sandbox
+            sandbox.kill()
+
+    def _give(self, sandbox: Sandbox) -> None:
+        fit = sandbox.fit and not self._hoards(sandbox)
+        if not fit:
+            sandbox.kill()
+        with self._changed:
+            self._busy.discard(sandbox)
+            if fit and not self._closed:
+                self._idle.append(sandbox)
+                fit = False
+        if fit:
+            sandbox.dismiss()
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+    def _hoards(self, sandbox: Sandbox) -> bool:
+        """Whether the jobs so far have left so much in memory that the next one would be ended for it."""
+        most = self._options.max_memory_usage * MB
+        return bool(most) and sandbox.used > (sandbox.at_rest + most) / 2

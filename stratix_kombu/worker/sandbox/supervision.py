@@ -1,0 +1,147 @@
+"""One job in one child: what it asks for is done, and it is ended when it is over a limit or no longer wanted."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from stratix_kombu.errors import RateLimited, StaleClaim
+from stratix_kombu.options import ProcessorOptions
+from stratix_kombu.worker.sandbox.memory import MB
+from stratix_kombu.worker.sandbox.process import POLL_S, Sandbox
+from stratix_kombu.worker.sandbox.protocol import (
+    ATTRIBUTES,
+    CALLS,
+    BrokenProtocol,
+    Message,
+    SandboxFailure,
+    encode_error,
+)
+from stratix_kombu.worker.sandbox.source import Source
+
+LOAD_S = 60.0
+"""How long a child may take to start and to import a handler; a job's time begins after that."""
+CANCEL_S = 1.0
+"""How long a handler that was told to end may go on."""
+MEMORY_S = 0.1
+"""How often the memory of a child is looked at."""
+
+
+class Supervision:
+    """Runs one job; ``job`` is the handle on which the handler's calls are made."""
+
+    def __init__(self, sandbox: Sandbox, job: Any, options: ProcessorOptions, seconds: float | None) -> None:
+        self._sandbox = sandbox
+        self._job = job
+        self._options = options
+        self._seconds = seconds
+        self._number = sandbox.begin(job.id)
+        self._loading = False
+        self._deadline = float("inf")
+        self._cancel_until: float | None = None
+        self._memory_at = 0.0
+
+    def run(self, source: Source, what: str, max_bytes: int) -> str:
+        """The result as JSON. Raises SandboxFailure, and RateLimited if the handler did."""
+        sandbox = self._sandbox
+        sandbox.fit = False
+        sandbox.post({
+            "kind": "run", "number": self._number, "source": asdict(source), "job": _attributes(self._job),
+            "what": what, "max_bytes": max_bytes,
+        })  # fmt: skip
+        self._begin(source not in sandbox.loaded)
+        while True:
+            for message in self._pump():
+                if message.get("number") == self._number and message["kind"] in ("completed", "failed", "held"):
+                    return self._ended(message)
+                self._take(message, source)
+            self._check()
+
+    def _begin(self, loading: bool) -> None:
+        self._loading = loading
+        seconds = LOAD_S if loading else self._seconds
+        self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
+
+    def _pump(self) -> list[Message]:
+        try:
+            return self._sandbox.pump(max(min(POLL_S, self._deadline - time.monotonic()), 0))
+        except BrokenProtocol as problem:
+            self._kill(f"the sandbox sent {problem}; it was killed")
+
+    # -- what the child says ----------------------------------------------------------------------
+
+    def _take(self, message: Message, source: Source) -> None:
+        kind = message["kind"]
+        if kind == "call":
+            self._sandbox.post({"kind": "reply", "id": message["id"], **self._call(message)})
+        elif kind == "loaded":
+            self._sandbox.loaded.add(source)
+            self._sandbox.at_rest = self._sandbox.used
+            self._begin(loading=False)
+
+    def _call(self, message: Message) -> Message:
+        try:
+            if message["number"] != self._number:
+                raise StaleClaim(self._job.id)
+            if message["method"] not in CALLS:
+                raise AttributeError(f"a handler cannot call {message['method']!r}")
+            value = getattr(self._job, message["method"])(*message["arguments"])
+            return {"value": _attributes(value) if value is self._job else value}
+        except Exception as error:
+            return {"error": encode_error(error)}
+
+    def _ended(self, message: Message) -> str:
+        if message["kind"] == "completed":
+            self._sandbox.fit = True
+            return str(message["result"])
+        if message["kind"] == "held":
+            self._sandbox.fit = True
+            raise RateLimited(message["hold_ms"])
+        self._sandbox.fit = not message.get("unloaded")
+        raise SandboxFailure(message["reason"], message["stacktrace"], message["final"])
+
+    # -- what the worker decides ------------------------------------------------------------------
+
+    def _check(self) -> None:
+        now = time.monotonic()
+        if self._sandbox.exited() and not self._sandbox.pending():
+            reason = self._sandbox.end_of()
+            raise SandboxFailure(reason, json.dumps([self._sandbox.printed]) if self._sandbox.printed else "")
+        if now >= self._deadline:
+            if self._loading:
+                self._kill(f"the handler was not imported within {LOAD_S:.0f} s; its sandbox was killed")
+            self._kill(f"timed out after {(self._seconds or 0) * 1000:.0f} ms; its sandbox was killed")
+        self._check_memory(now)
+        self._check_cancelled(now)
+
+    def _check_memory(self, now: float) -> None:
+        most = self._options.max_memory_usage
+        if not most or now < self._memory_at:
+            return
+        self._memory_at = now + MEMORY_S
+        used = self._sandbox.used
+        if used > most * MB:
+            self._kill(
+                f"used {used / MB:.0f} MB of memory, more than max_memory_usage ({most} MB); its sandbox was killed"
+            )
+
+    def _check_cancelled(self, now: float) -> None:
+        if self._cancel_until is None:
+            if self._job.cancelled:
+                self._cancel_until = now + CANCEL_S
+                self._sandbox.post({"kind": "cancel", "number": self._number})
+        elif now >= self._cancel_until:
+            self._kill(
+                f"cancelled, or lost to another worker; it went on for {CANCEL_S:.0f} s, so its sandbox was killed",
+                final=True,
+            )
+
+    def _kill(self, reason: str, final: bool = False) -> NoReturn:
+        self._sandbox.kill(self._options.graceful)
+        raise SandboxFailure(reason, final=final)
+
+
+def _attributes(job: Any) -> Message:
+    return {name: getattr(job, name) for name in ATTRIBUTES}

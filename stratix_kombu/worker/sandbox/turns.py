@@ -1,0 +1,53 @@
+"""Which sandboxed jobs of a worker run now, when it may run more jobs than it may have children."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from stratix_kombu.model.record import Claim
+
+
+class Turns:
+    """At most ``most`` jobs run; up to ``most_waiting`` others wait without a slot, so that jobs on threads go on.
+
+    The slot of a job that ends passes on to the one that has waited longest.
+    """
+
+    def __init__(self, most: int, most_waiting: int) -> None:
+        self._free = most
+        self._most_waiting = most_waiting
+        self._waiting: deque[Claim] = deque()
+        self._keeping: set[str] = set()
+        """Tokens of those that wait and keep their slots, for there are too many."""
+        self._lock = threading.Lock()
+
+    def begin(self, claim: Claim) -> tuple[bool, bool]:
+        """Whether the job runs now, and whether it keeps its slot."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True, True
+            keeps = len(self._waiting) >= self._most_waiting
+            if keeps:
+                self._keeping.add(claim.token)
+            self._waiting.append(claim)
+            return False, keeps
+
+    def end(self) -> tuple[Claim | None, bool]:
+        """A job has ended: the one that runs in its place, if there is one; and whether a slot is free for it."""
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return None, True
+            claim = self._waiting.popleft()
+            frees = claim.token in self._keeping
+            self._keeping.discard(claim.token)
+            return claim, frees
+
+    def clear(self) -> list[Claim]:
+        """Forget those that wait."""
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            return waiting

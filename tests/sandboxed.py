@@ -1,0 +1,194 @@
+"""Handlers for the tests of sandboxes: a child imports them by module and name."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from stratix_kombu import (
+    InvalidJobState,
+    JobNotFound,
+    PayloadNotSerializable,
+    RateLimited,
+    UnrecoverableError,
+)
+
+kept: list[threading.Thread] = []
+
+
+class Unpicklable(Exception):
+    def __init__(self) -> None:
+        super().__init__("cannot be pickled")
+        self.lock = threading.Lock()
+
+
+def pid(job: Any) -> int:
+    return os.getpid()
+
+
+def fine(job: Any) -> dict[str, Any]:
+    return {"pid": os.getpid(), "data": job.data}
+
+
+async def fine_async(job: Any) -> dict[str, Any]:
+    await job.aio.update_progress(50)
+    await asyncio.sleep(0)
+    return {"pid": os.getpid(), "data": job.data}
+
+
+def leave(job: Any) -> None:
+    os._exit(3)
+
+
+def leave_politely(job: Any) -> None:
+    sys.exit("leaving")
+
+
+def kill_itself(job: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def segfault(job: Any) -> None:
+    ctypes.string_at(0)
+
+
+def loop(job: Any) -> None:
+    while True:
+        pass
+
+
+def hold_the_interpreter(job: Any) -> None:
+    note(job.data, os.getpid())
+    re_match_for_ages()
+
+
+def re_match_for_ages() -> None:
+    """One call into C that does not give up the interpreter."""
+    import re
+
+    re.match(r"(a+)+$", "a" * 200 + "b")
+
+
+def hoard(job: Any) -> None:
+    hoarded = []
+    while True:
+        hoarded.append("x" * 2**20)
+
+
+def hoard_elsewhere(job: Any) -> None:
+    subprocess.run([sys.executable, "-c", "x = 'x' * 2**28; import time; time.sleep(60)"], check=False)
+
+
+def hoard_at_once(job: Any) -> int:
+    return len("x" * 2**34)
+
+
+def keep_memory(job: Any) -> int:
+    kept.append("x" * 100 * 2**20)  # type: ignore[arg-type]
+    return os.getpid()
+
+
+def return_much(job: Any) -> str:
+    return "x" * 2_000_000
+
+
+def return_object(job: Any) -> object:
+    return object()
+
+
+def raise_unpicklable(job: Any) -> None:
+    raise Unpicklable
+
+
+async def raise_on_the_loop(job: Any) -> None:
+    raise ValueError("on the loop")
+
+
+def give_up(job: Any) -> None:
+    raise UnrecoverableError("card was stolen")
+
+
+def hold_the_queue(job: Any) -> int:
+    if not Path(job.data).exists():
+        note(job.data, "held")
+        raise RateLimited(timedelta(milliseconds=20))
+    return int(job.attempts_made)
+
+
+def print_lines(job: Any) -> None:
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+    os.write(1, b"raw \xff" + b"x" * 20_000 + b"\nno newline")
+
+
+def use_the_job(job: Any) -> dict[str, Any]:
+    job.update_progress({"step": 1})
+    assert job.log("one") == 1
+    job.log("two")
+    job.update_data({"new": True})
+    seen = {"name": job.name, "id": job.id, "attempts": job.opts["attempts"], "made": job.attempts_made,
+            "queue": job.queue_name, "logs": job.get_logs(), "state": job.get_state(), "data": job.refresh().data,
+            "progress": job.progress, "results": job.get_dependency_results(), "cancelled": job.cancelled,
+            "dependencies": list(job.get_dependencies().values()), "dependents": job.get_dependents()}  # fmt: skip
+    job.check_cancelled()
+    errors = []
+    for use in (job.retry, lambda: job.update_progress(object()), lambda: job.add_dependency("nobody")):
+        try:
+            use()
+        except (InvalidJobState, PayloadNotSerializable, JobNotFound) as error:
+            errors.append(f"{type(error).__name__} {getattr(error, 'operation', '')}")
+        except Exception as error:
+            errors.append(type(error).__name__)
+    return {**seen, "errors": errors}
+
+
+def until_cancelled(job: Any) -> None:
+    note(job.data, os.getpid())
+    while True:
+        job.check_cancelled()
+        time.sleep(0.01)
+
+
+async def until_cancelled_async(job: Any) -> None:
+    note(job.data, os.getpid())
+    try:
+        await asyncio.sleep(60)
+    finally:
+        note(job.data, "cancelled")
+
+
+def deaf(job: Any) -> None:
+    """Notes its process and that of a child of its own, and hears nothing."""
+    sleeper = subprocess.Popen(["sleep", "600"])
+    note(job.data, f"{os.getpid()} {sleeper.pid}")
+    while True:
+        time.sleep(60)
+
+
+def tidy(job: Any) -> None:
+    note(job.data, "began")
+    try:
+        time.sleep(60)
+    finally:
+        note(job.data, "tidied")
+
+
+def wait_for_file(job: Any) -> int:
+    note(f"{job.data}.began", os.getpid())
+    while not Path(job.data).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def note(path: str, line: Any) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{line}\n")

@@ -1,0 +1,268 @@
+"""Sandboxed handlers: whatever becomes of the child, the attempt fails with a reason, and the next one runs."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, Job, JobFailed, Queue, create_app
+from stratix_kombu.worker.sandbox.job import SandboxJob
+from tests import sandboxed
+from tests.processes import lives, zombies
+from tests.waiting import until
+
+WAIT_S = 60
+MEMORY_MB = 150
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Application]:
+    settings = {"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}", "shutdown_timeout": 5}
+    with create_app(settings) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def queue(app: Application) -> Queue:
+    """One warm child, and every handler by the name of its function."""
+    options = {"sandboxed": True, "maxSandboxes": 1, "maxMemoryUsage": MEMORY_MB}
+    queue = app.queue.create_queue("q", concurrency=3, processor=options)
+    for name, handler in vars(sandboxed).items():
+        if inspect.isfunction(handler) and handler.__module__ == sandboxed.__name__:
+            queue.process(name, handler)
+    return queue
+
+
+def run(queue: Queue, name: str, data: Any = None, **options: Any) -> Any:
+    return queue.add(name, data, **options).wait_until_finished(timeout=WAIT_S)
+
+
+def reason_of(queue: Queue, name: str, data: Any = None, **options: Any) -> str:
+    with pytest.raises(JobFailed) as failed:
+        run(queue, name, data, **options)
+    return failed.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("leave", {}, "the sandbox exited with code 3 in the middle of the job"),
+        ("kill_itself", {}, "the sandbox was killed (SIGKILL): by the system for want of memory, or by hand"),
+        ("segfault", {}, "the sandbox crashed (SIGSEGV)"),
+        ("loop", {"timeout": 200}, "timed out after 200 ms; its sandbox was killed"),
+        ("hold_the_interpreter", {"timeout": 200}, "timed out after 200 ms; its sandbox was killed"),
+        ("hoard", {}, f"MB of memory, more than max_memory_usage ({MEMORY_MB} MB); its sandbox was killed"),
+        ("hoard_elsewhere", {}, f"MB of memory, more than max_memory_usage ({MEMORY_MB} MB); its sandbox was killed"),
+    ],
+)
+def test_what_ends_a_child_fails_the_attempt(
+    queue: Queue, tmp_path: Path, name: str, options: dict[str, Any], reason: str
+) -> None:
+    before = run(queue, "pid")
+    assert reason_of(queue, name, str(tmp_path / "notes"), **options).endswith(reason)
+    assert not lives(before)
+    assert zombies() == []
+    assert run(queue, "fine", 1) == {"pid": run(queue, "pid"), "data": 1}
+    assert run(queue, "pid") != before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("leave_politely", "SystemExit: leaving"),
+        ("hoard_at_once", f"MemoryError (max_memory_usage is {MEMORY_MB} MB)"),
+        ("return_much", "PayloadTooLarge: the result of job 'return_much' in queue 'q' has 2000002 bytes"),
+        ("return_object", "PayloadNotSerializable: the result of job 'return_object' in queue 'q' is not a JSON value"),
+        ("raise_unpicklable", "Unpicklable: cannot be pickled"),
+        ("raise_on_the_loop", "ValueError: on the loop"),
+        ("give_up", "UnrecoverableError: card was stolen"),
+    ],
+)
+def test_what_a_handler_raises_or_returns_leaves_the_child_warm(queue: Queue, name: str, reason: str) -> None:
+    before = run(queue, "pid")
+    assert reason_of(queue, name).startswith(reason)
+    assert run(queue, "pid") == before
+
+
+def test_the_stack_trace_begins_in_the_handler_and_a_crash_has_one_too(queue: Queue) -> None:
+    for name in ("raise_unpicklable", "raise_on_the_loop", "segfault"):
+        job = queue.add(name)
+        with pytest.raises(JobFailed):
+            job.wait_until_finished(timeout=WAIT_S)
+        (trace,) = job.refresh().stacktrace
+        assert f"in {name}" in trace
+        assert "child.py" not in trace or name == "segfault"
+
+
+def test_errors_that_mean_something(queue: Queue, tmp_path: Path) -> None:
+    job = queue.add("give_up", attempts=5)
+    with pytest.raises(JobFailed):
+        job.wait_until_finished(timeout=WAIT_S)
+    assert job.refresh().attempts_made == 1
+    assert run(queue, "hold_the_queue", str(tmp_path / "held")) == 0, "a job that was held has made no attempt"
+    crashed = queue.add("leave", attempts=2)
+    with pytest.raises(JobFailed):
+        crashed.wait_until_finished(timeout=WAIT_S)
+    assert crashed.refresh().attempts_made == 2
+
+
+def test_the_job_from_inside(queue: Queue) -> None:
+    told: list[Any] = []
+    queue.on("progress", lambda job, value: told.append(value))
+    first = queue.add("fine", {"n": 1})
+    result = run(queue, "use_the_job", {"old": True}, dependencies=[first], attempts=2, job_id="inside")
+    assert result.pop("results") == {first.id: first.refresh().return_value}
+    assert result == {
+        "name": "use_the_job", "id": "inside", "attempts": 2, "made": 0, "queue": "q", "logs": ["one", "two"],
+        "state": "active", "data": {"new": True}, "progress": {"step": 1}, "cancelled": False,
+        "dependencies": ["completed"], "dependents": [],
+        "errors": ["InvalidJobState retry", "PayloadNotSerializable ", "JobAlreadyStarted"],
+    }  # fmt: skip
+    until(lambda: told == [{"step": 1}])
+    assert queue.off("progress") == 1
+
+
+def test_an_async_handler(queue: Queue) -> None:
+    job = queue.add("fine_async", [1])
+    assert job.wait_until_finished(timeout=WAIT_S) == {"pid": run(queue, "pid"), "data": [1]}
+    assert job.refresh().progress == 50
+
+
+def test_a_job_in_a_child_has_what_a_job_has() -> None:
+    """Except that it cannot wait for itself."""
+    names = {name for name in dir(Job) if not name.startswith("_")} - {"wait_until_finished"}
+    job = SandboxJob(dict.fromkeys(names), lambda *call: None, lambda: False)
+    assert [name for name in names if not hasattr(job, name)] == []
+    with pytest.raises(AttributeError, match="'nonsense'"):
+        job.nonsense  # noqa: B018
+
+
+def test_what_a_handler_prints_is_logged(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "stratix_kombu.sandbox"):
+        job = queue.add("print_lines")
+        assert job.wait_until_finished(timeout=WAIT_S) is None
+        run(queue, "pid")
+    lines = [(one.levelname, one.__dict__["job_id"], one.getMessage()) for one in caplog.records]
+    assert ("INFO", job.id, f"job {job.id}: to stdout") in lines
+    assert ("WARNING", job.id, f"job {job.id}: to stderr") in lines
+    assert ("INFO", job.id, f"job {job.id}: no newline") in lines
+    assert any("raw \ufffdxxx" in text for _, _, text in lines)
+
+
+def test_cancel_is_told_first(queue: Queue, tmp_path: Path) -> None:
+    for name, reason in (("until_cancelled", "was cancelled"), ("until_cancelled_async", "CancelledError")):
+        notes = tmp_path / name
+        before = run(queue, "pid")
+        job = queue.add(name, str(notes), attempts=3)
+        until(notes.exists, WAIT_S)
+        job.cancel()
+        with pytest.raises(JobFailed, match=reason):
+            job.wait_until_finished(timeout=WAIT_S)
+        assert job.refresh().attempts_made == 1
+        assert run(queue, "pid") == before
+    assert "cancelled" in notes.read_text()
+
+
+def test_cancel_kills_who_does_not_hear_and_all_it_has_started(queue: Queue, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    job = queue.add("deaf", str(notes), attempts=3)
+    until(lambda: notes.exists() and notes.read_text().endswith("\n"), WAIT_S)
+    pids = [int(one) for one in notes.read_text().split()]
+    assert all(lives(one) for one in pids)
+    job.cancel()
+    with pytest.raises(JobFailed, match=r"cancelled, or lost to another worker; .*its sandbox was killed"):
+        job.wait_until_finished(timeout=WAIT_S)
+    assert job.refresh().attempts_made == 1
+    until(lambda: not any(lives(one) for one in pids))
+    assert zombies() == []
+
+
+def test_an_idle_child_that_dies_is_replaced(queue: Queue) -> None:
+    before = run(queue, "pid")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: not lives(before))
+    assert run(queue, "pid") != before
+    assert zombies() == []
+
+
+def test_a_child_with_a_full_memory_takes_no_other_job(queue: Queue) -> None:
+    before = run(queue, "keep_memory")
+    assert run(queue, "pid") != before
+    assert not lives(before)
+
+
+def test_never_more_children_than_allowed_and_first_come_first_served(app: Application, tmp_path: Path) -> None:
+    queue = app.queue.create_queue("two", concurrency=5, processor={"sandboxed": True, "max_sandboxes": 2})
+    queue.process("wait", sandboxed.wait_for_file)
+    gate = tmp_path / "gate"
+    jobs = [queue.add("wait", str(gate)) for _ in range(6)]
+    begun = Path(f"{gate}.began")
+    until(lambda: begun.exists() and len(begun.read_text().split()) == 2, WAIT_S)
+    assert queue.get_job_counts()["active"] == 2, "what could not run was not taken"
+    gate.touch()
+    results = [job.wait_until_finished(timeout=WAIT_S) for job in jobs]
+    assert len(set(results)) == 2
+    starts = [job.refresh().processed_on or 0 for job in jobs]
+    assert starts == sorted(starts)
+
+
+def test_sandboxed_jobs_do_not_hold_up_jobs_on_threads(app: Application, tmp_path: Path) -> None:
+    queue = app.queue.create_queue("mixed", concurrency=2, processor={"max_sandboxes": 1})
+    file = tmp_path / "waits.py"
+    file.write_text("from tests.sandboxed import wait_for_file as process\n")
+    queue.process("wait", str(file))
+    queue.process("quick", lambda job: os.getpid())
+    gate = tmp_path / "gate"
+    jobs = [queue.add("wait", str(gate)) for _ in range(3)]
+    until(lambda: Path(f"{gate}.began").exists(), WAIT_S)
+    assert [run(queue, "quick") for _ in range(3)] == [os.getpid()] * 3
+    gate.touch()
+    assert os.getpid() not in [job.wait_until_finished(timeout=WAIT_S) for job in jobs]
+    assert run(queue, "quick") == os.getpid()
+
+
+def _closed(tmp_path: Path, timeout: float, after: Callable[[Path], None]) -> tuple[bool, str, int]:
+    """Close an application whose sandbox runs: whether all had ended, the job's state, and the child."""
+    settings = {"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}"}
+    observer = create_app({**settings, "worker": {"clock": False}})
+    with create_app(settings) as app:
+        queue = app.queue.create_queue("q", processor={"sandboxed": True})
+        queue.process(sandboxed.wait_for_file)
+        gate = tmp_path / "gate"
+        job = queue.add("n", str(gate))
+        until(Path(f"{gate}.began").exists, WAIT_S)
+        after(gate)
+        ended = app.close(timeout=timeout)
+    seen = observer.queue.get_queue("q").get_job(job.id)
+    assert seen is not None
+    observer.close()
+    return ended, seen.state, int(Path(f"{gate}.began").read_text())
+
+
+def test_closing_waits_for_a_sandboxed_job_and_leaves_no_child(tmp_path: Path) -> None:
+    ended, state, child = _closed(tmp_path, WAIT_S, lambda gate: gate.touch())
+    assert (ended, state, lives(child)) == (True, "completed", False)
+    assert zombies() == []
+
+
+def test_closing_in_time_kills_the_child_and_hands_the_job_back(tmp_path: Path) -> None:
+    ended, state, child = _closed(tmp_path, 0.05, lambda gate: None)
+    assert (ended, state, lives(child)) == (False, "waiting", False)
+    assert zombies() == []
+
+
+def test_graceful_lets_the_handler_tidy_up(app: Application, tmp_path: Path) -> None:
+    options = {"sandboxed": True, "timeout": 200, "killBehavior": "graceful"}
+    queue = app.queue.create_queue("graceful", processor=options)
+    queue.process(sandboxed.tidy)
+    notes = tmp_path / "notes"
+    assert "timed out after 200 ms" in reason_of(queue, "n", str(notes), timeout=60_000)
+    assert notes.read_text().split() == ["began", "tidied"]
