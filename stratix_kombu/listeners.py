@@ -92,10 +92,6 @@ class Listeners(ABC):
         for listener in listeners:
             listener.stop()
 
-    @property
-    def closed(self) -> bool:
-        return self._closed.is_set()
-
     def _open(self) -> None:
         if self._closed.is_set():
             raise Closed(self._where)
@@ -173,9 +169,10 @@ class Listener:
                 outcome = self.function(*arguments)
                 if inspect.iscoroutine(outcome):
                     asyncio.run(outcome)
-            except Closed as late:
-                log = logger.info if self._hub.closed else logger.exception
-                log("a listener of %r came too late: %s", self.name, late, extra={"action": "listener_failed"})
+            except Closed as late:  # while the application ends
+                logger.warning(
+                    "a listener of %r came too late: %s", self.name, late, extra={"action": "listener_failed"}
+                )
             except Exception:
                 logger.exception("a listener of %r raised", self.name, extra={"action": "listener_failed"})
             if self._once:

@@ -18,7 +18,8 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
 PYTHON = [code for kind, code in BLOCKS if kind == "python"]
 CONFIGURATIONS = [code for kind, code in BLOCKS if kind == "toml"]
 COMMANDS = [code.strip() for kind, code in BLOCKS if kind == "sh"]
@@ -50,3 +51,33 @@ def test_the_first_example_prints_its_result(tmp_path: Path) -> None:
 def test_configurations_are_accepted(text: str) -> None:
     settings = load_settings(tomllib.loads(text), environment={}, drivers=known_drivers())
     assert settings.driver in ("redis", "rabbitmq", "sqs")
+
+
+DOCUMENTED = {
+    "Job flows": ["Basic dependencies", "Complex workflows", "Dynamic dependencies", "Failing dependencies"],
+    "Repeatable jobs": ["Cron expressions", "Fixed intervals", "Advanced scheduling", "Managing repeatable jobs"],
+    "The schedule plugin": [
+        "Integration", "Jobs from schedules", "Intervals and queues", "Dynamic schedules", "Choosing between the two",
+        "Locks over processes",
+    ],
+    "Rate limits": ["Of a queue", "Of a job", "Over all workers", "Token buckets"],
+    "Custom drivers": ["Implementing a driver", "Registering it", "Third-party systems"],
+    "Performance": ["Bulk operations", "Size of data", "Concurrency", "Connections to Redis", "Retention"],
+    "Fault tolerance": ["Retry strategies", "Failover and stalled jobs", "Graceful shutdown"],
+    "Monitoring": ["Custom events and metrics"],
+    "Patterns": ["Producer and consumer apart", "Priority queues", "Worker pools", "Event bus", "Dead letters"],
+}  # fmt: skip
+"""The chapters of the document and their headings."""
+
+
+def test_every_documented_heading_has_its_example() -> None:
+    _, _, section = README.partition("\n## The documented API, heading by heading\n")
+    chapter, shown = "", dict[str, list[str]]()
+    for first, headings, link in re.findall(r"^\| (.*?)\|(.*?)\|(.*?)\|$", section.partition("\n## ")[0], re.M)[2:]:
+        chapter = first.strip() or chapter
+        shown.setdefault(chapter, []).extend(headings.strip().split("; "))
+        named = re.fullmatch(r" \[(\w+)\]\((examples/\w+\.py)\) ", link)
+        assert named, link
+        assert (ROOT / named[2]).stem == named[1]
+        assert (ROOT / named[2]).is_file(), named[2]
+    assert shown == DOCUMENTED
