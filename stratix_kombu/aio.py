@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stratix_kombu.housekeeping import OnProgress
     from stratix_kombu.job import Job
     from stratix_kombu.model.event import Event
+    from stratix_kombu.model.metrics import QueueMetrics
     from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.options import Duration
     from stratix_kombu.queue import Queue
@@ -156,6 +157,9 @@ class AsyncQueue:
 
     async def get_status(self) -> QueueStatus:
         return await _call(self._queue.get_status)
+
+    async def get_metrics(self, minutes: int = 60) -> QueueMetrics:
+        return await _call(self._queue.get_metrics, minutes)
 
     async def get_workers(self) -> list[WorkerInfo]:
         return await _call(self._queue.get_workers)

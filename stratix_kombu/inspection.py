@@ -14,9 +14,11 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import is_letter
 from stratix_kombu.model.codec import decode
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_job_id
 from stratix_kombu.model.record import QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
+from stratix_kombu.options import whole
 
 if TYPE_CHECKING:
     from stratix_kombu.queue import Queue
@@ -85,6 +87,16 @@ class Inspection:
     def get_status(self) -> QueueStatus:
         """Counts, whether it is paused, workers, and the age in milliseconds of the oldest waiting job."""
         return self._engine.store.queries.status(self.name)
+
+    def get_metrics(self, minutes: int = 60) -> QueueMetrics:
+        """What happened in the last minutes (1 to 1440; the current one is the last): how jobs and attempts ended; how
+        long they waited and ran, with count, sum and percentiles in milliseconds. A percentile is exact below 16 ms,
+        and at most 6.25 % off above. Raises ConfigurationError, StoreUnavailable.
+
+        >>> queue.get_metrics(minutes=5).total.run.p95_ms  # doctest: +SKIP
+        """
+        whole(minutes, "get_metrics: 'minutes'", 1, KEPT_MINUTES)
+        return QueueMetrics.of(self.name, self._engine.store.queries.metrics(self.name, minutes))
 
     def get_workers(self) -> list[WorkerInfo]:
         """Workers that take jobs of this queue, in all processes."""

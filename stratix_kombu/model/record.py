@@ -286,6 +286,8 @@ class QueueStatus:
     workers: int
     oldest_waiting_ms: int | None
     """Age of the waiting job that was dispatched first, or None."""
+    overdue_ms: int = 0
+    """How long ago the first delayed job was due; it grows while no clock promotes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 
 from stratix_kombu import StoreUnavailable
+from stratix_kombu.model.metrics import KEPT_MINUTES
 from stratix_kombu.model.record import Completion, Held, NewJob, Retention, WorkerInfo
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
@@ -60,8 +61,14 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
             (claim,) = store.transitions.claim("q", [job_id], "w", 1000).claims
             store.transitions.complete([Completion(job_id, claim.token, "1")])
         store.transitions.leave("w", "q")
-        left = {key.partition("}")[2] for key in client.scan_iter(f"*{namespace}*")}
-    assert left == {":q:q:events", ":queues", ":q:q:meta"}
+        keys = list(client.scan_iter(f"*{namespace}*"))
+        left = {key.partition("}")[2] for key in keys}
+        minutes = {key for key in keys if ":minute:" in key}
+        assert all(0 < client.ttl(key) <= KEPT_MINUTES * 60 for key in minutes)
+        assert all(client.strlen(key) < 4_000 for key in (*minutes, f"{{{namespace}}}:q:q:totals"))
+    assert 1 <= len(minutes) <= 2
+    counted = {key.partition("}")[2] for key in minutes} | {":q:q:totals", ":q:q:names"}
+    assert left == {":q:q:events", ":queues", ":q:q:meta", *counted}
     store.close()
 
 

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from stratix_kombu.errors import StratixError
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.metrics import COUNTS, Tally
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Deduplication, Failure, HandOver, Held, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
@@ -159,6 +160,7 @@ class Stores(RuleBasedStateMachine):
 
     def they_are_the_same_throughout(self) -> None:
         for queue in QUEUES:
+            self.both(lambda store, queue=queue: _counted(store, queue))
             self.both(lambda store, queue=queue: [_told(one) for one in store.events.read(queue, "0")])
             for state in State:
                 self.both(lambda store, queue=queue, state=state: _listing(store, queue, state))
@@ -166,6 +168,16 @@ class Stores(RuleBasedStateMachine):
             for read in ("dependencies", "dependents", "dependency_results", "logs"):
                 self.both(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
         assert [audit(store) for store in self.stores] == [[], []]
+
+
+def _counted(store: Store, queue: str) -> Any:
+    """What was counted; not the durations. Both stores may be in different minutes."""
+    whole, totals = Tally(), store.queries.totals(queue)
+    for one in store.queries.metrics(queue, 3):
+        whole.add(one)
+    counts = [(getattr(whole, name), getattr(totals, name)) for name in COUNTS]
+    runs = {name: sum(one.counts) for name, one in totals.runs.items()}
+    return counts, whole.wait.count, whole.run.count, sum(totals.wait.counts), runs
 
 
 def _told(event: Event) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 
@@ -32,6 +33,15 @@ class Queries(ABC):
     @abstractmethod
     def waiting_priorities(self, queue: str) -> list[int]:
         """The priorities of which jobs wait in the queue, the most urgent first. Asked often: it must be cheap."""
+
+    @abstractmethod
+    def metrics(self, queue: str, minutes: int) -> list[Tally]:
+        """What was counted in each of the last minutes (at most ``KEPT_MINUTES``), oldest first, the current one last;
+        also those in which nothing was."""
+
+    @abstractmethod
+    def totals(self, queue: str) -> Totals:
+        """What was counted since the queue has been there, or was forgotten."""
 
     @abstractmethod
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:

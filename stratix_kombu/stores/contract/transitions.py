@@ -1,4 +1,12 @@
-"""The life of a job: every method is one atomic step."""
+"""The life of a job: every method is one atomic step.
+
+What happens is counted in the same step, in the queue's minute and in its totals (see ``Queries.metrics`` and
+``model/metrics.py``): jobs that complete; jobs that fail, by whatever step; attempts after which ``fail``, or
+``hand_over`` with a reason, makes another one; leases that ran out; starts that a limit refused. And by ``complete``,
+``fail`` and ``hand_over``, of each active job: how long it had waited when the attempt began (since it became waiting;
+being dispatched again does not begin it anew), and how long the attempt ran; the latter, if it completed, also by the
+job's name. Minutes are kept for ``KEPT_MINUTES`` and names up to ``NAMES_KEPT`` of a queue.
+"""
 
 from __future__ import annotations
 
@@ -241,4 +249,4 @@ class Transitions(ABC):
 
     @abstractmethod
     def forget_queue(self, queue: str) -> bool:
-        """Forget a queue that has no jobs: its events, its pause and its limits. False if it has jobs."""
+        """Forget a queue that has no jobs, its events, pause, limits and what was counted. False if it has jobs."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import chain
 
+from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
@@ -51,15 +53,25 @@ class MemoryQueries(Queries):
                 counts["paused"], counts["waiting"] = counts["waiting"], 0
             waiting = [self._space.jobs[i].dispatched_ms for i in space.ids[State.WAITING]]
             oldest = self._space.now() - min(waiting) if waiting else None
+            due = min((self._space.jobs[i].due_ms for i in space.ids[State.DELAYED]), default=self._space.now())
             return QueueStatus(
                 name=queue, paused=space.paused, counts=counts, workers=len(self.workers(queue)),
-                oldest_waiting_ms=oldest,
+                oldest_waiting_ms=oldest, overdue_ms=max(self._space.now() - due, 0),
             )  # fmt: skip
 
     def waiting_priorities(self, queue: str) -> list[int]:
         with self._space.lock:
             space = self._space.queues.get(queue) or QueueSpace()
             return sorted({self._space.jobs[job_id].new.priority for job_id in space.ids[State.WAITING]})
+
+    def metrics(self, queue: str, minutes: int) -> list[Tally]:
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            return deepcopy(space.counted.last(self._space.now(), minutes))
+
+    def totals(self, queue: str) -> Totals:
+        with self._space.lock:
+            return deepcopy((self._space.queues.get(queue) or QueueSpace()).counted.totals)
 
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         with self._space.lock:

@@ -21,6 +21,7 @@ from stratix_kombu.model.record import (
     WorkerInfo,
 )
 from stratix_kombu.model.state import State
+from stratix_kombu.stores.memory.metrics import Counted, count
 
 EVENTS_KEPT = 10_000
 NEVER_SENT = "what it waited for ended without sending it"
@@ -37,6 +38,10 @@ class Job:
     created_ms: int
     due_ms: int = 0
     data: str = "null"
+    waiting_ms: int = 0
+    """When it became waiting last."""
+    waited_ms: int = 0
+    """How long, when its last attempt began."""
     processed_ms: int = 0
     finished_ms: int = 0
     attempts_made: int = 0
@@ -106,6 +111,7 @@ class QueueSpace:
     claimed_ms: dict[int, int] = field(default_factory=dict)
     """Per priority: the latest dispatch of a job that was claimed at its first dispatch."""
     workers: dict[str, tuple[WorkerInfo, int]] = field(default_factory=dict)
+    counted: Counted = field(default_factory=Counted)
 
 
 class Space:
@@ -181,6 +187,7 @@ class Space:
 
     def make_waiting(self, job: Job) -> None:
         self.move(job, State.WAITING)
+        job.waiting_ms = self.now()
         job.due_ms = 0
         job.dispatches = 0
         self.tell(job.new.queue, "waiting", job)
@@ -205,6 +212,7 @@ class Space:
     def complete(self, job: Job, result: str) -> None:
         job.result = result
         job.failed_reason = job.stacktrace = None
+        count(self, job, "completed")
         self._end(job, State.COMPLETED, job.new.keep_completed)
         gone = job.new.id not in self.jobs
         inline = gone or len(result.encode()) <= INLINE_RESULT_BYTES
@@ -228,6 +236,7 @@ class Space:
         job.result = error or None
         job.stacktrace = stacktrace or None
         job.failed_by = failed_by
+        count(self, job, "failed")
         self._end(job, State.FAILED, job.new.keep_failed)
         self.tell(job.new.queue, "failed", job, reason)
 

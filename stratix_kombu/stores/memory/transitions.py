@@ -32,6 +32,7 @@ from stratix_kombu.model.record import (
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.limits import limited
+from stratix_kombu.stores.memory.metrics import count, count_attempt
 from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page
 from stratix_kombu.stores.memory.state import Job, Outcome
 from stratix_kombu.stores.memory.steps import step
@@ -210,6 +211,8 @@ class MemoryTransitions(Upkeep):
             answer = self._refuse(queue, job_id, job, most) or limited(self.space, self._job(job_id), limit)
             if isinstance(answer, Refused):
                 claimed.refused.append(answer)
+                if answer.why is Refusal.LIMITED:
+                    space.counted.count(self.space.now(), "limited")
             else:
                 claimed.claims.append(self._start(self._job(job_id), worker, lease_ms, answer))
         return claimed
@@ -235,6 +238,7 @@ class MemoryTransitions(Upkeep):
             queue.claimed_ms[priority] = max(queue.claimed_ms.get(priority, 0), job.dispatched_ms)
         queue.parked.pop(job.new.id, None)
         queue.crowd.pop(job.new.id, None)
+        job.waited_ms = max(at - job.waiting_ms, 0)
         job.claims += 1
         job.attempts_started += 1
         job.token = f"{worker}:{job.claims}:{job.new.id}"
@@ -287,7 +291,9 @@ class MemoryTransitions(Upkeep):
                 stale.append(one.job_id)
                 continue
             queues[job.new.queue] = None
-            job.attempts_made += job.state is State.ACTIVE
+            if job.state is State.ACTIVE:
+                job.attempts_made += 1
+                count_attempt(self.space, job, isinstance(one, Completion))
             end(job, one)
         return self._release_and_tell(queues, stale)
 
@@ -306,6 +312,7 @@ class MemoryTransitions(Upkeep):
             if job.attempts_made >= job.new.max_attempts > 1:
                 space.tell(job.new.queue, "retries_exhausted", job)
         else:
+            count(space, job, "retried")
             job.failed_reason, job.stacktrace = one.reason, one.stacktrace or None
             if one.retry_ms:
                 space.make_delayed(job, space.now() + one.retry_ms)
@@ -316,6 +323,8 @@ class MemoryTransitions(Upkeep):
     def _hand_over_one(self, job: Job, one: HandOver) -> None:
         if self._end_cancelled(job):
             return
+        if one.reason:
+            count(self.space, job, "retried")
         job.failed_reason, job.stacktrace = one.reason or None, one.stacktrace or None
         job.token, job.vacant = "", True
         self.space.move(job, State.BLOCKED)

@@ -11,6 +11,7 @@ from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import Change, Limit
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.release import release_page, revive_dependents
 from stratix_kombu.stores.memory.state import NEVER_SENT, Job
 from stratix_kombu.stores.memory.steps import Steps, step
@@ -55,6 +56,7 @@ class Upkeep(Steps, Transitions):
         for job in expired:
             job.token = ""
             job.stalled_count += 1
+            count(space, job, "stalled")
             space.tell(job.new.queue, "stalled", job)
             allowed = max_stalled if job.new.max_stalled is None else job.new.max_stalled
             if job.stalled_count > allowed:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
 from stratix_kombu.stores.redis.connect import Client
+from stratix_kombu.stores.redis.metrics import tally_of, totals_of
 from stratix_kombu.stores.redis.records import FIELDS, limit_text, record_of
 from stratix_kombu.stores.redis.scripts import Scripts
 
@@ -47,11 +49,20 @@ class RedisQueries(Queries):
         workers, oldest = int(numbers[6]), int(numbers[7])
         return QueueStatus(
             name=queue, paused=bool(paused), counts=counts, workers=workers,
-            oldest_waiting_ms=None if oldest < 0 else oldest,
+            oldest_waiting_ms=None if oldest < 0 else oldest, overdue_ms=int(numbers[8]),
         )  # fmt: skip
 
     def waiting_priorities(self, queue: str) -> list[int]:
         return [int(one) for one in self._scripts.run("waiting", (queue,))]
+
+    def metrics(self, queue: str, minutes: int) -> list[Tally]:
+        this, found = self._scripts.run("metrics", (queue, minutes))
+        return [tally_of(minute, raw) for minute, raw in enumerate(found, int(this) - len(found) + 1)]
+
+    def totals(self, queue: str) -> Totals:
+        raw = self._client.run("GET", f"{self._base}:q:{queue}:totals")
+        names = self._client.run("HGETALL", f"{self._base}:q:{queue}:names")
+        return totals_of(raw or b"", names)
 
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         return int(self._scripts.run("limit_ttl", (queue, limit_text(limit))))

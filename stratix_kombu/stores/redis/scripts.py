@@ -21,8 +21,13 @@ def source(name: str) -> str:
     """The text of ``lua/<name>.lua`` with its fragments in place, each once."""
     folder = files(__package__) / "lua"
 
+    there = set[str]()
+
     def fragment(match: re.Match[str]) -> str:
-        return (folder / "includes" / f"{match[1]}.lua").read_text(encoding="utf-8")
+        if match[1] in there:
+            return ""
+        there.add(match[1])
+        return _INCLUDE.sub(fragment, (folder / "includes" / f"{match[1]}.lua").read_text(encoding="utf-8"))
 
     return _INCLUDE.sub(fragment, (folder / f"{name}.lua").read_text(encoding="utf-8"))
 

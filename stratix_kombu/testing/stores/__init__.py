@@ -17,6 +17,7 @@ from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.hand import HandSuite
 from stratix_kombu.testing.stores.limits import LimitSuite
+from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
 from stratix_kombu.testing.stores.running import RunningSuite
 
@@ -25,6 +26,6 @@ __all__ = ["StoreSuite", "audit"]
 
 class StoreSuite(
     AddingSuite, RunningSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
-    ConcurrencySuite,
+    MetricsSuite, ConcurrencySuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

@@ -4,6 +4,7 @@
 -- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of a claim ...}, see records.claim_of
 -- Events active | delayed
 --- @include base
+--- @include metrics
 --- @include moves_claim
 --- @include limits
 
@@ -21,7 +22,7 @@ local answers = {}
 for i = 6, #ARGV do
   local id = ARGV[i]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'claims', 'limit', 'reserved', 'sends', 'queue', 'state', 'name', 'data', 'opts',
+  local v = redis.call('HMGET', key, 'claims', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
     'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace')
   local answer
   if not v[5] or v[5] ~= queue then
@@ -40,6 +41,9 @@ for i = 6, #ARGV do
     if queue_limit or v[2] or held > now then
       told = ask(queue_limit, decode_limit(v[2]), queue, id, v[3], held)
     end
+    if told.again then
+      count(queue, LIMITED)
+    end
     if told.stays then
       answer = { id, 'limited', told.again - now, 1 }
     elseif told.again then
@@ -47,13 +51,15 @@ for i = 6, #ARGV do
       delay_limited(queue, id, v[7], told.again, told.spread)
       answer = { id, 'limited', told.again - now }
     else
-      if not v[4] then
-        local sent = tonumber(redis.call('ZSCORE', waiting, id))
+      local since = tonumber(v[4])
+      if not since then
+        since = tonumber(redis.call('ZSCORE', waiting, id))
         local priority = v[10] or '0'
-        if sent > (claimed[priority] or 0) then
-          claimed[priority] = sent
+        if since > (claimed[priority] or 0) then
+          claimed[priority] = since
         end
       end
+      local waited = math.max(told.starts - math.floor(since / 1000), 0)
       local claims = tonumber(v[1] or 0) + 1
       local begun = tonumber(v[14] or 0) + 1
       local token = worker .. ':' .. claims .. ':' .. id
@@ -64,7 +70,7 @@ for i = 6, #ARGV do
         redis.call('ZREM', queue_key(queue, 'crowd'), id)
       end
       redis.call('HSET', key, 'state', 'active', 'token', token, 'claims', claims, 'begun', begun, 'started',
-        told.starts, 'worker', worker)
+        told.starts, 'worker', worker, 'waited', waited)
       if v[3] then
         redis.call('HDEL', key, 'reserved')
       end
@@ -81,4 +87,5 @@ for priority, sent in pairs(claimed) do
     redis.call('HSET', meta, 'claimed:' .. priority, string.format('%.0f', sent))
   end
 end
+write_tallies()
 return { now, answers }

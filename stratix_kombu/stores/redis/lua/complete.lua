@@ -15,13 +15,18 @@ local stale = {}
 for i = 6, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup')
+  local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
+    'started', 'waited')
   local by_hand = ARGV[i + 1] == '*' and v[1] and not finished(v[1])
   if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
     stale[#stale + 1] = id
   else
     local queue = v[3]
     touch(queue)
+    count(queue, COMPLETED)
+    if v[1] == 'active' then
+      count_attempt(queue, tonumber(v[10]), tonumber(v[11]), v[4])
+    end
     local made = tonumber(v[5] or 0) + (v[1] == 'active' and 1 or 0)
     redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')
     if v[7] then
@@ -43,4 +48,5 @@ for i = 6, #ARGV, 5 do
 end
 local more = release_page(tonumber(ARGV[4]))
 tell_drained()
+write_tallies()
 return { more, stale, ready }

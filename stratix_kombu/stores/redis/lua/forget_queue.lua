@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue
 -- Returns 1, or 0 if it has jobs
 --- @include base
+--- @include metrics
 
 local queue = ARGV[1]
 local sets = { 'active', 'delayed', 'blocked', 'completed', 'failed' }
@@ -13,8 +14,13 @@ for _, set in ipairs(sets) do
     return 0
   end
 end
-for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'dedup', 'workers', 'worker-info' }) do
+for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'dedup', 'workers', 'worker-info', 'totals', 'names' }) do
   redis.call('DEL', queue_key(queue, part))
 end
+local minutes, this = {}, math.floor(now / 60000)
+for minute = this - KEPT_S / 60, this do
+  minutes[#minutes + 1] = minute_key(queue, minute)
+end
+redis.call('DEL', unpack(minutes))
 redis.call('SREM', P .. ':queues', queue)
 return 1

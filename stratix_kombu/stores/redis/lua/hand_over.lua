@@ -17,6 +17,7 @@ local function hand_over(job, reason, trace, successors)
   redis.call('HDEL', key, 'reason', 'trace')
   redis.call('HSET', key, 'state', 'blocked', 'vacant', 1, 'token', '')
   if reason ~= '' then
+    count(job.queue, RETRIED)
     redis.call('HSET', key, 'reason', reason, 'trace', trace)
   end
   add_then(successors)
@@ -34,13 +35,14 @@ local stale = {}
 for i = 5, #ARGV, 5 do
   local id = ARGV[i]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'state', 'token')
+  local v = redis.call('HMGET', key, 'state', 'token', 'started', 'waited')
   if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] then
     stale[#stale + 1] = id
   else
     local job = load(id)
     touch(job.queue)
     redis.call('HINCRBY', key, 'made', 1)
+    count_attempt(job.queue, tonumber(v[3]), tonumber(v[4]))
     if not end_cancelled(job) then
       hand_over(job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     end
@@ -48,4 +50,5 @@ for i = 5, #ARGV, 5 do
 end
 local more = release_page(tonumber(ARGV[4]))
 tell_drained()
+write_tallies()
 return { more, stale, ready }

@@ -33,6 +33,9 @@ for priority = 0, 9 do
   left = left - #lost
   for _, id in ipairs(lost) do
     local sends = redis.call('HINCRBY', job_key(id), 'sends', 1)
+    if sends == 1 then
+      redis.call('HSET', job_key(id), 'since', redis.call('ZSCORE', key, id))
+    end
     redis.call('ZADD', key, now_us + grace * (2 ^ math.min(sends, 20) - 1), id)
     local v = redis.call('HMGET', job_key(id), 'name', 'msg', 'forward')
     send(id, queue, v[1], priority, v[2], v[3])

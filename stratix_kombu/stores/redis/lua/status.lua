@@ -1,6 +1,7 @@
 -- Counts of a queue at one instant.
 -- KEYS[1] '{namespace}'; ARGV[1] queue
--- Returns {paused, waiting, active, delayed, blocked, completed, failed, workers, age of the oldest waiting or -1}
+-- Returns {paused, waiting, active, delayed, blocked, completed, failed, workers, age of the oldest waiting or -1, how long
+--   the first delayed one has been due}
 --- @include base
 
 local queue = ARGV[1]
@@ -16,8 +17,10 @@ local counts = {}
 for i, state in ipairs({ 'active', 'delayed', 'blocked', 'completed', 'failed' }) do
   counts[i] = redis.call('ZCARD', queue_key(queue, state))
 end
+local due = redis.call('ZRANGE', queue_key(queue, 'delayed'), 0, 0, 'WITHSCORES')[2]
 return {
   redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused'), waiting, counts[1], counts[2], counts[3], counts[4],
   counts[5], redis.call('ZCOUNT', queue_key(queue, 'workers'), '(' .. string.format('%.0f', now), '+inf'),
   oldest and math.max(math.floor((now_us - oldest) / 1000), 0) or -1,
+  due and math.max(now - math.floor(tonumber(due) / 1000), 0) or 0,
 }

@@ -1,7 +1,7 @@
 -- Add one job. `extra` is '' or JSON with what is not default: prio, delay, due, max, deps, optional, keep_completed,
 -- keep_failed, limit, queue, msg, stalls, vacant, carries, forward. Whether the id was new, or that of a vacant job.
 local known_queues = {}
-local of_the_vacant = { 'vacant', 'due', 'sends', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
+local of_the_vacant = { 'vacant', 'due', 'sends', 'since', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
   'keep_failed', 'msg', 'stalls', 'forward', 'pending' }
 
 local function is_vacant(known)

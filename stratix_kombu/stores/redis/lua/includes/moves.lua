@@ -1,4 +1,6 @@
 -- Moves between states. A `job` is a table made by load(): id, queue, name, state, prio, due, pending, ...
+--- @include metrics
+
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
     'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup')
@@ -56,7 +58,7 @@ end
 local function make_waiting(job)
   move(job, 'waiting')
   redis.call('HSET', job_key(job.id), 'state', 'waiting')
-  redis.call('HDEL', job_key(job.id), 'due', 'sends')
+  redis.call('HDEL', job_key(job.id), 'due', 'sends', 'since')
   job.due = 0
   tell(job.queue, 'waiting', job.id, job.name)
   send(job.id, job.queue, job.name, job.prio, job.message, job.forward)
@@ -171,6 +173,7 @@ local function fail_job(job, reason, trace, failed_by, error)
   if job.result then
     redis.call('HSET', key, 'result', job.result)
   end
+  count_failed(job.queue)
   end_job(job, 'failed', job.keep_failed)
   tell(job.queue, 'failed', job.id, job.name, reason)
 end

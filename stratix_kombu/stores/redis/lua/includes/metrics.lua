@@ -1,0 +1,120 @@
+-- Counting, by queue: in the minute, and since the queue has been there. Scripts tally, and write once at their end.
+-- '<queue>:minute:<n>' holds u32 numbers: completed, failed, retried, stalled, limited, 0; two i64: ms waited, ms run;
+--   and u32 again: for each bucket of model/metrics.py how many waits, how many runs.
+-- '<queue>:totals' holds i64 numbers: completed, ..., limited, 0, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
+--   in all. Place 0 is for waits, 1 for runs of jobs of other names, then one for each name of '<queue>:names'.
+local COMPLETED, FAILED, RETRIED, STALLED, LIMITED = 0, 1, 2, 3, 4
+local WAITS, OTHERS = 0, 1
+local KEPT_S, NAMES_KEPT = 24 * 3600, 100
+local BOUNDS_MS = { 10, 50, 100, 500, 1000, 5000, 10000 }
+local tallies = {}
+
+local function minute_key(queue, minute)
+  return queue_key(queue, string.format('minute:%d', minute))
+end
+
+local function tally_of(queue)
+  local tally = tallies[queue]
+  if not tally then
+    tally = { counts = {}, buckets = {}, ms = {}, places = {}, names = {} }
+    tallies[queue] = tally
+  end
+  return tally
+end
+
+local function add_to(counts, key, value)
+  counts[key] = (counts[key] or 0) + value
+end
+
+local function count(queue, what)
+  add_to(tally_of(queue).counts, what, 1)
+end
+
+-- `kind` is 0 for waits, 1 for runs.
+local function count_time(tally, kind, ms)
+  local bucket = ms
+  if ms >= 8 then
+    local part, exponent = math.frexp(math.min(ms, 2147483647))
+    bucket = (exponent - 3) * 8 + math.floor(part * 16) - 8
+  end
+  add_to(tally.buckets, 10 + 2 * bucket + kind, 1)
+  add_to(tally.ms, 3 + kind, ms)
+end
+
+local function distribute(tally, place, ms)
+  local class = 1
+  while class <= #BOUNDS_MS and ms > BOUNDS_MS[class] do
+    class = class + 1
+  end
+  local first = 7 + 9 * place
+  add_to(tally.places, first + class, 1)
+  add_to(tally.places, first + 9, ms)
+end
+
+-- Where the runs of jobs of a name are kept.
+local function place_of(tally, queue, name)
+  local place = tally.names[name]
+  if not place then
+    local key = queue_key(queue, 'names')
+    place = tonumber(redis.call('HGET', key, name))
+    if not place then
+      local known = redis.call('HLEN', key)
+      place = OTHERS
+      if known < NAMES_KEPT then
+        place = OTHERS + 1 + known
+        redis.call('HSET', key, name, place)
+      end
+    end
+    tally.names[name] = place
+  end
+  return place
+end
+
+-- An attempt ends that began at `started`, after the job had waited so long; `name` that of the job if it has completed.
+local function count_attempt(queue, started, waited, name)
+  local tally = tally_of(queue)
+  count_time(tally, 0, waited)
+  distribute(tally, WAITS, waited)
+  local ran = math.max(now - started, 0)
+  count_time(tally, 1, ran)
+  if name then
+    distribute(tally, place_of(tally, queue, name), ran)
+  end
+end
+
+-- '%d': numbers that the server has to format itself cost many times as much.
+local function increments(into, n, kind, values)
+  for slot, value in pairs(values) do
+    into[n + 1], into[n + 2], into[n + 3], into[n + 4] =
+      'INCRBY', kind, string.format('#%d', slot), string.format('%d', value)
+    n = n + 4
+  end
+  return n
+end
+
+local function write_tally(queue, tally)
+  local key = minute_key(queue, math.floor(now / 60000))
+  local of_minute = { key }
+  local n = increments(of_minute, 1, 'u32', tally.counts)
+  n = increments(of_minute, n, 'u32', tally.buckets)
+  increments(of_minute, n, 'i64', tally.ms)
+  local first = redis.call('BITFIELD', unpack(of_minute))[1]
+  if first == tonumber(of_minute[5]) then -- it was 0, as in a new minute
+    redis.call('EXPIRE', key, KEPT_S)
+  end
+  local of_all = { queue_key(queue, 'totals') }
+  n = increments(of_all, 1, 'i64', tally.counts)
+  increments(of_all, n, 'i64', tally.places)
+  redis.call('BITFIELD', unpack(of_all))
+end
+
+local function write_tallies()
+  for queue, tally in pairs(tallies) do
+    write_tally(queue, tally)
+  end
+end
+
+-- Any script may have to fail a job: this is written at once.
+local function count_failed(queue)
+  write_tally(queue, { counts = { [FAILED] = 1 }, buckets = {}, ms = {}, places = {} })
+end
