@@ -173,8 +173,8 @@ class AsyncQueue:
     async def is_paused(self) -> bool:
         return await _call(self._queue.is_paused)
 
-    async def get_dead_letters(self) -> list[Mapping[str, Any]]:
-        return await _call(self._queue.get_dead_letters)
+    async def get_dead_letters(self, start: int = 0, end: int = -1) -> list[Mapping[str, Any]]:
+        return await _call(self._queue.get_dead_letters, start, end)
 
     async def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
         return await _call(self._queue.get_events, after, limit, wait)

@@ -106,13 +106,13 @@ class Inspection:
         """Whether the queue is paused."""
         return self.get_status().paused
 
-    def get_dead_letters(self) -> list[Mapping[str, Any]]:
-        """The letters that wait in this queue, oldest first: ``id``, ``queue``, ``name``, ``data``, ``options``,
-        ``reason``, ``attempts`` and ``max_attempts`` of the job each tells of. See ``redrive``.
+    def get_dead_letters(self, start: int = 0, end: int = -1) -> list[Mapping[str, Any]]:
+        """Those of the waiting jobs ``start`` to ``end`` that are letters, oldest first: ``id``, ``queue``, ``name``,
+        ``data``, ``options``, ``reason``, ``attempts`` and ``max_attempts`` of the job each tells of. See ``redrive``.
 
         >>> [letter["reason"] for letter in app.queue.get_queue("dead").get_dead_letters()]  # doctest: +SKIP
         """
-        found = self._engine.store.queries.find(self.name, [State.WAITING, State.DELAYED])
+        found = self._engine.store.queries.find(self.name, [State.WAITING, State.DELAYED], start, end)
         return [letter for record in found if is_letter(letter := decode(record.data))]
 
     def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:

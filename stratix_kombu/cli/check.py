@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 MASK = "***"
 _SECRET = re.compile(r"password|passwd|secret|token|credential|access_key", re.I)
 _SECRET_QUERY = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.I)
-SQS_WAIT_S = 10
+SQS_WAIT_S = 20
 
 
-@click.command("check")
+@click.command("check", short_help="What is configured, and whether it can be used.")
 @application_options
 @json_option
 @click.pass_context
@@ -173,12 +173,12 @@ def _warnings(app: Application, settings: Settings) -> Iterator[str]:
             yield f"store: {one}"
     except StratixError:
         pass  # that it does not answer was said
-    wait_s = float(settings.driver_options.get("wait_time_seconds", 1))
+    wait_s = float(settings.driver_options.get("wait_time_seconds", SQS_WAIT_S))
     if app.queue.engine.driver.get_name() == "sqs" and wait_s < SQS_WAIT_S:
         asked = round(86_400 * 30 / max(wait_s, 1))
         yield (
             f"sqs: wait_time_seconds is {wait_s:g}, so an idle worker asks about {asked:,} times a month and queue, "
-            "and each is charged; with 20 it is 130,000, and stopping takes up to 20 s"
+            "and each is charged; by default (20) it is 130,000"
         )
     if not settings.worker.clock:
         yield "worker.clock is off: delayed and repeatable jobs need 'stratix-kombu beat' to be running"

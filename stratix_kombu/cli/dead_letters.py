@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,14 @@ from stratix_kombu.cli.output import confirm, json_option, print_json, print_tab
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+    from stratix_kombu.queue import Queue
 
+PAGE = 500
+WAITING = ("waiting", "paused", "delayed")
 COLUMNS = ("id", "queue", "name", "attempts", "reason")
 
 
-@click.group("dead-letters", cls=Commands)
+@click.group("dead-letters", cls=Commands, short_help="Jobs that failed for good, and their way back.")
 def dead_letters() -> None:
     """Jobs that failed for good, kept in the queue that the option 'dead_letter' of theirs names."""
 
@@ -44,13 +47,19 @@ def _choice(function: Any) -> Any:
 @json_option
 def list_(app: Application, dead_letter: str, as_json: bool, **choice: str | None) -> None:
     """The letters in a queue: the job each tells of, where it came from, and why it failed."""
-    letters = [one for one in app.queue.get_queue(dead_letter).get_dead_letters() if _chosen(one, **choice)]
+    letters = (one for one in _letters(app.queue.get_queue(dead_letter)) if _chosen(one, **choice))
     if as_json:
         for one in letters:
             print_json(one)
     else:
         rows = ([one["id"], one["queue"], one["name"], one["attempts"], one["reason"]] for one in letters)
         print_table(COLUMNS, rows, "There are no letters.")
+
+
+def _letters(queue: Queue) -> Iterator[Mapping[str, Any]]:
+    counts = queue.get_job_counts()
+    for start in range(0, sum(counts[state] for state in WAITING), PAGE):
+        yield from queue.get_dead_letters(start, start + PAGE - 1)
 
 
 @dead_letters.command("redrive")
@@ -67,17 +76,9 @@ def redrive(app: Application, dead_letter: str, limit: int, yes: bool, **choice:
       stratix-kombu dead-letters redrive mail-dead --reason Timeout --limit 100
     """
     queue = app.queue.get_queue(dead_letter)
-    number = sum(queue.get_job_counts()[state] for state in ("waiting", "paused", "delayed"))
+    number = sum(queue.get_job_counts()[state] for state in WAITING)
     if not limit and not any(choice.values()):
         confirm(f"Send all {number} letters of {dead_letter} back?", yes)
-    seen = 0
-    with progress(f"redriving {dead_letter}", number) as on_progress:
-
-        def chosen(letter: Mapping[str, Any]) -> bool:
-            nonlocal seen
-            seen += 1
-            on_progress(seen)
-            return _chosen(letter, **choice)
-
-        count = queue.redrive(limit=limit, filter=chosen)
+    with progress(f"redriving {dead_letter}", min(limit, number) if limit else number) as on_progress:
+        count = queue.redrive(limit, lambda letter: _chosen(letter, **choice), on_progress)
     click.echo(f"sent {count} letters back")

@@ -28,7 +28,7 @@ POLL_S = 0.1
 LONGEST_SHOWN = 5
 
 
-@click.command()
+@click.command(short_help="See it work: Python's standard library, one job a file.")
 @click.option("--driver", help="memory (default), redis, rabbitmq, sqs, or a Kombu URL.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings.")
 @click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 1000), help="Jobs at a time.")

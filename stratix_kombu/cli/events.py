@@ -24,7 +24,7 @@ LOOK_S = 2.0
 """How often queues that are new are looked for."""
 
 
-@click.command("events")
+@click.command("events", short_help="What has happened in the queues; --follow what happens.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CLEANED = ("completed", "failed", "waiting", "delayed", "blocked")
 
 
-@click.command("drain")
+@click.command("drain", short_help="Remove the jobs of a queue that wait.")
 @with_application
 @click.argument("name", metavar="QUEUE")
 @click.option("--delayed", is_flag=True, help="Those that are delayed as well.")
@@ -31,7 +31,7 @@ def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
     click.echo(f"removed {removed} jobs")
 
 
-@click.command("clean")
+@click.command("clean", short_help="Remove jobs that ended some time ago.")
 @with_application
 @click.argument("name", metavar="QUEUE")
 @click.option("--state", default="completed", show_default=True, type=click.Choice(CLEANED))
@@ -53,7 +53,7 @@ def clean(app: Application, name: str, state: str, grace: str, limit: int) -> No
     click.echo(f"removed {len(removed)} {state} jobs")
 
 
-@click.command("obliterate")
+@click.command("obliterate", short_help="Remove a queue with all its jobs.")
 @with_application
 @click.argument("name", metavar="QUEUE")
 @click.option("--force", is_flag=True, help="Even while jobs are active; what they return is then refused.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 POLL_S = 0.25
 
 
-@click.group("job", cls=Commands)
+@click.group("job", cls=Commands, short_help="Look at one job; retry, remove, promote or cancel it.")
 def job() -> None:
     """Look at one job by its id, retry, remove, promote or cancel it."""
 

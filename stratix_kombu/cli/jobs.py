@@ -22,7 +22,7 @@ STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 COLUMNS = ("id", "queue", "name", "state", "attempts", "added", "about")
 
 
-@click.command("jobs")
+@click.command("jobs", short_help="Jobs of one queue or all, by state and name.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only in this state; repeatable.")

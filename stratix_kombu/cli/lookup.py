@@ -55,6 +55,9 @@ def with_application(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def command(context: click.Context, /, reference: str | None, config: Path | None, **options: Any) -> Any:
         application = bridged(find(context, reference, config))
+        if not application.queue.shared:
+            over = application.queue.describe()
+            click.echo(f"note: jobs over {over} are seen by the process that adds them, and no other", err=True)
         try:
             return function(application, **options)
         finally:

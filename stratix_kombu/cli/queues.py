@@ -25,7 +25,7 @@ STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 COLUMNS = ("queue", "paused", *STATES, "workers", "oldest")
 
 
-@click.command("queues")
+@click.command("queues", short_help="All queues: jobs in each state, workers, waiting time.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
@@ -78,7 +78,7 @@ def _row(queue: dict[str, Any]) -> list[Any]:
     return [queue["name"], paused, *(counts[state] for state in STATES), queue["workers"], oldest]
 
 
-@click.command("pause")
+@click.command("pause", short_help="Let no further job of a queue start.")
 @with_application
 @click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
 def pause(app: Application, names: tuple[str, ...]) -> None:
@@ -88,7 +88,7 @@ def pause(app: Application, names: tuple[str, ...]) -> None:
         click.echo(f"paused {name}")
 
 
-@click.command("resume")
+@click.command("resume", short_help="Let the jobs of a paused queue start again.")
 @with_application
 @click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
 def resume(app: Application, names: tuple[str, ...]) -> None:

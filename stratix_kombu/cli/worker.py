@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stratix_kombu.queue import Queue
 
 
-@click.command("worker")
+@click.command("worker", short_help="Run the handlers of an application.")
 @application_options
 @click.option("--queues", "names", metavar="A,B", help="Only these queues; by default all that have a handler.")
 @click.option("--concurrency", type=click.IntRange(1, 1000), help="Jobs at a time of each queue, in each process.")
@@ -54,8 +54,9 @@ def worker(
         sys.exit(reload(_child_arguments()))
     app = _of_handlers(find(context, reference, config))
     chosen = _chosen(app, names)
-    for queue in chosen if concurrency else ():
-        queue.concurrency = concurrency or 1
+    if concurrency:
+        for queue in chosen.values():
+            queue.concurrency = concurrency
     if options["processes"] > 1:
         from stratix_kombu.cli.supervisor import supervise
 
@@ -68,12 +69,12 @@ def worker(
     configure(options["log_level"], options["log_format"])
     if options["supervised"]:
         _end_with_parent()
-    said = ", ".join(f"{one.name} ({one.concurrency})" for one in chosen)
+    said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
     click.echo(f"worker {os.getpid()} takes jobs of {said} over {app.queue.describe()}", err=True)
-    app.run(queues=[one.name for one in chosen])
+    app.run(queues=chosen)
 
 
-@click.command("beat")
+@click.command("beat", short_help="Run the clock alone.")
 @application_options
 @logging_options
 @click.pass_context
@@ -96,6 +97,7 @@ def _of_handlers(found: Any) -> Application:
         bridged(found)
         raise Unusable("jobs and tasks of a Celery project are run by its workers: run 'celery -A proj worker'")
     app: Application = found
+    app.queue.engine  # noqa: B018  # a driver that makes queues of its own has workers of its own, and says so
     if not _handling(app):
         raise ConfigurationError(
             "there is no handler, so there are no jobs to take: name the module that calls queue.process() with "
@@ -104,18 +106,18 @@ def _of_handlers(found: Any) -> Application:
     return app
 
 
-def _handling(app: Application) -> list[Queue]:
-    return [one for one in app.queue.get_all_queues() if one.handler_names]
+def _handling(app: Application) -> dict[str, Queue]:
+    return {one.name: one for one in app.queue.get_all_queues() if one.handler_names}
 
 
-def _chosen(app: Application, names: str | None) -> list[Queue]:
+def _chosen(app: Application, names: str | None) -> dict[str, Queue]:
     """The queues that were named. Raises ConfigurationError for one without a handler."""
-    known = {one.name: one for one in _handling(app)}
+    known = _handling(app)
     chosen = [name.strip() for name in names.split(",")] if names is not None else list(known)
     for name in chosen:
         if name not in known:
             raise ConfigurationError(f"no queue {name!r} has a handler in this application{nearest(name, known)}")
-    return [known[name] for name in chosen]
+    return {name: known[name] for name in chosen}
 
 
 def _child_arguments() -> list[str]:

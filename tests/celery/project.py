@@ -16,6 +16,7 @@ from celery import Celery, Task, chain, chord, group
 from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
+from stratix_kombu.logs import current_job
 from tests import sandboxed as handlers
 
 FOREIGN = "x-only-a-header"
@@ -91,6 +92,10 @@ def define_plain(app: Celery) -> None:
             "root": request.root_id, "header": request.get("only_a_header"), "group": request.group,
             "priority": (request.delivery_info or {}).get("priority"), "reply_to": bool(request.reply_to),
         }  # fmt: skip
+
+    @app.task(shared=False, name="proj.current")
+    def current() -> Any:
+        return current_job()
 
     @app.task(shared=False, name="proj.progress", bind=True)
     def progress(self: Task, gate: str) -> str:

@@ -39,6 +39,8 @@ def test_the_request_is_as_celery_makes_it(hosted: Project) -> None:
     child = (hosted.task("same").s() | about.s()).apply_async()
     assert value(child)["parent"] == child.parent.id
     assert value(child)["root"] == child.parent.id
+    logged = hosted.task("current").delay()
+    assert value(logged) == [logged.id, hosted.queue.name, "proj.current", 1]
 
 
 def test_a_retry_is_another_attempt_of_the_same_job(hosted: Project, notes: str) -> None:
