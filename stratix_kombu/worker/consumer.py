@@ -40,6 +40,7 @@ class Consumer:
         self._is_paused = paused
         self._receiver: Receiver | None = None
         self._stop = threading.Event()
+        self._claiming = threading.Lock()
         self._failures = 0
         self._limited_until = 0.0
         self.ready = threading.Event()
@@ -50,11 +51,16 @@ class Consumer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take nothing more; returns when the last message taken is claimed or given back."""
+        """Claim nothing from now on. What a receive under way still brings is given back."""
         self._stop.set()
         self._slots.wake()
         if self._receiver is not None:
             self._receiver.interrupt()
+        with self._claiming:
+            pass
+
+    def join(self) -> None:
+        """Wait for the end of that receive: on SQS a long poll."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -98,18 +104,19 @@ class Consumer:
 
     def _take(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> bool:
         """Claim what was received; whether the queue is paused."""
-        if self._stop.is_set():
-            receiver.give_back(deliveries)
-            return False
         ids = [delivery.job_id for delivery in deliveries if delivery.job_id is not None]
-        try:
-            claimed = self._claim(ids)
-        except Unavailable:
-            receiver.give_back(deliveries)
-            raise
-        self._slots.take(len(claimed.claims))
-        for one in claimed.claims:
-            self._start(one)
+        with self._claiming:
+            if self._stop.is_set():
+                receiver.give_back(deliveries)
+                return False
+            try:
+                claimed = self._claim(ids)
+            except Unavailable:
+                receiver.give_back(deliveries)
+                raise
+            self._slots.take(len(claimed.claims))
+            for one in claimed.claims:
+                self._start(one)
         stay = {one.job_id: one.retry_ms for one in claimed.refused if one.stays}
         try:
             receiver.acknowledge([one for one in deliveries if one.job_id is not None and one.job_id not in stay])

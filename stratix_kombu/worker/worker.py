@@ -90,13 +90,14 @@ class Worker:
         rest at once; whether everything had ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._consumer.stop()
-        self._hand_back([self._held[one.token] for one in self._turns.clear()])
+        self._hand_back([one.token for one in self._turns.clear()])
         with self._changed:
             ended = self._changed.wait_for(
                 lambda: not self._held, None if deadline is None else max(deadline - time.monotonic(), 0)
             )
         if not ended:
             self._give_up()
+        self._consumer.join()
         self._threads.stop()
         if self._own_loop:
             self._loop.stop()
@@ -105,19 +106,22 @@ class Worker:
         return ended
 
     def _give_up(self) -> None:
-        """Whatever still runs is handed back; what can be ended is ended, before it begins somewhere else."""
+        """What still runs is handed back; what can be ended is ended, before it begins somewhere else. The outcomes of
+        what has ended are still being stored."""
+        with self._changed:
+            tokens = [token for token in self._running if token in self._held and token not in self._given_up]
+            self._given_up.update(self._running)
         if self._sandboxes is not None:
-            with self._changed:
-                self._given_up.update(self._running)
             self._sandboxes.close()
-        rest = list(self._held.values())
-        self._hand_back(rest)
-        for one in rest:
-            self._loop.cancel(one.token)
+        self._hand_back(tokens)
+        for token in tokens:
+            self._cancelled.add(token)
+            self._loop.cancel(token)
 
-    def _hand_back(self, rest: Sequence[Held]) -> None:
-        if not rest:
+    def _hand_back(self, tokens: Sequence[str]) -> None:
+        if not tokens:
             return
+        rest = [self._held.pop(token) for token in tokens]
         try:
             hand_back(self._engine, rest)
         except Unavailable as error:
