@@ -86,6 +86,10 @@ class Claims:
             self._heartbeats[queue] = heartbeat
             heartbeat.start()
 
+    def drain(self) -> None:
+        """The worker is stopping: nothing is waited for any more, while the leases of what runs are renewed."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """End the presence of this process."""
         self._stopping.set()

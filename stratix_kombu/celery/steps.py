@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
+from celery.exceptions import WorkerLostError
 
-from stratix_kombu.celery.bridge import bridge_of
+from stratix_kombu.celery.attempt import error_text, reason_of
+from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
+from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.model.record import Failure, Held
 
 
 class StratixStep(bootsteps.StartStopStep):
-    """Started after the pool, so that no thread of ours is forked with it."""
+    """Started after the pool, so that no thread of ours is forked with it; stopped before it, so that it drains while
+    the leases of what runs are still renewed."""
 
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
         self._clock: Clock | None = None
-        bridge = bridge_of(worker.app)
-        if bridge is not None:
-            bridge.claims.name_worker(worker.hostname, worker.concurrency or 1)
+        self._bridge = bridge_of(worker.app)
+        if self._bridge is not None:
+            self._bridge.claims.name_worker(worker.hostname, worker.concurrency or 1)
 
     def start(self, worker: Any) -> None:
-        bridge = bridge_of(worker.app)
+        bridge = self._bridge
         if bridge is None:
             return
+        signals.worker_shutdown.connect(self._end, sender=worker)
         for queue in worker.app.amqp.queues.consume_from:
             bridge.claims.watch(queue)
         settings = bridge.queue.settings.worker
@@ -37,11 +45,43 @@ class StratixStep(bootsteps.StartStopStep):
             self._clock.start()
 
     def stop(self, worker: Any) -> None:
+        """A warm shutdown: Celery waits for what runs, without a limit."""
         if self._clock is not None:
             self._clock.stop()
             self._clock = None
-        bridge = bridge_of(worker.app)
-        if bridge is not None:
-            bridge.claims.stop()
+        if self._bridge is not None:
+            self._bridge.claims.drain()
 
-    terminate = stop
+    def terminate(self, worker: Any) -> None:
+        """A cold shutdown: Celery has ended what ran, and its children with it."""
+        self.stop(worker)
+        if self._bridge is not None:
+            for queue in worker.app.amqp.queues.consume_from:
+                _give_up(self._bridge, queue)
+        self._end()
+
+    def _end(self, **_: Any) -> None:
+        """Everything has ended."""
+        if self._bridge is not None:
+            self._bridge.claims.stop()
+
+
+def _give_up(bridge: Bridge, queue: str) -> None:
+    """Jobs claimed by this worker's processes: others may have them now, instead of after a lease. Tasks that
+    acknowledge early run at most once, so they have failed."""
+    engine = bridge.engine
+    try:
+        held = engine.store.queries.held(queue, bridge.claims.worker)
+        records = engine.store.queries.get([one.job_id for one in held])
+        late, early = list[Held](), list[Held]()
+        for one, record in zip(held, records, strict=True):
+            task = bridge.celery.tasks.get(record.name) if record is not None and record.message else None
+            (late if task is None or task.acks_late else early).append(one)
+        error = WorkerLostError("its worker was shut down while it ran")
+        text = error_text(bridge.celery.backend, error)
+        if late:
+            hand_back(engine, late)
+        if early:
+            fail(engine, [Failure(one.job_id, one.token, reason_of(error), error=text) for one in early])
+    except Unavailable as problem:
+        engine.report(queue, problem, "hand_back_failed")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 
 
@@ -55,6 +55,10 @@ class Queries(ABC):
     @abstractmethod
     def workers(self, queue: str) -> list[WorkerInfo]:
         """Workers present on the queue, sorted by id."""
+
+    @abstractmethod
+    def held(self, queue: str, worker: str) -> list[Held]:
+        """The claims that a worker holds on the queue, for whoever knows that it is dead and hands them back."""
 
     @abstractmethod
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:

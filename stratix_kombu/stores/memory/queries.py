@@ -7,7 +7,7 @@ from copy import deepcopy
 from itertools import chain
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
 from stratix_kombu.stores.memory.limits import start_at
@@ -90,6 +90,12 @@ class MemoryQueries(Queries):
             now = self._space.now()
             present = (worker for worker, until in space.workers.values() if until > now)
             return sorted(present, key=lambda worker: worker.id)
+
+    def held(self, queue: str, worker: str) -> list[Held]:
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            active = (self._space.jobs[job_id] for job_id in space.ids[State.ACTIVE])
+            return [Held(job.new.id, job.token) for job in active if job.worker == worker]
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         with self._space.lock:

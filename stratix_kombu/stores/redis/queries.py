@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
 from stratix_kombu.stores.redis.connect import Client
@@ -76,6 +76,10 @@ class RedisQueries(Queries):
         return sorted(
             (WorkerInfo(id=worker, queue=queue, **info) for worker, info in present), key=lambda one: one.id
         )
+
+    def held(self, queue: str, worker: str) -> list[Held]:
+        found = self._scripts.run("held", (queue, worker))
+        return [Held(found[i].decode(), found[i + 1].decode()) for i in range(0, len(found), 2)]
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", start, end)

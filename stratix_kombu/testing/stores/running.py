@@ -169,6 +169,15 @@ class RunningSuite(StoreCase):
         assert second.token != claim.token
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
 
+    def test_what_a_worker_holds(self, store: Store) -> None:
+        self.add(store, new("a"), new("b"), new("c"), new("d"))
+        claims = {one.record.id: one.token for one in self.claim(store, "a", "b")}
+        self.claim(store, "c", worker="another")
+        assert store.queries.held(QUEUE, "w") == [Held(job_id, claims[job_id]) for job_id in ("a", "b")]
+        store.transitions.hand_back([Held("a", claims["a"])])
+        assert store.queries.held(QUEUE, "w") == [Held("b", claims["b"])]
+        assert store.queries.held("nobody", "w") == []
+
     def test_tokens_are_never_used_twice(self, store: Store) -> None:
         self.add(store, new("a", max_attempts=9))
         tokens = []

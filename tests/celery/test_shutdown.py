@@ -1,0 +1,63 @@
+"""What a Celery worker does with its jobs when it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from celery.exceptions import WorkerLostError
+
+from stratix_kombu.testing.stores import audit
+from tests.celery.conftest import lines
+from tests.celery.test_canvas import value
+from tests.celery.workers import Project
+from tests.waiting import until
+
+LEASE_MS = 120_000
+"""Much longer than a test: what another worker has before that was handed back."""
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_leases_are_renewed_while_a_worker_drains(on_redis: Project, tmp_path: Path, pool: str) -> None:
+    """SIGTERM: Celery waits for what runs, however long, and nobody else takes it meanwhile."""
+    gate = tmp_path / "gate"
+    worker = on_redis.start_worker(pool, worker={"lease_duration": 1000})
+    running = on_redis.task("progress").delay(str(gate))
+    until(lambda: running.state == "PROGRESS", 20)
+    with on_redis.worker(worker={"lease_duration": 1000}):
+        worker.process.send_signal(signal.SIGTERM)
+        told = time.monotonic()
+        until(lambda: time.monotonic() - told > 2.5)  # more than two leases
+        gate.touch()
+        assert value(running) == "done"
+        worker.process.wait(30)
+    assert worker.process.returncode == 0
+    assert on_redis.queue.get_job(running.id).attempts_started == 1
+    assert on_redis.queue.get_workers() == []
+
+
+def test_a_cold_shutdown_hands_back_at_once(
+    project: Project, notes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a container is stopped: SIGTERM stands for SIGQUIT, and running tasks have the soft timeout to end in."""
+    monkeypatch.setenv("REMAP_SIGTERM", "SIGQUIT")
+    patient = {"lease_duration": LEASE_MS, "redelivery_grace": LEASE_MS}
+    early_notes = tmp_path / "early"
+    worker = project.start_worker("prefork", 3, worker=patient, worker_soft_shutdown_timeout=1.0)
+    late = project.task("hang_once").delay(notes, "late")
+    early = project.task("note").delay(str(early_notes), "early", 60)
+    until(lambda: lines(notes) == ["late"] and early_notes.exists(), 20)
+    in_time = project.task("note").delay(str(tmp_path / "in time"), "in time", 0.2)
+    until(lambda: (tmp_path / "in time").exists(), 20)
+    worker.process.send_signal(signal.SIGTERM)
+    worker.process.wait(30)
+    assert in_time.state == "SUCCESS", worker.text()
+    assert project.queue.get_job_counts()["active"] == 0, worker.text()
+    assert type(early.result) is WorkerLostError, "it runs at most once, and is told at once"
+    with project.worker(worker=patient):
+        assert late.get(timeout=30) == "late"
+    assert lines(notes) == ["late"] * 2
+    assert lines(str(early_notes)) == ["early"]
+    assert audit(project.app.stratix.queue.engine.store) == []
