@@ -224,6 +224,12 @@ class AsyncQueueManager:
     async def emit(self, event: str, *data: Any) -> None:
         await _call(self._manager.emit, event, *data)
 
+    async def get_queue_names(self) -> list[str]:
+        return await _call(self._manager.get_queue_names)
+
+    async def get_job(self, job_id: str) -> Job | None:
+        return await _call(self._manager.get_job, job_id)
+
     async def add_flow(self, flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow:
         return await _call(self._manager.add_flow, flow)
 

@@ -15,6 +15,7 @@ from stratix_kombu.cli import (
     housekeeping,
     job,
     jobs,
+    metrics,
     queues,
     repeat,
     worker,
@@ -28,6 +29,7 @@ Completion in the shell (bash; or zsh, fish):
 INSPECTION = (
     check.check, queues.queues, jobs.jobs, job.job, flow.flow, repeat.repeat, queues.pause, queues.resume,
     housekeeping.drain, housekeeping.clean, housekeeping.obliterate, dead_letters.dead_letters, events.events,
+    metrics.metrics,
 )  # fmt: skip
 """Commands that are about an application's jobs, whoever runs them."""
 

@@ -34,7 +34,7 @@ def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
 @click.command("clean", short_help="Remove jobs that ended some time ago.")
 @with_application
 @click.argument("name", metavar="QUEUE")
-@click.option("--state", default="completed", show_default=True, type=click.Choice(CLEANED))
+@click.option("--state", default="completed", show_default=True, type=click.Choice(CLEANED), help="Which jobs.")
 @click.option("--grace", default="0 s", metavar="INTERVAL", help="Only those that ended so long ago: '7 days'.")
 @click.option("--limit", default=0, type=click.IntRange(0), help="At most so many; 0 = all.")
 def clean(app: Application, name: str, state: str, grace: str, limit: int) -> None:

@@ -132,3 +132,19 @@ def test_events(app: Application, cli: Cli) -> None:
     assert cli("events", "--event", "failed")[0].endswith("emails one welcome ValueError: no such\\naddress")
     assert len(cli("events", "--limit", "3")) == 3
     assert "did you mean 'failed'" in cli.refused("events", "--event", "faild", code=2)
+
+
+def test_metrics(app: Application, cli: Cli) -> None:
+    queue = app.queue.get_queue("emails")
+    queue.add_bulk([{"name": "welcome", "data": data} for data in ("ada", "bob", "bad")])
+    app.queue.get_queue("reports").add("n")
+    finish(app, "emails")
+    heading, emails, reports = cli("metrics")
+    assert heading.split()[:6] == ["queue", "completed", "failed", "retried", "stalled", "limited"]
+    assert emails.split()[:6] == ["emails", "2", "1", "0", "0", "0"]
+    assert emails.endswith("ms")
+    assert reports.split() == ["reports", *"00000", *"-----"]
+    minutes = cli("metrics", "emails", "--minutes", "3")
+    assert len(minutes) == 4
+    assert [line.split()[0] for line in minutes[1:]] == ["emails"] * 3
+    assert cli.json("metrics", "emails")[0]["total"]["completed"] == 2

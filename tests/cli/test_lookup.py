@@ -115,11 +115,3 @@ def test_the_store_is_away(folder: Path) -> None:
 def test_hooks_of_an_application_that_was_not_started_do_not_run(folder: Path) -> None:
     text = PLAIN + '@app.hook("before_close")\ndef no(): raise ValueError("closing")\n'
     assert call("queues", "-A", module(folder, text)).exit_code == 0
-
-
-def test_the_help_tells_a_newcomer_what_to_do() -> None:
-    shown = call("--help").stdout
-    for words in ("stratix-kombu demo", "STRATIX_APP", "stratix.toml", "Exit codes:", "_STRATIX_KOMBU_COMPLETE"):
-        assert words in shown
-    for command in ("worker", "queues", "jobs", "repeat add", "dead-letters redrive", "check"):
-        assert "--app MODULE:ATTR" in call(*command.split(), "--help").stdout

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +68,14 @@ def test_handlers_on_threads_and_on_the_loop(app: Application, records: list[log
         for number in range(4)
         for text, queue, letter, attempt in wanted
     )
+
+
+def test_sandboxed_handlers(app: Application, tmp_path: Path) -> None:
+    file = tmp_path / "handler.py"
+    file.write_text("from stratix_kombu.logs import current_job\nasync def process(job): return list(current_job())\n")
+    queue = app.queue.create_queue("apart")
+    queue.process("n", str(file))
+    assert queue.add("n", job_id="one").wait_until_finished(timeout=60) == ["one", "apart", "n", 1]
 
 
 def test_outside_of_a_job(records: list[logging.LogRecord]) -> None:

@@ -29,6 +29,7 @@ from stratix_kombu.errors import (
     UnrecoverableError,
 )
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.logs import InJob
 from stratix_kombu.model.codec import encode
 from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.attempt import reason_of, stacktrace_of
@@ -100,7 +101,9 @@ class Child:
         while not self._terminated and (run := self._runs.get()) is not None:
             self._cancelled = False
             self._number = run["number"]
-            answer = self._run(run)
+            job = run["job"]
+            with InJob(job["id"], job["queue_name"], job["name"], job["attempts_made"] + 1):
+                answer = self._run(run)
             number, self._number = self._number, 0
             if not self._terminated:
                 self._send({**answer, "number": number})

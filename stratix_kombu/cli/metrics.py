@@ -1,0 +1,57 @@
+"""``metrics``: what happened in the queues, per minute."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import json_option, print_json, print_table, span
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+    from stratix_kombu.model.metrics import Period
+
+COUNTS = ("completed", "failed", "retried", "stalled", "limited")
+COLUMNS = (*COUNTS, "wait p50", "p95", "run p50", "p95", "p99")
+
+
+@click.command("metrics", short_help="What happened in the last minutes, and how long it took.")
+@with_application
+@click.argument("names", nargs=-1, metavar="[QUEUE]...")
+@click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 1440), help="How many of the last.")
+@json_option
+def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: bool) -> None:
+    """What happened in the last minutes: jobs that ended, attempts, how long they waited and ran.
+
+    Without a queue, a line for each of them; with one, a line for each minute.
+
+    \b
+    Examples:
+      stratix-kombu metrics --minutes 60
+      stratix-kombu metrics emails
+      stratix-kombu metrics emails --json | jq .total.run.p95_ms
+    """
+    found = [app.queue.get_queue(name).get_metrics(minutes) for name in names or app.queue.get_queue_names()]
+    if as_json:
+        for one in found:
+            print_json(asdict(one))
+    elif names:
+        rows = [[one.name, _minute(period), *_row(period)] for one in found for period in one.minutes]
+        print_table(("queue", "minute", *COLUMNS), rows, "")
+    else:
+        print_table(("queue", *COLUMNS), [[one.name, *_row(one.total)] for one in found], "No queue has had a job yet.")
+
+
+def _minute(period: Period) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(period.start_ms / 1000).strftime("%H:%M")
+
+
+def _row(period: Period) -> list[Any]:
+    wait, run = period.wait, period.run
+    times = [(wait, wait.p50_ms), (wait, wait.p95_ms), (run, run.p50_ms), (run, run.p95_ms), (run, run.p99_ms)]
+    return [*(getattr(period, one) for one in COUNTS), *(span(ms) if kind.count else "-" for kind, ms in times)]

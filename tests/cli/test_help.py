@@ -1,0 +1,70 @@
+"""The help, and what the README says of the commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from stratix_kombu.cli import celery_stratix, main
+from tests.cli.conftest import call
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("## Command line\n")[2].partition("\n## ")[0]
+
+
+def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def test_the_help_tells_a_newcomer_what_to_do() -> None:
+    shown = call("--help").stdout
+    for words in ("stratix-kombu demo", "STRATIX_APP", "stratix.toml", "Exit codes:", "_STRATIX_KOMBU_COMPLETE"):
+        assert words in shown
+    overview = shown.partition("Commands:")[2].partition("The application is")[0]
+    assert "..." not in overview, "each command says in one short line what it does"
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(main)))
+def test_every_command_and_option_is_explained(name: str, command: click.Command) -> None:
+    shown = call(*name.split(), "--help")
+    assert shown.exit_code == 0
+    assert command.help
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.hidden:
+            assert option.help, f"{name} {option.name}"
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    named = set()
+    for row in re.findall(r"^\| (`.*?) \|", SECTION, re.M):
+        words = [one.split() for one in re.findall(r"`([^`]*)`", row)]
+        group = words[0][0] if isinstance(main.commands.get(words[0][0]), click.Group) else ""
+        for one in words:
+            named.add(" ".join([group, *one] if group and one[0] != group else one).removesuffix(" --follow"))
+    assert named == {name for name, _ in commands(main)}
+    assert {name for name, _ in commands(celery_stratix)} == named - {"worker", "beat", "demo"}
+
+
+def test_the_commands_in_the_readme_can_be_given() -> None:
+    block = SECTION.partition("```sh\n")[2].partition("```")[0]
+    lines = [shlex.split(part) for line in block.splitlines() for part in line.split("|")]
+    given = [line[line.index("stratix-kombu") + 1 :] for line in lines]
+    assert len(given) >= 4
+    for arguments in given:
+        group: click.Command = main
+        with click.Context(main) as context:
+            while isinstance(group, click.Group):
+                name, found, arguments = group.resolve_command(context, arguments)
+                assert found is not None, name
+                group = found
+        missing = [] if arguments else ["id"]  # xargs adds it
+        group.make_context(name, [*arguments, *missing])
