@@ -90,6 +90,10 @@ class KombuDriver(TransportDriver):
         timeout = float(self.options.get("connect_timeout", CONNECT_TIMEOUT_S * 1000)) / 1000
         return Connection(self.url, transport_options=dict(self.transport_options), connect_timeout=timeout)
 
+    def link(self) -> Link:
+        """A new connection, open."""
+        return Link(self.connection())
+
     def broker_queue(self, queue: str) -> str:
         """What the queue is called in the broker."""
         return self.prefix + queue
@@ -190,6 +194,10 @@ class KombuDriver(TransportDriver):
             self.attempt(lambda link: self.queue_entity(queue)(link.channel).declare())
             self._declared.add(queue)
 
+    def forget(self, queue: str) -> None:
+        """The queue may have been deleted: it is declared anew before its next use."""
+        self._declared.discard(queue)
+
     def attempt(self, work: Callable[[Link], Result]) -> Result:
         """Do ``work`` over a link; again over a new one if it broke: what was sent may then arrive twice."""
         resends = 0
@@ -232,7 +240,7 @@ class KombuDriver(TransportDriver):
     def _link(self, fresh: bool) -> Iterator[Link]:
         with self._lock:
             link = self._idle.pop() if self._idle and not fresh else None
-        link = link or Link(self.connection())
+        link = link or self.link()
         try:
             yield link
         except BaseException:
@@ -265,7 +273,7 @@ class KombuReceiver(Receiver):
 
     def open(self) -> Link:
         """Connect and begin to consume."""
-        link = Link(self.driver.connection())
+        link = self.driver.link()
         entity = self.driver.queue_entity(self.queue)(link.channel)
         self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
         self.consumer.qos(prefetch_count=1)
@@ -314,6 +322,7 @@ class KombuReceiver(Receiver):
             yield
         except self._errors as problem:
             link, self.link, self.received = self.link, None, []
+            self.driver.forget(self.queue)
             if link is not None:
                 link.close()
             raise self.driver.unavailable(problem) from problem

@@ -23,10 +23,30 @@ from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
 
 HEARTBEAT_S = 30
+REPLY_S = 10.0
+"""How long the broker may take for an answer. It may be frozen, or gone without a word, and the connection still open:
+the protocol itself would wait for ever."""
+CLOSE_S = 1.0
+"""How long it may take to say goodbye."""
+TEND_S = 0.001
 CONFIRM_TIMEOUT_S = 30.0
 OWED_S = 60.0
 HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
 QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_routing_key")
+
+
+class RabbitMQLink(Link):
+    """A link on which no wait is without an end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._socket = connection.connection.transport.sock
+        self._socket.settimeout(REPLY_S)
+        super().__init__(connection)
+
+    def close(self) -> None:
+        with suppress(OSError):  # it is closed already
+            self._socket.settimeout(CLOSE_S)
+        super().close()
 
 
 class RabbitMQDriver(KombuDriver):
@@ -83,6 +103,9 @@ class RabbitMQDriver(KombuDriver):
             heartbeat=float(self.options.get("heartbeat", HEARTBEAT_S)),
             transport_options={**self.transport_options, "read_timeout": None},
         )  # fmt: skip
+
+    def link(self) -> Link:
+        return RabbitMQLink(self.connection())
 
     def queue_entity(self, queue: str) -> Queue:
         entity = super().queue_entity(queue)
@@ -209,7 +232,7 @@ class RabbitMQReceiver(KombuReceiver):
     prefetch = 0
 
     def open(self) -> Link:
-        link = Link(self.driver.connection())
+        link = self.driver.link()
         entity = self.driver.queue_entity(self.queue)(link.channel)
         self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
         self.prefetch = 0
@@ -250,6 +273,10 @@ class RabbitMQReceiver(KombuReceiver):
                     delivery.handle.reject(requeue=False)
 
     def tend(self) -> None:
+        if self.link is not None:
+            with self._unavailable(), suppress(socket.timeout):
+                while True:  # the broker's heartbeats have to be read, or it would seem dead
+                    self.link.connection.drain_events(timeout=TEND_S)
         super().tend()
         if self.link is not None and self.owed and time.monotonic() - self.owed[0][1] > OWED_S:
             with self._unavailable():
