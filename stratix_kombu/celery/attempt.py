@@ -35,7 +35,8 @@ MAX_STACKTRACE = 16_000
 def reason_of(error: BaseException) -> str:
     text = str(error)
     name = type(error).__name__
-    return (f"{name}: {text}" if text else name)[:MAX_REASON]
+    reason = f"{name}: {text}" if text else name
+    return reason.encode(errors="backslashreplace").decode()[:MAX_REASON]
 
 
 def trace_of(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -10,6 +11,8 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote
 from stratix_kombu.lifecycle.recover import recover, redeliver
 from stratix_kombu.lifecycle.repeat import repeat
+
+logger = logging.getLogger("stratix_kombu")
 
 MAX_SLEEP_MS = 250
 """Another process may have added something due sooner: never sleep longer than this."""
@@ -57,8 +60,10 @@ class Clock:
                 if now >= next_redelivery:
                     redeliver(self._engine, self._grace_ms)
                     next_redelivery = now + self._grace_ms / 2000
-            except Unavailable as error:
+            except Exception as error:
                 failures += 1
+                if not isinstance(error, Unavailable):  # a fault of our own must not stop the clock
+                    logger.exception("the clock failed", extra={"action": "clock_failed"})
                 self._engine.report("", error, "clock_failed")
                 self._wake.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
                 continue

@@ -214,7 +214,9 @@ def reason_of(error: BaseException) -> str:
     except BaseException:
         text = "(its message cannot be read)"
     name = type(error).__name__
-    return (f"{name}: {text}" if text else name)[:MAX_REASON]
+    reason = f"{name}: {text}" if text else name
+    # Names of files may hold what is no text; a store takes none of it.
+    return reason.encode(errors="backslashreplace").decode()[:MAX_REASON]
 
 
 def stacktrace_of(error: BaseException) -> str:

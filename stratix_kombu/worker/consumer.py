@@ -77,9 +77,15 @@ class Consumer:
                 self._failures += 1
                 logger.exception("the consumer of %s failed", self._queue, extra={"action": "consume_failed"})
                 self._engine.report(self._queue, error, "consume_failed")
+                self._close()
                 self._stop.wait(MAX_PAUSE_S)
-        if self._receiver is not None:
-            self._receiver.close()
+        self._close()
+
+    def _close(self) -> None:
+        """Messages that were taken and not decided on go back."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.close()
 
     def _round(self) -> None:
         receiver = self._receiver = self._receiver or self._open()

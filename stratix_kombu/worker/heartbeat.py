@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Held, WorkerInfo
+
+logger = logging.getLogger("stratix_kombu.worker")
 
 BEATS_PER_LEASE = 3
 MAX_INTERVAL_S = 1.0
@@ -55,6 +58,11 @@ class Heartbeat:
             except Unavailable as error:
                 self._engine.report(self._worker.queue, error, "renew_failed")
                 wait = min(interval, 1.0)
+            except Exception as error:
+                # A fault of our own: without heartbeats all jobs of the worker would be lost to it.
+                logger.exception("the heartbeat failed", extra={"action": "renew_failed", "queue": self._worker.queue})
+                self._engine.report(self._worker.queue, error, "renew_failed")
+                wait = interval
             if self._stop.wait(wait):
                 return
 

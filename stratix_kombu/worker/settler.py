@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.complete import complete
@@ -19,6 +20,8 @@ logger = logging.getLogger("stratix_kombu.worker")
 
 MAX_BATCH = 200
 MAX_PAUSE_S = 5.0
+
+Kind = TypeVar("Kind", Completion, Failure, Postponed)
 
 
 class Settler:
@@ -48,15 +51,23 @@ class Settler:
             batch, going_on = self._next_batch()
             completions = [one for one in batch if isinstance(one, Completion)]
             failures = [one for one in batch if isinstance(one, Failure)]
-            if completions:
-                self._settle(completions, lambda: complete(self._engine, completions))  # noqa: B023
-            if failures:
-                self._settle(failures, lambda: fail(self._engine, failures))  # noqa: B023
             postponed = [one for one in batch if isinstance(one, Postponed)]
+            if completions:
+                self._settle(completions, self._complete)
+            if failures:
+                self._settle(failures, self._fail)
             if postponed:
-                held = [Held(one.job_id, one.token) for one in postponed]
-                hold_ms = max(one.hold_ms for one in postponed)
-                self._settle(postponed, lambda: postpone(self._engine, self._queue, held, hold_ms))  # noqa: B023
+                self._settle(postponed, self._postpone)
+
+    def _complete(self, completions: Sequence[Completion]) -> Change:
+        return complete(self._engine, completions)
+
+    def _fail(self, failures: Sequence[Failure]) -> Change:
+        return fail(self._engine, failures)
+
+    def _postpone(self, postponed: Sequence[Postponed]) -> Change:
+        held = [Held(one.job_id, one.token) for one in postponed]
+        return postpone(self._engine, self._queue, held, max(one.hold_ms for one in postponed))
 
     def _next_batch(self) -> tuple[list[Outcome], bool]:
         batch: list[Outcome] = []
@@ -71,16 +82,25 @@ class Settler:
                 return batch, True
         return batch, False
 
-    def _settle(self, outcomes: Sequence[Outcome], step: Callable[[], Change]) -> None:
-        tries = 0
+    def _settle(self, outcomes: Sequence[Kind], step: Callable[[Sequence[Kind]], Change], tries: int = 0) -> None:
         while not self._stopping.is_set():
             try:
-                change = step()
+                change = step(outcomes)
             except Unavailable as error:
                 tries += 1
                 self._engine.report(self._queue, error, "settle_failed")
                 self._stopping.wait(min(0.1 * 2 ** min(tries, 10), MAX_PAUSE_S))
                 continue
+            except Exception as error:
+                # A fault of our own must not end this thread. The others are not to suffer for one outcome; the job
+                # of that one goes to another attempt when its lease ends.
+                logger.exception("outcomes cannot be stored", extra={"action": "settle_failed", "queue": self._queue})
+                self._engine.report(self._queue, error, "settle_failed")
+                if len(outcomes) > 1:
+                    for one in outcomes:
+                        self._settle([one], step, tries + 1)
+                    return
+                break
             for job_id in change.stale:
                 self._tell_stale(job_id, tries)
             break

@@ -1,0 +1,120 @@
+"""Faults of our own, or of a library: a thread that everything hangs on must not end silently."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, JobFailed, create_app
+from tests.faults.conftest import WORKER
+from tests.waiting import until
+
+LEASE_MS = 300
+
+
+@pytest.fixture
+def app() -> Iterator[Application]:
+    watch = {"lease_duration": LEASE_MS, "stalled_check_interval": 50, "max_stalled_count": 5}
+    with create_app({"driver": "memory", "namespace": f"own{uuid.uuid4().hex[:8]}", "worker": watch}) as app:
+        yield app
+
+
+def fail_once(app: Application, name: str) -> list[str]:
+    """Have a step of the store raise what nobody expects, once; where that was."""
+    transitions, raised = app.queue.engine.store.transitions, list[str]()
+    original = getattr(transitions, name)
+
+    def step(*args: Any, **kwargs: Any) -> Any:
+        if not raised:
+            raised.append(threading.current_thread().name)
+            raise RuntimeError("nobody expects this")
+        return original(*args, **kwargs)
+
+    setattr(transitions, name, step)
+    return raised
+
+
+@pytest.mark.parametrize("step", ["claim", "complete", "fail", "promote", "recover"])
+def test_jobs_end_although_a_step_failed_once(app: Application, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stratix_kombu.worker.consumer.MAX_PAUSE_S", 0.05)
+    raised = fail_once(app, step)
+    queue, errors = app.queue.create_queue("q", concurrency=2), list[BaseException]()
+    queue.on("error", errors.append)
+    bad = {"bad": True}
+
+    @queue.process()
+    def handler(job: Any) -> str:
+        if job.data == bad:
+            raise ValueError("bad")
+        return "done"
+
+    jobs = queue.add_bulk([{"name": "n"}, {"name": "n", "opts": {"delay": 30}}, {"name": "n", "data": bad}])
+    for job in jobs[:2]:
+        assert job.wait_until_finished(timeout=10) == "done"
+    with pytest.raises(JobFailed, match="bad"):
+        jobs[2].wait_until_finished(timeout=10)
+    until(lambda: raised)
+    until(lambda: any("nobody expects this" in str(error) for error in errors))
+    assert queue.add("n").wait_until_finished(timeout=10) == "done"
+
+
+def test_one_outcome_that_cannot_be_stored_does_not_cost_the_others(app: Application) -> None:
+    transitions = app.queue.engine.store.transitions
+    original, poison, together = transitions.complete, set[str](), list[int]()
+    gate = threading.Event()
+
+    def complete(results: Any) -> Any:
+        gate.wait(10)
+        together.append(len(results))
+        if any(one.job_id in poison for one in results):
+            raise RuntimeError("this one cannot be stored")
+        return original(results)
+
+    transitions.complete = complete  # type: ignore[method-assign]
+    queue = app.queue.create_queue("q", concurrency=10)
+    queue.process(lambda job: "done")
+    poison.add(queue.add("n", job_id="poison").id)
+    jobs = queue.add_bulk([{"name": "n"} for _ in range(9)])
+    until(lambda: len(queue.get_jobs(["active"])) == 10)
+    gate.set()
+    assert [job.wait_until_finished(timeout=10) for job in jobs] == ["done"] * 9
+    assert all(job.refresh().attempts_started == 1 for job in jobs)
+    assert max(together) > 1
+    poison.clear()
+    job = queue.get_job("poison")
+    assert job is not None
+    assert job.wait_until_finished(timeout=10) == "done"
+
+
+def test_leases_are_renewed_although_a_renewal_failed_once(app: Application) -> None:
+    raised = fail_once(app, "renew")
+    queue = app.queue.create_queue("q")
+    queue.process(lambda job: time.sleep(5 * LEASE_MS / 1000))
+    job = queue.add("n")
+    job.wait_until_finished(timeout=10)
+    assert raised
+    assert job.refresh().attempts_started == 1
+
+
+@pytest.mark.parametrize("flavour", ["reason", "result", "log"])
+def test_what_is_no_text_fails_the_job_and_no_more(redis_url: str, flavour: str) -> None:
+    """Names of files may hold lone surrogates, and get into the messages of errors."""
+    settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"own{uuid.uuid4().hex[:8]}"}
+    with create_app({**settings, "worker": WORKER}) as app:
+        queue = app.queue.create_queue("q")
+
+        @queue.process("bad")
+        def bad(job: Any) -> Any:
+            if flavour == "reason":
+                raise ValueError("no such file: caf\udce9")
+            return job.log("caf\udce9") if flavour == "log" else "caf\udce9"
+
+        queue.process("good", lambda job: "fine")
+        with pytest.raises(JobFailed, match=r"udce9|surrogate"):
+            queue.add("bad").wait_until_finished(timeout=10)
+        assert queue.add("good").wait_until_finished(timeout=10) == "fine"
