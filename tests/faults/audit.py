@@ -1,0 +1,67 @@
+"""The audit at the end of a run: every job ended exactly once and as it had to, and nothing is left over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from redis import Redis
+
+from stratix_kombu import Queue
+from stratix_kombu.drivers.contract import TransportDriver
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.codec import decode
+from stratix_kombu.model.state import State
+from stratix_kombu.testing.stores import audit
+from tests.faults.processes import runs_of
+from tests.faults.work import Work
+from tests.waiting import until
+
+DEPTH_S = 20.0
+
+
+def audit_run(work: Work, engine: Engine, runs: Path) -> list[str]:
+    """What is wrong after all jobs of ``work`` have ended; empty if nothing is. For a queue with healthy workers."""
+    problems = audit(engine.store)
+    jobs = {one.id: one for one in engine.store.queries.find(work.queue.name, list(State))}
+    if set(jobs) != set(work.results):
+        problems.append(f"added and not there, or the other way round: {set(jobs) ^ set(work.results)}")
+    handled = runs_of(runs)
+    ends = _ends(engine, work.queue.name)
+    for job_id, result in work.results.items():
+        job = jobs.get(job_id)
+        if job is None:
+            continue
+        state = "failed" if result is None else "completed"
+        if job.state != state or decode(job.result) != result:
+            how = f"{job.result} {job.failed_reason or ''}"
+            problems.append(f"{job_id} is {job.state} with {how}, not {state} with {result!r}")
+        if ends[job_id] != 1:
+            problems.append(f"{job_id} was told to have ended {ends[job_id]} times")
+        if handled[job_id] > job.attempts_started:
+            problems.append(f"{job_id} ran {handled[job_id]} times in {job.attempts_started} attempts")
+        lost = job.stalled_count
+        if job.attempts_started > job.attempts_made + lost:
+            problems.append(f"{job_id}: {job.attempts_started} starts, {job.attempts_made} made, {lost} leases lost")
+        if state == "completed" and not handled[job_id]:
+            problems.append(f"{job_id} is completed and never ran")
+    return problems
+
+
+def _ends(engine: Engine, queue: str) -> Counter[str]:
+    told = engine.store.events.read(queue, "0", limit=100_000)
+    return Counter(one.job_id for one in told if one.name in ("completed", "failed"))
+
+
+def no_message_left(driver: TransportDriver, queue: str) -> None:
+    """Wait until the workers, which live, have dropped the messages of jobs that have ended."""
+    until(lambda: driver.depth(queue) == 0, DEPTH_S)
+
+
+def keys_left(queue: Queue, server: str, prefix: str) -> list[str]:
+    """Remove the queue; the keys that are left of it. What Kombu declares is no message, and stays."""
+    queue.obliterate(force=True)
+    with Redis.from_url(server) as client:
+        keys = [key.decode() for key in client.scan_iter(f"*{prefix}*", count=1000)]
+    return [key for key in keys if not key.startswith("_kombu.binding")]
+
