@@ -1,4 +1,4 @@
-"""Pause and resume over two worker processes, counted by the handlers."""
+"""Pause and resume over two worker processes, counted by the handlers, and heard elsewhere."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ def test_when_a_pause_returns_no_further_job_starts(settings: dict[str, Any], tm
         worker_process(settings, "work", runs, concurrency=3, seconds=0.03),
     ):
         queue = app.queue.get_queue("work")
+        heard: dict[str, list[str]] = {"active": [], "completed": []}
+        queue.on("active", lambda job: heard["active"].append(job.id))
+        queue.on("completed", lambda job, result: heard["completed"].append(job.id))
         until(lambda: len(queue.get_workers()) == 2, 60)
         queue.add_bulk([{"name": "n"}] * JOBS)
         for share in (JOBS // 6, JOBS // 3):
@@ -49,3 +52,6 @@ def test_when_a_pause_returns_no_further_job_starts(settings: dict[str, Any], tm
             queue.resume()
         until(lambda: queue.get_job_counts()["completed"] == len(jobs), 60)
         assert runs_of(runs) == Counter({job.id: 1 for job in jobs})
+        for name in heard:  # by listeners in this process
+            until(lambda name=name: len(heard[name]) >= len(jobs))
+            assert Counter(heard[name]) == runs_of(runs)
