@@ -230,6 +230,9 @@ class AsyncQueueManager:
     async def get_job(self, job_id: str) -> Job | None:
         return await _call(self._manager.get_job, job_id)
 
+    async def get_repeatable_jobs(self) -> list[RepeatableJob]:
+        return await _call(self._manager.get_repeatable_jobs)
+
     async def add_flow(self, flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow:
         return await _call(self._manager.add_flow, flow)
 

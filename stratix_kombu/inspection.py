@@ -22,6 +22,7 @@ from stratix_kombu.options import whole
 
 if TYPE_CHECKING:
     from stratix_kombu.queue import Queue
+    from stratix_kombu.repeatables import RepeatableJob
 
 READ_WAIT_S = 0.25
 """One question to the store waits at most so long for events."""
@@ -54,6 +55,15 @@ class Overview(ABC):
         """The job with that id, of whatever queue, or None."""
         (record,) = self.engine.store.queries.get([check_job_id(job_id)])
         return self.get_queue(record.queue).handle(record) if record else None
+
+
+    def get_repeatable_jobs(self) -> list[RepeatableJob]:
+        """The repeatable jobs of all queues, sorted by queue and key.
+
+        >>> [one.key for one in app.queue.get_repeatable_jobs() if one.paused]  # doctest: +SKIP
+        """
+        names = {schedule.queue for schedule in self.engine.store.schedules.all() if not schedule.owner}
+        return [one for name in sorted(names) for one in self.get_queue(name).get_repeatable_jobs()]
 
 
 class Inspection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -54,6 +55,8 @@ def main(context: click.Context, reference: str | None, config: Path | None) -> 
 
     Output in a pipe is plain text, one line each, without colours; --json where it is offered.
     """
+    if "NO_COLOR" in os.environ:
+        context.color = False
     remember(context, reference, config)
 
 

@@ -49,9 +49,10 @@ def check(context: click.Context, reference: str | None, config: Path | None, as
     try:
         _add_settings(report, bridged(found))
     except ConfigurationError as problem:
-        if not is_celery(found):
+        if not report:
             raise
-        report["problem"] = str(problem)  # of the bridge: it is not there, or needs to be told of a store
+        # The bridge is not there or needs to be told of a store, or the driver makes queues of its own.
+        report["problem"] = str(problem)
     if as_json:
         print_json(report, indent=2)
     else:
@@ -71,6 +72,7 @@ def _print(report: dict[str, Any]) -> None:
     if "settings" in report:
         _heading("Settings")
         print_table(("setting", "value", "from"), [list(one.values()) for one in report["settings"]], "")
+    if "connections" in report:
         _heading("Connections")
         for one in report["connections"]:
             state = click.style(one["problem"] or "answers", fg="red" if one["problem"] else "green")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
@@ -42,16 +41,13 @@ class ExitCodes(AbstractContextManager[None]):
             raise Failed(str(error)) from error
         if isinstance(error, StratixError):
             raise Unusable(str(error)) from error
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | click.Abort):  # the latter at a question
             raise click.exceptions.Exit(INTERRUPTED) from error
 
 
 class Commands(click.Group):
-    """A group whose commands end with the exit codes above, and that names the nearest command for one it lacks."""
+    """A group whose commands end with the exit codes above."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with ExitCodes():
             return super().invoke(ctx)
-
-
-Command = Callable[..., Any]

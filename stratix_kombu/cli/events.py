@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import STATE_COLOURS, json_option, print_json
+from stratix_kombu.cli.output import STATE_COLOURS, json_option, print_json, printable
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -85,5 +85,5 @@ def _show(found: list[Event], as_json: bool) -> None:
             continue
         at = datetime.fromtimestamp(one.at_ms / 1000).isoformat(" ", "milliseconds")
         name = click.style(f"{one.name:<10}", fg=STATE_COLOURS.get(one.name))
-        said = (one.queue, one.job_id, one.job_name, (one.value or "").replace("\n", "\\n"))
+        said = (one.queue, one.job_id, one.job_name, printable(one.value or "").replace("\n", "\\n"))
         click.echo(f"{at} {name} {' '.join(part for part in said if part)}")

@@ -9,7 +9,7 @@ import click
 
 from stratix_kombu.cli.commands import Commands
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import STATE_COLOURS, json_option, print_json
+from stratix_kombu.cli.output import STATE_COLOURS, json_option, print_json, printable
 from stratix_kombu.errors import JobNotFound
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def tree(found: Flow) -> Iterator[str]:
         job = found.jobs[job_id]
         again = " (see above)" if job_id in seen and found.dependencies.get(job_id) else ""
         state = click.style(job.state, fg=STATE_COLOURS.get(job.state))
-        reason = f" {(job.failed_reason or '').partition(chr(10))[0]}" if job.state == "failed" else ""
+        reason = f" {printable(job.failed_reason or '').partition(chr(10))[0]}" if job.state == "failed" else ""
         yield f"{before}{job.name} {state} {job.id} ({job.queue_name}){again}{reason}"
         if job_id in seen:
             continue

@@ -12,7 +12,7 @@ import click
 from stratix_kombu.cli.commands import Commands, Failed
 from stratix_kombu.cli.jobs import as_dict
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import instant, json_option, print_fields, print_json, span
+from stratix_kombu.cli.output import instant, json_option, print_fields, print_json, printable, span
 from stratix_kombu.errors import JobError, JobNotFound
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def logs(app: Application, job_id: str, follow: bool) -> None:
         ended = not follow or found.refresh().state in ("completed", "failed")
         lines = found.get_logs(shown)
         for line in lines:
-            click.echo(line)
+            click.echo(printable(line))
         shown += len(lines)
         if ended:
             return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stratix_kombu.model.metrics import Period
 
 COUNTS = ("completed", "failed", "retried", "stalled", "limited")
-COLUMNS = (*COUNTS, "wait p50", "p95", "run p50", "p95", "p99")
+COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 
 
 @click.command("metrics", short_help="What happened in the last minutes, and how long it took.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ STATE_COLOURS = {
     "waiting": "blue", "paused": "yellow", "active": "cyan", "delayed": "magenta", "blocked": "yellow",
     "completed": "green", "failed": "red",
 }  # fmt: skip
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON in place of a table; of a list, one a line.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -91,7 +94,12 @@ def plain_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterat
 def _text(value: Any) -> str:
     if value is None or value == "":
         return "-"
-    return f"{value:,}" if isinstance(value, int) and is_terminal() and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and is_terminal() else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would take for a command: what jobs say of themselves is not to be trusted."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _short(text: str) -> str:
@@ -105,7 +113,7 @@ def print_fields(fields: dict[str, Any]) -> None:
     shown = {name: value for name, value in fields.items() if value is not None and value != ""}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        lines = str(value).splitlines() or [""]
+        lines = printable(str(value)).split("\n") or [""]
         style = STATE_COLOURS.get(str(value)) if name == "state" else None
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {click.style(lines[0], fg=style)}")
         for line in lines[1:]:

@@ -30,17 +30,14 @@ def repeat() -> None:
 @json_option
 def list_(app: Application, names: tuple[str, ...], as_json: bool) -> None:
     """The repeatable jobs of one queue, or of all."""
-    found = [one for name in names or _queues(app) for one in app.queue.get_queue(name).get_repeatable_jobs()]
+    queues = [app.queue.get_queue(name) for name in names]
+    of_these = [one for queue in queues for one in queue.get_repeatable_jobs()]
+    found = of_these if names else app.queue.get_repeatable_jobs()
     if as_json:
         for one in found:
             print_json(asdict(one))
     else:
         print_table(COLUMNS, map(_row, found), "There are no repeatable jobs.")
-
-
-def _queues(app: Application) -> list[str]:
-    """Also those whose repeatable jobs have not run yet."""
-    return sorted({*app.queue.get_queue_names(), *(one.name for one in app.queue.get_all_queues())})
 
 
 def _row(one: RepeatableJob) -> list[Any]:
@@ -84,13 +81,8 @@ def add(app: Application, queue: str, name: str, data: str, every: str | None, *
     click.echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
 
 
-_one = [click.argument("key"), click.argument("queue")]
-
-
 def _of_one(function: Any) -> Any:
-    for argument in _one:
-        function = argument(function)
-    return function
+    return click.argument("queue")(click.argument("key")(function))
 
 
 @repeat.command("remove")

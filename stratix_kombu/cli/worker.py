@@ -78,7 +78,9 @@ def worker(
 @application_options
 @logging_options
 @click.pass_context
-def beat(context: click.Context, reference: str | None, config: Path | None, log_level: str, log_format: str) -> None:
+def beat(
+    context: click.Context, reference: str | None, config: Path | None, log_level: str | None, log_format: str
+) -> None:
     """Run the clock alone: delayed and repeatable jobs, what dead workers left, and the app.schedule of the module.
 
     Every worker has a clock of its own, so this is for where they are switched off ([worker] clock = false), or where

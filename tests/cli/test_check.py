@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from stratix_kombu import create_app
+from stratix_kombu import QueueDriver, create_app
 from stratix_kombu.celery import install
 from stratix_kombu.celery.review import Finding, review
 from stratix_kombu.cli.check import listed, masked
@@ -109,6 +109,26 @@ def test_costs_and_clocks(tmp_path: Path, sqs_url: str) -> None:
     for words in ("about 2,592,000 times a month", "jobs are kept in this process", "stratix-kombu beat"):
         assert words in result.stdout
     assert "hidden" not in result.stdout
+
+
+def test_a_driver_that_makes_its_own_queues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(QueueDriver):
+        def init(self) -> None: ...
+        def create_queue(self, name: str, options: Any) -> Any: ...
+        def close(self) -> None: ...
+        def get_name(self) -> str:
+            return "own"
+
+        def check_health(self) -> bool:
+            return True
+
+    monkeypatch.setattr("stratix_kombu.drivers.registry._registered", {"own": lambda options: Own()})
+    file = tmp_path / "own.toml"
+    file.write_text('driver = "own"\n[own]\nspeed = 5\n')
+    result = call("check", "--config", str(file))
+    assert result.exit_code == 0, result.output
+    assert "own.speed" in result.stdout
+    assert "note the driver 'own' makes queues of its own" in result.stdout
 
 
 # -- an existing Celery project -------------------------------------------------------------------

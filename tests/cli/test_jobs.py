@@ -79,6 +79,18 @@ def test_one_job(app: Application, cli: Cli) -> None:
     assert cli("jobs", "emails", "--state", "failed")[1].endswith("ValueError: no such\\naddress")
 
 
+def test_what_jobs_say_cannot_command_the_terminal(app: Application, cli: Cli) -> None:
+    queue = app.queue.get_queue("emails")
+    job = queue.add("n")
+    job.log("\x1b]0;owned\x07 and \x9b31m")
+    job.cancel("\x1b[2J gone")
+    commands = (["jobs"], ["job", "show", job.id], ["job", "logs", job.id], ["events"], ["flow", "show", job.id])
+    shown = "\n".join(line for command in commands for line in cli(*command))
+    assert shown.count("\\x1b[2J gone") == 4
+    assert "\\x1b]0;owned\\x07 and \\x9b31m" in shown
+    assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
 def test_changing_jobs(app: Application, cli: Cli) -> None:
     queue = app.queue.get_queue("emails")
     later, gone, ended = (queue.add("n", delay=60_000) for _ in range(3))

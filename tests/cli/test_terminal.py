@@ -95,6 +95,10 @@ def test_what_cannot_be_undone_asks(terminal: Terminal, app: Application) -> Non
     assert queue.get_job_counts()["waiting"] == 1_500
     terminal.command("drain", "emails", "--config", "settings.toml")
     terminal.waits_for("[y/N]:")
+    terminal.type("C-c")
+    assert "Traceback" not in terminal.waits_for("code=130")
+    terminal.command("drain", "emails", "--config", "settings.toml")
+    terminal.waits_for("[y/N]:")
     terminal.type("y", "Enter")
     shown = terminal.waits_for("code=0")
     assert "1500/1500" in shown

@@ -43,12 +43,16 @@ def test_a_worker_takes_jobs_and_ends_in_peace(folder: Path, app: Application) -
 
 
 def test_a_second_signal_ends_it_at_once(folder: Path, app: Application) -> None:
+    """And logging that the module has set up is kept, with the job in its records."""
+    own = "import logging\nlogging.basicConfig(format='own %(queue)s %(message)s', level=logging.INFO)\n"
+    (folder / "shop.py").write_text(own + (folder / "shop.py").read_text())
     job = app.queue.get_queue("emails").add("welcome", 60.0)
     with running(folder, "worker", "-A", "shop") as worker:
         until(lambda: job.refresh().progress == 10, 60)
         worker.send(INT)
         until(lambda: app.queue.get_queue("reports").get_workers() == [], 30)
         assert worker.ended(INT) == 130
+    assert "own emails sending to 60.0" in worker.err
 
 
 def test_processes_that_crash_are_started_again(folder: Path) -> None:
