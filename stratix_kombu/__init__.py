@@ -40,7 +40,9 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from stratix_kombu.flow import Flow
+    from stratix_kombu.health import Health
     from stratix_kombu.job import Job
+    from stratix_kombu.model.metrics import QueueMetrics
     from stratix_kombu.plugins import queue_plugin, schedule_plugin
     from stratix_kombu.queue import Queue
     from stratix_kombu.queues import QueueManager
@@ -58,7 +60,9 @@ _HOMES = {
         "StoreUnavailable StratixError Unavailable UnknownDriver UnrecoverableError WaitTimeout"
     ),
     "flow": "Flow",
+    "health": "Health",
     "job": "Job",
+    "model.metrics": "QueueMetrics",
     "plugins": "queue_plugin schedule_plugin",
     "queue": "Queue",
     "queues": "QueueManager",
@@ -100,6 +104,7 @@ __all__ = [
     "DriverCapabilities",
     "DriverUnavailable",
     "Flow",
+    "Health",
     "InvalidJobState",
     "InvalidPayload",
     "Job",
@@ -115,6 +120,7 @@ __all__ = [
     "Queue",
     "QueueDriver",
     "QueueManager",
+    "QueueMetrics",
     "QueueNotEmpty",
     "RateLimited",
     "Receiver",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -9,14 +10,21 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
+from stratix_kombu.health import Health, check_health
 from stratix_kombu.lock import DistributedLock
 from stratix_kombu.model.names import snake
+from stratix_kombu.options import Duration
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queues import QueueManager
 from stratix_kombu.schedule import Scheduler
+
+if TYPE_CHECKING:
+    from stratix_kombu.metrics import MetricsServer
+
+logger = logging.getLogger("stratix_kombu")
 
 HOOKS = ("before_start", "after_start", "before_close", "after_close")
 Hook = TypeVar("Hook", bound=Callable[[], object])
@@ -44,6 +52,7 @@ class Application:
         self._lock = threading.RLock()
         self._started = False
         self._closed = False
+        self._metrics: MetricsServer | None = None
 
     @property
     def queue(self) -> QueueManager:
@@ -116,6 +125,7 @@ class Application:
             if self._started:
                 return
             self._run_hooks("before_start")
+            self.serve_metrics()
             self.queue.start(queues)
             self._started = True
             if self._schedule is not None:
@@ -139,10 +149,24 @@ class Application:
             ended = self._schedule.close(30.0 if seconds is None else seconds)
         if self._queue is not None:
             ended = self._queue.close(self._queue.shutdown_timeout if seconds is None else seconds) and ended
+        if self._metrics is not None:
+            self._metrics.stop()
         problems += self._run_hooks("after_close", collect=True)
         if problems:
             raise problems[0]
         return ended
+
+    def check_health(self, within: Duration = 30_000, workers: str = "process") -> Health:
+        """Whether broker and store answer, workers take messages, and a clock promotes what is due; it does not raise
+        for what it finds. What is longer ago than ``within`` (milliseconds or a timedelta) is not healthy.
+
+        A worker proves that it takes messages each time it has asked the broker and dealt with what came. ``workers``
+        says which are looked at: those of this ``"process"`` (it may have none), of this ``"host"``, or ``"all"`` that
+        are present; of the latter two there must be one. Workers of Celery do not tell. Raises ConfigurationError.
+
+        >>> app.check_health(within=timedelta(seconds=30)).ok  # doctest: +SKIP
+        """
+        return check_health(self.queue, within, workers)
 
     def run(self, queues: Collection[str] | None = None) -> None:
         """Start, as ``start`` does, and block until SIGTERM or SIGINT; then close. A second signal ends the process at
@@ -180,6 +204,19 @@ class Application:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def serve_metrics(self) -> MetricsServer | None:
+        """Serve the metrics where the setting ``metrics`` says, until the application is closed; ``start`` does it."""
+        endpoint = self.queue.settings.metrics
+        if endpoint is not None and self._metrics is None:
+            from stratix_kombu.metrics import serve
+
+            try:
+                self._metrics = serve(self, endpoint.port, endpoint.host)
+            except ConfigurationError as taken:
+                # Most likely by another worker of this host, and each of them tells the same.
+                logger.warning("%s", taken, extra={"action": "metrics_not_served"})
+        return self._metrics
 
     def _run_hooks(self, name: str, collect: bool = False) -> list[Exception]:
         problems: list[Exception] = []

@@ -23,7 +23,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name
-from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob
+from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import (
     MAX_CONCURRENCY,
@@ -296,6 +296,12 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
     def cancelled(self) -> set[str]:
         """Tokens of claims in this process whose handlers are to end."""
         return self._runtime.cancelled
+
+    @property
+    def worker(self) -> WorkerInfo | None:
+        """The worker of this process on the queue, as it is now; None while nothing is taken here."""
+        worker = self._worker
+        return worker.info if worker else None
 
     def attempts(self, concurrency: int) -> Attempts:
         """Runs the handlers, for a host that claims by itself and runs so many jobs at a time in this process."""

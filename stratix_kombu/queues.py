@@ -195,6 +195,11 @@ class QueueManager(Overview, Emitting):
             return self.get_queue(name)
 
     @property
+    def clock(self) -> Clock | None:
+        """The clock of this process, if it runs one."""
+        return self._clock
+
+    @property
     def store(self) -> Store:
         return self._store
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
 from stratix_kombu.model.names import check_queue_name, snake
-from stratix_kombu.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions, limit_of
+from stratix_kombu.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions, limit_of, snake_keys, whole
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,11 +24,20 @@ else:
 
 _TOP = (
     "driver", "store", "namespace", "default_job_options", "limiter", "processor", "worker", "bullmq", "queues",
-    "shutdown_timeout",
+    "shutdown_timeout", "metrics",
 )  # fmt: skip
 _ENVIRONMENT = "STRATIX_"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel", "redis+cluster")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a started application serves its metrics."""
+
+    port: int
+    """0 = a free one."""
+    host: str = "0.0.0.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -48,6 +57,8 @@ class Settings:
     """What every queue has that does not say it otherwise."""
     shutdown_timeout: float = 30.0
     """Seconds ``run`` and ``close`` wait for active jobs."""
+    metrics: Endpoint | None = None
+    """None = nowhere."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """What was given, before it was read: with credentials."""
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -178,6 +189,7 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
         limiter=_limiter(merged),
         processor=_processor(merged),
         shutdown_timeout=_seconds(merged.get("shutdown_timeout", 30.0)),
+        metrics=_endpoint(_mapping(merged, "metrics")),
         given=merged,
         origin=origin,
     )
@@ -237,6 +249,16 @@ def _processor(merged: Mapping[str, Any]) -> Mapping[str, Any]:
     given = _mapping(merged, "processor")
     ProcessorOptions.parse(given, "'processor'")
     return given
+
+
+def _endpoint(given: Mapping[str, Any]) -> Endpoint | None:
+    if not given:
+        return None
+    options = snake_keys(given, [one.name for one in fields(Endpoint)], "'metrics'")
+    port, host = options.get("port"), options.get("host", "0.0.0.0")
+    if not isinstance(host, str) or not host:
+        raise ConfigurationError(f"'metrics': 'host' must be an address to listen on, not {host!r}")
+    return Endpoint(port=whole(port, "'metrics': 'port'", 0, 65_535), host=host)
 
 
 def _queues(value: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

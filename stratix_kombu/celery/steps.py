@@ -36,6 +36,7 @@ class StratixStep(bootsteps.StartStopStep):
         signals.worker_shutdown.connect(self._end, sender=worker)
         for queue in worker.app.amqp.queues.consume_from:
             bridge.claims.watch(queue)
+        bridge.application.serve_metrics()
         settings = bridge.queue.settings.worker
         if settings.clock:
             self._clock = Clock(

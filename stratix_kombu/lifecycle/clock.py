@@ -34,7 +34,13 @@ class Clock:
         self._grace_ms = grace_ms
         self._wake = threading.Event()
         self._stopping = False
+        self._round = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="stratix-clock", daemon=True)
+
+    @property
+    def idle_ms(self) -> int:
+        """How long ago it did last all that was to be done."""
+        return int((time.monotonic() - self._round) * 1000)
 
     def start(self) -> None:
         self._engine.on_wake(self._wake.set)
@@ -68,5 +74,6 @@ class Clock:
                 self._wake.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
                 continue
             failures = 0
+            self._round = time.monotonic()
             sleep_ms = MAX_SLEEP_MS if next_ms is None else min(next_ms, MAX_SLEEP_MS)
             self._wake.wait(max(sleep_ms, 1) / 1000)

@@ -274,6 +274,8 @@ class WorkerInfo:
     host: str = ""
     pid: int = 0
     concurrency: int = 0
+    idle_ms: int | None = None
+    """How long ago it proved that it takes messages; None = it cannot tell, as a Celery worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,9 +43,16 @@ class Consumer:
         self._claiming = threading.Lock()
         self._failures = 0
         self._limited_until = 0.0
+        self._proved = time.monotonic()
         self.ready = threading.Event()
         """Set once the broker has been reached."""
         self._thread = threading.Thread(target=self._run, name=f"stratix-{queue}-consumer", daemon=True)
+
+    @property
+    def idle_ms(self) -> int:
+        """How long ago it proved that it takes messages: it asked the broker, and the store decided on what came; or it
+        has no free slot, and the connection is sound."""
+        return int((time.monotonic() - self._proved) * 1000)
 
     def start(self) -> None:
         self._thread.start()
@@ -68,6 +75,7 @@ class Consumer:
             try:
                 self._round()
                 self._failures = 0
+                self._proved = time.monotonic()
             except Unavailable as error:
                 self._failures += 1
                 self._engine.report(self._queue, error, "consume_failed")
@@ -102,6 +110,7 @@ class Consumer:
         while paused and not self._stop.wait(PAUSED_POLL_S):
             receiver.tend()
             paused = self._is_paused()
+            self._proved = time.monotonic()
 
     def _open(self) -> Receiver:
         receiver = self._engine.driver.receiver(self._queue, self._slots.size)
@@ -146,6 +155,7 @@ class Consumer:
         """A limit that does not defer: nothing is taken until the next start may be."""
         while (left := self._limited_until - time.monotonic()) > 0 and not self._stop.wait(min(left, PAUSED_POLL_S)):
             receiver.tend()
+            self._proved = time.monotonic()
 
     def _tell_strangers(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
@@ -31,6 +32,8 @@ class Heartbeat:
         self._held = held
         self._lost = lost
         self._cancelled = cancelled
+        self.idle_ms: Callable[[], int | None] = lambda: None
+        """How long ago the worker proved that it takes messages, if that is known."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"stratix-{worker.queue}-heartbeat", daemon=True)
 
@@ -67,7 +70,8 @@ class Heartbeat:
                 return
 
     def _beat(self) -> frozenset[str]:
-        renewed = self._engine.store.transitions.renew(self._worker, self._held(), self._lease_ms)
+        worker = replace(self._worker, idle_ms=self.idle_ms())
+        renewed = self._engine.store.transitions.renew(worker, self._held(), self._lease_ms)
         for job_id in renewed.lost:
             self._lost(job_id)
         for job_id in renewed.cancelled:

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stratix_kombu.errors import StaleClaim, Unavailable
@@ -53,11 +54,11 @@ class Worker:
         self._changed = threading.Condition()
         self._attempts = Attempts(queue, handlers, settings, make_job)
         self._slots = Slots(settings.concurrency)
-        info = WorkerInfo(
+        self._info = WorkerInfo(
             id=self.id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=settings.concurrency
         )
         self._heartbeat = Heartbeat(
-            engine, info, settings.lease_ms, lambda: list(self._held.values()), self._lost, self._cancel
+            engine, self._info, settings.lease_ms, lambda: list(self._held.values()), self._lost, self._cancel
         )
         self._lease_ms = settings.lease_ms
         self._bounds = settings.bounds
@@ -73,6 +74,12 @@ class Worker:
         self._consumer = Consumer(
             engine, queue, self._slots, self._take, self._begin, self._heartbeat.paused
         )
+        self._heartbeat.idle_ms = lambda: self._consumer.idle_ms
+
+    @property
+    def info(self) -> WorkerInfo:
+        """What others see of it, as it is now."""
+        return replace(self._info, idle_ms=self._consumer.idle_ms)
 
     @property
     def active(self) -> int:

@@ -122,5 +122,5 @@ def test_the_wheel_names_its_entry_points_and_extras(wheel: zipfile.ZipFile) -> 
     assert "stratix-kombu = stratix_kombu.cli:main" in text
     (metadata,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
     required = wheel.read(metadata).decode()
-    for extra in ("redis", "sqs", "rabbitmq", "all", "test"):
+    for extra in ("redis", "sqs", "rabbitmq", "prometheus", "all", "test"):
         assert f"Provides-Extra: {extra}" in required

@@ -100,7 +100,8 @@ class Transitions(ABC):
 
     @abstractmethod
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
-        """Extend the leases of what a worker runs, and its presence on the queue (which ends ``lease_ms`` later)."""
+        """Extend the leases of what a worker runs, and its presence on the queue (which ends ``lease_ms`` later; until
+        the next renewal its ``idle_ms`` grows with the time)."""
 
     @abstractmethod
     def leave(self, worker: str, queue: str) -> None:

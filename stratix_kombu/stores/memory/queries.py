@@ -88,7 +88,7 @@ class MemoryQueries(Queries):
         with self._space.lock:
             space = self._space.queues.get(queue) or QueueSpace()
             now = self._space.now()
-            present = (worker for worker, until in space.workers.values() if until > now)
+            present = (one.at(now) for one in space.workers.values() if one.until_ms > now)
             return sorted(present, key=lambda worker: worker.id)
 
     def held(self, queue: str, worker: str) -> list[Held]:

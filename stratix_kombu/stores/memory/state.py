@@ -6,7 +6,7 @@ import heapq
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
@@ -92,6 +92,19 @@ class Outcome:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A worker as it was when it was renewed last."""
+
+    worker: WorkerInfo
+    until_ms: int
+    renewed_ms: int
+
+    def at(self, now: int) -> WorkerInfo:
+        idle_ms = self.worker.idle_ms
+        return replace(self.worker, idle_ms=None if idle_ms is None else idle_ms + now - self.renewed_ms)
+
+
 @dataclass(slots=True)
 class QueueSpace:
     """One queue: ids by state in the order they came, its log, and its flags."""
@@ -110,7 +123,7 @@ class QueueSpace:
     """No job starts before this instant."""
     claimed_ms: dict[int, int] = field(default_factory=dict)
     """Per priority: the latest dispatch of a job that was claimed at its first dispatch."""
-    workers: dict[str, tuple[WorkerInfo, int]] = field(default_factory=dict)
+    workers: dict[str, Presence] = field(default_factory=dict)
     counted: Counted = field(default_factory=Counted)
 
 

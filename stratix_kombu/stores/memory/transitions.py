@@ -34,7 +34,7 @@ from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.limits import limited
 from stratix_kombu.stores.memory.metrics import count, count_attempt
 from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page
-from stratix_kombu.stores.memory.state import Job, Outcome
+from stratix_kombu.stores.memory.state import Job, Outcome, Presence
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.memory.upkeep import Upkeep
 
@@ -249,9 +249,10 @@ class MemoryTransitions(Upkeep):
 
     @step
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
-        until = self.space.now() + lease_ms
+        now = self.space.now()
+        until = now + lease_ms
         queue = self.space.queues[worker.queue]
-        queue.workers[worker.id] = (worker, until)
+        queue.workers[worker.id] = Presence(worker, until, now)
         lost, cancelled = set[str](), set[str]()
         for one in held:
             job = self._held(one.job_id, one.token)

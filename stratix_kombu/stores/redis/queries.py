@@ -71,11 +71,14 @@ class RedisQueries(Queries):
         return sorted(one.decode() for one in self._client.run("SMEMBERS", f"{self._base}:queues"))
 
     def workers(self, queue: str) -> list[WorkerInfo]:
-        found = self._scripts.run("workers", (queue,))
-        present = [(found[i].decode(), json.loads(found[i + 1])) for i in range(0, len(found), 2)]
-        return sorted(
-            (WorkerInfo(id=worker, queue=queue, **info) for worker, info in present), key=lambda one: one.id
-        )
+        now, *found = self._scripts.run("workers", (queue,))
+        present = []
+        for i in range(0, len(found), 2):
+            info = json.loads(found[i + 1])
+            proved_ms = info.pop("proved_ms", None)
+            idle_ms = None if proved_ms is None else max(now - proved_ms, 0)
+            present.append(WorkerInfo(id=found[i].decode(), queue=queue, idle_ms=idle_ms, **info))
+        return sorted(present, key=lambda one: one.id)
 
     def held(self, queue: str, worker: str) -> list[Held]:
         found = self._scripts.run("held", (queue, worker))

@@ -146,8 +146,9 @@ class RedisTransitions(Transitions):
 
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
         info = json.dumps({"host": worker.host, "pid": worker.pid, "concurrency": worker.concurrency})
+        idle = "" if worker.idle_ms is None else worker.idle_ms
         flat = [part for one in held for part in (one.job_id, one.token)]
-        paused, lost, cancelled = self._scripts.run("renew", (worker.queue, worker.id, info, lease_ms, *flat))
+        paused, lost, cancelled = self._scripts.run("renew", (worker.queue, worker.id, info, lease_ms, idle, *flat))
         return Renewed(
             frozenset(one.decode() for one in lost), frozenset({worker.queue} if paused else ()),
             frozenset(one.decode() for one in cancelled),

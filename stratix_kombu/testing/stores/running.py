@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -209,6 +210,18 @@ class RunningSuite(StoreCase):
         until(lambda: store.queries.workers(QUEUE) == [WORKER])
         assert store.queries.status(QUEUE).workers == 1
         store.transitions.leave("w", QUEUE)
+        store.transitions.leave("w", QUEUE)
+        assert store.queries.workers(QUEUE) == []
+
+    def test_how_long_ago_a_worker_took_messages(self, store: Store) -> None:
+        store.transitions.renew(replace(WORKER, idle_ms=5_000), [], LEASE_MS)
+        (first,) = store.queries.workers(QUEUE)
+        assert first.idle_ms is not None
+        assert first == replace(WORKER, idle_ms=first.idle_ms)
+        assert 5_000 <= first.idle_ms < 65_000
+        until(lambda: (store.queries.workers(QUEUE)[0].idle_ms or 0) > (first.idle_ms or 0))
+        store.transitions.renew(replace(WORKER, idle_ms=0), [], LEASE_MS)
+        assert (store.queries.workers(QUEUE)[0].idle_ms or 0) < 5_000
         store.transitions.leave("w", QUEUE)
         assert store.queries.workers(QUEUE) == []
 

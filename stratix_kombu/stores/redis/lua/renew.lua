@@ -1,18 +1,22 @@
 -- Extend leases and a worker's presence.
--- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] worker's description; ARGV[4] lease in ms;
--- then per claim: id, token
+-- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] worker's description, a JSON object; ARGV[4] lease in ms;
+-- ARGV[5] how long ago it proved that it takes messages, or ''; then per claim: id, token
 -- Returns {paused, lost ids, cancelled ids}
 --- @include base
 
 local queue, lease = ARGV[1], tonumber(ARGV[4])
 redis.call('ZADD', queue_key(queue, 'workers'), now + lease, ARGV[2])
-redis.call('HSET', queue_key(queue, 'worker-info'), ARGV[2], ARGV[3])
+local info = ARGV[3]
+if ARGV[5] ~= '' then
+  info = string.sub(info, 1, -2) .. string.format(',"proved_ms":%.0f}', now - tonumber(ARGV[5]))
+end
+redis.call('HSET', queue_key(queue, 'worker-info'), ARGV[2], info)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue, 'workers'), '-inf', now - 60000)) do
   redis.call('ZREM', queue_key(queue, 'workers'), gone)
   redis.call('HDEL', queue_key(queue, 'worker-info'), gone)
 end
 local lost, cancelled = {}, {}
-for i = 5, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local v = redis.call('HMGET', job_key(ARGV[i]), 'state', 'token', 'queue', 'cancel')
   if v[1] == 'active' and v[2] == ARGV[i + 1] then
     redis.call('ZADD', queue_key(v[3], 'active'), now + lease, ARGV[i])

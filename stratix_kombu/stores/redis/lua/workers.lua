@@ -1,9 +1,9 @@
 -- Workers present on a queue.
 -- KEYS[1] '{namespace}'; ARGV[1] queue
--- Returns id, description, id, ...
+-- Returns now, id, description, id, ...
 --- @include base
 
-local found = {}
+local found = { now }
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue_key(ARGV[1], 'workers'), '(' .. string.format('%.0f', now), '+inf')) do
   found[#found + 1] = id
   found[#found + 1] = redis.call('HGET', queue_key(ARGV[1], 'worker-info'), id) or '{}'

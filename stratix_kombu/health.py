@@ -1,0 +1,106 @@
+"""``app.check_health()``: whether jobs are really taken, not only whether a process is there."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stratix_kombu.errors import ConfigurationError, StratixError, nearest
+from stratix_kombu.model.record import QueueStatus, WorkerInfo
+from stratix_kombu.options import Duration, milliseconds
+from stratix_kombu.queue import Queue
+
+if TYPE_CHECKING:
+    from stratix_kombu.queues import QueueManager
+
+WITHIN_MS = 30_000
+SCOPES = ("process", "host", "all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What was found. It is true in an ``if`` when nothing is wrong."""
+
+    driver: bool
+    """The broker answers."""
+    store: bool
+    """The store answers."""
+    consuming: bool
+    """Each worker that was looked at has lately proved that it takes messages."""
+    clock: bool
+    """What is due is promoted, and the clock of this process, if it runs one, goes round."""
+    workers: tuple[WorkerInfo, ...]
+    """The workers that were looked at; ``idle_ms`` tells when each last proved it."""
+    clock_lag_ms: int
+    """How long ago the first delayed job of all was due."""
+    problems: tuple[str, ...]
+    """What is wrong, one sentence each; empty if nothing is."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: str = "process") -> Health:
+    """See ``Application.check_health``."""
+    within_ms = milliseconds(within, "check_health: 'within'")
+    if workers not in SCOPES:
+        raise ConfigurationError(f"check_health: unknown 'workers' {workers!r}{nearest(str(workers), SCOPES)}")
+    answers = manager.check_health()
+    problems = [f"the {what} does not answer" for what, answer in answers.items() if not answer]
+    seen: tuple[WorkerInfo, ...] = ()
+    lag_ms, consuming = 0, False
+    try:
+        if workers == "process" or answers["store"]:
+            seen = tuple(_workers(manager, workers))
+            idle = list(_idle(seen, within_ms))
+            if not seen and workers != "process":
+                where = f"on the host {socket.gethostname()}" if workers == "host" else "anywhere"
+                idle.append(f"no worker is present {where}")
+            problems += idle
+            consuming = not idle
+        if answers["store"]:
+            lag_ms = max((status.overdue_ms for status in _statuses(manager)), default=0)
+    except StratixError as error:  # it went away meanwhile
+        problems.append(str(error))
+    late = list(_late(manager, lag_ms, within_ms))
+    return Health(
+        driver=answers["driver"], store=answers["store"], consuming=consuming, clock=answers["store"] and not late,
+        workers=seen, clock_lag_ms=lag_ms, problems=(*problems, *late),
+    )  # fmt: skip
+
+
+def _workers(manager: QueueManager, scope: str) -> Iterator[WorkerInfo]:
+    if scope == "process":
+        for queue in manager.get_all_queues():
+            if isinstance(queue, Queue) and (worker := queue.worker):
+                yield worker
+        return
+    here = socket.gethostname()
+    for name in manager.store.queries.queues():
+        found = manager.store.queries.workers(name)
+        yield from (one for one in found if scope == "all" or one.host == here)
+
+
+def _idle(workers: tuple[WorkerInfo, ...], within_ms: int) -> Iterator[str]:
+    for one in workers:
+        if one.idle_ms is not None and one.idle_ms > within_ms:
+            yield f"queue {one.queue!r}: worker {one.id} has not taken messages for {one.idle_ms / 1000:.0f} s"
+
+
+def _statuses(manager: QueueManager) -> Iterator[QueueStatus]:
+    for name in manager.store.queries.queues():
+        yield manager.store.queries.status(name)
+
+
+def _late(manager: QueueManager, lag_ms: int, within_ms: int) -> Iterator[str]:
+    if lag_ms > within_ms:
+        yield f"a delayed job has been due for {lag_ms / 1000:.0f} s: no clock promotes it (a worker or beat runs one)"
+    if manager.clock is not None and manager.clock.idle_ms > within_ms:
+        yield f"the clock of this process has not gone round for {manager.clock.idle_ms / 1000:.0f} s"

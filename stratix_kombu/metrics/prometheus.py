@@ -1,0 +1,66 @@
+"""The page ``/metrics``: for a WSGI server, or with a small server of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+
+from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.metrics.collector import StratixCollector
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from stratix_kombu.application import Application
+
+
+def _registry(app: Application) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(StratixCollector(app))
+    return registry
+
+
+def metrics_app(app: Application) -> Any:
+    """A WSGI application with the metrics of all queues, in the format the asker wants (text or OpenMetrics).
+
+    >>> application = metrics_app(create_app("stratix.toml"))  # gunicorn metrics:application  # doctest: +SKIP
+    """
+    return make_wsgi_app(_registry(app))
+
+
+class MetricsServer:
+    """A server of the page in a thread of this process; also a context manager that stops it."""
+
+    def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
+        self._server = server
+        self._thread = thread
+        self.port: int = server.server_port
+
+    def stop(self) -> None:
+        """Answer nobody any more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> MetricsServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def serve(app: Application, port: int, host: str = "0.0.0.0") -> MetricsServer:
+    """Serve the page until ``stop``; port 0 is a free one. Raises ConfigurationError if it cannot listen there.
+
+    >>> with serve(app, 9100) as server: ...  # doctest: +SKIP
+    """
+    try:
+        server, thread = start_http_server(port, host, _registry(app))
+    except OSError as problem:
+        raise ConfigurationError(f"metrics: cannot listen on {host}:{port}: {problem.strerror}") from problem
+    return MetricsServer(server, thread)

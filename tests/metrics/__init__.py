@@ -1,0 +1,1 @@
+"""Metrics, the page for Prometheus, and health."""

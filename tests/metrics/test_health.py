@@ -1,0 +1,123 @@
+"""``app.check_health()``: what is wrong is named, and a worker is healthy again when it takes messages again."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stratix_kombu import ConfigurationError, create_app
+from tests.services import end, free_port, start_redis, wait_for_port
+from tests.waiting import until
+
+
+def test_a_worker_that_takes_messages(settings: dict[str, Any]) -> None:
+    with create_app(settings) as app, create_app(settings) as producer:
+        queue = app.queue.create_queue("work", concurrency=2)
+        queue.process(lambda job: None)
+        until(lambda: app.check_health().ok)
+        health = app.check_health(within=timedelta(seconds=30))
+        assert (health.driver, health.store, health.consuming, health.clock) == (True, True, True, True)
+        assert (health.problems, health.clock_lag_ms) == ((), 0)
+        (worker,) = health.workers
+        assert (worker.queue, worker.concurrency, worker.host) == ("work", 2, socket.gethostname())
+        assert worker.idle_ms is not None
+        assert producer.check_health().workers == ()
+        queue.add("n").wait_until_finished(timeout=10)
+        for scope in ("host", "all"):
+            until(lambda scope=scope: producer.check_health(workers=scope).workers)
+            seen = producer.check_health(workers=scope)
+            assert seen.ok
+            assert [one.id for one in seen.workers] == [worker.id]
+            assert seen.workers[0].idle_ms is not None
+
+
+def test_nobody_is_there(settings: dict[str, Any]) -> None:
+    with create_app(settings) as app:
+        app.queue.get_queue("work").add("n")
+        assert app.check_health().ok
+        health = app.check_health(workers="all")
+        assert not health
+        assert (health.consuming, health.driver, health.store, health.clock) == (False, True, True, True)
+        assert health.problems == ("no worker is present anywhere",)
+
+
+def test_no_clock_promotes_what_is_due(settings: dict[str, Any]) -> None:
+    with create_app({**settings, "worker": {"clock": False}}) as app:
+        app.queue.get_queue("work").add("n", delay=1)
+        until(lambda: not app.check_health(within=20).clock)
+        health = app.check_health(within=20)
+        assert health.clock_lag_ms > 20
+        assert "no clock promotes it" in health.problems[0]
+        with create_app(settings) as other:
+            until(lambda: app.check_health().clock_lag_ms == 0)
+            assert other.check_health().ok
+
+
+@contextmanager
+def broker() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A Redis of our own, to be frozen."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="stratix-redis-") as folder:
+        process = start_redis(folder, port)
+        try:
+            wait_for_port(port, process)
+            yield port, process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            end(process)
+
+
+def test_a_frozen_broker_is_noticed_and_the_worker_comes_back(settings: dict[str, Any], redis_url: str) -> None:
+    """The process, its threads and its heartbeat all go on: only taking messages tells."""
+    with broker() as (port, process):
+        redis = {"url": f"redis://127.0.0.1:{port}/0", "connect_timeout": 500}
+        with create_app({**settings, "redis": redis, "store": redis_url}) as app, create_app(
+            {**settings, "driver": "memory", "redis": {}, "store": redis_url}
+        ) as observer:
+            queue = app.queue.create_queue("work")
+            queue.process(lambda job: "done")
+            assert queue.add("n").wait_until_finished(timeout=10) == "done"
+            until(lambda: observer.check_health(workers="all").ok)
+            process.send_signal(signal.SIGSTOP)
+            until(lambda: not observer.check_health(within=2_000, workers="all").consuming, 20)
+            seen = observer.check_health(within=2_000, workers="all")
+            assert (seen.driver, seen.store) == (True, True)
+            assert "has not taken messages for" in seen.problems[0]
+            own = app.check_health(within=2_000)
+            assert (own.driver, own.store, own.consuming) == (False, True, False)
+            process.send_signal(signal.SIGCONT)
+            until(lambda: app.check_health(within=2_000).ok, 30)
+            until(lambda: observer.check_health(within=2_000, workers="all").ok, 10)
+            assert queue.add("n").wait_until_finished(timeout=20) == "done"
+
+
+def test_a_store_that_is_away(settings: dict[str, Any]) -> None:
+    app = create_app({"driver": "memory", "store": f"redis://127.0.0.1:{free_port()}/0"})
+    for scope in ("process", "all"):
+        health = app.check_health(workers=scope)
+        assert (health.driver, health.store, health.clock) == (True, False, False)
+        assert health.problems[0] == "the store does not answer"
+    app.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"workers": "hots"}, "unknown 'workers' 'hots'; did you mean 'host'"),
+        ({"within": -1}, "check_health: 'within' must be between 0"),
+        ({"within": "30s"}, "check_health: 'within' must be milliseconds"),
+    ],
+)
+def test_what_cannot_be_asked(options: dict[str, Any], problem: str) -> None:
+    app = create_app({"driver": "memory"})
+    with pytest.raises(ConfigurationError, match=problem):
+        app.check_health(**options)
+    app.close()
