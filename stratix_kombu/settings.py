@@ -164,7 +164,9 @@ def _paths(value: Mapping[str, Any], above: str) -> Iterator[str]:
 
 
 def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collection[str]) -> Settings:
-    driver = merged["driver"] if "driver" in merged else _driver_of_its_options(merged, drivers)
+    if "driver" not in merged and (named := _driver_of_its_options(merged, drivers)):
+        merged["driver"], origin["driver"] = named, f"the options of {named}"
+    driver = merged.get("driver", "memory")
     if not isinstance(driver, str):
         raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not {driver!r}")
     if "://" not in driver and driver not in drivers:
@@ -196,12 +198,12 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
 
 
 def _driver_of_its_options(merged: Mapping[str, Any], drivers: Collection[str]) -> str:
-    """Without 'driver': the one whose options are given, as documented for ``redis``; memory if none are."""
+    """Without 'driver': the one whose options are given, as documented for ``redis``; '' if none are."""
     # 'bullmq' holds how workers keep watch, whatever the driver is.
     given = [one for one in drivers if merged.get(one) and one != "bullmq"]
     if len(given) > 1:
         raise ConfigurationError(f"there are options for {' and '.join(given)}: say which one is the 'driver'")
-    return given[0] if given else "memory"
+    return given[0] if given else ""
 
 
 def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping[str, Any]:

@@ -47,6 +47,7 @@ def test_without_a_driver_its_options_say_which() -> None:
     assert (settings.driver, settings.store, settings.worker.max_stalled_count) == (
         "redis", {"host": "shared-redis.example.com"}, 2,
     )  # fmt: skip
+    assert settings.origin["driver"] == "the options of redis"
     assert load({"bullmq": {"maxStalledCount": 2}}).driver == "memory"
     with pytest.raises(ConfigurationError, match="options for redis and sqs: say which one"):
         load({"redis": {"host": "a"}, "sqs": {"aws": {"region": "b"}}})
