@@ -7,9 +7,8 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.redrive import is_letter, redrive
+from stratix_kombu.lifecycle.redrive import letter_of, redrive
 from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
-from stratix_kombu.model.codec import decode
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
 from stratix_kombu.stores.contract import PAGE
@@ -77,8 +76,8 @@ class Housekeeping:
         count = stay = 0
         while count < most:
             page = self._engine.store.queries.find(self.name, _LETTERS, stay, stay + PAGE - 1)
-            letters = [(record.id, decode(record.data)) for record in page]
-            chosen = [one for one in letters if is_letter(one[1]) and (filter is None or filter(one[1]))]
+            letters = [(record.id, letter) for record in page if (letter := letter_of(record.data)) is not None]
+            chosen = [one for one in letters if filter is None or filter(one[1])]
             for letter_id, letter in chosen[: most - count]:
                 redrive(self._engine, letter_id, letter, self.name)
             count += len(chosen[: most - count])

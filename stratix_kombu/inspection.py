@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.redrive import is_letter
-from stratix_kombu.model.codec import decode
+from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_job_id
@@ -123,7 +122,7 @@ class Inspection:
         >>> [letter["reason"] for letter in app.queue.get_queue("dead").get_dead_letters()]  # doctest: +SKIP
         """
         found = self._engine.store.queries.find(self.name, [State.WAITING, State.DELAYED], start, end)
-        return [letter for record in found if is_letter(letter := decode(record.data))]
+        return [dict(letter) for record in found if (letter := letter_of(record.data)) is not None]
 
     def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
         """Entries of the queue's log, oldest first, at most ``limit``: those after the cursor of an ``Event``, or from

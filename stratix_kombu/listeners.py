@@ -103,6 +103,12 @@ class Listeners(ABC):
         for listener in listeners:
             listener.put(arguments)
 
+    def _skip(self, event: Event, problem: Exception) -> None:
+        """An entry that cannot be told of; those that come after it can."""
+        logger.warning(
+            "an event %r of %s was skipped: %s", event.name, self._where, problem, extra={"action": "event_skipped"}
+        )
+
     # -- reading --------------------------------------------------------------------------------
 
     def _ensure_reader(self) -> None:
@@ -128,6 +134,11 @@ class Listeners(ABC):
             except Unavailable as error:
                 failures += 1
                 logger.warning("events of %s cannot be read: %s", self._where, error, extra={"action": "events_failed"})
+                self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+            except Exception:
+                # An entry or a record that cannot be read: the next ones can.
+                failures += 1
+                logger.exception("events of %s cannot be told", self._where, extra={"action": "events_failed"})
                 self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
 
 

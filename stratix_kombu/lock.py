@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from stratix_kombu.errors import ConfigurationError, WaitTimeout
+from stratix_kombu.model.names import check_lock_key
 from stratix_kombu.options import Duration, milliseconds
 from stratix_kombu.stores.contract import Store
 
@@ -66,7 +67,7 @@ class DistributedLock:
 
         Raises ConfigurationError, StoreUnavailable.
         """
-        lock = Lock(self, _key(key), uuid.uuid4().hex)
+        lock = Lock(self, check_lock_key(key), uuid.uuid4().hex)
         if not self._store.locks.acquire(lock.key, lock.token, _ttl(ttl)):
             return None
         with self._guard:
@@ -109,13 +110,7 @@ class DistributedLock:
         if isinstance(lock, Lock):
             return lock
         with self._guard:
-            return self._mine.get(_key(lock))
-
-
-def _key(key: object) -> str:
-    if not isinstance(key, str) or not 1 <= len(key) <= 200:
-        raise ConfigurationError(f"a lock's key must be a text of 1 to 200 characters, not {key!r}")
-    return key
+            return self._mine.get(check_lock_key(lock))
 
 
 def _ttl(ttl: Duration) -> int:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
 from stratix_kombu.model.backoff import Backoff
-from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES
+from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
 from stratix_kombu.model.names import check_group, check_job_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
@@ -27,6 +27,8 @@ Duration = float | timedelta
 
 def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
     """The mapping with snake_case keys; ConfigurationError for one that is not known."""
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(f"{where} must be a mapping, not a {type(options).__name__}")
     known = set(known)
     found: dict[str, Any] = {}
     for given, value in options.items():
@@ -159,6 +161,13 @@ def backoff_of(value: object, what: str) -> Backoff:
     return Backoff(kind, milliseconds(given.get("delay", 0), f"{what}['delay']"), float(jitter))
 
 
+def _kept_backoff(type: str = "fixed", delay_ms: int = 0, jitter: float = 0.0, custom: str = "") -> Backoff:
+    """As ``JobOptions.encode`` keeps it. A name of a function stays a name: nothing is looked up here."""
+    if type == "custom" and isinstance(custom, str):
+        return Backoff(type, custom=custom)
+    return backoff_of({"type": type, "delay": delay_ms, "jitter": jitter}, "'backoff'")
+
+
 def _job_ids(value: object, what: str) -> tuple[str, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{what} must be a list of jobs or job ids, not {value!r}")
@@ -212,13 +221,16 @@ class JobOptions:
 
     @classmethod
     def decode(cls, text: str) -> JobOptions:
-        """What ``encode`` kept."""
-        kept = json.loads(text) if text else {}
-        backoff = kept.get("backoff")
-        return cls(
-            backoff=None if backoff is None else Backoff(**backoff), timeout_ms=kept.get("timeout", 0),
-            group=kept.get("group", ""),
-        )  # fmt: skip
+        """What ``encode`` kept. Raises InvalidPayload for anything else."""
+        kept = decode_mapping(text, "the options of a job") if text else {}
+        backoff, timeout_ms, group = kept.get("backoff"), kept.get("timeout", 0), kept.get("group", "")
+        try:
+            return cls(
+                backoff=None if backoff is None else _kept_backoff(**backoff),
+                timeout_ms=whole(timeout_ms, "'timeout'", 0, MAX_MS), group=group and check_group(group),
+            )  # fmt: skip
+        except (TypeError, ConfigurationError) as problem:
+            raise InvalidPayload(f"the options of a job cannot be read: {problem}") from problem
 
     def new_job(self, job_id: str, queue: str, name: str, data: str) -> NewJob:
         """The job to be added."""

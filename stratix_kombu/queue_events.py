@@ -10,7 +10,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from stratix_kombu.errors import Closed, ConfigurationError, JobFailed, JobNotFound, WaitTimeout, nearest
+from stratix_kombu.errors import (
+    Closed,
+    ConfigurationError,
+    InvalidPayload,
+    JobFailed,
+    JobNotFound,
+    WaitTimeout,
+    nearest,
+)
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.listeners import Function, Listeners
@@ -165,7 +173,10 @@ class QueueEvents(Listeners):
             if event.job_id in waited:
                 self._tell_waiters(event, records.get(event.job_id))
         for event in heard:
-            self._pass_on(event.name, self._arguments(event, records.get(event.job_id)))
+            try:
+                self._pass_on(event.name, self._arguments(event, records.get(event.job_id)))
+            except InvalidPayload as problem:
+                self._skip(event, problem)
 
     def _tell_waiters(self, event: Event, record: JobRecord | None) -> None:
         if record is not None and record.state.finished:

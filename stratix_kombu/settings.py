@@ -168,9 +168,9 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
         merged["driver"], origin["driver"] = named, f"the options of {named}"
     driver = merged.get("driver", "memory")
     if not isinstance(driver, str):
-        raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not {driver!r}")
+        raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not a {type(driver).__name__}")
     if "://" not in driver and driver not in drivers:
-        raise UnknownDriver(driver, drivers)
+        raise UnknownDriver(driver.partition(":")[0], drivers)  # it may be a URL with a slip of the pen
     allowed = {*_TOP, *drivers, driver}
     for key in merged:
         if key not in allowed:
@@ -211,7 +211,7 @@ def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping
     user's own, which may need none."""
     if store is not None:
         if not isinstance(store, (str, Mapping)):
-            raise ConfigurationError(f"'store' must be a URL or options, not {store!r}")
+            raise ConfigurationError(f"'store' must be a URL or options, not a {type(store).__name__}")
         return store
     scheme = driver.partition("://")[0]
     if driver == "redis":
@@ -236,7 +236,7 @@ def needs_a_store(driver: str) -> ConfigurationError:
 def _mapping(merged: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = merged.get(key) or {}
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{key!r} must be a mapping, not {value!r}")
+        raise ConfigurationError(f"{key!r} must be a mapping, not a {type(value).__name__}")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.listeners import Listeners
 from stratix_kombu.model.codec import decode, encode
 from stratix_kombu.model.event import BUILT_IN, USER_LOG, Event
@@ -72,4 +72,7 @@ class UserEvents(Listeners):
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
-            self._pass_on(event.name, tuple(decode(event.value)))
+            try:
+                self._pass_on(event.name, tuple(decode(event.value)))
+            except (InvalidPayload, TypeError) as problem:
+                self._skip(event, problem)

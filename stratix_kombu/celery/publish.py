@@ -19,6 +19,7 @@ from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, en
 from stratix_kombu.errors import JobError, StoreUnavailable
 from stratix_kombu.lifecycle.add import add, add_together
 from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.model.names import check_task_id
 from stratix_kombu.model.record import KEEP_NONE, NewJob, Retention
 from stratix_kombu.options import instant, milliseconds
 
@@ -113,7 +114,7 @@ class Publisher:
         name = str(headers["task"])
         keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
         return NewJob(
-            id=str(headers["id"]), queue=queue, name=name, message=envelope(published, queue, queue),
+            id=check_task_id(headers["id"]), queue=queue, name=name, message=envelope(published, queue, queue),
             delay_ms=delay_ms, due_ms=due_ms, priority=self._priority(published),
             carries=tuple(one for one, _ in _carried(published)), keep_completed=keep_completed, keep_failed=keep,
             max_stalled=None if self._acks_late(name) else 0,

@@ -7,19 +7,23 @@ import json
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import KombuError, OperationalError
+from kombu.transport import virtual
 from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest
-from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, job_id_of, message_headers
+from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import Ready
+from stratix_kombu.model.redis_options import QUOTE_IT
+from stratix_kombu.model.secrets import masked
 
 CONNECT_TIMEOUT_S = 5.0
 SET_BY_TRANSPORT = frozenset({"delivery_info", "delivery_tag", "body_encoding", "exchange", "routing_key"})
@@ -64,8 +68,14 @@ class KombuDriver(TransportDriver):
                 raise ConfigurationError(f"unknown {self.name} option {key!r}{nearest(key, self.known_options)}")
         self.options = dict(options)
         self.prefix = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
-        self.url, self.transport_options = self.connect_options()
-        self.address = self.masked_address()
+        try:
+            self.url, self.transport_options = self.connect_options()
+            self.address = self.masked_address()
+        except ConfigurationError:
+            raise
+        except (AttributeError, TypeError, ValueError):
+            # From None: what cannot be read may be part of a password.
+            raise ConfigurationError(f"{self.name}: the 'url' cannot be read; {QUOTE_IT}") from None
         self.entities: Mapping[str, Queue] = {}
         """Queues that somebody else declares: they must be declared alike here."""
         self._idle: list[Link] = []
@@ -225,16 +235,11 @@ class KombuDriver(TransportDriver):
 
     def unavailable(self, problem: BaseException) -> DriverUnavailable:
         """The error for a fault, without credentials even if the library put them into its message."""
-        text = f"{type(problem).__name__}: {problem}"
-        for secret in self.secrets():
-            text = text.replace(secret, "***")
-        return DriverUnavailable(self.address, text)
+        return DriverUnavailable(self.address, masked(f"{type(problem).__name__}: {problem}", self.secrets()))
 
-    def secrets(self) -> list[str]:
-        """Strings that must not appear in a message."""
-        connection = Connection(self.url)
-        found = [connection.password, self.url if connection.password else None]
-        return [str(secret) for secret in found if secret]
+    def secrets(self) -> Sequence[str | None]:
+        """What must not appear in a message, in whatever form."""
+        return [Connection(self.url).password]
 
     @contextmanager
     def _link(self, fresh: bool) -> Iterator[Link]:
@@ -251,6 +256,23 @@ class KombuDriver(TransportDriver):
                 self._idle.append(link)
                 return
         link.close()
+
+
+def _read_any_message(channel: Any) -> None:
+    """Of a message that Kombu's virtual transports cannot take apart, they raise in the middle of receiving: what is
+    no message becomes one that names nothing."""
+    kind = channel.Message
+    if not issubclass(kind, virtual.Message):
+        return
+
+    class Message(kind):  # type: ignore[valid-type, misc]
+        def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
+            try:
+                super().__init__(payload, channel, **kwargs)
+            except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+                super().__init__({"properties": {"delivery_tag": str(uuid.uuid4())}}, channel, **kwargs)
+
+    channel.Message = Message
 
 
 class KombuReceiver(Receiver):
@@ -274,6 +296,7 @@ class KombuReceiver(Receiver):
     def open(self) -> Link:
         """Connect and begin to consume."""
         link = self.driver.link()
+        _read_any_message(link.channel)
         entity = self.driver.queue_entity(self.queue)(link.channel)
         self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
         self.consumer.qos(prefetch_count=1)
@@ -288,8 +311,7 @@ class KombuReceiver(Receiver):
                 link.connection.drain_events(timeout=timeout if not self.received else 0.001)
 
     def on_message(self, message: Any) -> None:
-        job_id = job_id_of(message.headers)
-        problem = "" if job_id else f"its task is {str((message.headers or {}).get('task'))[:100]!r}"
+        job_id, problem = read_headers(message.headers)
         self.received.append(Delivery(job_id, message, problem))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:

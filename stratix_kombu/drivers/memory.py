@@ -13,7 +13,7 @@ from kombu.transport import TRANSPORT_ALIASES, memory
 
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import KombuDriver, Link
-from stratix_kombu.model.message import job_id_of
+from stratix_kombu.model.message import read_headers
 from stratix_kombu.model.record import Ready
 
 SCHEME = "stratix-memory"
@@ -148,10 +148,8 @@ class MemoryReceiver(Receiver):
             message = self._link.channel.take(self._name)
             if message is None:
                 break
-            headers = message.get("headers")
-            job_id = job_id_of(headers)
-            task = headers.get("task") if isinstance(headers, dict) else None
-            received.append(Delivery(job_id, message, "" if job_id else f"its task is {str(task)[:100]!r}"))
+            job_id, problem = read_headers(message.get("headers"))
+            received.append(Delivery(job_id, message, problem))
         return received
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:

@@ -16,7 +16,7 @@ from kombu import Connection
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import KombuDriver, Link
 from stratix_kombu.errors import ConfigurationError, MissingExtra
-from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, job_id_of, message_headers
+from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_envelope
 from stratix_kombu.model.record import InlineQueue, Ready
 from stratix_kombu.model.redis_options import RedisOptions
 
@@ -91,8 +91,8 @@ class RedisDriver(KombuDriver):
     def errors(self) -> tuple[type[BaseException], ...]:
         return (*super().errors(), RedisError)
 
-    def secrets(self) -> list[str]:
-        return [one for one in (self.server.password, self.server.sentinel_password) if one]
+    def secrets(self) -> Sequence[str | None]:
+        return (self.server.password, self.server.sentinel_password)
 
     def publish_one(self, link: Link, job: Ready, **properties: Any) -> None:
         super().publish_one(link, job, **({} if job.message else {"priority": job.priority}), **properties)
@@ -221,10 +221,5 @@ class RedisReceiver(Receiver):
 
 
 def _delivery(key: str, raw: bytes) -> Delivery:
-    try:
-        headers = json.loads(raw)["headers"]
-    except (ValueError, KeyError, TypeError):
-        return Delivery(None, (key, raw), f"it is no Kombu message: {raw[:60]!r}")
-    job_id = job_id_of(headers)
-    problem = "" if job_id else f"its task is {str(headers.get('task') if isinstance(headers, dict) else None)[:100]!r}"
+    job_id, problem = read_envelope(raw)
     return Delivery(job_id, (key, raw), problem)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
@@ -13,6 +15,7 @@ from stratix_kombu.lifecycle.recover import recover, redeliver
 from stratix_kombu.lifecycle.repeat import repeat
 
 logger = logging.getLogger("stratix_kombu")
+Result = TypeVar("Result")
 
 MAX_SLEEP_MS = 250
 """Another process may have added something due sooner: never sleep longer than this."""
@@ -58,13 +61,15 @@ class Clock:
         while not self._stopping:
             try:
                 self._wake.clear()
-                next_ms = _sooner(promote(self._engine), repeat(self._engine))
+                next_ms = _sooner(
+                    self._try(lambda: promote(self._engine)), self._try(lambda: repeat(self._engine))
+                )
                 now = time.monotonic()
                 if now >= next_recovery:
-                    recover(self._engine, self._max_stalled)
+                    self._try(lambda: recover(self._engine, self._max_stalled))
                     next_recovery = now + self._stalled_check_s
                 if now >= next_redelivery:
-                    redeliver(self._engine, self._grace_ms)
+                    self._try(lambda: redeliver(self._engine, self._grace_ms))
                     next_redelivery = now + self._grace_ms / 2000
             except Exception as error:
                 failures += 1
@@ -77,3 +82,13 @@ class Clock:
             self._round = time.monotonic()
             sleep_ms = MAX_SLEEP_MS if next_ms is None else min(next_ms, MAX_SLEEP_MS)
             self._wake.wait(max(sleep_ms, 1) / 1000)
+
+    def _try(self, step: Callable[[], Result]) -> Result | None:
+        """A step that something in the store makes fail must not keep the others from being taken."""
+        try:
+            return step()
+        except Unavailable:
+            raise
+        except Exception as error:
+            self._engine.report("", error, "clock_failed")
+            return None

@@ -6,15 +6,21 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from stratix_kombu.errors import InvalidPayload
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.codec import decode_mapping
 from stratix_kombu.model.record import Change, NewJob, Retention, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 
-_KEPT = (
-    "name", "data", "options", "priority", "max_attempts", "keep_completed", "keep_failed", "message", "max_stalled",
-    "forward",
-)  # fmt: skip
+_KEPT: dict[str, Any] = {
+    "name": str, "data": str, "options": str, "priority": int, "max_attempts": int, "keep_completed": dict,
+    "keep_failed": dict, "message": str, "max_stalled": int | None, "forward": bool,
+}  # fmt: skip
+
+
+STUCK_MS = 1_000
+"""When those are tried again that could not be fired."""
 
 
 def run_id(key: str, slot_ms: int) -> str:
@@ -28,19 +34,25 @@ def template_of(new: NewJob) -> str:
 
 
 def job_of(schedule: Schedule, job_id: str) -> NewJob:
-    """The job of one run."""
-    kept: dict[str, Any] = json.loads(schedule.template)
-    for name in ("keep_completed", "keep_failed"):
-        kept[name] = Retention(**kept[name])
-    if kept["message"]:
-        kept["message"] = _addressed(kept["message"], job_id, kept["forward"])
-    return NewJob(id=job_id, queue=schedule.queue, **kept)
+    """The job of one run. Raises InvalidPayload for a template that ``template_of`` did not write."""
+    kept = decode_mapping(schedule.template, f"the template of {schedule.key}")
+    try:
+        for name, kind in _KEPT.items():
+            if not isinstance(kept[name], kind):
+                raise TypeError(f"{name!r} is no {kind}")
+        for name in ("keep_completed", "keep_failed"):
+            kept[name] = Retention(**kept[name])
+        if kept["message"]:
+            kept["message"] = _addressed(kept["message"], job_id, kept["forward"])
+        return NewJob(id=job_id, queue=schedule.queue, **kept)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise InvalidPayload(f"the template of {schedule.key} cannot be read: {problem}") from problem
 
 
 def _addressed(text: str, job_id: str, forward: bool) -> str:
     """The message of a Celery task with the id of this run. One that is forwarded is no job of its worker, so its id
     must not be that of ours."""
-    message = json.loads(text)
+    message = decode_mapping(text, "a message")
     task_id = f"{job_id}.task" if forward else job_id
     message["headers"].update(id=task_id, root_id=task_id)
     properties = {**message["properties"], "correlation_id": task_id}
@@ -60,11 +72,11 @@ def repeat(engine: Engine) -> int | None:
             tried.add((schedule.key, schedule.next_ms))
             try:
                 fire(engine, schedule, now_ms)
-            except (ValueError, KeyError, TypeError) as problem:
+            except ValueError as problem:
                 # A zone this host does not know, a record of another version: the others go on.
                 engine.report(schedule.queue, problem, "repeat_failed")
         if not new:
-            return next_ms
+            return STUCK_MS if next_ms == 0 else next_ms
 
 
 def fire(engine: Engine, schedule: Schedule, now_ms: int) -> None:

@@ -1,14 +1,21 @@
-"""JSON at the edge: strict on the way in (what is not JSON is refused), text in the store."""
+"""JSON at the edge: strict on the way in (what is not JSON is refused), text in the store.
+
+What is read may have been written by anybody who can reach the broker or the store. So only JSON is read, and what
+cannot be read is InvalidPayload, whatever it is.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from stratix_kombu.errors import PayloadNotSerializable, PayloadTooLarge
+from stratix_kombu.errors import InvalidPayload, PayloadNotSerializable, PayloadTooLarge
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
 """Default limit of one value. Data is kept in the store, so the transport's own limit does not matter."""
+
+MAX_DEPTH = 200
+"""Deepest nesting of one value, far from where Python, Lua and other readers of JSON give up."""
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -27,26 +34,42 @@ def encode(value: Any, what: str, limit: int = MAX_PAYLOAD_BYTES) -> str:
         raise PayloadNotSerializable(what, str(problem)) from problem
     if size > limit:
         raise PayloadTooLarge(what, size, limit)
-    _refuse_odd_keys(value, what)
+    _refuse_what_reads_differently(value, what)
     return text
 
 
 def decode(text: str | bytes | None) -> Any:
-    """The value of JSON text that the store holds; None for none."""
-    return None if text is None else json.loads(text)
+    """The value of JSON text that the store holds; None for none. Raises InvalidPayload for what is no JSON."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise InvalidPayload(f"a value in the store is no JSON: {type(problem).__name__}") from problem
 
 
-def _refuse_odd_keys(value: Any, what: str) -> None:
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if type(item) in _PLAIN:
-            continue
-        if isinstance(item, dict):
-            for key, inner in item.items():
-                if not isinstance(key, str):
-                    raise PayloadNotSerializable(what, f"the key {key!r} is not a string")
-                if type(inner) not in _PLAIN:
-                    pending.append(inner)
-        elif isinstance(item, (list, tuple)):
-            pending.extend(inner for inner in item if type(inner) not in _PLAIN)
+def decode_mapping(text: str | bytes, what: str) -> dict[str, Any]:
+    """The mapping that JSON text holds. Raises InvalidPayload, naming ``what``."""
+    value = decode(text)
+    if not isinstance(value, dict):
+        raise InvalidPayload(f"{what} is no mapping, but {type(value).__name__}")
+    return value
+
+
+def _refuse_what_reads_differently(value: Any, what: str) -> None:
+    level = [] if type(value) in _PLAIN else [value]
+    for _ in range(MAX_DEPTH):
+        inside: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                for key, inner in item.items():
+                    if not isinstance(key, str):
+                        raise PayloadNotSerializable(what, f"the key {key!r} is not a string")
+                    if type(inner) not in _PLAIN:
+                        inside.append(inner)
+            elif isinstance(item, (list, tuple)):
+                inside.extend(inner for inner in item if type(inner) not in _PLAIN)
+        if not inside:
+            return
+        level = inside
+    raise PayloadNotSerializable(what, f"it is nested more than {MAX_DEPTH} deep")

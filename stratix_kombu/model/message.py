@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.names import is_job_id
 
 TASK = "stratix.job"
 BODY = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
@@ -67,13 +67,40 @@ def in_group(message: str, group: str) -> str:
     """A message, as JSON, that belongs to a group."""
     found = json.loads(message)
     return json.dumps({**found, "properties": {**found["properties"], GROUP: group}}, separators=(",", ":"))
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Ours have less than one thousand. Of a longer one nothing is read."""
+
+
+def read_envelope(text: str | bytes) -> tuple[str | None, str]:
+    """The id of the job that a message names, as Kombu's virtual transports write it (JSON, with ``headers``); or None
+    and what is wrong with it. Whatever it is: nothing is raised, and its body is not looked at."""
+    if len(text) > MAX_MESSAGE_BYTES:
+        return None, f"it has {len(text)} bytes"
+    try:
+        envelope = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, f"it is no Kombu message: {text[:60]!r}"
+    if not isinstance(envelope, dict) or "headers" not in envelope:
+        return None, f"it is no Kombu message: {text[:60]!r}"
+    return read_headers(envelope["headers"])
+
+
+def read_headers(headers: Any) -> tuple[str | None, str]:
+    """The id of the job that a message with these headers names; or None and what is wrong with it."""
+    job_id = job_id_of(headers)
+    if job_id is not None:
+        return job_id, ""
+    if not isinstance(headers, dict):
+        return None, "it has no headers"
+    task = headers.get("task")
+    if not isinstance(task, str):
+        return None, f"its task is a {type(task).__name__}"
+    return None, "what it names cannot be a job id" if task == TASK else f"its task is {task[:100]!r}"
 
 
 def job_id_of(headers: Any) -> str | None:
     """The id of the job that a received message names; None if it is no message of ours."""
     if not isinstance(headers, dict) or headers.get("task") != TASK:
         return None
-    try:
-        return check_job_id(headers.get("id"))
-    except ValueError:
-        return None
+    job_id = headers.get("id")
+    return job_id if is_job_id(job_id) else None

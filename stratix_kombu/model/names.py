@@ -7,9 +7,12 @@ import re
 from stratix_kombu.errors import ConfigurationError
 
 _QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z")
-_ID = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}\Z")
+MAX_ID = 200
+_ID = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,255}\Z")
 _GROUP = re.compile(r"[!-~]{1,128}\Z")
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}\Z")
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\Z")
+_KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
+"""What stores keep beside the record of a job, under its id with this at the end."""
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
@@ -22,7 +25,7 @@ def check_queue_name(name: object) -> str:
     """``name`` if a queue (or namespace) can be called so; ConfigurationError otherwise."""
     if not isinstance(name, str) or not _QUEUE.match(name):
         raise ConfigurationError(
-            f"{name!r} cannot name a queue: use 1 to 60 letters, digits, '_', '.' or '-', "
+            f"{shown(name)} cannot name a queue: use 1 to 60 letters, digits, '_', '.' or '-', "
             "not starting with '.' or '-'"
         )
     return name
@@ -30,18 +33,39 @@ def check_queue_name(name: object) -> str:
 
 def check_job_id(job_id: object) -> str:
     """``job_id`` if it can be one; ConfigurationError otherwise."""
-    if not isinstance(job_id, str) or not _ID.match(job_id):
+    if not isinstance(job_id, str) or len(job_id) > MAX_ID or not is_job_id(job_id):
         raise ConfigurationError(
-            f"{job_id!r} cannot be a job id: use 1 to 200 letters, digits or any of _ . : @ / + = , -"
+            f"{shown(job_id)} cannot be a job id: use 1 to {MAX_ID} letters, digits or any of _ . : @ / + = , -, "
+            f"not ending in {' or '.join(_KEPT_BESIDE)}"
         )
     return job_id
+
+
+def is_job_id(job_id: object) -> bool:
+    """Whether a job can have that id; those that the package makes of another one are a little longer than others."""
+    return isinstance(job_id, str) and _ID.match(job_id) is not None and not job_id.endswith(_KEPT_BESIDE)
+
+
+def check_task_id(task_id: object) -> str:
+    """``task_id`` if a Celery task may be tracked under it; ConfigurationError otherwise."""
+    if not isinstance(task_id, str) or not _NAME.match(task_id) or task_id.endswith(_KEPT_BESIDE):
+        raise ConfigurationError(
+            f"{shown(task_id)} cannot be the id of a task that is tracked: use 1 to 200 characters without control "
+            f"characters, not ending in {' or '.join(_KEPT_BESIDE)}"
+        )
+    return task_id
+
+
+def shown(value: object) -> str:
+    """A value for a message: not all of a very long one."""
+    return repr(value[:100] + "..." if isinstance(value, str) and len(value) > 100 else value)
 
 
 def check_group(group: object) -> str:
     """``group`` if jobs can be grouped under it; ConfigurationError otherwise."""
     if not isinstance(group, str) or not _GROUP.match(group):
         raise ConfigurationError(
-            f"{group!r} cannot name a group: use 1 to 128 letters, digits or signs of ASCII, without spaces"
+            f"{shown(group)} cannot name a group: use 1 to 128 letters, digits or signs of ASCII, without spaces"
         )
     return group
 
@@ -50,15 +74,24 @@ def check_job_name(name: object) -> str:
     """``name`` if a job can be called so; ConfigurationError otherwise."""
     if not isinstance(name, str) or not _NAME.match(name):
         raise ConfigurationError(
-            f"{name!r} cannot name a job: use 1 to 200 characters without control characters"
+            f"{shown(name)} cannot name a job: use 1 to 200 characters without control characters"
         )
     return name
+
+
+def check_lock_key(key: object) -> str:
+    """``key`` if a lock can be called so; ConfigurationError otherwise."""
+    if not isinstance(key, str) or not _NAME.match(key):
+        raise ConfigurationError(
+            f"{shown(key)} cannot be the key of a lock: use 1 to 200 characters without control characters"
+        )
+    return key
 
 
 def check_event_name(name: object) -> str:
     """``name`` if an event of the user's own can be called so; ConfigurationError otherwise."""
     if not isinstance(name, str) or not _NAME.match(name):
         raise ConfigurationError(
-            f"{name!r} cannot name an event: use 1 to 200 characters without control characters"
+            f"{shown(name)} cannot name an event: use 1 to 200 characters without control characters"
         )
     return name

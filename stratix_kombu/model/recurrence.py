@@ -12,13 +12,16 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterBadCronError, CroniterBadDateError, croniter
 
-from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.errors import ConfigurationError, InvalidPayload
+from stratix_kombu.model.codec import decode_mapping
 
 MIN_EVERY_MS = 100
+MAX_CRON = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _ALIASES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 _BY_CHANCE = re.compile(r"[rRhH](\W|$)")
@@ -56,6 +59,8 @@ class Recurrence:
             raise ConfigurationError("'end_date' is before 'start_date'")
 
     def _check_cron(self) -> None:
+        if len(self.cron) > MAX_CRON:
+            raise ConfigurationError(f"cron {self.cron[:50]!r}... has more than {MAX_CRON} characters")
         fields = len(self.cron.split())
         if fields not in (5, 6) and self.cron.strip() not in _ALIASES:
             raise ConfigurationError(
@@ -106,8 +111,20 @@ class Recurrence:
 
     @classmethod
     def decode(cls, text: str) -> Recurrence:
-        """What ``encode`` wrote."""
-        return cls(**json.loads(text))
+        """What ``encode`` wrote. Raises InvalidPayload for anything else."""
+        kept = decode_mapping(text, "a rule")
+        try:
+            _check_types(kept)
+            return cls(**kept)
+        except (TypeError, ConfigurationError) as problem:
+            raise InvalidPayload(f"a rule cannot be read: {problem}") from problem
+
+
+def _check_types(kept: dict[str, Any]) -> None:
+    for name, value in kept.items():
+        text = name in ("cron", "timezone")
+        if not (isinstance(value, str) if text else type(value) is int and 0 <= value <= _LAST_MS):
+            raise ConfigurationError(f"{name!r} is {value!r}"[:200])
 
 
 def instant_of(local: datetime, zone: tzinfo) -> int:

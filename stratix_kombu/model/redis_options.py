@@ -30,6 +30,7 @@ from stratix_kombu.model.tls import TlsOptions, switch
 Node = tuple[str, int]
 
 SENTINEL_TIMEOUT_S = 2.0
+QUOTE_IT = "in a user name or password, characters such as / @ : # ? have to be quoted, as in %2F"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -58,14 +59,14 @@ class RedisOptions:
     @classmethod
     def parse(cls, options: Mapping[str, Any]) -> RedisOptions:
         """Options by name (camelCase too); ``url`` first, the others win. Raises ConfigurationError."""
-        known = {field.name for field in fields(cls)}
+        known = _names()
         given = _known(options, {*known, "url", "options"}, "redis option")
         given = {**_node_options(given.pop("options", None), known), **given}
         values = {**_from_url(given["url"]), **given} if given.get("url") else given
         values.pop("url", None)
         for key in ("sentinels", "cluster"):
-            if key in values:
-                values[key] = tuple(_node(key, one) for one in values[key])
+            if values.get(key) is not None:
+                values[key] = _nodes(key, values[key])
         parsed = cls(**{key: _typed(key, value) for key, value in values.items() if value is not None})
         parsed._check()
         return parsed
@@ -153,6 +154,7 @@ class RedisOptions:
 
 _INTEGERS = ("port", "db", "max_retries_per_request")
 _NUMBERS = (*_INTEGERS, "connect_timeout", "command_timeout")
+_TEXTS = ("host", "username", "password", "name", "sentinel_password", "connection_namespace")
 _SWITCHES = ("auto_resend_unfulfilled_commands", "enable_ready_check", "enable_offline_queue")
 
 
@@ -166,6 +168,8 @@ def _typed(key: str, value: Any) -> Any:
         return TlsOptions.parse(value, "redis: 'ssl'")
     if key == "connect_retry_strategy" and not callable(value):
         raise ConfigurationError(f"redis: {key!r} must be a function of the attempt, giving milliseconds")
+    if key in _TEXTS and not isinstance(value, str):
+        raise ConfigurationError(f"redis: {key!r} must be a text, not a {type(value).__name__}")
     return value
 
 
@@ -180,6 +184,10 @@ def _number(key: str, value: Any) -> float:
     if not 0 <= number < 1e9:
         raise ConfigurationError(f"redis: {key!r} cannot be {value!r}")
     return number
+
+
+def _names() -> set[str]:
+    return {field.name for field in fields(RedisOptions)}
 
 
 def _known(options: Mapping[str, Any], known: set[str], what: str) -> dict[str, Any]:
@@ -212,11 +220,14 @@ def _from_url(url: object) -> dict[str, Any]:
         port = parts.port
         # Of several nodes, the last may carry what belongs to all.
         tail = urlsplit(others[-1] if others and "://" in others[-1] else first)
-    except ValueError as problem:
-        raise ConfigurationError("redis: the port in 'url' is not a number from 0 to 65535") from problem
+    except ValueError:
+        # From None: what stands where the port should be may be part of a password.
+        raise ConfigurationError(
+            f"redis: the port in 'url' is not a number from 0 to 65535; {QUOTE_IT}"
+        ) from None
     scheme, default = parts.scheme, 26379 if parts.scheme == "sentinel" else 6379
     node = (parts.hostname or "localhost", port or default)
-    values: dict[str, Any] = dict(parse_qsl(parts.query or tail.query))
+    values: dict[str, Any] = _known(dict(parse_qsl(parts.query or tail.query)), _names(), "option in the redis URL")
     values.update(
         {
             key: unquote(value)
@@ -226,7 +237,7 @@ def _from_url(url: object) -> dict[str, Any]:
     )
     database = (parts.path or tail.path).strip("/")
     if database and not database.isdigit():
-        raise ConfigurationError(f"redis: the database in 'url' must be a number, not {database!r}")
+        raise ConfigurationError(f"redis: the database in 'url' must be a number; {QUOTE_IT}")
     values["db"] = int(database or 0)
     if scheme == "sentinel":
         values["sentinels"] = [node, *(_node("url", one.partition("://")[2]) for one in others)]
@@ -239,7 +250,22 @@ def _from_url(url: object) -> dict[str, Any]:
     return values
 
 
+def _nodes(key: str, nodes: Any) -> tuple[Node, ...]:
+    if not isinstance(nodes, (list, tuple)):
+        raise ConfigurationError(f"redis: {key!r} must be a list of nodes, not a {type(nodes).__name__}")
+    return tuple(_node(key, one) for one in nodes)
+
+
 def _node(key: str, node: Any) -> Node:
+    try:
+        return _host_and_port(key, node)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"redis: {key!r} must list nodes like {{'host': ..., 'port': ...}} or 'host:port'"
+        ) from None
+
+
+def _host_and_port(key: str, node: Any) -> Node:
     if isinstance(node, Mapping) and "host" in node:
         return str(node["host"]), int(node.get("port", 26379 if key == "sentinels" else 6379))
     if isinstance(node, str) and node:
@@ -247,4 +273,4 @@ def _node(key: str, node: Any) -> Node:
         return host, int(port or (6379 if key == "cluster" else 26379))
     if isinstance(node, (tuple, list)) and len(node) == 2:
         return str(node[0]), int(node[1])
-    raise ConfigurationError(f"redis: {key!r} must list nodes like {{'host': ..., 'port': ...}}")
+    raise TypeError(node)

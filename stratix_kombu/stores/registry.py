@@ -48,6 +48,7 @@ def _factory(scheme: str) -> StoreFactory:
     known = {entry.name: entry for entry in entry_points(group="stratix_kombu.stores")}
     if scheme in known:
         return cast(StoreFactory, known[scheme].load())
+    scheme = scheme.partition(":")[0]  # what follows may hold a password
     raise ConfigurationError(
         f"no store has the URL scheme {scheme!r}{nearest(scheme, [*_BUILT_IN, *known])}"
     )

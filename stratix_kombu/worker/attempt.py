@@ -29,6 +29,7 @@ MAX_STACKTRACE = 16_000
 """Characters kept of why a job failed."""
 CANCEL_S = 1.0
 """How long a coroutine that was cancelled may take to end."""
+_NO_OPTIONS = JobOptions()
 FALLBACK_DELAY_MS = 1_000
 """Used when a custom back-off raises or is not registered here."""
 
@@ -89,6 +90,8 @@ class Attempts:
                 handler = self._handlers.find(claim.record.name)
                 if handler is None:
                     return self._no_handler(claim)
+                if self._options_of(claim.record) is None:
+                    raise InvalidPayload(f"the options of the job cannot be read: {claim.record.options[:100]}")
                 if handler.source is not None:
                     return self._run_sandboxed(claim, handler.source)
                 return self._completion(claim, handler.function(self._make_job(claim)))
@@ -130,6 +133,8 @@ class Attempts:
                 handler = self._handlers.find(claim.record.name)
                 if handler is None:
                     return self._no_handler(claim)
+                if self._options_of(claim.record) is None:
+                    raise InvalidPayload(f"the options of the job cannot be read: {claim.record.options[:100]}")
                 return self._completion(claim, await handler.function(self._make_job(claim)))
             except BaseException as error:
                 return self._failure(claim, error)
@@ -141,8 +146,18 @@ class Attempts:
 
     def timeout_s(self, claim: Claim) -> float | None:
         """How long an attempt may take, if the job says so."""
-        options = claim.record.options
-        return JobOptions.decode(options).timeout_ms / 1000 or None if options else None
+        options = self._options_of(claim.record)
+        return options.timeout_ms / 1000 or None if options else None
+
+    @staticmethod
+    def _options_of(record: JobRecord) -> JobOptions | None:
+        """None if they cannot be read: such a job is not run."""
+        if not record.options:
+            return _NO_OPTIONS
+        try:
+            return JobOptions.decode(record.options)
+        except InvalidPayload:
+            return None
 
     def timed_out(self, claim: Claim) -> Failure:
         """What becomes of an attempt that took too long."""
@@ -184,9 +199,10 @@ class Attempts:
 
     def _retry_ms(self, record: JobRecord) -> int | None:
         attempts_made = record.attempts_made + 1
-        if attempts_made >= record.max_attempts:
+        options = self._options_of(record)
+        if options is None or attempts_made >= record.max_attempts:
             return None
-        backoff = JobOptions.decode(record.options).backoff if record.options else None
+        backoff = options.backoff
         if backoff is None:
             return 0
         if backoff.type != "custom":

@@ -172,7 +172,7 @@ def test_holding_waits(locks: Application) -> None:
     with locks.distributed_lock.hold("busy", 1000, timeout=10) as held:
         assert held.key == "busy"
     for bad in ("", 5):
-        with pytest.raises(ConfigurationError, match="key must be"):
+        with pytest.raises(ConfigurationError, match="key of a lock"):
             locks.distributed_lock.acquire(bad, 1000)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="at least 1 ms"):
         locks.distributed_lock.acquire("x", 0)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from kombu import Connection
@@ -71,12 +71,13 @@ class SQSDriver(KombuDriver):
 
     def masked_address(self) -> str:
         region = self.transport_options.get("region", "default region")
-        return f"sqs://{urlsplit(str(self.options.get('endpoint_url') or '')).netloc or region}"
+        return f"sqs://{urlsplit(str(self.options.get('endpoint_url') or '')).netloc.rpartition('@')[2] or region}"
 
-    def secrets(self) -> list[str]:
+    def secrets(self) -> Sequence[str | None]:
         connection = Connection(self.url)
-        given = (connection.password, connection.userid, self.transport_options.get("session_token"))
-        return [form for one in given if one for form in (str(one), quote(str(one), safe=""))]
+        queues = (self.transport_options.get("predefined_queues") or {}).values()
+        own = [one.get(key) for one in queues for key in ("access_key_id", "secret_access_key")]
+        return (connection.password, connection.userid, self.transport_options.get("session_token"), *own)
 
     def errors(self) -> tuple[type[BaseException], ...]:
         # The last one: a queue that is not predefined, which is no reason to lose the jobs of others.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stratix_kombu.drivers.contract import Delivery
-from stratix_kombu.model.message import GROUP, job_id_of, message_envelope
+from stratix_kombu.model.message import GROUP, message_envelope, read_envelope
 from stratix_kombu.model.record import Ready
 
 PER_CALL = 10
@@ -40,17 +40,13 @@ def entry_of(job: Ready, broker_queue: str, fifo: bool) -> Entry:
 
 def delivery_of(message: Mapping[str, Any], level: int) -> Delivery:
     """A received message; its handle is the level of its queue and the receipt handle."""
-    handle, body = (level, message["ReceiptHandle"]), message["Body"]
+    handle, body = (level, message["ReceiptHandle"]), message.get("Body") or ""
+    text: str | bytes
     try:
-        text = base64.b64decode(body, validate=True).decode()
+        text = base64.b64decode(body, validate=True)
     except ValueError:
         text = body
-    try:
-        headers = json.loads(text)["headers"]
-    except (ValueError, KeyError, TypeError):
-        return Delivery(None, handle, f"it is no Kombu message: {text[:60]!r}")
-    job_id = job_id_of(headers)
-    problem = "" if job_id else f"its task is {str(headers.get('task') if isinstance(headers, dict) else None)[:100]!r}"
+    job_id, problem = read_envelope(text)
     return Delivery(job_id, handle, problem)
 
 

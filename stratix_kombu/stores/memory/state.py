@@ -145,7 +145,7 @@ class Space:
         """Of removed jobs that still have dependents."""
         self.releasing: dict[str, None] = {}
         self.reviving: dict[str, None] = {}
-        self.limits: dict[str, LimitLog] = {}
+        self.limits: dict[tuple[str, bool], LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
         self.deduplicated: dict[tuple[str, str], tuple[str, int]] = {}
@@ -168,7 +168,7 @@ class Space:
         self.told.notify_all()
 
     def log_of(self, limit: Limit) -> LimitLog:
-        key = f"{limit.key}:bucket" if limit.refill_per_s else limit.key
+        key = (limit.key, bool(limit.refill_per_s))
         if key not in self.limits:
             self.limits[key] = LimitLog(limit)
         return self.limits[key]

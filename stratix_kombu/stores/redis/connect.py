@@ -18,6 +18,7 @@ from redis.sentinel import Sentinel
 
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.redis_options import RedisOptions
+from stratix_kombu.model.secrets import masked
 
 MAX_CONNECTIONS = 1024
 FRESH_S = 1.0
@@ -49,7 +50,7 @@ class Client:
 
     def __init__(self, options: RedisOptions) -> None:
         self.address = options.address
-        self._secrets = [one for one in (options.password, options.sentinel_password) if one]
+        self._secrets = (options.password, options.sentinel_password)
         self._options = options
         self._redis: Any = None
         self._lock = threading.Lock()
@@ -136,10 +137,7 @@ class Client:
         return entries[0] if entries and isinstance(entries[0], list) else entries
 
     def unavailable(self, problem: BaseException) -> StoreUnavailable:
-        text = f"{type(problem).__name__}: {problem}"
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return StoreUnavailable(self.address, text)
+        return StoreUnavailable(self.address, masked(f"{type(problem).__name__}: {problem}", self._secrets))
 
     def close(self) -> None:
         if self._redis is None:

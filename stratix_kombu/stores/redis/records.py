@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from stratix_kombu.errors import InvalidPayload
 from stratix_kombu.model.limiter import ahead_ms, early_ms, spacing
 from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, JobRecord, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
@@ -94,9 +95,16 @@ def text_or_none(value: bytes | None) -> str | None:
 
 
 def record_of(job_id: str, v: Sequence[Any]) -> JobRecord | None:
-    """A record from the values of ``FIELDS``; None where there is none."""
+    """A record from the values of ``FIELDS``; None where there is none. Raises InvalidPayload."""
     if v[0] is None:
         return None
+    try:
+        return _record_of(job_id, v)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise InvalidPayload(f"the record of job {job_id!r} in the store cannot be read: {problem}") from problem
+
+
+def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
     return JobRecord(
         id=job_id, queue=text(v[0]), name=text(v[1]), data=text(v[2]), options=text(v[3]), state=_STATES[v[4]],
         priority=int(v[5] or 0), created_ms=int(v[6] or 0), due_ms=int(v[7] or 0), processed_ms=int(v[8] or 0),
@@ -109,7 +117,14 @@ def record_of(job_id: str, v: Sequence[Any]) -> JobRecord | None:
 
 
 def claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
-    """A claim from an answer of claim.lua."""
+    """A claim from an answer of claim.lua. Raises InvalidPayload."""
+    try:
+        return _claim_of(queue, worker, now, v)
+    except (AttributeError, TypeError, ValueError) as problem:
+        raise InvalidPayload(f"the record of job {v[0]!r} in the store cannot be read: {problem}") from problem
+
+
+def _claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
     record = JobRecord(
         id=v[0].decode(), queue=queue, name=v[3].decode(), data=v[4].decode(), options=text(v[5]),
         state=State.ACTIVE, priority=int(v[6] or 0), created_ms=int(v[7]), due_ms=int(v[8] or 0),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 
+from stratix_kombu.model.codec import decode_mapping
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.stores.contract import PAGE, Schedules
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.records import job_arguments
 from stratix_kombu.stores.redis.scripts import Scripts
 from stratix_kombu.stores.redis.transitions import RedisTransitions, added_of
+
+logger = logging.getLogger("stratix_kombu.stores")
 
 
 class RedisSchedules(Schedules):
@@ -24,7 +29,7 @@ class RedisSchedules(Schedules):
         self._scripts.run("put_schedule", ("put", schedule.key, json.dumps(asdict(schedule))))
 
     def all(self, queue: str | None = None) -> list[Schedule]:
-        found = (_schedule(one) for one in self._client.run("HVALS", f"{self._base}:schedules"))
+        found = _readable(self._client.run("HVALS", f"{self._base}:schedules"))
         return sorted((one for one in found if queue in (None, one.queue)), key=lambda one: one.key)
 
     def remove(self, key: str) -> bool:
@@ -36,7 +41,7 @@ class RedisSchedules(Schedules):
 
     def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
         now, next_ms, found = self._scripts.run("due", (limit, owner))
-        return [_schedule(one) for one in found], int(now), None if next_ms < 0 else int(next_ms)
+        return _readable(found), int(now), None if next_ms < 0 else int(next_ms)
 
     def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:
         arguments = (job.queue, *job_arguments(job, job.queue)) if job else ()
@@ -44,6 +49,16 @@ class RedisSchedules(Schedules):
         return None if answer is None else added_of(answer)
 
 
-def _schedule(raw: bytes) -> Schedule:
-    values = json.loads(raw)
-    return Schedule(**{**values, "next_ms": int(values["next_ms"]), "runs": int(values["runs"])})
+def _readable(found: Iterable[bytes]) -> list[Schedule]:
+    """Without those that no version of this package wrote: the others are not held up by them."""
+    schedules: list[Schedule] = []
+    for raw in found:
+        try:
+            values = decode_mapping(raw, "a schedule")
+            numbers = {name: int(values[name]) for name in ("next_ms", "runs")}
+            if not all(isinstance(values[name], str) for name in ("key", "queue", "name", "rule", "template")):
+                raise TypeError("a text is none")
+            schedules.append(Schedule(**{**values, **numbers}))
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
+            logger.warning("a schedule cannot be read: %r", problem, extra={"action": "schedule_unreadable"})
+    return schedules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from stratix_kombu.errors import (
     DependencyCycle,
     DependencyNotFound,
     InvalidJobState,
+    InvalidPayload,
     JobAlreadyStarted,
     JobNotFound,
 )
@@ -34,6 +36,8 @@ from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
+
+logger = logging.getLogger("stratix_kombu.stores")
 
 UNFINISHED = [state.value for state in State if not state.finished]
 NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
@@ -140,8 +144,13 @@ class RedisTransitions(Transitions):
                 claimed.refused.append(
                     Refused(answer[0].decode(), Refusal(answer[1].decode()), int(answer[2]), len(answer) > 3)
                 )
-            else:
+                continue
+            try:
                 claimed.claims.append(claim_of(queue, worker, now, answer))
+            except InvalidPayload as problem:
+                # Its lease runs out, again and again until it has failed; the others are not held up by it.
+                logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": queue})
+                claimed.refused.append(Refused(answer[0].decode(), Refusal.GONE))
         return claimed
 
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
