@@ -17,7 +17,7 @@ from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
 from stratix_kombu.logs import current_job
-from tests import sandboxed as handlers
+from tests.sandbox import handlers
 
 FOREIGN = "x-only-a-header"
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Retention
-from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions
+from stratix_kombu.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions
+from stratix_kombu.settings import load_settings
 
 
 def parse(**options: Any) -> JobOptions:
@@ -153,3 +154,36 @@ def test_worker_options() -> None:
 def test_camel_case_is_the_same_name(words: list[str]) -> None:
     camel = words[0] + "".join(word.capitalize() for word in words[1:])
     assert snake(camel) == "_".join(words)
+
+
+def test_processors() -> None:
+    given = {"sandboxed": True, "maxSandboxes": 4, "timeout": timedelta(seconds=1), "maxMemoryUsage": 512,
+             "killBehavior": "graceful"}  # fmt: skip
+    parsed = ProcessorOptions(sandboxed=True, max_sandboxes=4, timeout_ms=1000, max_memory_usage=512, graceful=True)
+    assert ProcessorOptions.parse(given, "here") == parsed
+    assert ProcessorOptions.parse({}, "here") == ProcessorOptions()
+    for bad, words in (
+        ({"sandbox": True}, "unknown option 'sandbox'; did you mean 'sandboxed'?"),
+        ({"sandboxed": 1}, "'sandboxed' must be True or False, not 1"),
+        ({"max_sandboxes": 0}, "'max_sandboxes' must be a whole number from 1"),
+        ({"max_memory_usage": "512"}, "'max_memory_usage' must be a whole number"),
+        ({"timeout": -1}, "'timeout' must be between 0"),
+        ({"kill_behavior": "gracefully"}, "'force' or 'graceful', not 'gracefully'; did you mean 'graceful'?"),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            ProcessorOptions.parse(bad, "here")
+        assert words in str(refused.value)
+
+
+def test_processors_of_all_queues_of_one_in_the_configuration_and_of_its_creation() -> None:
+    source = {"processor": {"sandboxed": True, "timeout": 5}, "queues": {"q": {"processor": {"maxSandboxes": 2}}}}
+    settings = load_settings(source, environment={})
+    merged = settings.queue_options("q", {"processor": {"timeout": 9, "max_sandboxes": 3}}).processor
+    assert merged == ProcessorOptions(sandboxed=True, timeout_ms=9, max_sandboxes=3)
+    assert settings.queue_options("q", {}).processor.max_sandboxes == 2
+    assert settings.queue_options("other", {"processor": {"sandboxed": False}}).processor.sandboxed is False
+    assert settings.queue_options("other", {}).processor == ProcessorOptions(sandboxed=True, timeout_ms=5)
+    with pytest.raises(ConfigurationError, match=r"queue 'q': 'processor' must be a mapping, not 5"):
+        settings.queue_options("q", {"processor": 5})
+    with pytest.raises(ConfigurationError, match="'processor': unknown option 'sandbox'"):
+        load_settings({"processor": {"sandbox": True}}, environment={})

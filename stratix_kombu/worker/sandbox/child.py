@@ -95,7 +95,6 @@ class Child:
 
     def serve(self) -> None:
         signal.signal(signal.SIGTERM, self._terminate)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=self._read, name="stratix-sandbox-reader", daemon=True).start()
         self._send({"kind": "ready"})
         while not self._terminated and (run := self._runs.get()) is not None:

@@ -46,6 +46,8 @@ class Sandbox:
         self.runs = 0
         self.fit = True
         """Whether it can take another job."""
+        self.silent_since = 0.0
+        """When it has closed its end, although it may not have exited."""
         self._reaping = threading.Lock()
         self._reaped = False
         """Its number may be somebody else's."""
@@ -150,6 +152,7 @@ class Sandbox:
             received = b""
         if not received:
             self._selector.unregister(self._socket)
+            self.silent_since = time.monotonic()
             return []
         return self._frames.feed(received)
 

@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ def _import_file(name: str, path: str) -> ModuleType:
 
 def source_of(handler: object) -> Source:
     """Where a child finds this handler: a function, or the path of a file. Raises ConfigurationError, with advice."""
+    if os.name != "posix":
+        raise ConfigurationError("sandboxes need Linux, macOS or another POSIX system: run this queue in a worker there")
     if isinstance(handler, (str, Path)):
         return _file(Path(handler))
     name, module = getattr(handler, "__qualname__", ""), getattr(handler, "__module__", "")

@@ -25,6 +25,8 @@ LOAD_S = 60.0
 """How long a child may take to start and to import a handler; a job's time begins after that."""
 CANCEL_S = 1.0
 """How long a handler that was told to end may go on."""
+SILENT_S = 1.0
+"""How long a child may take to exit after it has closed its connection."""
 MEMORY_S = 0.1
 """How often the memory of a child is looked at."""
 
@@ -109,6 +111,8 @@ class Supervision:
         if self._sandbox.exited() and not self._sandbox.pending():
             reason = self._sandbox.end_of()
             raise SandboxFailure(reason, json.dumps([self._sandbox.printed]) if self._sandbox.printed else "")
+        if self._sandbox.silent_since and now > self._sandbox.silent_since + SILENT_S:
+            self._kill("the sandbox has closed its connection to the worker; it was killed")
         if now >= self._deadline:
             if self._loading:
                 self._kill(f"the handler was not imported within {LOAD_S:.0f} s; its sandbox was killed")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,16 @@ def wait_for_file(job: Any) -> int:
 def note(path: str, line: Any) -> None:
     with Path(path).open("a") as file:
         file.write(f"{line}\n")
+
+
+def close_everything(job: Any) -> None:
+    os.closerange(3, 256)
+    time.sleep(60)
+
+
+def write_everywhere(job: Any) -> None:
+    """As a handler would that writes to a descriptor that is not its own."""
+    for number in range(3, 20):
+        with suppress(OSError):
+            os.write(number, b"\xff" * 100)
+    time.sleep(60)
