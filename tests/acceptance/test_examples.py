@@ -43,6 +43,12 @@ PROMISED = {
         "2 2 1",
         "True []",
     ],
+    "11_sandboxes": [
+        "the sandbox exited with code 1 in the middle of the job",
+        "timed out after 100 ms; its sandbox was killed",
+        "True",
+        "25 [192, 108]",
+    ],
     "05_events_and_asyncio": ["page 49", "all were told: True 50"],
     "12_producer_and_consumer": ["added 5", "results [1, 4, 9, 16, 25]", "attempts 6"],
     "13_priority_queues": ["high high high high normal normal normal normal low low low low", "13"],
