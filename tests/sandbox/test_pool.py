@@ -77,7 +77,8 @@ def test_errors_of_other_packages_become_their_text() -> None:
 
 
 def job(name: str, data: Any = None) -> Any:
-    return SimpleNamespace(**{**dict.fromkeys(ATTRIBUTES), "id": name, "name": name, "data": data, "cancelled": False})
+    known = {"id": name, "name": name, "queue_name": "q", "data": data, "attempts_made": 0, "cancelled": False}
+    return SimpleNamespace(**{**dict.fromkeys(ATTRIBUTES), **known})
 
 
 def test_first_come_first_served_and_who_is_cancelled_waits_no_longer(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ class Child:
         self._handlers: dict[Source, Callable[[Any], Any]] = {}
         self._number = 0
         """The job that runs; 0 = none."""
-        self._cancelled = False
+        self._cancelled = 0
+        """The job that is to end."""
         self._terminated = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -98,7 +99,6 @@ class Child:
         threading.Thread(target=self._read, name="stratix-sandbox-reader", daemon=True).start()
         self._send({"kind": "ready"})
         while not self._terminated and (run := self._runs.get()) is not None:
-            self._cancelled = False
             self._number = run["number"]
             job = run["job"]
             with InJob(job["id"], job["queue_name"], job["name"], job["attempts_made"] + 1):
@@ -146,7 +146,7 @@ class Child:
             asyncio.set_event_loop(self._loop)
         try:
             self._task = task = self._loop.create_task(_await(value))
-            if self._cancelled:
+            if self._cancelled == self._number:
                 task.cancel()
             self._loop.run_until_complete(asyncio.wait([task]))
             return task
@@ -167,7 +167,8 @@ class Child:
         return {"kind": "failed", "reason": reason, "stacktrace": stacktrace_of(error), "final": final}
 
     def _is_cancelled(self, run: Message) -> bool:
-        return self._cancelled or self._number != run["number"]
+        number: int = run["number"]
+        return number == self._cancelled or number != self._number
 
     def _call(self, run: Message, method: str, *arguments: Any) -> Any:
         """Have the worker call a method of the job."""
@@ -233,11 +234,9 @@ class Child:
                 memory.bound(self._memory_mb * memory.MB)
 
     def _cancel(self, number: int) -> None:
-        if number != self._number:
-            return
-        self._cancelled = True
+        self._cancelled = number
         task, loop = self._task, self._loop
-        if task is not None and loop is not None:
+        if task is not None and loop is not None and number == self._number:
             loop.call_soon_threadsafe(task.cancel)
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:

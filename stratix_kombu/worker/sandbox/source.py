@@ -72,7 +72,7 @@ def _import_file(name: str, path: str) -> ModuleType:
 def source_of(handler: object) -> Source:
     """Where a child finds this handler: a function, or the path of a file. Raises ConfigurationError, with advice."""
     if os.name != "posix":
-        raise ConfigurationError("sandboxes need Linux, macOS or another POSIX system: run this queue in a worker there")
+        raise ConfigurationError("sandboxes need a POSIX system, such as Linux or macOS: handle this queue on one")
     if isinstance(handler, (str, Path)):
         return _file(Path(handler))
     name, module = getattr(handler, "__qualname__", ""), getattr(handler, "__module__", "")
