@@ -60,6 +60,7 @@ DOCUMENTED = {
         "Integration", "Jobs from schedules", "Intervals and queues", "Dynamic schedules", "Choosing between the two",
         "Locks over processes",
     ],
+    "Sandboxes": ["Switching them on", "Handlers in files", "Options", "Advantages and drawbacks"],
     "Rate limits": ["Of a queue", "Of a job", "Over all workers", "Token buckets"],
     "Custom drivers": ["Implementing a driver", "Registering it", "Third-party systems"],
     "Performance": ["Bulk operations", "Size of data", "Concurrency", "Connections to Redis", "Retention"],
