@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,34 @@ def start_redis(folder: str, port: int, *arguments: str) -> subprocess.Popen[byt
 
 @contextmanager
 def rabbitmq_server() -> Iterator[str]:
-    """A RabbitMQ node with an epmd of its own; its URL."""
+    """A RabbitMQ node; its URL."""
     if url := os.environ.get("STRATIX_TEST_AMQP_URL"):
         yield url
         return
+    with rabbitmq_node() as node:
+        yield node.url
+
+
+@dataclass(frozen=True)
+class RabbitMQNode:
+    """A node of one's own."""
+
+    url: str
+    environment: dict[str, str]
+
+    def control(self, *arguments: str) -> str:
+        """``rabbitmqctl``, and what it prints."""
+        done = subprocess.run(
+            ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", *arguments],
+            env=self.environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@contextmanager
+def rabbitmq_node(configuration: str = "", advanced: str = "[].") -> Iterator[RabbitMQNode]:
+    """A node with an epmd of its own; ``configuration`` and ``advanced`` are the texts of its files."""
     binary = require(RABBITMQ, "rabbitmq-server")
     port, epmd = free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="stratix-rabbitmq-")
@@ -74,15 +99,19 @@ def rabbitmq_server() -> Iterator[str]:
         "RABBITMQ_LOG_BASE": f"{folder}/log",
         "RABBITMQ_PID_FILE": f"{folder}/pid",
         "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+        "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+        "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
         "ERL_EPMD_PORT": str(epmd),
     }
+    Path(folder, "rabbitmq.conf").write_text(configuration)
+    Path(folder, "advanced.config").write_text(advanced)
     process = subprocess.Popen(
         [binary], env=environment, cwd=folder, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         wait_for_port(port, process)
-        yield f"amqp://guest:guest@127.0.0.1:{port}//"
+        yield RabbitMQNode(f"amqp://guest:guest@127.0.0.1:{port}//", environment)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

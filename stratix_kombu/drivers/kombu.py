@@ -40,10 +40,14 @@ class Link:
         self.connection = connection
         # Each host is tried once: who sends again, and when, is decided in ``attempt``.
         connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))
+        self.connected()
         self.channel = connection.channel()
         self.producer = Producer(self.channel, auto_declare=False)
         self.confirms: Any = None
         """For transports with publisher confirms: their count."""
+
+    def connected(self) -> None:
+        """The connection is open, and has no channel yet."""
 
     def close(self) -> None:
         with suppress(Exception):
@@ -251,6 +255,10 @@ class KombuDriver(TransportDriver):
         except BaseException:
             link.close()
             raise
+        self.keep(link)
+
+    def keep(self, link: Link) -> None:
+        """For the next who needs a link."""
         with self._lock:
             if not self._closed:
                 self._idle.append(link)

@@ -8,6 +8,7 @@ longer than a minute, so the broker's consumer timeout does not matter.
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,12 @@ from typing import Any
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection, Consumer, Queue
 
+from stratix_kombu.drivers.confirms import POLL_S, Confirms
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import BATCH, CONNECT_TIMEOUT_S, KombuDriver, KombuReceiver, Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
+from stratix_kombu.model.tls import TlsOptions
 
 HEARTBEAT_S = 30
 REPLY_S = 10.0
@@ -28,9 +31,10 @@ REPLY_S = 10.0
 the protocol itself would wait for ever."""
 CLOSE_S = 1.0
 """How long it may take to say goodbye."""
-TEND_S = 0.001
-CONFIRM_TIMEOUT_S = 30.0
 OWED_S = 60.0
+BLOCKED = "it takes no messages now: it is short of memory or disk (an alarm of RabbitMQ blocks publishers)"
+BLOCKED_S = 10.0
+"""A connection that has been blocked for so long may be dead: then another one is tried."""
 HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
 QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_routing_key")
 
@@ -38,10 +42,9 @@ QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_
 class RabbitMQLink(Link):
     """A link on which no wait is without an end."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._socket = connection.connection.transport.sock
+    def connected(self) -> None:
+        self._socket = self.connection.connection.transport.sock
         self._socket.settimeout(REPLY_S)
-        super().__init__(connection)
 
     def close(self) -> None:
         with suppress(OSError):  # it is closed already
@@ -50,8 +53,9 @@ class RabbitMQLink(Link):
 
 
 class RabbitMQDriver(KombuDriver):
-    """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or arguments of
-    Python's ``ssl``), ``heartbeat`` (seconds), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues
+    """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or
+    ``ca``, ``cert``, ``key``, ``verify``, ``server_name``; ``amqps://`` is True; verified unless ``verify`` is False),
+    ``heartbeat`` (seconds; 0 = none), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues
     with priorities; the queue must have been declared so), ``dead_letter_exchange`` and ``dead_letter_routing_key``
     (where the broker puts what no worker can read), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
 
@@ -65,6 +69,10 @@ class RabbitMQDriver(KombuDriver):
 
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
         super().__init__(options, namespace=namespace)
+        self._tls = TlsOptions.parse(self.options.get("ssl", self.url.startswith("amqps:")), "rabbitmq: 'ssl'")
+        self._heartbeat = _seconds(self.options.get("heartbeat", HEARTBEAT_S))
+        self._blocked: list[Link] = []
+        """Links that the broker reads nothing from."""
         self.quorum = bool(self.options.get("quorum"))
         self.max_priority = int(self.options.get("max_priority") or 0)
         if self.quorum and self.max_priority:
@@ -99,13 +107,22 @@ class RabbitMQDriver(KombuDriver):
     def connection(self) -> Connection:
         timeout = float(self.options.get("connect_timeout", CONNECT_TIMEOUT_S * 1000)) / 1000
         return Connection(
-            self.url, ssl=self.options.get("ssl") or False, connect_timeout=timeout,
-            heartbeat=float(self.options.get("heartbeat", HEARTBEAT_S)),
+            self.url, ssl=self._tls_arguments(), connect_timeout=timeout, heartbeat=self._heartbeat,
             transport_options={**self.transport_options, "read_timeout": None},
         )  # fmt: skip
 
     def link(self) -> Link:
         return RabbitMQLink(self.connection())
+
+    def _tls_arguments(self) -> Any:
+        """What py-amqp is to be told of TLS."""
+        tls = self._tls
+        if tls is None:
+            return False
+        files = {"ca_certs": tls.ca, "certfile": tls.cert, "keyfile": tls.key}
+        if not tls.verify:
+            return {**files, "cert_reqs": ssl.CERT_NONE}
+        return {**files, "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": tls.server_name}
 
     def queue_entity(self, queue: str) -> Queue:
         entity = super().queue_entity(queue)
@@ -149,10 +166,27 @@ class RabbitMQDriver(KombuDriver):
         name = self.queue_entity(queue).name
         return self.attempt(lambda link: int(link.channel.queue_declare(queue=name, passive=True).message_count))
 
-    def send(self, link: Link, jobs: Sequence[Ready]) -> None:
-        confirms = _Confirms.of(link)
+    def publish(self, jobs: Sequence[Ready]) -> None:
+        if not jobs:
+            return
+        self._look_at_blocked()
+        try:
+            for queue in {job.queue for job in jobs}:
+                self.declare(queue)
+            taken = self.attempt(lambda link: self._send(link, jobs))
+        except DriverUnavailable:
+            self._declared.clear()  # a queue may have been deleted meanwhile
+            raise
+        if not taken:
+            raise DriverUnavailable(self.address, BLOCKED)
+
+    def _send(self, link: Link, jobs: Sequence[Ready]) -> bool:
+        """Whether the broker took them all; it may still take them when it does not say so now."""
+        confirms = Confirms.of(link)
         for start in range(0, len(jobs), BATCH):
             for job in jobs[start : start + BATCH]:
+                if confirms.blocked_at is not None:
+                    return False
                 properties: dict[str, Any] = {"mandatory": True}
                 if self.max_priority and not job.message:
                     # Ours 0 is the most urgent; here the highest number is.
@@ -160,70 +194,47 @@ class RabbitMQDriver(KombuDriver):
                 self.publish_one(link, job, **properties)
                 confirms.expect()
             confirms.collect()
+        return confirms.blocked_at is None
 
-    def publish(self, jobs: Sequence[Ready]) -> None:
+    def _look_at_blocked(self) -> None:
+        """Raises DriverUnavailable while the broker blocks those who publish. The others it serves: what a link that is
+        blocked would ask for would never be answered, so nobody else is given one."""
+        with self._lock:
+            link = self._blocked.pop() if self._blocked else None
+        if link is None:
+            return
+        confirms = Confirms.of(link)
         try:
-            super().publish(jobs)
-        except DriverUnavailable:
-            self._declared.clear()  # a queue may have been deleted meanwhile
-            raise
+            confirms.look()
+        except self.errors():
+            link.close()
+            return
+        if confirms.blocked_at is not None and time.monotonic() - confirms.blocked_at > BLOCKED_S:
+            link.close()
+            return
+        self.keep(link)
+        if confirms.blocked_at is not None:
+            raise DriverUnavailable(self.address, BLOCKED)
+
+    def keep(self, link: Link) -> None:
+        if link.confirms is None or link.confirms.blocked_at is None:
+            super().keep(link)
+            return
+        with self._lock:
+            if not self._closed:
+                self._blocked.append(link)
+                return
+        link.close()
+
+    def close(self) -> None:
+        super().close()
+        with self._lock:
+            blocked, self._blocked = self._blocked, []
+        for link in blocked:
+            link.close()
 
     def receiver(self, queue: str, slots: int) -> Receiver:
         return RabbitMQReceiver(self, queue)
-
-
-class _Confirms:
-    """Counts what was sent over a channel against what the broker has confirmed."""
-
-    def __init__(self, link: Link) -> None:
-        self._connection = link.connection
-        self._sent = 0
-        self._open: set[int] = set()
-        """Tags not confirmed yet; those of several queues are confirmed in any order."""
-        self._refused: list[str] = []
-        channel = link.channel
-        channel.confirm_select()
-        channel.events["basic_ack"].add(self._on_ack)
-        channel.events["basic_nack"].add(self._on_nack)
-        channel.events["basic_return"].add(self._on_return)
-
-    @classmethod
-    def of(cls, link: Link) -> _Confirms:
-        """The link's, made with its first use."""
-        if link.confirms is None:
-            link.confirms = cls(link)
-        confirms: _Confirms = link.confirms
-        return confirms
-
-    def expect(self) -> None:
-        """One more message was sent."""
-        self._sent += 1
-        self._open.add(self._sent)
-
-    def collect(self) -> None:
-        """Wait until everything sent is confirmed. Raises OSError for what the broker refused."""
-        deadline = time.monotonic() + CONFIRM_TIMEOUT_S
-        while self._open:
-            with suppress(socket.timeout):
-                self._connection.drain_events(timeout=max(deadline - time.monotonic(), 0.01))
-            if time.monotonic() > deadline:
-                raise TimeoutError("the broker did not confirm the messages in time")
-        if self._refused:
-            refused, self._refused = self._refused, []
-            raise OSError(f"the broker refused {len(refused)} messages: {refused[0]}")
-
-    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
-        if multiple:
-            self._open = {tag for tag in self._open if tag > delivery_tag}
-        else:
-            self._open.discard(delivery_tag)
-
-    def _on_nack(self, delivery_tag: int, multiple: bool, *rest: Any) -> None:
-        self._refused.append("not accepted")
-        self._on_ack(delivery_tag, multiple)
-
-    def _on_return(self, problem: BaseException, exchange: str, routing_key: str, message: Any) -> None:
-        self._refused.append(str(problem))
 
 
 class RabbitMQReceiver(KombuReceiver):
@@ -240,8 +251,8 @@ class RabbitMQReceiver(KombuReceiver):
         return link
 
     def take(self, link: Link, limit: int, timeout: float) -> None:
-        if limit > self.prefetch:
-            # More slots than the consumer was begun with, or it was cancelled: begin anew.
+        if limit > self.prefetch or self._overdue():
+            # More slots than the consumer was begun with, or it was cancelled, or owes for too long: begin anew.
             self._cancel()
             self._settle(0)
             self.prefetch = limit
@@ -250,7 +261,7 @@ class RabbitMQReceiver(KombuReceiver):
         self._settle(self.prefetch - limit)
         with suppress(socket.timeout):
             while len(self.received) < limit:
-                link.connection.drain_events(timeout=timeout if not self.received else 0.0005)
+                link.connection.drain_events(timeout=timeout if not self.received else POLL_S)
         link.connection.heartbeat_check()
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
@@ -273,15 +284,19 @@ class RabbitMQReceiver(KombuReceiver):
                     delivery.handle.reject(requeue=False)
 
     def tend(self) -> None:
-        if self.link is not None:
-            with self._unavailable(), suppress(socket.timeout):
+        if self.link is None:
+            return
+        with self._unavailable():
+            with suppress(socket.timeout):
                 while True:  # the broker's heartbeats have to be read, or it would seem dead
-                    self.link.connection.drain_events(timeout=TEND_S)
-        super().tend()
-        if self.link is not None and self.owed and time.monotonic() - self.owed[0][1] > OWED_S:
-            with self._unavailable():
+                    self.link.connection.drain_events(timeout=POLL_S)
+            self.link.connection.heartbeat_check()
+            if self._overdue():
                 self._cancel()
                 self._settle(0)
+
+    def _overdue(self) -> bool:
+        return bool(self.owed) and time.monotonic() - self.owed[0][1] > OWED_S
 
     def close(self) -> None:
         if self.link is not None:
@@ -309,3 +324,13 @@ def _name(value: Any, option: str) -> str:
     if not isinstance(value, str):
         raise ConfigurationError(f"rabbitmq: {option!r} must be a name, not {value!r}")
     return value
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise ConfigurationError(f"rabbitmq: 'heartbeat' must be seconds, not {value!r}")
+    return seconds

@@ -51,7 +51,7 @@ def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
 
 
 def test_confirms_are_told_by_events_of_the_channel() -> None:
-    """drivers/rabbitmq.py: acks, nacks and returns of many queues at once."""
+    """drivers/confirms.py: acks, nacks and returns of many queues at once."""
     source = inspect.getsource(amqp.Channel)
     assert "self.events['basic_ack']" in source or "events" in source
     assert callable(amqp.Channel.confirm_select)
@@ -59,6 +59,17 @@ def test_confirms_are_told_by_events_of_the_channel() -> None:
     assert "self.events = defaultdict(set)" in channel_init
     for name in ("basic_ack", "basic_nack", "basic_return"):
         assert f"'{name}'" in source or hasattr(amqp.Channel, f"_on_{name}"), name
+
+
+def test_a_connection_tells_when_it_is_blocked() -> None:
+    """drivers/confirms.py sets both after it has connected; amqp tells nobody of alarms without the capability."""
+    assert amqp.Connection.negotiate_capabilities["connection.blocked"]
+    connection, told = amqp.Connection(), list[str]()
+    connection.on_blocked = told.append
+    connection.on_unblocked = lambda: told.append("unblocked")
+    connection._on_blocked()
+    connection._on_unblocked()
+    assert len(told) == 2
 
 
 def test_sqs_names_and_clients() -> None:

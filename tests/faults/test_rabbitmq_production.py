@@ -1,0 +1,204 @@
+"""RabbitMQ in production: TLS, heartbeats while nothing is taken, alarms, timeouts of its own, quorum queues."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, ConfigurationError, DriverUnavailable, create_app
+from stratix_kombu.drivers import rabbitmq
+from stratix_kombu.drivers.contract import Delivery
+from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
+from stratix_kombu.model.record import Ready
+from tests.certificates import Certificates, make_certificates
+from tests.services import RabbitMQNode, free_port, rabbitmq_node
+from tests.waiting import until
+
+CONSUMER_TIMEOUT_MS = 1000
+"""The broker ends a channel on which a message was not acknowledged for so long; thirty minutes by default."""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def tls_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def node(certificates: Certificates, tls_port: int) -> Iterator[RabbitMQNode]:
+    """A node of these tests' own, for they set its alarms."""
+    configuration = (
+        f"listeners.ssl.1 = 127.0.0.1:{tls_port}\nssl_options.cacertfile = {certificates.ca}\n"
+        f"ssl_options.certfile = {certificates.cert}\nssl_options.keyfile = {certificates.key}\n"
+        "ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n"
+    )
+    advanced = f"[{{rabbit, [{{consumer_timeout, {CONSUMER_TIMEOUT_MS}}}, {{channel_tick_interval, 300}}]}}]."
+    with rabbitmq_node(configuration, advanced) as node:
+        yield node
+
+
+OpenApp = Callable[..., Any]
+
+
+@pytest.fixture
+def open_app(node: RabbitMQNode, redis_url: str) -> OpenApp:
+    @contextmanager
+    def opened(**options: Any) -> Iterator[Application]:
+        settings = {
+            "driver": "rabbitmq", "namespace": f"prod{uuid.uuid4().hex[:8]}", "store": redis_url,
+            "rabbitmq": {"url": node.url, **options}, "worker": {"redelivery_grace": 1000},
+        }  # fmt: skip
+        with create_app(settings) as app:
+            yield app
+
+    return opened
+
+
+def test_tls(certificates: Certificates, tls_port: int, node: RabbitMQNode, open_app: OpenApp) -> None:
+    files = certificates
+    own = {"cert": files.client_cert, "key": files.client_key}
+    url = f"amqps://guest:guest@127.0.0.1:{tls_port}//"
+    for accepted in ({"ca": files.ca, **own}, {"verify": False, **own}, {"ca": files.ca, "verify": True, **own}):
+        driver = RabbitMQDriver({"url": url, "ssl": accepted}, namespace="tls")
+        driver.init()
+        driver.close()
+    other_name = {"ca": files.ca, "serverName": "another.host", **own}
+    for refused in ({"ca": files.stranger, **own}, {"ca": files.ca}, other_name, own, True):
+        driver = RabbitMQDriver({"url": url, "ssl": refused}, namespace="tls")
+        with pytest.raises(DriverUnavailable):
+            driver.init()
+    with pytest.raises(DriverUnavailable, match=r"(?i)certificate verify failed"):  # amqps:// alone verifies too
+        RabbitMQDriver({"url": url}, namespace="tls").init()
+    with open_app(url=url, ssl={"ca": files.ca, **own}) as app:
+        queue = app.queue.create_queue("q")
+        queue.process(lambda job: "done")
+        assert queue.add("n").wait_until_finished(timeout=30) == "done"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ssl": {"verfy": False}}, "did you mean 'verify'?"),
+        ({"ssl": {"cert": "x"}}, "belong together"),
+        ({"ssl": "perhaps"}, "must be true or false"),
+        ({"heartbeat": "often"}, "must be seconds"),
+        ({"heartbeat": -1}, "must be seconds"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        RabbitMQDriver({"url": "amqp://localhost", **options}, namespace="n")
+    assert words in str(refused.value)
+
+
+def test_a_connection_lives_while_all_slots_are_busy_and_while_the_worker_drains(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For longer than two heartbeats, after which both sides give a connection up; and for longer than the broker's
+    consumer timeout, which does not concern a job that runs."""
+    monkeypatch.setattr(rabbitmq, "OWED_S", CONSUMER_TIMEOUT_MS / 4000)
+    gates = [threading.Event() for _ in range(3)]
+    with open_app(heartbeat=1) as app:
+        queue = app.queue.create_queue("q", concurrency=2)
+        began, ended = list[int](), list[int]()
+
+        def handler(job: Any) -> None:
+            began.append(job.data)
+            gates[job.data].wait(60)
+            ended.append(job.data)
+
+        queue.process(handler)
+        queue.add("n", 0)
+        until(lambda: began == [0])
+        _wait(2.0)  # one slot is free: it consumes
+        queue.add("n", 1)
+        until(lambda: began == [0, 1], 20)
+        queue.add("n", 2)
+        _wait(5.5)  # none is free
+        gates[1].set()
+        until(lambda: began == [0, 1, 2], 20)
+        gates[0].set()
+        until(lambda: ended == [1, 0], 20)
+        assert dict(app.queue.engine.faults) == {}
+        closing = threading.Thread(target=queue.close)
+        closing.start()
+        _wait(2.5)
+        gates[2].set()
+        closing.join(30)
+        assert ended == [1, 0, 2]
+        assert began == [0, 1, 2], "each ran once"
+        counts = app.queue.engine.store.queries.status("q").counts
+        assert (counts["completed"], counts["active"], counts["waiting"]) == (3, 0, 0)
+        assert dict(app.queue.engine.faults) == {}
+
+
+def _wait(seconds: float) -> None:
+    """Let heartbeats be missed, if they are."""
+    end = time.monotonic() + seconds
+    until(lambda: time.monotonic() > end, seconds + 60)
+
+
+def test_a_broker_short_of_memory_loses_nothing_and_holds_nobody_up(node: RabbitMQNode, open_app: OpenApp) -> None:
+    with open_app() as app:
+        queue, errors, done = app.queue.create_queue("q"), list[BaseException](), list[Any]()
+        queue.on("error", errors.append)
+        waiting = app.queue.create_queue("waiting")
+        for number in range(3):
+            waiting.add("early", number)
+        node.control("set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            until(lambda: "memory" in node.control("eval", "rabbit_alarm:get_alarms()."), 20)
+            jobs = [queue.add("late", number) for number in range(5)]
+            jobs += queue.add_bulk([{"name": "late", "data": number} for number in range(5, 700)])
+            until(lambda: any("short of memory or disk" in str(error) for error in errors))
+            assert queue.get_job_counts()["waiting"] == 700, "kept in the store"
+            waiting.process(lambda job: done.append(job.data))
+            until(lambda: sorted(done) == [0, 1, 2], 30)  # those who consume are served
+            assert app.queue.engine.driver.depth("waiting") == 0, "and so is who asks"
+            assert app.queue.check_health()["driver"]
+        finally:
+            node.control("set_vm_memory_high_watermark", "0.8")
+        queue.process(lambda job: job.data)
+        until(lambda: queue.get_job_counts()["completed"] == 700, 60)
+        assert jobs[699].wait_until_finished(timeout=5) == 699
+        errors.clear()
+        assert queue.add("after", "after").wait_until_finished(timeout=30) == "after"
+        assert errors == []
+
+
+def test_a_message_that_a_quorum_queue_drops_after_many_deliveries_is_sent_again(
+    node: RabbitMQNode, open_app: OpenApp
+) -> None:
+    """A policy of the broker limits how often a message may be given back; the store knows better."""
+    with open_app(quorum=True) as app:
+        queue, driver = app.queue.get_queue("q"), app.queue.engine.driver
+        job = queue.add("n")
+        pattern = driver.broker_queue("q").replace(".", "\\.")
+        node.control("set_policy", "limit", f"^{pattern}$", '{"delivery-limit": 2}', "--apply-to", "queues")
+        receiver = driver.receiver("q", 1)
+        seen = 0
+
+        def dropped() -> bool:
+            nonlocal seen
+            received: list[Delivery] = receiver.receive(1, 0.5)
+            seen += len(received)
+            receiver.give_back(received)
+            return seen >= 3 and not received
+
+        until(dropped, 30)
+        receiver.close()
+        queue.process(lambda job: "done")
+        assert job.wait_until_finished(timeout=60) == "done"
+        driver.publish([Ready(job.id, "q", "n")])  # and one that comes late changes nothing
+        until(lambda: driver.depth("q") == 0)
+        assert job.refresh().attempts_started == 1
