@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from stratix_kombu import DriverUnavailable
 from stratix_kombu.drivers.sqs import SQSDriver
 from stratix_kombu.testing.drivers import ready
 from tests.sqs.conftest import CREDENTIALS
@@ -24,6 +25,15 @@ def _tokens(front: Front) -> list[str]:
 def test_the_token_of_temporary_credentials_is_sent(make: Make, front: Front) -> None:
     make(aws={"region": "us-east-1", "credentials": {**CREDENTIALS, "sessionToken": "t0ken/+="}}).publish(ready("q", 1))
     assert _tokens(front) == ["t0ken/+="]
+
+
+def test_a_role_that_cannot_be_assumed(make: Make, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", front.url)
+    front.denied = {"AssumeRole"}
+    driver = make(role_to_assume=ROLE)
+    assert driver.check_health() is False
+    with pytest.raises(DriverUnavailable, match=r"AccessDenied.*AssumeRole"):
+        driver.publish(ready("q", 1))
 
 
 @pytest.mark.parametrize(("minutes", "assumed"), [(60, 1), (5, 3)])

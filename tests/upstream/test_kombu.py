@@ -8,6 +8,8 @@ import queue
 import uuid
 
 import amqp
+from botocore.credentials import DeferredRefreshableCredentials
+from botocore.session import Session
 from kombu import Connection, Producer
 from kombu.transport import SQS, TRANSPORT_ALIASES, memory
 from kombu.transport import redis as redis_transport
@@ -15,6 +17,7 @@ from redis import Redis
 
 from stratix_kombu.drivers.redis import RedisDriver
 from stratix_kombu.drivers.registry import create_driver
+from stratix_kombu.drivers.sqs.queues import sqs_name
 
 
 def test_priority_steps_and_separator() -> None:
@@ -72,10 +75,20 @@ def test_a_connection_tells_when_it_is_blocked() -> None:
     assert len(told) == 2
 
 
-def test_sqs_names_and_clients() -> None:
-    """drivers/sqs.py: how Kombu names a queue, and how it makes its client."""
-    for name in ("canonical_queue_name", "entity_name", "sqs", "new_sqs_client"):
-        assert callable(getattr(SQS.Channel, name)), name
+def test_sqs_names_and_addresses() -> None:
+    """drivers/sqs/: Celery workers find a queue under the name that we send to, at the address of their URL."""
+    for name in ("mail", "shop-mail.out", "a_b-c", "orders.v2.fifo", "x.fifo.y"):
+        assert SQS.Channel.entity_name(None, name) == sqs_name(name), name
+    assert Connection("sqs://").hostname is None
+    named = Connection("sqs://key:s%2Fcret@localhost:4566//")
+    assert (named.hostname, named.port, named.userid, named.password) == ("localhost", 4566, "key", "s/cret")
+
+
+def test_credentials_of_a_role_are_renewed_by_botocore() -> None:
+    """drivers/sqs/clients.py: a provider of our own, whose credentials ask us again before they expire."""
+    assert list(inspect.signature(DeferredRefreshableCredentials).parameters)[:2] == ["refresh_using", "method"]
+    assert "credential_provider" in inspect.getsource(Session.get_credentials)
+    assert callable(Session.register_component)
 
 
 def test_memory_queues_tell_by_put() -> None:

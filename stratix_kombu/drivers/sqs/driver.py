@@ -19,7 +19,7 @@ from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.sqs.clients import Clients
 from stratix_kombu.drivers.sqs.messages import MAX_BYTES, PER_CALL, Entry, delivery_of, entry_of, in_batches
 from stratix_kombu.drivers.sqs.options import OPTIONS, Redrive, flag, transport_options, wait_seconds
-from stratix_kombu.drivers.sqs.queues import DENIED, MISSING, Place, Queues, code_of, waiting_messages
+from stratix_kombu.drivers.sqs.queues import Place, Queues, code_of, is_forbidden, is_missing, waiting_messages
 from stratix_kombu.drivers.sqs.receiver import SQSReceiver
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
@@ -105,7 +105,7 @@ class SQSDriver(KombuDriver):
                 else:
                     self.clients.sqs().get_queue_url(QueueName=self.queues.name("health"))
             except ClientError as problem:
-                if code_of(problem) not in DENIED | MISSING:
+                if not (is_forbidden(problem) or is_missing(problem)):
                     raise
 
         self.call(ask)
@@ -144,10 +144,10 @@ class SQSDriver(KombuDriver):
             try:
                 return sum(waiting_messages(place) for place in self.queues.existing(queue))
             except ClientError as problem:
-                if code_of(problem) in DENIED:
+                if is_forbidden(problem):
                     self._count_at = time.monotonic() + DENIED_S
                     return None
-                if code_of(problem) in MISSING:
+                if is_missing(problem):
                     return 0
                 raise
 
@@ -206,7 +206,7 @@ class SQSDriver(KombuDriver):
             try:
                 return work(place)
             except ClientError as problem:
-                if code_of(problem) not in MISSING:
+                if not is_missing(problem):
                     raise
                 self.queues.forget(place)
             return work(self.queues.open(queue, level))

@@ -25,8 +25,6 @@ LEVELS = (0, 3, 6, 9)
 """The priorities a level begins with, as in Kombu's lists on Redis: 0 to 2, 3 to 5, 6 to 8, and 9."""
 RECHECK_S = 60.0
 """How long an answer is believed that may change: that a level's queue is missing, that there is a redrive policy."""
-MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
-DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ class Queues:
             try:
                 has = "RedrivePolicy" in _attributes(place, "RedrivePolicy")
             except ClientError as problem:
-                if code_of(problem) not in DENIED:
+                if not is_forbidden(problem):
                     raise
                 has = self._redrive is not None
             self._policies[place.url] = (has, now + RECHECK_S)
@@ -158,7 +156,7 @@ class Queues:
             try:
                 self._urls[name] = str(client.get_queue_url(QueueName=name)["QueueUrl"])
             except ClientError as problem:
-                if code_of(problem) not in MISSING:
+                if not is_missing(problem):
                     raise
                 return None
         return Place(client, self._urls[name], name)
@@ -187,6 +185,17 @@ def sqs_name(name: str) -> str:
     """A name as Kombu writes it for SQS: letters, digits, ``-`` and ``_``, and ``.fifo`` at its end."""
     base = re.sub(r"[^A-Za-z0-9_-]", "_", name.removesuffix(FIFO).replace(".", "-"))
     return base + (FIFO if name.endswith(FIFO) else "")
+
+
+def is_missing(problem: ClientError) -> bool:
+    """Whether it says that there is no such queue."""
+    return code_of(problem) in ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+
+
+def is_forbidden(problem: ClientError) -> bool:
+    """Whether it says that we are known, but may not do this."""
+    denied = code_of(problem) in ("AccessDenied", "AccessDeniedException")
+    return denied and problem.operation_name != "AssumeRole"
 
 
 def code_of(problem: ClientError) -> str:

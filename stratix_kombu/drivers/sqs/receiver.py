@@ -103,8 +103,7 @@ class SQSReceiver(Receiver):
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         deadline = time.monotonic() + timeout
-        left_over = self._poll is not None
-        """A poll begun by an earlier call; it may take longer than this one wants to wait."""
+        left_over = self._poll is not None  # by an earlier call: it may take longer than this one wants to wait
         while not self._stopped:
             waiting = self._levels()
             found = self._of_the_queue(limit, deadline, waiting)
@@ -164,11 +163,12 @@ class SQSReceiver(Receiver):
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         if not self._deletes:
-            # A FIFO queue holds back the others of a group until the delete.
-            self._delete_at = time.monotonic() + (0 if self._keeps_order else DELETE_S)
+            self._delete_at = time.monotonic() + DELETE_S
         for delivery in self._decided(deliveries):
             level, handle = delivery.handle
             self._deletes[level].append(handle)
+        if self._keeps_order:  # SQS holds back the others of a group until the delete
+            self._send_deletes(full_only=False)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         self._show_again(self._decided(deliveries))
