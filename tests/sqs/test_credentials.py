@@ -36,6 +36,16 @@ def test_a_role_that_cannot_be_assumed(make: Make, front: Front, monkeypatch: py
         driver.publish(ready("q", 1))
 
 
+def test_the_token_of_a_role_is_not_told(make: Make, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", front.url)
+    front.fault = lambda request: (403, "SignatureDoesNotMatch") if request.action == "CreateQueue" else None
+    with pytest.raises(DriverUnavailable, match=r"x-amz-security-token:\*\*\* and so on") as refused:
+        make(role_to_assume=ROLE).publish(ready("q", 1))
+    token = front.requests[-1].headers["X-Amz-Security-Token"]
+    assert token
+    assert token not in str(refused.value)
+
+
 @pytest.mark.parametrize(("minutes", "assumed"), [(60, 1), (5, 3)])
 def test_a_role_is_assumed_again_before_its_credentials_expire(
     make: Make, front: Front, monkeypatch: pytest.MonkeyPatch, minutes: int, assumed: int

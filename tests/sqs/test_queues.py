@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from stratix_kombu import ConfigurationError, create_app
 from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.drivers.sqs import SQSDriver
+from stratix_kombu.model.message import in_group, message_envelope
 from stratix_kombu.model.record import Ready
 from stratix_kombu.testing.drivers import ready, take
 from tests.sqs.front import Front
@@ -36,7 +38,7 @@ def _messages(admin: Any, name: str) -> int:
     return int(found["ApproximateNumberOfMessages"]) + int(found["ApproximateNumberOfMessagesNotVisible"])
 
 
-def test_what_a_new_queue_is_created_with(make: Make, namespace: str, admin: Any) -> None:
+def test_what_a_new_queue_is_created_with(make: Make, namespace: str, admin: Any, front: Front) -> None:
     driver = make(
         visibility_timeout=30, tags={"team": "mail"}, redrive={"queue": "dead", "maxReceiveCount": 5},
         creation_attributes={"kms_master_key_id": "alias/mine", "MessageRetentionPeriod": 3600, "FifoThroughputLimit":
@@ -51,6 +53,9 @@ def test_what_a_new_queue_is_created_with(make: Make, namespace: str, admin: Any
     assert (policy["deadLetterTargetArn"].rpartition(":")[2], policy["maxReceiveCount"]) == (f"{namespace}-dead", 5)
     assert json.loads(orders["RedrivePolicy"])["deadLetterTargetArn"].endswith(f"{namespace}-dead.fifo")
     assert orders["FifoQueue"] == "true"
+    created = [one.json for one in front.requests if one.action == "CreateQueue"]
+    limits = {one["QueueName"].endswith(".fifo"): "FifoThroughputLimit" in one["Attributes"] for one in created}
+    assert limits == {True: True, False: False}
     url = admin.get_queue_url(QueueName=f"{namespace}-mail-p9")["QueueUrl"]
     assert admin.list_queue_tags(QueueUrl=url)["Tags"] == {"team": "mail"}
 
@@ -80,6 +85,21 @@ def test_a_fifo_queue_keeps_the_order_within_a_group(settings: Settings, front: 
     entries = _sent(front)
     assert {one["MessageGroupId"] for one in entries[:8]} == {"g0", "g1"}
     assert len({one["MessageDeduplicationId"] for one in entries}) == 9
+
+
+def test_the_next_of_a_group_may_begin_when_one_has_begun(make: Make) -> None:
+    driver = make()
+    jobs = ready("orders.fifo", 2)
+    envelopes = [json.dumps(message_envelope(job.id, "n", "orders.fifo")) for job in jobs]
+    driver.publish([replace(job, message=in_group(one, "g")) for job, one in zip(jobs, envelopes, strict=True)])
+    first, second = driver.receiver("orders.fifo", 1), driver.receiver("orders.fifo", 1)
+    taken = first.receive(1, 5)
+    assert [one.job_id for one in taken] == [jobs[0].id]
+    assert second.receive(1, 0) == []
+    first.acknowledge(taken)
+    assert [one.job_id for one in second.receive(1, 5)] == [jobs[1].id]
+    first.close()
+    second.close()
 
 
 def test_a_job_that_is_sent_again_is_no_duplicate_to_a_fifo_queue(make: Make) -> None:
