@@ -42,7 +42,7 @@ def test_jobs_wait_in_the_store_until_sqs_is_back(
         front.fault = lambda request: fault
         jobs = [queue.add("n", number) for number in range(3)]
         faults = app.queue.engine.faults
-        until(lambda: faults["consume_failed"] >= 2 and faults["dispatch_failed"] >= 3, 30)
+        until(lambda: faults["consume_failed"] >= 2 and faults["dispatch_failed"] >= 3, 60)
         assert faults["consume_failed"] <= 20  # it waits longer from one try to the next
         assert queue.get_job_counts()["waiting"] == 3
         assert app.queue.check_health()["driver"] is False

@@ -27,7 +27,7 @@ logger = logging.getLogger("stratix_kombu.drivers.sqs")
 
 LOOK_S = 0.5
 """How often an idle worker asks the store whether jobs of other priorities wait."""
-LINGER_S = 0.2
+LINGER_S = 1.0
 """How long the queue itself may take to answer before a less urgent level is asked, if the store says that it is not
 empty: longer than a request takes, shorter than a poll of an empty queue."""
 LEVEL_WAIT_S = 1
