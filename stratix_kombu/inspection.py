@@ -43,7 +43,7 @@ class Overview(ABC):
         return self.engine.store.shared and self.engine.driver.capabilities.shared
 
     def get_queue_names(self) -> list[str]:
-        """Names of all queues that ever had a job, sorted.
+        """Names of all queues that ever had a job or a worker, sorted.
 
         >>> app.queue.get_queue_names()  # doctest: +SKIP
         ['emails', 'reports']

@@ -13,6 +13,7 @@ from stratix_kombu.cli import (
     demo,
     events,
     flow,
+    health,
     housekeeping,
     job,
     jobs,
@@ -30,7 +31,7 @@ Completion in the shell (bash; or zsh, fish):
 INSPECTION = (
     check.check, queues.queues, jobs.jobs, job.job, flow.flow, repeat.repeat, queues.pause, queues.resume,
     housekeeping.drain, housekeeping.clean, housekeeping.obliterate, dead_letters.dead_letters, events.events,
-    metrics.metrics,
+    metrics.metrics, health.health,
 )  # fmt: skip
 """Commands that are about an application's jobs, whoever runs them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +23,27 @@ COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 1440), help="How many of the last.")
+@click.option("--prometheus", is_flag=True, help="All queues since they have been there, as text for Prometheus.")
+@click.option("--serve", "port", metavar="PORT", type=click.IntRange(0, 65_535), help="Serve that, until Ctrl-C.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="The address to serve it on.")
 @json_option
-def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: bool) -> None:
+def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: bool, **prometheus: Any) -> None:
     """What happened in the last minutes: jobs that ended, attempts, how long they waited and ran.
 
-    Without a queue, a line for each of them; with one, a line for each minute.
+    Without a queue, a line for each of them; with one, a line for each minute. For Prometheus one process is enough:
+    it reads the store, and so tells of all workers.
 
     \b
     Examples:
       stratix-kombu metrics --minutes 60
-      stratix-kombu metrics emails
       stratix-kombu metrics emails --json | jq .total.run.p95_ms
+      stratix-kombu metrics --serve 9100
     """
+    if prometheus["prometheus"] or prometheus["port"] is not None:
+        if names or as_json:
+            raise click.UsageError("--prometheus and --serve tell of all queues, in a format of their own")
+        _for_prometheus(app, prometheus["port"], prometheus["host"])
+        return
     found = [app.queue.get_queue(name).get_metrics(minutes) for name in names or app.queue.get_queue_names()]
     if as_json:
         for one in found:
@@ -43,6 +53,17 @@ def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: boo
         print_table(("queue", "minute", *COLUMNS), rows, "")
     else:
         print_table(("queue", *COLUMNS), [[one.name, *_row(one.total)] for one in found], "No queue has had a job yet.")
+
+
+def _for_prometheus(app: Application, port: int | None, host: str) -> None:
+    from stratix_kombu.metrics import metrics_text, serve
+
+    if port is None:
+        click.echo(metrics_text(app), nl=False)
+        return
+    with serve(app, port, host) as server:
+        click.echo(f"serving http://{host}:{server.port}/metrics", err=True)
+        threading.Event().wait()
 
 
 def _minute(period: Period) -> str:

@@ -14,6 +14,6 @@ except ImportError as problem:  # pragma: no cover - tested in a process of its 
     raise MissingExtra("prometheus", "prometheus_client", "the page of metrics") from problem
 
 from stratix_kombu.metrics.collector import StratixCollector
-from stratix_kombu.metrics.prometheus import MetricsServer, metrics_app, serve
+from stratix_kombu.metrics.prometheus import MetricsServer, metrics_app, metrics_text, serve
 
-__all__ = ["MetricsServer", "StratixCollector", "metrics_app", "serve"]
+__all__ = ["MetricsServer", "StratixCollector", "metrics_app", "metrics_text", "serve"]

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app, start_http_server
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.metrics.collector import StratixCollector
@@ -29,6 +29,14 @@ def metrics_app(app: Application) -> Any:
     >>> application = metrics_app(create_app("stratix.toml"))  # gunicorn metrics:application  # doctest: +SKIP
     """
     return make_wsgi_app(_registry(app))
+
+
+def metrics_text(app: Application) -> str:
+    """The page as text, for a push gateway or a file that the node exporter collects.
+
+    >>> print(metrics_text(create_app("stratix.toml")))  # doctest: +SKIP
+    """
+    return generate_latest(_registry(app)).decode()
 
 
 class MetricsServer:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -110,6 +111,17 @@ def test_beat_is_the_clock_alone(config: Path) -> None:
         assert job.get_state() == "waiting"
         assert queue.get_workers() == []
         assert beat.ended(TERM) == 0, beat.err
+
+
+def test_metrics_are_served(folder: Path, app: Application) -> None:
+    app.queue.get_queue("emails").add("n")
+    with running(folder, "metrics", "--config", "settings.toml", "--serve", "0", "--host", "127.0.0.1") as metrics:
+        metrics.says("serving http://")
+        url = metrics.err.split()[-1]
+        with urlopen(url, timeout=30) as page:
+            assert 'queue_size{queue="emails",status="waiting"} 1.0' in page.read().decode()
+        assert metrics.ended(INT) == 130
+    assert "Traceback" not in metrics.err
 
 
 def test_events_go_on_until_ctrl_c(folder: Path, app: Application) -> None:

@@ -50,7 +50,7 @@ class Queries(ABC):
 
     @abstractmethod
     def queues(self) -> list[str]:
-        """Names of all queues that ever had a job, sorted."""
+        """Names of all queues that ever had a job or a worker, or were paused, sorted."""
 
     @abstractmethod
     def workers(self, queue: str) -> list[WorkerInfo]:

@@ -252,6 +252,7 @@ class MemoryTransitions(Upkeep):
         now = self.space.now()
         until = now + lease_ms
         queue = self.space.queues[worker.queue]
+        queue.known = True
         queue.workers[worker.id] = Presence(worker, until, now)
         lost, cancelled = set[str](), set[str]()
         for one in held:

@@ -207,6 +207,7 @@ class RunningSuite(StoreCase):
         assert store.queries.workers(QUEUE) == []
         store.transitions.renew(WORKER, [], LEASE_MS)
         store.transitions.renew(WorkerInfo(id="brief", queue=QUEUE), [], 1)
+        assert store.queries.queues() == [QUEUE]
         until(lambda: store.queries.workers(QUEUE) == [WORKER])
         assert store.queries.status(QUEUE).workers == 1
         store.transitions.leave("w", QUEUE)

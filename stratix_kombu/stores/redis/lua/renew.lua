@@ -5,6 +5,7 @@
 --- @include base
 
 local queue, lease = ARGV[1], tonumber(ARGV[4])
+redis.call('SADD', P .. ':queues', queue)
 redis.call('ZADD', queue_key(queue, 'workers'), now + lease, ARGV[2])
 local info = ARGV[3]
 if ARGV[5] ~= '' then

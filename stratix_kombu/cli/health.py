@@ -1,0 +1,52 @@
+"""``health``: whether jobs are taken, for people and for probes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from stratix_kombu.cli.commands import FAILED
+from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.output import json_option, print_fields, print_json, print_table, span
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
+
+SCOPES = {"all": "all", "host": "host", "none": "process"}
+"""Which workers, and what ``check_health`` calls it: this process has none."""
+
+
+@click.command("health", short_help="Whether broker, store, workers and clock do their work.")
+@with_application
+@click.option("--workers", default="all", show_default=True, type=click.Choice([*SCOPES]), help="Which must be there.")
+@click.option("--within", default="30 s", show_default=True, metavar="INTERVAL", help="How late they may be.")
+@click.option("-q", "--quiet", is_flag=True, help="Only the exit code.")
+@json_option
+@click.pass_context
+def health(
+    context: click.Context, /, app: Application, workers: str, within: str, quiet: bool, as_json: bool
+) -> None:
+    """Whether broker and store answer, workers take messages, and a clock promotes what is due. 1 if not.
+
+    As a probe of a container that runs a worker, look at those of this host:
+
+    \b
+      stratix-kombu health --workers host --quiet
+    """
+    from stratix_kombu.schedule import interval_ms
+
+    found = app.check_health(interval_ms(within), SCOPES[workers])
+    if as_json:
+        print_json({"ok": found.ok, **asdict(found)}, indent=2)
+    elif not quiet:
+        said = {"driver": found.driver, "store": found.store, "workers": found.consuming, "clock": found.clock}
+        print_fields({what: "healthy" if fine else "not healthy" for what, fine in said.items()})
+        rows = [[one.queue, one.id, one.concurrency, span(one.idle_ms)] for one in found.workers]
+        if rows:
+            print_table(("queue", "worker", "concurrency", "took messages ago"), rows, "")
+        for problem in found.problems:
+            click.echo(problem, err=True)
+    if not found:
+        context.exit(FAILED)
