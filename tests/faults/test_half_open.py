@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, DriverUnavailable, TransportDriver, create_app
-from stratix_kombu.drivers import rabbitmq
+from stratix_kombu.drivers import confirms, rabbitmq
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.model.record import Ready
@@ -26,8 +26,8 @@ BOUND_S = 30.0
 
 @pytest.fixture
 def proxy(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    for name in ("REPLY_S", "CLOSE_S", "CONFIRM_TIMEOUT_S"):
-        monkeypatch.setattr(rabbitmq, name, REPLY_S)
+    for module, name in ((rabbitmq, "REPLY_S"), (rabbitmq, "CLOSE_S"), (confirms, "CONFIRM_TIMEOUT_S")):
+        monkeypatch.setattr(module, name, REPLY_S)
     proxy = Proxy(amqp_url)
     yield proxy
     proxy.close()
