@@ -51,6 +51,7 @@ class SentinelServers:
     def replicated(self) -> bool:
         """Whether the replica has all that the master had when this was asked."""
         with self.client(self.master()) as client:
+            client.set("marker", "1")  # WAIT is about what its own connection has written, and so all before it
             return int(client.wait(1, 5000)) == 1
 
     def kill_master(self) -> int:

@@ -64,7 +64,9 @@ DOCUMENTED = {
     "Rate limits": ["Of a queue", "Of a job", "Over all workers", "Token buckets"],
     "Custom drivers": ["Implementing a driver", "Registering it", "Third-party systems"],
     "Performance": ["Bulk operations", "Size of data", "Concurrency", "Connections to Redis", "Retention"],
-    "Fault tolerance": ["Retry strategies", "Failover and stalled jobs", "Graceful shutdown"],
+    "Fault tolerance": [
+        "Redis that is highly available", "Retry strategies", "Failover and stalled jobs", "Graceful shutdown",
+    ],
     "Monitoring": ["Custom events and metrics"],
     "Patterns": ["Producer and consumer apart", "Priority queues", "Worker pools", "Event bus", "Dead letters"],
 }  # fmt: skip

@@ -80,6 +80,26 @@ def test_handlers_by_name_and_for_all(queue: Queue) -> None:
         queue.process("one", lambda job: 2)
 
 
+def test_a_handler_sees_that_its_job_was_handed_back(app: Application, queue: Queue) -> None:
+    """Its outcome is not asked for any more, so it is no fault either."""
+    began, saw = threading.Event(), threading.Event()
+
+    @queue.process
+    def patient(job: Job) -> None:
+        began.set()
+        until(lambda: job.cancelled)
+        saw.set()
+
+    job = queue.add("n")
+    assert began.wait(10)
+    assert not queue.close(0.01)
+    assert saw.wait(10)
+    record = app.queue.engine.store.queries.get([job.id])[0]
+    assert record is not None
+    assert (record.state.value, record.attempts_made) == ("waiting", 0)
+    assert dict(app.queue.engine.faults) == {}
+
+
 def test_jobs_in_hand_are_handed_back_at_once(app: Application, queue: Queue) -> None:
     held, gate = threading.Event(), threading.Event()
 
