@@ -138,7 +138,7 @@ def _url(options: Mapping[str, Any], credentials: Mapping[str, Any], transport: 
     if endpoint := options.get("endpoint_url"):
         parts = urlsplit(str(endpoint))
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigurationError(f"sqs: 'endpoint_url' must be such as https://host:port, not {endpoint!r}")
+            raise ConfigurationError("sqs: 'endpoint_url' must be such as https://host:port")
         transport["is_secure"] = parts.scheme == "https"
         host = parts.netloc
     return f"sqs://{user}{host}//" if user or host else "sqs://"

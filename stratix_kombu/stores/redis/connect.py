@@ -10,7 +10,14 @@ from typing import Any
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import ClusterError, NoScriptError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import (
+    ClusterError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -25,6 +32,7 @@ FRESH_S = 1.0
 RESENDS = 0
 """A connection that was closed while it was idle is noticed before it is used; so nothing is sent twice by default."""
 MOVING_PAUSE_S = 0.02
+_FAULTS = (RedisError, RedisClusterException, OSError)
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
@@ -64,7 +72,7 @@ class Client:
                 return self._send(command)
             except NoScriptError:
                 raise
-            except (RedisError, OSError) as problem:
+            except _FAULTS as problem:
                 attempt += 1
                 pause_s = self._options.pause_s(attempt, RESENDS) if isinstance(problem, _BROKEN) else None
                 if pause_s is None:
@@ -127,7 +135,7 @@ class Client:
         """Entries of a stream after the cursor; ``wait_ms`` is less than the time any command may take."""
         try:
             found = self._client().xread({key: cursor}, count=count, block=wait_ms or None)
-        except (RedisError, OSError) as problem:
+        except _FAULTS as problem:
             raise self.unavailable(problem) from problem
         if not found:
             return []
