@@ -9,6 +9,8 @@ import base64
 import json
 import os
 import pickle
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -25,13 +27,13 @@ def fuzz(examples: int) -> Any:
     )  # fmt: skip
 
 
+TRACE = Path(tempfile.gettempdir()) / f"stratix-unpickled-{os.getpid()}"
+"""What unpickling a bomb leaves behind, in whatever process."""
+
+
 class Bomb:
-    """Unpickling it leaves a trace."""
-
-    trace = "STRATIX_TEST_UNPICKLED"
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.putenv, (self.trace, "1")
+        return os.mkdir, (str(TRACE),)
 
 
 PICKLED = pickle.dumps(Bomb())

@@ -99,6 +99,14 @@ class Attempt:
         """Call the task and store its outcome. Raises what the task raises, and Ignore if the lease was lost."""
         self.begun = True
         try:
+            return self._run(call)
+        finally:
+            if not self.settled:
+                # What is to follow it cannot be read, say: then its lease runs out, and recovery deals with it.
+                self._bridge.claims.drop(self.queue, self.token)
+
+    def _run(self, call: Any) -> Any:
+        try:
             with InJob(self.job_id, self.queue, self._task.name, self._request.retries + 1):
                 value = call()
         except Retry as retry:
