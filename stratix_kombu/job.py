@@ -260,8 +260,9 @@ class Job:
         """End the job, from any process. One that has not begun has failed with that reason.
 
         A handler that runs is told within about a second: an ``async def`` one is cancelled, another one finds
-        ``job.cancelled`` true and ``job.check_cancelled()`` raising; it makes no other attempt. What it returns in
-        spite of that is accepted. Raises JobNotFound, InvalidJobState for a job that has ended.
+        ``job.cancelled`` true and ``job.check_cancelled()`` raising; one in a sandbox is killed a second after that. It
+        makes no other attempt. What it returns in spite of that is accepted. Raises JobNotFound, InvalidJobState for a
+        job that has ended.
         """
         cancel(self._runtime.engine, self.id, reason)
 

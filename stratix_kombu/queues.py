@@ -75,7 +75,8 @@ class QueueManager(Overview, Emitting):
         """A queue with its options; ConfigurationError if it exists already.
 
         Options: ``concurrency`` (1; jobs run at a time in this process), ``default_job_options``,
-        ``max_payload_bytes``, ``backoffs`` (functions a job's custom back-off may name).
+        ``max_payload_bytes``, ``backoffs`` (functions a job's custom back-off may name), ``limiter``,
+        ``global_concurrency``, ``processor`` (sandboxes), ``dead_letter``; the README has a section on each.
         """
         with self._lock:
             if name in self._queues:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, Job, JobFailed, Queue, create_app
+from stratix_kombu.lifecycle.complete import complete
+from stratix_kombu.model.record import Completion
 from stratix_kombu.worker.sandbox.job import SandboxJob
 from tests.processes import lives, zombies
 from tests.sandbox import handlers
@@ -185,6 +187,19 @@ def test_cancel_kills_who_does_not_hear_and_all_it_has_started(queue: Queue, tmp
     assert job.refresh().attempts_made == 1
     until(lambda: not any(lives(one) for one in pids))
     assert zombies() == []
+
+
+def test_a_job_that_is_lost_to_another_worker_is_killed(app: Application, queue: Queue, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    job = queue.add("deaf", str(notes))
+    until(lambda: notes.exists() and notes.read_text().endswith("\n"), WAIT_S)
+    space = app.queue._store.transitions.space  # type: ignore[attr-defined]
+    with space.lock:
+        space.jobs[job.id].token = "another"
+    until(lambda: not any(lives(int(one)) for one in notes.read_text().split()))
+    assert app.queue.engine.faults["lease_lost"]
+    assert job.get_state() == "active", "it is another worker's"
+    complete(app.queue.engine, [Completion(job.id, "another", "null")])
 
 
 def test_an_idle_child_that_dies_is_replaced(queue: Queue) -> None:
