@@ -3,7 +3,8 @@
 --   and u32 again: for each bucket of model/metrics.py how many waits, how many runs.
 -- '<queue>:totals' holds i64 numbers: completed, ..., limited, 0, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
 --   in all. Place 0 is for waits, 1 for runs of jobs of other names, then one for each name of '<queue>:names'.
-local COMPLETED, FAILED, RETRIED, STALLED, LIMITED = 0, 1, 2, 3, 4
+local COMPLETED, FAILED, RETRIED, STALLED, LIMITED = '#0', '#1', '#2', '#3', '#4'
+local MS_WAITED, MS_RUN = '#3', '#4'
 local WAITS, OTHERS = 0, 1
 local KEPT_S, NAMES_KEPT = 24 * 3600, 100
 local BOUNDS_MS = { 10, 50, 100, 500, 1000, 5000, 10000 }
@@ -30,15 +31,15 @@ local function count(queue, what)
   add_to(tally_of(queue).counts, what, 1)
 end
 
--- `kind` is 0 for waits, 1 for runs.
-local function count_time(tally, kind, ms)
+-- `kind` is 0 for waits, 1 for runs; `sum` where the milliseconds are added.
+local function count_time(tally, kind, sum, ms)
   local bucket = ms
   if ms >= 8 then
     local part, exponent = math.frexp(math.min(ms, 2147483647))
     bucket = (exponent - 3) * 8 + math.floor(part * 16) - 8
   end
   add_to(tally.buckets, 10 + 2 * bucket + kind, 1)
-  add_to(tally.ms, 3 + kind, ms)
+  add_to(tally.ms, sum, ms)
 end
 
 local function distribute(tally, place, ms)
@@ -73,20 +74,21 @@ end
 -- An attempt ends that began at `started`, after the job had waited so long; `name` that of the job if it has completed.
 local function count_attempt(queue, started, waited, name)
   local tally = tally_of(queue)
-  count_time(tally, 0, waited)
+  count_time(tally, 0, MS_WAITED, waited)
   distribute(tally, WAITS, waited)
   local ran = math.max(now - started, 0)
-  count_time(tally, 1, ran)
+  count_time(tally, 1, MS_RUN, ran)
   if name then
     distribute(tally, place_of(tally, queue, name), ran)
   end
 end
 
--- '%d': numbers that the server has to format itself cost many times as much.
+-- Making a text of a number costs as much as adding it, so there is as little of that as can be.
 local function increments(into, n, kind, values)
   for slot, value in pairs(values) do
-    into[n + 1], into[n + 2], into[n + 3], into[n + 4] =
-      'INCRBY', kind, string.format('#%d', slot), string.format('%d', value)
+    into[n + 1], into[n + 2] = 'INCRBY', kind
+    into[n + 3] = type(slot) == 'string' and slot or string.format('#%d', slot)
+    into[n + 4] = value == 1 and '1' or string.format('%d', value)
     n = n + 4
   end
   return n
