@@ -90,6 +90,14 @@ PROMISED = {
         "10",
         "the old one is gone",
     ],
+    "20_metrics": [
+        "2 ['active', 'blocked', 'completed', 'delayed', 'failed', 'paused', 'waiting']",
+        "20 emails welcome True",
+        "20.0 20.0",
+        "20 0 20 True",
+        "20.0 20.0",
+        "True",
+    ],
     "21_high_availability": [
         "sentinel: redis (store redis://sentinel:mymaster@sentinel-1:26379,sentinel-2:26379,sentinel-3:26379/0)",
         "cluster: memory (store redis://cluster:redis-node1:6379,redis-node2:6379,redis-node3:6379)",

@@ -67,7 +67,7 @@ DOCUMENTED = {
     "Fault tolerance": [
         "Redis that is highly available", "Retry strategies", "Failover and stalled jobs", "Graceful shutdown",
     ],
-    "Monitoring": ["Custom events and metrics"],
+    "Monitoring": ["Basic metrics", "Prometheus", "Custom events and metrics"],
     "Patterns": ["Producer and consumer apart", "Priority queues", "Worker pools", "Event bus", "Dead letters"],
 }  # fmt: skip
 """The chapters of the document and their headings."""
