@@ -67,7 +67,7 @@ class Consumer:
             pass
 
     def join(self) -> None:
-        """Wait for the end of that receive: on SQS a long poll."""
+        """Wait for the end of that receive."""
         self._thread.join()
 
     def _run(self) -> None:

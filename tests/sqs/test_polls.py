@@ -37,6 +37,13 @@ def test_a_stop_does_not_wait_for_the_poll(
     receiver.close()
 
 
+def test_a_receive_that_is_not_to_wait_asks_once(make: Callable[..., SQSDriver], front: Front) -> None:
+    receiver = make().receiver("mail", 1)
+    assert receiver.receive(1, 0.4) == []
+    receiver.close()
+    assert front.calls["ReceiveMessage"] == 1
+
+
 def test_what_comes_while_no_slot_is_free_is_given_back(make: Callable[..., SQSDriver], front: Front) -> None:
     driver = make()
     urgent, late = ready("mail", 2, 0), ready("mail", 1, 9)

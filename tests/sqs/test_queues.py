@@ -192,7 +192,8 @@ def test_names_in_sqs(make: Make) -> None:
     ("options", "message"),
     [
         ({"wait_time_second": 5}, "wait_time_seconds"),
-        ({"wait_time_seconds": 21}, "from 0 to 20"),
+        ({"wait_time_seconds": 21}, "from 1 to 20"),
+        ({"wait_time_seconds": 0}, "from 1 to 20"),
         ({"visibility_timeout": 0}, "visibility_timeout"),
         ({"priorities": "yes"}, "True or False"),
         ({"aws": {"regoin": "eu-west-1"}}, "region"),

@@ -44,7 +44,7 @@ class SQSDriver(KombuDriver):
     * for queues it creates: ``visibility_timeout`` (seconds, 60), ``creation_attributes`` (such as
       ``kms_master_key_id``), ``tags``, ``redrive`` (``{"queue", "max_receive_count"}``: SQS's own dead letters)
     * ``priorities`` (True): jobs of priority 3 to 9 go to queues of their own. False where Celery workers take the jobs
-    * ``wait_time_seconds`` (0..20, default 20): how long an idle worker lets one question wait; each costs a request
+    * ``wait_time_seconds`` (1..20, default 20): how long an idle worker lets one question wait; each costs a request
     """
 
     name = "sqs"

@@ -124,8 +124,8 @@ def wait_seconds(value: Any) -> float:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = -1.0
-    if not 0 <= seconds <= 20:
-        raise ConfigurationError(f"sqs: 'wait_time_seconds' must be from 0 to 20, not {value!r}")
+    if not 1 <= seconds <= 20:
+        raise ConfigurationError(f"sqs: 'wait_time_seconds' must be from 1 to 20, not {value!r}")
     return seconds
 
 

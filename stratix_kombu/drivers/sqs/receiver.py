@@ -27,6 +27,8 @@ logger = logging.getLogger("stratix_kombu.drivers.sqs")
 
 LOOK_S = 0.5
 """How often an idle worker asks the store whether jobs of other priorities wait."""
+SHORTEST_S = 0.5
+"""For less time than this nothing is asked again: SQS waits for whole seconds."""
 LINGER_S = 1.0
 """How long the queue itself may take to answer before a less urgent level is asked, if the store says that it is not
 empty: longer than a request takes, shorter than a poll of an empty queue."""
@@ -88,7 +90,7 @@ class SQSReceiver(Receiver):
     """Takes messages of one queue and of its levels."""
 
     def __init__(self, driver: SQSDriver, queue: str) -> None:
-        self.patience = max(driver.wait_s, 0.25)
+        self.patience = driver.wait_s
         self._driver = driver
         self._queue = queue
         self._undecided: dict[int, Delivery] = {}
@@ -114,7 +116,7 @@ class SQSReceiver(Receiver):
             if found:
                 self._undecided.update((id(one), one) for one in found)
                 return found
-            if time.monotonic() >= deadline and (self._poll is None or left_over):
+            if deadline - time.monotonic() < SHORTEST_S and (self._poll is None or left_over):
                 return []
         return []
 
