@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stratix_kombu.settings import Settings
 
 MASK = "***"
-_SECRET = re.compile(r"password|passwd|secret|token|credential|access_key", re.I)
+_SECRET = re.compile(r"password|passwd|secret|credential|token\b|(access|account|api|private|shared)_?key", re.I)
 _SECRET_QUERY = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.I)
 SQS_WAIT_S = 20
 
@@ -135,6 +135,10 @@ def masked(path: str, value: Any) -> str:
     """The value as text, without secrets: by the name of the setting, and within URLs."""
     if _SECRET.search(path):
         return MASK
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(masked(path, one) for one in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {masked(str(key), one)}' for key, one in value.items())}}}"
     return re.sub(r"\S+://\S+", _masked_url, str(value))
 
 

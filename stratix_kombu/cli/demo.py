@@ -13,6 +13,7 @@ import click
 
 from stratix_kombu.cli.analysis import Totals, measure, standard_library
 from stratix_kombu.cli.commands import FAILED, INTERRUPTED, UNUSABLE
+from stratix_kombu.cli.lookup import said_before
 from stratix_kombu.errors import StratixError, UnrecoverableError
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ LONGEST_SHOWN = 5
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings.")
 @click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 1000), help="Jobs at a time.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many files.")
-def demo(driver: str | None, config: Path | None, concurrency: int, limit: int | None) -> None:
+@click.pass_context
+def demo(
+    context: click.Context, /, driver: str | None, config: Path | None, concurrency: int, limit: int | None
+) -> None:
     """Analyse the Python files of the standard library: one job each.
 
     The sums are checked against a count without any queue. With nothing configured it runs in this process alone;
@@ -44,6 +48,10 @@ def demo(driver: str | None, config: Path | None, concurrency: int, limit: int |
     from stratix_kombu.application import create_app
     from stratix_kombu.plugins import queue_plugin
 
+    reference, said = said_before(context)
+    if reference:
+        raise click.UsageError("the demo makes an application of its own: leave out --app")
+    config = config or said
     console = Console()
     files = standard_library()[:limit]
     app = create_app(config)

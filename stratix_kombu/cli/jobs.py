@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = 500
 STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
-COLUMNS = ("id", "queue", "name", "state", "attempts", "added", "about")
+COLUMNS = ("id", "queue", "name", "state", "tries", "age", "about")
 
 
 @click.command("jobs", short_help="Jobs of one queue or all, by state and name.")
@@ -79,4 +79,4 @@ def as_dict(job: Job) -> dict[str, Any]:
 def _row(job: Job) -> list[Any]:
     about = job.failed_reason or ("" if job.progress is None else f"progress {job.progress}")
     attempts = f"{job.attempts_made}/{job.opts['attempts']}"
-    return [job.id, job.queue_name, job.name, job.state, attempts, f"{age(job.timestamp)} ago", about]
+    return [job.id, job.queue_name, job.name, job.state, attempts, age(job.timestamp), about]

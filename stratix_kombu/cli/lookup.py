@@ -45,6 +45,12 @@ def remember(context: click.Context, reference: str | None, config: Path | None)
     context.meta[_META] = (reference, config)
 
 
+def said_before(context: click.Context) -> tuple[str | None, Path | None]:
+    """What was said before the command's name: an application, and a file of settings."""
+    given = context.meta.get(_META, (None, None))
+    return given if isinstance(given, tuple) else (None, None)
+
+
 def remember_application(context: click.Context, application: Any) -> None:
     """Have the commands of this context work on this application, a Celery one as well."""
     context.meta[_META] = application
@@ -68,13 +74,10 @@ def with_application(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def find(context: click.Context, reference: str | None, config: Path | None) -> Any:
     """The ``Application`` or Celery application that is meant. Raises ConfigurationError."""
-    from stratix_kombu.application import create_app
-
     if reference is None and config is None:
-        given = context.meta.get(_META, (None, None))
-        if not isinstance(given, tuple):
+        if not isinstance(given := context.meta.get(_META, ()), tuple):
             return given
-        reference, config = given
+        reference, config = said_before(context)
     if reference and config:
         raise ConfigurationError("--app and --config were given: the application at --app has its own configuration")
     if config is None and (reference := reference or os.environ.get("STRATIX_APP")):
@@ -87,6 +90,8 @@ def find(context: click.Context, reference: str | None, config: Path | None) -> 
             f"which application? Say it with --app module:attr, --config file.toml, a {CONFIGURATION} in this folder, "
             "or the environment (STRATIX_APP, STRATIX_DRIVER, ...)"
         )
+    from stratix_kombu.application import create_app
+
     return create_app(config)
 
 

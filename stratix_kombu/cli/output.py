@@ -120,8 +120,8 @@ def print_fields(fields: dict[str, Any]) -> None:
             click.echo(f"{'':{width}}  {line}")
 
 
-def span(ms: int | float | None) -> str:
-    """A duration as people say it, in its two largest units."""
+def span(ms: int | float | None, units: int = 2) -> str:
+    """A duration as people say it, in its largest units."""
     if ms is None:
         return "-"
     if ms < 1000:
@@ -129,7 +129,7 @@ def span(ms: int | float | None) -> str:
     seconds = int(ms / 1000)
     parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
     said = [f"{number} {unit}" for number, unit in parts if number]
-    return " ".join(said[:2])
+    return " ".join(said[:units])
 
 
 def instant(ms: int | None) -> str | None:
@@ -142,8 +142,8 @@ def instant(ms: int | None) -> str | None:
 
 
 def age(ms: int | None) -> str:
-    """How long ago an instant was."""
-    return span(max(time.time() * 1000 - ms, 0)) if ms else "-"
+    """How long ago an instant was, about."""
+    return span(max(time.time() * 1000 - ms, 0), units=1) if ms else "-"
 
 
 def confirm(question: str, yes: bool) -> None:

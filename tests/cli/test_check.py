@@ -53,7 +53,9 @@ def test_what_is_written_in_the_file_differently_is_still_of_the_file() -> None:
         ("store", "redis://:hid/den@host:1/0", "redis://:***@host:1/0"),
         ("store", "amqp://me:hidden@host//", "amqp://me:***@host//"),
         ("store", "pgmq://host/db?user=me&password=hidden&x=1", "pgmq://host/db?user=me&password=***&x=1"),
-        ("redis.cluster", ["redis://:hidden@a:1"], "['redis://:***@a:1']"),
+        ("redis.cluster", ["redis://:hidden@a:1", "b:2"], "[redis://:***@a:1, b:2]"),
+        ("redis.sentinels", [{"host": "a", "password": "hidden"}], "[{host: a, password: ***}]"),
+        ("limiter.initial_tokens", 50, "50"),
         ("redis.host", "localhost", "localhost"),
     ],
 )

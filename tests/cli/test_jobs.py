@@ -53,7 +53,7 @@ def test_jobs_by_state_and_name(app: Application, cli: Cli) -> None:
     assert cli("jobs", "emails", "--limit", "2", "--ids") == ["job-0", "job-1"]
     assert [one["data"] for one in cli.json("jobs", "emails", "--name", "name*")] == list(range(7))
     table = cli("jobs", "emails", "--state", "waiting")
-    assert table[0].split() == ["id", "queue", "name", "state", "attempts", "added", "about"]
+    assert table[0].split() == ["id", "queue", "name", "state", "tries", "age", "about"]
     assert table[1].split()[:5] == ["job-0", "emails", "name-0", "waiting", "0/1"]
 
 

@@ -115,3 +115,11 @@ def test_the_store_is_away(folder: Path) -> None:
 def test_hooks_of_an_application_that_was_not_started_do_not_run(folder: Path) -> None:
     text = PLAIN + '@app.hook("before_close")\ndef no(): raise ValueError("closing")\n'
     assert call("queues", "-A", module(folder, text)).exit_code == 0
+
+
+def test_the_demo_takes_settings_but_no_application(folder: Path) -> None:
+    (folder / "own.toml").write_text('driver = "nothing"\n', encoding="utf-8")
+    for arguments in (["--config", "own.toml", "demo"], ["demo", "--config", "own.toml"]):
+        result = call(*arguments)
+        assert (result.exit_code, "'nothing'" in result.stdout) == (2, True)
+    assert "leave out --app" in call("--app", "shop", "demo").stderr
