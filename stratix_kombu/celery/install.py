@@ -15,6 +15,7 @@ from kombu.utils.imports import symbol_by_name
 from stratix_kombu.application import Application
 from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
 from stratix_kombu.celery.compat import batch_canvas, forget_backend
 from stratix_kombu.celery.control import control_class
@@ -115,13 +116,14 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
     broker = conf.broker_write_url or conf.broker_url or "memory://"
     urls = ";".join(broker) if isinstance(broker, (list, tuple)) else str(broker)
     transport_options = dict(conf.broker_transport_options or {})
-    named = {"driver": urls.split(";")[0], **options}
-    if named["driver"].startswith("sentinel://") and "driver" not in options:
-        named.update(driver="redis", redis={**_sentinel(urls, transport_options), **options.get("redis", {})})
+    read = {} if "driver" in options else broker_settings(conf, urls)
+    named = {**read, **options}
+    for name in read.keys() & options.keys() & {"redis", "rabbitmq"}:
+        named[name] = {**read[name], **options[name]}
     if "store" not in named and not _keeps_jobs(named["driver"]):
         results = str(conf.result_backend or "")
         if results.partition("://")[0] in _REDIS:
-            named["store"] = results
+            named["store"] = store_settings(conf, results)
     settings = load_settings(source, named, os.environ, [*known_drivers()])
     if not settings.store:
         raise needs_a_store(settings.driver)
@@ -137,19 +139,13 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
 
 def _origin(origin: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, str]:
     """What nobody gave as an argument was read from Celery's own settings."""
-    read = {"driver": "broker_url", "redis": "broker_url", "store": "result_backend"}
+    read = {"driver": "broker_url", "redis": "broker_url", "rabbitmq": "broker_url", "store": "result_backend"}
     found = dict(origin)
     for path, said in origin.items():
         top = path.partition(".")[0]
         if said == "argument" and top in read and top not in options:
             found[path] = read[top]
     return found
-
-
-def _sentinel(urls: str, transport_options: Mapping[str, Any]) -> dict[str, Any]:
-    """Sentinel as Celery's own settings name it, as options of the driver and the store."""
-    secret = (transport_options.get("sentinel_kwargs") or {}).get("password")
-    return {"url": urls, "name": transport_options.get("master_name"), "sentinel_password": secret}
 
 
 def _keeps_jobs(driver: str) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery.exceptions import WorkerLostError
@@ -36,6 +38,26 @@ def test_leases_are_renewed_while_a_worker_drains(on_redis: Project, tmp_path: P
     assert worker.process.returncode == 0
     assert on_redis.queue.get_job(running.id).attempts_started == 1
     assert on_redis.queue.get_workers() == []
+
+
+def test_a_rolling_restart_loses_and_repeats_nothing(on_redis: Project, notes: str) -> None:
+    note, results = on_redis.task("note"), list[Any]()
+
+    def load() -> None:
+        for number in range(len(results), len(results) + 30):
+            results.append(note.delay(notes, f"task {number}", 0.05))
+
+    with ExitStack() as stack:
+        workers = [stack.enter_context(on_redis.worker()) for _ in range(2)]
+        for worker in workers:
+            load()
+            stack.enter_context(on_redis.worker())
+            load()
+            worker.process.send_signal(signal.SIGTERM)
+            worker.process.wait(30)
+            assert worker.process.returncode == 0
+        assert [value(one) for one in results] == [f"task {number}" for number in range(120)]
+    assert sorted(lines(notes)) == sorted(f"task {number}" for number in range(120))
 
 
 def test_a_cold_shutdown_hands_back_at_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from redis import Redis
 
 from stratix_kombu import ConfigurationError, StratixError, create_app
+from stratix_kombu.celery import install
 from stratix_kombu.drivers.redis import RedisDriver
 from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.stores.redis import open_redis_store
@@ -192,6 +195,14 @@ def test_tls(certificates: Certificates, tmp_path: Path) -> None:
             for refused in ({"ca": files.ca}, {"ca": files.stranger, **own}, own):
                 with pytest.raises(StratixError):
                     reach({**url, "ssl": refused})
+        project = Celery("proj", broker=url["url"], set_as_current=False)
+        project.conf.broker_use_ssl = {
+            "ssl_ca_certs": files.ca, "ssl_certfile": files.client_cert, "ssl_keyfile": files.client_key,
+            "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        }  # fmt: skip
+        stratix = install(project, namespace="tls")
+        assert stratix.queue.check_health() == {"driver": True, "store": True}
+        stratix.close()
         settings = {"driver": "redis", "namespace": "tls", "redis": {**url, "ssl": {"ca": files.ca, **own}}}
         with create_app(settings) as app:
             queue = app.queue.create_queue("q")

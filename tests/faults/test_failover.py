@@ -97,7 +97,7 @@ def test_the_master_is_killed_in_the_middle_of_a_thousand_jobs(sentinels: Sentin
         queue = app.queue.create_queue("work")
         jobs = queue.add_bulk([{"name": f"job-{number}"} for number in range(JOBS)])
         assert sentinels.replicated()
-        with worker_process(settings, "work", runs) as worker:
+        with worker_process(settings, "work", runs, concurrency=10) as worker:
             until(lambda: _counts(queue).get("completed", 0) >= JOBS // 5, 60)
             old = sentinels.kill_master()
             assert len(runs_of(runs)) < JOBS
@@ -130,7 +130,7 @@ def test_the_slot_of_a_namespace_moves_in_the_middle_of_a_thousand_jobs(
     with create_app(settings) as app:
         queue = app.queue.create_queue("work")
         jobs = queue.add_bulk([{"name": f"job-{number}"} for number in range(JOBS)])
-        with worker_process(settings, "work", runs):
+        with worker_process(settings, "work", runs, concurrency=10):
             until(lambda: _counts(queue).get("completed", 0) >= JOBS // 5, 60)
             cluster.begin_move(slot, target)
             moved = 0

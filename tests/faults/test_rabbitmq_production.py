@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 import uuid
@@ -10,12 +11,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from stratix_kombu import Application, ConfigurationError, DriverUnavailable, create_app
+from stratix_kombu.celery import install
 from stratix_kombu.drivers import rabbitmq
 from stratix_kombu.drivers.contract import Delivery
 from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
 from stratix_kombu.model.record import Ready
+from tests.celery.project import define_plain
 from tests.certificates import Certificates, make_certificates
 from tests.services import RabbitMQNode, free_port, rabbitmq_node
 from tests.waiting import until
@@ -83,6 +87,23 @@ def test_tls(certificates: Certificates, tls_port: int, node: RabbitMQNode, open
         queue = app.queue.create_queue("q")
         queue.process(lambda job: "done")
         assert queue.add("n").wait_until_finished(timeout=30) == "done"
+
+
+def test_tls_as_celery_says_it(certificates: Certificates, tls_port: int, node: RabbitMQNode, redis_url: str) -> None:
+    files, prefix = certificates, f"tls{uuid.uuid4().hex[:8]}"
+    project = Celery("proj", broker=f"amqps://guest:guest@127.0.0.1:{tls_port}//", set_as_current=False)
+    project.conf.task_default_queue = prefix
+    project.conf.broker_use_ssl = {
+        "ca_certs": files.ca, "certfile": files.client_cert, "keyfile": files.client_key,
+        "cert_reqs": ssl.CERT_REQUIRED,
+    }  # fmt: skip
+    stratix = install(project, store=redis_url, namespace=prefix)
+    define_plain(project)
+    project.tasks["proj.add"].delay(1, 1)
+    assert stratix.queue.engine.driver.depth(prefix) == 1
+    assert dict(stratix.queue.engine.faults) == {}
+    stratix.close()
+    project.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""The broker and its security as Celery's own settings name them, as settings of ours."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+DRIVERS = {
+    "redis": "redis", "rediss": "redis", "sentinel": "redis", "amqp": "rabbitmq", "amqps": "rabbitmq",
+    "pyamqp": "rabbitmq",
+}  # fmt: skip
+_TLS = {"ca_certs": "ca", "certfile": "cert", "keyfile": "key", "server_hostname": "server_name"}
+
+
+def broker_settings(conf: Any, urls: str) -> dict[str, Any]:
+    """``driver``, and its options where a URL cannot say all: TLS with certificates of one's own, Sentinel."""
+    first = urls.split(";")[0]
+    scheme = first.partition("://")[0]
+    tls = tls_options(conf.broker_use_ssl)
+    if scheme not in DRIVERS or not (tls or scheme == "sentinel"):
+        return {"driver": first}
+    options: dict[str, Any] = {"url": urls if scheme == "sentinel" else first}
+    if tls:
+        options["ssl"] = tls
+    if scheme == "sentinel":
+        transport_options = conf.broker_transport_options or {}
+        options["name"] = transport_options.get("master_name")
+        options["sentinel_password"] = (transport_options.get("sentinel_kwargs") or {}).get("password")
+    return {"driver": DRIVERS[scheme], DRIVERS[scheme]: options}
+
+
+def store_settings(conf: Any, results: str) -> Any:
+    """The result backend's Redis as the store."""
+    tls = tls_options(conf.redis_backend_use_ssl)
+    return {"url": results, "ssl": tls} if tls else results
+
+
+def tls_options(given: Any) -> Any:
+    """``broker_use_ssl`` and ``redis_backend_use_ssl``, whose names Redis prefixes; falsy = nothing was said."""
+    if not isinstance(given, Mapping):
+        return bool(given)
+    plain = {str(key).removeprefix("ssl_"): value for key, value in given.items()}
+    options = {ours: plain[theirs] for theirs, ours in _TLS.items() if plain.get(theirs) is not None}
+    return {**options, "verify": plain.get("cert_reqs") not in (ssl.CERT_NONE, "none", "CERT_NONE")}
