@@ -93,9 +93,10 @@ class Transitions(ABC):
         queue's, or the job's own, or because the queue is held: -> delayed until a little before the slot it was
         given; without ``bounce_back`` of the queue's limit it ``stays`` waiting). A claim that comes a little before
         its limits have room is granted for that instant: the worker has to wait ``wait_ms``, and the start counts as
-        made then (see ``model.limiter``). What was set for the queue comes before ``limit``
-        and ``global_concurrency``. An id named twice is claimed once. Counts ``attempts_started``. Event ``active``,
-        or ``delayed`` for a limited one.
+        made then (see ``model.limiter``). Slots of the queue's limit (key ``queue:<queue>``) are handed out anew when
+        no job of it is delayed: they were those of jobs that were removed. What was set for the queue comes before
+        ``limit`` and ``global_concurrency``. An id named twice is claimed once. Counts ``attempts_started``. Event
+        ``active``, or ``delayed`` for a limited one.
         """
 
     @abstractmethod
