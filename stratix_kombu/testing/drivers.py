@@ -157,6 +157,30 @@ class DriverSuite:
             first.close()
             second.close()
 
+    def test_what_is_refused_does_not_come_again(self, driver: TransportDriver, queue: str) -> None:
+        driver.publish(ready(queue, 2))
+        receiver = driver.receiver(queue, 10)
+        held: list[Delivery] = []
+        self._until(lambda: hold(receiver, 10, held) == 2)
+        receiver.refuse(held)
+        receiver.close()
+        other = driver.receiver(queue, 10)
+        try:
+            assert other.receive(10, 0.3) == []
+        finally:
+            other.close()
+
+    def test_a_receiver_of_much_patience_can_be_interrupted(self, driver: TransportDriver, queue: str) -> None:
+        receiver = driver.receiver(queue, 1)
+        if receiver.patience > 1:
+            waiting = threading.Thread(target=receiver.receive, args=(1, receiver.patience))
+            waiting.start()
+            receiver.interrupt()
+            waiting.join(receiver.patience / 2)
+            assert not waiting.is_alive()
+            assert receiver.receive(1, receiver.patience) == []
+        receiver.close()
+
     def test_closing_returns_what_was_not_decided(self, driver: TransportDriver, queue: str) -> None:
         driver.publish(ready(queue, 3))
         first = driver.receiver(queue, 10)

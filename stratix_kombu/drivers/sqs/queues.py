@@ -24,7 +24,7 @@ MAX_NAME = 80
 LEVELS = (0, 3, 6, 9)
 """The priorities a level begins with, as in Kombu's lists on Redis: 0 to 2, 3 to 5, 6 to 8, and 9."""
 RECHECK_S = 60.0
-"""How long an answer is believed that may change: that a level's queue is missing, that there is a redrive policy."""
+"""How long it is believed that a queue has a redrive policy, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,6 @@ class Queues:
         self._redrive = redrive
         self._priorities = priorities
         self._urls: dict[str, str] = {}
-        self._missing: dict[str, float] = {}
-        """Names that had no queue, and until when that is believed."""
         self._policies: dict[str, tuple[bool, float]] = {}
         """By URL: whether the queue has a redrive policy of its own, and until when that is believed."""
         self._names: dict[str, str] = {}
@@ -104,23 +102,13 @@ class Queues:
             client = self._clients.sqs()
             place = Place(client, self._create(client, queue, name), name)
             self._urls[name] = place.url
-            self._missing.pop(name, None)
         return place
 
     def existing(self, queue: str) -> list[Place]:
         """The queue's SQS queues that are there, level by level."""
-        now = time.monotonic()
-        found = []
-        for level in sorted({self.level(queue, step) for step in LEVELS}):
-            name = self.name(queue, level)
-            if self._missing.get(name, 0) > now:
-                continue
-            place = self._look_up(name)
-            if place is not None:
-                found.append(place)
-            else:
-                self._missing[name] = now + RECHECK_S
-        return found
+        levels = sorted({self.level(queue, step) for step in LEVELS})
+        places = [self._look_up(self.name(queue, level)) for level in levels]
+        return [place for place in places if place is not None]
 
     def forget(self, place: Place) -> None:
         """It is gone."""

@@ -202,7 +202,7 @@ class SQSReceiver(Receiver):
             self.give_back(list(self._undecided.values()))
 
     def _send_deletes(self, full_only: bool) -> None:
-        """Delete what is due, ten a call; without a poll that waits for it, for it is under way."""
+        """Delete what is due, ten a call. No poll waits for it: the next one is under way."""
         for level, handles in list(self._deletes.items()):
             count = len(handles) - len(handles) % PER_CALL if full_only else len(handles)
             self._deletes[level] = handles[count:]
