@@ -24,7 +24,7 @@ FOREIGN = "x-only-a-header"
 
 def make_app(
     broker: str, store: str, prefix: str, bridge: bool = True, worker: dict[str, Any] | None = None,
-    late: bool = False, **conf: Any,
+    late: bool = False, metrics: dict[str, Any] | None = None, **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``."""
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)
@@ -36,7 +36,7 @@ def make_app(
     define_tasks(app)
     if bridge:
         watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
-        app.stratix = install(app, namespace=prefix, worker=watch)
+        app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics)
         define_handlers(app)
     return app
 
