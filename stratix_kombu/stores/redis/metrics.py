@@ -1,4 +1,4 @@
-"""Reading what ``lua/includes/metrics.lua`` has counted."""
+"""Reading what ``lua/includes/count.lua`` and ``tally.lua`` have counted."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 -- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of a claim ...}, see records.claim_of
 -- Events active | delayed
 --- @include base
---- @include metrics
+--- @include count
 --- @include moves_claim
 --- @include limits
 
@@ -17,6 +17,7 @@ local held = tonumber(set[4] or 0)
 local active = queue_key(queue, 'active')
 local running = global_concurrency > 0 and redis.call('ZCARD', active) or 0
 local claimed = {}
+local limited = 0
 local answers = {}
 
 for i = 6, #ARGV do
@@ -42,7 +43,7 @@ for i = 6, #ARGV do
       told = ask(queue_limit, decode_limit(v[2]), queue, id, v[3], held)
     end
     if told.again then
-      count(queue, LIMITED)
+      limited = limited + 1
     end
     if told.stays then
       answer = { id, 'limited', told.again - now, 1 }
@@ -87,5 +88,7 @@ for priority, sent in pairs(claimed) do
     redis.call('HSET', meta, 'claimed:' .. priority, string.format('%.0f', sent))
   end
 end
-write_tallies()
+if limited > 0 then
+  count(queue, LIMITED, limited)
+end
 return { now, answers }

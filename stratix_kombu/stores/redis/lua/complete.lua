@@ -23,9 +23,9 @@ for i = 6, #ARGV, 5 do
   else
     local queue = v[3]
     touch(queue)
-    count(queue, COMPLETED)
+    tally_count(queue, COMPLETED)
     if v[1] == 'active' then
-      count_attempt(queue, tonumber(v[10]), tonumber(v[11]), v[4])
+      tally_attempt(queue, tonumber(v[10]), tonumber(v[11]), v[4])
     end
     local made = tonumber(v[5] or 0) + (v[1] == 'active' and 1 or 0)
     redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')

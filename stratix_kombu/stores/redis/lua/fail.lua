@@ -31,7 +31,7 @@ for i = 5, #ARGV, 7 do
         tell(job.queue, 'retries_exhausted', id, job.name)
       end
     else
-      count(job.queue, RETRIED)
+      tally_count(job.queue, RETRIED)
       redis.call('HSET', key, 'reason', reason, 'trace', trace, 'token', '')
       if tonumber(retry) > 0 then
         make_delayed(job, now + tonumber(retry))

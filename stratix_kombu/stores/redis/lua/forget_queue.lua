@@ -2,7 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue
 -- Returns 1, or 0 if it has jobs
 --- @include base
---- @include metrics
+--- @include count
 
 local queue = ARGV[1]
 local sets = { 'active', 'delayed', 'blocked', 'completed', 'failed' }

@@ -17,7 +17,7 @@ local function hand_over(job, reason, trace, successors)
   redis.call('HDEL', key, 'reason', 'trace')
   redis.call('HSET', key, 'state', 'blocked', 'vacant', 1, 'token', '')
   if reason ~= '' then
-    count(job.queue, RETRIED)
+    tally_count(job.queue, RETRIED)
     redis.call('HSET', key, 'reason', reason, 'trace', trace)
   end
   add_then(successors)
@@ -42,7 +42,7 @@ for i = 5, #ARGV, 5 do
     local job = load(id)
     touch(job.queue)
     redis.call('HINCRBY', key, 'made', 1)
-    count_attempt(job.queue, tonumber(v[3]), tonumber(v[4]))
+    tally_attempt(job.queue, tonumber(v[3]), tonumber(v[4]))
     if not end_cancelled(job) then
       hand_over(job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     end

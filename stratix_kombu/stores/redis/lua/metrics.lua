@@ -1,8 +1,8 @@
 -- What was counted of a queue in the last minutes.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] minutes
--- Returns {number of the current minute, what is kept of each (see metrics.lua), oldest first}
+-- Returns {number of the current minute, what is kept of each (see count.lua), oldest first}
 --- @include base
---- @include metrics
+--- @include count
 
 local this, keys = math.floor(now / 60000), {}
 for minute = this - tonumber(ARGV[2]) + 1, this do

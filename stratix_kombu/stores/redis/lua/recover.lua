@@ -22,7 +22,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
     local job = load(id)
     local stalls = redis.call('HINCRBY', job_key(id), 'stalled', 1)
     redis.call('HSET', job_key(id), 'token', '')
-    count(queue, STALLED)
+    count(queue, STALLED, 1)
     tell(queue, 'stalled', id, job.name)
     local allowed = redis.call('HGET', job_key(id), 'stalls') or ARGV[4]
     if stalls > tonumber(allowed) then
@@ -36,5 +36,4 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
 end
 local more = release_page(tonumber(ARGV[6]))
 tell_drained()
-write_tallies()
 return { left <= 0 and 1 or more, {}, ready, -1, recovered }

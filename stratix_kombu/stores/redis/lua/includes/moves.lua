@@ -1,5 +1,5 @@
 -- Moves between states. A `job` is a table made by load(): id, queue, name, state, prio, due, pending, ...
---- @include metrics
+--- @include count
 
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
@@ -173,7 +173,7 @@ local function fail_job(job, reason, trace, failed_by, error)
   if job.result then
     redis.call('HSET', key, 'result', job.result)
   end
-  count_failed(job.queue)
+  count(job.queue, FAILED, 1)
   end_job(job, 'failed', job.keep_failed)
   tell(job.queue, 'failed', job.id, job.name, reason)
 end

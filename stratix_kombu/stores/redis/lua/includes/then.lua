@@ -1,4 +1,6 @@
 -- Jobs that an ending one adds: '' or a JSON list of the arguments of add_job.
+--- @include tally
+
 local function add_then(text)
   if text ~= '' then
     for _, new in ipairs(cjson.decode(text)) do
@@ -13,7 +15,7 @@ local function may_end(id, token)
   local held = v[1] == 'active' and (v[2] == token or token == '*')
   if held then
     redis.call('HINCRBY', job_key(id), 'made', 1)
-    count_attempt(v[3], tonumber(v[4]), tonumber(v[5]))
+    tally_attempt(v[3], tonumber(v[4]), tonumber(v[5]))
   end
   return held or (token == '*' and v[1] and not finished(v[1]))
 end

@@ -1,18 +1,11 @@
--- Counting, by queue: in the minute, and since the queue has been there. Scripts tally, and write once at their end.
--- '<queue>:minute:<n>' holds u32 numbers: completed, failed, retried, stalled, limited, 0; two i64: ms waited, ms run;
---   and u32 again: for each bucket of model/metrics.py how many waits, how many runs.
--- '<queue>:totals' holds i64 numbers: completed, ..., limited, 0, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
---   in all. Place 0 is for waits, 1 for runs of jobs of other names, then one for each name of '<queue>:names'.
-local COMPLETED, FAILED, RETRIED, STALLED, LIMITED = '#0', '#1', '#2', '#3', '#4'
+-- Counting what every job does: scripts tally, and write once at their end. See count.lua for where.
+--- @include count
+
 local MS_WAITED, MS_RUN = '#3', '#4'
 local WAITS, OTHERS = 0, 1
-local KEPT_S, NAMES_KEPT = 24 * 3600, 100
+local NAMES_KEPT = 100
 local BOUNDS_MS = { 10, 50, 100, 500, 1000, 5000, 10000 }
 local tallies = {}
-
-local function minute_key(queue, minute)
-  return queue_key(queue, string.format('minute:%d', minute))
-end
 
 local function tally_of(queue)
   local tally = tallies[queue]
@@ -27,7 +20,7 @@ local function add_to(counts, key, value)
   counts[key] = (counts[key] or 0) + value
 end
 
-local function count(queue, what)
+local function tally_count(queue, what)
   add_to(tally_of(queue).counts, what, 1)
 end
 
@@ -72,7 +65,7 @@ local function place_of(tally, queue, name)
 end
 
 -- An attempt ends that began at `started`, after the job had waited so long; `name` that of the job if it has completed.
-local function count_attempt(queue, started, waited, name)
+local function tally_attempt(queue, started, waited, name)
   local tally = tally_of(queue)
   count_time(tally, 0, MS_WAITED, waited)
   distribute(tally, WAITS, waited)
@@ -84,39 +77,21 @@ local function count_attempt(queue, started, waited, name)
 end
 
 -- Making a text of a number costs as much as adding it, so there is as little of that as can be.
-local function increments(into, n, kind, values)
+local function increments(into, kind, values)
+  local n = #into
   for slot, value in pairs(values) do
     into[n + 1], into[n + 2] = 'INCRBY', kind
     into[n + 3] = type(slot) == 'string' and slot or string.format('#%d', slot)
     into[n + 4] = value == 1 and '1' or string.format('%d', value)
     n = n + 4
   end
-  return n
-end
-
-local function write_tally(queue, tally)
-  local key = minute_key(queue, math.floor(now / 60000))
-  local of_minute = { key }
-  local n = increments(of_minute, 1, 'u32', tally.counts)
-  n = increments(of_minute, n, 'u32', tally.buckets)
-  increments(of_minute, n, 'i64', tally.ms)
-  local first = redis.call('BITFIELD', unpack(of_minute))[1]
-  if first == tonumber(of_minute[5]) then -- it was 0, as in a new minute
-    redis.call('EXPIRE', key, KEPT_S)
-  end
-  local of_all = { queue_key(queue, 'totals') }
-  n = increments(of_all, 1, 'i64', tally.counts)
-  increments(of_all, n, 'i64', tally.places)
-  redis.call('BITFIELD', unpack(of_all))
+  return into
 end
 
 local function write_tallies()
-  for queue, tally in pairs(tallies) do
-    write_tally(queue, tally)
+  for queue, one in pairs(tallies) do
+    local of_minute = increments({}, 'u32', one.counts)
+    increments(increments(of_minute, 'u32', one.buckets), 'i64', one.ms)
+    write_counts(queue, of_minute, increments(increments({}, 'i64', one.counts), 'i64', one.places))
   end
-end
-
--- Any script may have to fail a job: this is written at once.
-local function count_failed(queue)
-  write_tally(queue, { counts = { [FAILED] = 1 }, buckets = {}, ms = {}, places = {} })
 end

@@ -1,0 +1,27 @@
+-- Counting, by queue: in the minute, and since the queue has been there.
+-- '<queue>:minute:<n>' holds u32 numbers: completed, failed, retried, stalled, limited, 0; two i64: ms waited, ms run;
+--   and u32 again: for each bucket of model/metrics.py how many waits, how many runs.
+-- '<queue>:totals' holds i64 numbers: completed, ..., limited, 0, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
+--   in all. Place 0 is for waits, 1 for runs of jobs of other names, then one for each name of '<queue>:names'.
+local COMPLETED, FAILED, RETRIED, STALLED, LIMITED = '#0', '#1', '#2', '#3', '#4'
+local KEPT_S = 24 * 3600
+
+local function minute_key(queue, minute)
+  return queue_key(queue, string.format('minute:%d', minute))
+end
+
+-- Both lists are operations of BITFIELD: 'INCRBY', type, slot, by how much, ...
+local function write_counts(queue, of_minute, of_all)
+  local key = minute_key(queue, math.floor(now / 60000))
+  local first = redis.call('BITFIELD', key, unpack(of_minute))[1]
+  if first == tonumber(of_minute[4]) then -- it was 0, as in a new minute
+    redis.call('EXPIRE', key, KEPT_S)
+  end
+  redis.call('BITFIELD', queue_key(queue, 'totals'), unpack(of_all))
+end
+
+-- Written at once; what every job does is tallied, see tally.lua.
+local function count(queue, what, times)
+  times = string.format('%d', times)
+  write_counts(queue, { 'INCRBY', 'u32', what, times }, { 'INCRBY', 'i64', what, times })
+end
