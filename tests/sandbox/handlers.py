@@ -180,7 +180,7 @@ def tidy(job: Any) -> None:
     try:
         time.sleep(60)
     finally:
-        note(job.data, "tidied")
+        job.log("tidied")
 
 
 def wait_for_file(job: Any) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,6 +114,25 @@ def test_first_come_first_served_and_who_is_cancelled_waits_no_longer(tmp_path: 
     pool.close()
     with pytest.raises(SandboxFailure, match="is being closed"):
         pool.run(source, jobs[0], None)
+
+
+def test_a_child_that_dies_as_it_is_given_a_job_costs_no_attempt() -> None:
+    pool = SandboxPool("q", 1, ProcessorOptions(), 1000)
+    pid = int(pool.run(source_of(handlers.pid), job("pid"), None))
+    (sandbox,) = pool._idle
+    sandbox.exited = lambda: False  # type: ignore[method-assign]  # as if it were still dying when the pool looks
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not lives(pid))
+    begin = sandbox.begin
+
+    def begin_later(job_id: str) -> int:
+        del sandbox.exited
+        return begin(job_id)
+
+    sandbox.begin = begin_later  # type: ignore[method-assign]
+    assert int(pool.run(source_of(handlers.pid), job("pid"), None)) != pid
+    pool.close()
+    assert zombies() == []
 
 
 def test_a_handler_that_closes_or_writes_to_what_is_not_its_own() -> None:

@@ -39,7 +39,7 @@ from stratix_kombu.worker.sandbox.protocol import MAX_FRAME, Frames, Message, de
 from stratix_kombu.worker.sandbox.source import Source
 
 CHUNK = 65_536
-WATCH_S = 1.0
+WATCH_MS = 1_000
 """How often the child looks whether its worker still lives."""
 EXIT_S = 1.0
 """How long an idle child may take to end."""
@@ -112,11 +112,13 @@ class Child:
     def _run(self, run: Message) -> Message:
         source = Source(**run["source"])
         try:
-            handler = self._handlers.get(source) or self._load(source)
+            loaded = source not in self._handlers
+            handler = self._load(source) if loaded else self._handlers[source]
         except BaseException as error:
             reason = f"cannot load the handler {source}: {reason_of(error)}"
             return {"kind": "failed", "reason": reason, "stacktrace": stacktrace_of(error), "final": False,
                     "unloaded": True}  # fmt: skip
+        self._send({"kind": "begun", "number": run["number"], "loaded": loaded})
         job = SandboxJob(run["job"], partial(self._call, run), partial(self._is_cancelled, run))
         try:
             value = handler(job)
@@ -136,7 +138,6 @@ class Child:
             handler = self._handlers[source] = source.load()
         finally:
             Engine.only_handlers = False
-        self._send({"kind": "loaded", "number": self._number})
         return handler
 
     def _finish(self, value: Awaitable[Any]) -> asyncio.Task[Any]:
@@ -206,9 +207,11 @@ class Child:
     def _listen(self) -> None:
         """Take messages until the worker is gone."""
         worker = os.getppid()
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
         while os.getppid() == worker:
             # A process that the worker has forked may hold its end open, so the end of the stream is not all.
-            if not select.select([self._channel], [], [], WATCH_S)[0]:
+            if not poll.poll(WATCH_MS):
                 continue
             received = self._channel.recv(CHUNK)
             if not received:

@@ -10,6 +10,8 @@ logger = logging.getLogger("stratix_kombu.sandbox")
 MAX_LINE = 8_192
 """Longer lines are logged in pieces."""
 LINES_KEPT = 200
+MAX_KEPT = 16_000
+"""Lines and characters kept of what a job has printed, in case it crashes."""
 LEVELS = {"stdout": logging.INFO, "stderr": logging.WARNING}
 
 
@@ -48,7 +50,7 @@ class Output:
     @property
     def last(self) -> str:
         """The newest lines of the job."""
-        return "\n".join(self._last)
+        return "\n".join(self._last)[-MAX_KEPT:]
 
     def _log(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")

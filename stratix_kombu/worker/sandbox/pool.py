@@ -10,7 +10,7 @@ from stratix_kombu.errors import JobCancelled
 from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import Sandbox
-from stratix_kombu.worker.sandbox.protocol import SandboxFailure, frame_limit
+from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxGone, frame_limit
 from stratix_kombu.worker.sandbox.source import Source
 from stratix_kombu.worker.sandbox.supervision import Supervision
 
@@ -36,14 +36,18 @@ class SandboxPool:
     def run(self, source: Source, job: Any, seconds: float | None) -> str:
         """Run a job's handler in a child, for at most ``seconds``; its result as JSON.
 
-        Waits for a free child. Raises SandboxFailure, RateLimited, JobCancelled.
+        Waits for a free child. Raises SandboxFailure, RateLimited, and JobCancelled if the job is to end before it
+        has begun.
         """
-        sandbox = self._take(job)
-        try:
-            what = f"the result of job {job.name!r} in queue {self._queue!r}"
-            return Supervision(sandbox, job, self._options, seconds).run(source, what, self._max_payload_bytes)
-        finally:
-            self._give(sandbox)
+        what = f"the result of job {job.name!r} in queue {self._queue!r}"
+        while True:
+            sandbox = self._take(job)
+            try:
+                return Supervision(sandbox, job, self._options, seconds).run(source, what, self._max_payload_bytes)
+            except SandboxGone:  # a new one cannot be
+                continue
+            finally:
+                self._give(sandbox)
 
     def close(self) -> None:
         """Kill the children that run jobs, let the idle ones end, and wait until all are gone."""
@@ -66,9 +70,10 @@ class SandboxPool:
         with self._changed:
             self._waiting.append(ticket)
             try:
-                while not self._changed.wait_for(lambda: self._is_turn(ticket), CANCEL_POLL_S):
-                    if job.cancelled:
-                        raise JobCancelled(job.id)
+                while not job.cancelled and not self._changed.wait_for(lambda: self._is_turn(ticket), CANCEL_POLL_S):
+                    pass
+                if job.cancelled:
+                    raise JobCancelled(job.id)
                 if self._closed:
                     raise SandboxFailure("the worker is being closed")
             finally:

@@ -17,10 +17,9 @@ from typing import Any
 from stratix_kombu.worker.sandbox import memory
 from stratix_kombu.worker.sandbox.output import Output
 from stratix_kombu.worker.sandbox.protocol import MAX_FRAME, Frames, Message, SandboxFailure, frame
-from stratix_kombu.worker.sandbox.source import Source
 
-GRACE_S = 2.0
-"""How long a child may take to end after SIGTERM."""
+EXIT_S = 2.0
+"""How long an idle child may take to end."""
 CHUNK = 65_536
 POLL_S = 0.05
 BOOT = (
@@ -39,10 +38,8 @@ class Sandbox:
         self._frames = Frames(limit)
         self._unsent = bytearray()
         self._outputs = {name: Output(name, queue) for name in ("stdout", "stderr")}
-        self.loaded: set[Source] = set()
-        """Handlers it has imported."""
         self.at_rest = 0
-        """Bytes it used before its first job."""
+        """Bytes it used when it had imported its handlers."""
         self.runs = 0
         self.fit = True
         """Whether it can take another job."""
@@ -179,15 +176,11 @@ class Sandbox:
             if not self._reaped:
                 os.killpg(self.pid, number)
 
-    def kill(self, graceful: bool = False) -> None:
-        """End it, by SIGTERM first if ``graceful``, and forget it."""
-        if self._reaped:
-            return
-        if graceful and not self.exited():
-            self.strike(signal.SIGTERM)
-            self._wait(GRACE_S)
-        self.strike()
-        self._forget()
+    def kill(self) -> None:
+        """End it, and forget it."""
+        if not self._reaped:
+            self.strike()
+            self._forget()
 
     def hang_up(self) -> None:
         """Let one that is idle end by itself."""
@@ -197,14 +190,18 @@ class Sandbox:
     def dismiss(self) -> None:
         """End one that is idle: it is asked to, and killed if it does not."""
         self.hang_up()
-        self._wait(GRACE_S)
-        self.strike()
-        self._forget()
+        deadline = time.monotonic() + EXIT_S
+        while not self.exited() and time.monotonic() < deadline:
+            for key, _ in self._selector.select(POLL_S):  # a child that cannot print cannot end
+                if isinstance(key.data, Output):
+                    self._read_output(key.fileobj, key.data)
+                else:
+                    self._selector.unregister(key.fileobj)
+        self.kill()
 
     def end_of(self) -> str:
         """Of one that has exited: what became of it. It is forgotten."""
-        self.strike()
-        self._forget()
+        self.kill()
         code = self._process.returncode
         if code >= 0:
             return f"the sandbox exited with code {code} in the middle of the job"
@@ -215,15 +212,6 @@ class Sandbox:
         if name == "SIGKILL":
             return "the sandbox was killed (SIGKILL): by the system for want of memory, or by hand"
         return f"the sandbox was ended by {name}" if name == "SIGTERM" else f"the sandbox crashed ({name})"
-
-    def _wait(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not self.exited() and time.monotonic() < deadline:
-            for key, _ in self._selector.select(POLL_S):  # a child that cannot print cannot end
-                if isinstance(key.data, Output):
-                    self._read_output(key.fileobj, key.data)
-                else:
-                    self._selector.unregister(key.fileobj)
 
     def _forget(self) -> None:
         with self._reaping:

@@ -7,7 +7,7 @@
       cancel   the job that runs is to end
     child -> worker
       ready    it can take jobs
-      loaded   the handler of the job is imported and begins now
+      begun    the handler of the job begins now; ``loaded`` if it was imported for it
       call     a method of the job: ``id``, ``method``, ``arguments``
       completed  ``result`` as JSON text
       failed   ``reason``, ``stacktrace``, ``final`` (no other attempt), ``unloaded`` (the handler cannot be imported)
@@ -50,6 +50,10 @@ ATTRIBUTES = (
 
 class BrokenProtocol(Exception):
     """The other side sent what is no message."""
+
+
+class SandboxGone(Exception):
+    """The child had ended while it was idle: the job has not begun."""
 
 
 class SandboxFailure(Exception):

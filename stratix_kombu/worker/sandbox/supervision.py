@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, NoReturn
 
@@ -17,6 +19,7 @@ from stratix_kombu.worker.sandbox.protocol import (
     BrokenProtocol,
     Message,
     SandboxFailure,
+    SandboxGone,
     encode_error,
 )
 from stratix_kombu.worker.sandbox.source import Source
@@ -25,6 +28,8 @@ LOAD_S = 60.0
 """How long a child may take to start and to import a handler; a job's time begins after that."""
 CANCEL_S = 1.0
 """How long a handler that was told to end may go on."""
+GRACE_S = 2.0
+"""How long it may go on after SIGTERM."""
 SILENT_S = 1.0
 """How long a child may take to exit after it has closed its connection."""
 MEMORY_S = 0.1
@@ -40,31 +45,25 @@ class Supervision:
         self._options = options
         self._seconds = seconds
         self._number = sandbox.begin(job.id)
-        self._loading = False
-        self._deadline = float("inf")
+        self._begun = False
+        self._deadline = time.monotonic() + LOAD_S
         self._cancel_until: float | None = None
         self._memory_at = 0.0
 
     def run(self, source: Source, what: str, max_bytes: int) -> str:
-        """The result as JSON. Raises SandboxFailure, and RateLimited if the handler did."""
+        """The result as JSON. Raises SandboxFailure, SandboxGone, and RateLimited if the handler did."""
         sandbox = self._sandbox
         sandbox.fit = False
         sandbox.post({
             "kind": "run", "number": self._number, "source": asdict(source), "job": _attributes(self._job),
             "what": what, "max_bytes": max_bytes,
         })  # fmt: skip
-        self._begin(source not in sandbox.loaded)
         while True:
             for message in self._pump():
                 if message.get("number") == self._number and message["kind"] in ("completed", "failed", "held"):
                     return self._ended(message)
-                self._take(message, source)
+                self._take(message)
             self._check()
-
-    def _begin(self, loading: bool) -> None:
-        self._loading = loading
-        seconds = LOAD_S if loading else self._seconds
-        self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
 
     def _pump(self) -> list[Message]:
         try:
@@ -74,14 +73,17 @@ class Supervision:
 
     # -- what the child says ----------------------------------------------------------------------
 
-    def _take(self, message: Message, source: Source) -> None:
-        kind = message["kind"]
-        if kind == "call":
-            self._sandbox.post({"kind": "reply", "id": message["id"], **self._call(message)})
-        elif kind == "loaded":
-            self._sandbox.loaded.add(source)
-            self._sandbox.at_rest = self._sandbox.used
-            self._begin(loading=False)
+    def _take(self, message: Message) -> None:
+        if message["kind"] == "call":
+            self._answer(message)
+        elif message["kind"] == "begun":
+            self._begun = True
+            self._deadline = float("inf") if self._seconds is None else time.monotonic() + self._seconds
+            if message["loaded"] and self._options.max_memory_usage:
+                self._sandbox.at_rest = self._sandbox.used
+
+    def _answer(self, message: Message) -> None:
+        self._sandbox.post({"kind": "reply", "id": message["id"], **self._call(message)})
 
     def _call(self, message: Message) -> Message:
         try:
@@ -110,11 +112,13 @@ class Supervision:
         now = time.monotonic()
         if self._sandbox.exited() and not self._sandbox.pending():
             reason = self._sandbox.end_of()
+            if not self._begun and self._number > 1:
+                raise SandboxGone(reason)
             raise SandboxFailure(reason, json.dumps([self._sandbox.printed]) if self._sandbox.printed else "")
         if self._sandbox.silent_since and now > self._sandbox.silent_since + SILENT_S:
             self._kill("the sandbox has closed its connection to the worker; it was killed")
         if now >= self._deadline:
-            if self._loading:
+            if not self._begun:
                 self._kill(f"the handler was not imported within {LOAD_S:.0f} s; its sandbox was killed")
             self._kill(f"timed out after {(self._seconds or 0) * 1000:.0f} ms; its sandbox was killed")
         self._check_memory(now)
@@ -143,8 +147,20 @@ class Supervision:
             )
 
     def _kill(self, reason: str, final: bool = False) -> NoReturn:
-        self._sandbox.kill(self._options.graceful)
+        if self._options.graceful:
+            self._terminate()
+        self._sandbox.kill()
         raise SandboxFailure(reason, final=final)
+
+    def _terminate(self) -> None:
+        """Let the handler tidy up, for which it may need the worker."""
+        self._sandbox.strike(signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        with suppress(BrokenProtocol):
+            while not self._sandbox.exited() and time.monotonic() < deadline:
+                for message in self._sandbox.pump(POLL_S):
+                    if message["kind"] == "call":
+                        self._answer(message)
 
 
 def _attributes(job: Any) -> Message:
