@@ -61,7 +61,7 @@ PROMISED = {
     "15_event_bus": [
         "welcome, ada@example.com",
         "nobody subscribed to user.left",
-        "[('events', 'user.left', True), ('prices', 'the importer')]",
+        "[('prices', 'the importer'), ('users', None)]",
     ],
     "16_dead_letter_by_hand": [
         "5 paid in attempt 2",
