@@ -94,7 +94,13 @@ class RedisOptions:
         if attempt > resends or not self.auto_resend_unfulfilled_commands:
             return None
         pause_ms = self.connect_retry_strategy(attempt) if self.connect_retry_strategy else 50.0 * attempt
-        return None if pause_ms is None else max(pause_ms, 0) / 1000
+        if pause_ms is None:
+            return None
+        if isinstance(pause_ms, bool) or not isinstance(pause_ms, (int, float)):
+            raise ConfigurationError(
+                f"redis: 'connect_retry_strategy' must give milliseconds or None, not {pause_ms!r}"
+            )
+        return max(pause_ms, 0) / 1000
 
     def arguments(self, read_timeout: float = 0.0) -> dict[str, Any]:
         """Arguments of a redis-py client; a command may take ``read_timeout`` seconds longer to answer."""

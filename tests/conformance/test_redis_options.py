@@ -151,6 +151,12 @@ def test_how_often_a_command_is_sent_again(reach: Reach, more: dict[str, Any], e
     assert asked == ([1, 2] if expected is None else expected)
 
 
+@SIDES
+def test_a_strategy_that_gives_nonsense_is_told(reach: Reach) -> None:
+    with pytest.raises(ConfigurationError, match="must give milliseconds or None, not 'soon'"):
+        reach({"port": free_port(), "maxRetriesPerRequest": 1, "connectRetryStrategy": lambda attempt: "soon"})
+
+
 def test_without_a_ready_check_an_application_starts_before_its_server() -> None:
     port = free_port()
     options = {"port": port, "connectionNamespace": "shop"}
