@@ -24,9 +24,9 @@ FOREIGN = "x-only-a-header"
 
 def make_app(
     broker: str, store: str, prefix: str, bridge: bool = True, worker: dict[str, Any] | None = None,
-    late: bool = False, metrics: dict[str, Any] | None = None, **conf: Any,
+    late: bool = False, metrics: dict[str, Any] | None = None, stratix: dict[str, Any] | None = None, **conf: Any,
 ) -> Celery:
-    """An application whose queues and namespace begin with ``prefix``."""
+    """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge."""
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)
     app.conf.update(task_acks_late=late, task_default_queue=f"{prefix}q", **conf)
     app.conf.broker_connection_retry_on_startup = True
@@ -36,7 +36,7 @@ def make_app(
     define_tasks(app)
     if bridge:
         watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
-        app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics)
+        app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics, **(stratix or {}))
         define_handlers(app)
     return app
 

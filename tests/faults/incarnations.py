@@ -1,15 +1,14 @@
-"""One worker after another: ``python -m tests.faults.incarnations '<json order>'``.
+"""Worker processes: ``python -m tests.faults.incarnations``.
 
-For each line on the standard input, ``{"step": ..., "nth": ...}``, a child is forked that is a worker and kills itself
-at the step (none: it lives until SIGTERM); its pid is printed, and how it ended. Forked, because most of a start is
-the import; nothing is connected before.
+For each order, a line of JSON on the standard input, a child is forked that is a worker; its pid is printed. It kills
+itself at the order's step (none: it lives until SIGTERM), and how it ended is printed if the order says that it is to
+be waited for. Forked, because most of a start is the import; nothing is connected before.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,47 +23,51 @@ from tests.faults.work import register_handlers
 
 
 def main() -> None:
-    order = json.loads(sys.argv[1])
-    live = {"worker": in_process, "celery": in_celery}[order["host"]]
     for line in sys.stdin:
-        what = json.loads(line)
+        order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            with open(order["log"], "ab", buffering=0) as log:
-                os.dup2(log.fileno(), 1)
-                os.dup2(log.fileno(), 2)
-            try:
-                live(order, Death(what["step"], what["nth"]))
-            finally:
-                os._exit(1)
+            _live(order)
         print(json.dumps({"pid": pid}), flush=True)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps({"ended": os.waitstatus_to_exitcode(status)}), flush=True)
+        if order["wait"]:
+            _, status = os.waitpid(pid, 0)
+            print(json.dumps({"ended": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+def _live(order: dict[str, Any]) -> None:
+    with open(os.devnull, "rb") as nothing, open(order["log"], "ab", buffering=0) as log:
+        for number, file in enumerate((nothing, log, log)):
+            os.dup2(file.fileno(), number)
+    code = 1
+    try:
+        death = Death(order["step"], order["nth"])
+        {"worker": in_process, "celery": in_celery}[order["host"]](order, death)
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def in_process(order: dict[str, Any], death: Death) -> None:
     """A worker of ``queue.process``."""
     app = create_app(order["settings"])
-    queue = app.queue.create_queue(order["queue"], concurrency=4)
+    queue = app.queue.create_queue(order["queue"], concurrency=order["concurrency"])
     register_handlers(queue, Path(order["runs"]), death.reached)
     death.watch(app.queue.engine)
     death.watch_receivers(app.queue.engine)
     app.run()
-    os._exit(0)
 
 
 def in_celery(order: dict[str, Any], death: Death) -> None:
     """``celery worker`` with the same handlers."""
-    app = make_app(**order["project"])
+    app = make_app(**order["settings"])
     register_handlers(app.stratix.queue.get_queue(order["queue"]), Path(order["runs"]), death.reached)
     bridge = app.stratix_bridge
     death.watch(bridge.engine)
     death.wrap(bridge.claims, "take", before="received")
     death.wrap(Request, "acknowledge", before="acknowledge")
-    app.worker_main(["worker", "-P", "threads", "-c", "4", "--without-mingle", "--without-gossip", "-l", "WARNING"])
-    os._exit(0)
+    arguments = ["worker", "-P", "threads", "-c", str(order["concurrency"]), "-l", "INFO"]
+    app.worker_main([*arguments, "--without-mingle", "--without-gossip"])
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     main()
