@@ -104,8 +104,11 @@ def _scope(celery: Any) -> Any:
 
 
 def _configure(celery: Celery) -> None:
-    """The store recovers messages, so Celery's own emulation of acknowledgements on Redis is only a cost."""
+    """The store recovers messages, so Celery's own emulation of acknowledgements on Redis is only a cost. It refuses
+    what comes twice, so nothing is gained by prefetching less after a reconnect; and Celery 5.7 prefetches more again
+    from a thread of the pool, which takes the answers that the worker waits for: on RabbitMQ it hangs for ever."""
     conf = celery.conf
+    conf.worker_enable_prefetch_count_reduction = False
     transport = str(conf.broker_url or "").partition("://")[0]
     if transport in _REDIS:
         conf.broker_transport_options = {"ack_emulation": False, **(conf.broker_transport_options or {})}
