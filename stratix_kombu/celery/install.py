@@ -17,7 +17,7 @@ from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
-from stratix_kombu.celery.compat import batch_canvas, forget_backend
+from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling
 from stratix_kombu.celery.control import control_class
 from stratix_kombu.celery.jobs import register_jobs
 from stratix_kombu.celery.join import register_join
@@ -110,6 +110,10 @@ def _configure(celery: Celery) -> None:
     conf = celery.conf
     conf.worker_enable_prefetch_count_reduction = False
     transport = str(conf.broker_url or "").partition("://")[0]
+    if transport == "sqs":
+        from kombu.transport.SQS import Channel
+
+        keep_polling(Channel)
     if transport in _REDIS:
         conf.broker_transport_options = {"ack_emulation": False, **(conf.broker_transport_options or {})}
 

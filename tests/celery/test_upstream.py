@@ -8,6 +8,9 @@ import celery
 from celery import Celery, Task, group
 from celery.backends.base import BaseBackend
 from celery.canvas import _chord
+from celery.worker.consumer import Consumer
+from kombu.transport.SQS import Channel
+from vine import transform
 
 from stratix_kombu.celery import compat
 from tests.celery.project import make_app
@@ -63,3 +66,25 @@ def test_the_seams_are_where_they_were() -> None:
     assert "task_has_custom(task, '__call__')" in source
     assert "task.request.callbacks" in source
     assert "task_request.chain" in source
+
+
+def test_the_next_poll_of_sqs_hangs_on_the_callback_of_this_one() -> None:
+    """``keep_polling`` gives that promise an ``on_error``; its arguments are a filter, what polls again, and more."""
+    poll = inspect.signature(original(Channel._get_from_sqs))  # type: ignore[arg-type]
+    assert list(poll.parameters)[1:] == ["queue_name", "queue_url", "connection", "count", "callback"]
+    source = inspect.getsource(Channel._get_async)
+    assert "callback=transform(\n                self._on_messages_ready, callback," in source
+    assert "callback=promise(self._loop1, (queue,))" in inspect.getsource(Channel._schedule_queue)
+    again: list[str] = []
+    failed: list[object] = []
+    answered = transform(lambda value: 1 / value, lambda: again.append("again"))
+    answered.on_error = lambda filter_, poll_again, *rest: (poll_again(), failed.append(rest[-1]))
+    answered(0)
+    assert again == ["again"]
+    assert isinstance(failed[0], ZeroDivisionError)
+
+
+def test_celery_prefetches_less_after_a_reconnect_unless_it_is_told_not_to() -> None:
+    source = inspect.getsource(Consumer._restore_prefetch_count_after_connection_restart)
+    assert "worker_enable_prefetch_count_reduction" in source
+    assert not make_app("memory://", "memory://", "up").conf.worker_enable_prefetch_count_reduction
