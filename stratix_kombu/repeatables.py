@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ class Repeatables:
         immediately = given.get("immediately") or False
         if not isinstance(immediately, bool):
             raise ConfigurationError(f"{where}: 'immediately' must be True or False, not {immediately!r}")
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._engine.store.queries.now()
         next_ms = max(now_ms, rule.start_ms) if immediately else rule.next_after(now_ms)
         if next_ms is None or (rule.end_ms and next_ms > rule.end_ms):
             raise ConfigurationError(f"{where}: it would never run, for 'end_date' comes before its first time")
@@ -131,7 +130,7 @@ class Repeatables:
         schedule = self._find(key)
         next_ms = schedule.next_ms
         if schedule.paused and next_ms:
-            next_ms = Recurrence.decode(schedule.rule).next_after(time.time_ns() // 1_000_000) or 0
+            next_ms = Recurrence.decode(schedule.rule).next_after(self._engine.store.queries.now()) or 0
         self._engine.store.schedules.set_paused(schedule.key, False, next_ms)
         self._engine.wake_clock()
 
