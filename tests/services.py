@@ -88,23 +88,7 @@ def rabbitmq_node(configuration: str = "", advanced: str = "[].") -> Iterator[Ra
     binary = require(RABBITMQ, "rabbitmq-server")
     port, epmd = free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="stratix-rabbitmq-")
-    environment = {
-        **os.environ,
-        "HOME": folder,
-        "RABBITMQ_NODENAME": f"stratix{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
-        "RABBITMQ_LOG_BASE": f"{folder}/log",
-        "RABBITMQ_PID_FILE": f"{folder}/pid",
-        "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
-        "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
-        "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
-        "ERL_EPMD_PORT": str(epmd),
-    }
-    Path(folder, "rabbitmq.conf").write_text(configuration)
-    Path(folder, "advanced.config").write_text(advanced)
+    environment = rabbitmq_environment(folder, port, epmd, configuration, advanced)
     process = subprocess.Popen(
         [binary], env=environment, cwd=folder, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -120,6 +104,29 @@ def rabbitmq_node(configuration: str = "", advanced: str = "[].") -> Iterator[Ra
             ["epmd", "-port", str(epmd), "-kill"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
         )
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def rabbitmq_environment(
+    folder: str, port: int, epmd: int, configuration: str = "", advanced: str = "[]."
+) -> dict[str, str]:
+    """For a node with its data and its configuration in ``folder``; the same again for a restart."""
+    Path(folder, "rabbitmq.conf").write_text(configuration)
+    Path(folder, "advanced.config").write_text(advanced)
+    return {
+        **os.environ,
+        "HOME": folder,
+        "RABBITMQ_NODENAME": f"stratix{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+        "RABBITMQ_LOG_BASE": f"{folder}/log",
+        "RABBITMQ_PID_FILE": f"{folder}/pid",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+        "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+        "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
+        "ERL_EPMD_PORT": str(epmd),
+    }
 
 
 @contextmanager

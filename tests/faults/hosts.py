@@ -8,19 +8,21 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stratix_kombu import Application, Queue, create_app
+from stratix_kombu import Application, create_app
 from tests.celery.project import make_app, sqs_broker
 from tests.faults.processes import ROOT
 from tests.faults.work import WATCH
 
 START_S = 60.0
 HOSTS = ("worker", "celery")
+BROKERS = {"redis": "redis_url", "rabbitmq": "amqp_url", "sqs": "sqs_url"}
+"""The fixture of each driver's broker."""
 VISIBILITY_S = 3
 
 
@@ -61,23 +63,22 @@ class Place:
 
 
 class Workers:
-    """The process that forks workers; all of them end with ``close``."""
+    """The process that forks workers, started by a wrapper or by itself; all of them end with ``close``."""
 
-    def __init__(self, folder: Path) -> None:
-        self.log = folder / "log"
-        self.runs = folder / "runs"
+    def __init__(self, folder: Path, wrapper: Sequence[str] = ()) -> None:
+        self._folder = folder
         self._pids: set[int] = set()
         # Unbuffered: what is read ahead would be hidden from select().
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.incarnations"], cwd=ROOT, bufsize=0, start_new_session=True,
+            [*wrapper, sys.executable, "-m", "tests.faults.incarnations"], cwd=ROOT, bufsize=0, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
     def begin(self, place: Place, step: str = "", nth: int = 1, wait: bool = True, concurrency: int = 4) -> int:
         """Start a worker; its pid. One that is waited for ends before the next one is started."""
         order: Mapping[str, Any] = {
-            "host": place.host, "settings": place.settings(), "queue": place.queue, "runs": str(self.runs),
-            "log": str(self.log), "step": step, "nth": nth, "wait": wait, "concurrency": concurrency,
+            "host": place.host, "settings": place.settings(), "queue": place.queue, "runs": str(self.runs(place)),
+            "log": str(self.log(place)), "step": step, "nth": nth, "wait": wait, "concurrency": concurrency,
         }  # fmt: skip
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -90,8 +91,13 @@ class Workers:
         code = self._read(timeout).get("ended")
         return None if code is None else int(code)
 
-    def text(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+    def runs(self, place: Place) -> Path:
+        """Where the starts of the place's handlers are noted."""
+        return self._folder / f"runs-{place.namespace}"
+
+    def log(self, place: Place) -> Path:
+        """What the place's workers have printed."""
+        return self._folder / f"log-{place.namespace}"
 
     def _read(self, timeout: float) -> dict[str, Any]:
         stdout = self._process.stdout
@@ -110,14 +116,3 @@ class Workers:
             assert stream is not None
             stream.close()
 
-
-@dataclass(frozen=True)
-class Member:
-    """One place with its application here."""
-
-    place: Place
-    app: Application
-
-    @property
-    def queue(self) -> Queue:
-        return self.app.queue.get_queue(self.place.queue)

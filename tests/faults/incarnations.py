@@ -7,8 +7,10 @@ be waited for. Forked, because most of a start is the import; nothing is connect
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ def _live(order: dict[str, Any]) -> None:
     with open(os.devnull, "rb") as nothing, open(order["log"], "ab", buffering=0) as log:
         for number, file in enumerate((nothing, log, log)):
             os.dup2(file.fileno(), number)
+    faulthandler.register(signal.SIGUSR1)  # for a test that wants to know what the threads wait for
     code = 1
     try:
         death = Death(order["step"], order["nth"])
@@ -65,7 +68,7 @@ def in_celery(order: dict[str, Any], death: Death) -> None:
     death.watch(bridge.engine)
     death.wrap(bridge.claims, "take", before="received")
     death.wrap(Request, "acknowledge", before="acknowledge")
-    arguments = ["worker", "-P", "threads", "-c", str(order["concurrency"]), "-l", "INFO"]
+    arguments = ["worker", "-P", "threads", "-c", str(order["concurrency"]), "-l", "INFO", "-n", f"w{os.getpid()}@test"]
     app.worker_main([*arguments, "--without-mingle", "--without-gossip"])
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.audit import audit_run, keys_left, no_message_left
-from tests.faults.hosts import HOSTS, Place, Workers
+from tests.faults.hosts import BROKERS, HOSTS, Place, Workers
 from tests.faults.steps import OF_CELERY, OF_DISPATCH, OF_WORKER
 from tests.faults.work import Work, seed_of
 
-BROKERS = {"redis": "redis_url", "rabbitmq": "amqp_url", "sqs": "sqs_url"}
 DEATH_S = 60.0
 AGAIN_S = 1.0
 """How often it is seen whether there is work left by which the step can be reached."""
@@ -59,12 +58,12 @@ def test_a_worker_killed_at_every_step(
             assert time.monotonic() < deadline, f"seed {seed}: {step} was not reached"
             if work.ended():
                 work.add_batch()
-        assert code == -signal.SIGKILL, f"seed {seed}: {step} ended with {code}: {workers.text()}"
+        assert code == -signal.SIGKILL, f"seed {seed}: {step} ended with {code}: {workers.log(place).read_text()}"
     healthy = workers.begin(place)
     work.finish()
-    assert audit_run(work, app.queue.engine, workers.runs) == [], f"seed {seed}: {steps}"
+    assert audit_run(work, app.queue.engine, workers.runs(place)) == [], f"seed {seed}: {steps}"
     no_message_left(app.queue.engine.driver, place.queue)
     os.kill(healthy, signal.SIGTERM)
-    assert workers.ended(DEATH_S) == 0, workers.text()
+    assert workers.ended(DEATH_S) == 0, workers.log(place).read_text()
     assert keys_left(queue, redis_url, place.namespace) == []
     app.close()

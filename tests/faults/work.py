@@ -54,6 +54,14 @@ def register_handlers(queue: Any, runs: Path, reached: Any = lambda step: None) 
             raise OSError("not yet")
         return int(job.data)
 
+    @queue.process("held")
+    def held(job: Job) -> int:
+        """Runs until the file that is its data exists; tells who ran it."""
+        begun(job)
+        while not Path(job.data).exists():
+            time.sleep(0.02)
+        return os.getpid()
+
     @queue.process("bad")
     def bad(job: Job) -> None:
         begun(job)
@@ -87,7 +95,7 @@ class Work:
             self._job(c, "coroutine", 1, 1, delay=self._random.randint(20, 300)),
             self._job(flaky, "flaky", 5, 5, attempts=3, backoff=20),
             self._job(bad, "bad", 0, None, attempts=2, backoff=20),
-            self._job(self._id("total"), "total", 0, first + second + 6, dependencies=[a, b, c, flaky]),
+            self._job(self._id("total"), "total", 0, first + second + 6, dependencies=[a, b, c, flaky], attempts=5),
             self._job(self._id("needs"), "value", 0, None, dependencies=[a, bad]),
             self._job(self._id("anyhow"), "value", 7, 7, dependencies=[bad], dependencies_mode="optional"),
             self._job(self._id("flaky2"), "flaky", 2, 2, attempts=2),
@@ -100,18 +108,18 @@ class Work:
         self._add_surely([self._job(job_id, "value", 3, 3)])
         until(lambda: self._state(job_id) == "completed", timeout)
 
-    def ended(self) -> bool:
-        """Whether no job is unfinished."""
+    def ended(self, but: int = 0) -> bool:
+        """Whether no more than ``but`` jobs are unfinished."""
         try:
             counts = self.queue.get_job_counts()
         except StoreUnavailable:
             return False
-        return counts["completed"] + counts["failed"] == sum(counts.values())
+        return sum(counts.values()) - counts["completed"] - counts["failed"] <= but
 
-    def finish(self, timeout: float = 60) -> None:
-        """Wait until all jobs have ended; tells which ones do not."""
+    def finish(self, but: int = 0, timeout: float = 60) -> None:
+        """Wait until all jobs ``but`` so many have ended; tells which ones do not."""
         deadline = time.monotonic() + timeout
-        while not self.ended():
+        while not self.ended(but):
             left = time.monotonic() < deadline or self.queue.get_jobs(["waiting", "active", "delayed", "blocked"])
             assert left is True, [(job.id, job.state, job.attempts_started, job.opts) for job in left]
             time.sleep(0.02)
