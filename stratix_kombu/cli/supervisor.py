@@ -98,7 +98,8 @@ def end(children: Sequence[Child], signals: Signals, code: int = 0) -> int:
                 child.signal(signal.SIGKILL)
             return 128 + signals.number
         time.sleep(POLL_S)
-    codes = (child.process.returncode for child in children)
+    # One that was still beginning has no handler for the signal yet: it has ended as it was told, too.
+    codes = (child.process.returncode for child in children if child.process.returncode != -signal.SIGTERM)
     return code or next((128 - one if one < 0 else one for one in codes if one), 0)
 
 

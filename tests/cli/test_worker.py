@@ -70,6 +70,15 @@ def test_processes_that_crash_are_started_again(folder: Path) -> None:
         assert not any(map(lives, (own, first, second, third)))
 
 
+def test_workers_that_are_still_beginning_end_in_peace_too(folder: Path) -> None:
+    text = (folder / "shop.py").read_text()
+    waits = "import sys, time\nif '--supervised' in sys.argv: Path('waiting').touch(); time.sleep(60)\n"
+    (folder / "shop.py").write_text(text + waits)
+    with running(folder, "worker", "-A", "shop", "--processes", "2") as supervisor:
+        until(lambda: (folder / "waiting").exists(), 60)
+        assert supervisor.ended(TERM) == 0
+
+
 def test_workers_end_with_a_supervisor_that_was_killed(folder: Path) -> None:
     with running(folder, "worker", "-A", "shop", "--processes", "2") as supervisor:
         until(lambda: supervisor.err.count("takes jobs of") == 2, 60)
