@@ -82,7 +82,11 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as folder:
         app = create_app()
-        app.register(queue_plugin, driver="folder", folder={"folder": folder}, store="memory://")
+        # Kombu may read a file that is still being written, and loses it then: the store notices soon, and sends again.
+        app.register(
+            queue_plugin, driver="folder", folder={"folder": folder}, store="memory://",
+            worker={"redelivery_grace": 1000},
+        )  # fmt: skip
         queue = app.queue.create_queue("tasks", concurrency=5)
         queue.process("double", lambda job: job.data * 2)
         queue.process("sum", lambda job: sum(job.get_dependency_results().values()))
