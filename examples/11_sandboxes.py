@@ -1,12 +1,14 @@
 """Sandboxes: handlers in child processes, for work that keeps the interpreter busy, crashes, hangs or hoards memory.
-The children import this script under another name, so what the main program does stands under `__main__`, as with
-multiprocessing. The last line shows what two sandboxes gain over two threads on the same work.
+The children import the module or the file of a handler. (Handlers may stand in the script that is run, too: then the
+children import that, and what the main program does belongs under `__main__`, as with multiprocessing.) The last line
+shows what two sandboxes gain over two threads on the same work.
 """
 
-import os
 import time
 from datetime import timedelta
 from pathlib import Path
+
+from processors.images import count_primes, crash, hang, hoard
 
 from stratix_kombu import JobFailed, create_app
 
@@ -16,33 +18,9 @@ images = app.queue.create_queue(
     processor={"sandboxed": True, "maxSandboxes": 2, "timeout": 10_000, "maxMemoryUsage": 256, "killBehavior": "force"},
 )  # fmt: skip
 threads = app.queue.create_queue("on-threads", concurrency=2)
-
-
-@threads.process("count")
-@images.process("count")
-def count_primes(job):
-    job.update_progress(0)
-    return sum(all(number % divisor for divisor in range(2, int(number**0.5) + 1)) for number in range(2, job.data))
-
-
-@images.process("crash")
-def crash(job):
-    os._exit(1)  # as a fault in a C library would
-
-
-@images.process("hang")
-def hang(job):
-    while True:
-        pass
-
-
-@images.process("hoard")
-def hoard(job):
-    hoarded = []
-    while True:
-        hoarded.append("x" * 1_000_000)
-
-
+threads.process("count", count_primes)
+for name, handler in {"count": count_primes, "crash": crash, "hang": hang, "hoard": hoard}.items():
+    images.process(name, handler)
 images.process("thumbnail", Path(__file__).with_name("processors") / "thumbnail.py")
 
 
@@ -62,11 +40,10 @@ def seconds_for(queue):
     return time.monotonic() - begin
 
 
-if __name__ == "__main__":
-    with app:
-        print(reason_of(images.add("crash")))
-        print(reason_of(images.add("hang", timeout=timedelta(milliseconds=100))))
-        print("max_memory_usage (256 MB)" in reason_of(images.add("hoard")))
-        print(reason_of(images.add("count", 100)), reason_of(images.add("thumbnail", [1920, 1080])))
-        on_threads, in_sandboxes = seconds_for(threads), seconds_for(images)
-        print(f"two threads: {on_threads:.2f} s, two sandboxes: {in_sandboxes:.2f} s")
+with app:
+    print(reason_of(images.add("crash")))
+    print(reason_of(images.add("hang", timeout=timedelta(milliseconds=100))))
+    print("max_memory_usage (256 MB)" in reason_of(images.add("hoard")))
+    print(reason_of(images.add("count", 100)), reason_of(images.add("thumbnail", [1920, 1080])))
+    on_threads, in_sandboxes = seconds_for(threads), seconds_for(images)
+    print(f"two threads: {on_threads:.2f} s, two sandboxes: {in_sandboxes:.2f} s")
