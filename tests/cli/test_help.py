@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +71,11 @@ def test_the_commands_in_the_readme_can_be_given() -> None:
                 group = found
         missing = [] if arguments else ["id"]  # xargs adds it
         group.make_context(name, [*arguments, *missing])
+
+
+def test_help_and_completion_load_nothing_heavy() -> None:
+    """So that they are quick; ``celery`` loads this module for its entry point, too."""
+    heavy = ("celery", "kombu", "redis", "rich", "stratix_kombu.queue")
+    code = f"import sys, stratix_kombu.cli; print([one for one in {heavy} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
