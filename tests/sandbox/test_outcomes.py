@@ -16,6 +16,7 @@ import pytest
 from stratix_kombu import Application, Job, JobFailed, Queue, create_app
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.model.record import Completion
+from stratix_kombu.worker.sandbox import supervision
 from stratix_kombu.worker.sandbox.job import SandboxJob
 from tests.processes import lives, zombies
 from tests.sandbox import handlers
@@ -161,7 +162,8 @@ def test_what_a_handler_prints_is_logged(queue: Queue, caplog: pytest.LogCapture
     assert any("raw \ufffdxxx" in text for _, _, text in lines)
 
 
-def test_cancel_is_told_first(queue: Queue, tmp_path: Path) -> None:
+def test_cancel_is_told_first(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "CANCEL_S", WAIT_S)
     for name, reason in (("until_cancelled", "was cancelled"), ("until_cancelled_async", "CancelledError")):
         notes = tmp_path / name
         before = run(queue, "pid")
@@ -276,7 +278,10 @@ def test_closing_in_time_kills_the_child_and_hands_the_job_back(tmp_path: Path) 
     assert zombies() == []
 
 
-def test_graceful_lets_the_handler_tidy_up(app: Application, tmp_path: Path) -> None:
+def test_graceful_lets_the_handler_tidy_up(
+    app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "GRACE_S", WAIT_S)
     options = {"sandboxed": True, "timeout": 200, "killBehavior": "graceful"}
     queue = app.queue.create_queue("graceful", processor=options)
     queue.process(handlers.tidy)
