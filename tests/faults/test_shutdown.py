@@ -27,6 +27,8 @@ LONG_S = 300.0
 @pytest.fixture
 def patient(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings with which nothing is recovered within a test, and no message sent again."""
+    if settings["driver"] == "sqs":  # what a poll brought that ended with its process is seen again so soon
+        settings["sqs"]["visibility_timeout"] = 5
     return {**settings, "worker": {"lease_duration": LEASE_MS, "redelivery_grace": LEASE_MS}}
 
 
@@ -105,7 +107,7 @@ def test_a_rolling_restart_loses_and_repeats_nothing(patient: dict[str, Any], tm
         queue = app.queue.get_queue("work")
 
         def load() -> None:
-            jobs.extend(job.id for job in queue.add_bulk([{"name": "plain"}, {"name": "loop"}] * 15))
+            jobs.extend(job.id for job in queue.add_bulk([{"name": "plain"}, {"name": "loop"}] * 10))
 
         load()
         workers = [stack.enter_context(stopping(patient, notes, 0.05)) for _ in range(4)]
