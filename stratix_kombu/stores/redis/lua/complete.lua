@@ -25,7 +25,7 @@ for i = 6, #ARGV, 5 do
     touch(queue)
     tally_count(queue, COMPLETED)
     if v[1] == 'active' then
-      tally_attempt(queue, tonumber(v[10]), tonumber(v[11]), v[4])
+      tally_attempt(queue, tonumber(v[10]), tonumber(v[11] or 0), v[4])
     end
     local made = tonumber(v[5] or 0) + (v[1] == 'active' and 1 or 0)
     redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')

@@ -42,7 +42,7 @@ for i = 5, #ARGV, 5 do
     local job = load(id)
     touch(job.queue)
     redis.call('HINCRBY', key, 'made', 1)
-    tally_attempt(job.queue, tonumber(v[3]), tonumber(v[4]))
+    tally_attempt(job.queue, tonumber(v[3]), tonumber(v[4] or 0))
     if not end_cancelled(job) then
       hand_over(job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     end

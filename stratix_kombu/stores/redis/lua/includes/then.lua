@@ -15,7 +15,7 @@ local function may_end(id, token)
   local held = v[1] == 'active' and (v[2] == token or token == '*')
   if held then
     redis.call('HINCRBY', job_key(id), 'made', 1)
-    tally_attempt(v[3], tonumber(v[4]), tonumber(v[5]))
+    tally_attempt(v[3], tonumber(v[4]), tonumber(v[5] or 0))
   end
   return held or (token == '*' and v[1] and not finished(v[1]))
 end
