@@ -63,14 +63,14 @@ class Place:
 
 
 class Workers:
-    """The process that forks workers, started by a wrapper or by itself; all of them end with ``close``."""
+    """The process that forks workers; all of them end with ``close``."""
 
-    def __init__(self, folder: Path, wrapper: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, python: Sequence[str] = (sys.executable,)) -> None:
         self._folder = folder
         self._pids: set[int] = set()
         # Unbuffered: what is read ahead would be hidden from select().
         self._process = subprocess.Popen(
-            [*wrapper, sys.executable, "-m", "tests.faults.incarnations"], cwd=ROOT, bufsize=0, start_new_session=True,
+            [*python, "-m", "tests.faults.incarnations"], cwd=ROOT, bufsize=0, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
