@@ -100,9 +100,7 @@ def rabbitmq_node(configuration: str = "", advanced: str = "[].") -> Iterator[Ra
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        subprocess.run(
-            ["epmd", "-port", str(epmd), "-kill"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-        )
+        _end_epmd(epmd)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -127,6 +125,15 @@ def rabbitmq_environment(
         "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
         "ERL_EPMD_PORT": str(epmd),
     }
+
+
+def _end_epmd(port: int) -> None:
+    """It refuses while it believes that the node lives, which it does for a moment after that was killed."""
+    command = ["epmd", "-port", str(port), "-kill"]
+    deadline = time.monotonic() + 10
+    while _listens(port) and time.monotonic() < deadline:
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        time.sleep(0.05)
 
 
 @contextmanager
