@@ -240,9 +240,9 @@ class Attempt:
 
     def _settle(self, step: Any) -> None:
         try:
-            change = self._bridge.patiently(self.job_id, self.queue, step)
+            accepted = self._bridge.settle(self.job_id, self.queue, step)
         finally:
             self._bridge.claims.drop(self.queue, self.token)
         self.settled = True
-        if not self._bridge.settled(self.job_id, self.queue, change):
+        if not accepted:
             raise Ignore("the lease was lost: another worker has taken the job over")

@@ -77,11 +77,15 @@ class Bridge:
 
     def patiently(self, job_id: str, queue: str, step: Callable[[], Result]) -> Result:
         """Make a step of the store, trying again while it is away. Raises Unavailable after five minutes."""
+        return self._try(queue, step)[0]
+
+    def _try(self, queue: str, step: Callable[[], Result]) -> tuple[Result, int]:
+        """The answer, and how often there was none."""
         tries = 0
         waited = 0.0
         while True:
             try:
-                return step()
+                return step(), tries
             except Unavailable as error:
                 self.engine.report(queue, error, "settle_failed")
                 if waited >= PATIENCE_S:
@@ -91,9 +95,15 @@ class Bridge:
                 waited += pause
                 tries += 1
 
-    def settled(self, job_id: str, queue: str, change: Change) -> bool:
-        """Whether an outcome was accepted; tells if it was not, for then the lease had been lost."""
+    def settle(self, job_id: str, queue: str, step: Callable[[], Change]) -> bool:
+        """Store an outcome as ``patiently`` does; whether it was accepted. Tells if it was not, for then the lease had
+        been lost."""
+        change, tries = self._try(queue, step)
         if job_id not in change.stale:
+            return True
+        if tries:
+            # The answer to an earlier try was lost: most likely that try has settled the job.
+            logger.info("job was settled before", extra={"action": "settled_before", "job_id": job_id})
             return True
         self.engine.report(queue, StaleClaim(job_id), "stale_claim")
         return False

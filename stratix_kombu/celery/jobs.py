@@ -114,8 +114,7 @@ class Run:
             if self._outcome is None:
                 self._outcome = outcome
                 job_id, name = self._claim.record.id, self._queue.name
-                change = self._bridge.patiently(job_id, name, lambda: _store(self._bridge, name, outcome))
-                self.accepted = self._bridge.settled(job_id, name, change)
+                self.accepted = self._bridge.settle(job_id, name, lambda: _store(self._bridge, name, outcome))
             return self._outcome
 
 

@@ -13,10 +13,12 @@ from kombu.exceptions import EncodeError, OperationalError
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.model.record import Completion
+from stratix_kombu.stores.redis.scripts import digest
 from stratix_kombu.testing.stores import audit
 from tests.celery.conftest import lines
 from tests.celery.test_canvas import value
 from tests.celery.workers import Project
+from tests.faults.proxy import Proxy
 from tests.waiting import until
 
 
@@ -142,6 +144,28 @@ def test_a_warm_shutdown_finishes_what_runs(project: Project, notes: str) -> Non
     assert value(running) == "running"
     assert project.queue.get_workers() == []
     assert Path(notes).exists()
+
+
+@pytest.mark.parametrize("step", ["complete", "fail", "hand_over"])
+def test_an_outcome_whose_answer_was_lost_is_no_lost_lease(redis_url: str, notes: str, step: str) -> None:
+    """The store has taken it; the worker hears so only when it asks again, and the task has ended as it did."""
+    proxy = Proxy(redis_url)
+    project = Project(redis_url, proxy.url)
+    project.conf = {"stratix": {"store": proxy.url}}
+    task = project.task({"complete": "note", "fail": "boom_later", "hand_over": "flaky_later"}[step])
+    arguments = (notes, step, 0) if step == "complete" else (notes, 0)
+    with project.worker() as worker:
+        known = task.delay(*arguments)  # by now the server knows the script
+        until(lambda: known.ready(), 20)
+        proxy.cut_replies_to(digest(step).encode(), keep=2)
+        result = task.delay(*arguments)
+        until(lambda: proxy.cuts == 1, 20)
+        ended = {"complete": "succeeded in", "fail": "raised unexpected", "hand_over": "retry: "}[step]
+        until(lambda: f"[{result.id}] {ended}" in worker.text(), 20)
+        assert "stale claim" not in worker.text()
+        until(lambda: result.ready(), 20)
+    project.close()
+    proxy.close()
 
 
 def test_the_store_is_away_for_a_while(on_redis: Project) -> None:
