@@ -68,19 +68,22 @@ local function add_job(queue, id, name, data, options, extra)
   local key = job_key(id)
   local more = extra ~= '' and cjson.decode(extra) or {}
   local new = true
+  local known
   if redis.call('EXISTS', key) == 1 then
-    local known = load(id)
+    known = load(id)
     if more.vacant or not is_vacant(known) then
       if not more.vacant then
         tell(known.queue, 'duplicated', id, known.name)
       end
       return false
     end
-    take_over(known)
     new = false
   end
   if more.dedup and not is_first(id, more.queue or queue, more.dedup) then
     return false
+  end
+  if not new then
+    take_over(known)
   end
   local job = { id = id, queue = queue, name = name, prio = 0, due = 0, pending = 0, message = more.msg,
     forward = more.forward and '1', vacant = more.vacant }
