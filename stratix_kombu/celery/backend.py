@@ -23,6 +23,7 @@ from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.depend import add_dependency
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.model.message import TASK
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, NewJob
 from stratix_kombu.model.state import State
 
@@ -37,7 +38,7 @@ class StratixBackend(Results):
     ) -> None:
         attempt = attempt_of(request)
         if attempt is None:
-            if store_result:
+            if store_result and getattr(request, "task", "") != TASK:  # a handler's outcome is stored by its run
                 self.store_result(task_id, result, state, request=request)
         elif attempt.adopted and (previous := self.bridge.previous_backend) is not None:
             previous.mark_as_done(task_id, result, request, store_result, state)

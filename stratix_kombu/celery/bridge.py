@@ -102,9 +102,10 @@ class Bridge:
         if job_id not in change.stale:
             return True
         if tries:
-            # The answer to an earlier try was lost: most likely that try has settled the job.
+            # The answer to an earlier try was lost: that try has settled the job, or the lease has run out meanwhile.
+            (record,) = self.patiently(job_id, queue, lambda: self.engine.store.queries.get([job_id]))
             logger.info("job was settled before", extra={"action": "settled_before", "job_id": job_id})
-            return True
+            return record is None or record.state.finished
         self.engine.report(queue, StaleClaim(job_id), "stale_claim")
         return False
 
