@@ -7,7 +7,7 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,13 +22,6 @@ AGAIN_S = 1.0
 """How often it is seen whether there is work left by which the step can be reached."""
 
 
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    workers = Workers(tmp_path)
-    yield workers
-    workers.close()
-
-
 def shuffled(chance: random.Random, host: str, driver: str) -> list[str]:
     """All steps, in any order, but a step that leaves something to recover comes right before the recovery."""
     steps = [*(OF_WORKER if host == "worker" else OF_CELERY), *(OF_DISPATCH if driver != "redis" else ())]
@@ -38,32 +31,46 @@ def shuffled(chance: random.Random, host: str, driver: str) -> list[str]:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("driver", list(BROKERS))
 def test_a_worker_killed_at_every_step(
-    host: str, driver: str, request: pytest.FixtureRequest, redis_url: str, workers: Workers
+    host: str, request: pytest.FixtureRequest, redis_url: str, tmp_path: Path
 ) -> None:
+    """On all drivers at the same time, for most of it is waiting."""
+    brokers = {driver: request.getfixturevalue(fixture) for driver, fixture in BROKERS.items()}
+    places = [
+        Place(host, driver, broker, redis_url, f"killed{uuid.uuid4().hex[:8]}") for driver, broker in brokers.items()
+    ]
     seed = seed_of("killed at every step")
-    chance = random.Random(seed)
-    steps = shuffled(chance, host, driver)
-    broker = request.getfixturevalue(BROKERS[driver])
-    place = Place(host, driver, broker, redis_url, f"killed{uuid.uuid4().hex[:8]}")
-    app = place.application()
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(kill_at_every_step, place, seed, tmp_path) for place in places]
+    for run in runs:
+        run.result()
+
+
+def kill_at_every_step(place: Place, seed: int, folder: Path) -> None:
+    """One worker after another, each killed at another step; then one that lives, and the audit."""
+    chance, about = random.Random(seed), f"{place.host} on {place.driver}, seed {seed}"
+    steps = shuffled(chance, place.host, place.driver)
+    app, workers = place.application(), Workers(folder)
     queue = app.queue.get_queue(place.queue)
     work = Work(queue, seed)
-    for step in steps:
-        workers.begin(place, step, chance.randint(1, 2))
-        deadline = time.monotonic() + DEATH_S
-        work.add_batch()
-        while (code := workers.ended(AGAIN_S)) is None:
-            assert time.monotonic() < deadline, f"seed {seed}: {step} was not reached"
-            if work.ended():
-                work.add_batch()
-        assert code == -signal.SIGKILL, f"seed {seed}: {step} ended with {code}: {workers.log(place).read_text()}"
-    healthy = workers.begin(place)
-    work.finish()
-    assert audit_run(work, app.queue.engine, workers.runs(place)) == [], f"seed {seed}: {steps}"
-    no_message_left(app.queue.engine.driver, place.queue)
-    os.kill(healthy, signal.SIGTERM)
-    assert workers.ended(DEATH_S) == 0, workers.log(place).read_text()
-    assert keys_left(queue, redis_url, place.namespace) == []
-    app.close()
+    try:
+        for step in steps:
+            workers.begin(place, step, chance.randint(1, 2))
+            deadline = time.monotonic() + DEATH_S
+            work.add_batch()
+            while (code := workers.ended(AGAIN_S)) is None:
+                assert time.monotonic() < deadline, f"{about}: {step} was not reached"
+                if work.ended():
+                    work.add_batch()
+            log = workers.log(place).read_text()
+            assert code == -signal.SIGKILL, f"{about}: {step} ended with {code}: {log}"
+        healthy = workers.begin(place)
+        work.finish()
+        assert audit_run(work, app.queue.engine, workers.runs(place)) == [], f"{about}: {steps}"
+        no_message_left(app.queue.engine.driver, place.queue)
+        os.kill(healthy, signal.SIGTERM)
+        assert workers.ended(DEATH_S) == 0, f"{about}: {workers.log(place).read_text()}"
+        assert keys_left(queue, place.store, place.namespace) == [], about
+    finally:
+        workers.close()
+        app.close()
