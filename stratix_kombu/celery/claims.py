@@ -31,12 +31,25 @@ class Claims:
         self._heartbeats: dict[str, Heartbeat] = {}
         self._enders: dict[str, Callable[[], None]] = {}
         self._stopping = threading.Event()
+        self._proved: float | None = None
         self.worker = ""
         self.concurrency = 1
 
     def name_worker(self, hostname: str, concurrency: int) -> None:
         """Called in a worker's main process: its children claim in its name."""
         self.worker, self.concurrency = f"{hostname}-{os.getpid()}", concurrency
+
+    def prove(self) -> None:
+        """Called by the event loop that takes messages, while its connection is up."""
+        self._proved = time.monotonic()
+
+    def idle_ms(self) -> int | None:
+        """How long ago that was; a worker without a free slot is not idle, though a solo pool stops the loop."""
+        if self._proved is None:
+            return None
+        if sum(map(len, self._held.values())) >= self.concurrency:
+            return 0
+        return int((time.monotonic() - self._proved) * 1000)
 
     def take(self, queue: str, job_id: str) -> tuple[Claim | None, Claimed]:
         """Try to claim one job, and renew its lease until ``drop``."""
@@ -83,6 +96,7 @@ class Claims:
                 self._bridge.engine, info, self._bridge.lease_ms, lambda: list(held.values()),
                 lambda job_id: self._lost(queue, job_id), lambda job_id: self._cancel(queue, job_id),
             )  # fmt: skip
+            heartbeat.idle_ms = self.idle_ms
             self._heartbeats[queue] = heartbeat
             heartbeat.start()
 
@@ -124,7 +138,7 @@ class Claims:
 
     def _after_fork(self) -> None:
         if self._pid != os.getpid():
-            self._pid = os.getpid()
+            self._pid, self._proved = os.getpid(), None
             self._lock = threading.Lock()
             self._held, self._heartbeats, self._enders = {}, {}, {}
             self._stopping = threading.Event()

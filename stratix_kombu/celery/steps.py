@@ -15,6 +15,9 @@ from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.model.record import Failure, Held
 
+PROVE_S = 1.0
+"""How often the event loop of a worker shows that it goes round."""
+
 
 class StratixStep(bootsteps.StartStopStep):
     """Started after the pool, so that no thread of ours is forked with it; stopped before it, so that it drains while
@@ -37,6 +40,9 @@ class StratixStep(bootsteps.StartStopStep):
         for queue in worker.app.amqp.queues.consume_from:
             bridge.claims.watch(queue)
         bridge.application.serve_metrics()
+        if worker.use_eventloop:
+            bridge.claims.prove()  # the time begins
+            worker.timer.call_repeatedly(PROVE_S, self._prove, (worker,))
         settings = bridge.queue.settings.worker
         if settings.clock:
             self._clock = Clock(
@@ -44,6 +50,12 @@ class StratixStep(bootsteps.StartStopStep):
                 max_stalled=settings.max_stalled_count, grace_ms=settings.redelivery_grace,
             )  # fmt: skip
             self._clock.start()
+
+    def _prove(self, worker: Any) -> None:
+        """Timers run in the loop that takes messages, and Celery has no connection while it looks for the broker."""
+        connection = worker.consumer.connection
+        if self._bridge is not None and connection is not None and connection.connected:
+            self._bridge.claims.prove()
 
     def stop(self, worker: Any) -> None:
         """A warm shutdown: Celery waits for what runs, without a limit."""

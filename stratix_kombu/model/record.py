@@ -275,7 +275,7 @@ class WorkerInfo:
     pid: int = 0
     concurrency: int = 0
     idle_ms: int | None = None
-    """How long ago it proved that it takes messages; None = it cannot tell, as a Celery worker."""
+    """How long ago it proved that it takes messages; None = it cannot tell, as a Celery worker without event loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

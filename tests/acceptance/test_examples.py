@@ -34,7 +34,7 @@ PROMISED = {
         "[]",
     ],
     "08_schedules": ["['generate-reports', 'twice', 'twice']", "['sync']", "True 7", "True None"],
-    "09_rate_limits": ["True", "[0, 1, 2, 3]", "answered 1", "True", "0"],
+    "09_rate_limits": ["True", "[0, 1, 2, 3]", "answered 1", "True", "True"],
     "10_dead_letters_and_housekeeping": [
         "welcome OSError: cannot reach bob@example.com 2",
         "1",

@@ -101,8 +101,8 @@ class Transitions(ABC):
 
     @abstractmethod
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
-        """Extend the leases of what a worker runs, and its presence on the queue (which ends ``lease_ms`` later; until
-        the next renewal its ``idle_ms`` grows with the time)."""
+        """Extend the leases of what a worker runs, and its presence on the queue (which ends ``lease_ms`` later; its
+        ``idle_ms`` grows with the time until a renewal that tells another one)."""
 
     @abstractmethod
     def leave(self, worker: str, queue: str) -> None:

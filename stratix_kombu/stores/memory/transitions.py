@@ -253,6 +253,9 @@ class MemoryTransitions(Upkeep):
         until = now + lease_ms
         queue = self.space.queues[worker.queue]
         queue.known = True
+        before = queue.workers.get(worker.id)
+        if worker.idle_ms is None and before is not None:
+            worker = replace(worker, idle_ms=before.at(now).idle_ms)
         queue.workers[worker.id] = Presence(worker, until, now)
         lost, cancelled = set[str](), set[str]()
         for one in held:

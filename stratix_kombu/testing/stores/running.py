@@ -221,6 +221,8 @@ class RunningSuite(StoreCase):
         assert first == replace(WORKER, idle_ms=first.idle_ms)
         assert 5_000 <= first.idle_ms < 65_000
         until(lambda: (store.queries.workers(QUEUE)[0].idle_ms or 0) > (first.idle_ms or 0))
+        store.transitions.renew(WORKER, [], LEASE_MS)
+        assert (store.queries.workers(QUEUE)[0].idle_ms or 0) > 5_000, "who cannot tell changes nothing"
         store.transitions.renew(replace(WORKER, idle_ms=0), [], LEASE_MS)
         assert (store.queries.workers(QUEUE)[0].idle_ms or 0) < 5_000
         store.transitions.leave("w", QUEUE)

@@ -7,9 +7,15 @@
 local queue, lease = ARGV[1], tonumber(ARGV[4])
 redis.call('SADD', P .. ':queues', queue)
 redis.call('ZADD', queue_key(queue, 'workers'), now + lease, ARGV[2])
-local info = ARGV[3]
+local info, proved = ARGV[3], nil
 if ARGV[5] ~= '' then
-  info = string.sub(info, 1, -2) .. string.format(',"proved_ms":%.0f}', now - tonumber(ARGV[5]))
+  proved = now - tonumber(ARGV[5])
+else
+  local before = redis.call('HGET', queue_key(queue, 'worker-info'), ARGV[2])
+  proved = before and cjson.decode(before).proved_ms
+end
+if proved then
+  info = string.sub(info, 1, -2) .. string.format(',"proved_ms":%.0f}', proved)
 end
 redis.call('HSET', queue_key(queue, 'worker-info'), ARGV[2], info)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue, 'workers'), '-inf', now - 60000)) do
