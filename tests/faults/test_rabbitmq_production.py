@@ -129,7 +129,7 @@ def test_a_connection_lives_while_all_slots_are_busy_and_while_the_worker_drains
     consumer timeout, which does not concern a job that runs."""
     monkeypatch.setattr(rabbitmq, "OWED_S", CONSUMER_TIMEOUT_MS / 4000)
     gates = [threading.Event() for _ in range(3)]
-    with open_app(heartbeat=1) as app:
+    with open_app(heartbeat=2) as app:
         queue = app.queue.create_queue("q", concurrency=2)
         began, ended = list[int](), list[int]()
 
@@ -153,7 +153,7 @@ def test_a_connection_lives_while_all_slots_are_busy_and_while_the_worker_drains
         assert dict(app.queue.engine.faults) == {}
         closing = threading.Thread(target=queue.close)
         closing.start()
-        _wait(2.5)
+        _wait(5.5)
         gates[2].set()
         closing.join(30)
         assert ended == [1, 0, 2]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from collections import defaultdict
+from datetime import date, datetime, timedelta, timezone
 from functools import cache
+from itertools import product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,37 +24,33 @@ def ms(*parts: int, zone: str = "UTC", fold: int = 0) -> int:
 
 
 @cache
-def minutes(zone: str) -> list[tuple[datetime, int]]:
-    """Each local minute of the years, with the instant it stands for, found by looking at all instants."""
-    tz = ZoneInfo(zone)
-    seen: dict[datetime, int] = {}
+def minutes(zone: str) -> dict[tuple[int, int], list[tuple[date, int]]]:
+    """By hour and minute: each local day of the years with that minute, and the instant it stands for, found by looking
+    at all instants."""
+    tz, one = ZoneInfo(zone), timedelta(minutes=1)
+    found: defaultdict[tuple[int, int], list[tuple[date, int]]] = defaultdict(list)
     first = datetime(YEARS[0] - 1, 12, 31, tzinfo=timezone.utc)
-    last: datetime | None = None
-    for number in range((YEARS[-1] - YEARS[0] + 1) * 366 * 1440 + 2 * 1440):
-        instant = first + timedelta(minutes=number)
+    instants = (first + timedelta(minutes=n) for n in range((YEARS[-1] - YEARS[0] + 1) * 366 * 1440 + 2 * 1440))
+    awaited = first.astimezone(tz).replace(tzinfo=None)
+    for at, instant in enumerate(instants, round(first.timestamp() / 60)):
         local = instant.astimezone(tz).replace(tzinfo=None)
-        at = round(instant.timestamp() * 1000)
-        missing = last + timedelta(minutes=1) if last is not None else local
-        while missing < local:  # left out: it stands for the first instant that exists
-            seen.setdefault(missing, at)
-            missing += timedelta(minutes=1)
-        seen.setdefault(local, at)  # twice: the first counts
-        last = max(last, local) if last is not None else local
-    return sorted(seen.items())
+        # What is left out stands for the first instant that exists; of what comes twice the first counts.
+        while awaited <= local:
+            found[awaited.hour, awaited.minute].append((awaited.date(), at * 60_000))
+            awaited += one
+    return found
 
 
 def brute(zone: str, minute: set[int], hour: set[int], days: tuple[set[int] | None, set[int] | None]) -> list[int]:
     day, weekday = days
 
-    def on(local: datetime) -> bool:
+    def on(local: date) -> bool:
         in_month = day is not None and local.day in day
         in_week = weekday is not None and (local.isoweekday() % 7) in weekday
         return (day is None and weekday is None) or in_month or in_week
 
-    found = {
-        at for local, at in minutes(zone) if local.minute in minute and local.hour in hour and on(local)
-    }
-    return sorted(found)
+    all_days = minutes(zone)
+    return sorted({at for time in product(hour, minute) for local, at in all_days[time] if on(local)})
 
 
 def field(values: set[int] | None) -> str:
