@@ -147,12 +147,21 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
         if value is None:
             continue
         if isinstance(value, Mapping) and isinstance(into.get(key), Mapping) and key != "store":
-            into[key] = {**into[key], **value}
+            # Within the options of a driver all levels come together: a region from the environment leaves credentials.
+            into[key] = {**into[key], **value} if key in _TOP else _together(into[key], value)
         else:
             into[key] = value
         origin[key] = name
         if isinstance(value, Mapping):
             origin.update(dict.fromkeys(_paths(value, key), name))
+
+
+def _together(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(under)
+    for key, value in over.items():
+        below = found.get(key)
+        found[key] = _together(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return found
 
 
 def _paths(value: Mapping[str, Any], above: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -34,6 +35,16 @@ class Unpicklable(Exception):
 
 def pid(job: Any) -> int:
     return os.getpid()
+
+
+def write_log(job: Any) -> None:
+    logger = logging.getLogger("shop.images")
+    logger.debug("not let through")
+    logger.info("resizing %s", job.data)
+    try:
+        raise ValueError("too small")
+    except ValueError:
+        logger.exception("cannot")
 
 
 def fine(job: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 
 from stratix_kombu import Application, Job, JobFailed, Queue, create_app
 from stratix_kombu.lifecycle.complete import complete
+from stratix_kombu.logs import JobContext
 from stratix_kombu.model.record import Completion
 from stratix_kombu.worker.sandbox import supervision
 from stratix_kombu.worker.sandbox.job import SandboxJob
@@ -160,6 +161,18 @@ def test_what_a_handler_prints_is_logged(queue: Queue, caplog: pytest.LogCapture
     assert ("WARNING", job.id, f"job {job.id}: to stderr") in lines
     assert ("INFO", job.id, f"job {job.id}: no newline") in lines
     assert any("raw \ufffdxxx" in text for _, _, text in lines)
+
+
+def test_what_a_handler_logs_is_logged_by_its_worker(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), caplog.filtering(JobContext()):
+        job = queue.add("write_log", "cat.png")
+        assert job.wait_until_finished(timeout=WAIT_S) is None
+    lines = [one for one in caplog.records if one.name == "shop.images"]
+    assert [(one.levelname, one.getMessage().partition("\n")[0]) for one in lines] == [
+        ("INFO", "resizing cat.png"), ("ERROR", "cannot")
+    ]  # fmt: skip
+    assert "ValueError: too small" in lines[1].getMessage()
+    assert {(one.__dict__["job_id"], one.__dict__["queue"]) for one in lines} == {(job.id, queue.name)}
 
 
 def test_cancel_is_told_first(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,15 @@ def test_nested_options_from_the_environment() -> None:
     assert settings.driver_options == {"aws": {"region": "eu-west-1"}}
 
 
+def test_an_option_from_the_environment_leaves_its_neighbours() -> None:
+    credentials = {"access_key_id": "id", "secret_access_key": "secret"}
+    settings = load_settings(
+        {"driver": "sqs", "store": "memory://", "sqs": {"aws": {"region": "us-east-1", "credentials": credentials}}},
+        None, {"STRATIX_SQS_AWS__REGION": "eu-west-1"}, ("sqs",),
+    )  # fmt: skip
+    assert settings.driver_options["aws"] == {"region": "eu-west-1", "credentials": credentials}
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import fcntl
 import inspect
+import logging
 import os
 import select
 import signal
@@ -36,6 +37,7 @@ from stratix_kombu.worker.attempt import reason_of, stacktrace_of
 from stratix_kombu.worker.sandbox import memory
 from stratix_kombu.worker.sandbox.job import SandboxJob
 from stratix_kombu.worker.sandbox.protocol import MAX_FRAME, Frames, Message, decode_error, frame
+from stratix_kombu.worker.sandbox.records import Records
 from stratix_kombu.worker.sandbox.source import Source
 
 CHUNK = 65_536
@@ -97,6 +99,7 @@ class Child:
     def serve(self) -> None:
         signal.signal(signal.SIGTERM, self._terminate)
         threading.Thread(target=self._read, name="stratix-sandbox-reader", daemon=True).start()
+        logging.getLogger().addHandler(Records(lambda record: self._send({**record, "number": self._number})))
         self._send({"kind": "ready"})
         while not self._terminated and (run := self._runs.get()) is not None:
             self._number = run["number"]
@@ -110,6 +113,7 @@ class Child:
     # -- a job ------------------------------------------------------------------------------------
 
     def _run(self, run: Message) -> Message:
+        logging.getLogger().setLevel(run["log_level"])  # what the worker would not log is not sent
         source = Source(**run["source"])
         try:
             loaded = source not in self._handlers

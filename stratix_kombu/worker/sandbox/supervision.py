@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import time
 from contextlib import suppress
@@ -22,6 +23,7 @@ from stratix_kombu.worker.sandbox.protocol import (
     SandboxGone,
     encode_error,
 )
+from stratix_kombu.worker.sandbox.records import log
 from stratix_kombu.worker.sandbox.source import Source
 
 LOAD_S = 60.0
@@ -56,7 +58,7 @@ class Supervision:
         sandbox.fit = False
         sandbox.post({
             "kind": "run", "number": self._number, "source": asdict(source), "job": _attributes(self._job),
-            "what": what, "max_bytes": max_bytes,
+            "what": what, "max_bytes": max_bytes, "log_level": logging.getLogger().level,
         })  # fmt: skip
         while True:
             for message in self._pump():
@@ -76,6 +78,8 @@ class Supervision:
     def _take(self, message: Message) -> None:
         if message["kind"] == "call":
             self._answer(message)
+        elif message["kind"] == "log" and message["number"] == self._number:
+            log(message)
         elif message["kind"] == "begun":
             self._begun = True
             self._deadline = float("inf") if self._seconds is None else time.monotonic() + self._seconds
@@ -159,8 +163,7 @@ class Supervision:
         with suppress(BrokenProtocol):
             while not self._sandbox.exited() and time.monotonic() < deadline:
                 for message in self._sandbox.pump(POLL_S):
-                    if message["kind"] == "call":
-                        self._answer(message)
+                    self._take(message)
 
 
 def _attributes(job: Any) -> Message:
