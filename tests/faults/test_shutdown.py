@@ -114,8 +114,8 @@ def test_a_rolling_restart_loses_and_repeats_nothing(patient: dict[str, Any], tm
         for worker in workers:
             load()
             stack.enter_context(stopping(patient, notes, 0.05))
-            load()
             began = sum(_lines(notes, "began").values())
+            load()
             until(lambda began=began: sum(_lines(notes, "began").values()) > began, 30)  # type: ignore[misc]
             assert _end(worker) == HOOKS[2:]
             assert worker.returncode == 0

@@ -2,13 +2,14 @@
 
     worker -> child
       hello    once: what every job needs to know (``limit``, ``memory_mb``, ``argv``)
-      run      a job: ``number``, ``source`` of its handler, ``job`` (its attributes)
+      run      a job: ``number``, ``source`` of its handler, ``job`` (its attributes), ``log_level``
       reply    to a call: ``id``, and ``value`` or ``error``
       cancel   the job that runs is to end
     child -> worker
       ready    it can take jobs
       begun    the handler of the job begins now; ``loaded`` if it was imported for it
       call     a method of the job: ``id``, ``method``, ``arguments``
+      log      a record of a handler's logger: ``logger``, ``level``, ``text``
       completed  ``result`` as JSON text
       failed   ``reason``, ``stacktrace``, ``final`` (no other attempt), ``unloaded`` (the handler cannot be imported)
       held     the handler asks that the queue starts nothing for ``hold_ms``
