@@ -83,6 +83,12 @@ def hold_the_interpreter(job: Any) -> None:
     re_match_for_ages()
 
 
+def hold_the_interpreter_for(job: Any) -> str:
+    """For so many microseconds: what is called by way of ``PyDLL`` keeps the interpreter lock."""
+    ctypes.PyDLL(None).usleep(job.data)
+    return "done"
+
+
 def re_match_for_ages() -> None:
     """One call into C that does not give up the interpreter."""
     import re

@@ -163,6 +163,19 @@ def test_what_a_handler_prints_is_logged(queue: Queue, caplog: pytest.LogCapture
     assert any("raw \ufffdxxx" in text for _, _, text in lines)
 
 
+def test_a_handler_that_holds_the_interpreter_keeps_its_lease() -> None:
+    """For three leases: the worker, which renews it, is another process."""
+    watch = {"lease_duration": 1_000, "stalled_check_interval": 50}
+    with create_app({"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}", "worker": watch}) as app:
+        queue = app.queue.create_queue("q", processor={"sandboxed": True})
+        stalled = list[Job]()
+        queue.on("stalled", stalled.append)
+        queue.process(handlers.hold_the_interpreter_for)
+        job = queue.add("n", 3_000_000)
+        assert job.wait_until_finished(timeout=WAIT_S) == "done"
+        assert (job.refresh().attempts_started, stalled) == (1, [])
+
+
 def test_what_a_handler_logs_is_logged_by_its_worker(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), caplog.filtering(JobContext()):
         job = queue.add("write_log", "cat.png")
