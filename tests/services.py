@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +83,9 @@ class RabbitMQNode:
 
 
 @contextmanager
-def rabbitmq_node(configuration: str = "", advanced: str = "[].") -> Iterator[RabbitMQNode]:
-    """A node with an epmd of its own; ``configuration`` and ``advanced`` are the texts of its files."""
+def rabbitmq_node(configuration: str = "", advanced: str = "[].", ports: Sequence[int] = ()) -> Iterator[RabbitMQNode]:
+    """A node with an epmd of its own; ``configuration`` and ``advanced`` are the texts of its files, ``ports`` those it
+    listens on by them."""
     binary = require(RABBITMQ, "rabbitmq-server")
     port, epmd = free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="stratix-rabbitmq-")
@@ -94,7 +95,8 @@ def rabbitmq_node(configuration: str = "", advanced: str = "[].") -> Iterator[Ra
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        wait_for_port(port, process)
+        for one in (port, *ports):
+            wait_for_port(one, process)
         yield RabbitMQNode(f"amqp://guest:guest@127.0.0.1:{port}//", environment)
     finally:
         with suppress(ProcessLookupError):

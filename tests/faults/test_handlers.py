@@ -136,19 +136,19 @@ def test_the_stack_trace_starts_in_the_handler(queue: Queue) -> None:
 def test_hundreds_of_coroutines_run_at_once() -> None:
     app = create_app({"driver": "memory", "namespace": f"many{uuid.uuid4().hex[:8]}"})
     running = 0
-    peak = 0
+    all_run = asyncio.Event()
 
     async def handler(job: Job) -> None:
-        nonlocal running, peak
+        nonlocal running
         running += 1
-        peak = max(peak, running)
-        await asyncio.sleep(0.3)
-        running -= 1
+        if running == 300:
+            all_run.set()
+        await asyncio.wait_for(all_run.wait(), 20)
 
     with app:
         queue = app.queue.create_queue("many", concurrency=300)
         queue.process(handler)
         jobs = queue.add_bulk([{"name": "n"} for _ in range(300)])
         for job in jobs:
-            job.wait_until_finished(timeout=20)
-    assert peak == 300
+            job.wait_until_finished(timeout=30)
+    assert running == 300

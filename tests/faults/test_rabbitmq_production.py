@@ -47,7 +47,7 @@ def node(certificates: Certificates, tls_port: int) -> Iterator[RabbitMQNode]:
         "ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n"
     )
     advanced = f"[{{rabbit, [{{consumer_timeout, {CONSUMER_TIMEOUT_MS}}}, {{channel_tick_interval, 300}}]}}]."
-    with rabbitmq_node(configuration, advanced) as node:
+    with rabbitmq_node(configuration, advanced, [tls_port]) as node:
         yield node
 
 
