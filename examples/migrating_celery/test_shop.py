@@ -42,9 +42,11 @@ def worker() -> Iterator[None]:
         process.terminate()
     for process in processes:
         try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:  # Celery's beat may miss the signal while it publishes
+            process.wait(30)
+        except subprocess.TimeoutExpired:
             process.kill()
+            if os.environ.get("SHOP_STRATIX"):  # Celery's own beat may miss the signal while it publishes; ours may not
+                raise
 
 
 def test_an_order_is_billed() -> None:
