@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ from stratix_kombu.logs import JobContext
 from stratix_kombu.model.record import Completion
 from stratix_kombu.worker.sandbox import supervision
 from stratix_kombu.worker.sandbox.job import SandboxJob
+from tests.faults.processes import ROOT
 from tests.processes import lives, zombies
 from tests.sandbox import handlers
 from tests.waiting import until
@@ -163,17 +167,24 @@ def test_what_a_handler_prints_is_logged(queue: Queue, caplog: pytest.LogCapture
     assert any("raw \ufffdxxx" in text for _, _, text in lines)
 
 
-def test_a_handler_that_holds_the_interpreter_keeps_its_lease() -> None:
-    """For three leases: the worker, which renews it, is another process."""
+def test_a_handler_that_holds_the_interpreter_keeps_its_lease(redis_url: str) -> None:
+    """For three leases, while the clock of another process looks for leases that ran out."""
+    settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"box{uuid.uuid4().hex[:8]}"}
     watch = {"lease_duration": 1_000, "stalled_check_interval": 50}
-    with create_app({"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}", "worker": watch}) as app:
-        queue = app.queue.create_queue("q", processor={"sandboxed": True})
-        stalled = list[Job]()
-        queue.on("stalled", stalled.append)
-        queue.process(handlers.hold_the_interpreter_for)
-        job = queue.add("n", 3_000_000)
-        assert job.wait_until_finished(timeout=WAIT_S) == "done"
-        assert (job.refresh().attempts_started, stalled) == (1, [])
+    command = [sys.executable, "-m", "tests.faults.clock_process", json.dumps({**settings, "worker": watch})]
+    clock = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert clock.stdout is not None
+        assert clock.stdout.readline() == "ready\n"
+        with create_app({**settings, "worker": {**watch, "clock": False}}) as app:
+            queue = app.queue.create_queue("q", processor={"sandboxed": True})
+            queue.process(handlers.hold_the_interpreter_for)
+            job = queue.add("n", 3_000_000)
+            assert job.wait_until_finished(timeout=WAIT_S) == "done"
+            assert job.refresh().attempts_started == 1
+    finally:
+        clock.kill()
+        clock.communicate()
 
 
 def test_what_a_handler_logs_is_logged_by_its_worker(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
