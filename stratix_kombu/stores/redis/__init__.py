@@ -49,7 +49,7 @@ class RedisStore(Store):
         self.locks = RedisLocks(self._client, scripts, base)
 
     def ping(self) -> None:
-        self._client.run("PING")
+        self._client.run("PING", again=True)
 
     def survey(self) -> Survey:
         return survey(self._client)

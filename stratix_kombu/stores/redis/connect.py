@@ -1,18 +1,19 @@
-"""Connections to the server, and its errors as ours."""
+"""Commands to the server, sent again where that is safe, and its errors as ours."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
     ClusterError,
     NoScriptError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
@@ -20,121 +21,129 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.secrets import masked
+from stratix_kombu.stores.redis.pool import Pool, cluster_client
 
-MAX_CONNECTIONS = 1024
-FRESH_S = 1.0
-RESENDS = 0
-"""A connection that was closed while it was idle is noticed before it is used; so nothing is sent twice by default."""
+RESENDS = 1
+"""A command whose connection was lost is sent once more, where that is safe."""
+REFUSED_PAUSE_S = 0.25
+"""The longest pause between two questions to a server that can do nothing just now, such as one that was demoted."""
 MOVING_PAUSE_S = 0.02
 _FAULTS = (RedisError, RedisClusterException, OSError)
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
+_NOT_NOW = (ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError)
+_NOT_NOW_WORDS = re.compile(r"\A(NOREPLICAS|UNBLOCKED) |-(READONLY|NOREPLICAS) ")
+"""Those that redis-py has no class for, and what servers before Redis 7 say of a write within a script."""
 
 
-def connect(options: RedisOptions) -> Any:
-    """A redis-py client for the options; nothing is sent yet except to a cluster."""
-    common = options.arguments()
-    never = Retry(NoBackoff(), 0)  # sending again is decided in ``Client.run``
-    if options.cluster:
-        return RedisCluster(startup_nodes=[ClusterNode(*node) for node in options.cluster], retry=never, **common)
-    common.update(db=options.db, retry=never, max_connections=MAX_CONNECTIONS)
-    if options.sentinels:
-        sentinel = Sentinel(options.sentinels, sentinel_kwargs={**options.sentinel_arguments(), "retry": never})
-        return sentinel.master_for(options.name, **common)
-    return Redis(host=options.host, port=options.port, **common)
+def is_refusal(problem: BaseException) -> bool:
+    """Whether the server says that it has done nothing, and that it, or another one in its place, may do it soon."""
+    if isinstance(problem, _NOT_NOW):
+        return True
+    return isinstance(problem, ResponseError) and _NOT_NOW_WORDS.search(str(problem)) is not None
+
+
+def _answer(connection: Any, give_up_at: float) -> Any:
+    """The connection's own patience is for half an answer: see ``pool``."""
+    while True:
+        try:
+            return connection.read_response(disconnect_on_error=False)
+        except RedisTimeoutError:
+            if time.monotonic() >= give_up_at:
+                raise
 
 
 class Client:
-    """Runs commands; a server that is away or refuses us is StoreUnavailable, without credentials.
-
-    Commands go over connections of redis-py's pool that are kept in a list of our own meanwhile: the pool's bookkeeping
-    would cost a third of a command.
-    """
+    """Runs commands; a server that is away or refuses us is StoreUnavailable, without credentials."""
 
     def __init__(self, options: RedisOptions) -> None:
         self.address = options.address
         self._secrets = (options.password, options.sentinel_password)
         self._options = options
-        self._redis: Any = None
+        self._pool = Pool(options)
+        self._cluster: Any = None
         self._lock = threading.Lock()
-        self._idle: list[tuple[Any, float]] = []
 
-    def run(self, *command: Any) -> Any:
-        """Send one command. Raises NoScriptError as it is."""
-        attempt = 0
+    def run(self, *command: Any, again: bool = False) -> Any:
+        """Send one command. Raises StoreUnavailable, and NoScriptError as it is.
+
+        ``again``: sending it twice does no harm, so it is sent again over a new connection when its answer is lost.
+        Without it, it is sent again only when it was surely not executed. All of it ends within ``command_timeout``;
+        pauses that the options ask for come on top.
+        """
+        return self._try(_Tries(self._options, again), command)
+
+    def _try(self, tries: _Tries, command: tuple[Any, ...], wait_s: float = 0.0) -> Any:
         while True:
             try:
-                return self._send(command)
+                return self._send(tries, command, wait_s)
             except NoScriptError:
                 raise
             except _FAULTS as problem:
-                attempt += 1
-                pause_s = self._options.pause_s(attempt, RESENDS) if isinstance(problem, _BROKEN) else None
+                pause_s = tries.pause_s(problem)
                 if pause_s is None:
                     raise self.unavailable(problem) from problem
             time.sleep(pause_s)
 
-    def _send(self, command: tuple[Any, ...]) -> Any:
-        client = self._client()
+    def _send(self, tries: _Tries, command: tuple[Any, ...], wait_s: float) -> Any:
+        tries.executed = False
         if self._options.cluster:
-            return self._send_to_cluster(client, command)
-        connection = self._connection(client)
+            tries.executed = True
+            return self._send_to_cluster(tries, command)
+        held = self._pool.take(tries.left_s())
         try:
-            connection.send_command(*command)
-            answer = connection.read_response()
-        except ResponseError:
-            self._idle.append((connection, time.monotonic()))
+            held.connection.send_command(*command)
+            tries.executed = True  # a command that was not sent whole is none to the server
+            answer = _answer(held.connection, tries.answer_by(wait_s))
+        except _FAULTS as problem:
+            if is_refusal(problem) or not isinstance(problem, ResponseError):
+                # What broke one connection has most likely broken the others; and another server may be in charge.
+                self._pool.renew(held)
+            self._pool.give(held)
             raise
         except BaseException:
-            connection.disconnect()
-            client.connection_pool.release(connection)
+            held.connection.disconnect()
             raise
-        self._idle.append((connection, time.monotonic()))
+        self._pool.give(held)
         return answer
 
-    def _send_to_cluster(self, client: Any, command: tuple[Any, ...]) -> Any:
+    def _send_to_cluster(self, tries: _Tries, command: tuple[Any, ...]) -> Any:
         """While the slot is moved from one node to another, the command waits, as long as an answer may take."""
-        deadline = time.monotonic() + self._options.command_timeout / 1000
+        client = self._cluster_client()
         while True:
             try:
                 return client.execute_command(*command)
             except (ClusterError, TryAgainError):
-                if time.monotonic() > deadline:
+                if tries.left_s() <= 0:
                     raise
             time.sleep(MOVING_PAUSE_S)
 
-    def _connection(self, client: Any) -> Any:
-        """An idle connection that is still sound, or one of the pool's."""
-        while self._idle:
-            try:
-                connection, since = self._idle.pop()
-            except IndexError:  # another thread was quicker
-                break
-            try:
-                # Only one that has been idle may have been closed by the server meanwhile.
-                if time.monotonic() - since < FRESH_S or not connection.can_read(timeout=0):
-                    return connection
-            except _BROKEN:
-                pass
-            connection.disconnect()
-            client.connection_pool.release(connection)
-        return client.connection_pool.get_connection()
-
-    def _client(self) -> Any:
-        if self._redis is None:
+    def _cluster_client(self) -> Any:
+        if self._cluster is None:
             with self._lock:  # a second client, once collected, would close the connections it gave
-                self._redis = self._redis or connect(self._options)
-        return self._redis
+                self._cluster = self._cluster or cluster_client(self._options)
+        return self._cluster
 
     def read_stream(self, key: str, cursor: str, count: int, wait_ms: int) -> list[tuple[bytes, Any]]:
-        """Entries of a stream after the cursor; ``wait_ms`` is less than the time any command may take."""
+        """Entries of a stream after the cursor, as (id, flat list of fields and values)."""
+        block = ("BLOCK", wait_ms) if wait_ms else ()
+        command = ("XREAD", "COUNT", count, *block, "STREAMS", key, cursor)
+        if self._options.cluster:
+            return self._read_of_cluster(key, cursor, count, wait_ms)
+        found = self._try(_Tries(self._options, True), command, wait_ms / 1000)
+        if not found:
+            return []
+        streams = found.values() if isinstance(found, Mapping) else [entries for _, entries in found]
+        (entries,) = streams
+        return [(entry[0], dict(zip(entry[1][::2], entry[1][1::2], strict=True))) for entry in entries]
+
+    def _read_of_cluster(self, key: str, cursor: str, count: int, wait_ms: int) -> list[tuple[bytes, Any]]:
+        """By the client, which reads the answer."""
         try:
-            found = self._client().xread({key: cursor}, count=count, block=wait_ms or None)
+            found = self._cluster_client().xread({key: cursor}, count=count, block=wait_ms or None)
         except _FAULTS as problem:
             raise self.unavailable(problem) from problem
         if not found:
@@ -148,8 +157,46 @@ class Client:
         return StoreUnavailable(self.address, masked(f"{type(problem).__name__}: {problem}", self._secrets))
 
     def close(self) -> None:
-        if self._redis is None:
-            return
-        while self._idle:
-            self._idle.pop()[0].disconnect()
-        self._redis.close()
+        self._pool.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+class _Tries:
+    """Whether, when, and for how long one command is tried again."""
+
+    def __init__(self, options: RedisOptions, again: bool) -> None:
+        self.executed = False
+        """The server may have executed the command the last time it was sent."""
+        self._options = options
+        self._again = again
+        self._timeout_s = options.command_timeout / 1000
+        self._deadline = time.monotonic() + self._timeout_s
+        self._lost = 0
+        self._refused = 0
+
+    def left_s(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def answer_by(self, wait_s: float) -> float:
+        """When to give up waiting for the answer, which the server gives after ``wait_s`` at the latest. While there is
+        another try, half of the time that is left is kept for it."""
+        last = not self._again or self._options.pause_s(self._lost + 1, RESENDS) is None
+        return time.monotonic() + wait_s + self.left_s() / (1 if last else 2)
+
+    def pause_s(self, problem: BaseException) -> float | None:
+        """Seconds to wait before the next try; None = no more."""
+        if is_refusal(problem):
+            self._refused += 1
+            pause_s = self._options.pause_s(1, 1)
+            if pause_s is None or self.left_s() <= 0:
+                return None
+            return min(max(pause_s, 0.05) * self._refused, REFUSED_PAUSE_S, max(self.left_s(), 0))
+        if not isinstance(problem, _BROKEN) or (self.executed and not self._again):
+            return None
+        self._lost += 1
+        pause_s = self._options.pause_s(self._lost, RESENDS)
+        if pause_s is None:
+            return None
+        self._deadline += pause_s
+        return pause_s if self.left_s() > pause_s else None

@@ -21,7 +21,7 @@ class RedisEventLog(EventLog):
         self._scripts.run("append_event", (queue, name, job_id, "" if value is None else "1", value or ""))
 
     def tail(self, queue: str) -> str:
-        newest = self._client.run("XREVRANGE", self._key(queue), "+", "-", "COUNT", 1)
+        newest = self._client.run("XREVRANGE", self._key(queue), "+", "-", "COUNT", 1, again=True)
         return newest[0][0].decode() if newest else "0-0"
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:

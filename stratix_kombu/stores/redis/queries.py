@@ -25,7 +25,7 @@ class RedisQueries(Queries):
         self._base = base
 
     def now(self) -> int:
-        seconds, micros = self._client.run("TIME")
+        seconds, micros = self._client.run("TIME", again=True)
         return int(seconds) * 1000 + int(micros) // 1000
 
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
@@ -60,15 +60,15 @@ class RedisQueries(Queries):
         return [tally_of(minute, raw) for minute, raw in enumerate(found, int(this) - len(found) + 1)]
 
     def totals(self, queue: str) -> Totals:
-        raw = self._client.run("GET", f"{self._base}:q:{queue}:totals")
-        names = self._client.run("HGETALL", f"{self._base}:q:{queue}:names")
+        raw = self._client.run("GET", f"{self._base}:q:{queue}:totals", again=True)
+        names = self._client.run("HGETALL", f"{self._base}:q:{queue}:names", again=True)
         return totals_of(raw or b"", names)
 
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         return int(self._scripts.run("limit_ttl", (queue, limit_text(limit))))
 
     def queues(self) -> list[str]:
-        return sorted(one.decode() for one in self._client.run("SMEMBERS", f"{self._base}:queues"))
+        return sorted(one.decode() for one in self._client.run("SMEMBERS", f"{self._base}:queues", again=True))
 
     def workers(self, queue: str) -> list[WorkerInfo]:
         now, *found = self._scripts.run("workers", (queue,))
@@ -85,7 +85,7 @@ class RedisQueries(Queries):
         return [Held(found[i].decode(), found[i + 1].decode()) for i in range(0, len(found), 2)]
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
-        lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", start, end)
+        lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", start, end, again=True)
         return [line.decode() for line in lines]
 
     def dependencies(self, job_id: str) -> dict[str, State | None]:
@@ -94,7 +94,7 @@ class RedisQueries(Queries):
         }
 
     def dependents(self, job_id: str) -> list[str]:
-        found = self._client.run("ZRANGE", f"{self._base}:job:{job_id}:dependents", 0, -1)
+        found = self._client.run("ZRANGE", f"{self._base}:job:{job_id}:dependents", 0, -1, again=True)
         return sorted(one.decode() for one in found)
 
     def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:

@@ -29,7 +29,7 @@ class RedisSchedules(Schedules):
         self._scripts.run("put_schedule", ("put", schedule.key, json.dumps(asdict(schedule))))
 
     def all(self, queue: str | None = None) -> list[Schedule]:
-        found = _readable(self._client.run("HVALS", f"{self._base}:schedules"))
+        found = _readable(self._client.run("HVALS", f"{self._base}:schedules", again=True))
         return sorted((one for one in found if queue in (None, one.queue)), key=lambda one: one.key)
 
     def remove(self, key: str) -> bool:

@@ -31,7 +31,7 @@ def survey(client: Client) -> Survey:
 
 
 def _info(client: Client, section: str) -> dict[str, str]:
-    answer: Any = client.run("INFO", section)
+    answer: Any = client.run("INFO", section, again=True)
     if isinstance(answer, Mapping):  # from a cluster, where the client reads it
         one = next(iter(answer.values()), None)
         return {key: str(value) for key, value in (one if isinstance(one, Mapping) else answer).items()}
@@ -42,7 +42,7 @@ def _info(client: Client, section: str) -> dict[str, str]:
 def _snapshots(client: Client) -> str | None:
     """When snapshots are taken, '' for never, None if that cannot be known."""
     try:
-        answer = client.run("CONFIG", "GET", "save")
+        answer = client.run("CONFIG", "GET", "save", again=True)
     except StoreUnavailable:
         return None
     values = list(answer.values()) if isinstance(answer, Mapping) else list(answer)[1:]

@@ -1,0 +1,131 @@
+"""Connections to the server: kept while they are sound, and dropped together when one of them tells of a change."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from stratix_kombu.model.redis_options import RedisOptions
+
+FRESH_S = 1.0
+"""For so long after its last answer a connection is taken to be open."""
+IDLE_S = 30.0
+"""After so long a new connection is opened instead: something on the way may have dropped the old one silently."""
+
+
+def _never() -> Any:
+    """Sending again is decided in ``Client.run``."""
+    return Retry(NoBackoff(), 0)
+
+
+def cluster_client(options: RedisOptions) -> Any:
+    nodes = [ClusterNode(*node) for node in options.cluster]
+    return RedisCluster(startup_nodes=nodes, retry=_never(), **options.arguments())
+
+
+@dataclass(slots=True)
+class Held:
+    """A connection, and of which generation it is."""
+
+    connection: Any
+    generation: int
+    since: float = 0.0
+    """When it was used last."""
+
+
+class Pool:
+    """Connections that are used by one thread at a time.
+
+    One that breaks, or is told that its server takes no writes, ends its whole generation: the idle ones are closed at
+    once, the others when they come back. Each waits half of ``command_timeout`` for bytes, so that whoever reads can
+    decide then whether to go on waiting or to ask again elsewhere.
+    """
+
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
+        self._pool: Any = None
+        self._lock = threading.Lock()
+        self._idle: list[Held] = []
+        self._generation = 0
+
+    def take(self, left_s: float) -> Held:
+        """An idle connection that is still sound, or a new one, which is open within ``left_s`` seconds."""
+        while self._idle:
+            try:
+                held = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if self._is_sound(held):
+                return held
+            held.connection.disconnect()
+        return self._open(left_s)
+
+    def give(self, held: Held) -> None:
+        """Keep it for others, unless it is of an earlier generation."""
+        if held.generation == self._generation:
+            held.since = time.monotonic()
+            self._idle.append(held)
+        else:
+            held.connection.disconnect()
+
+    def renew(self, held: Held) -> None:
+        """Use no connection of its generation again; that of a later one is nothing to it."""
+        if held.generation == self._generation:
+            self.close()
+
+    def close(self) -> None:
+        """End the generation. The pool can be used again."""
+        with self._lock:
+            self._generation += 1
+            gone, self._idle = self._idle, []
+        for held in gone:
+            held.connection.disconnect()
+
+    def _is_sound(self, held: Held) -> bool:
+        idle_s = time.monotonic() - held.since
+        if held.generation != self._generation or idle_s > IDLE_S:
+            return False
+        if idle_s < FRESH_S:
+            return True
+        # Only one that has been idle may have been closed by the server meanwhile.
+        with suppress(RedisError, OSError):
+            return not held.connection.can_read(timeout=0)
+        return False
+
+    def _open(self, left_s: float) -> Held:
+        generation = self._generation
+        pool = self._connections()
+        patience_s = min(self._options.connect_timeout / 1000, max(left_s, 0.001))
+        connection = pool.connection_class(**{**pool.connection_kwargs, "socket_connect_timeout": patience_s})
+        try:
+            connection.connect()
+        except BaseException:
+            connection.disconnect()
+            raise
+        return Held(connection, generation)
+
+    def _connections(self) -> Any:
+        """redis-py's pool, which knows how to make a connection."""
+        if self._pool is None:
+            with self._lock:
+                self._pool = self._pool or self._client().connection_pool
+        return self._pool
+
+    def _client(self) -> Any:
+        options = self._options
+        common = {**options.arguments(), "db": options.db, "retry": _never()}
+        common["socket_timeout"] /= 2
+        if options.sentinels:
+            sentinel = Sentinel(options.sentinels, sentinel_kwargs={**options.sentinel_arguments(), "retry": _never()})
+            return sentinel.master_for(options.name, **common)
+        return Redis(host=options.host, port=options.port, **common)
