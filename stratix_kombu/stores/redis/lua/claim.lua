@@ -17,7 +17,7 @@ local held = tonumber(set[4] or 0)
 local active = queue_key(queue, 'active')
 local running = global_concurrency > 0 and redis.call('ZCARD', active) or 0
 local claimed = {}
-local limited = 0
+local limited, granted = 0, nil
 local answers = {}
 
 for i = 6, #ARGV do
@@ -66,6 +66,7 @@ for i = 6, #ARGV do
       local token = worker .. ':' .. claims .. ':' .. id
       redis.call('ZREM', waiting, id)
       redis.call('ZADD', active, told.starts + lease, id)
+      granted = true
       running = running + 1
       if global_concurrency > 0 then
         redis.call('ZREM', queue_key(queue, 'crowd'), id)
@@ -81,6 +82,9 @@ for i = 6, #ARGV do
     end
   end
   answers[#answers + 1] = answer
+end
+if granted then
+  expect(queue, 'active', now + lease)
 end
 for priority, sent in pairs(claimed) do
   local meta = queue_key(queue, 'meta')

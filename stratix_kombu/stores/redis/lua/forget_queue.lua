@@ -3,6 +3,7 @@
 -- Returns 1, or 0 if it has jobs
 --- @include base
 --- @include count
+--- @include first
 
 local queue = ARGV[1]
 local sets = { 'active', 'delayed', 'blocked', 'completed', 'failed' }
@@ -22,5 +23,8 @@ for minute = this - KEPT_S / 60, this do
   minutes[#minutes + 1] = minute_key(queue, minute)
 end
 redis.call('DEL', unpack(minutes))
+for _, part in ipairs({ 'delayed', 'active' }) do
+  redis.call('ZREM', first_key(part), queue)
+end
 redis.call('SREM', P .. ':queues', queue)
 return 1

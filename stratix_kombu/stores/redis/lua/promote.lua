@@ -7,11 +7,13 @@
 --- @include moves
 --- @include release
 
-local left, next_ms = tonumber(ARGV[4]), -1
-for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
-  local key = queue_key(queue, 'delayed')
-  if left > 0 then
-    local due = redis.call('ZRANGEBYSCORE', key, '-inf', now * 1000 + 999, 'LIMIT', 0, left)
+local page = tonumber(ARGV[4])
+local left, looks = page, page
+local queue, at = first_queue('delayed')
+local known -- when the first one is due, for certain
+while queue and left > 0 and looks > 0 and not known do
+  if at <= now then
+    local due = redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now * 1000 + 999, 'LIMIT', 0, left)
     for _, id in ipairs(due) do
       local job = load(id)
       if job.vacant then
@@ -22,13 +24,12 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
     end
     left = left - #due
   end
-  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  if first[2] then
-    local wait = math.max(math.floor(tonumber(first[2]) / 1000) - now, 0)
-    if next_ms < 0 or wait < next_ms then
-      next_ms = wait
-    end
+  looks = looks - 1
+  if look_again(queue, 'delayed') == at and at > now then
+    known = at
   end
+  queue, at = first_queue('delayed')
 end
-local more = release_page(tonumber(ARGV[4]))
-return { (left <= 0 and next_ms == 0) and 1 or more, {}, ready, next_ms }
+local next_ms = queue and math.max(at - now, 0) or -1
+local more = release_page(page)
+return { next_ms == 0 and 1 or more, {}, ready, next_ms }

@@ -10,12 +10,28 @@
 --- @include add_job
 --- @include bury
 
-local left, recovered = tonumber(ARGV[5]), {}
-for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
-  local expired = redis.call('ZRANGEBYSCORE', queue_key(queue, 'active'), '-inf', now, 'LIMIT', 0, math.max(left, 0))
+-- Go on walking over all queues, to find what the index of first.lua does not know of: what the first release of this
+-- package has written, and what the server has evicted. Whether the first lap is under way.
+local function walk()
+  local laps, cursor = string.match(redis.call('GET', P .. ':walk') or '', '^(%d+) (%d+)$')
+  local page = redis.call('SSCAN', P .. ':queues', cursor or 0, 'COUNT', 50)
+  for _, queue in ipairs(page[2]) do
+    look_again(queue, 'delayed')
+    look_again(queue, 'active')
+  end
+  laps = tonumber(laps or 0) + (page[1] == '0' and 1 or 0)
+  redis.call('SET', P .. ':walk', string.format('%d ', laps) .. page[1])
+  return laps == 0
+end
+
+local walking = walk()
+local page = tonumber(ARGV[5])
+local left, looks, recovered = page, page, {}
+local queue, at = first_queue('active')
+while queue and at <= now and left > 0 and looks > 0 do
+  local expired = redis.call('ZRANGEBYSCORE', queue_key(queue, 'active'), '-inf', now, 'LIMIT', 0, left)
   if #expired > 0 then
     touch(queue)
-    left = left - #expired
   end
   for _, id in ipairs(expired) do
     recovered[#recovered + 1] = id
@@ -33,7 +49,10 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. ':queues')) do
       back(job)
     end
   end
+  left, looks = left - #expired, looks - 1
+  look_again(queue, 'active')
+  queue, at = first_queue('active')
 end
 local more = release_page(tonumber(ARGV[6]))
 tell_drained()
-return { left <= 0 and 1 or more, {}, ready, -1, recovered }
+return { (walking or (queue and at <= now)) and 1 or more, {}, ready, -1, recovered }

@@ -3,6 +3,7 @@
 -- ARGV[5] how long ago it proved that it takes messages, or ''; then per claim: id, token
 -- Returns {paused, lost ids, cancelled ids}
 --- @include base
+--- @include first
 
 local queue, lease = ARGV[1], tonumber(ARGV[4])
 redis.call('SADD', P .. ':queues', queue)
@@ -27,6 +28,7 @@ for i = 6, #ARGV, 2 do
   local v = redis.call('HMGET', job_key(ARGV[i]), 'state', 'token', 'queue', 'cancel')
   if v[1] == 'active' and v[2] == ARGV[i + 1] then
     redis.call('ZADD', queue_key(v[3], 'active'), now + lease, ARGV[i])
+    expect(v[3], 'active', now + lease)
     if v[4] then
       cancelled[#cancelled + 1] = ARGV[i]
     end

@@ -1,5 +1,6 @@
 -- Moves between states. A `job` is a table made by load(): id, queue, name, state, prio, due, pending, ...
 --- @include count
+--- @include first
 
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
@@ -67,6 +68,7 @@ end
 local function make_delayed(job, due)
   ticks = ticks + 1
   move(job, 'delayed', due * 1000 + ticks % 1000)
+  expect(job.queue, 'delayed', due)
   job.due = due
   redis.call('HSET', job_key(job.id), 'state', 'delayed', 'due', due)
   tell(job.queue, 'delayed', job.id, job.name, string.format('%.0f', due))

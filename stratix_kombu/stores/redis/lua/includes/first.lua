@@ -1,0 +1,39 @@
+-- The queues of the namespace by when the first of their delayed jobs is due ('delayed') and of their leases runs out
+-- ('active'), in ms. An entry is never too late. It may be too early, for a job that has gone since; that is mended when its
+-- time comes. So a step of the clock touches the queues that have something due, and no others.
+local expected = {}
+
+local function first_key(part)
+  return P .. ':first:' .. part
+end
+
+local function expect(queue, part, at)
+  local id = part .. queue
+  if expected[id] and expected[id] <= at then
+    return
+  end
+  expected[id] = at
+  local known = tonumber(redis.call('ZSCORE', first_key(part), queue))
+  if not known or known > at then
+    redis.call('ZADD', first_key(part), at, queue)
+  end
+end
+
+-- The queue that comes first, and when that is.
+local function first_queue(part)
+  local first = redis.call('ZRANGE', first_key(part), 0, 0, 'WITHSCORES')
+  return first[1], tonumber(first[2])
+end
+
+-- When the first job of the queue's set comes; the index is made to say so.
+local function look_again(queue, part)
+  expected[part .. queue] = nil
+  local first = redis.call('ZRANGE', queue_key(queue, part), 0, 0, 'WITHSCORES')
+  if not first[1] then
+    redis.call('ZREM', first_key(part), queue)
+    return nil
+  end
+  local at = part == 'delayed' and math.floor(tonumber(first[2]) / 1000) or tonumber(first[2])
+  redis.call('ZADD', first_key(part), at, queue)
+  return at
+end
