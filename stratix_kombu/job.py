@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.drivers.native import arguments_of
@@ -21,6 +22,7 @@ from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import check_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
+from stratix_kombu.model.text import bounded
 from stratix_kombu.options import Duration, milliseconds
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncJob
 
 LOG_LINES_KEPT = 1000
+LOG_LINE_BYTES = 16 * 1024
+LOG_LINE_CUT = " ... (cut)"
 
 
 class Waits(Protocol):
@@ -211,18 +215,25 @@ class Job:
     # -- changing -------------------------------------------------------------------------------
 
     def update_progress(self, value: Any) -> None:
-        """Set the progress, any JSON value; listeners of ``progress`` are told. Raises JobNotFound."""
+        """Set the progress, any JSON value; listeners of ``progress`` are told. Raises JobNotFound,
+        PayloadNotSerializable, PayloadTooLarge."""
         text = encode(value, f"the progress of job {self.name!r}", self._runtime.max_payload_bytes)
         self._runtime.engine.store.transitions.progress(self.id, text)
+        self._record = replace(self._record, progress=text)
 
     def log(self, line: str) -> int:
-        """Append a line to the job's log, which keeps the newest 1,000; how many it has. Raises JobNotFound."""
-        return self._runtime.engine.store.transitions.log(self.id, str(line), LOG_LINES_KEPT)
+        """Append a line to the job's log, which keeps the newest 1,000; how many it has.
+
+        Of a line 16 KiB are kept, and a mark where it was cut. Raises JobNotFound.
+        """
+        text = bounded(str(line), LOG_LINE_BYTES, mark=LOG_LINE_CUT)
+        return self._runtime.engine.store.transitions.log(self.id, text, LOG_LINES_KEPT)
 
     def update_data(self, data: Any) -> None:
         """Replace the data. Raises JobNotFound, PayloadNotSerializable, PayloadTooLarge."""
         text = encode(data, f"the data of job {self.name!r}", self._runtime.max_payload_bytes)
         self._runtime.engine.store.transitions.update_data(self.id, text)
+        self._record = replace(self._record, data=text)
         self._data = decode(text)
 
     def retry(self) -> None:
@@ -262,7 +273,7 @@ class Job:
         A handler that runs is told within about a second: an ``async def`` one is cancelled, another one finds
         ``job.cancelled`` true and ``job.check_cancelled()`` raising; one in a sandbox is killed a second after that. It
         makes no other attempt. What it returns in spite of that is accepted. Raises JobNotFound, InvalidJobState for a
-        job that has ended.
+        job that has ended. The job has then failed with ``reason``, whatever its handler raised; of it 4 KiB are kept.
         """
         cancel(self._runtime.engine, self.id, reason)
 

@@ -28,7 +28,8 @@ FAR_MS = 3_600_000
 
 ids = st.sampled_from(IDS)
 queues = st.sampled_from(QUEUES)
-keeps = st.sampled_from([Retention(), Retention(count=0), Retention(count=2)])
+AT_ONCE, LATER = Retention(age_ms=0), Retention(age_ms=FAR_MS)
+keeps = st.sampled_from([Retention(), Retention(count=0), Retention(count=2), AT_ONCE, LATER])
 
 
 class Stores(RuleBasedStateMachine):
@@ -57,18 +58,19 @@ class Stores(RuleBasedStateMachine):
 
     @rule(
         chosen=st.lists(
-            st.tuples(ids, queues, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, st.integers(0, 9),
-                      st.sampled_from([False, False, True]), st.lists(ids, max_size=2)),
+            st.tuples(ids, queues, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, keeps,
+                      st.integers(0, 9), st.sampled_from([False, False, True]), st.lists(ids, max_size=2)),
             min_size=1, max_size=4,
         )
     )  # fmt: skip
     def add(self, chosen: list[Any]) -> None:
         jobs = [
             NewJob(id=one, queue=queue, name=f"n{one}", dependencies=tuple(deps), optional=optional,
-                   delay_ms=FAR_MS if late else 0, keep_completed=keep, keep_failed=keep, priority=priority,
+                   delay_ms=FAR_MS if late else 0, keep_completed=keep, keep_failed=keep_failed,
+                   priority=priority,
                    max_attempts=2, vacant=vacant,
                    carries=tuple(carries))
-            for one, queue, deps, optional, late, keep, priority, vacant, carries in chosen
+            for one, queue, deps, optional, late, keep, keep_failed, priority, vacant, carries in chosen
         ]  # fmt: skip
         self.both(lambda store: store.transitions.add(jobs))
 
@@ -133,6 +135,10 @@ class Stores(RuleBasedStateMachine):
     def by_hand(self, job_id: str, step: str) -> None:
         more = ("why",) if step == "cancel" else ()
         self.both(lambda store: getattr(store.transitions, step)(job_id, *more))
+
+    @rule()
+    def expire(self) -> None:
+        self.both(lambda store: sorted(store.transitions.expire().affected))
 
     @rule(job_id=ids, delay_ms=st.sampled_from([0, FAR_MS]))
     def change_delay(self, job_id: str, delay_ms: int) -> None:

@@ -150,12 +150,13 @@ def print_lines(job: Any) -> None:
 
 def use_the_job(job: Any) -> dict[str, Any]:
     job.update_progress({"step": 1})
+    at_once = job.progress
     assert job.log("one") == 1
     job.log("two")
     job.update_data({"new": True})
     seen = {"name": job.name, "id": job.id, "attempts": job.opts["attempts"], "made": job.attempts_made,
             "queue": job.queue_name, "logs": job.get_logs(), "state": job.get_state(), "data": job.refresh().data,
-            "progress": job.progress, "results": job.get_dependency_results(), "cancelled": job.cancelled,
+            "progress": job.progress, "results": job.get_dependency_results(), "cancelled": job.cancelled, "at once": at_once,
             "dependencies": list(job.get_dependencies().values()), "dependents": job.get_dependents()}  # fmt: skip
     job.check_cancelled()
     errors = []

@@ -38,10 +38,11 @@ def test_a_handler_on_a_thread_looks_for_itself(app: Application) -> None:
     queue.process(work)
     job = queue.add("n", attempts=5)
     assert began.wait(10)
-    job.cancel()
-    with pytest.raises(JobFailed, match="was cancelled"):
+    job.cancel("by user 7")
+    with pytest.raises(JobFailed, match="failed: by user 7$"):
         job.wait_until_finished(timeout=10)
     assert ended.is_set()
+    assert (job.failed_reason, len(job.stacktrace)) == ("by user 7", 1)
     assert job.refresh().attempts_made == 1
 
 
@@ -60,8 +61,8 @@ def test_a_coroutine_is_cancelled(app: Application) -> None:
     queue.process(work)
     job = queue.add("n", attempts=5)
     assert began.wait(10)
-    job.cancel()
-    with pytest.raises(JobFailed, match="CancelledError"):
+    job.cancel("by user \ud800")
+    with pytest.raises(JobFailed, match=r"failed: by user \\ud800$"):
         job.wait_until_finished(timeout=10)
     assert (seen, job.refresh().attempts_made) == (["cancelled"], 1)
 
@@ -121,6 +122,7 @@ def test_from_another_process(redis_url: str) -> None:
         with create_app({**settings, "worker": {"clock": False}}) as other:
             job = other.queue.get_queue("q").add("n")
             assert began.wait(10)
-            job.cancel()
-            with pytest.raises(JobFailed, match="was cancelled"):
+            job.cancel("")
+            with pytest.raises(JobFailed) as failed:
                 job.wait_until_finished(timeout=10)
+            assert failed.value.reason == ""

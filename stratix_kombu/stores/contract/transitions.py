@@ -126,7 +126,8 @@ class Transitions(ABC):
         reason ``dependency <id> failed: <its reason>``, ``optional`` ones are released. Events ``delayed``,
         ``waiting`` or ``failed``; besides, ``retries_exhausted`` when more than one attempt was allowed and all
         have been made; ``drained`` as for ``complete``. ``then`` and ``ANY_CLAIM`` as for ``complete``; ``error``
-        becomes the result of the job, and of the dependents that fail because of it. A job with a ``dead_letter``
+        becomes the result of the job, and of the dependents that fail because of it. Of a reason no more than
+        ``MAX_REASON_BYTES`` are kept. A job with a ``dead_letter``
         that has failed (here or by ``recover``) is buried in the same step: a job ``<id>.dead.<attempts started>`` of
         the same name is added to that queue, with the data ``{"id", "queue", "name", "data", "options", "reason",
         "attempts", "max_attempts"}``.
@@ -186,7 +187,7 @@ class Transitions(ABC):
 
     @abstractmethod
     def expire(self, limit: int = PAGE) -> Change:
-        """Remove finished jobs that are older than their retention allows."""
+        """Remove finished jobs that are older than their retention allows: that of how they ended last."""
 
     # -- by hand --------------------------------------------------------------------------------
 
@@ -221,7 +222,8 @@ class Transitions(ABC):
     def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
         """End a job that has not begun: -> failed, with ``error`` as for ``fail``. An active one is marked: ``renew``
         tells its worker, and from now on it makes no other attempt, whether it fails, is handed over or back, or
-        loses its lease. It leaves no dead letter. Raises JobNotFound, InvalidJobState for one that has ended."""
+        loses its lease: it has failed with the reason given here, whatever its handler says. It leaves no dead letter,
+        and tells no ``retries_exhausted``. Raises JobNotFound, InvalidJobState for one that has ended."""
 
     @abstractmethod
     def promote_job(self, job_id: str) -> Change:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from stratix_kombu.model.record import MAX_REASON_BYTES
 from stratix_kombu.model.state import State
+from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.memory.state import Job, Outcome, Space
 
 
@@ -10,7 +12,7 @@ def reason_of(dependency: str, outcome: Outcome) -> str:
     """Why a required dependent fails."""
     if outcome.state == "removed":
         return f"dependency {dependency} was removed"
-    return f"dependency {dependency} failed: {outcome.reason}"
+    return bounded(f"dependency {dependency} failed: {outcome.reason}", MAX_REASON_BYTES)
 
 
 def outcome_of(space: Space, job_id: str) -> Outcome | None:

@@ -59,8 +59,8 @@ class Job:
     dispatches: int = 0
     reserved: bool = False
     """It was deferred to a slot of a rate limit."""
-    cancelled: str = ""
-    """Why it is to end, while it is active."""
+    cancelled: str | None = None
+    """Why it is to end, while it is active; None = it is not."""
     cancel_error: str = ""
     failed_by: str = ""
     """The dependency it failed because of."""

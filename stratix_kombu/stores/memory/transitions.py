@@ -14,6 +14,7 @@ from stratix_kombu.errors import (
 )
 from stratix_kombu.model.record import (
     ANY_CLAIM,
+    MAX_REASON_BYTES,
     Added,
     Change,
     Claim,
@@ -30,6 +31,7 @@ from stratix_kombu.model.record import (
     WorkerInfo,
 )
 from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.limits import limited
 from stratix_kombu.stores.memory.metrics import count, count_attempt
@@ -264,7 +266,7 @@ class MemoryTransitions(Upkeep):
                 lost.add(one.job_id)
                 continue
             job.lease_ms = until
-            if job.cancelled:
+            if job.cancelled is not None:
                 cancelled.add(one.job_id)
         paused = frozenset({worker.queue} if queue.paused else ())
         return Renewed(frozenset(lost), paused, frozenset(cancelled))
@@ -310,15 +312,17 @@ class MemoryTransitions(Upkeep):
     def _fail_one(self, job: Job, one: Failure) -> None:
         space = self.space
         job.token = ""
-        if one.retry_ms is None or job.cancelled:
-            if not job.cancelled:
-                self._bury(job, one.reason)
-            space.fail(job, one.reason, one.stacktrace, error=one.error)
+        reason = bounded(one.reason, MAX_REASON_BYTES)
+        if job.cancelled is not None:
+            space.fail(job, job.cancelled, one.stacktrace, error=job.cancel_error or one.error)
+        elif one.retry_ms is None:
+            self._bury(job, reason)
+            space.fail(job, reason, one.stacktrace, error=one.error)
             if job.attempts_made >= job.new.max_attempts > 1:
                 space.tell(job.new.queue, "retries_exhausted", job)
         else:
             count(space, job, "retried")
-            job.failed_reason, job.stacktrace = one.reason, one.stacktrace or None
+            job.failed_reason, job.stacktrace = reason, one.stacktrace or None
             if one.retry_ms:
                 space.make_delayed(job, space.now() + one.retry_ms)
             else:
@@ -330,7 +334,8 @@ class MemoryTransitions(Upkeep):
             return
         if one.reason:
             count(self.space, job, "retried")
-        job.failed_reason, job.stacktrace = one.reason or None, one.stacktrace or None
+        job.failed_reason = bounded(one.reason, MAX_REASON_BYTES) or None
+        job.stacktrace = one.stacktrace or None
         job.token, job.vacant = "", True
         self.space.move(job, State.BLOCKED)
         self._add_then(one.then)

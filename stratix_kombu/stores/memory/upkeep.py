@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import islice
 
 from stratix_kombu.errors import InvalidJobState
-from stratix_kombu.model.record import Change, Limit
+from stratix_kombu.model.record import MAX_REASON_BYTES, Change, Limit
 from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.release import release_page, revive_dependents
@@ -59,7 +60,7 @@ class Upkeep(Steps, Transitions):
             count(space, job, "stalled")
             space.tell(job.new.queue, "stalled", job)
             allowed = max_stalled if job.new.max_stalled is None else job.new.max_stalled
-            if job.stalled_count > allowed:
+            if job.cancelled is None and job.stalled_count > allowed:
                 reason = f"stalled more than {allowed} times: its worker stopped renewing the lease"
                 self._bury(job, reason)
                 space.fail(job, reason)
@@ -150,7 +151,7 @@ class Upkeep(Steps, Transitions):
 
     def _retry(self, job: Job) -> None:
         job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
-        job.result, job.cancelled, job.cancel_error = None, "", ""
+        job.result, job.cancelled, job.cancel_error = None, None, ""
         self.space.make_ready(job)
         revive_dependents(self.space, job)
 
@@ -161,15 +162,17 @@ class Upkeep(Steps, Transitions):
 
     def _end_cancelled(self, job: Job) -> bool:
         """End a job that was cancelled while it was active; whether it was."""
-        if job.cancelled:
-            self.space.fail(job, job.cancelled, error=job.cancel_error)
-        return bool(job.cancelled)
+        if job.cancelled is None:
+            return False
+        self.space.fail(job, job.cancelled, error=job.cancel_error)
+        return True
 
     @step
     def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
         job = self._job(job_id)
         if job.state.finished:
             raise InvalidJobState(job_id, job.state.value, "cancel", _UNFINISHED)
+        reason = bounded(reason, MAX_REASON_BYTES)
         if job.state is State.ACTIVE:
             job.cancelled, job.cancel_error = reason, error
             return Change()

@@ -111,7 +111,7 @@ def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
         finished_ms=int(v[9] or 0), attempts_made=int(v[10] or 0), attempts_started=int(v[11] or 0),
         max_attempts=int(v[12] or 1), stalled_count=int(v[13] or 0), pending=int(v[14] or 0),
         optional=v[15] == b"1", worker=text(v[16]), progress=text_or_none(v[17]), result=text_or_none(v[18]),
-        failed_reason=text_or_none(v[19]), stacktrace=text_or_none(v[20]), message=text(v[21]),
+        failed_reason=None if v[19] is None else v[19].decode(), stacktrace=text_or_none(v[20]), message=text(v[21]),
         vacant=v[22] is not None,
     )  # fmt: skip
 
@@ -130,7 +130,7 @@ def _claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
         state=State.ACTIVE, priority=int(v[6] or 0), created_ms=int(v[7]), due_ms=int(v[8] or 0),
         processed_ms=now + v[18], finished_ms=0, attempts_made=int(v[9] or 0), attempts_started=v[10],
         max_attempts=int(v[11] or 1), stalled_count=int(v[12] or 0), pending=int(v[13] or 0), optional=v[14] == b"1",
-        worker=worker, progress=text_or_none(v[15]), result=None, failed_reason=text_or_none(v[16]),
+        worker=worker, progress=text_or_none(v[15]), result=None, failed_reason=None if v[16] is None else v[16].decode(),
         stacktrace=text_or_none(v[17]),
     )  # fmt: skip
     return Claim(v[2].decode(), record, v[18])

@@ -17,6 +17,7 @@ from stratix_kombu.errors import (
 )
 from stratix_kombu.model.event import INLINE_RESULT_BYTES
 from stratix_kombu.model.record import (
+    MAX_REASON_BYTES,
     Added,
     Change,
     Claimed,
@@ -33,6 +34,7 @@ from stratix_kombu.model.record import (
     WorkerInfo,
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
+from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
@@ -176,13 +178,15 @@ class RedisTransitions(Transitions):
         arguments: list[Any] = [PAGE]
         for one in failures:
             retry = "" if one.retry_ms is None else one.retry_ms
-            arguments += (one.job_id, one.token, one.reason, one.stacktrace, retry, one.error, _then(one.then))
+            reason = bounded(one.reason, MAX_REASON_BYTES)
+            arguments += (one.job_id, one.token, reason, one.stacktrace, retry, one.error, _then(one.then))
         return change_of(self.run_sending("fail", *arguments))
 
     def hand_over(self, jobs: Sequence[HandOver]) -> Change:
         arguments: list[Any] = [PAGE]
         for one in jobs:
-            arguments += (one.job_id, one.token, one.reason, one.stacktrace, _then(one.then))
+            reason = bounded(one.reason, MAX_REASON_BYTES)
+            arguments += (one.job_id, one.token, reason, one.stacktrace, _then(one.then))
         return change_of(self.run_sending("hand_over", *arguments))
 
     def hand_back(self, held: Sequence[Held]) -> Change:
@@ -246,7 +250,7 @@ class RedisTransitions(Transitions):
         return self._by_hand(answer, job_id, "retry", ["failed"])
 
     def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
-        answer = self.run_sending("cancel", job_id, reason, error, PAGE)
+        answer = self.run_sending("cancel", job_id, bounded(reason, MAX_REASON_BYTES), error, PAGE)
         return self._by_hand(answer, job_id, "cancel", UNFINISHED)
 
     def promote_job(self, job_id: str) -> Change:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from stratix_kombu.model.record import Completion, Failure, Retention
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
@@ -148,6 +150,31 @@ class ClockSuite(StoreCase):
         gone = gather(lambda: store.transitions.expire().affected, 1)
         assert gone == ["b"]
         assert self.states(store, "a") == ["waiting"]
+
+    def test_what_is_kept_follows_the_last_end(self, store: Store) -> None:
+        at_once = Retention(age_ms=0)
+        self.add(store, new("a", keep_failed=at_once), new("b", keep_failed=at_once, dependencies=("a",)))
+        self.fail(store, "a")
+        store.transitions.retry("a")
+        self.complete(store, "a", result="1")
+        self.complete(store, "b", result="2")
+        assert store.transitions.expire().affected == ()
+        assert self.states(store, "a", "b") == ["completed", "completed"]
+
+    @pytest.mark.parametrize("ends", ["completed", "failed"])
+    def test_an_id_that_is_used_again_does_not_expire_for_its_predecessor(self, store: Store, ends: str) -> None:
+        self.add(store, new("a", keep_completed=Retention(age_ms=0), keep_failed=Retention(age_ms=0)))
+        self.complete(store, "a")
+        store.transitions.remove("a")
+        keep = Retention(age_ms=3_600_000)
+        self.add(store, new("a", keep_completed=keep, keep_failed=keep))
+        assert store.transitions.expire().affected == ()
+        if ends == "completed":
+            self.complete(store, "a")
+        else:
+            self.fail(store, "a")
+        assert store.transitions.expire().affected == ()
+        assert self.states(store, "a") == [ends]
 
     def test_expiry_goes_page_by_page(self, store: Store) -> None:
         self.add(store, *(new(f"{n}", keep_completed=Retention(age_ms=1)) for n in range(25)))

@@ -194,6 +194,20 @@ class HandSuite(StoreCase):
         assert self.states(store, "a") == ["active"]
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ()
 
+    @pytest.mark.parametrize("reason", ["", "by user 7", "é" * 5000])
+    def test_the_reason_of_a_cancel_is_the_jobs(self, store: Store, reason: str) -> None:
+        job = new("a", max_attempts=2, dead_letter="dead")
+        claim = self.start(store, job)
+        store.transitions.cancel("a", reason)
+        (held,) = store.transitions.renew(WorkerInfo(id="w", queue=QUEUE), [Held("a", claim.token)], LEASE_MS).cancelled
+        assert held == "a"
+        store.transitions.fail([Failure("a", claim.token, "CancelledError", '["trace"]', retry_ms=0, error='"e"')])
+        record = self.record(store, "a")
+        assert (record.state, record.failed_reason) == (State.FAILED, reason[:2048])
+        assert (record.stacktrace, record.result) == ('["trace"]', '"e"')
+        assert self.counts(store, "dead") == {}
+        assert "retries_exhausted" not in [name for name, _ in self.told(store)]
+
     @pytest.mark.parametrize("way", ["fail", "hand_back", "hand_over", "recover"])
     def test_a_cancelled_job_makes_no_other_attempt(self, store: Store, way: str) -> None:
         job = new("a", max_attempts=5, dead_letter="dead")
@@ -201,13 +215,13 @@ class HandSuite(StoreCase):
         self.add(store, new("b", dependencies=("a",)))
         store.transitions.cancel("a", "stop", '{"e":1}')
         if way == "fail":
-            store.transitions.fail([Failure("a", claim.token, "stop", retry_ms=0, error='{"e":1}')])
+            store.transitions.fail([Failure("a", claim.token, "KeyError: 'x'", retry_ms=0, error='{"e":2}')])
         elif way == "hand_over":
             store.transitions.hand_over([HandOver("a", claim.token, (new("a"),))])
         elif way == "hand_back":
             store.transitions.hand_back([Held("a", claim.token)])
         else:
-            store.transitions.recover(5)
+            store.transitions.recover(0)
         assert self.states(store, "a", "b") == ["failed", "failed"]
         assert (self.record(store, "a").failed_reason, self.record(store, "a").result) == ("stop", '{"e":1}')
         assert store.queries.find("dead", [State.WAITING]) == [], "what was cancelled is no dead letter"

@@ -50,6 +50,7 @@ class SandboxJob:
 
     def update_progress(self, value: Any) -> None:
         self._call("update_progress", value)
+        self._attributes["progress"] = value
 
     def log(self, line: str) -> int:
         return int(self._call("log", str(line)))

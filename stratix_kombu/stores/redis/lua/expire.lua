@@ -6,14 +6,17 @@
 --- @include moves
 
 local page = tonumber(ARGV[4])
-local due = redis.call('ZRANGEBYSCORE', P .. ':expiring', '-inf', now, 'LIMIT', 0, page)
+local due = redis.call('ZRANGEBYSCORE', P .. ':expiring', '-inf', now, 'LIMIT', 0, page, 'WITHSCORES')
 local removed = {}
-for _, id in ipairs(due) do
+for i = 1, #due, 2 do
+  local id = due[i]
   redis.call('ZREM', P .. ':expiring', id)
   local job = load(id)
-  if job and finished(job.state) then
+  -- An entry that is left of an earlier job of the id, or of an earlier end of the job, says nothing of this end.
+  local age = job and finished(job.state) and age_of(job) or ''
+  if age ~= '' and job.finished + tonumber(age) == tonumber(due[i + 1]) then
     delete(job)
     removed[#removed + 1] = id
   end
 end
-return { #due == page and 1 or 0, {}, {}, -1, removed }
+return { #due == 2 * page and 1 or 0, {}, {}, -1, removed }

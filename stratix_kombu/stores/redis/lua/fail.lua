@@ -21,11 +21,11 @@ for i = 5, #ARGV, 7 do
   else
     local job = load(id)
     touch(job.queue)
-    local cancelled = redis.call('HEXISTS', key, 'cancel') == 1
-    if retry == '' or cancelled then
-      if not cancelled then
-        bury(id, reason)
-      end
+    local cancel = redis.call('HMGET', key, 'cancel', 'cancel_error')
+    if cancel[1] then
+      fail_job(job, cancel[1], trace, nil, cancel[2] ~= '' and cancel[2] or ARGV[i + 5])
+    elseif retry == '' then
+      bury(id, reason)
       fail_job(job, reason, trace, nil, ARGV[i + 5])
       if job.made >= job.max and job.max > 1 then
         tell(job.queue, 'retries_exhausted', id, job.name)

@@ -41,7 +41,7 @@ while queue and at <= now and left > 0 and looks > 0 do
     count(queue, STALLED, 1)
     tell(queue, 'stalled', id, job.name)
     local allowed = redis.call('HGET', job_key(id), 'stalls') or ARGV[4]
-    if stalls > tonumber(allowed) then
+    if stalls > tonumber(allowed) and redis.call('HEXISTS', job_key(id), 'cancel') == 0 then
       local reason = 'stalled more than ' .. allowed .. ' times: its worker stopped renewing the lease'
       bury(id, reason)
       fail_job(job, reason)

@@ -4,7 +4,7 @@
 
 local function load(id)
   local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
-    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup')
+    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished')
   if not v[1] then
     return nil
   end
@@ -12,7 +12,7 @@ local function load(id)
     id = id, queue = v[1], name = v[2], state = v[3], prio = tonumber(v[4] or 0), due = tonumber(v[5] or 0),
     pending = tonumber(v[6] or 0), optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9],
     max = tonumber(v[10] or 1), made = tonumber(v[11] or 0), failed_by = v[12], result = v[13], reason = v[14],
-    vacant = v[15], message = v[16], forward = v[17], dedup = v[18],
+    vacant = v[15], message = v[16], forward = v[17], dedup = v[18], finished = tonumber(v[19] or 0),
   }
 end
 
@@ -110,10 +110,24 @@ local function free_id(job)
   end
 end
 
+-- How long a finished job is kept, in ms as text; '' for ever.
+local function age_of(job)
+  local keep = job.state == 'completed' and job.keep_completed or job.state == 'failed' and job.keep_failed
+  return keep and string.match(keep, '%d*$') or ''
+end
+
+-- A finished job goes on, or is deleted: its age has no say any more.
+local function no_expiry(job)
+  if age_of(job) ~= '' then
+    redis.call('ZREM', P .. ':expiring', job.id)
+  end
+end
+
 -- Forget a record; keep how it ended for dependents that may still ask.
 local function delete(job)
   local key = job_key(job.id)
   free_id(job)
+  no_expiry(job)
   redis.call('ZREM', state_key(job), job.id)
   redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
   redis.call('ZREM', queue_key(job.queue, 'crowd'), job.id)
@@ -136,12 +150,14 @@ end
 -- Retention is written 'count:age', either part may be empty. At most a hundred old jobs go at once.
 local function retain(job, keep)
   local count, age = string.match(keep, '^(%d*):(%d*)$')
+  if count == '0' then
+    delete(job)
+    return
+  end
   if age ~= '' then
     redis.call('ZADD', P .. ':expiring', now + tonumber(age), job.id)
   end
-  if count == '0' then
-    delete(job)
-  elseif count ~= '' then
+  if count ~= '' then
     local key = state_key(job)
     local surplus = math.min(redis.call('ZCARD', key) - tonumber(count), 100)
     if surplus > 0 then

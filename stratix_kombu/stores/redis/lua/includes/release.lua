@@ -9,11 +9,23 @@ local function outcome_of(id)
   return { state = v[1] or 'removed', reason = v[2] or '', result = v[3] or nil }
 end
 
+-- The beginning of a reason: no more bytes than are kept of one (MAX_REASON_BYTES), and no part of a character.
+local function bounded(reason)
+  local last = 4096
+  if #reason <= last then
+    return reason
+  end
+  while last > 0 and string.find(string.sub(reason, last + 1, last + 1), '[\128-\191]') do
+    last = last - 1
+  end
+  return string.sub(reason, 1, last)
+end
+
 local function reason_of(dependency, outcome)
   if outcome.state == 'removed' then
     return 'dependency ' .. dependency .. ' was removed'
   end
-  return 'dependency ' .. dependency .. ' failed: ' .. outcome.reason
+  return bounded('dependency ' .. dependency .. ' failed: ' .. outcome.reason)
 end
 
 local function settle_edge(job, dependency)
@@ -60,12 +72,14 @@ local function revive_edge(job, dependency)
     end
   end
   redis.call('HDEL', key, 'failed_by', 'reason', 'trace', 'finished', 'result')
+  no_expiry(job)
   make_ready(job)
   revive_dependents(job)
 end
 
 local function retry_job(job)
   redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', 'cancel', 'cancel_error')
+  no_expiry(job)
   make_ready(job)
   revive_dependents(job)
 end
