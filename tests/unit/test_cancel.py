@@ -39,7 +39,7 @@ def test_a_handler_on_a_thread_looks_for_itself(app: Application) -> None:
     job = queue.add("n", attempts=5)
     assert began.wait(10)
     job.cancel("by user 7")
-    with pytest.raises(JobFailed, match="failed: by user 7$"):
+    with pytest.raises(JobFailed, match=r"failed: by user 7$"):
         job.wait_until_finished(timeout=10)
     assert ended.is_set()
     assert (job.failed_reason, len(job.stacktrace)) == ("by user 7", 1)
