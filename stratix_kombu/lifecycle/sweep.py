@@ -31,14 +31,16 @@ def sweep(
     """Page by page, each page atomic; the ids."""
     found: list[str] = []
     for state in states:
+        cursor = ""
         while not extent.limit or len(found) < extent.limit:
             page = min(PAGE, extent.limit - len(found)) if extent.limit else PAGE
-            change = engine.store.transitions.sweep(queue, action, state, extent.older_ms, page)
+            change = engine.store.transitions.sweep(queue, action, state, extent.older_ms, page, cursor)
             found += change.affected
             settle(engine, change)
             if on_progress is not None and change.affected:
                 on_progress(len(found))
-            if len(change.affected) < page:
+            cursor = change.cursor
+            if not cursor:
                 break
     return found
 

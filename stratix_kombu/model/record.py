@@ -223,6 +223,8 @@ class Change:
     """Ids the transition touched, where the caller named a set by a rule."""
     more: bool = False
     """A page was full: call the same transition (or ``release``) again."""
+    cursor: str = ""
+    """Where the transition is to go on, if it takes a cursor; '' when it has seen all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from stratix_kombu.errors import StratixError
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.metrics import COUNTS, Tally
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Deduplication, Failure, HandOver, Held, NewJob, Retention
-from stratix_kombu.model.state import State
+from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.redis import open_redis_store
@@ -25,6 +26,9 @@ IDS = tuple("abcdefgh")
 LEASE_MS = 3_600_000
 FAR_MS = 3_600_000
 """Nothing is due and no lease ends by itself while a run lasts: time has no part in it."""
+
+SWEPT = (State.WAITING, State.ACTIVE, State.BLOCKED, State.COMPLETED, State.FAILED)
+"""Delayed jobs of one millisecond have no order."""
 
 ids = st.sampled_from(IDS)
 queues = st.sampled_from(QUEUES)
@@ -152,6 +156,13 @@ class Stores(RuleBasedStateMachine):
     def bound(self, queue: str, most: int | None) -> None:
         self.both(lambda store: store.transitions.set_global_concurrency(queue, most))
 
+    @rule(
+        queue=queues, limit=st.integers(1, 3),
+        what=st.sampled_from([(Sweep.RETRY, State.FAILED), *((Sweep.REMOVE, one) for one in SWEPT)]),
+    )  # fmt: skip
+    def sweep(self, queue: str, limit: int, what: tuple[Sweep, State]) -> None:
+        self.both(lambda store: list(_swept(store, queue, *what, limit)))
+
     @rule(job_id=ids)
     def write(self, job_id: str) -> None:
         self.both(lambda store: store.transitions.progress(job_id, "5"))
@@ -174,6 +185,15 @@ class Stores(RuleBasedStateMachine):
             for read in ("dependencies", "dependents", "dependency_results", "logs"):
                 self.both(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
         assert [audit(store) for store in self.stores] == [[], []]
+
+
+def _swept(store: Store, queue: str, action: Sweep, state: State, limit: int) -> Iterator[str]:
+    cursor = ""
+    while True:
+        change = store.transitions.sweep(queue, action, state, limit=limit, cursor=cursor)
+        yield from change.affected
+        if not (cursor := change.cursor):
+            return
 
 
 def _counted(store: Store, queue: str) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Job, QueueNotEmpty
+from stratix_kombu.lifecycle.cancel import cancel
+from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.model.record import NewJob
 from stratix_kombu.stores import contract
 from tests.waiting import until
 
@@ -96,3 +100,35 @@ def test_obliterating(app: Application) -> None:
     began.clear()
     job = queue.add("n")
     job.wait_until_finished(timeout=10)
+
+
+def test_jobs_that_fail_again_at_once_are_each_run_once_more(app: Application) -> None:
+    queue = app.queue.create_queue("q", concurrency=20)
+    runs: Counter[str] = Counter()
+
+    def work(job: Job) -> None:
+        runs[job.id] += 1
+        raise OSError("down")
+
+    queue.process(work)
+    queue.add_bulk([{"name": "n"}] * 2_500)
+    until(lambda: queue.get_job_counts()["failed"] == 2_500, 60)
+    assert queue.retry_jobs() == 2_500
+    until(lambda: queue.get_job_counts()["failed"] == 2_500, 60)
+    assert set(runs.values()) == {2}
+
+
+def test_jobs_behind_ten_thousand_others_are_reached(app: Application) -> None:
+    """Those that failed because of another one are not run again by hand, and come first."""
+    queue = app.queue.get_queue("q")
+    store = app.queue.store
+    store.transitions.add([NewJob(id=one, queue="q", name="n") for one in ("dependency", "last")])
+    for start in range(0, 10_500, 2_100):
+        passed = range(start, start + 2_100)
+        store.transitions.add([NewJob(id=f"{n}", queue="q", name="n", dependencies=("dependency",)) for n in passed])
+    queue.pause()
+    remove(app.queue.engine, "dependency")
+    cancel(app.queue.engine, "last", "not now")
+    assert queue.get_job_counts()["failed"] == 10_501
+    assert queue.retry_jobs() == 1
+    assert len(queue.clean(state="failed")) == 10_500

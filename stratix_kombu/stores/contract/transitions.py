@@ -241,14 +241,20 @@ class Transitions(ABC):
         InvalidJobState."""
 
     @abstractmethod
-    def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
+    def sweep(
+        self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE, cursor: str = ""
+    ) -> Change:
         """Remove, retry or promote jobs of one state, in the order of ``find`` reversed for ended ones (oldest first),
-        a page at a time; ``affected`` names them. Only those that ended, or for the others were added, at least
-        ``older_ms`` ago. Jobs that failed because of a dependency are not retried: they wait for it again when that
-        is. Active jobs are removed too, where that state is named: their claims are lost.
+        at most ``limit`` in a step; ``affected`` names them. Only those that ended, or for the others were added, at
+        least ``older_ms`` before the first step. Jobs that failed because of a dependency are not retried: they wait
+        for it again when that is. Active jobs are removed too, where that state is named: their claims are lost.
+
+        The next step is given the ``cursor`` of the answer; it is '' when all have been looked at. A page may be empty
+        before that, for a step looks at a bounded number of jobs. Together the steps reach every job that was in the
+        state all the while, however many there are, and each once, even if it comes back into the state meanwhile.
 
         A removal tells dependents as ``remove`` does, and the event ``cleaned`` with the count; the others are told
-        as ``retry`` and ``promote_job`` do.
+        as ``retry`` and ``promote_job`` do. With ``more``, dependents are left to be told: see ``release``.
         """
 
     @abstractmethod

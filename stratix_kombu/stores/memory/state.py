@@ -68,6 +68,8 @@ class Job:
     dependencies: dict[str, str] = field(default_factory=dict)
     """'' while the dependency has not ended, then 'completed', 'failed' or 'removed'."""
     pending: int = 0
+    swept: int = 0
+    """The last sweep that moved it."""
     logs: list[str] = field(default_factory=list)
 
     def record(self) -> JobRecord:
@@ -150,6 +152,7 @@ class Space:
         self.locks: dict[str, tuple[str, int]] = {}
         self.deduplicated: dict[tuple[str, str], tuple[str, int]] = {}
         """By queue and id: the job, and until when (0 = until it has ended)."""
+        self.sweeps = 0
         self.instead: list[tuple[str, str]] = []
         self.ready: list[Ready] = []
         """Collected by the transition that is under way."""

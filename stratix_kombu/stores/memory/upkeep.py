@@ -20,8 +20,9 @@ from stratix_kombu.stores.memory.steps import Steps, step
 _UNFINISHED = [state.value for state in State if not state.finished]
 
 
-def _suits(job: Job, action: Sweep) -> bool:
-    return action is Sweep.REMOVE or not (job.vacant or (action is Sweep.RETRY and job.failed_by))
+def _suits(job: Job, action: Sweep, mark: int) -> bool:
+    by_dependency = action is Sweep.RETRY and job.failed_by
+    return action is Sweep.REMOVE or not (job.vacant or job.swept == mark or by_dependency)
 
 
 class Upkeep(Steps, Transitions):
@@ -200,12 +201,20 @@ class Upkeep(Steps, Transitions):
         return job
 
     @step
-    def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
-        space, before = self.space, self.space.now() - older_ms
+    def sweep(
+        self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE, cursor: str = ""
+    ) -> Change:
+        space = self.space
+        if not cursor:
+            space.sweeps += 1
+            cursor = f"{space.now() - older_ms} {space.sweeps}"
+        before, mark = (int(part) for part in cursor.split())
         jobs = (space.jobs[one] for one in self._in_order(queue, state))
         old = (job for job in jobs if (job.finished_ms or job.created_ms) <= before)
-        chosen = list(islice((job for job in old if _suits(job, action)), limit))
+        chosen = list(islice((job for job in old if _suits(job, action, mark)), limit + 1))
+        left, chosen = len(chosen) > limit, chosen[:limit]
         for job in chosen:
+            job.swept = mark
             if action is Sweep.RETRY:
                 self._retry(job)
             elif action is Sweep.PROMOTE:
@@ -214,8 +223,8 @@ class Upkeep(Steps, Transitions):
                 space.delete(job)
         if action is Sweep.REMOVE and chosen:
             space.tell(queue, "cleaned", None, str(len(chosen)))
-        more = release_page(space, PAGE)
-        return replace(self._change(more or len(chosen) == limit), affected=tuple(job.new.id for job in chosen))
+        change = self._change(release_page(space, PAGE))
+        return replace(change, affected=tuple(job.new.id for job in chosen), cursor=cursor if left else "")
 
     def _in_order(self, queue: str, state: State) -> list[str]:
         ids = list(self.space.queues[queue].ids[state])

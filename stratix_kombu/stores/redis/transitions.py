@@ -46,11 +46,11 @@ NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
 
 
 def change_of(answer: Sequence[Any]) -> Change:
-    """The common answer {more, stale, ready, next_ms, affected}; the last two may be missing."""
+    """The common answer {more, stale, ready, next_ms, affected, cursor}; the last three may be missing."""
     affected = tuple(one.decode() for one in answer[4]) if len(answer) > 4 else ()
     return Change(
         ready=ready_of(answer[2]), stale=tuple(one.decode() for one in answer[1]), affected=affected,
-        more=bool(answer[0]),
+        more=bool(answer[0]), cursor=answer[5].decode() if len(answer) > 5 else "",
     )  # fmt: skip
 
 
@@ -260,8 +260,10 @@ class RedisTransitions(Transitions):
         answer = self.run_sending("change_delay", job_id, delay_ms)
         return self._by_hand(answer, job_id, "change the delay of", ["delayed"])
 
-    def sweep(self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE) -> Change:
-        return change_of(self.run_sending("sweep", queue, action.value, state.value, older_ms, limit, PAGE))
+    def sweep(
+        self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE, cursor: str = ""
+    ) -> Change:
+        return change_of(self.run_sending("sweep", queue, action.value, state.value, older_ms, limit, PAGE, cursor))
 
     def forget_queue(self, queue: str) -> bool:
         return bool(self._scripts.run("forget_queue", (queue,)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from stratix_kombu.errors import InvalidJobState, JobNotFound
@@ -133,9 +135,9 @@ class HandSuite(StoreCase):
         self.add(store, *(new(f"{number}", priority=number % 2) for number in range(5)), new("d", delay_ms=60_000))
         self.add(store, new("after", dependencies=("0",)))
         page = store.transitions.sweep(QUEUE, Sweep.REMOVE, State.WAITING, limit=3)
-        assert (page.affected, page.more) == (("0", "2", "4"), True)
-        page = store.transitions.sweep(QUEUE, Sweep.REMOVE, State.WAITING, limit=3)
-        assert (page.affected, page.more) == (("1", "3"), False)
+        assert (page.affected, bool(page.cursor)) == (("0", "2", "4"), True)
+        page = store.transitions.sweep(QUEUE, Sweep.REMOVE, State.WAITING, limit=3, cursor=page.cursor)
+        assert (page.affected, page.cursor) == (("1", "3"), "")
         assert self.states(store, "0", "3", "d", "after") == ["gone", "gone", "delayed", "failed"]
         assert next(event for event in store.events.read(QUEUE, "0") if event.name == "cleaned").value == "3"
         assert store.transitions.sweep(QUEUE, Sweep.REMOVE, State.WAITING).affected == ()
@@ -157,6 +159,56 @@ class HandSuite(StoreCase):
         assert self.states(store, "a", "b", "after") == ["waiting", "waiting", "blocked"]
         change = store.transitions.sweep(QUEUE, Sweep.PROMOTE, State.DELAYED)
         assert (change.affected, self.ids(change.ready)) == (("y", "x"), ["y", "x"])
+
+    def sweep(self, store: Store, action: Sweep, state: State, limit: int = 500) -> Iterator[tuple[str, ...]]:
+        """The pages of a sweep."""
+        cursor = ""
+        while True:
+            change = store.transitions.sweep(QUEUE, action, state, limit=limit, cursor=cursor)
+            self.finish_releases(store, change)
+            yield change.affected
+            if not (cursor := change.cursor):
+                return
+
+    def test_what_fails_again_is_not_retried_again(self, store: Store) -> None:
+        names = [f"{n:02}" for n in range(12)]
+        self.add(store, *(new(one) for one in names))
+        self.fail(store, *names)
+        self.add(store, new("later"))
+        swept: list[str] = []
+        for page in self.sweep(store, Sweep.RETRY, State.FAILED, limit=5):
+            swept += page
+            until(lambda: store.queries.now() > self.record(store, names[-1]).finished_ms)
+            self.fail(store, *page)
+        assert swept == names
+        assert self.counts(store) == {"failed": 12, "waiting": 1}
+        assert list(self.sweep(store, Sweep.RETRY, State.FAILED)) == [tuple(names)], "a sweep of its own"
+
+    def test_what_is_delayed_again_is_not_promoted_again(self, store: Store) -> None:
+        names = [f"{n:02}" for n in range(12)]
+        self.add(store, *(new(one, delay_ms=60_000 + n, max_attempts=9) for n, one in enumerate(names)))
+        swept: list[str] = []
+        for page in self.sweep(store, Sweep.PROMOTE, State.DELAYED, limit=5):
+            swept += page
+            self.fail(store, *page, retry_ms=60_006)
+        assert swept == names
+        assert self.counts(store) == {"delayed": 12}
+
+    @pytest.mark.parametrize("removed", [False, True], ids=["stays", "goes"])
+    def test_a_sweep_goes_on_behind_what_it_leaves(self, store: Store, removed: bool) -> None:
+        """Also where the last job it had looked at has gone meanwhile."""
+        passed = [f"p{n:04}" for n in range(1_005)]
+        self.add(store, new("a"), new("own"), *(new(one, dependencies=("a",)) for one in passed))
+        self.finish_releases(store, store.transitions.remove("a"))
+        self.fail(store, "own")
+        swept: list[str] = []
+        for page in self.sweep(store, Sweep.RETRY, State.FAILED):
+            swept += page
+            if removed and not page:
+                for one in passed[990:1_000]:
+                    store.transitions.remove(one)
+                removed = False
+        assert swept == ["own"]
 
     def test_active_jobs_are_removed_with_their_claims(self, store: Store) -> None:
         claim = self.start(store, new("a"))
