@@ -12,6 +12,7 @@ from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.health import Health, check_health
 from stratix_kombu.lock import DistributedLock
@@ -53,6 +54,12 @@ class Application:
         self._started = False
         self._closed = False
         self._metrics: MetricsServer | None = None
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """In the child it is an application that has not been started."""
+        self._lock = threading.RLock()
+        self._started, self._metrics = False, None
 
     @property
     def queue(self) -> QueueManager:

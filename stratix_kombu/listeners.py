@@ -11,6 +11,7 @@ from collections.abc import Callable
 from queue import Full, Queue
 from typing import Any
 
+from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, Unavailable
 from stratix_kombu.model.event import Event
 from stratix_kombu.stores.contract import EventLog
@@ -39,6 +40,17 @@ class Listeners(ABC):
         self._listeners: list[Listener] = []
         self._reader: threading.Thread | None = None
         self._closed = threading.Event()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """Listeners of the log are the parent's, or each event would be told in every process that was forked; those
+        of what this process reports itself are the child's too."""
+        closed, self._closed = self._closed.is_set(), threading.Event()
+        if closed:
+            self._closed.set()
+        self._lock, self._reader = threading.Lock(), None
+        own = [one for one in self._listeners if one.name in self.unlogged]
+        self._listeners = [Listener(self, one.name, one.function, one.once) for one in own]
 
     # -- what a log may say differently ---------------------------------------------------------
 
@@ -143,18 +155,21 @@ class Listeners(ABC):
 
 
 class Listener:
-    """A function with a thread and a bounded queue of its own, so that it can hold up nobody else."""
+    """A function with a bounded queue and a thread of its own, so that it can hold up nobody else; the thread starts
+    with the first event."""
 
     def __init__(self, hub: Listeners, name: str, function: Function, once: bool) -> None:
         self.name = name
         self.function = function
+        self.once = once
         self._hub = hub
-        self._once = once
         self._queue: Queue[tuple[Any, ...] | None] = Queue(LISTENER_BACKLOG)
-        self._thread = threading.Thread(target=self._run, name=f"stratix-on-{name}", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def put(self, arguments: tuple[Any, ...]) -> None:
+        if self._thread is None:
+            self._start()
         try:
             self._queue.put_nowait(arguments)
         except Full:
@@ -162,9 +177,16 @@ class Listener:
                 "a listener of %r is too slow: an event was skipped", self.name, extra={"action": "listener_skipped"}
             )
 
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=f"stratix-on-{self.name}", daemon=True)
+                thread.start()
+                self._thread = thread
+
     def stop(self) -> None:
         self._put_stop()
-        if self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
 
     def _put_stop(self) -> None:
@@ -186,6 +208,6 @@ class Listener:
                 )
             except Exception:
                 logger.exception("a listener of %r raised", self.name, extra={"action": "listener_failed"})
-            if self._once:
+            if self.once:
                 self._hub.forget(self)
                 return

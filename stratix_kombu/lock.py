@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError, WaitTimeout
 from stratix_kombu.model.names import check_lock_key
 from stratix_kombu.options import Duration, milliseconds
@@ -24,6 +26,8 @@ class Lock:
         self.key = key
         self.token = token
         """What proves that it is ours."""
+        self.pid = os.getpid()
+        """The process that has taken it: one that was forked from it has not, and cannot give it back."""
         self._locks = locks
 
     def __repr__(self) -> str:
@@ -61,6 +65,10 @@ class DistributedLock:
         self._store = store
         self._mine: dict[str, Lock] = {}
         self._guard = threading.Lock()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self._mine, self._guard = {}, threading.Lock()
 
     def acquire(self, key: str, ttl: Duration) -> Lock | None:
         """Take the lock for ``ttl`` (milliseconds or a timedelta); None if somebody else has it.
@@ -108,7 +116,7 @@ class DistributedLock:
 
     def _owned(self, lock: Lock | str) -> Lock | None:
         if isinstance(lock, Lock):
-            return lock
+            return lock if lock.pid == os.getpid() else None
         with self._guard:
             return self._mine.get(check_lock_key(lock))
 

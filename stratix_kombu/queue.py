@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.native import grouped, is_task, message_of
 from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError
 from stratix_kombu.housekeeping import Housekeeping
@@ -78,6 +79,12 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         self._sandboxes: SandboxPool | None = None
         self._started = False
         self._closed = False
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """Jobs are taken by the parent."""
+        self._starting = threading.Lock()
+        self._worker, self._sandboxes, self._started = None, None, False
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"

@@ -79,6 +79,10 @@ class QueueEvents(Listeners):
         self._checked = time.monotonic()
         engine.on_error(self._on_error)
 
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._waiters.clear()
+
     # -- waiting --------------------------------------------------------------------------------
 
     def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
 from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
@@ -58,6 +59,11 @@ class QueueManager(Overview, Emitting):
         """Queues whose jobs are taken here; None = all that have a handler."""
         self._started = False
         self._closed = False
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._clock, self._started = None, False
 
     @property
     def aio(self) -> AsyncQueueManager:

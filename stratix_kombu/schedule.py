@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import Duration, milliseconds, snake_keys
@@ -101,6 +102,13 @@ class Scheduler:
         self._thread: threading.Thread | None = None
         self._runs: set[threading.Thread] = set()
         self._closed = False
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """The schedules are there, and do not run unless the child starts its application."""
+        self._changed, self._thread, self._runs = threading.Condition(), None, set()
+        for entry in self._entries.values():
+            entry.running = False
 
     def cron(self, expression: str, handler: Handler | None = None, **options: Any) -> Any:
         """Run ``handler`` by a cron expression; its id, or as a decorator. Options: ``timezone`` (UTC), ``limit``,

@@ -17,6 +17,7 @@ from kombu.exceptions import KombuError, OperationalError
 from kombu.transport import virtual
 from kombu.utils.url import maybe_sanitize_url
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
@@ -36,8 +37,11 @@ Result = TypeVar("Result")
 class Link:
     """One connection with its channel and producer; used by one thread at a time."""
 
+    channel: Any = None
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        forks.register(self)
         # Each host is tried once: who sends again, and when, is decided in ``attempt``.
         connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))
         self.connected()
@@ -48,6 +52,14 @@ class Link:
 
     def connected(self) -> None:
         """The connection is open, and has no channel yet."""
+
+    def after_fork(self) -> None:
+        """It is the parent's. What a transport would say when it is collected is not known, so it is kept."""
+        forks.keep(self)
+        for name in ("_pool", "_async_pool"):  # Kombu's Redis transport
+            pool = getattr(self.channel, name, None)
+            if pool is not None:
+                forks.abandon_pool(pool)
 
     def close(self) -> None:
         with suppress(Exception):
@@ -86,6 +98,10 @@ class KombuDriver(TransportDriver):
         self._declared: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self._idle, self._lock = [], threading.Lock()
 
     # -- what a transport may say differently ---------------------------------------------------
 
@@ -292,6 +308,10 @@ class KombuReceiver(Receiver):
         self.link: Link | None = None
         self.received: list[Delivery] = []
         self._errors = driver.errors()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self.link, self.received = None, []
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         with self._unavailable():

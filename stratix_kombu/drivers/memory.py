@@ -11,6 +11,7 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, memory
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import KombuDriver, Link
 from stratix_kombu.model.message import read_headers
@@ -21,7 +22,27 @@ SCHEME = "stratix-memory"
 
 LOWEST = 9
 
-_arrived = threading.Condition()
+
+class Arrivals:
+    """Wakes the receivers of this process when a message was put."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        forks.register(self)
+
+    def tell(self) -> None:
+        with self.condition:
+            self.condition.notify_all()
+
+    def after_fork(self) -> None:
+        """The child has a copy of all queues."""
+        self.condition = threading.Condition()
+        for held in Channel.queues.values():
+            held.mutex = threading.Lock()
+            held.not_empty, held.not_full, held.all_tasks_done = (threading.Condition(held.mutex) for _ in range(3))
+
+
+_arrivals = Arrivals()
 
 
 class Levels:
@@ -73,8 +94,7 @@ class Channel(memory.Channel):
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)
-        with _arrived:
-            _arrived.notify_all()
+        _arrivals.tell()
 
     def take(self, queue: str) -> dict[str, Any] | None:
         """The next message of a queue as it was put, or None."""
@@ -90,8 +110,7 @@ class Channel(memory.Channel):
         with held.mutex:
             for message in reversed(messages):
                 held.queue.appendleft(message)
-        with _arrived:
-            _arrived.notify_all()
+        _arrivals.tell()
 
 
 class Transport(memory.Transport):
@@ -131,13 +150,17 @@ class MemoryReceiver(Receiver):
         self._name = driver.broker_queue(queue)
         self._link = Link(driver.connection())
         self._undecided: dict[int, Delivery] = {}
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self._undecided = {}
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         deadline = time.monotonic() + timeout
-        with _arrived:
+        with _arrivals.condition:
             while not (received := self._take(limit)):
                 left = deadline - time.monotonic()
-                if left <= 0 or not _arrived.wait(left):
+                if left <= 0 or not _arrivals.condition.wait(left):
                     break
         self._undecided.update((id(one), one) for one in received)
         return received

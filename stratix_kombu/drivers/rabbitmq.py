@@ -18,6 +18,7 @@ from typing import Any
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection, Consumer, Queue
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.confirms import POLL_S, Confirms
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import BATCH, CONNECT_TIMEOUT_S, KombuDriver, KombuReceiver, Link
@@ -45,6 +46,11 @@ class RabbitMQLink(Link):
     def connected(self) -> None:
         self._socket = self.connection.connection.transport.sock
         self._socket.settimeout(REPLY_S)
+
+    def after_fork(self) -> None:
+        forks.keep(self)
+        with suppress(AttributeError):  # it was being connected
+            forks.close_copy(self._socket)
 
     def close(self) -> None:
         with suppress(OSError):  # it is closed already
@@ -90,6 +96,10 @@ class RabbitMQDriver(KombuDriver):
         self.capabilities = DriverCapabilities(
             durable=True, ordered=True, priorities=self.max_priority > 0, counts=True, shared=True
         )
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._blocked = []
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
         if "url" in self.options:

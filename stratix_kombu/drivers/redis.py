@@ -13,6 +13,7 @@ from typing import Any
 
 from kombu import Connection
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import KombuDriver, Link
 from stratix_kombu.errors import ConfigurationError, MissingExtra
@@ -159,6 +160,13 @@ class RedisReceiver(Receiver):
         self._client: Any = None
         self._pop: Callable[[int, float], list[tuple[str, bytes]]] = self._pop_many
         self._undecided: dict[int, Delivery] = {}
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        client, self._client = self._client, None
+        self._undecided = {}
+        if client is not None:
+            forks.abandon_pool(client.connection_pool)
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         try:

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.stores.contract import Store
@@ -34,6 +35,11 @@ class Engine:
         inline = driver.inline_queue()
         self.delivers = inline is not None and store.deliver_through(inline)
         """The store puts messages into the broker's queue itself."""
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """The clock is the parent's."""
+        self._lock, self._wakers = threading.Lock(), []
 
     def check_open(self, what: str) -> None:
         """Raise ConfigurationError if this process only imports handlers."""

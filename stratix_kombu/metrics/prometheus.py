@@ -8,6 +8,7 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app, start_http_server
 
+from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.metrics.collector import StratixCollector
 
@@ -45,10 +46,19 @@ class MetricsServer:
     def __init__(self, server: WSGIServer, thread: threading.Thread) -> None:
         self._server = server
         self._thread = thread
+        self._inherited = False
         self.port: int = server.server_port
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """The parent serves; its port must be free when it has ended."""
+        self._inherited = True
+        forks.close_copy(self._server.socket)
 
     def stop(self) -> None:
         """Answer nobody any more."""
+        if self._inherited:
+            return
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

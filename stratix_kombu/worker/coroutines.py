@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from stratix_kombu import forks
 from stratix_kombu.model.record import Claim
 
 
@@ -18,6 +19,13 @@ class LoopExecutor:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """The loop is kept as it is: to close it would take its descriptors out of the parent's selector."""
+        if self._loop is not None:
+            forks.keep(self._loop)
+        self._loop, self._thread, self._lock, self._tasks = None, None, threading.Lock(), {}
 
     def submit(self, claim: Claim, run: Callable[[Claim], Coroutine[Any, Any, None]]) -> None:
         """Run a claim; callable from any thread."""

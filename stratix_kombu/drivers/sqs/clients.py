@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import threading
@@ -15,6 +14,7 @@ from botocore.credentials import CredentialProvider, CredentialResolver, Deferre
 from botocore.session import Session
 from kombu import Connection
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.sqs.options import ROLE
 
 DEFAULT_REGION = "us-east-1"
@@ -32,12 +32,16 @@ class Clients:
         self._options = options
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """Closing them waits for locks of their pools; idle HTTP connections say nothing, so they are kept."""
+        for client in self._clients.values():
+            forks.keep(client)
+        self._clients, self._lock = {}, threading.Lock()
 
     def sqs(self, queue: Mapping[str, Any] | None = None) -> Any:
         """The client; for a predefined queue in its own region and with its own keys, if it has some."""
-        if self._pid != os.getpid():  # connections cannot be shared with the process we were forked from
-            self._pid, self._clients, self._lock = os.getpid(), {}, threading.Lock()
         own = queue or {}
         key = (str(own.get("region") or ""), str(own.get("access_key_id") or ""))
         with self._lock:

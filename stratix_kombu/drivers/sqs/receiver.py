@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.drivers.sqs.messages import PER_CALL
 from stratix_kombu.errors import DriverUnavailable
@@ -102,6 +103,11 @@ class SQSReceiver(Receiver):
         """By level: messages that are dealt with and not deleted yet."""
         self._delete_at = 0.0
         self._keeps_order = queue.endswith(".fifo")
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self._over, self._poll, self._undecided = threading.Condition(), None, {}
+        self._deletes.clear()
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         deadline = time.monotonic() + timeout

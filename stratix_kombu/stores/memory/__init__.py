@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.stores.contract import Store, Survey
 from stratix_kombu.stores.memory.events import MemoryEventLog
@@ -20,7 +21,6 @@ from stratix_kombu.stores.memory.state import Space
 from stratix_kombu.stores.memory.transitions import MemoryTransitions
 
 _spaces: dict[tuple[str, str], Space] = {}
-_spaces_lock = threading.Lock()
 
 
 def _wall_clock() -> int:
@@ -34,12 +34,20 @@ class MemoryStore(Store):
 
     def __init__(self, space: Space | None = None, clock: Callable[[], int] = _wall_clock) -> None:
         self.address = "memory://"
-        space = space or Space(clock)
+        self._space = space = space or Space(clock)
         self.transitions = MemoryTransitions(space)
         self.queries = MemoryQueries(space)
         self.schedules = MemorySchedules(space, self.transitions)
         self.events = MemoryEventLog(space)
         self.locks = MemoryLocks(space)
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """The child has a copy, without what the transition of another thread had collected so far."""
+        space = self._space
+        space.lock = threading.RLock()
+        space.told = threading.Condition(space.lock)
+        space.ready, space.instead = [], []
 
     def ping(self) -> None:
         pass
@@ -56,7 +64,5 @@ def open_memory_store(options: Mapping[str, Any], *, namespace: str) -> MemorySt
     unknown = [key for key in options if key != "url"]
     if unknown:
         raise ConfigurationError(f"unknown option {unknown[0]!r} of the memory store{nearest(unknown[0], ['url'])}")
-    with _spaces_lock:
-        key = (str(options["url"]), namespace)
-        space = _spaces.setdefault(key, Space(_wall_clock))
-    return MemoryStore(space)
+    key = (str(options["url"]), namespace)
+    return MemoryStore(_spaces.get(key) or _spaces.setdefault(key, Space(_wall_clock)))

@@ -22,6 +22,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.secrets import masked
@@ -66,6 +67,15 @@ class Client:
         self._pool = Pool(options)
         self._cluster: Any = None
         self._lock = threading.Lock()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        cluster, self._cluster, self._lock = self._cluster, None, threading.Lock()
+        if cluster is not None:
+            for node in cluster.get_nodes():
+                if node.redis_connection is not None:
+                    forks.abandon_pool(node.redis_connection.connection_pool)
+            forks.keep(cluster)
 
     def run(self, *command: Any, again: bool = False) -> Any:
         """Send one command. Raises StoreUnavailable, and NoScriptError as it is.

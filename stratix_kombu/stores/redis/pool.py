@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -15,6 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from stratix_kombu import forks
 from stratix_kombu.model.redis_options import RedisOptions
 
 FRESH_S = 1.0
@@ -57,6 +59,19 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Held] = []
         self._generation = 0
+        self._opened: WeakSet[Any] = WeakSet()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """Those that other threads were using are closed too: else the server would keep them when the parent ends."""
+        pool, self._pool = self._pool, None
+        opened, self._opened = self._opened, WeakSet()
+        self._lock, self._idle = threading.Lock(), []
+        self._generation += 1
+        for connection in opened:
+            connection.disconnect()  # of another process's connection it closes the copy only
+        if pool is not None:
+            forks.abandon_pool(pool)
 
     def take(self, left_s: float) -> Held:
         """An idle connection that is still sound, or a new one, which is open within ``left_s`` seconds."""
@@ -107,6 +122,7 @@ class Pool:
         pool = self._connections()
         patience_s = min(self._options.connect_timeout / 1000, max(left_s, 0.001))
         connection = pool.connection_class(**{**pool.connection_kwargs, "socket_connect_timeout": patience_s})
+        self._opened.add(connection)
         try:
             connection.connect()
         except BaseException:
