@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stratix_kombu import forks
@@ -21,6 +20,7 @@ from stratix_kombu.options import Duration
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queues import QueueManager
 from stratix_kombu.schedule import Scheduler
+from stratix_kombu.signals import StopSignals
 
 if TYPE_CHECKING:
     from stratix_kombu.metrics import MetricsServer
@@ -177,27 +177,18 @@ class Application:
 
     def run(self, queues: Collection[str] | None = None) -> None:
         """Start, as ``start`` does, and block until SIGTERM or SIGINT; then close. A second signal ends the process at
-        once, with the exit code 128 + signal. Outside the main thread it blocks until ``close`` is called elsewhere."""
-        stop = threading.Event()
-        self.hook("after_close", stop.set)
-        signals = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
-
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            if stop.is_set():
-                os._exit(128 + number)
-            stop.set()
-
-        before = {number: signal.signal(number, on_signal) for number in signals}
-        try:
-            self.start(queues)
-            while not stop.wait(0.5):  # a wait without a limit would not let signals through on Windows
-                pass
-        finally:
+        once, with the exit code 128 + signal; within half a second of the first it counts as the same one. Outside the
+        main thread it blocks until ``close`` is called elsewhere."""
+        with StopSignals(again=lambda number: os._exit(128 + number)) as signals:
+            ended = threading.Event()
+            self.hook("after_close", ended.set)
+            self.hook("after_close", signals.wake)
             try:
-                self.close()
+                self.start(queues)
+                while not signals.number and not ended.is_set():
+                    signals.wait()
             finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
+                self.close()
 
     def __enter__(self) -> Application:
         try:

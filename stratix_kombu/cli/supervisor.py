@@ -12,11 +12,11 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from stratix_kombu.cli.commands import UNUSABLE
+from stratix_kombu.signals import StopSignals
 
 POLL_S = 0.1
 MAX_PAUSE_S = 30.0
@@ -33,12 +33,15 @@ class Child:
         self._command = command
         self.crashes = 0
         """Ends by itself one after the other."""
+        self.start_at = 0.0
+        """When it is to be started again; 0 = it runs, as far as is known."""
         self.start()
 
     def start(self) -> None:
+        """Raises OSError if the system has no process left."""
         self._since = time.monotonic()
-        self.start_at = 0.0
         self.process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
+        self.start_at = 0.0
 
     def signal(self, number: int) -> None:
         if self.process.poll() is None:
@@ -52,52 +55,45 @@ class Child:
         return pause
 
 
-class Signals:
-    """Counts SIGTERM and SIGINT, and remembers the last one."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.count = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        self.count += 1
-
-
 def supervise(command: Sequence[str], count: int) -> int:
     """Keep ``count`` processes going until a signal; the exit code: 0, or that of the first that did not end well."""
-    signals = Signals()
-    children = [Child(command) for _ in range(count)]
-    click.echo(f"supervisor {os.getpid()} of {count} workers", err=True)
-    while not signals.count:
-        for child in children:
-            code = child.process.poll()
-            if code is not None and child.start_at and time.monotonic() >= child.start_at:
-                child.start()
-            elif code == UNUSABLE and not child.crashes:  # it could not even begin, and no other try will
-                return end(children, signals, code)
-            elif code is not None and not child.start_at:
-                pause = child.crashed()
-                click.echo(
-                    f"worker {child.process.pid} ended with exit code {code}: started again in {pause:.1f} s", err=True
-                )
-        time.sleep(POLL_S)
-    return end(children, signals)
+    with StopSignals() as signals:
+        children = [Child(command) for _ in range(count)]
+        click.echo(f"supervisor {os.getpid()} of {count} workers", err=True)
+        while not signals.number:
+            for child in children:
+                if child.process.poll() == UNUSABLE and not child.crashes:
+                    return end(children, signals, UNUSABLE)  # it could not even begin, and no other try will
+                keep(child)
+            signals.wait(POLL_S)
+        return end(children, signals)
 
 
-def end(children: Sequence[Child], signals: Signals, code: int = 0) -> int:
+def keep(child: Child) -> None:
+    """Start a process again that has ended, after a pause."""
+    code = child.process.poll()
+    if code is None or time.monotonic() < child.start_at:
+        return
+    what = f"worker {child.process.pid} ended with exit code {code}"
+    if child.start_at:
+        try:
+            child.start()
+            return
+        except OSError as problem:
+            what = f"no worker can be started: {problem}"
+    click.echo(f"{what}: started again in {child.crashed():.1f} s", err=True)
+
+
+def end(children: Sequence[Child], signals: StopSignals, code: int = 0) -> int:
     """End the processes; a second signal ends them at once. The exit code."""
     for child in children:
         child.signal(signal.SIGTERM)
-    asked = signals.count
     while any(child.process.poll() is None for child in children):
-        if signals.count > max(asked, 1):
+        if signals.again:
             for child in children:
                 child.signal(signal.SIGKILL)
-            return 128 + signals.number
-        time.sleep(POLL_S)
+            return 128 + signals.again
+        signals.wait(POLL_S)
     # One that was still beginning has no handler for the signal yet: it has ended as it was told, too.
     codes = (child.process.returncode for child in children if child.process.returncode != -signal.SIGTERM)
     return code or next((128 - one if one < 0 else one for one in codes if one), 0)
@@ -105,27 +101,29 @@ def end(children: Sequence[Child], signals: Signals, code: int = 0) -> int:
 
 def reload(command: Sequence[str]) -> int:
     """Keep one process going, and start it again when a Python file below this folder has changed."""
-    signals = Signals()
-    child, seen = Child(command), sources(Path.cwd())
-    click.echo(f"starts again when a Python file below {Path.cwd()} changes", err=True)
-    ended = False
-    while not signals.count:
-        time.sleep(WATCH_S)
-        if not ended and child.process.poll() is not None:
-            ended = True
-            click.echo(f"the worker ended with exit code {child.process.returncode}: waiting for a change", err=True)
-        found = sources(Path.cwd())
-        if found == seen:
-            continue
-        changed = sorted(str(path) for path, _ in found ^ seen)
-        click.echo(f"{changed[0]} changed: starting again", err=True)
-        seen = found
-        code = end([child], signals)
-        if signals.count:
-            return code
-        child.start()
+    with StopSignals() as signals:
+        child, seen = Child(command), sources(Path.cwd())
+        click.echo(f"starts again when a Python file below {Path.cwd()} changes", err=True)
         ended = False
-    return end([child], signals)
+        while not signals.number:
+            signals.wait(WATCH_S)
+            if not ended and child.process.poll() is not None:
+                ended = True
+                click.echo(
+                    f"the worker ended with exit code {child.process.returncode}: waiting for a change", err=True
+                )
+            found = sources(Path.cwd())
+            if found == seen:
+                continue
+            changed = sorted(str(path) for path, _ in found ^ seen)
+            click.echo(f"{changed[0]} changed: starting again", err=True)
+            seen = found
+            code = end([child], signals)
+            if signals.number:
+                return code
+            child.start()
+            ended = False
+        return end([child], signals)
 
 
 def sources(folder: Path) -> frozenset[tuple[str, int]]:

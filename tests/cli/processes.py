@@ -75,6 +75,10 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def ended(self, *numbers: signal.Signals) -> int:
         """Its exit code, after these signals."""
         for number in numbers:

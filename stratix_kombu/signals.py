@@ -1,0 +1,85 @@
+"""SIGTERM and SIGINT of a program that stops in good order, without a lock in the signal handler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType, TracebackType
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+DOUBLED_S = 0.5
+"""A signal this soon after the first one is the same signal, delivered twice: to a process and to its group, say."""
+POLL_S = 0.5
+"""Upper bound on how late a wait notices a signal that arrives just as it begins."""
+
+
+class StopSignals:
+    """Remembers the signals that ask the process to stop, while it is used as a context manager.
+
+    The handler may interrupt itself, and any other code of the main thread, at any bytecode. So it takes no lock, logs
+    nothing, and only sets attributes and writes a byte to a socket that does not block. Outside the main thread, where
+    no handler can be installed, only ``wake`` ends a wait.
+
+    ``again`` is called by the handler for a second signal, later than ``DOUBLED_S`` seconds after the first.
+    """
+
+    def __init__(self, again: Callable[[int], object] = lambda number: None) -> None:
+        self.number = 0
+        """The first signal that came; 0 = none."""
+        self.again = 0
+        """The latest one that came later than ``DOUBLED_S`` seconds after it; 0 = none."""
+        self._on_again = again
+        self._first = 0.0
+        self._pid = os.getpid()
+        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
+        self._wakes, self._woken = socket.socketpair()
+        self._wakes.setblocking(False)
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._on_signal) for number in STOPPING}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.number:  # its twin may still be on the way, and would meet the default action
+            time.sleep(max(self._first + DOUBLED_S - time.monotonic(), 0))
+        for number in self._before:
+            self._restore(number)
+        self._wakes.close()
+        self._woken.close()
+
+    def wait(self, timeout: float = POLL_S) -> None:
+        """Return after ``timeout`` seconds, or sooner after a signal or ``wake``."""
+        self._woken.settimeout(timeout)
+        with suppress(TimeoutError):
+            self._woken.recv(4096)
+
+    def wake(self) -> None:
+        """End a wait early; callable from any thread and from signal handlers."""
+        with suppress(OSError):  # it is full, so the wait ends anyway; or closed
+            self._wakes.send(b"\0")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            # A process forked from this one, by multiprocessing say: it is to end as if we had never been here.
+            self._restore(number)
+            signal.raise_signal(number)
+            return
+        if not self.number:
+            self._first = time.monotonic()
+            self.number = number
+        elif time.monotonic() - self._first > DOUBLED_S:
+            self.again = number
+            self._on_again(number)
+        self.wake()
+
+    def _restore(self, number: int) -> None:
+        before = self._before[number]
+        signal.signal(number, signal.SIG_DFL if before is None else before)  # None: it was not installed from Python
