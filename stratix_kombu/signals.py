@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -10,6 +9,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
+
+from stratix_kombu import forks
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 DOUBLED_S = 0.5
@@ -35,10 +36,10 @@ class StopSignals:
         """The latest one that came later than ``DOUBLED_S`` seconds after it; 0 = none."""
         self._on_again = again
         self._first = 0.0
-        self._pid = os.getpid()
         self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
         self._wakes, self._woken = socket.socketpair()
         self._wakes.setblocking(False)
+        forks.register(self)
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -50,10 +51,7 @@ class StopSignals:
     ) -> None:
         if self.number:  # its twin may still be on the way, and would meet the default action
             time.sleep(max(self._first + DOUBLED_S - time.monotonic(), 0))
-        for number in self._before:
-            self._restore(number)
-        self._wakes.close()
-        self._woken.close()
+        self._end()
 
     def wait(self, timeout: float = POLL_S) -> None:
         """Return after ``timeout`` seconds, or sooner after a signal or ``wake``."""
@@ -67,11 +65,6 @@ class StopSignals:
             self._wakes.send(b"\0")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:
-            # A process forked from this one, by multiprocessing say: it is to end as if we had never been here.
-            self._restore(number)
-            signal.raise_signal(number)
-            return
         if not self.number:
             self._first = time.monotonic()
             self.number = number
@@ -80,6 +73,13 @@ class StopSignals:
             self._on_again(number)
         self.wake()
 
-    def _restore(self, number: int) -> None:
-        before = self._before[number]
-        signal.signal(number, signal.SIG_DFL if before is None else before)  # None: it was not installed from Python
+    def after_fork(self) -> None:
+        """A child of multiprocessing, say, ends by a signal as if there were no handler, and wakes nobody else."""
+        self._end()
+
+    def _end(self) -> None:
+        before, self._before = self._before, {}
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not installed from Python
+        self._wakes.close()
+        self._woken.close()

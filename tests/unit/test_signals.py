@@ -95,8 +95,11 @@ def test_a_wait_ends_with_a_signal(number: signal.Signals) -> None:
 def test_a_forked_process_ends_by_a_signal_as_if_there_were_no_handler() -> None:
     """Its parent does not take the signal for one of its own."""
     with StopSignals() as signals:
-        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        context = multiprocessing.get_context("fork")
+        runs, never = context.Event(), context.Event()
+        child = context.Process(target=lambda: (runs.set(), never.wait(60)))
         child.start()
+        assert runs.wait(30)  # Python forgets a signal that comes while it forks
         child.terminate()
         child.join(30)
         assert child.exitcode == -signal.SIGTERM
