@@ -32,7 +32,8 @@ USER_LOG = ".events"
 """The log of the user's own events; no queue can be called so."""
 
 INLINE_RESULT_BYTES = 4096
-"""A longer result is not copied into its event: listeners read it from the record."""
+"""A longer value is not copied into its event: listeners read it from the record. So a log cannot grow beyond its number
+of entries times some kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +47,5 @@ class Event:
     at_ms: int
     value: str | None = None
     """JSON: result of ``completed``, value of ``progress``, count of ``cleaned``, list of the data of a user's own
-    event; the plain reason of ``failed``."""
+    event; the plain reason of ``failed``. None also for one that is too long."""
     job_name: str = ""

@@ -133,6 +133,20 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """How a job has ended whose record is gone."""
+
+    state: State
+    finished_ms: int
+    result: str | None = None
+    failed_reason: str | None = None
+
+
+ENDED_KEPT_MS = 60_000
+"""So long after its end can it be asked how a job ended that retention has removed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The right to run one job until the lease ends; ``token`` proves it."""
 

@@ -172,6 +172,7 @@ class Stores(RuleBasedStateMachine):
     @invariant()
     def they_look_the_same(self) -> None:
         self.both(lambda store: [_plain(one) for one in store.queries.get(IDS)])
+        self.both(lambda store: [one and (one.state, one.result, one.failed_reason) for one in store.queries.ended(IDS)])
         for queue in QUEUES:
             self.both(lambda store, queue=queue: store.queries.status(queue).counts)
 

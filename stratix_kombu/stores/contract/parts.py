@@ -41,7 +41,8 @@ class Schedules(ABC):
 
 
 class EventLog(ABC):
-    """The log of each queue, in order; old entries are dropped beyond some thousands."""
+    """The log of each queue, in order; old entries are dropped beyond some thousands. A value of more than
+    ``INLINE_RESULT_BYTES`` of UTF-8 is left out: it is read from the record."""
 
     @abstractmethod
     def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import Held, JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 
 
@@ -20,6 +20,12 @@ class Queries(ABC):
     @abstractmethod
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """The records, in the order asked for."""
+
+    @abstractmethod
+    def ended(self, ids: Sequence[str]) -> list[Ended | None]:
+        """How jobs ended that have no record any more because of their retention, in the order asked for. Known for
+        ``ENDED_KEPT_MS`` after the end, and no longer than until a later job of the id is removed: for those who wait
+        for a job that is removed when it ends."""
 
     @abstractmethod
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:

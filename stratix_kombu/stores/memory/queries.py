@@ -7,7 +7,7 @@ from copy import deepcopy
 from itertools import chain
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import Held, JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import ENDED_KEPT_MS, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
 from stratix_kombu.stores.memory.limits import start_at
@@ -25,6 +25,12 @@ class MemoryQueries(Queries):
         with self._space.lock:
             found = [self._space.jobs.get(job_id) for job_id in ids]
             return [job.record() if job else None for job in found]
+
+    def ended(self, ids: Sequence[str]) -> list[Ended | None]:
+        with self._space.lock:
+            found = [self._space.ended.get(job_id) for job_id in ids]
+            oldest_ms = self._space.now() - ENDED_KEPT_MS
+            return [one if one and one.finished_ms > oldest_ms else None for one in found]
 
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         with self._space.lock:

@@ -12,6 +12,8 @@ from itertools import islice
 from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
 from stratix_kombu.model.limiter import LimitLog
 from stratix_kombu.model.record import (
+    ENDED_KEPT_MS,
+    Ended,
     JobRecord,
     Limit,
     NewJob,
@@ -145,6 +147,8 @@ class Space:
         """Per dependency: its dependents, and whether they have been told how it ended."""
         self.outcomes: dict[str, Outcome] = {}
         """Of removed jobs that still have dependents."""
+        self.ended: dict[str, Ended] = {}
+        """Of jobs that their retention removed, for ``ENDED_KEPT_MS``."""
         self.releasing: dict[str, None] = {}
         self.reviving: dict[str, None] = {}
         self.limits: dict[tuple[str, bool], LimitLog] = {}
@@ -166,6 +170,8 @@ class Space:
         space = self.queues[queue]
         space.known = space.known or not own
         space.last_event += 1
+        if value is not None and len(value.encode()) > INLINE_RESULT_BYTES:
+            value = None
         job_id, job_name = (job.new.id, job.new.name) if job else ("", "")
         space.events.append(Event(str(space.last_event), queue, name, job_id, self.now(), value, job_name))
         self.told.notify_all()
@@ -230,9 +236,7 @@ class Space:
         job.failed_reason = job.stacktrace = None
         count(self, job, "completed")
         self._end(job, State.COMPLETED, job.new.keep_completed)
-        gone = job.new.id not in self.jobs
-        inline = gone or len(result.encode()) <= INLINE_RESULT_BYTES
-        self.tell(job.new.queue, "completed", job, result if inline else None)
+        self.tell(job.new.queue, "completed", job, result)
 
     def is_open(self, job: Job) -> bool:
         """Whether it is vacant, and can be taken over still."""
@@ -267,12 +271,12 @@ class Space:
         if keep.age_ms is not None:
             heapq.heappush(self.expiring, (job.finished_ms + keep.age_ms, job.new.id))
         if keep.count == 0:
-            self.delete(job)
+            self.retire(job)
         elif keep.count is not None:
             ids = self.queues[job.new.queue].ids[state]
             surplus = min(len(ids) - keep.count, TRIMMED_AT_ONCE)
             for old in list(islice(ids, max(surplus, 0))):
-                self.delete(self.jobs[old])
+                self.retire(self.jobs[old])
 
     def tell_drained(self, queue: str) -> None:
         ids = self.queues[queue].ids
@@ -286,10 +290,19 @@ class Space:
             if self.deduplicated.get(key, ("", 0))[0] == job.new.id:
                 del self.deduplicated[key]
 
+    def retire(self, job: Job) -> None:
+        """Retention removes it: how it ended is known for a while."""
+        self.delete(job)
+        while self.ended and next(iter(self.ended.values())).finished_ms <= self.now() - ENDED_KEPT_MS:
+            del self.ended[next(iter(self.ended))]
+        result = job.result if job.state is State.COMPLETED else None
+        self.ended[job.new.id] = Ended(job.state, job.finished_ms, result, job.failed_reason)
+
     def delete(self, job: Job) -> None:
         """Forget the record; keep how it ended for dependents that may still ask."""
         self._free(job)
         del self.jobs[job.new.id]
+        self.ended.pop(job.new.id, None)
         space = self.queues[job.new.queue]
         space.ids[job.state].pop(job.new.id, None)
         space.parked.pop(job.new.id, None)

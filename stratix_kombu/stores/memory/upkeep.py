@@ -97,7 +97,7 @@ class Upkeep(Steps, Transitions):
                 continue
             keep = job.new.keep_completed if job.state is State.COMPLETED else job.new.keep_failed
             if keep.age_ms is not None and job.finished_ms + keep.age_ms == expires_ms:
-                space.delete(job)
+                space.retire(job)
                 removed.append(job_id)
         return Change(affected=tuple(removed), more=len(removed) == limit)
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import Held, JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Queries
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.metrics import tally_of, totals_of
-from stratix_kombu.stores.redis.records import FIELDS, limit_text, record_of
+from stratix_kombu.stores.redis.records import FIELDS, ended_of, limit_text, record_of
 from stratix_kombu.stores.redis.scripts import Scripts
 
 _COUNTED = ("waiting", "active", "delayed", "blocked", "completed", "failed")
@@ -33,6 +33,10 @@ class RedisQueries(Queries):
             return []
         found = self._scripts.run("get", (len(FIELDS), *FIELDS, *ids))
         return [record_of(job_id, values) for job_id, values in zip(ids, found, strict=True)]
+
+    def ended(self, ids: Sequence[str]) -> list[Ended | None]:
+        found = self._client.run("MGET", *(f"{self._base}:ended:{one}" for one in ids)) if ids else []
+        return [ended_of(one) if one else None for one in found]
 
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         names = [state.value for state in states]

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu.errors import InvalidPayload
 from stratix_kombu.model.limiter import ahead_ms, early_ms, spacing
-from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, JobRecord, Limit, NewJob, Retention
+from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, Ended, JobRecord, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
 
 FIELDS = (
@@ -114,6 +114,14 @@ def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
         failed_reason=None if v[19] is None else v[19].decode(), stacktrace=text_or_none(v[20]), message=text(v[21]),
         vacant=v[22] is not None,
     )  # fmt: skip
+
+
+def ended_of(raw: bytes) -> Ended:
+    """What retire of moves.lua has written."""
+    state, finished, said = raw.decode().split(":", 2)
+    if state == State.COMPLETED.value:
+        return Ended(State.COMPLETED, int(finished), result=said)
+    return Ended(State.FAILED, int(finished), failed_reason=said)
 
 
 def claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:

@@ -15,7 +15,6 @@ from stratix_kombu.errors import (
     JobAlreadyStarted,
     JobNotFound,
 )
-from stratix_kombu.model.event import INLINE_RESULT_BYTES
 from stratix_kombu.model.record import (
     MAX_REASON_BYTES,
     Added,
@@ -169,7 +168,7 @@ class RedisTransitions(Transitions):
         self._scripts.run("leave", (queue, worker))
 
     def complete(self, results: Sequence[Completion]) -> Change:
-        arguments: list[Any] = [PAGE, INLINE_RESULT_BYTES]
+        arguments: list[Any] = [PAGE]
         for one in results:
             arguments += (one.job_id, one.token, one.result, _then(one.then), one.data)
         return change_of(self.run_sending("complete", *arguments))

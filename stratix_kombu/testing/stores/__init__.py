@@ -20,12 +20,13 @@ from stratix_kombu.testing.stores.limits import LimitSuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
 from stratix_kombu.testing.stores.running import RunningSuite
+from stratix_kombu.testing.stores.told import ToldSuite
 
 __all__ = ["StoreSuite", "audit"]
 
 
 class StoreSuite(
     AddingSuite, RunningSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
-    MetricsSuite, ConcurrencySuite,
+    MetricsSuite, ConcurrencySuite, ToldSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

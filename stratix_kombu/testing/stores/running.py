@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from stratix_kombu.model.event import INLINE_RESULT_BYTES
 from stratix_kombu.model.record import Completion, Failure, Held, Limit, Retention, WorkerInfo
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
@@ -71,14 +70,6 @@ class RunningSuite(StoreCase):
         events = store.events.read(QUEUE, "0")
         assert [(one.name, one.job_id) for one in events[2:]] == [("completed", "a"), ("drained", "")]
         assert events[2].value == '{"sum":3}'
-
-    def test_a_long_result_is_read_from_the_record(self, store: Store) -> None:
-        long = '"' + "x" * INLINE_RESULT_BYTES + '"'
-        self.add(store, new("a"), new("b", keep_completed=Retention(count=0)))
-        self.complete(store, "a", "b", result=long)
-        values = {one.job_id: one.value for one in store.events.read(QUEUE, "0") if one.name == "completed"}
-        assert values == {"a": None, "b": long}
-        assert self.record(store, "a").result == long
 
     def test_a_queue_is_drained_when_nothing_waits_or_runs(self, store: Store) -> None:
         self.add(store, new("a"), new("b"), new("c"), new("later", delay_ms=60_000))

@@ -1,6 +1,5 @@
 -- Complete attempts whose claim is still held.
--- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; ARGV[5] longest result copied into the event;
--- then per job: id, token, result, jobs to be added (see then.lua), new data or ''
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page; then per job: id, token, result, jobs to be added (see then.lua), new data or ''
 -- Returns {more, stale ids, ready}
 -- Events completed, drained; those of add.lua and release.lua
 --- @include base
@@ -12,7 +11,7 @@
 --- @include then
 
 local stale = {}
-for i = 6, #ARGV, 5 do
+for i = 5, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
   local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
@@ -36,13 +35,9 @@ for i = 6, #ARGV, 5 do
       redis.call('HSET', key, 'data', ARGV[i + 4])
     end
     local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = tonumber(v[8] or 0),
-      dedup = v[9] }
+      dedup = v[9], finished = now }
     end_job(job, 'completed', v[6])
-    if #result <= tonumber(ARGV[5]) or (v[6] and redis.call('EXISTS', key) == 0) then
-      tell(queue, 'completed', id, v[4], result)
-    else
-      tell(queue, 'completed', id, v[4])
-    end
+    tell(queue, 'completed', id, v[4], result)
     add_then(ARGV[i + 3])
   end
 end

@@ -15,7 +15,7 @@ for i = 1, #due, 2 do
   -- An entry that is left of an earlier job of the id, or of an earlier end of the job, says nothing of this end.
   local age = job and finished(job.state) and age_of(job) or ''
   if age ~= '' and job.finished + tonumber(age) == tonumber(due[i + 1]) then
-    delete(job)
+    retire(job)
     removed[#removed + 1] = id
   end
 end

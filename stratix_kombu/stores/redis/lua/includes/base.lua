@@ -19,12 +19,15 @@ local function queue_key(queue, part)
   return P .. ':q:' .. queue .. ':' .. part
 end
 
+-- A longer value is left out of an event (INLINE_RESULT_BYTES).
+local INLINE_BYTES = 4096
+
 -- One entry of the queue's log. Events beyond ten thousand are dropped, a node of the stream at a time.
 local function tell(queue, event, id, name, value)
   local key = queue_key(queue, 'events')
   if not id then
     redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'e', event, 'v', value or '')
-  elseif value then
+  elseif value and #value <= INLINE_BYTES then
     redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'e', event, 'i', id, 'n', name, 'v', value)
   else
     redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'e', event, 'i', id, 'n', name)

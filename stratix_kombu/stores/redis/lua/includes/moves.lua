@@ -144,14 +144,25 @@ local function delete(job)
       add_to_worklist('releasing', job.id)
     end
   end
-  redis.call('DEL', key, key .. ':logs', key .. ':dependencies')
+  redis.call('DEL', key, key .. ':logs', key .. ':dependencies', P .. ':ended:' .. job.id)
+end
+
+-- Retention removes a job. How it ended can be asked for a minute after that by who waits for it (ENDED_KEPT_MS).
+local function retire(job)
+  delete(job)
+  local left = job.finished + 60000 - now
+  if left > 0 then
+    local said = job.state == 'completed' and job.result or job.reason or ''
+    local value = job.state .. ':' .. string.format('%.0f', job.finished) .. ':' .. said
+    redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
+  end
 end
 
 -- Retention is written 'count:age', either part may be empty. At most a hundred old jobs go at once.
 local function retain(job, keep)
   local count, age = string.match(keep, '^(%d*):(%d*)$')
   if count == '0' then
-    delete(job)
+    retire(job)
     return
   end
   if age ~= '' then
@@ -162,7 +173,7 @@ local function retain(job, keep)
     local surplus = math.min(redis.call('ZCARD', key) - tonumber(count), 100)
     if surplus > 0 then
       for _, old in ipairs(redis.call('ZRANGE', key, 0, surplus - 1)) do
-        delete(old == job.id and job or load(old))
+        retire(old == job.id and job or load(old))
       end
     end
   end
@@ -183,7 +194,7 @@ local function end_job(job, state, keep)
 end
 
 local function fail_job(job, reason, trace, failed_by, error)
-  job.reason = reason
+  job.reason, job.finished = reason, now
   job.result = error ~= '' and error or nil
   local key = job_key(job.id)
   redis.call('HSET', key, 'state', 'failed', 'finished', now, 'reason', reason, 'trace', trace or '', 'failed_by',
