@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from stratix_kombu.job import Job
     from stratix_kombu.model.event import Event
     from stratix_kombu.model.metrics import QueueMetrics
-    from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+    from stratix_kombu.model.record import Ended, JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.options import Duration
     from stratix_kombu.queue import Queue
     from stratix_kombu.queues import QueueManager
@@ -44,9 +45,9 @@ class AsyncJob:
     async def wait_until_finished(self, timeout: float | timedelta | None = None) -> Any:
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[JobRecord] = loop.create_future()
+        ended: asyncio.Future[JobRecord | Ended] = loop.create_future()
 
-        def settle(outcome: JobRecord | BaseException) -> None:
+        def settle(outcome: JobRecord | Ended | BaseException) -> None:
             if ended.done():
                 return
             if isinstance(outcome, BaseException):
@@ -54,12 +55,13 @@ class AsyncJob:
             else:
                 ended.set_result(outcome)
 
-        def resolve(outcome: JobRecord | BaseException) -> None:
-            loop.call_soon_threadsafe(settle, outcome)
+        def resolve(outcome: JobRecord | Ended | BaseException) -> None:
+            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+                loop.call_soon_threadsafe(settle, outcome)
 
         hub = self._job._hub
-        await _call(hub.subscribe, self._job.id, resolve)
         try:
+            await _call(hub.subscribe, self._job.id, resolve)
             return self._job._finished(await asyncio.wait_for(ended, seconds))
         except asyncio.TimeoutError as problem:
             raise WaitTimeout(f"job {self._job.id!r} has not ended", seconds or 0.0) from problem

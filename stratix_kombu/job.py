@@ -20,7 +20,7 @@ from stratix_kombu.lifecycle.retry import retry
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import check_job_id
-from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.record import Ended, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
 from stratix_kombu.options import Duration, milliseconds
@@ -35,14 +35,18 @@ LOG_LINE_BYTES = 16 * 1024
 LOG_LINE_CUT = " ... (cut)"
 
 
+Resolve = Callable[["JobRecord | Ended | BaseException"], None]
+"""Told the record of a job that has ended, how it ended if it has none any more, or why that cannot be known."""
+
+
 class Waits(Protocol):
     """What a job needs to be waited for: the event hub of its queue."""
 
-    def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord: ...
+    def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord | Ended: ...
 
-    def subscribe(self, job_id: str, resolve: Callable[[JobRecord | BaseException], None]) -> None: ...
+    def subscribe(self, job_id: str, resolve: Resolve) -> None: ...
 
-    def unsubscribe(self, job_id: str, resolve: Callable[[JobRecord | BaseException], None]) -> None: ...
+    def unsubscribe(self, job_id: str, resolve: Resolve) -> None: ...
 
 
 class Runtime:
@@ -182,8 +186,8 @@ class Job:
     def wait_until_finished(self, timeout: float | timedelta | None = None) -> Any:
         """Wait for the job to end, and return its result.
 
-        ``timeout`` is in seconds, or a timedelta. Raises JobFailed with the reason, WaitTimeout, and JobNotFound if
-        the job is removed.
+        ``timeout`` is in seconds, or a timedelta. How a job ended that is removed at its end can be asked for a minute
+        after that. Raises JobFailed with the reason, WaitTimeout, and JobNotFound if the job is removed.
 
         >>> queue.add("sum", [1, 2]).wait_until_finished(timeout=5)  # doctest: +SKIP
         3
@@ -299,11 +303,17 @@ class Job:
         with suppress(AttributeError):
             del self._data
 
-    def _finished(self, record: JobRecord) -> Any:
-        self._set(record)
-        if record.state is State.FAILED:
-            raise JobFailed(self.id, record.failed_reason or "")
-        return decode(record.result)
+    def _finished(self, end: JobRecord | Ended) -> Any:
+        """Show how the job ended; its result. Raises JobFailed."""
+        if isinstance(end, Ended):
+            end = replace(
+                self._record, state=end.state, finished_ms=end.finished_ms, result=end.result,
+                failed_reason=end.failed_reason,
+            )  # fmt: skip
+        self._set(end)
+        if end.state is State.FAILED:
+            raise JobFailed(self.id, end.failed_reason or "")
+        return decode(end.result)
 
 
 def _id_of(job: Job | str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
@@ -19,19 +19,23 @@ from stratix_kombu.errors import (
     WaitTimeout,
     nearest,
 )
-from stratix_kombu.job import Job, Runtime
+from stratix_kombu.job import Job, Resolve, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.listeners import Function, Listeners
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode
 from stratix_kombu.model.event import BUILT_IN, Event
-from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.record import Ended, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.options import snake
 
 RECHECK_S = 5.0
 """Waiters look at their records this often, in case an entry of the log was lost."""
 
-Resolve = Callable[[JobRecord | BaseException], None]
+AT_ONCE = 100
+"""Records that are read in one call."""
+_ENDS = frozenset({"completed", "failed", "removed"})
+
+logger = logging.getLogger("stratix_kombu.events")
 
 
 class Listening:
@@ -85,20 +89,22 @@ class QueueEvents(Listeners):
 
     # -- waiting --------------------------------------------------------------------------------
 
-    def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord:
-        """The record of the job once it has ended. Raises WaitTimeout, JobNotFound."""
+    def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord | Ended:
+        """The record of the job once it has ended, or how it ended. Raises WaitTimeout, JobNotFound."""
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         done = threading.Event()
-        found: list[JobRecord | BaseException] = []
+        found: list[JobRecord | Ended | BaseException] = []
 
-        def resolve(outcome: JobRecord | BaseException) -> None:
+        def resolve(outcome: JobRecord | Ended | BaseException) -> None:
             found.append(outcome)
             done.set()
 
-        self.subscribe(job_id, resolve)
-        if not done.wait(seconds):
+        try:
+            self.subscribe(job_id, resolve)
+            if not done.wait(seconds):
+                raise WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", seconds or 0.0)
+        finally:
             self.unsubscribe(job_id, resolve)
-            raise WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", seconds or 0.0)
         if isinstance(found[0], BaseException):
             raise found[0]
         return found[0]
@@ -120,17 +126,39 @@ class QueueEvents(Listeners):
                 self._waiters.pop(job_id, None)
 
     def _recheck(self, ids: list[str]) -> None:
-        for job_id, record in zip(ids, self._engine.store.queries.get(ids), strict=True):
-            if record is None:
-                self._resolve(job_id, JobNotFound(job_id, self._queue))
-            elif record.state.finished:
-                self._resolve(job_id, record)
+        for start in range(0, len(ids), AT_ONCE):
+            page = ids[start : start + AT_ONCE]
+            records = self._records(page)
+            ends = self._ends([one for one in page if records[one] is None])
+            for job_id, record in records.items():
+                if record is None:
+                    self._resolve(job_id, ends.get(job_id) or JobNotFound(job_id, self._queue))
+                elif isinstance(record, InvalidPayload) or record.state.finished:
+                    self._resolve(job_id, record)
 
-    def _resolve(self, job_id: str, outcome: JobRecord | BaseException) -> None:
+    def _records(self, ids: Collection[str]) -> dict[str, JobRecord | InvalidPayload | None]:
+        """One that cannot be read does not keep the others from it."""
+        queries = self._engine.store.queries
+        try:
+            return dict(zip(ids, queries.get(list(ids)), strict=True))
+        except InvalidPayload as problem:
+            if len(ids) == 1:
+                return dict.fromkeys(ids, problem)
+            return {job_id: record for one in ids for job_id, record in self._records([one]).items()}
+
+    def _ends(self, ids: Collection[str]) -> dict[str, Ended | None]:
+        """How jobs ended that have no record any more."""
+        return dict(zip(ids, self._engine.store.queries.ended(list(ids)), strict=True)) if ids else {}
+
+    def _resolve(self, job_id: str, outcome: JobRecord | Ended | BaseException) -> None:
         with self._lock:
             waiters = self._waiters.pop(job_id, [])
         for resolve in waiters:
-            resolve(outcome)
+            try:
+                resolve(outcome)
+            except Exception:
+                # A fault of one waiter is not to be one of the others, or of listeners.
+                logger.exception("a waiter for job %s cannot be told", job_id, extra={"action": "waiter_failed"})
 
     # -- listeners ------------------------------------------------------------------------------
 
@@ -170,51 +198,66 @@ class QueueEvents(Listeners):
             names = {one.name for one in self._listeners}
             waited = set(self._waiters)
         heard = [event for event in events if event.name in names]
-        ended = {event.job_id for event in events if event.name in ("completed", "failed", "removed")}
-        ids = list(dict.fromkeys([*(ended & waited), *(event.job_id for event in heard if event.job_id)]))
-        records = dict(zip(ids, self._engine.store.queries.get(ids), strict=True)) if ids else {}
-        for event in events:
-            if event.job_id in waited:
-                self._tell_waiters(event, records.get(event.job_id))
+        # The last one counts: an id may have been used again.
+        ended = {event.job_id: event for event in events if event.name in _ENDS and event.job_id in waited}
+        ids = dict.fromkeys([*ended, *(event.job_id for event in heard if event.job_id)])
+        records = self._records(ids) if ids else {}
+        unsaid = (one.job_id for one in (*ended.values(), *heard) if one.name == "completed" and one.value is None)
+        ends = self._ends(dict.fromkeys(one for one in unsaid if records[one] is None))
+        for job_id, event in ended.items():
+            self._tell_waiters(event, records[job_id], ends.get(job_id))
         for event in heard:
             try:
-                self._pass_on(event.name, self._arguments(event, records.get(event.job_id)))
+                arguments = self._arguments(event, records.get(event.job_id), ends.get(event.job_id))
             except InvalidPayload as problem:
                 self._skip(event, problem)
+            else:
+                self._pass_on(event.name, arguments)
 
-    def _tell_waiters(self, event: Event, record: JobRecord | None) -> None:
-        if record is not None and record.state.finished:
+    def _tell_waiters(
+        self, event: Event, record: JobRecord | InvalidPayload | None, ended: Ended | None
+    ) -> None:
+        if record is None:
+            self._resolve(event.job_id, _end_of(event) or ended or JobNotFound(event.job_id, self._queue))
+        elif isinstance(record, InvalidPayload) or record.state.finished:
             self._resolve(event.job_id, record)
-        elif event.name == "completed" or event.name == "failed":
-            if record is None:
-                self._resolve(event.job_id, _record_of(event))
-        elif event.name == "removed":
-            self._resolve(event.job_id, JobNotFound(event.job_id, self._queue))
 
-    def _arguments(self, event: Event, record: JobRecord | None) -> tuple[Any, ...]:
+    def _arguments(
+        self, event: Event, record: JobRecord | InvalidPayload | None, ended: Ended | None
+    ) -> tuple[Any, ...]:
+        """What listeners of the event are called with. Raises InvalidPayload."""
+        if isinstance(record, InvalidPayload):
+            raise record
         if event.name == "cleaned":
             return (decode(event.value),)
         if not event.job_id:
             return ()
-        job = Job(record or _record_of(event), self.runtime)
+        job = Job(record or _record_of(event, ended), self.runtime)
         if event.name == "completed":
             return (job, job.return_value if event.value is None else decode(event.value))
         if event.name == "failed":
             return (job, JobFailed(event.job_id, event.value or ""))
         if event.name == "progress":
-            return (job, decode(event.value))
+            return (job, job.progress if event.value is None else decode(event.value))
         return (job,)
 
 
-def _record_of(event: Event) -> JobRecord:
+def _end_of(event: Event) -> Ended | None:
+    """How the job ended, if the event says that."""
+    if event.name == "completed" and event.value is not None:
+        return Ended(State.COMPLETED, event.at_ms, result=event.value)
+    if event.name == "failed":
+        return Ended(State.FAILED, event.at_ms, failed_reason=event.value or "")
+    return None
+
+
+def _record_of(event: Event, ended: Ended | None) -> JobRecord:
     """What an event tells of a job whose record is gone."""
-    state = State(event.name) if event.name in ("completed", "failed") else State.WAITING
-    record = JobRecord(
-        id=event.job_id, queue=event.queue, name=event.job_name, data="null", options="", state=state, priority=0,
-        created_ms=0, due_ms=0, processed_ms=0, finished_ms=event.at_ms if state.finished else 0, attempts_made=0,
-        attempts_started=0, max_attempts=1, stalled_count=0, pending=0, optional=False, worker="", progress=None,
-        result=None, failed_reason=None, stacktrace=None,
+    ended = _end_of(event) or ended
+    return JobRecord(
+        id=event.job_id, queue=event.queue, name=event.job_name, data="null", options="",
+        state=ended.state if ended else State.WAITING, priority=0, created_ms=0, due_ms=0, processed_ms=0,
+        finished_ms=ended.finished_ms if ended else 0, attempts_made=0, attempts_started=0, max_attempts=1,
+        stalled_count=0, pending=0, optional=False, worker="", progress=None, result=ended.result if ended else None,
+        failed_reason=ended.failed_reason if ended else None, stacktrace=None,
     )  # fmt: skip
-    if state is State.COMPLETED:
-        return replace(record, result=event.value)
-    return replace(record, failed_reason=event.value) if state is State.FAILED else record

@@ -32,8 +32,8 @@ USER_LOG = ".events"
 """The log of the user's own events; no queue can be called so."""
 
 INLINE_RESULT_BYTES = 4096
-"""A longer value is not copied into its event: listeners read it from the record. So a log cannot grow beyond its number
-of entries times some kilobytes."""
+"""A longer value is not copied into its event: listeners read it from the record. So a log cannot grow beyond some
+kilobytes an entry."""
 
 
 @dataclass(frozen=True, slots=True)

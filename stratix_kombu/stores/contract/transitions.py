@@ -113,9 +113,9 @@ class Transitions(ABC):
         """active -> completed for those whose token is still held; the others are named in ``stale``.
 
         Counts ``attempts_made``, adds the jobs of ``then`` (as ``add``, but a dependency that is not known counts as
-        removed), tells dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With ``ANY_CLAIM`` it ends a job
-        in any state but an ended one. Events ``completed``, and ``drained`` when the queue has neither waiting nor
-        active jobs any more.
+        removed), tells dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With
+        ``ANY_CLAIM`` it ends a job in any state but an ended one. Events ``completed``, and ``drained`` when the queue
+        has neither waiting nor active jobs any more.
         """
 
     @abstractmethod
