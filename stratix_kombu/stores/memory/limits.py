@@ -11,7 +11,7 @@ from stratix_kombu.stores.memory.state import Job, Space
 def limited(space: Space, job: Job, of_queue: Limit | None) -> Refused | int:
     """The instant at which the job starts, counted by its limits; or why it does not."""
     now, held_ms = space.now(), space.queues[job.new.queue].held_ms
-    limits = [(one, space.log_of(one)) for one in (of_queue, job.new.limit) if one]
+    limits = [(one, _log_of(space, one)) for one in (of_queue, job.new.limit) if one]
     free = [start_at(space, one, job.new.queue, job.reserved) for one, _ in limits]
     late = [held_ms > now or at > now + ahead_ms(one) for (one, _), at in zip(limits, free, strict=True)]
     if of_queue and not of_queue.bounce_back and late[0]:
@@ -28,7 +28,7 @@ def limited(space: Space, job: Job, of_queue: Limit | None) -> Refused | int:
 
 def start_at(space: Space, limit: Limit, queue: str, reserved: bool = False) -> int:
     """The first instant at which a job may start; who has a slot already need not mind those of others."""
-    return space.log_of(limit).free_at(space.now(), limit, reserved or _unclaimed(space, limit, queue))
+    return _log_of(space, limit).free_at(space.now(), limit, reserved or _unclaimed(space, limit, queue))
 
 
 def _unclaimed(space: Space, limit: Limit, queue: str) -> bool:
@@ -48,3 +48,10 @@ def _deferred(space: Space, job: Job, limits: list[tuple[Limit, LimitLog]]) -> R
     job.reserved = bool(slots)
     space.make_delayed(job, again)
     return Refused(job.new.id, Refusal.LIMITED, again - now)
+
+
+def _log_of(space: Space, limit: Limit) -> LimitLog:
+    key = (limit.key, bool(limit.refill_per_s))
+    if key not in space.limits:
+        space.limits[key] = LimitLog(limit)
+    return space.limits[key]

@@ -176,12 +176,6 @@ class Space:
         space.events.append(Event(str(space.last_event), queue, name, job_id, self.now(), value, job_name))
         self.told.notify_all()
 
-    def log_of(self, limit: Limit) -> LimitLog:
-        key = (limit.key, bool(limit.refill_per_s))
-        if key not in self.limits:
-            self.limits[key] = LimitLog(limit)
-        return self.limits[key]
-
     def let_in(self, queue: str) -> None:
         """A job of the queue is no longer active: the first one of the crowd may try."""
         space = self.queues[queue]
