@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         PayloadTooLarge,
         QueueNotEmpty,
         RateLimited,
+        RecordLost,
         RepeatableJobNotFound,
         StaleClaim,
         StoreUnavailable,
@@ -56,8 +57,8 @@ _HOMES = {
     "errors": (
         "Closed ConfigurationError DependencyCycle DependencyNotFound DriverUnavailable InvalidJobState "
         "InvalidPayload JobAlreadyStarted JobCancelled JobError JobFailed JobNotFound MissingExtra "
-        "PayloadNotSerializable PayloadTooLarge QueueNotEmpty RateLimited RepeatableJobNotFound StaleClaim "
-        "StoreUnavailable StratixError Unavailable UnknownDriver UnrecoverableError WaitTimeout"
+        "PayloadNotSerializable PayloadTooLarge QueueNotEmpty RateLimited RecordLost RepeatableJobNotFound "
+        "StaleClaim StoreUnavailable StratixError Unavailable UnknownDriver UnrecoverableError WaitTimeout"
     ),
     "flow": "Flow",
     "health": "Health",
@@ -124,6 +125,7 @@ __all__ = [
     "QueueNotEmpty",
     "RateLimited",
     "Receiver",
+    "RecordLost",
     "RepeatableJob",
     "RepeatableJobNotFound",
     "StaleClaim",

@@ -17,6 +17,7 @@
         JobCancelled                       raised within a handler whose job is to end
         StaleClaim                         the worker lost the job's lease
       RepeatableJobNotFound (LookupError)
+      RecordLost                           reported: jobs without a record that can be read were dropped
       QueueNotEmpty                        it has active jobs
       WaitTimeout (TimeoutError)
       Unavailable (ConnectionError)
@@ -31,7 +32,7 @@ Errors keep their arguments as attributes and survive pickling.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -212,6 +213,19 @@ class StaleClaim(JobError):
         super().__init__(
             job_id, f"the claim on job {job_id!r} is no longer held: its lease ran out or it was removed"
         )
+
+
+class RecordLost(StratixError):
+    """Jobs of a queue had no record in the store that could be read: it was evicted, deleted by hand or overwritten.
+    They were dropped. It is reported, and never raised."""
+
+    def __init__(self, queue: str, lost: Mapping[str, str]) -> None:
+        self.queue = queue
+        self.ids = tuple(lost)
+        """Which jobs."""
+        named = ", ".join(f"{job_id} ({why})" for job_id, why in list(lost.items())[:10])
+        more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+        super().__init__(f"dropped {len(lost)} without a record that could be read: {named}{more}")
 
 
 class WaitTimeout(StratixError, TimeoutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stratix_kombu.errors import Unavailable
+from stratix_kombu.errors import RecordLost, Unavailable
 from stratix_kombu.lifecycle.dispatch import dispatch
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Change
@@ -16,9 +16,19 @@ UNKNOWN_DEPTH_FACTOR = 4
 def recover(engine: Engine, max_stalled: int) -> None:
     """Leases that ran out, releases a crash interrupted, records past their retention."""
     transitions = engine.store.transitions
-    _paged(engine, lambda: transitions.recover(max_stalled))
+    _paged(engine, lambda: _reported(engine, transitions.recover(max_stalled)))
     _paged(engine, transitions.release)
     _paged(engine, transitions.expire)
+
+
+def _reported(engine: Engine, change: Change) -> Change:
+    """Report what was dropped, once for a queue."""
+    by_queue: dict[str, dict[str, str]] = {}
+    for one in change.lost:
+        by_queue.setdefault(one.queue, {})[one.id] = one.why
+    for queue, lost in by_queue.items():
+        engine.report(queue, RecordLost(queue, lost), "record_lost")
+    return change
 
 
 def redeliver(engine: Engine, grace_ms: int) -> None:

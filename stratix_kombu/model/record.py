@@ -226,6 +226,17 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A job (or a schedule) that was dropped from the lists that named it, for it has no record that could be read."""
+
+    id: str
+    queue: str
+    """'' where that is not known any more."""
+    why: str
+    """``missing``, ``unreadable``, ``out of place``, ``missing schedule`` or ``unreadable schedule``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What a transition did."""
 
@@ -239,6 +250,8 @@ class Change:
     """A page was full: call the same transition (or ``release``) again."""
     cursor: str = ""
     """Where the transition is to go on, if it takes a cursor; '' when it has seen all."""
+    lost: tuple[Lost, ...] = ()
+    """Of ``recover``: what was dropped since it was called last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,12 @@ class Transitions(ABC):
     @abstractmethod
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
         """Jobs whose lease ran out -> waiting (event ``stalled``, then ``waiting``), or failed when it happened more
-        than ``max_stalled`` times (events ``stalled`` and ``failed``)."""
+        than ``max_stalled`` times (events ``stalled`` and ``failed``).
+
+        ``lost`` tells what any step has dropped since: a job whose record is missing (it was evicted, or deleted by
+        hand) or unreadable holds up no step. It is dropped from the list that named it, its dependents are told that
+        it was removed, and the step goes on with the others.
+        """
 
     @abstractmethod
     def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:

@@ -76,12 +76,8 @@ class RedisQueries(Queries):
 
     def workers(self, queue: str) -> list[WorkerInfo]:
         now, *found = self._scripts.run("workers", (queue,))
-        present = []
-        for i in range(0, len(found), 2):
-            info = json.loads(found[i + 1])
-            proved_ms = info.pop("proved_ms", None)
-            idle_ms = None if proved_ms is None else max(now - proved_ms, 0)
-            present.append(WorkerInfo(id=found[i].decode(), queue=queue, idle_ms=idle_ms, **info))
+        read = (_worker(queue, found[i].decode(), found[i + 1], now) for i in range(0, len(found), 2))
+        present = [one for one in read if one is not None]
         return sorted(present, key=lambda one: one.id)
 
     def held(self, queue: str, worker: str) -> list[Held]:
@@ -116,3 +112,14 @@ class RedisQueries(Queries):
             (flat[i].decode(), flat[i + 1].decode(), flat[i + 3].decode() if flat[i + 2] else None)
             for i in range(0, len(flat), 4)
         ]
+
+
+def _worker(queue: str, worker: str, text: bytes, now: int) -> WorkerInfo | None:
+    """A worker's presence; None where what it said of itself cannot be read: it will say it again."""
+    try:
+        info = json.loads(text)
+        proved_ms = info.pop("proved_ms", None)
+        idle_ms = None if proved_ms is None else max(now - proved_ms, 0)
+        return WorkerInfo(id=worker, queue=queue, idle_ms=idle_ms, **info)
+    except (AttributeError, TypeError, ValueError):
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from stratix_kombu.errors import InvalidPayload
 from stratix_kombu.model.limiter import ahead_ms, early_ms, spacing
 from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, Ended, JobRecord, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
+
+logger = logging.getLogger("stratix_kombu.stores")
 
 FIELDS = (
     "queue", "name", "data", "opts", "state", "prio", "created", "due", "started", "finished", "made", "begun", "max",
@@ -95,13 +98,18 @@ def text_or_none(value: bytes | None) -> str | None:
 
 
 def record_of(job_id: str, v: Sequence[Any]) -> JobRecord | None:
-    """A record from the values of ``FIELDS``; None where there is none. Raises InvalidPayload."""
-    if v[0] is None:
+    """A record from the values of ``FIELDS``; None where there is none, or none that can be read: one of many must not
+    keep the others from being read."""
+    if not v or v[0] is None:
         return None
     try:
         return _record_of(job_id, v)
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
-        raise InvalidPayload(f"the record of job {job_id!r} in the store cannot be read: {problem}") from problem
+        logger.warning(
+            "the record of job %r in the store cannot be read: %s", job_id, problem,
+            extra={"action": "record_unreadable"},
+        )  # fmt: skip
+        return None
 
 
 def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:

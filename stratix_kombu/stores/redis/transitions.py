@@ -26,6 +26,7 @@ from stratix_kombu.model.record import (
     Held,
     InlineQueue,
     Limit,
+    Lost,
     NewJob,
     Ready,
     Refused,
@@ -45,11 +46,12 @@ NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
 
 
 def change_of(answer: Sequence[Any]) -> Change:
-    """The common answer {more, stale, ready, next_ms, affected, cursor}; the last three may be missing."""
+    """The common answer {more, stale, ready, next_ms, affected, cursor, lost}; the last four may be missing."""
     affected = tuple(one.decode() for one in answer[4]) if len(answer) > 4 else ()
     return Change(
         ready=ready_of(answer[2]), stale=tuple(one.decode() for one in answer[1]), affected=affected,
         more=bool(answer[0]), cursor=answer[5].decode() if len(answer) > 5 else "",
+        lost=tuple(Lost(*json.loads(one)) for one in answer[6]) if len(answer) > 6 else (),
     )  # fmt: skip
 
 

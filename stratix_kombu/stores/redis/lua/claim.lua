@@ -5,6 +5,7 @@
 -- Events active | delayed
 --- @include base
 --- @include count
+--- @include lost
 --- @include moves_claim
 --- @include limits
 
@@ -12,8 +13,8 @@ local queue, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local set = redis.call('HMGET', queue_key(queue, 'meta'), 'paused', 'limit', 'global_concurrency', 'held')
 local paused = set[1]
 local queue_limit = decode_limit(set[2] or ARGV[4])
-local global_concurrency = tonumber(set[3] or ARGV[5])
-local held = tonumber(set[4] or 0)
+local global_concurrency = num(set[3], tonumber(ARGV[5]))
+local held = num(set[4], 0)
 local active = queue_key(queue, 'active')
 local running = global_concurrency > 0 and redis.call('ZCARD', active) or 0
 local claimed = {}
@@ -23,10 +24,16 @@ local answers = {}
 for i = 6, #ARGV do
   local id = ARGV[i]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'claims', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
+  local v = read(id, 'claims', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
     'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace')
   local answer
   if not v[5] or v[5] ~= queue then
+    if not v[5] then
+      drop(id, queue)
+    end
+    answer = { id, 'gone', 0 }
+  elseif not is_readable(v[5], v[7], v[6], v[10]) then
+    drop(id, queue)
     answer = { id, 'gone', 0 }
   elseif v[6] ~= 'waiting' then
     answer = { id, 'not_waiting', 0 }
@@ -52,17 +59,17 @@ for i = 6, #ARGV do
       delay_limited(queue, id, v[7], told.again, told.spread)
       answer = { id, 'limited', told.again - now }
     else
-      local since = tonumber(v[4])
+      local since = num(v[4])
       if not since then
-        since = tonumber(redis.call('ZSCORE', waiting, id))
+        since = tonumber(redis.call('ZSCORE', waiting, id)) or now_us
         local priority = v[10] or '0'
         if since > (claimed[priority] or 0) then
           claimed[priority] = since
         end
       end
       local waited = math.max(told.starts - math.floor(since / 1000), 0)
-      local claims = tonumber(v[1] or 0) + 1
-      local begun = tonumber(v[14] or 0) + 1
+      local claims = num(v[1], 0) + 1
+      local begun = num(v[14], 0) + 1
       local token = worker .. ':' .. claims .. ':' .. id
       redis.call('ZREM', waiting, id)
       redis.call('ZADD', active, told.starts + lease, id)

@@ -14,7 +14,7 @@ local stale = {}
 for i = 5, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
-  local v = redis.call('HMGET', key, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
+  local v = read(id, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
     'started', 'waited')
   local by_hand = ARGV[i + 1] == '*' and v[1] and not finished(v[1])
   if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
@@ -24,9 +24,9 @@ for i = 5, #ARGV, 5 do
     touch(queue)
     tally_count(queue, COMPLETED)
     if v[1] == 'active' then
-      tally_attempt(queue, tonumber(v[10]), tonumber(v[11] or 0), v[4])
+      tally_attempt(queue, num(v[10], now), num(v[11], 0), v[4])
     end
-    local made = tonumber(v[5] or 0) + (v[1] == 'active' and 1 or 0)
+    local made = num(v[5], 0) + (v[1] == 'active' and 1 or 0)
     redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')
     if v[7] then
       redis.call('HDEL', key, 'reason', 'trace')
@@ -34,7 +34,7 @@ for i = 5, #ARGV, 5 do
     if ARGV[i + 4] ~= '' then
       redis.call('HSET', key, 'data', ARGV[i + 4])
     end
-    local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = tonumber(v[8] or 0),
+    local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = num(v[8], 0),
       dedup = v[9], finished = now }
     end_job(job, 'completed', v[6])
     tell(queue, 'completed', id, v[4], result)

@@ -11,7 +11,7 @@ local function add(id, state, result)
   found[#found + 1] = result or ''
 end
 for _, id in ipairs(redis.call('HKEYS', job_key(ARGV[1]) .. ':dependencies')) do
-  local v = redis.call('HMGET', job_key(id), 'state', 'result')
+  local v = read(id, 'state', 'result')
   if not v[1] then
     v = redis.call('HMGET', P .. ':outcome:' .. id, 'state', 'result')
   end

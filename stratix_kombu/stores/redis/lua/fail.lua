@@ -16,10 +16,10 @@ local stale = {}
 for i = 5, #ARGV, 7 do
   local id, reason, trace, retry = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local key = job_key(id)
-  if not may_end(id, ARGV[i + 1]) then
+  local job = may_end(id, ARGV[i + 1]) and load(id)
+  if not job then
     stale[#stale + 1] = id
   else
-    local job = load(id)
     touch(job.queue)
     local cancel = redis.call('HMGET', key, 'cancel', 'cancel_error')
     if cancel[1] then

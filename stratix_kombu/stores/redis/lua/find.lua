@@ -35,7 +35,7 @@ for _, set in ipairs(sets) do
     local command = set[2] and 'ZREVRANGE' or 'ZRANGE'
     for _, id in ipairs(redis.call(command, set[1], math.max(first, 0), math.min(last, set[3] - 1))) do
       found[#found + 1] = id
-      found[#found + 1] = redis.call('HMGET', job_key(id), unpack(ARGV, 5, 4 + fields))
+      found[#found + 1] = read(id, unpack(ARGV, 5, 4 + fields))
     end
   end
   first, last = first - set[3], last - set[3]

@@ -14,8 +14,8 @@ local found = redis.call('HGET', P .. ':schedules', ARGV[4])
 if not found then
   return nil
 end
-local schedule = cjson.decode(found)
-if schedule.paused or string.format('%.0f', schedule.next_ms) ~= ARGV[5] then
+local schedule = decoded(found)
+if not schedule or not num(schedule.next_ms) or schedule.paused or string.format('%.0f', schedule.next_ms) ~= ARGV[5] then
   return nil
 end
 local duplicates = {}
@@ -23,7 +23,7 @@ if ARGV[7] then
   if not add_job(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]) then
     duplicates[1] = ARGV[8]
   end
-  schedule.runs = schedule.runs + 1
+  schedule.runs = num(schedule.runs, 0) + 1
 end
 schedule.next_ms = tonumber(ARGV[6])
 redis.call('HSET', P .. ':schedules', ARGV[4], cjson.encode(schedule))

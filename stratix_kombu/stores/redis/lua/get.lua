@@ -6,6 +6,6 @@
 local fields = tonumber(ARGV[1])
 local found = {}
 for i = 2 + fields, #ARGV do
-  found[#found + 1] = redis.call('HMGET', job_key(ARGV[i]), unpack(ARGV, 2, 1 + fields))
+  found[#found + 1] = read(ARGV[i], unpack(ARGV, 2, 1 + fields))
 end
 return found

@@ -10,13 +10,14 @@
 local stale = {}
 for i = 5, #ARGV, 2 do
   local id = ARGV[i]
-  local v = redis.call('HMGET', job_key(id), 'state', 'token')
-  if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] then
+  local v = read(id, 'state', 'token')
+  local job = v[1] == 'active' and v[2] == ARGV[i + 1] and load(id)
+  if not job then
     stale[#stale + 1] = id
   else
-    redis.call('HINCRBY', job_key(id), 'begun', -1)
+    bump(id, 'begun', -1)
     redis.call('HSET', job_key(id), 'token', '')
-    back(load(id))
+    back(job)
   end
 end
 return { release_page(tonumber(ARGV[4])), stale, ready }

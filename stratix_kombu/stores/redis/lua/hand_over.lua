@@ -34,15 +34,14 @@ end
 local stale = {}
 for i = 5, #ARGV, 5 do
   local id = ARGV[i]
-  local key = job_key(id)
-  local v = redis.call('HMGET', key, 'state', 'token', 'started', 'waited')
-  if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] then
+  local v = read(id, 'state', 'token', 'started', 'waited')
+  local job = v[1] == 'active' and v[2] == ARGV[i + 1] and load(id)
+  if not job then
     stale[#stale + 1] = id
   else
-    local job = load(id)
     touch(job.queue)
-    redis.call('HINCRBY', key, 'made', 1)
-    tally_attempt(job.queue, tonumber(v[3]), tonumber(v[4] or 0))
+    bump(id, 'made', 1)
+    tally_attempt(job.queue, num(v[3], now), num(v[4], 0))
     if not end_cancelled(job) then
       hand_over(job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     end

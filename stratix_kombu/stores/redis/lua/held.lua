@@ -5,7 +5,7 @@
 
 local found = {}
 for _, id in ipairs(redis.call('ZRANGE', queue_key(ARGV[1], 'active'), 0, -1)) do
-  local v = redis.call('HMGET', job_key(id), 'worker', 'token')
+  local v = read(id, 'worker', 'token')
   if v[1] == ARGV[2] then
     found[#found + 1] = id
     found[#found + 1] = v[2]

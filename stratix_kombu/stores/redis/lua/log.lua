@@ -4,7 +4,7 @@
 --- @include base
 
 local key = job_key(ARGV[1])
-if redis.call('EXISTS', key) == 0 then
+if not read(ARGV[1], 'queue')[1] then
   return -1
 end
 redis.call('RPUSH', key .. ':logs', ARGV[2])

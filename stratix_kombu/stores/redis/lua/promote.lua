@@ -15,10 +15,10 @@ while queue and left > 0 and looks > 0 and not known do
   if at <= now then
     local due = redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now * 1000 + 999, 'LIMIT', 0, left)
     for _, id in ipairs(due) do
-      local job = load(id)
-      if job.vacant then
+      local job = listed(queue_key(queue, 'delayed'), id, queue)
+      if job and job.vacant then
         unblock(job)
-      else
+      elseif job then
         make_waiting(job)
       end
     end

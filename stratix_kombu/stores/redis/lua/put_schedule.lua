@@ -4,36 +4,35 @@
 -- Returns 1, or 0 if there is no such schedule
 --- @include base
 
-local schedules = P .. ':schedules'
-local found = redis.call('HGET', schedules, ARGV[2])
-if ARGV[1] ~= 'put' and not found then
+local schedules, step, key, text = P .. ':schedules', ARGV[1], ARGV[2], ARGV[3]
+local found = redis.call('HGET', schedules, key)
+local known = decoded(found)
+local schedule = known
+if step == 'put' then
+  schedule = cjson.decode(text)
+elseif step == 'remove' then
+  redis.call('ZREM', P .. ':due' .. (known and known.owner or ''), key)
+  return redis.call('HDEL', schedules, key)
+elseif not known or not num(known.next_ms) then
   return 0
-end
-local text = ARGV[3]
-local schedule = cjson.decode(ARGV[1] == 'put' and text or found)
-local due = P .. ':due' .. (schedule.owner or '')
-if ARGV[1] == 'remove' then
-  redis.call('HDEL', schedules, ARGV[2])
-  redis.call('ZREM', due, ARGV[2])
-  return 1
-end
-if ARGV[1] ~= 'put' then
-  schedule.paused = ARGV[1] == 'pause'
+else
+  schedule.paused = step == 'pause'
   schedule.next_ms = tonumber(text) or schedule.next_ms
   text = cjson.encode(schedule)
-elseif found then
-  local known = cjson.decode(found)
+end
+local due = P .. ':due' .. (schedule.owner or '')
+if step == 'put' and known then
   if known.owner ~= schedule.owner then
-    redis.call('ZREM', P .. ':due' .. (known.owner or ''), ARGV[2])
-  elseif known.rule == schedule.rule then
+    redis.call('ZREM', P .. ':due' .. (known.owner or ''), key)
+  elseif known.rule == schedule.rule and num(known.next_ms) then
     schedule.next_ms, schedule.runs, schedule.paused = known.next_ms, known.runs, known.paused
     text = cjson.encode(schedule)
   end
 end
-redis.call('HSET', schedules, ARGV[2], text)
+redis.call('HSET', schedules, key, text)
 if schedule.next_ms > 0 and not schedule.paused then
-  redis.call('ZADD', due, schedule.next_ms, ARGV[2])
+  redis.call('ZADD', due, schedule.next_ms, key)
 else
-  redis.call('ZREM', due, ARGV[2])
+  redis.call('ZREM', due, key)
 end
 return 1

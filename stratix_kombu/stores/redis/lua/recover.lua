@@ -1,6 +1,6 @@
 -- Jobs whose lease ran out: waiting again, or failed when it happened too often.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] most stalls; ARGV[5] page; ARGV[6] page for releases
--- Returns {more, {}, ready, -1, recovered ids}
+-- Returns {more, {}, ready, -1, recovered ids, '', what was dropped since: JSON of {id, queue, why}}
 -- Events stalled, waiting | failed, drained; those of release.lua
 --- @include base
 --- @include send
@@ -24,6 +24,30 @@ local function walk()
   return laps == 0
 end
 
+local function lose_lease(job)
+  local id, queue = job.id, job.queue
+  local stalls = bump(id, 'stalled', 1)
+  redis.call('HSET', job_key(id), 'token', '')
+  count(queue, STALLED, 1)
+  tell(queue, 'stalled', id, job.name)
+  local v = redis.call('HMGET', job_key(id), 'stalls', 'cancel')
+  local allowed = num(v[1], tonumber(ARGV[4]))
+  if stalls > allowed and not v[2] then
+    local reason = 'stalled more than ' .. allowed .. ' times: its worker stopped renewing the lease'
+    bury(id, reason)
+    fail_job(job, reason)
+  else
+    back(job)
+  end
+end
+
+-- What steps have dropped since, told once.
+local function take_notes()
+  local notes = redis.call('LRANGE', P .. ':lost', 0, 99)
+  redis.call('LTRIM', P .. ':lost', #notes, -1)
+  return notes
+end
+
 local walking = walk()
 local page = tonumber(ARGV[5])
 local left, looks, recovered = page, page, {}
@@ -34,19 +58,10 @@ while queue and at <= now and left > 0 and looks > 0 do
     touch(queue)
   end
   for _, id in ipairs(expired) do
-    recovered[#recovered + 1] = id
-    local job = load(id)
-    local stalls = redis.call('HINCRBY', job_key(id), 'stalled', 1)
-    redis.call('HSET', job_key(id), 'token', '')
-    count(queue, STALLED, 1)
-    tell(queue, 'stalled', id, job.name)
-    local allowed = redis.call('HGET', job_key(id), 'stalls') or ARGV[4]
-    if stalls > tonumber(allowed) and redis.call('HEXISTS', job_key(id), 'cancel') == 0 then
-      local reason = 'stalled more than ' .. allowed .. ' times: its worker stopped renewing the lease'
-      bury(id, reason)
-      fail_job(job, reason)
-    else
-      back(job)
+    local job = listed(queue_key(queue, 'active'), id, queue)
+    if job then
+      recovered[#recovered + 1] = id
+      lose_lease(job)
     end
   end
   left, looks = left - #expired, looks - 1
@@ -55,4 +70,4 @@ while queue and at <= now and left > 0 and looks > 0 do
 end
 local more = release_page(tonumber(ARGV[6]))
 tell_drained()
-return { (walking or (queue and at <= now)) and 1 or more, {}, ready, -1, recovered }
+return { (walking or (queue and at <= now)) and 1 or more, {}, ready, -1, recovered, '', take_notes() }

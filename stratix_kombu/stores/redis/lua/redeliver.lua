@@ -14,7 +14,7 @@ if redis.call('HEXISTS', meta, 'paused') == 1 then
 end
 for _, id in ipairs(redis.call('ZRANGE', queue_key(queue, 'parked'), 0, left - 1)) do
   redis.call('ZREM', queue_key(queue, 'parked'), id)
-  local job = load(id)
+  local job = load(id, queue)
   if job and job.state == 'waiting' then
     send(id, queue, job.name, job.prio, job.message, job.forward)
     left = left - 1
@@ -32,13 +32,15 @@ for priority = 0, 9 do
   end
   left = left - #lost
   for _, id in ipairs(lost) do
-    local sends = redis.call('HINCRBY', job_key(id), 'sends', 1)
-    if sends == 1 then
-      redis.call('HSET', job_key(id), 'since', redis.call('ZSCORE', key, id))
+    local job = listed(key, id, queue)
+    if job then
+      local sends = bump(id, 'sends', 1)
+      if sends == 1 then
+        redis.call('HSET', job_key(id), 'since', redis.call('ZSCORE', key, id))
+      end
+      redis.call('ZADD', key, now_us + grace * (2 ^ math.min(sends, 20) - 1), id)
+      send(id, queue, job.name, priority, job.message, job.forward)
     end
-    redis.call('ZADD', key, now_us + grace * (2 ^ math.min(sends, 20) - 1), id)
-    local v = redis.call('HMGET', job_key(id), 'name', 'msg', 'forward')
-    send(id, queue, v[1], priority, v[2], v[3])
   end
 end
 return { left <= 0 and 1 or 0, {}, ready }

@@ -13,19 +13,19 @@ if ARGV[5] ~= '' then
   proved = now - tonumber(ARGV[5])
 else
   local before = redis.call('HGET', queue_key(queue, 'worker-info'), ARGV[2])
-  proved = before and cjson.decode(before).proved_ms
+  proved = num((decoded(before) or {}).proved_ms)
 end
 if proved then
   info = string.sub(info, 1, -2) .. string.format(',"proved_ms":%.0f}', proved)
 end
 redis.call('HSET', queue_key(queue, 'worker-info'), ARGV[2], info)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue, 'workers'), '-inf', now - 60000)) do
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue, 'workers'), '-inf', now - 60000, 'LIMIT', 0, 100)) do
   redis.call('ZREM', queue_key(queue, 'workers'), gone)
   redis.call('HDEL', queue_key(queue, 'worker-info'), gone)
 end
 local lost, cancelled = {}, {}
 for i = 6, #ARGV, 2 do
-  local v = redis.call('HMGET', job_key(ARGV[i]), 'state', 'token', 'queue', 'cancel')
+  local v = read(ARGV[i], 'state', 'token', 'queue', 'cancel')
   if v[1] == 'active' and v[2] == ARGV[i + 1] then
     redis.call('ZADD', queue_key(v[3], 'active'), now + lease, ARGV[i])
     expect(v[3], 'active', now + lease)

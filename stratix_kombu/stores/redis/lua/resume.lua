@@ -13,7 +13,7 @@ end
 local parked = queue_key(queue, 'parked')
 for _, id in ipairs(redis.call('ZRANGE', parked, 0, tonumber(ARGV[5]) - 1)) do
   redis.call('ZREM', parked, id)
-  local job = load(id)
+  local job = load(id, queue)
   if job and job.state == 'waiting' then
     send(id, queue, job.name, job.prio, job.message, job.forward)
   end

@@ -38,15 +38,17 @@ local function rank_after(key)
 end
 
 local function suits(id)
-  local v = redis.call('HMGET', job_key(id), 'finished', 'created', 'vacant', 'failed_by', 'swept')
-  local at = tonumber(v[1] or v[2])
-  if not at or at > before then
+  local v = read(id, 'finished', 'created', 'vacant', 'failed_by', 'swept')
+  local at = num(v[1] or v[2])
+  if not at then
+    return true -- to be dropped, if it has no record
+  elseif at > before then
     return false
   end
   return action == 'remove' or not (v[3] or v[5] == mark or (action == 'retry' and v[4] and v[4] ~= ''))
 end
 
-local chosen, looked = {}, 0
+local chosen, chosen_from, looked = {}, {}, 0
 while keys[place] and #chosen < limit and looked < LOOKED_AT do
   local start = rank_after(keys[place])
   local wanted = LOOKED_AT - looked
@@ -57,6 +59,7 @@ while keys[place] and #chosen < limit and looked < LOOKED_AT do
     seen = seen + 1
     if suits(last) then
       chosen[#chosen + 1] = last
+      chosen_from[#chosen] = keys[place]
     end
   end
   looked = looked + seen
@@ -64,11 +67,13 @@ while keys[place] and #chosen < limit and looked < LOOKED_AT do
     place, score, last = place + 1, '0', ''
   end
 end
-for _, id in ipairs(chosen) do
-  local job = load(id)
-  if action == 'remove' then
+local done = {}
+for i, id in ipairs(chosen) do
+  local job = listed(chosen_from[i], id, queue)
+  done[#done + 1] = job and id
+  if job and action == 'remove' then
     delete(job)
-  else
+  elseif job then
     redis.call('HSET', job_key(id), 'swept', mark)
     if action == 'retry' then
       retry_job(job)
@@ -77,8 +82,8 @@ for _, id in ipairs(chosen) do
     end
   end
 end
-if action == 'remove' and #chosen > 0 then
-  tell(queue, 'cleaned', nil, nil, #chosen)
+if action == 'remove' and #done > 0 then
+  tell(queue, 'cleaned', nil, nil, #done)
 end
 local cursor = keys[place] and string.format('%.0f %s %d %s %s', before, mark, place, score, last) or ''
-return { release_page(tonumber(ARGV[9])), {}, ready, -1, chosen, cursor }
+return { release_page(tonumber(ARGV[9])), {}, ready, -1, done, cursor }

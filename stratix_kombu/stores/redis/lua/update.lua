@@ -4,7 +4,7 @@
 -- Events progress
 --- @include base
 
-local v = redis.call('HMGET', job_key(ARGV[1]), 'queue', 'name')
+local v = read(ARGV[1], 'queue', 'name')
 if not v[1] then
   return 0
 end

@@ -42,7 +42,9 @@ local function is_first(id, queue, dedup)
   end
   if holder then
     local known = load(holder)
-    if not (dedup.replace and known and known.state == 'delayed') then
+    if not known and not ttl then
+      holder = nil -- it held the id until its end, and has gone without one
+    elseif not (dedup.replace and known and known.state == 'delayed') then
       if dedup.extend and ttl then
         redis.call('PEXPIRE', ttl, dedup.ttl)
       end
@@ -53,8 +55,10 @@ local function is_first(id, queue, dedup)
       end
       return false
     end
-    delete(known)
-    tell(queue, 'removed', holder, known.name)
+    if known then
+      delete(known)
+      tell(queue, 'removed', holder, known.name)
+    end
   end
   if ttl then
     redis.call('SET', ttl, id, 'PX', dedup.ttl)
@@ -71,6 +75,8 @@ local function add_job(queue, id, name, data, options, extra)
   local known
   if redis.call('EXISTS', key) == 1 then
     known = load(id)
+  end
+  if known then
     if more.vacant or not is_vacant(known) then
       if not more.vacant then
         tell(known.queue, 'duplicated', id, known.name)

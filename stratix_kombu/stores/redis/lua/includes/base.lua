@@ -19,6 +19,34 @@ local function queue_key(queue, part)
   return P .. ':q:' .. queue .. ':' .. part
 end
 
+-- A number that was read, or what is to be taken where there is none.
+local function num(text, otherwise)
+  local value = tonumber(text)
+  return value and math.abs(value) < 2 ^ 53 and value or otherwise
+end
+
+-- Fields of a record. All are missing if it is, and if something of another type is in its place.
+local function read(id, ...)
+  local found = redis.pcall('HMGET', job_key(id), ...)
+  return found.err and {} or found
+end
+
+-- Count in a field of a record; what is no number there counts as 0.
+local function bump(id, field, by)
+  local value = redis.pcall('HINCRBY', job_key(id), field, by)
+  if type(value) == 'number' then
+    return value
+  end
+  redis.call('HSET', job_key(id), field, by)
+  return by
+end
+
+-- What JSON says if it is an object or a list, else nil.
+local function decoded(text)
+  local is_json, value = pcall(cjson.decode, text or '')
+  return is_json and type(value) == 'table' and value or nil
+end
+
 -- A longer value is left out of an event (INLINE_RESULT_BYTES).
 local INLINE_BYTES = 4096
 

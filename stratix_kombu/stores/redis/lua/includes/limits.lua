@@ -2,7 +2,16 @@
 -- spacing, early, ahead}: how far apart starts are, how early a job comes back, and how long before its start a claim is
 -- granted, in ms. A bucket has `initial` too; `bounce` false: what is refused stays waiting.
 local function decode_limit(text)
-  return text and text ~= '' and cjson.decode(text) or nil
+  local limit = decoded(text)
+  if not limit or type(limit.key) ~= 'string' then
+    return nil
+  end
+  for _, number in ipairs({ 'max', 'spacing', 'early', 'ahead' }) do
+    if type(limit[number]) ~= 'number' then
+      return nil
+    end
+  end
+  return limit
 end
 
 local function limit_key(limit)

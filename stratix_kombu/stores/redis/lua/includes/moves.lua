@@ -1,18 +1,24 @@
 -- Moves between states. A `job` is a table made by load(): id, queue, name, state, prio, due, pending, ...
 --- @include count
 --- @include first
+--- @include lost
 
-local function load(id)
-  local v = redis.call('HMGET', job_key(id), 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional',
-    'keep_completed', 'keep_failed', 'max', 'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished')
-  if not v[1] then
+-- The job, or nil if there is none, or none that can be read: that is dropped. `queue` is that of the list that names it,
+-- if one does: it is dropped from there, then.
+local function load(id, queue)
+  local v = read(id, 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional', 'keep_completed', 'keep_failed', 'max',
+    'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished')
+  if not is_readable(v[1], v[2], v[3], v[4]) then
+    if queue or v[1] or redis.call('EXISTS', job_key(id)) == 1 then
+      drop(id, queue or v[1] or '')
+    end
     return nil
   end
   return {
-    id = id, queue = v[1], name = v[2], state = v[3], prio = tonumber(v[4] or 0), due = tonumber(v[5] or 0),
-    pending = tonumber(v[6] or 0), optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9],
-    max = tonumber(v[10] or 1), made = tonumber(v[11] or 0), failed_by = v[12], result = v[13], reason = v[14],
-    vacant = v[15], message = v[16], forward = v[17], dedup = v[18], finished = tonumber(v[19] or 0),
+    id = id, queue = v[1], name = v[2], state = v[3], prio = num(v[4], 0), due = num(v[5], 0), pending = num(v[6], 0),
+    optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9], max = num(v[10], 1), made = num(v[11], 0),
+    failed_by = v[12], result = v[13], reason = v[14], vacant = v[15], message = v[16], forward = v[17], dedup = v[18],
+    finished = num(v[19], 0),
   }
 end
 
@@ -21,6 +27,17 @@ local function state_key(job)
     return queue_key(job.queue, 'waiting:' .. job.prio)
   end
   return queue_key(job.queue, job.state)
+end
+
+-- The job that a set of its queue names; one that does not belong there is dropped from it.
+local function listed(key, id, queue)
+  local job = load(id, queue)
+  if job and state_key(job) ~= key then
+    redis.call('ZREM', key, id)
+    note(id, queue, 'out of place')
+    return nil
+  end
+  return job
 end
 
 local function finished(state)
@@ -35,7 +52,7 @@ local function let_in(queue)
   end
   local first = redis.call('ZPOPMIN', crowd)
   while first[1] do
-    local job = load(first[1])
+    local job = load(first[1], queue)
     if job and job.state == 'waiting' then
       send(job.id, queue, job.name, job.prio, job.message, job.forward)
       return
@@ -161,7 +178,9 @@ end
 -- Retention is written 'count:age', either part may be empty. At most a hundred old jobs go at once.
 local function retain(job, keep)
   local count, age = string.match(keep, '^(%d*):(%d*)$')
-  if count == '0' then
+  if not count then
+    return
+  elseif count == '0' then
     retire(job)
     return
   end
@@ -173,7 +192,10 @@ local function retain(job, keep)
     local surplus = math.min(redis.call('ZCARD', key) - tonumber(count), 100)
     if surplus > 0 then
       for _, old in ipairs(redis.call('ZRANGE', key, 0, surplus - 1)) do
-        retire(old == job.id and job or load(old))
+        local other = old == job.id and job or listed(key, old, job.queue)
+        if other then
+          retire(other)
+        end
       end
     end
   end

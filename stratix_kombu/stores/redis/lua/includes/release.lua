@@ -1,8 +1,8 @@
 -- Telling dependents how a job ended, and waking them again when it is retried by hand: page by page.
 -- An edge in '<dependency>:dependents' has the score 1 when the dependent has been told, 0 before.
 local function outcome_of(id)
-  local v = redis.call('HMGET', job_key(id), 'state', 'reason', 'result')
-  if v[1] then
+  local v = read(id, 'state', 'reason', 'result')
+  if STATES[v[1]] then
     return finished(v[1]) and { state = v[1], reason = v[2] or '', result = v[3] or nil } or nil
   end
   v = redis.call('HMGET', P .. ':outcome:' .. id, 'state', 'reason', 'result')
@@ -35,7 +35,7 @@ local function settle_edge(job, dependency)
     return
   end
   redis.call('HSET', edges, dependency, outcome.state)
-  job.pending = redis.call('HINCRBY', job_key(job.id), 'pending', -1)
+  job.pending = bump(job.id, 'pending', -1)
   if job.state ~= 'blocked' then
     return
   end
@@ -59,7 +59,7 @@ local function revive_edge(job, dependency)
   end
   local key = job_key(job.id)
   redis.call('HSET', key .. ':dependencies', dependency, '')
-  job.pending = redis.call('HINCRBY', key, 'pending', 1)
+  job.pending = bump(job.id, 'pending', 1)
   if job.failed_by ~= dependency then
     return
   end
@@ -100,10 +100,14 @@ local function release_page(limit)
     local page = redis.call('ZRANGEBYSCORE', edges, told, told, 'LIMIT', 0, limit)
     for _, id in ipairs(page) do
       redis.call('ZADD', edges, 1 - told, id)
-      if list == 'reviving' then
-        revive_edge(load(id), dependency)
+      local job = load(id)
+      if not job then
+        redis.call('ZREM', edges, id)
+        note(id, '', 'missing')
+      elseif list == 'reviving' then
+        revive_edge(job, dependency)
       else
-        settle_edge(load(id), dependency)
+        settle_edge(job, dependency)
       end
     end
     limit = limit - math.max(#page, 1)

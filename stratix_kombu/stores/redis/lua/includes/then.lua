@@ -11,11 +11,11 @@ end
 
 -- Whether the claim holds, or '*' is given for a job that has not ended; counts the attempt.
 local function may_end(id, token)
-  local v = redis.call('HMGET', job_key(id), 'state', 'token', 'queue', 'started', 'waited')
+  local v = read(id, 'state', 'token', 'queue', 'started', 'waited')
   local held = v[1] == 'active' and (v[2] == token or token == '*')
   if held then
-    redis.call('HINCRBY', job_key(id), 'made', 1)
-    tally_attempt(v[3], tonumber(v[4]), tonumber(v[5] or 0))
+    bump(id, 'made', 1)
+    tally_attempt(v[3], num(v[4], now), num(v[5], 0))
   end
   return held or (token == '*' and v[1] and not finished(v[1]))
 end
