@@ -65,9 +65,11 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
         left = {key.partition("}")[2] for key in keys}
         minutes = {key for key in keys if ":minute:" in key}
         assert all(0 < client.ttl(key) <= KEPT_MINUTES * 60 for key in minutes)
+        ended = {key for key in keys if ":ended:" in key}
+        assert all(0 < client.ttl(key) <= 60 for key in ended)
         assert all(client.strlen(key) < 4_000 for key in (*minutes, f"{{{namespace}}}:q:q:totals"))
     assert 1 <= len(minutes) <= 2
-    counted = {key.partition("}")[2] for key in minutes} | {":q:q:totals", ":q:q:names"}
+    counted = {key.partition("}")[2] for key in (*minutes, *ended)} | {":q:q:totals", ":q:q:names"}
     assert left == {":q:q:events", ":queues", ":q:q:meta", ":first:active", *counted}
     store.close()
 
