@@ -1,4 +1,4 @@
-"""Several Redis servers that belong together: Sentinel with a master and a replica, and a cluster of three nodes."""
+"""Several Redis servers that belong together: a master and its replica, Sentinel with both, a cluster."""
 
 from __future__ import annotations
 
@@ -23,11 +23,59 @@ DOWN_AFTER_MS = 500
 
 
 @dataclass
+class Pair:
+    """A master and its replica, which can change places; nobody is told."""
+
+    master: int
+    replica: int
+    """Their ports."""
+
+    @property
+    def url(self) -> str:
+        """Of the server that is the master now."""
+        return f"redis://127.0.0.1:{self.master}/0"
+
+    def swap(self) -> None:
+        """The replica has all that was written before. Open connections to both stay as they are."""
+        with Redis(port=self.master) as master, Redis(port=self.replica) as replica:
+            master.execute_command("CLIENT", "PAUSE", 5000, "WRITE")
+            until(lambda: _offset(master) == _offset(replica), 30)
+            replica.replicaof("NO", "ONE")
+            master.replicaof("127.0.0.1", str(self.replica))
+            master.execute_command("CLIENT", "UNPAUSE")
+        self.master, self.replica = self.replica, self.master
+
+
+def _offset(server: Any) -> int:
+    found = server.info("replication")
+    return int(found["slave_repl_offset"] if found["role"] == "slave" else found["master_repl_offset"])
+
+
+@contextmanager
+def redis_pair() -> Iterator[Pair]:
+    """Ready: the replica follows."""
+    pair = Pair(free_port(), free_port())
+    with tempfile.TemporaryDirectory(prefix="stratix-pair-") as folder:
+        quick = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
+        processes = [start_redis(folder, pair.master, *quick)]
+        try:
+            wait_for_port(pair.master, processes[0])
+            processes.append(start_redis(folder, pair.replica, *quick, "--replicaof", f"127.0.0.1 {pair.master}"))
+            wait_for_port(pair.replica, processes[1])
+            with Redis(port=pair.replica) as replica:
+                until(lambda: replica.info("replication").get("master_link_status") == "up", 30)
+            yield pair
+        finally:
+            for process in processes:
+                end(process)
+
+
+@dataclass
 class SentinelServers:
-    """A master, a replica and three sentinels, all with passwords; two sentinels must agree."""
+    """A master, its replicas and three sentinels, all with passwords; two sentinels must agree."""
 
     ports: list[int]
-    """Of the two servers."""
+    """Of the servers; the first begins as the master."""
     sentinels: list[int]
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -54,6 +102,13 @@ class SentinelServers:
             client.set("marker", "1")  # WAIT is about what its own connection has written, and so all before it
             return int(client.wait(1, 5000)) == 1
 
+    def planned_failover(self) -> int:
+        """Begin one; the port of the master until now, which goes on taking writes for about ten seconds."""
+        port = self.master()
+        with self.client(self.sentinels[0]) as sentinel:
+            sentinel.execute_command("SENTINEL", "FAILOVER", MASTER)
+        return port
+
     def kill_master(self) -> int:
         """Kill the master without any chance to tidy up; its port."""
         port = self.master()
@@ -63,15 +118,16 @@ class SentinelServers:
 
 
 @contextmanager
-def sentinel_servers() -> Iterator[SentinelServers]:
-    """Ready: the replica follows, and each sentinel knows it and the other sentinels."""
-    servers = SentinelServers([free_port(), free_port()], [free_port() for _ in range(3)])
+def sentinel_servers(replicas: int = 1) -> Iterator[SentinelServers]:
+    """Ready: the replicas follow, and each sentinel knows them and the other sentinels."""
+    servers = SentinelServers([free_port() for _ in range(1 + replicas)], [free_port() for _ in range(3)])
     with tempfile.TemporaryDirectory(prefix="stratix-sentinel-") as folder:
         try:
-            first, second = servers.ports
+            first, *others = servers.ports
             common = ["--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0"]
             servers.processes[first] = start_redis(folder, first, *common)
-            servers.processes[second] = start_redis(folder, second, *common, "--replicaof", f"127.0.0.1 {first}")
+            for port in others:
+                servers.processes[port] = start_redis(folder, port, *common, "--replicaof", f"127.0.0.1 {first}")
             for port in servers.sentinels:
                 servers.processes[port] = _start_sentinel(Path(folder), port, first)
             for port, process in servers.processes.items():
@@ -100,7 +156,8 @@ def _knows_all(servers: SentinelServers, port: int) -> bool:
         known = sentinel.sentinel_master(MASTER)
         replicas = sentinel.sentinel_slaves(MASTER)
         followed = [one for one in replicas if one["master-link-status"] == "ok"]
-        return bool(known["num-other-sentinels"] == 2 and followed and not known["is_odown"])
+        all_follow = len(followed) == len(servers.ports) - 1
+        return bool(known["num-other-sentinels"] == 2 and all_follow and not known["is_odown"])
     return False
 
 

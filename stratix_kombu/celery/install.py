@@ -115,6 +115,7 @@ def _configure(celery: Celery) -> None:
 
         keep_polling(Channel)
     if transport in _REDIS:
+        conf.broker_channel_error_retry = True  # a server that was demoted says READONLY: the worker connects anew
         conf.broker_transport_options = {"ack_emulation": False, **(conf.broker_transport_options or {})}
 
 

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import KombuError, OperationalError
@@ -47,6 +47,8 @@ class Link:
         self.connected()
         self.channel = connection.channel()
         self.producer = Producer(self.channel, auto_declare=False)
+        self.leads_to: Any = None
+        """For drivers whose server may be another one later: which it is."""
         self.confirms: Any = None
         """For transports with publisher confirms: their count."""
 
@@ -64,6 +66,24 @@ class Link:
     def close(self) -> None:
         with suppress(Exception):
             self.connection.close()
+
+
+class Tries(Protocol):
+    """Of one piece of work."""
+
+    def pause_s(self, problem: BaseException) -> float | None:
+        """It failed: seconds to wait before it is done again; None = no more."""
+
+
+class Once:
+    """Work is done once more, at once: its link may have been closed while it was idle."""
+
+    def __init__(self) -> None:
+        self._left = 1
+
+    def pause_s(self, problem: BaseException) -> float | None:
+        self._left -= 1
+        return 0.0 if self._left >= 0 else None
 
 
 class KombuDriver(TransportDriver):
@@ -174,10 +194,8 @@ class KombuDriver(TransportDriver):
         return None
 
     def close(self) -> None:
-        with self._lock:
-            idle, self._idle, self._closed = self._idle, [], True
-        for link in idle:
-            link.close()
+        self._closed = True
+        self._drop_idle()
 
     def get_name(self) -> str:
         return self.name
@@ -230,21 +248,23 @@ class KombuDriver(TransportDriver):
 
     def attempt(self, work: Callable[[Link], Result]) -> Result:
         """Do ``work`` over a link; again over a new one if it broke: what was sent may then arrive twice."""
-        resends = 0
+        tries = self.tries()
+        fresh = False
         while True:
             try:
-                with self._link(fresh=resends > 0) as link:
+                with self._link(fresh) as link:
                     return work(link)
             except self.errors() as problem:
-                resends += 1
-                pause_s = self.pause_s(resends)
+                fresh = True
+                self._drop_idle()  # what broke one link has most likely broken the others
+                pause_s = tries.pause_s(problem)
                 if pause_s is None:
                     raise self.unavailable(problem) from problem
             time.sleep(pause_s)
 
-    def pause_s(self, resend: int) -> float | None:
-        """Seconds to wait before work is done again for the ``resend``-th time; None = no more."""
-        return 0.0 if resend == 1 else None
+    def tries(self) -> Tries:
+        """How often, and when, a piece of work is done again."""
+        return Once()
 
     def errors(self) -> tuple[type[BaseException], ...]:
         """What the transport raises when the broker is away or refuses us."""
@@ -261,10 +281,23 @@ class KombuDriver(TransportDriver):
         """What must not appear in a message, in whatever form."""
         return [Connection(self.url).password]
 
+    def is_usable(self, link: Link) -> bool:
+        """Whether an idle link still leads to where it should."""
+        return True
+
+    def _drop_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for link in idle:
+            link.close()
+
     @contextmanager
     def _link(self, fresh: bool) -> Iterator[Link]:
         with self._lock:
             link = self._idle.pop() if self._idle and not fresh else None
+        if link is not None and not self.is_usable(link):
+            link.close()
+            link = None
         link = link or self.link()
         try:
             yield link

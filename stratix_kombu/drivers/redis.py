@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kombu import Connection
@@ -19,24 +20,20 @@ from stratix_kombu.drivers.kombu import KombuDriver, Link
 from stratix_kombu.errors import ConfigurationError, MissingExtra
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_envelope
 from stratix_kombu.model.record import InlineQueue, Ready
-from stratix_kombu.model.redis_options import RedisOptions
+from stratix_kombu.model.redis_options import Node, RedisOptions
 
 try:
     from kombu.transport import redis as _transport
     from redis import Redis
-    from redis.backoff import NoBackoff
     from redis.exceptions import RedisError, ResponseError
-    from redis.retry import Retry
-    from redis.sentinel import Sentinel
+
+    from stratix_kombu.redis_server import Sentinels, Tries, is_refusal, never
 except (ImportError, AttributeError) as problem:  # Kombu's module itself trips over redis when it is missing
     raise MissingExtra("redis", "redis", "the Redis driver") from problem
 
 STEPS: Sequence[int] = _transport.PRIORITY_STEPS
 SEPARATOR: str = _transport.Channel.sep
 
-
-RESENDS = 1
-"""A link may have been closed while it was idle; a message that comes twice does no harm."""
 _HOLES = ("id", "root_id", "shadow")
 
 
@@ -63,24 +60,46 @@ class RedisDriver(KombuDriver):
         space = f"{self.server.connection_namespace}:" if self.server.connection_namespace else ""
         prefix = options.get("queue_name_prefix", f"{space}{namespace}.")
         self.known_options = frozenset({"queue_name_prefix"})
+        self._sentinels: Sentinels | None = None
         super().__init__({"queue_name_prefix": prefix}, namespace=namespace)
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
         sockets = {key: value for key, value in self.server.arguments().items() if key.startswith("socket_")}
-        transport: dict[str, Any] = {"ack_emulation": False, **sockets}
-        if self.server.sentinels:
-            transport["master_name"] = self.server.name
-            transport["sentinel_kwargs"] = {**self.server.sentinel_arguments(), "retry": _never()}
-        return self.server.url, transport
+        sockets["socket_timeout"] /= 2  # the other half is for a second try over a new link
+        return self.server.url, {"ack_emulation": False, **sockets}
 
     def connection(self) -> Connection:
+        host, port = self.master()
+        url = replace(self.server, host=host, port=port, sentinels=(), name="").url
         # Kombu would not verify the server of a rediss:// URL.
         return Connection(
-            self.url, transport_options=dict(self.transport_options), ssl=self.server.tls_arguments() or False
+            url, transport_options=dict(self.transport_options), ssl=self.server.tls_arguments() or False
         )
 
-    def pause_s(self, resend: int) -> float | None:
-        return self.server.pause_s(resend, RESENDS)
+    def master(self) -> Node:
+        """The server's address now. Raises redis's ConnectionError if the sentinels know of none."""
+        if not self.server.sentinels:
+            return self.server.host, self.server.port
+        sentinels = self._sentinels
+        if sentinels is None:
+            sentinels = self._sentinels = Sentinels.of(self.server)
+        return sentinels.master()
+
+    def link(self) -> Link:
+        leads_to = self.master()
+        link = super().link()
+        link.leads_to = leads_to
+        return link
+
+    def is_usable(self, link: Link) -> bool:
+        return bool(link.leads_to == self.master())
+
+    def tries(self) -> Tries:
+        return Tries(self.server)
+
+    def close(self) -> None:
+        super().close()
+        self._sentinels = None
 
     def masked_address(self) -> str:
         return f"redis://{self.server.address}"
@@ -138,17 +157,9 @@ class RedisDriver(KombuDriver):
 
     def client(self, read_timeout: float) -> Any:
         """A client of its own, whose reads may block for ``read_timeout`` seconds."""
-        common = {**self.server.arguments(read_timeout), "db": self.server.db, "retry": _never()}
-        if self.server.sentinels:
-            kwargs = {**self.server.sentinel_arguments(), "retry": _never()}
-            sentinel = Sentinel(self.server.sentinels, sentinel_kwargs=kwargs)
-            return sentinel.master_for(self.server.name, **common)
-        return Redis(host=self.server.host, port=self.server.port, **common)
-
-
-def _never() -> Any:
-    """The client itself sends nothing again: when to try is decided here, and who waits must not wait twice."""
-    return Retry(NoBackoff(), 0)
+        host, port = self.master()
+        arguments = self.server.arguments(read_timeout)
+        return Redis(host=host, port=port, db=self.server.db, retry=never(), **arguments)
 
 
 class RedisReceiver(Receiver):
@@ -158,6 +169,7 @@ class RedisReceiver(Receiver):
         self._driver = driver
         self._keys = driver.list_keys(queue)
         self._client: Any = None
+        self._leads_to: Node | None = None
         self._pop: Callable[[int, float], list[tuple[str, bytes]]] = self._pop_many
         self._undecided: dict[int, Delivery] = {}
         forks.register(self)
@@ -170,11 +182,16 @@ class RedisReceiver(Receiver):
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         try:
+            if self._client is not None and self._leads_to != self._driver.master():
+                self._drop()
             if self._client is None:
+                self._leads_to = self._driver.master()
                 self._client = self._driver.client(timeout)
             popped = self._pop(limit, timeout)
         except ResponseError as problem:
             if "unknown command" not in str(problem).lower() or self._pop == self._pop_one:
+                if is_refusal(problem):
+                    self._drop()
                 raise self._driver.unavailable(problem) from problem
             self._pop = self._pop_one
             return []

@@ -7,7 +7,7 @@
 | sentinels, name, sentinel_password | Redis Sentinel: the nodes and the master's name |
 | cluster, options | nodes of a Redis Cluster, for the store; ``options``: ``{"redis_options": {"password": ...}}`` |
 | connect_timeout, command_timeout | milliseconds to connect (5000) and to wait for an answer (5000) |
-| max_retries_per_request | how often a command is sent again when its connection is lost (store 0, broker 1) |
+| max_retries_per_request | how often a command is sent again when its connection is lost (1) |
 | auto_resend_unfulfilled_commands | False = never send again, whatever max_retries_per_request says |
 | connect_retry_strategy | function of the attempt (1, 2, ...): milliseconds to wait, None to give up (50 * n) |
 | enable_ready_check | at start, wait for an answer that the server is ready, or fail (True) |
@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -29,7 +30,9 @@ from stratix_kombu.model.tls import TlsOptions, switch
 
 Node = tuple[str, int]
 
-SENTINEL_TIMEOUT_S = 2.0
+SENTINEL_TIMEOUT_S = 1.0
+LEAST_USER_TIMEOUT_MS = 10_000
+"""What was sent may wait so long for the other side to have received it: longer than the network may be away."""
 QUOTE_IT = "in a user name or password, characters such as / @ : # ? have to be quoted, as in %2F"
 
 
@@ -86,12 +89,16 @@ class RedisOptions:
                 "while the broker is away jobs wait in the store"
             )
 
+    def resends(self, default: int) -> int:
+        """How often a command is sent again whose connection was lost; ``default`` if nothing was said."""
+        if not self.auto_resend_unfulfilled_commands:
+            return 0
+        return default if self.max_retries_per_request is None else self.max_retries_per_request
+
     def pause_s(self, attempt: int, resends: int) -> float | None:
         """Seconds to wait before a command whose connection was lost is sent again for the ``attempt``-th time; None
         = give up. ``resends`` is how often it is sent again if ``max_retries_per_request`` is not given."""
-        if self.max_retries_per_request is not None:
-            resends = self.max_retries_per_request
-        if attempt > resends or not self.auto_resend_unfulfilled_commands:
+        if attempt > self.resends(resends):
             return None
         pause_ms = self.connect_retry_strategy(attempt) if self.connect_retry_strategy else 50.0 * attempt
         if pause_ms is None:
@@ -110,8 +117,15 @@ class RedisOptions:
             "socket_connect_timeout": self.connect_timeout / 1000,
             "socket_timeout": read_timeout + self.command_timeout / 1000,
             "socket_keepalive": True,
+            "socket_keepalive_options": self._keepalive(),
         }
         return {**arguments, "ssl": True, **self.tls_arguments()} if self.ssl else arguments
+
+    def _keepalive(self) -> dict[int, int]:
+        """Socket options: the kernel notices within half a minute that the other side is gone without a word."""
+        wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+        wanted["TCP_USER_TIMEOUT"] = int(max(self.command_timeout, LEAST_USER_TIMEOUT_MS))
+        return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
     def tls_arguments(self) -> dict[str, Any]:
         """What redis-py is to be told of TLS."""

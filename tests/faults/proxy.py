@@ -1,4 +1,5 @@
-"""A TCP proxy before a server: it can freeze, refuse, cut all connections, and cut one in the middle of a reply."""
+"""A TCP proxy before a server: it can freeze, refuse, cut all connections, and cut one in the middle of a reply. It can
+also swallow what open connections carry, or lead new ones to another server."""
 
 from __future__ import annotations
 
@@ -34,6 +35,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._flows = threading.Event()
         self._flows.set()
+        self._swallowed: set[socket.socket] = set()
         self._refuses = False
         self._closed = False
         self._cut: _Cut | None = None
@@ -48,6 +50,16 @@ class Proxy:
 
     def thaw(self) -> None:
         self._flows.set()
+
+    def swallow(self) -> None:
+        """Lose silently whatever the connections carry that are open now, as a router does that has forgotten them."""
+        with self._lock:
+            self._swallowed |= self._open
+
+    def lead_to(self, url: str) -> None:
+        """New connections go to another server; open ones stay where they are."""
+        parts = urlsplit(url)
+        self._server = (str(parts.hostname), int(parts.port or 0))
 
     def refuse(self) -> None:
         """As a server that is down: cut all connections, take no new one."""
@@ -96,11 +108,14 @@ class Proxy:
     def drop(self, *sockets: socket.socket) -> None:
         with self._lock:
             self._open -= set(sockets)
+            self._swallowed -= set(sockets)
         for one in sockets:
             _end(one)
 
-    def wait(self) -> None:
+    def carries(self, client: socket.socket) -> bool:
+        """Whether what came is to be passed on, once anything is."""
         self._flows.wait()
+        return client not in self._swallowed
 
     def asks_for_cut(self, request: bytes) -> int | None:
         """How much of the answer to a request may come, or None for all of it."""
@@ -136,7 +151,8 @@ class _Carried:
 
     def _requests(self) -> None:
         while data := self._client.recv(CHUNK):
-            self._proxy.wait()
+            if not self._proxy.carries(self._client):
+                continue
             keep = self._proxy.asks_for_cut(data)
             if keep is not None:
                 self._keep = keep
@@ -144,7 +160,8 @@ class _Carried:
 
     def _replies(self) -> None:
         while data := self._server.recv(CHUNK):
-            self._proxy.wait()
+            if not self._proxy.carries(self._client):
+                continue
             if self._keep is not None:
                 self._client.sendall(data[: self._keep])
                 self._proxy.cuts += 1

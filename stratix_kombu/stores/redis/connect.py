@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
     ClusterError,
     NoScriptError,
-    ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
     TryAgainError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.secrets import masked
+from stratix_kombu.redis_server import Tries, is_refusal
 from stratix_kombu.stores.redis.pool import Pool, cluster_client
 
-RESENDS = 1
-"""A command whose connection was lost is sent once more, where that is safe."""
-REFUSED_PAUSE_S = 0.25
-"""The longest pause between two questions to a server that can do nothing just now, such as one that was demoted."""
 MOVING_PAUSE_S = 0.02
 _FAULTS = (RedisError, RedisClusterException, OSError)
-_BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
-_NOT_NOW = (ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError)
-_NOT_NOW_WORDS = re.compile(r"\A(NOREPLICAS|UNBLOCKED) |-(READONLY|NOREPLICAS) ")
-"""Those that redis-py has no class for, and what servers before Redis 7 say of a write within a script."""
-
-
-def is_refusal(problem: BaseException) -> bool:
-    """Whether the server says that it has done nothing, and that it, or another one in its place, may do it soon."""
-    if isinstance(problem, _NOT_NOW):
-        return True
-    return isinstance(problem, ResponseError) and _NOT_NOW_WORDS.search(str(problem)) is not None
 
 
 def _answer(connection: Any, give_up_at: float) -> Any:
@@ -84,9 +65,9 @@ class Client:
         Without it, it is sent again only when it was surely not executed. All of it ends within ``command_timeout``;
         pauses that the options ask for come on top.
         """
-        return self._try(_Tries(self._options, again), command)
+        return self._try(Tries(self._options, again), command)
 
-    def _try(self, tries: _Tries, command: tuple[Any, ...], wait_s: float = 0.0) -> Any:
+    def _try(self, tries: Tries, command: tuple[Any, ...], wait_s: float = 0.0) -> Any:
         while True:
             try:
                 return self._send(tries, command, wait_s)
@@ -98,7 +79,7 @@ class Client:
                     raise self.unavailable(problem) from problem
             time.sleep(pause_s)
 
-    def _send(self, tries: _Tries, command: tuple[Any, ...], wait_s: float) -> Any:
+    def _send(self, tries: Tries, command: tuple[Any, ...], wait_s: float) -> Any:
         tries.executed = False
         if self._options.cluster:
             tries.executed = True
@@ -120,7 +101,7 @@ class Client:
         self._pool.give(held)
         return answer
 
-    def _send_to_cluster(self, tries: _Tries, command: tuple[Any, ...]) -> Any:
+    def _send_to_cluster(self, tries: Tries, command: tuple[Any, ...]) -> Any:
         """While the slot is moved from one node to another, the command waits, as long as an answer may take."""
         client = self._cluster_client()
         while True:
@@ -143,7 +124,7 @@ class Client:
         command = ("XREAD", "COUNT", count, *block, "STREAMS", key, cursor)
         if self._options.cluster:
             return self._read_of_cluster(key, cursor, count, wait_ms)
-        found = self._try(_Tries(self._options, True), command, wait_ms / 1000)
+        found = self._try(Tries(self._options, True), command, wait_ms / 1000)
         if not found:
             return []
         streams = found.values() if isinstance(found, Mapping) else [entries for _, entries in found]
@@ -170,43 +151,3 @@ class Client:
         self._pool.close()
         if self._cluster is not None:
             self._cluster.close()
-
-
-class _Tries:
-    """Whether, when, and for how long one command is tried again."""
-
-    def __init__(self, options: RedisOptions, again: bool) -> None:
-        self.executed = False
-        """The server may have executed the command the last time it was sent."""
-        self._options = options
-        self._again = again
-        self._timeout_s = options.command_timeout / 1000
-        self._deadline = time.monotonic() + self._timeout_s
-        self._lost = 0
-        self._refused = 0
-
-    def left_s(self) -> float:
-        return self._deadline - time.monotonic()
-
-    def answer_by(self, wait_s: float) -> float:
-        """When to give up waiting for the answer, which the server gives after ``wait_s`` at the latest. While there is
-        another try, half of the time that is left is kept for it."""
-        last = not self._again or self._options.pause_s(self._lost + 1, RESENDS) is None
-        return time.monotonic() + wait_s + self.left_s() / (1 if last else 2)
-
-    def pause_s(self, problem: BaseException) -> float | None:
-        """Seconds to wait before the next try; None = no more."""
-        if is_refusal(problem):
-            self._refused += 1
-            pause_s = self._options.pause_s(1, 1)
-            if pause_s is None or self.left_s() <= 0:
-                return None
-            return min(max(pause_s, 0.05) * self._refused, REFUSED_PAUSE_S, max(self.left_s(), 0))
-        if not isinstance(problem, _BROKEN) or (self.executed and not self._again):
-            return None
-        self._lost += 1
-        pause_s = self._options.pause_s(self._lost, RESENDS)
-        if pause_s is None:
-            return None
-        self._deadline += pause_s
-        return pause_s if self.left_s() > pause_s else None

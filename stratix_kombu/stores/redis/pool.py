@@ -10,14 +10,12 @@ from typing import Any
 from weakref import WeakSet
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from stratix_kombu import forks
-from stratix_kombu.model.redis_options import RedisOptions
+from stratix_kombu.model.redis_options import Node, RedisOptions
+from stratix_kombu.redis_server import Sentinels, never
 
 FRESH_S = 1.0
 """For so long after its last answer a connection is taken to be open."""
@@ -25,14 +23,9 @@ IDLE_S = 30.0
 """After so long a new connection is opened instead: something on the way may have dropped the old one silently."""
 
 
-def _never() -> Any:
-    """Sending again is decided in ``Client.run``."""
-    return Retry(NoBackoff(), 0)
-
-
 def cluster_client(options: RedisOptions) -> Any:
     nodes = [ClusterNode(*node) for node in options.cluster]
-    return RedisCluster(startup_nodes=nodes, retry=_never(), **options.arguments())
+    return RedisCluster(startup_nodes=nodes, retry=never(), **options.arguments())
 
 
 @dataclass(slots=True)
@@ -49,8 +42,10 @@ class Pool:
     """Connections that are used by one thread at a time.
 
     One that breaks, or is told that its server takes no writes, ends its whole generation: the idle ones are closed at
-    once, the others when they come back. Each waits half of ``command_timeout`` for bytes, so that whoever reads can
-    decide then whether to go on waiting or to ask again elsewhere.
+    once, the others when they come back. So does another master's address.
+
+    Each waits half of ``command_timeout`` for bytes: whoever reads can decide then whether to go on waiting or to ask
+    again elsewhere.
     """
 
     def __init__(self, options: RedisOptions) -> None:
@@ -60,6 +55,9 @@ class Pool:
         self._idle: list[Held] = []
         self._generation = 0
         self._opened: WeakSet[Any] = WeakSet()
+        self._sentinels: Sentinels | None = None
+        self._master: Node | None = None
+        """The address that the connections of this generation lead to, with sentinels."""
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -75,6 +73,8 @@ class Pool:
 
     def take(self, left_s: float) -> Held:
         """An idle connection that is still sound, or a new one, which is open within ``left_s`` seconds."""
+        if self._options.sentinels:
+            self._follow_master()
         while self._idle:
             try:
                 held = self._idle.pop()
@@ -96,10 +96,14 @@ class Pool:
     def renew(self, held: Held) -> None:
         """Use no connection of its generation again; that of a later one is nothing to it."""
         if held.generation == self._generation:
-            self.close()
+            self.end_generation()
 
     def close(self) -> None:
-        """End the generation. The pool can be used again."""
+        """The pool can be used again."""
+        self.end_generation()
+        self._sentinels = None
+
+    def end_generation(self) -> None:
         with self._lock:
             self._generation += 1
             gone, self._idle = self._idle, []
@@ -120,8 +124,10 @@ class Pool:
     def _open(self, left_s: float) -> Held:
         generation = self._generation
         pool = self._connections()
-        patience_s = min(self._options.connect_timeout / 1000, max(left_s, 0.001))
-        connection = pool.connection_class(**{**pool.connection_kwargs, "socket_connect_timeout": patience_s})
+        own: dict[str, Any] = {"socket_connect_timeout": min(self._options.connect_timeout / 1000, max(left_s, 0.001))}
+        if self._sentinels is not None:
+            own["host"], own["port"] = self._sentinels.master()
+        connection = pool.connection_class(**{**pool.connection_kwargs, **own})
         self._opened.add(connection)
         try:
             connection.connect()
@@ -139,9 +145,15 @@ class Pool:
 
     def _client(self) -> Any:
         options = self._options
-        common = {**options.arguments(), "db": options.db, "retry": _never()}
+        common = {**options.arguments(), "db": options.db, "retry": never()}
         common["socket_timeout"] /= 2
-        if options.sentinels:
-            sentinel = Sentinel(options.sentinels, sentinel_kwargs={**options.sentinel_arguments(), "retry": _never()})
-            return sentinel.master_for(options.name, **common)
         return Redis(host=options.host, port=options.port, **common)
+
+    def _follow_master(self) -> None:
+        sentinels = self._sentinels
+        if sentinels is None:
+            sentinels = self._sentinels = Sentinels.of(self._options)
+        master = sentinels.known
+        if master is not None and master != self._master:
+            self.end_generation()
+            self._master = master

@@ -1,0 +1,201 @@
+"""What the Redis store and the Redis driver share: which server is the master, and what its refusals mean."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import weakref
+from typing import Any
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    DataError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+
+from stratix_kombu import forks
+from stratix_kombu.model.redis_options import Node, RedisOptions
+
+ASK_S = 0.5
+"""How often the sentinels are asked."""
+FAILOVER_ASK_S = 0.05
+"""How often, while one of them says that a failover is under way."""
+REST_S = 5.0
+"""For how long one is not asked that has not answered."""
+RESENDS = 1
+"""A command whose connection was lost is sent once more, where that is safe."""
+REFUSED_PAUSE_S = 0.25
+"""The longest pause between two questions to a server that can do nothing just now, such as one that was demoted."""
+_FINAL = (ResponseError, DataError)
+"""Errors that another try would only bring again."""
+_NOT_NOW = (ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError)
+_NOT_NOW_WORDS = re.compile(r"\A(NOREPLICAS|UNBLOCKED) |-(READONLY|NOREPLICAS) ")
+"""Those that redis-py has no class for, and what servers before Redis 7 say of a write within a script."""
+
+
+def is_refusal(problem: BaseException) -> bool:
+    """Whether the server says that it has done nothing, and that it, or another one in its place, may do it soon."""
+    if isinstance(problem, _NOT_NOW):
+        return True
+    return isinstance(problem, ResponseError) and _NOT_NOW_WORDS.search(str(problem)) is not None
+
+
+def never() -> Any:
+    """For clients that are to send nothing again by themselves: whoever waits must not wait twice."""
+    return Retry(NoBackoff(), 0)
+
+
+class Tries:
+    """Whether, when, and for how long one command is tried again."""
+
+    def __init__(self, options: RedisOptions, again: bool = True) -> None:
+        self.executed = False
+        """The server may have executed the command the last time it was sent."""
+        self._options = options
+        self._again = again
+        self._deadline = time.monotonic() + options.command_timeout / 1000
+        self._lost = 0
+        self._refused = 0
+
+    def left_s(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def answer_by(self, wait_s: float) -> float:
+        """When to give up waiting for the answer, which the server gives after ``wait_s`` at the latest. While there is
+        another try, half of the time that is left is kept for it."""
+        last = not self._again or self._lost >= self._options.resends(RESENDS)
+        return time.monotonic() + wait_s + self.left_s() / (1 if last else 2)
+
+    def pause_s(self, problem: BaseException) -> float | None:
+        """Seconds to wait before the next try; None = no more."""
+        if is_refusal(problem):
+            self._refused += 1
+            pause_s = self._options.pause_s(1, 1)
+            if pause_s is None or self.left_s() <= 0:
+                return None
+            return min(max(pause_s, 0.05) * self._refused, REFUSED_PAUSE_S, max(self.left_s(), 0))
+        if isinstance(problem, _FINAL) or (self.executed and not self._again):
+            return None
+        self._lost += 1
+        pause_s = self._options.pause_s(self._lost, RESENDS)
+        if pause_s is None:
+            return None
+        self._deadline += pause_s
+        return pause_s if self.left_s() > pause_s else None
+
+
+class Sentinels:
+    """The master's address, as the sentinels say.
+
+    After a planned failover the old master goes on taking writes for about ten seconds, and loses them. So a thread
+    asks all sentinels twice a second, as long as somebody holds this object; the newest of their answers counts.
+    """
+
+    def __init__(self, options: RedisOptions) -> None:
+        self.known: Node | None = None
+        """The master; None if there is none now."""
+        self._name = options.name
+        self._options = options
+        self._clients = self._connect()
+        self._rest_until = dict.fromkeys(options.sentinels, 0.0)
+        self._problem = ""
+        self._asking = threading.Lock()
+        self._asked = 0.0
+        self.ask_in_s = ASK_S
+        """How long the thread is to wait."""
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        global _lock
+        _lock, self._asking = threading.Lock(), threading.Lock()
+        self.known, self._asked, self._thread = None, 0.0, None
+        for client in self._clients.values():
+            forks.abandon_pool(client.connection_pool)
+        self._clients = self._connect()
+
+    def _connect(self) -> dict[Node, Any]:
+        arguments = {**self._options.sentinel_arguments(), "retry": never()}
+        return {node: Redis(host=node[0], port=node[1], **arguments) for node in self._options.sentinels}
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def of(cls, options: RedisOptions) -> Sentinels:
+        """One for all in this process who name the same sentinels."""
+        key = (options.sentinels, options.name, options.sentinel_password)
+        with _lock:
+            found = _all.get(key)
+            if found is None:
+                found = _all[key] = cls(options)
+            return found
+
+    def master(self) -> Node:
+        """The master's address. Raises redis's ConnectionError if no sentinel knows of one."""
+        known = self.known
+        if known is None:
+            with self._asking:
+                if time.monotonic() - self._asked > ASK_S:
+                    self._ask()
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=_follow, args=(weakref.ref(self),), name="stratix-sentinels", daemon=True
+                    )
+                    self._thread.start()
+                known = self.known
+        if known is None:
+            raise RedisConnectionError(f"No master found for {self._name!r}: {self._problem}")
+        return known
+
+    def follow(self) -> None:
+        """Ask once more, for the thread."""
+        with self._asking:
+            self._ask()
+
+    def _ask(self) -> None:
+        """A sentinel may have heard of a failover two seconds later than others, which shows in its epoch."""
+        answers, problems = [], []
+        for node, client in self._clients.items():
+            if time.monotonic() < self._rest_until[node] and self.known is not None:
+                continue
+            try:
+                answers.append(client.sentinel_master(self._name))
+            except (RedisError, OSError, ValueError, KeyError, TypeError) as problem:
+                self._rest_until[node] = time.monotonic() + REST_S
+                problems.append(f"{node[0]}:{node[1]} answers {type(problem).__name__}: {problem}")
+        self._asked = time.monotonic()
+        self.ask_in_s = FAILOVER_ASK_S if any("failover_in_progress" in one["flags"] for one in answers) else ASK_S
+        if not answers:
+            self._problem = "; ".join(problems)  # one that was known may well be there still
+            return
+        newest = max(one["config-epoch"] for one in answers)
+        there = [one for one in answers if one["config-epoch"] == newest and _is_up(one)]
+        self.known = (str(there[0]["ip"]), int(there[0]["port"])) if there else None
+        self._problem = "; ".join(["the sentinels take it to be down", *problems])
+
+
+def _is_up(state: Any) -> bool:
+    return bool(state["is_master"] and not state["is_sdown"] and not state["is_odown"])
+
+
+def _follow(sentinels: weakref.ref[Sentinels]) -> None:
+    wait_s = ASK_S
+    while True:
+        time.sleep(wait_s)
+        one = sentinels()
+        if one is None:
+            return
+        one.follow()
+        wait_s = one.ask_in_s
+        del one
+
+
+_all: weakref.WeakValueDictionary[tuple[Any, ...], Sentinels] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
