@@ -110,6 +110,7 @@ class Sentinels:
         self._problem = ""
         self._asking = threading.Lock()
         self._asked = 0.0
+        self._thread: threading.Thread | None = None
         self.ask_in_s = ASK_S
         """How long the thread is to wait."""
         forks.register(self)
@@ -117,7 +118,8 @@ class Sentinels:
     def after_fork(self) -> None:
         global _lock
         _lock, self._asking = threading.Lock(), threading.Lock()
-        self.known, self._asked, self._thread = None, 0.0, None
+        self.known, self._thread = None, None
+        self._asked = 0.0
         for client in self._clients.values():
             forks.abandon_pool(client.connection_pool)
         self._clients = self._connect()
@@ -125,7 +127,6 @@ class Sentinels:
     def _connect(self) -> dict[Node, Any]:
         arguments = {**self._options.sentinel_arguments(), "retry": never()}
         return {node: Redis(host=node[0], port=node[1], **arguments) for node in self._options.sentinels}
-        self._thread: threading.Thread | None = None
 
     @classmethod
     def of(cls, options: RedisOptions) -> Sentinels:

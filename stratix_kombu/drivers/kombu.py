@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import KombuError, OperationalError
@@ -19,6 +19,7 @@ from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
+from stratix_kombu.drivers.tries import Once, Tries
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
 from stratix_kombu.model.names import check_queue_name
@@ -66,24 +67,6 @@ class Link:
     def close(self) -> None:
         with suppress(Exception):
             self.connection.close()
-
-
-class Tries(Protocol):
-    """Of one piece of work."""
-
-    def pause_s(self, problem: BaseException) -> float | None:
-        """It failed: seconds to wait before it is done again; None = no more."""
-
-
-class Once:
-    """Work is done once more, at once: its link may have been closed while it was idle."""
-
-    def __init__(self) -> None:
-        self._left = 1
-
-    def pause_s(self, problem: BaseException) -> float | None:
-        self._left -= 1
-        return 0.0 if self._left >= 0 else None
 
 
 class KombuDriver(TransportDriver):
