@@ -140,20 +140,24 @@ class Sentinels:
 
     def master(self) -> Node:
         """The master's address. Raises redis's ConnectionError if no sentinel knows of one."""
-        known = self.known
-        if known is None:
+        if self.known is None:
             with self._asking:
                 if time.monotonic() - self._asked > ASK_S:
                     self._ask()
-                if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=_follow, args=(weakref.ref(self),), name="stratix-sentinels", daemon=True
-                    )
-                    self._thread.start()
-                known = self.known
+            self.begin()
+        known = self.known
         if known is None:
             raise RedisConnectionError(f"No master found for {self._name!r}: {self._problem}")
         return known
+
+    def begin(self) -> None:
+        """Follow the master from now on."""
+        with self._asking:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_follow, args=(weakref.ref(self),), name="stratix-sentinels", daemon=True
+                )
+                self._thread.start()
 
     def follow(self) -> None:
         """Ask once more, for the thread."""

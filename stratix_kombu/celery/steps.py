@@ -54,8 +54,12 @@ class StratixStep(bootsteps.StartStopStep):
     def _prove(self, worker: Any) -> None:
         """Timers run in the loop that takes messages, and Celery has no connection while it looks for the broker."""
         connection = worker.consumer.connection
-        if self._bridge is not None and connection is not None and connection.connected:
-            self._bridge.claims.prove()
+        if self._bridge is None or connection is None or not connection.connected:
+            return
+        if self._bridge.driver.is_left_behind(connection):
+            # Of a timer too, Celery takes an error of the connection as one: it connects anew.
+            raise ConnectionResetError("the broker has another master now")
+        self._bridge.claims.prove()
 
     def stop(self, worker: Any) -> None:
         """A warm shutdown: Celery waits for what runs, without a limit."""

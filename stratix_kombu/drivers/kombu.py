@@ -268,6 +268,10 @@ class KombuDriver(TransportDriver):
         """Whether an idle link still leads to where it should."""
         return True
 
+    def is_left_behind(self, connection: Connection) -> bool:
+        """Whether somebody else's open connection to the broker leads to a server that is in charge no more."""
+        return False
+
     def _drop_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []

@@ -80,10 +80,13 @@ class RedisDriver(KombuDriver):
         """The server's address now. Raises redis's ConnectionError if the sentinels know of none."""
         if not self.server.sentinels:
             return self.server.host, self.server.port
+        return self._following().master()
+
+    def _following(self) -> Sentinels:
         sentinels = self._sentinels
         if sentinels is None:
             sentinels = self._sentinels = Sentinels.of(self.server)
-        return sentinels.master()
+        return sentinels
 
     def link(self) -> Link:
         leads_to = self.master()
@@ -93,6 +96,14 @@ class RedisDriver(KombuDriver):
 
     def is_usable(self, link: Link) -> bool:
         return bool(link.leads_to == self.master())
+
+    def is_left_behind(self, connection: Connection) -> bool:
+        if not self.server.sentinels:
+            return False
+        sentinels = self._following()
+        sentinels.begin()
+        leads_to = connection.default_channel.client.connection
+        return sentinels.known not in (None, (leads_to.host, leads_to.port)) if leads_to is not None else False
 
     def tries(self) -> Tries:
         return Tries(self.server)

@@ -1,0 +1,94 @@
+"""A planned failover: the old master says for about ten seconds that it is one, takes writes, and loses them.
+
+Here it does for ever, since it is not allowed to become a replica: whoever has not left it by himself stays there.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Queue, create_app
+from tests.celery.workers import Project
+from tests.faults.conftest import WORKER
+from tests.faults.processes import worker_process
+from tests.redis_nodes import MASTER, PASSWORD, SENTINEL_PASSWORD, SentinelServers, sentinel_servers
+from tests.waiting import until
+
+SOON_S = 30.0
+
+
+@pytest.fixture
+def sentinels() -> Iterator[SentinelServers]:
+    with sentinel_servers() as servers:
+        yield servers
+
+
+class Producer:
+    """Adds jobs all the time; ``added`` are those that it was told are in the store."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.added: list[str] = []
+        self.problems: list[BaseException] = []
+        self._queue = queue
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.005):
+            try:
+                self.added.append(self._queue.add("n").id)
+            except Exception as problem:
+                self.problems.append(problem)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def _fail_over(sentinels: SentinelServers) -> int:
+    with sentinels.client(sentinels.master()) as old:
+        # It loses no replica without noticing: what nobody would have, it refuses.
+        old.config_set("min-replicas-to-write", 1)
+        old.acl_setuser("default", enabled=True, commands=["+@all", "-replicaof", "-slaveof"])
+    port = sentinels.planned_failover()
+    until(lambda: sentinels.master() != port, SOON_S)
+    return port
+
+
+def _celery_project(sentinels: SentinelServers) -> Project:
+    nodes = ";".join(f"sentinel://:{PASSWORD}@127.0.0.1:{port}/0" for port in sentinels.sentinels)
+    transport = {"master_name": MASTER, "sentinel_kwargs": {"password": SENTINEL_PASSWORD}}
+    return Project(nodes, "", conf={"broker_transport_options": transport})
+
+
+def test_nothing_is_lost_and_both_hosts_go_on(sentinels: SentinelServers, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "driver": "redis", "redis": sentinels.options, "worker": WORKER, "namespace": f"fo{uuid.uuid4().hex[:8]}",
+    }  # fmt: skip
+    project = _celery_project(sentinels)
+    celery_add = project.task("add").delay
+    with create_app(settings) as app, worker_process(settings, "work", tmp_path / "runs"), project.worker():
+        work = app.queue.create_queue("work")
+        assert work.add("before").wait_until_finished(timeout=SOON_S) == "before"
+        assert celery_add(1, 1).get(timeout=SOON_S) == 2
+        producer = Producer(app.queue.create_queue("waits"))
+        until(lambda: len(producer.added) > 50, SOON_S)
+        old = _fail_over(sentinels)
+        count = len(producer.added)
+        until(lambda: len(producer.added) > count + 50, SOON_S)
+        producer.stop()
+        assert work.add("after").wait_until_finished(timeout=SOON_S) == "after"
+        assert celery_add(1, 2).get(timeout=SOON_S) == 3
+        counts = producer._queue.get_job_counts()
+        with sentinels.client(old) as server:
+            assert server.role()[0] == "master"
+    project.close()
+    assert counts["waiting"] == len(producer.added)
+    assert producer.problems == []
