@@ -91,7 +91,13 @@ def _workers(manager: QueueManager, scope: str) -> Iterator[WorkerInfo]:
 def _idle(workers: tuple[WorkerInfo, ...], within_ms: int) -> Iterator[str]:
     for one in workers:
         if one.idle_ms is not None and one.idle_ms > within_ms:
-            yield f"queue {one.queue!r}: worker {one.id} has not taken messages for {one.idle_ms / 1000:.0f} s"
+            problem = f"queue {one.queue!r}: worker {one.id} has not taken messages for {one.idle_ms / 1000:.0f} s"
+            if one.concurrency and one.stuck >= one.concurrency:
+                problem += (
+                    f": no slot can run anything, {one.stuck} of {one.concurrency} are held by handlers that timed "
+                    "out, were cancelled or lost their lease, and go on"
+                )
+            yield problem
 
 
 def _statuses(manager: QueueManager) -> Iterator[QueueStatus]:

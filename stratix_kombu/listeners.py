@@ -128,10 +128,11 @@ class Listeners(ABC):
             if self._reader is not None:
                 return
             cursor = self._log.tail(self._queue)
-            self._reader = threading.Thread(
+            reader = threading.Thread(
                 target=self._read, args=(cursor,), name=f"stratix-{self._queue}-events", daemon=True
             )
-            self._reader.start()
+            reader.start()
+            self._reader = reader
 
     def _read(self, cursor: str) -> None:
         failures = 0
@@ -168,14 +169,19 @@ class Listener:
         self._starting = threading.Lock()
 
     def put(self, arguments: tuple[Any, ...]) -> None:
-        if self._thread is None:
-            self._start()
         try:
             self._queue.put_nowait(arguments)
         except Full:
             logger.warning(
                 "a listener of %r is too slow: an event was skipped", self.name, extra={"action": "listener_skipped"}
             )
+        if self._thread is None:
+            try:
+                self._start()
+            except RuntimeError as problem:  # the event is kept: the next one tries again
+                logger.warning(
+                    "a listener of %r has to wait: %s", self.name, problem, extra={"action": "listener_waits"}
+                )
 
     def _start(self) -> None:
         with self._starting:

@@ -277,8 +277,9 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
             if self._worker is not None or not self._started:
                 return
             settings = self._worker_settings(self._options.concurrency)
-            self._worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
-            self._worker.start()
+            worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
+            worker.start()
+            self._worker = worker
 
     def _worker_settings(self, concurrency: int) -> WorkerSettings:
         options, processor = self._options, self._options.processor

@@ -186,8 +186,11 @@ class QueueManager(Overview, Emitting):
             thread = threading.Thread(
                 target=lambda queue=queue, left=left: ended.append(queue.close(left)), name="stratix-close"
             )
-            thread.start()
-            threads.append(thread)
+            try:
+                thread.start()
+                threads.append(thread)
+            except RuntimeError:  # the system has no thread left
+                ended.append(queue.close(left))
         for thread in threads:
             thread.join()
         return all(one is not False for one in ended)

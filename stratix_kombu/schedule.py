@@ -176,8 +176,9 @@ class Scheduler:
                 return
             for entry in self._entries.values():
                 entry.next_ms = entry.rule.next_after(_now_ms())
-            self._thread = threading.Thread(target=self._run, name="stratix-schedule", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="stratix-schedule", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def close(self, timeout: float) -> bool:
         """Fire nothing more and wait for runs that go on; whether all had ended."""
@@ -229,14 +230,24 @@ class Scheduler:
                 "schedule %s is still running: a time was skipped", entry.name, extra={"action": "schedule_skipped"}
             )
             return
-        entry.runs += 1
-        if entry.rule.limit and entry.runs >= entry.rule.limit:
-            entry.next_ms = None
-        entry.running = True
         name = f"stratix-schedule-{entry.name}"
         run = threading.Thread(target=self._call, args=(entry, slot), name=name, daemon=True)
+        entry.runs += 1
+        entry.running = True
         self._runs.add(run)
-        run.start()
+        try:
+            run.start()
+        except RuntimeError as problem:
+            self._runs.discard(run)
+            entry.running = False
+            entry.runs -= 1
+            entry.skipped += 1
+            logger.warning(
+                "schedule %s: a time was skipped: %s", entry.name, problem, extra={"action": "schedule_skipped"}
+            )
+            return
+        if entry.rule.limit and entry.runs >= entry.rule.limit:
+            entry.next_ms = None
 
     def _call(self, entry: _Entry, slot: int) -> None:
         try:

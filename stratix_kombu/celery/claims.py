@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratix_kombu.errors import StaleClaim
@@ -32,6 +33,8 @@ class Claims:
         self._enders: dict[str, Callable[[], None]] = {}
         self._stopping = threading.Event()
         self._proved: float | None = None
+        self.stuck: set[str] = set()
+        """Tokens of attempts that timed out while their handler goes on, in this process."""
         self.worker = ""
         self.concurrency = 1
 
@@ -41,13 +44,15 @@ class Claims:
 
     def prove(self) -> None:
         """Called by the event loop that takes messages, while its connection is up."""
-        self._proved = time.monotonic()
+        if len(self.stuck) < self.concurrency:
+            self._proved = time.monotonic()
 
     def idle_ms(self) -> int | None:
-        """How long ago that was; a worker without a free slot is not idle, though a solo pool stops the loop."""
+        """How long ago that was; a worker without a free slot is not idle, though a solo pool stops the loop. While
+        each slot is held by a handler whose attempt is over, nothing is proved."""
         if self._proved is None:
             return None
-        if sum(map(len, self._held.values())) >= self.concurrency:
+        if len(self.stuck) < self.concurrency <= len(self.stuck) + sum(map(len, self._held.values())):
             return 0
         return int((time.monotonic() - self._proved) * 1000)
 
@@ -56,6 +61,7 @@ class Claims:
         self._after_fork()
         worker = self.worker or f"{socket.gethostname()}-{os.getpid()}"
         bounds = self._bridge.bounds(queue)
+        self._see_to_renewal(queue)
         while True:
             claimed = claim(self._bridge.engine, queue, [job_id], worker, self._bridge.lease_ms, bounds)
             if claimed.claims:
@@ -66,7 +72,6 @@ class Claims:
             # A limit that does not defer: this slot waits, and takes nothing else.
             self.pause(min(refused.retry_ms / 1000, 1.0))
         (one,) = claimed.claims
-        self.watch(queue)
         self._held[queue][one.token] = Held(job_id, one.token)
         time.sleep(one.wait_ms / 1000)
         return one, claimed
@@ -82,8 +87,21 @@ class Claims:
         """The job has ended, or is no longer ours."""
         self._held.get(queue, {}).pop(token, None)
 
+    def _see_to_renewal(self, queue: str) -> None:
+        """Nothing is claimed whose lease cannot be renewed: while the system has no thread left, this slot waits."""
+        reported = False
+        while True:
+            try:
+                return self.watch(queue)
+            except RuntimeError as problem:
+                if not reported:
+                    reported = True
+                    self._bridge.engine.report(queue, problem, "start_failed")
+                self.pause(1.0)
+
     def watch(self, queue: str) -> None:
-        """Show presence on the queue, and renew what is held of it."""
+        """Show presence on the queue, and renew what is held of it. Raises RuntimeError if the system has no thread
+        left."""
         with self._lock:
             if queue in self._heartbeats:
                 return
@@ -96,9 +114,12 @@ class Claims:
                 self._bridge.engine, info, self._bridge.lease_ms, lambda: list(held.values()),
                 lambda job_id: self._lost(queue, job_id), lambda job_id: self._cancel(queue, job_id),
             )  # fmt: skip
-            heartbeat.idle_ms = self.idle_ms
-            self._heartbeats[queue] = heartbeat
+            heartbeat.describe = self._describe
             heartbeat.start()
+            self._heartbeats[queue] = heartbeat
+
+    def _describe(self, worker: WorkerInfo) -> WorkerInfo:
+        return replace(worker, idle_ms=self.idle_ms(), stuck=len(self.stuck))
 
     def drain(self) -> None:
         """The worker is stopping: nothing is waited for any more, while the leases of what runs are renewed."""
@@ -140,5 +161,5 @@ class Claims:
         if self._pid != os.getpid():
             self._pid, self._proved = os.getpid(), None
             self._lock = threading.Lock()
-            self._held, self._heartbeats, self._enders = {}, {}, {}
+            self._held, self._heartbeats, self._enders, self.stuck = {}, {}, {}, set()
             self._stopping = threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery
 from celery.exceptions import Ignore, Retry
@@ -15,6 +15,7 @@ from stratix_kombu.celery.task import queue_of
 from stratix_kombu.errors import JobFailed, Unavailable
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.record import Change, Claim, Completion, Held
@@ -61,6 +62,8 @@ class Run:
         self._attempts = self._queue.attempts(bridge.claims.concurrency)
         self._ending = threading.Lock()
         self._outcome: Outcome | None = None
+        self._over = False
+        """The handler has ended."""
         self.accepted = False
         """Whether the store has taken the outcome."""
 
@@ -96,13 +99,31 @@ class Run:
             return self._settle(self._attempts.run(self._claim))
         timer = threading.Timer(seconds, self._time_out)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError as problem:  # the system has no thread left: another process can run the job
+            self._hand_back(problem)
         outcome = self._attempts.run(self._claim)
         timer.cancel()
+        with self._ending:
+            self._over = True
+            self._bridge.claims.stuck.discard(self._claim.token)
         return self._settle(outcome)
+
+    def _hand_back(self, problem: Exception) -> NoReturn:
+        engine, name = self._bridge.engine, self._queue.name
+        engine.report(name, problem, "start_failed")
+        self._bridge.claims.pause(1.0)  # it comes back at once
+        held = [Held(self._claim.record.id, self._claim.token)]
+        self._bridge.settle(self._claim.record.id, name, lambda: hand_back(engine, held))
+        raise Ignore("handed back") from problem
 
     def _time_out(self) -> None:
         """The attempt fails now; what its handler returns later is not taken."""
+        with self._ending:
+            if self._over:
+                return
+            self._bridge.claims.stuck.add(self._claim.token)
         self._queue.cancelled.add(self._claim.token)
         with suppress(Unavailable):  # told at every try
             self._settle(self._attempts.timed_out(self._claim))

@@ -43,9 +43,9 @@ def health(
     elif not quiet:
         said = {"driver": found.driver, "store": found.store, "workers": found.consuming, "clock": found.clock}
         print_fields({what: "healthy" if fine else "not healthy" for what, fine in said.items()})
-        rows = [[one.queue, one.id, one.concurrency, span(one.idle_ms)] for one in found.workers]
+        rows = [[one.queue, one.id, one.concurrency, one.stuck, span(one.idle_ms)] for one in found.workers]
         if rows:
-            print_table(("queue", "worker", "concurrency", "took messages ago"), rows, "")
+            print_table(("queue", "worker", "concurrency", "stuck", "took messages ago"), rows, "")
         for problem in found.problems:
             click.echo(problem, err=True)
     if not found:

@@ -308,6 +308,8 @@ class WorkerInfo:
     concurrency: int = 0
     idle_ms: int | None = None
     """How long ago it proved that it takes messages; None = it cannot tell, as a Celery worker without event loop."""
+    stuck: int = 0
+    """Slots held by handlers whose attempt is over: they timed out, were cancelled or lost their lease, and go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,10 @@ PAUSED_POLL_S = 0.5
 MAX_PAUSE_S = 5.0
 
 
+class Starved(Exception):
+    """Jobs could not begin, for lack of a thread, say, and were handed back."""
+
+
 class Consumer:
     """One thread with one receiver. It stops taking while the store or the broker is away, and comes back."""
 
@@ -42,6 +46,7 @@ class Consumer:
         self._stop = threading.Event()
         self._claiming = threading.Lock()
         self._failures = 0
+        self._starved: Exception | None = None
         self._limited_until = 0.0
         self._proved = time.monotonic()
         self.ready = threading.Event()
@@ -68,7 +73,13 @@ class Consumer:
 
     def join(self) -> None:
         """Wait for the end of that receive."""
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def starve(self, problem: Exception) -> None:
+        """Called by ``start`` for a job that could not begin, since the system has nothing left for it: nothing more is
+        taken for a while."""
+        self._starved = problem
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -79,6 +90,11 @@ class Consumer:
             except Unavailable as error:
                 self._failures += 1
                 self._engine.report(self._queue, error, "consume_failed")
+                self._stop.wait(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
+            except Starved as error:
+                self._failures += 1
+                if self._failures == 1:
+                    self._engine.report(self._queue, error, "start_failed")
                 self._stop.wait(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
             except Exception as error:
                 # A fault of our own must not end the worker silently.
@@ -106,6 +122,9 @@ class Consumer:
         deliveries = receiver.receive(min(free, MAX_BATCH), receiver.patience)
         self.ready.set()
         paused = bool(deliveries) and self._take(receiver, deliveries)
+        starved, self._starved = self._starved, None
+        if starved is not None:
+            raise Starved(f"jobs cannot begin here and were handed back: {starved}") from starved
         self._wait_for_the_limit(receiver)
         while paused and not self._stop.wait(PAUSED_POLL_S):
             receiver.tend()

@@ -28,7 +28,8 @@ class LoopExecutor:
         self._loop, self._thread, self._lock, self._tasks = None, None, threading.Lock(), {}
 
     def submit(self, claim: Claim, run: Callable[[Claim], Coroutine[Any, Any, None]]) -> None:
-        """Run a claim; callable from any thread."""
+        """Run a claim; callable from any thread. Raises RuntimeError or OSError if the system has no thread or
+        descriptor left for the loop."""
         self._running_loop().call_soon_threadsafe(self._spawn, claim, run)
 
     def cancel(self, token: str) -> None:
@@ -60,11 +61,14 @@ class LoopExecutor:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_run_loop, args=(self._loop,), name="stratix-loop", daemon=True
-                )
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_run_loop, args=(loop,), name="stratix-loop", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
 

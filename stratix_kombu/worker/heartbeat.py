@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
@@ -32,8 +31,8 @@ class Heartbeat:
         self._held = held
         self._lost = lost
         self._cancelled = cancelled
-        self.idle_ms: Callable[[], int | None] = lambda: None
-        """How long ago the worker proved that it takes messages, if that is known."""
+        self.describe: Callable[[WorkerInfo], WorkerInfo] = lambda worker: worker
+        """What others are to see of the worker now."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"stratix-{worker.queue}-heartbeat", daemon=True)
 
@@ -42,7 +41,8 @@ class Heartbeat:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         try:
             self._engine.store.transitions.leave(self._worker.id, self._worker.queue)
         except Unavailable as error:
@@ -70,8 +70,9 @@ class Heartbeat:
                 return
 
     def _beat(self) -> frozenset[str]:
-        worker = replace(self._worker, idle_ms=self.idle_ms())
-        renewed = self._engine.store.transitions.renew(worker, self._held(), self._lease_ms)
+        renewed = self._engine.store.transitions.renew(
+            self.describe(self._worker), self._held(), self._lease_ms
+        )
         for job_id in renewed.lost:
             self._lost(job_id)
         for job_id in renewed.cancelled:

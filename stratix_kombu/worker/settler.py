@@ -42,7 +42,8 @@ class Settler:
     def stop(self, timeout: float) -> None:
         """Settle what is left, for at most ``timeout`` seconds while the store is away."""
         self._outcomes.put(None)
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
         self._stopping.set()
 
     def _run(self) -> None:

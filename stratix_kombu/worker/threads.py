@@ -23,14 +23,18 @@ class ThreadExecutor:
         self._queue: SimpleQueue[Claim | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def submit(self, claim: Claim, running: int) -> None:
-        """Run a claim; ``running`` is how many the worker runs with this one."""
+    def grow(self, running: int) -> None:
+        """See that there is a thread for each of ``running`` claims. Raises RuntimeError if the system has none left.
+        """
         if running > len(self._threads) and len(self._threads) < self._size:
             thread = threading.Thread(
                 target=self._work, name=f"stratix-{self._name}-{len(self._threads) + 1}", daemon=True
             )
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
+
+    def submit(self, claim: Claim) -> None:
+        """Run a claim as soon as a thread is free."""
         self._queue.put(claim)
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from stratix_kombu.errors import StaleClaim, Unavailable
@@ -25,6 +26,7 @@ from stratix_kombu.worker.sandbox.turns import Turns
 from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
 from stratix_kombu.worker.threads import ThreadExecutor
+from stratix_kombu.worker.timeouts import Timeouts
 
 __all__ = ["Worker", "WorkerSettings"]
 
@@ -68,18 +70,28 @@ class Worker:
         self._sandboxes = settings.sandboxes
         self._turns = Turns(settings.sandboxes.size if settings.sandboxes else 0, settings.concurrency)
         self._settler = Settler(engine, queue, self._settled)
+        self._timeouts = Timeouts(queue)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
         self._own_loop = loop is None
         self._loop = loop or LoopExecutor()
         self._consumer = Consumer(
             engine, queue, self._slots, self._take, self._begin, self._heartbeat.paused
         )
-        self._heartbeat.idle_ms = lambda: self._consumer.idle_ms
+        self._heartbeat.describe = lambda worker: self.info
+        self._unstuck = time.monotonic()
+        """When a slot was last seen free, or in use for a job."""
 
     @property
     def info(self) -> WorkerInfo:
         """What others see of it, as it is now."""
-        return replace(self._info, idle_ms=self._consumer.idle_ms)
+        waiting = self._turns.waiting()
+        over = self._given_up | self._cancelled
+        stuck = sum(token in over and token not in waiting for token in list(self._running))
+        if stuck < self._slots.size:
+            self._unstuck = time.monotonic()
+        # While no slot can run anything it takes nothing, however sound its connection is.
+        stuck_ms = int((time.monotonic() - self._unstuck) * 1000)
+        return replace(self._info, idle_ms=max(self._consumer.idle_ms, stuck_ms), stuck=stuck)
 
     @property
     def active(self) -> int:
@@ -87,10 +99,15 @@ class Worker:
         return len(self._held)
 
     def start(self) -> None:
-        """Begin to take jobs. Does not wait for the broker: the consumer keeps trying."""
-        self._heartbeat.start()
-        self._settler.start()
-        self._consumer.start()
+        """Begin to take jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the
+        system has no thread left; then nothing goes on."""
+        try:
+            self._heartbeat.start()
+            self._settler.start()
+            self._consumer.start()
+        except RuntimeError:
+            self.stop(0)
+            raise
 
     def stop(self, timeout: float | None = None) -> bool:
         """Take nothing more, wait for what runs (up to ``timeout`` seconds; None = without limit), and hand back the
@@ -106,6 +123,7 @@ class Worker:
             self._give_up()
         self._consumer.join()
         self._threads.stop()
+        self._timeouts.stop()
         if self._own_loop:
             self._loop.stop()
         self._settler.stop(SETTLE_S)
@@ -142,16 +160,31 @@ class Worker:
         self._running[claim.token] = claim.record.id
         if claim.wait_ms:
             self._opens[claim.token] = time.monotonic() + claim.wait_ms / 1000
+        try:
+            self._launch(claim)
+        except (RuntimeError, OSError, MemoryError) as problem:
+            # The system has no thread or no descriptor left: another worker, or this one later, can begin the job.
+            self._running.pop(claim.token)
+            self._opens.pop(claim.token, None)
+            self._hand_back([claim.token])
+            self._slots.give()
+            self._consumer.starve(problem)
+
+    def _launch(self, claim: Claim) -> None:
+        """Nothing of it is done when it raises."""
         if self._attempts.is_async(claim):
             self._loop.submit(claim, self._run_async)
             return
+        self._threads.grow(self._slots.used)
         if self._attempts.is_sandboxed(claim):
             runs, keeps_slot = self._turns.begin(claim)
             if not keeps_slot:
                 self._slots.give()
             if not runs:
                 return
-        self._threads.submit(claim, self._slots.used)
+        elif self._attempts.timeout_s(claim) is not None:
+            self._timeouts.start()
+        self._threads.submit(claim)
 
     def _wait_s(self, claim: Claim) -> float:
         """How long the job's limit has it wait still. It holds its slot meanwhile, so nothing delays it then."""
@@ -167,11 +200,9 @@ class Worker:
         if seconds is None:
             self._ended(self._attempts.run(claim))
             return
-        timer = threading.Timer(seconds, self._time_out, (claim,))
-        timer.daemon = True
-        timer.start()
+        self._timeouts.add(claim.token, seconds, partial(self._time_out, claim))
         outcome = self._attempts.run(claim)
-        timer.cancel()
+        self._timeouts.remove(claim.token)
         self._ended(outcome)
 
     def _time_out(self, claim: Claim) -> None:
@@ -196,7 +227,7 @@ class Worker:
             self._settler.put(outcome)
         following, slot_is_free = self._turns.end() if sandboxed else (None, True)
         if following is not None:
-            self._threads.submit(following, self._slots.used)
+            self._threads.submit(following)  # this thread is free for it
         if slot_is_free:
             self._slots.give()
 

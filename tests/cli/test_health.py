@@ -22,7 +22,7 @@ def test_health(app: Application, cli: Cli) -> None:
         until(lambda: [one.idle_ms is not None for one in queue.get_workers()] == [True])
         shown = cli("health", "--workers", "host")
         assert shown[2] == "workers  healthy"
-        assert shown[4].split() == ["queue", "worker", "concurrency", "took", "messages", "ago"]
+        assert shown[4].split() == ["queue", "worker", "concurrency", "stuck", "took", "messages", "ago"]
         assert (shown[5].split()[0], shown[5].split()[2]) == ("emails", "4")
         result = json.loads("\n".join(cli("health", "--json")))
         assert (result["ok"], result["problems"], result["workers"][0]["queue"]) == (True, [], "emails")

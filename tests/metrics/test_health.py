@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -121,3 +122,46 @@ def test_what_cannot_be_asked(options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         app.check_health(**options)
     app.close()
+
+
+def test_no_slot_can_run_anything(settings: dict[str, Any]) -> None:
+    """Handlers that go on after their time hold all slots: nothing is taken, though the connection is sound."""
+    go_on = threading.Event()
+    with create_app(settings) as app, create_app(settings) as observer:
+        queue = app.queue.create_queue("work", concurrency=3)
+        queue.process("deaf", lambda job: go_on.wait(60))
+        queue.process("n", lambda job: "done")
+        late = [queue.add("deaf", timeout=10) for _ in range(2)]
+        until(lambda: all(job.refresh().state == "failed" for job in late))
+        cancelled = queue.add("deaf")
+        until(lambda: cancelled.refresh().state == "active")
+        until(lambda: queue.get_workers()[0].stuck == 2)
+        cancelled.cancel()
+        problem = (
+            "no slot can run anything, 3 of 3 are held by handlers that timed out, were cancelled or lost their "
+            "lease, and go on"
+        )
+        for where, scope in ((app, "process"), (observer, "all")):
+            until(lambda a=where, s=scope: any(problem in one for one in a.check_health(1_500, s).problems))
+        assert app.check_health().ok, "it may be for a moment only"
+        go_on.set()
+        until(lambda: app.check_health(within=5_000).ok)
+        assert queue.add("n").wait_until_finished(timeout=10) == "done"
+        until(lambda: queue.get_workers()[0].stuck == 0)
+
+
+def test_long_jobs_in_all_slots_are_healthy(settings: dict[str, Any]) -> None:
+    go_on = threading.Event()
+    with create_app(settings) as app:
+        queue = app.queue.create_queue("work", concurrency=2)
+        queue.process(lambda job: go_on.wait(60))
+        jobs = [queue.add("n", timeout=60_000), queue.add("n")]
+        until(lambda: all(job.refresh().state == "active" for job in jobs))
+        (first,) = app.check_health().workers
+        assert first.idle_ms is not None
+        # The connection is tended each second.
+        until(lambda: (app.check_health().workers[0].idle_ms or 0) > (first.idle_ms or 0))
+        until(lambda: (app.check_health().workers[0].idle_ms or 0) < 500)
+        assert app.check_health(within=60_000).ok
+        assert app.check_health().workers[0].stuck == 0
+        go_on.set()

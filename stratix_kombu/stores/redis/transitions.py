@@ -157,7 +157,9 @@ class RedisTransitions(Transitions):
         return claimed
 
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
-        info = json.dumps({"host": worker.host, "pid": worker.pid, "concurrency": worker.concurrency})
+        info = json.dumps({
+            "host": worker.host, "pid": worker.pid, "concurrency": worker.concurrency, "stuck": worker.stuck
+        })  # fmt: skip
         idle = "" if worker.idle_ms is None else worker.idle_ms
         flat = [part for one in held for part in (one.job_id, one.token)]
         paused, lost, cancelled = self._scripts.run("renew", (worker.queue, worker.id, info, lease_ms, idle, *flat))

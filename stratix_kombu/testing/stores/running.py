@@ -12,7 +12,7 @@ from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
 
-WORKER = WorkerInfo(id="w", queue=QUEUE, host="here", pid=7, concurrency=3)
+WORKER = WorkerInfo(id="w", queue=QUEUE, host="here", pid=7, concurrency=3, stuck=2)
 
 
 class RunningSuite(StoreCase):

@@ -45,6 +45,11 @@ class Turns:
             self._keeping.discard(claim.token)
             return claim, frees
 
+    def waiting(self) -> set[str]:
+        """Tokens of those that wait."""
+        with self._lock:
+            return {one.token for one in self._waiting}
+
     def clear(self) -> list[Claim]:
         """Forget those that wait."""
         with self._lock:
