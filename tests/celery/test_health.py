@@ -43,3 +43,24 @@ def test_a_worker_without_a_broker_is_idle_until_it_is_back(redis_url: str, tmp_
     finally:
         end(broker)
         project.close()
+
+
+def test_no_slot_can_run_anything(redis_url: str, tmp_path: Path) -> None:
+    """Handlers that go on after their time hold the pool's threads."""
+    project = Project(redis_url, redis_url, conf={"stratix": {"store": redis_url}})
+    go_on = tmp_path / "go-on"
+    try:
+        with project.worker("threads", 2):
+            data = {"notes": str(tmp_path / "notes"), "gate": str(go_on)}
+            jobs = [project.queue.add("patient", data, timeout=50) for _ in range(2)]
+            until(lambda: all(job.refresh().state == "failed" for job in jobs), 30)
+            problem = "no slot can run anything, 2 of 2 are held"
+
+            def told() -> bool:
+                return any(problem in one for one in project.app.stratix.check_health(1_500, "all").problems)
+
+            until(told, 30)
+            go_on.touch()
+            until(lambda: project.app.stratix.check_health(within=5_000, workers="all").ok, 30)
+    finally:
+        project.close()
