@@ -13,6 +13,7 @@ from stratix_kombu.celery.claims import Claims
 from stratix_kombu.celery.publish import Publisher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import ConfigurationError, StaleClaim, Unavailable
+from stratix_kombu.lifecycle.again import refused
 from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Change
@@ -99,13 +100,8 @@ class Bridge:
         """Store an outcome as ``patiently`` does; whether it was accepted. Tells if it was not, for then the lease had
         been lost."""
         change, tries = self._try(queue, step)
-        if job_id not in change.stale:
+        if not self.patiently(job_id, queue, lambda: refused(self.engine, change.stale, tries > 0)):
             return True
-        if tries:
-            # The answer to an earlier try was lost: that try has settled the job, or the lease has run out meanwhile.
-            (record,) = self.patiently(job_id, queue, lambda: self.engine.store.queries.get([job_id]))
-            logger.info("job was settled before", extra={"action": "settled_before", "job_id": job_id})
-            return record is None or record.state.finished
         self.engine.report(queue, StaleClaim(job_id), "stale_claim")
         return False
 

@@ -29,6 +29,8 @@ class Claims:
         self._pid = os.getpid()
         self._held: dict[str, dict[str, Held]] = {}
         """By queue and token."""
+        self._gone: set[str] = set()
+        """Tokens that were lost while their task runs."""
         self._heartbeats: dict[str, Heartbeat] = {}
         self._enders: dict[str, Callable[[], None]] = {}
         self._stopping = threading.Event()
@@ -56,14 +58,17 @@ class Claims:
             return 0
         return int((time.monotonic() - self._proved) * 1000)
 
-    def take(self, queue: str, job_id: str) -> tuple[Claim | None, Claimed]:
-        """Try to claim one job, and renew its lease until ``drop``."""
+    def take(self, queue: str, job_id: str, request: str) -> tuple[Claim | None, Claimed]:
+        """Try to claim one job, and renew its lease until ``drop``. Asked again with the same ``request``, since no
+        answer came, it is the same claim."""
         self._after_fork()
         worker = self.worker or f"{socket.gethostname()}-{os.getpid()}"
         bounds = self._bridge.bounds(queue)
         self._see_to_renewal(queue)
         while True:
-            claimed = claim(self._bridge.engine, queue, [job_id], worker, self._bridge.lease_ms, bounds)
+            claimed = claim(
+                self._bridge.engine, queue, [job_id], worker, self._bridge.lease_ms, bounds, request=request
+            )
             if claimed.claims:
                 break
             (refused,) = claimed.refused
@@ -84,8 +89,13 @@ class Claims:
             self._enders[token] = end
 
     def drop(self, queue: str, token: str) -> None:
-        """The job has ended, or is no longer ours."""
+        """The attempt has ended, or is no longer ours."""
         self._held.get(queue, {}).pop(token, None)
+        self._gone.discard(token)
+
+    def is_lost(self, token: str) -> bool:
+        """Whether the lease has run out, and that was reported: the store would refuse what comes of the attempt."""
+        return token in self._gone
 
     def _see_to_renewal(self, queue: str) -> None:
         """Nothing is claimed whose lease cannot be renewed: while the system has no thread left, this slot waits."""
@@ -112,7 +122,7 @@ class Claims:
             )  # fmt: skip
             heartbeat = Heartbeat(
                 self._bridge.engine, info, self._bridge.lease_ms, lambda: list(held.values()),
-                lambda job_id: self._lost(queue, job_id), lambda job_id: self._cancel(queue, job_id),
+                lambda token: self._lose(queue, token), self._end,
             )  # fmt: skip
             heartbeat.describe = self._describe
             heartbeat.start()
@@ -140,26 +150,22 @@ class Claims:
         else:
             self._stopping.wait(seconds)
 
-    def _cancel(self, queue: str, job_id: str) -> None:
-        for token, held in list(self._held.get(queue, {}).items()):
-            if held.job_id == job_id:
-                self._end(token)
-
     def _end(self, token: str) -> None:
         end = self._enders.get(token)
         if end is not None:
             end()
 
-    def _lost(self, queue: str, job_id: str) -> None:
-        for token, held in list(self._held.get(queue, {}).items()):
-            if held.job_id == job_id:
-                self.drop(queue, token)
-                self._end(token)
-                self._bridge.engine.report(queue, StaleClaim(job_id), "lease_lost")
+    def _lose(self, queue: str, token: str) -> None:
+        held = self._held.get(queue, {}).pop(token, None)
+        if held is not None:
+            self._gone.add(token)
+            self._end(token)
+            self._bridge.engine.report(queue, StaleClaim(held.job_id), "lease_lost")
 
     def _after_fork(self) -> None:
         if self._pid != os.getpid():
             self._pid, self._proved = os.getpid(), None
             self._lock = threading.Lock()
-            self._held, self._heartbeats, self._enders, self.stuck = {}, {}, {}, set()
+            self._held, self._heartbeats, self._enders = {}, {}, {}
+            self.stuck, self._gone = set(), set()
             self._stopping = threading.Event()

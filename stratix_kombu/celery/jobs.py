@@ -18,6 +18,7 @@ from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.model.message import TASK
+from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import Change, Claim, Completion, Held
 from stratix_kombu.worker.attempt import Outcome, Postponed
 
@@ -36,7 +37,8 @@ def register_jobs(app: Celery) -> None:
 def run_job(bridge: Bridge, request: Any) -> Any:
     """Claim, run and settle one job. Raises Ignore if it is not to run now, Retry and JobFailed as it ended."""
     job_id, queue_name = request.id, queue_of(request)
-    claim, claimed = bridge.patiently(job_id, queue_name, lambda: bridge.claims.take(queue_name, job_id))
+    asked = new_request()
+    claim, claimed = bridge.patiently(job_id, queue_name, lambda: bridge.claims.take(queue_name, job_id, asked))
     if claim is None:
         raise Ignore(f"not to run now: {claimed.refused[0].why}")
     run = Run(bridge, queue_name, claim)
@@ -135,7 +137,8 @@ class Run:
             if self._outcome is None:
                 self._outcome = outcome
                 job_id, name = self._claim.record.id, self._queue.name
-                self.accepted = self._bridge.settle(job_id, name, lambda: _store(self._bridge, name, outcome))
+                if not self._bridge.claims.is_lost(self._claim.token):
+                    self.accepted = self._bridge.settle(job_id, name, lambda: _store(self._bridge, name, outcome))
             return self._outcome
 
 

@@ -13,6 +13,7 @@ from stratix_kombu.celery.collect import collecting
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.lifecycle.add import add
+from stratix_kombu.model.names import new_request
 from stratix_kombu.model.state import Refusal
 
 if TYPE_CHECKING:
@@ -84,10 +85,11 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     """Claim the job of a request. Raises Ignore if it is not to run now."""
     marker = request.get(TRACKED)
     queue = marker or queue_of(request)
-    claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id))
+    asked = new_request()
+    claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id, asked))
     if claim is None and marker is None and claimed.refused[0].why is Refusal.GONE:
         bridge.patiently(request.id, queue, lambda: adopt(bridge, task, request))
-        claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id))
+        claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id, asked))
     if claim is None:
         why = claimed.refused[0].why
         logger.info(

@@ -22,10 +22,14 @@ NO_BOUNDS = Bounds()
 
 
 def claim(
-    engine: Engine, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS
-) -> Claimed:
-    """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped."""
-    claimed = engine.store.transitions.claim(queue, ids, worker, lease_ms, bounds.limit, bounds.global_concurrency)
+    engine: Engine, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS,
+    *, request: str = "",
+) -> Claimed:  # fmt: skip
+    """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped. Asked again with
+    the same ``request``, it answers the claims it made the first time."""
+    claimed = engine.store.transitions.claim(
+        queue, ids, worker, lease_ms, bounds.limit, bounds.global_concurrency, request=request
+    )
     if any(refused.why is Refusal.LIMITED for refused in claimed.refused):
         engine.wake_clock()
     return claimed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from secrets import token_urlsafe
 
 from stratix_kombu.errors import ConfigurationError
 
@@ -54,6 +55,11 @@ def check_task_id(task_id: object) -> str:
             f"characters, not ending in {' or '.join(_KEPT_BESIDE)}"
         )
     return task_id
+
+
+def new_request() -> str:
+    """A name for one call, that no other has in any process: what is asked again under it is done once."""
+    return token_urlsafe(9)
 
 
 def shown(value: object) -> str:

@@ -148,7 +148,7 @@ ENDED_KEPT_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to run one job until the lease ends; ``token`` proves it."""
+    """The right to run one job until the lease ends; ``token`` proves it, and names this attempt and no other."""
 
     token: str
     record: JobRecord
@@ -243,7 +243,7 @@ class Change:
     ready: tuple[Ready, ...] = ()
     """To be dispatched; jobs that the store has put into the queue itself are not in it."""
     stale: tuple[str, ...] = ()
-    """Jobs whose claim is no longer held: nothing was changed for them."""
+    """Jobs whose claim was not held, nor ended by this very step before: nothing was changed for them."""
     affected: tuple[str, ...] = ()
     """Ids the transition touched, where the caller named a set by a rule."""
     more: bool = False
@@ -290,11 +290,11 @@ class Renewed:
     """The answer to ``renew``."""
 
     lost: frozenset[str] = frozenset()
-    """Ids whose claim is no longer held."""
+    """Tokens of claims that are no longer held."""
     paused: frozenset[str] = frozenset()
     """Queues, of those asked about, that are paused."""
     cancelled: frozenset[str] = frozenset()
-    """Ids of jobs that are to end."""
+    """Tokens of claims whose jobs are to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

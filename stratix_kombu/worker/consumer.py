@@ -6,12 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.errors import InvalidPayload, Unavailable
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.model.record import Claim, Claimed
+from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.model.names import new_request
+from stratix_kombu.model.record import Claim, Claimed, Held
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.slots import Slots
 
@@ -29,12 +32,22 @@ class Starved(Exception):
     """Jobs could not begin, for lack of a thread, say, and were handed back."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A claim whose answer was lost: what it took would stay active until its lease ends."""
+
+    ids: Sequence[str]
+    request: str
+    until: float
+    """When its lease has ended, on the clock of ``time.monotonic``."""
+
+
 class Consumer:
     """One thread with one receiver. It stops taking while the store or the broker is away, and comes back."""
 
     def __init__(
-        self, engine: Engine, queue: str, slots: Slots, take: Callable[[Sequence[str]], Claimed],
-        start: Callable[[Claim], None], paused: Callable[[], bool],
+        self, engine: Engine, queue: str, slots: Slots, take: Callable[[Sequence[str], str], Claimed],
+        start: Callable[[Claim], None], paused: Callable[[], bool], *, lease_s: float,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._queue = queue
@@ -42,6 +55,8 @@ class Consumer:
         self._claim = take
         self._start = start
         self._is_paused = paused
+        self._lease_s = lease_s
+        self._asked: _Asked | None = None
         self._receiver: Receiver | None = None
         self._stop = threading.Event()
         self._claiming = threading.Lock()
@@ -103,6 +118,7 @@ class Consumer:
                 self._engine.report(self._queue, error, "consume_failed")
                 self._close()
                 self._stop.wait(MAX_PAUSE_S)
+        self._hand_back_asked()
         self._close()
 
     def _close(self) -> None:
@@ -112,6 +128,7 @@ class Consumer:
             receiver.close()
 
     def _round(self) -> None:
+        self._ask_again()
         receiver = self._receiver = self._receiver or self._open()
         free = self._slots.wait(TEND_S)
         if not free:
@@ -143,14 +160,14 @@ class Consumer:
             if self._stop.is_set():
                 receiver.give_back(deliveries)
                 return False
+            request = new_request()
             try:
-                claimed = self._claim(ids)
+                claimed = self._claim(ids, request)
             except Unavailable:
+                self._asked = _Asked(ids, request, time.monotonic() + self._lease_s)
                 receiver.give_back(deliveries)
                 raise
-            self._slots.take(len(claimed.claims))
-            for one in claimed.claims:
-                self._start(one)
+            self._begin(claimed)
         stay = {one.job_id: one.retry_ms for one in claimed.refused if one.stays}
         try:
             receiver.acknowledge([one for one in deliveries if one.job_id is not None and one.job_id not in stay])
@@ -169,6 +186,36 @@ class Consumer:
                 extra={"action": "gone_dropped", "queue": self._queue, "job_ids": gone},
             )
         return Refusal.PAUSED in refused
+
+    def _begin(self, claimed: Claimed) -> None:
+        """Start what an answer has brought."""
+        self._asked = None
+        self._slots.take(len(claimed.claims))
+        for one in claimed.claims:
+            self._start(one)
+
+    def _ask_again(self) -> None:
+        """Before anything else is taken: what a claim took whose answer was lost is begun now. There is a free slot for
+        each; the messages were given back, and are dropped when they come."""
+        asked = self._asked
+        if asked is None:
+            return
+        with self._claiming:
+            if time.monotonic() > asked.until:
+                self._asked = None
+            elif not self._stop.is_set():
+                self._begin(self._claim(asked.ids, asked.request))
+
+    def _hand_back_asked(self) -> None:
+        """At the end nothing begins any more: what such a claim took goes to others."""
+        asked = self._asked
+        if asked is None or time.monotonic() > asked.until:
+            return
+        try:
+            claims = self._claim(asked.ids, asked.request).claims
+            hand_back(self._engine, [Held(one.record.id, one.token) for one in claims])
+        except Unavailable as error:
+            self._engine.report(self._queue, error, "hand_back_failed")
 
     def _wait_for_the_limit(self, receiver: Receiver) -> None:
         """A limit that does not defer: nothing is taken until the next start may be."""

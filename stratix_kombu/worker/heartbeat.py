@@ -18,12 +18,12 @@ MAX_INTERVAL_S = 1.0
 
 
 class Heartbeat:
-    """One renewal for all claims of a worker, three times a lease or each second; ``lost`` is called with ids no longer
-    held, ``cancelled`` with those of jobs that are to end."""
+    """One renewal for all claims of a worker, three times a lease or each second; ``lost`` is called with tokens no
+    longer held, ``cancelled`` with those of jobs that are to end. The worker may run another attempt of such a job."""
 
     def __init__(
         self, engine: Engine, worker: WorkerInfo, lease_ms: int, held: Callable[[], list[Held]],
-        lost: Callable[[str], None], cancelled: Callable[[str], None] = lambda job_id: None,
+        lost: Callable[[str], None], cancelled: Callable[[str], None] = lambda token: None,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._worker = worker
@@ -73,8 +73,8 @@ class Heartbeat:
         renewed = self._engine.store.transitions.renew(
             self.describe(self._worker), self._held(), self._lease_ms
         )
-        for job_id in renewed.lost:
-            self._lost(job_id)
-        for job_id in renewed.cancelled:
-            self._cancelled(job_id)
+        for token in renewed.lost:
+            self._lost(token)
+        for token in renewed.cancelled:
+            self._cancelled(token)
         return renewed.paused

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from stratix_kombu.errors import StaleClaim, Unavailable
+from stratix_kombu.lifecycle.again import refused
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.fail import fail
@@ -86,7 +87,7 @@ class Settler:
     def _settle(self, outcomes: Sequence[Kind], step: Callable[[Sequence[Kind]], Change], tries: int = 0) -> None:
         while not self._stopping.is_set():
             try:
-                change = step(outcomes)
+                stale = refused(self._engine, step(outcomes).stale, tries > 0)
             except Unavailable as error:
                 tries += 1
                 self._engine.report(self._queue, error, "settle_failed")
@@ -102,15 +103,8 @@ class Settler:
                         self._settle([one], step, tries + 1)
                     return
                 break
-            for job_id in change.stale:
-                self._tell_stale(job_id, tries)
+            for job_id in stale:
+                self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
             break
         for outcome in outcomes:
             self._settled(outcome)
-
-    def _tell_stale(self, job_id: str, tries: int) -> None:
-        if tries:
-            # The reply to an earlier try was lost: most likely that try has settled the job.
-            logger.info("job was settled before", extra={"action": "settled_before", "job_id": job_id})
-            return
-        self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")

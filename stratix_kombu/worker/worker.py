@@ -60,13 +60,15 @@ class Worker:
             id=self.id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=settings.concurrency
         )
         self._heartbeat = Heartbeat(
-            engine, self._info, settings.lease_ms, lambda: list(self._held.values()), self._lost, self._cancel
+            engine, self._info, settings.lease_ms, self._to_renew, self._lose, self._cancel
         )
         self._lease_ms = settings.lease_ms
         self._bounds = settings.bounds
         self._cancelled = settings.cancelled
         self._given_up: set[str] = set()
-        """Tokens of attempts that have failed or were handed back while their handler goes on."""
+        """Tokens of attempts that have failed, were handed back or are lost while their handler goes on."""
+        self._lost: set[str] = set()
+        """Of those, the lost ones."""
         self._sandboxes = settings.sandboxes
         self._turns = Turns(settings.sandboxes.size if settings.sandboxes else 0, settings.concurrency)
         self._settler = Settler(engine, queue, self._settled)
@@ -75,7 +77,7 @@ class Worker:
         self._own_loop = loop is None
         self._loop = loop or LoopExecutor()
         self._consumer = Consumer(
-            engine, queue, self._slots, self._take, self._begin, self._heartbeat.paused
+            engine, queue, self._slots, self._take, self._begin, self._heartbeat.paused, lease_s=self._lease_ms / 1000
         )
         self._heartbeat.describe = lambda worker: self.info
         self._unstuck = time.monotonic()
@@ -152,8 +154,8 @@ class Worker:
         except Unavailable as error:
             self._engine.report(self.queue, error, "hand_back_failed")
 
-    def _take(self, ids: Sequence[str]) -> Claimed:
-        return claim(self._engine, self.queue, ids, self.id, self._lease_ms, self._bounds)
+    def _take(self, ids: Sequence[str], request: str) -> Claimed:
+        return claim(self._engine, self.queue, ids, self.id, self._lease_ms, self._bounds, request=request)
 
     def _begin(self, claim: Claim) -> None:
         self._held[claim.token] = Held(claim.record.id, claim.token)
@@ -208,7 +210,7 @@ class Worker:
     def _time_out(self, claim: Claim) -> None:
         """The attempt fails now; the thread cannot be ended, and keeps its slot until it ends by itself."""
         with self._changed:
-            if claim.token not in self._running:
+            if claim.token not in self._running or claim.token in self._lost:
                 return
             self._given_up.add(claim.token)
         self._cancelled.add(claim.token)
@@ -220,10 +222,13 @@ class Worker:
     def _ended(self, outcome: Outcome, sandboxed: bool = False) -> None:
         with self._changed:
             self._running.pop(outcome.token, None)
-            late = outcome.token in self._given_up
+            late, lost = outcome.token in self._given_up, outcome.token in self._lost
             self._given_up.discard(outcome.token)
+            self._lost.discard(outcome.token)
         self._cancelled.discard(outcome.token)
-        if not late:
+        if lost:
+            self._settled(outcome)
+        elif not late:
             self._settler.put(outcome)
         following, slot_is_free = self._turns.end() if sandboxed else (None, True)
         if following is not None:
@@ -237,18 +242,26 @@ class Worker:
             with self._changed:
                 self._changed.notify_all()
 
-    def _lost(self, job_id: str) -> None:
-        """The lease ran out while the handler runs: the store will refuse its outcome."""
-        for token, running in list(self._running.items()):
-            if running == job_id:
-                if token in self._held:
-                    self._engine.report(self.queue, StaleClaim(job_id), "lease_lost")
-                self._cancelled.add(token)
-                self._loop.cancel(token)
+    def _to_renew(self) -> list[Held]:
+        return [one for one in list(self._held.values()) if one.token not in self._lost]
 
-    def _cancel(self, job_id: str) -> None:
+    def _lose(self, token: str) -> None:
+        """The lease ran out while the handler runs. Its outcome is not offered to the store, which would refuse it."""
+        with self._changed:
+            job_id = self._running.get(token)
+            if job_id is None or token not in self._held or token in self._given_up:
+                return
+            self._given_up.add(token)
+            self._lost.add(token)
+        self._engine.report(self.queue, StaleClaim(job_id), "lease_lost")
+        self._end(token)
+
+    def _cancel(self, token: str) -> None:
         """Somebody wants the job to end."""
-        for token, running in list(self._running.items()):
-            if running == job_id and token not in self._cancelled:
-                self._cancelled.add(token)
-                self._loop.cancel(token)
+        if token in self._running and token not in self._cancelled:
+            self._end(token)
+
+    def _end(self, token: str) -> None:
+        """Have the handler end, as far as it can be told."""
+        self._cancelled.add(token)
+        self._loop.cancel(token)

@@ -6,6 +6,12 @@ What happens is counted in the same step, in the queue's minute and in its total
 ``fail`` and ``hand_over``, of each active job: how long it had waited when the attempt began (since it became waiting;
 being dispatched again does not begin it anew), and how long the attempt ran; the latter, if it completed, also by the
 job's name. Minutes are kept for ``KEPT_MINUTES`` and names up to ``NAMES_KEPT`` of a queue.
+
+Asking again is safe. A store whose server did not answer asks again by itself while a command may take, and the step
+is made once: its second answer is the first one, and no event, count or job is there twice. When it then raises
+StoreUnavailable, the step may have been made or not. Whoever runs jobs can ask again at any later time, so that no job
+is left over: ``claim`` with the same request, and ``complete``, ``fail``, ``hand_over`` and ``hand_back`` with the same
+token.
 """
 
 from __future__ import annotations
@@ -82,10 +88,15 @@ class Transitions(ABC):
     @abstractmethod
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0,
+        global_concurrency: int = 0, *, request: str = "",
     ) -> Claimed:  # fmt: skip
         """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a
         token that no other claim has.
+
+        ``request`` names this call, see ``new_request``; '' = the store makes one. The token is ``<request>:<place>``,
+        the place of the id in ``ids`` from 0. Asked again with the same request and ids, the claims that are still held
+        are answered again, with a lease that begins now; nothing is counted and no event is told. What was not claimed
+        by that request is tried anew.
 
         Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
         ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``global_concurrency`` jobs of the
@@ -102,7 +113,8 @@ class Transitions(ABC):
     @abstractmethod
     def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
         """Extend the leases of what a worker runs, and its presence on the queue (which ends ``lease_ms`` later; its
-        ``idle_ms`` grows with the time until a renewal that tells another one)."""
+        ``idle_ms`` grows with the time until a renewal that tells another one). What is lost or cancelled is named by
+        token: the worker may hold another claim on the same job."""
 
     @abstractmethod
     def leave(self, worker: str, queue: str) -> None:
@@ -110,7 +122,8 @@ class Transitions(ABC):
 
     @abstractmethod
     def complete(self, results: Sequence[Completion]) -> Change:
-        """active -> completed for those whose token is still held; the others are named in ``stale``.
+        """active -> completed for those whose token is still held; the others are named in ``stale``, but not those
+        that were completed with this token before.
 
         Counts ``attempts_made``, adds the jobs of ``then`` (as ``add``, but a dependency that is not known counts as
         removed), tells dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With
@@ -120,7 +133,7 @@ class Transitions(ABC):
 
     @abstractmethod
     def fail(self, failures: Sequence[Failure]) -> Change:
-        """active -> delayed or waiting after ``retry_ms``, or failed; the others are named in ``stale``.
+        """active -> delayed or waiting after ``retry_ms``, or failed; ``stale`` as for ``complete``.
 
         Counts ``attempts_made``. A job that has failed tells its dependents: ``required`` ones fail too, with the
         reason ``dependency <id> failed: <its reason>``, ``optional`` ones are released. Events ``delayed``,
@@ -135,7 +148,7 @@ class Transitions(ABC):
 
     @abstractmethod
     def hand_over(self, jobs: Sequence[HandOver]) -> Change:
-        """active -> vacant for those whose token is still held (the others are named in ``stale``), and add the jobs
+        """active -> vacant for those whose token is still held (``stale`` as for ``complete``), and add the jobs
         of ``then``: the one of the same id takes the place, or one that carries the id keeps it.
 
         Counts ``attempts_made``. A job whose id nobody carries has failed. Events as for ``add``.
@@ -143,7 +156,8 @@ class Transitions(ABC):
 
     @abstractmethod
     def hand_back(self, held: Sequence[Held]) -> Change:
-        """active -> waiting, at once and without counting an attempt, for jobs that were claimed but not begun."""
+        """active -> waiting, at once and without counting an attempt, for jobs that were claimed but not begun.
+        ``stale`` as for ``complete``."""
 
     @abstractmethod
     def release(self, limit: int = PAGE) -> Change:

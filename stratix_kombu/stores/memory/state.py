@@ -55,8 +55,9 @@ class Job:
     failed_reason: str | None = None
     stacktrace: str | None = None
     token: str = ""
+    ended: str = ""
+    """How its last attempt was ended, and with which token."""
     lease_ms: int = 0
-    claims: int = 0
     dispatched_ms: int = 0
     dispatches: int = 0
     reserved: bool = False

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from stratix_kombu.errors import InvalidJobState, JobNotFound
-from stratix_kombu.model.record import Change
+from stratix_kombu.model.record import ANY_CLAIM, Change
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.release import release_page
@@ -53,3 +53,16 @@ class Steps:
 
     def _change(self, more: bool = False, stale: Sequence[str] = ()) -> Change:
         return Change(ready=tuple(self.space.ready), stale=tuple(stale), more=more)
+
+    def _ending(self, job_id: str, token: str) -> Job | None:
+        job = self.space.jobs.get(job_id)
+        return job if job and token == ANY_CLAIM and not job.state.finished else self._held(job_id, token)
+
+    def _unless_ended(self, job_id: str, ended: str) -> list[str]:
+        """The id, if the job's last attempt was not ended so before; then it is only asked again."""
+        job = self.space.jobs.get(job_id)
+        return [] if job is not None and job.ended == ended else [job_id]
+
+    def _held(self, job_id: str, token: str) -> Job | None:
+        job = self.space.jobs.get(job_id)
+        return job if job and job.state is State.ACTIVE and job.token == token else None

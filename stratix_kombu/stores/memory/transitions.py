@@ -12,6 +12,7 @@ from stratix_kombu.errors import (
     DependencyNotFound,
     JobAlreadyStarted,
 )
+from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
     ANY_CLAIM,
     MAX_REASON_BYTES,
@@ -27,8 +28,6 @@ from stratix_kombu.model.record import (
     Limit,
     NewJob,
     Refused,
-    Renewed,
-    WorkerInfo,
 )
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.model.text import bounded
@@ -36,12 +35,13 @@ from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.limits import limited
 from stratix_kombu.stores.memory.metrics import count, count_attempt
 from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page
-from stratix_kombu.stores.memory.state import Job, Outcome, Presence
+from stratix_kombu.stores.memory.running import Running
+from stratix_kombu.stores.memory.state import Job, Outcome
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.memory.upkeep import Upkeep
 
 _KEPT = (
-    "created_ms", "processed_ms", "attempts_made", "attempts_started", "stalled_count", "claims", "worker", "progress",
+    "created_ms", "processed_ms", "attempts_made", "attempts_started", "stalled_count", "ended", "worker", "progress",
     "failed_reason", "stacktrace", "logs",
 )  # fmt: skip
 """What a job keeps when another message takes its place."""
@@ -50,7 +50,7 @@ _KEPT_OPTIONS = ("limit", "dead_letter", "deduplication")
 End = TypeVar("End", Completion, Failure, HandOver)
 
 
-class MemoryTransitions(Upkeep):
+class MemoryTransitions(Running, Upkeep):
     # -- adding ---------------------------------------------------------------------------------
 
     @step
@@ -202,13 +202,18 @@ class MemoryTransitions(Upkeep):
     @step
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0,
+        global_concurrency: int = 0, *, request: str = "",
     ) -> Claimed:  # fmt: skip
-        claimed = Claimed()
+        claimed, request = Claimed(), request or new_request()
         space = self.space.queues[queue]
         limit = space.limit or limit
         most = global_concurrency if space.global_concurrency is None else space.global_concurrency
-        for job_id in ids:
+        for place, job_id in enumerate(ids):
+            token = f"{request}:{place}"
+            job = self._held(job_id, token)
+            if job is not None and job.new.queue == queue:  # asked again: the answer was lost
+                claimed.claims.append(self._claim(job, lease_ms))
+                continue
             job = self.space.jobs.get(job_id)
             answer = self._refuse(queue, job_id, job, most) or limited(self.space, self._job(job_id), limit)
             if isinstance(answer, Refused):
@@ -216,7 +221,9 @@ class MemoryTransitions(Upkeep):
                 if answer.why is Refusal.LIMITED:
                     space.counted.count(self.space.now(), "limited")
             else:
-                claimed.claims.append(self._start(self._job(job_id), worker, lease_ms, answer))
+                job = self._job(job_id)
+                self._start(job, worker, token, answer)
+                claimed.claims.append(self._claim(job, lease_ms))
         return claimed
 
     def _refuse(self, queue: str, job_id: str, job: Job | None, global_concurrency: int) -> Refused | None:
@@ -233,47 +240,24 @@ class MemoryTransitions(Upkeep):
             return Refused(job_id, Refusal.CROWDED)
         return None
 
-    def _start(self, job: Job, worker: str, lease_ms: int, at: int) -> Claim:
-        now, queue = self.space.now(), self.space.queues[job.new.queue]
+    def _start(self, job: Job, worker: str, token: str, at: int) -> None:
+        queue = self.space.queues[job.new.queue]
         if job.dispatches == 1:
             priority = job.new.priority
             queue.claimed_ms[priority] = max(queue.claimed_ms.get(priority, 0), job.dispatched_ms)
         queue.parked.pop(job.new.id, None)
         queue.crowd.pop(job.new.id, None)
         job.waited_ms = max(at - job.waiting_ms, 0)
-        job.claims += 1
         job.attempts_started += 1
-        job.token = f"{worker}:{job.claims}:{job.new.id}"
-        job.worker, job.processed_ms, job.lease_ms = worker, at, at + lease_ms
+        job.token, job.worker, job.processed_ms = token, worker, at
         self.space.move(job, State.ACTIVE)
         self.space.tell(job.new.queue, "active", job)
-        return Claim(job.token, replace(job.record(), message=""), at - now)
 
-    @step
-    def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
+    def _claim(self, job: Job, lease_ms: int) -> Claim:
+        """The claim on an active job, whose lease begins now."""
         now = self.space.now()
-        until = now + lease_ms
-        queue = self.space.queues[worker.queue]
-        queue.known = True
-        before = queue.workers.get(worker.id)
-        if worker.idle_ms is None and before is not None:
-            worker = replace(worker, idle_ms=before.at(now).idle_ms)
-        queue.workers[worker.id] = Presence(worker, until, now)
-        lost, cancelled = set[str](), set[str]()
-        for one in held:
-            job = self._held(one.job_id, one.token)
-            if job is None:
-                lost.add(one.job_id)
-                continue
-            job.lease_ms = until
-            if job.cancelled is not None:
-                cancelled.add(one.job_id)
-        paused = frozenset({worker.queue} if queue.paused else ())
-        return Renewed(frozenset(lost), paused, frozenset(cancelled))
-
-    @step
-    def leave(self, worker: str, queue: str) -> None:
-        self.space.queues[queue].workers.pop(worker, None)
+        job.lease_ms = max(job.processed_ms, now) + lease_ms
+        return Claim(job.token, replace(job.record(), message=""), max(job.processed_ms - now, 0))
 
     @step
     def complete(self, results: Sequence[Completion]) -> Change:
@@ -293,12 +277,13 @@ class MemoryTransitions(Upkeep):
         """End those attempts whose claim holds."""
         stale, queues = list[str](), dict[str, None]()
         for one in ends:
-            job = find(one.job_id, one.token)
+            job, ended = find(one.job_id, one.token), f"{type(one).__name__}:{one.token}"
             if job is None:
-                stale.append(one.job_id)
+                stale += self._unless_ended(one.job_id, ended)
                 continue
             queues[job.new.queue] = None
             if job.state is State.ACTIVE:
+                job.token, job.ended = "", "" if one.token == ANY_CLAIM else ended
                 job.attempts_made += 1
                 count_attempt(self.space, job, isinstance(one, Completion))
             end(job, one)
@@ -311,7 +296,6 @@ class MemoryTransitions(Upkeep):
 
     def _fail_one(self, job: Job, one: Failure) -> None:
         space = self.space
-        job.token = ""
         reason = bounded(one.reason, MAX_REASON_BYTES)
         if job.cancelled is not None:
             space.fail(job, job.cancelled, one.stacktrace, error=job.cancel_error or one.error)
@@ -336,7 +320,7 @@ class MemoryTransitions(Upkeep):
             count(self.space, job, "retried")
         job.failed_reason = bounded(one.reason, MAX_REASON_BYTES) or None
         job.stacktrace = one.stacktrace or None
-        job.token, job.vacant = "", True
+        job.vacant = True
         self.space.move(job, State.BLOCKED)
         self._add_then(one.then)
         if job is self.space.jobs.get(one.job_id):
@@ -350,11 +334,11 @@ class MemoryTransitions(Upkeep):
     def hand_back(self, held: Sequence[Held]) -> Change:
         stale = list[str]()
         for one in held:
-            job = self._held(one.job_id, one.token)
+            job, ended = self._held(one.job_id, one.token), f"{type(one).__name__}:{one.token}"
             if job is None:
-                stale.append(one.job_id)
+                stale += self._unless_ended(one.job_id, ended)
             else:
-                job.token = ""
+                job.token, job.ended = "", ended
                 job.attempts_started -= 1
                 self._back(job)
         return self._change(release_page(self.space, PAGE), stale)
@@ -362,30 +346,3 @@ class MemoryTransitions(Upkeep):
     @step
     def release(self, limit: int = PAGE) -> Change:
         return self._change(release_page(self.space, limit))
-
-    def _ending(self, job_id: str, token: str) -> Job | None:
-        job = self.space.jobs.get(job_id)
-        return job if job and token == ANY_CLAIM and not job.state.finished else self._held(job_id, token)
-
-    def _held(self, job_id: str, token: str) -> Job | None:
-        job = self.space.jobs.get(job_id)
-        return job if job and job.state is State.ACTIVE and job.token == token else None
-
-    # -- the record -----------------------------------------------------------------------------
-
-    @step
-    def progress(self, job_id: str, value: str) -> None:
-        job = self._job(job_id)
-        job.progress = value
-        self.space.tell(job.new.queue, "progress", job, value)
-
-    @step
-    def log(self, job_id: str, line: str, keep: int) -> int:
-        logs = self._job(job_id).logs
-        logs.append(line)
-        del logs[: max(len(logs) - keep, 0)]
-        return len(logs)
-
-    @step
-    def update_data(self, job_id: str, data: str) -> None:
-        self._job(job_id).data = data

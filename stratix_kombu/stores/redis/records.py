@@ -144,9 +144,9 @@ def _claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
     record = JobRecord(
         id=v[0].decode(), queue=queue, name=v[3].decode(), data=v[4].decode(), options=text(v[5]),
         state=State.ACTIVE, priority=int(v[6] or 0), created_ms=int(v[7]), due_ms=int(v[8] or 0),
-        processed_ms=now + v[18], finished_ms=0, attempts_made=int(v[9] or 0), attempts_started=v[10],
+        processed_ms=v[18], finished_ms=0, attempts_made=int(v[9] or 0), attempts_started=v[10],
         max_attempts=int(v[11] or 1), stalled_count=int(v[12] or 0), pending=int(v[13] or 0), optional=v[14] == b"1",
         worker=worker, progress=text_or_none(v[15]), result=None,
         failed_reason=None if v[16] is None else v[16].decode(), stacktrace=text_or_none(v[17]),
     )  # fmt: skip
-    return Claim(v[2].decode(), record, v[18])
+    return Claim(v[2].decode(), record, max(v[18] - now, 0))

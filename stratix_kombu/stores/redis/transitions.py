@@ -15,6 +15,7 @@ from stratix_kombu.errors import (
     JobAlreadyStarted,
     JobNotFound,
 )
+from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
     MAX_REASON_BYTES,
     Added,
@@ -135,13 +136,14 @@ class RedisTransitions(Transitions):
 
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0,
+        global_concurrency: int = 0, *, request: str = "",
     ) -> Claimed:  # fmt: skip
         claimed = Claimed()
         if not ids:
             return claimed
         bounds = (limit_text(limit), global_concurrency)
-        now, answers = self._scripts.run("claim", (queue, worker, lease_ms, *bounds, *ids))
+        arguments = (queue, worker, lease_ms, *bounds, request or new_request(), *ids)
+        now, answers = self._scripts.run("claim", arguments)
         for answer in answers:
             if answer[1]:
                 claimed.refused.append(

@@ -1,6 +1,6 @@
 -- Try to take the jobs that messages named.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the queue's limit, JSON or '';
--- ARGV[5] most active jobs or 0; then ids
+-- ARGV[5] most active jobs or 0; ARGV[6] request; then ids
 -- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of a claim ...}, see records.claim_of
 -- Events active | delayed
 --- @include base
@@ -15,16 +15,18 @@ local paused = set[1]
 local queue_limit = decode_limit(set[2] or ARGV[4])
 local global_concurrency = num(set[3], tonumber(ARGV[5]))
 local held = num(set[4], 0)
+local request = ARGV[6]
 local active = queue_key(queue, 'active')
 local running = global_concurrency > 0 and redis.call('ZCARD', active) or 0
 local claimed = {}
 local limited, granted = 0, nil
 local answers = {}
 
-for i = 6, #ARGV do
+for i = 7, #ARGV do
   local id = ARGV[i]
   local key = job_key(id)
-  local v = read(id, 'claims', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
+  local token = request .. ':' .. (i - 7)
+  local v = read(id, 'token', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
     'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace')
   local answer
   if not v[5] or v[5] ~= queue then
@@ -35,6 +37,12 @@ for i = 6, #ARGV do
   elseif not is_readable(v[5], v[7], v[6], v[10]) then
     drop(id, queue)
     answer = { id, 'gone', 0 }
+  elseif v[6] == 'active' and v[1] == token then
+    -- Asked again: the answer was lost.
+    local starts = num(redis.call('HGET', key, 'started'), now)
+    redis.call('ZADD', active, math.max(starts, now) + lease, id)
+    answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], num(v[14], 1), v[15], v[16], v[17], v[18],
+      v[19], v[20], v[21], starts }
   elseif v[6] ~= 'waiting' then
     answer = { id, 'not_waiting', 0 }
   elseif paused then
@@ -68,9 +76,7 @@ for i = 6, #ARGV do
         end
       end
       local waited = math.max(told.starts - math.floor(since / 1000), 0)
-      local claims = num(v[1], 0) + 1
       local begun = num(v[14], 0) + 1
-      local token = worker .. ':' .. claims .. ':' .. id
       redis.call('ZREM', waiting, id)
       redis.call('ZADD', active, told.starts + lease, id)
       granted = true
@@ -78,14 +84,14 @@ for i = 6, #ARGV do
       if global_concurrency > 0 then
         redis.call('ZREM', queue_key(queue, 'crowd'), id)
       end
-      redis.call('HSET', key, 'state', 'active', 'token', token, 'claims', claims, 'begun', begun, 'started',
+      redis.call('HSET', key, 'state', 'active', 'token', token, 'begun', begun, 'started',
         told.starts, 'worker', worker, 'waited', waited)
       if v[3] then
         redis.call('HDEL', key, 'reserved')
       end
       tell(queue, 'active', id, v[7])
       answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], begun, v[15], v[16], v[17], v[18], v[19],
-        v[20], v[21], told.starts - now }
+        v[20], v[21], told.starts }
     end
   end
   answers[#answers + 1] = answer

@@ -15,10 +15,12 @@ for i = 5, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
   local v = read(id, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
-    'started', 'waited')
+    'started', 'waited', 'ended')
   local by_hand = ARGV[i + 1] == '*' and v[1] and not finished(v[1])
   if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
-    stale[#stale + 1] = id
+    if v[12] ~= COMPLETE .. ARGV[i + 1] or ARGV[i + 1] == '*' then
+      stale[#stale + 1] = id
+    end
   else
     local queue = v[3]
     touch(queue)
@@ -27,7 +29,8 @@ for i = 5, #ARGV, 5 do
       tally_attempt(queue, num(v[10], now), num(v[11], 0), v[4])
     end
     local made = num(v[5], 0) + (v[1] == 'active' and 1 or 0)
-    redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '')
+    redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '',
+      'ended', COMPLETE .. ARGV[i + 1])
     if v[7] then
       redis.call('HDEL', key, 'reason', 'trace')
     end

@@ -16,9 +16,12 @@ local stale = {}
 for i = 5, #ARGV, 7 do
   local id, reason, trace, retry = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local key = job_key(id)
-  local job = may_end(id, ARGV[i + 1]) and load(id)
+  local may, before = may_end(id, ARGV[i + 1], FAIL)
+  local job = may and load(id)
   if not job then
-    stale[#stale + 1] = id
+    if not before then
+      stale[#stale + 1] = id
+    end
   else
     touch(job.queue)
     local cancel = redis.call('HMGET', key, 'cancel', 'cancel_error')
@@ -32,7 +35,7 @@ for i = 5, #ARGV, 7 do
       end
     else
       tally_count(job.queue, RETRIED)
-      redis.call('HSET', key, 'reason', reason, 'trace', trace, 'token', '')
+      redis.call('HSET', key, 'reason', reason, 'trace', trace)
       if tonumber(retry) > 0 then
         make_delayed(job, now + tonumber(retry))
       else

@@ -6,18 +6,19 @@
 --- @include send
 --- @include moves
 --- @include release
+--- @include ended
 
 local stale = {}
 for i = 5, #ARGV, 2 do
   local id = ARGV[i]
-  local v = read(id, 'state', 'token')
+  local v = read(id, 'state', 'token', 'begun', 'ended')
+  local ended = HAND_BACK .. ARGV[i + 1]
   local job = v[1] == 'active' and v[2] == ARGV[i + 1] and load(id)
-  if not job then
-    stale[#stale + 1] = id
-  else
-    bump(id, 'begun', -1)
-    redis.call('HSET', job_key(id), 'token', '')
+  if job then
+    redis.call('HSET', job_key(id), 'begun', num(v[3], 1) - 1, 'token', '', 'ended', ended)
     back(job)
+  elseif v[4] ~= ended then
+    stale[#stale + 1] = id
   end
 end
 return { release_page(tonumber(ARGV[4])), stale, ready }

@@ -15,7 +15,7 @@ local function hand_over(job, reason, trace, successors)
   local id, key = job.id, job_key(job.id)
   move(job, 'blocked')
   redis.call('HDEL', key, 'reason', 'trace')
-  redis.call('HSET', key, 'state', 'blocked', 'vacant', 1, 'token', '')
+  redis.call('HSET', key, 'state', 'blocked', 'vacant', 1)
   if reason ~= '' then
     tally_count(job.queue, RETRIED)
     redis.call('HSET', key, 'reason', reason, 'trace', trace)
@@ -34,14 +34,14 @@ end
 local stale = {}
 for i = 5, #ARGV, 5 do
   local id = ARGV[i]
-  local v = read(id, 'state', 'token', 'started', 'waited')
-  local job = v[1] == 'active' and v[2] == ARGV[i + 1] and load(id)
+  local may, before = may_end(id, ARGV[i + 1], HAND_OVER)
+  local job = may and load(id)
   if not job then
-    stale[#stale + 1] = id
+    if not before then
+      stale[#stale + 1] = id
+    end
   else
     touch(job.queue)
-    bump(id, 'made', 1)
-    tally_attempt(job.queue, num(v[3], now), num(v[4], 0))
     if not end_cancelled(job) then
       hand_over(job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     end

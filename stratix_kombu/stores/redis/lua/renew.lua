@@ -1,7 +1,7 @@
 -- Extend leases and a worker's presence.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] worker's description, a JSON object; ARGV[4] lease in ms;
 -- ARGV[5] how long ago it proved that it takes messages, or ''; then per claim: id, token
--- Returns {paused, lost ids, cancelled ids}
+-- Returns {paused, lost tokens, cancelled tokens}
 --- @include base
 --- @include first
 
@@ -30,10 +30,10 @@ for i = 6, #ARGV, 2 do
     redis.call('ZADD', queue_key(v[3], 'active'), now + lease, ARGV[i])
     expect(v[3], 'active', now + lease)
     if v[4] then
-      cancelled[#cancelled + 1] = ARGV[i]
+      cancelled[#cancelled + 1] = ARGV[i + 1]
     end
   else
-    lost[#lost + 1] = ARGV[i]
+    lost[#lost + 1] = ARGV[i + 1]
   end
 end
 return { redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused'), lost, cancelled }

@@ -1,5 +1,6 @@
--- Jobs that an ending one adds: '' or a JSON list of the arguments of add_job.
+-- Ends of attempts. Jobs that an ending one adds: '' or a JSON list of the arguments of add_job.
 --- @include tally
+--- @include ended
 
 local function add_then(text)
   if text ~= '' then
@@ -9,13 +10,15 @@ local function add_then(text)
   end
 end
 
--- Whether the claim holds, or '*' is given for a job that has not ended; counts the attempt.
-local function may_end(id, token)
-  local v = read(id, 'state', 'token', 'queue', 'started', 'waited')
-  local held = v[1] == 'active' and (v[2] == token or token == '*')
-  if held then
-    bump(id, 'made', 1)
+-- Whether the claim holds, or '*' is given for a job that has not ended; counts the attempt. Besides, whether it was
+-- ended so before.
+local function may_end(id, token, way)
+  local v = read(id, 'state', 'token', 'queue', 'started', 'waited', 'made', 'ended')
+  local any = token == '*' and way ~= HAND_OVER
+  if v[1] == 'active' and (v[2] == token or any) then
+    redis.call('HSET', job_key(id), 'made', num(v[6], 0) + 1, 'token', '', 'ended', way .. token)
     tally_attempt(v[3], num(v[4], now), num(v[5], 0))
+    return true
   end
-  return held or (token == '*' and v[1] and not finished(v[1]))
+  return any and v[1] and not finished(v[1]), v[7] == way .. token and token ~= '*'
 end
