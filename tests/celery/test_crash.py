@@ -83,7 +83,7 @@ def test_a_worker_that_lost_its_lease_starts_no_continuation(on_redis: Project, 
         engine = on_redis.app.stratix.queue.engine
         complete(engine, [Completion(result.parent.id, "*", '"by another"')])
         until(lambda: result.state == "FAILURE", 20)  # the other one sent nothing on
-        until(lambda: "the job is claimed by another worker" in worker.text() or "stale claim" in worker.text(), 20)
+        until(lambda: "lease lost" in worker.text() or "stale claim" in worker.text(), 20)
         assert value(note.delay(notes, "end")) == "end"
     assert value(result.parent) == "by another"
     assert lines(notes) == ["stale", "end"]

@@ -15,7 +15,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from stratix_kombu.errors import StratixError
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.metrics import COUNTS, Tally
-from stratix_kombu.model.record import ANY_CLAIM, Completion, Deduplication, Failure, HandOver, Held, NewJob, Retention
+from stratix_kombu.model.names import new_request
+from stratix_kombu.model.record import (
+    ANY_CLAIM,
+    Change,
+    Completion,
+    Deduplication,
+    Failure,
+    HandOver,
+    Held,
+    NewJob,
+    Retention,
+)
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
@@ -44,6 +55,8 @@ class Stores(RuleBasedStateMachine):
         super().__init__()
         self.stores: list[Store] = [MemoryStore(), open_redis_store({"url": self.url}, namespace=uuid.uuid4().hex[:10])]
         self.tokens: dict[str, str] = {}
+        self.last: Any = None
+        """The last step, if it was one that can be asked for again, and its answer."""
 
     def teardown(self) -> None:
         self.they_are_the_same_throughout()
@@ -51,6 +64,11 @@ class Stores(RuleBasedStateMachine):
             store.close()
 
     def both(self, step: Any) -> Any:
+        """Make a step; the answer both stores give."""
+        self.last = None
+        return self.alike(step)
+
+    def alike(self, step: Any) -> Any:
         """The answer both stores give; a refusal counts as one."""
         answers = []
         for store in self.stores:
@@ -89,21 +107,51 @@ class Stores(RuleBasedStateMachine):
 
     @rule(queue=queues, wanted=st.lists(ids, max_size=4))
     def claim(self, queue: str, wanted: list[str]) -> None:
-        def step(store: Store) -> Any:
-            claimed = store.transitions.claim(queue, wanted, "w", LEASE_MS)
-            return [(one.record.id, one.token) for one in claimed.claims], claimed.refused
+        request = new_request()
 
-        self.tokens.update(self.both(step)[0])
+        def step(store: Store) -> Any:
+            claimed = store.transitions.claim(queue, wanted, "w", LEASE_MS, request=request)
+            return [(one.record.id, one.token, _plain(one.record)) for one in claimed.claims], claimed.refused
+
+        answer = self.both(step)
+        self.tokens.update((job_id, token) for job_id, token, _ in answer[0])
+        self.last = step, answer
 
     @rule(chosen=st.lists(ids, min_size=1, max_size=3, unique=True), result=st.sampled_from(["1", '"r"']))
     def complete(self, chosen: list[str], result: str) -> None:
-        ends = [Completion(one, self.tokens.get(one, ""), result) for one in chosen]
-        self.both(lambda store: store.transitions.complete(ends))
+        self.end("complete", [Completion(one, self.tokens.get(one, ""), result) for one in chosen])
 
     @rule(chosen=st.lists(ids, min_size=1, max_size=3, unique=True), retry=st.sampled_from([None, 0, FAR_MS]))
     def fail(self, chosen: list[str], retry: int | None) -> None:
-        ends = [Failure(one, self.tokens.get(one, ""), f"reason {one}", '["t"]', retry) for one in chosen]
-        self.both(lambda store: store.transitions.fail(ends))
+        self.end("fail", [Failure(one, self.tokens.get(one, ""), f"reason {one}", '["t"]', retry) for one in chosen])
+
+    def end(self, way: str, ends: list[Any]) -> None:
+        def step(store: Store) -> Any:
+            return getattr(store.transitions, way)(ends)
+
+        answer = self.both(step)
+        self.last = step, answer
+
+    @rule()
+    def ask_again(self) -> None:
+        """The answer to the last step was lost: the second one is the same, and nothing has changed."""
+        if self.last is None:
+            return
+        step, first = self.last
+        before = [self.look(store) for store in self.stores]
+        again = self.alike(step)
+        assert [self.look(store) for store in self.stores] == before
+        if isinstance(first, Change):
+            there = self.stores[0].queries.get(IDS)
+            ended = {one.id for one in there if one is not None and one.attempts_made}
+            assert (set(again.stale) - set(first.stale)) & ended == set()
+        else:
+            assert again == first
+
+    @staticmethod
+    def look(store: Store) -> Any:
+        told = [(queue, one.name, one.job_id) for queue in QUEUES for one in store.events.read(queue, "0")]
+        return store.queries.get(IDS), told, [_counted(store, queue) for queue in QUEUES]
 
     @rule(
         job_id=ids, way=st.sampled_from(["complete", "fail", "hand_over"]), anyhow=st.booleans(),
@@ -122,11 +170,13 @@ class Stores(RuleBasedStateMachine):
             "fail": Failure(job_id, token, "why", error="{}", then=then),
             "hand_over": HandOver(job_id, token, then, "again"),
         }
-        self.both(lambda store: getattr(store.transitions, way)([ends[way]]))
+        self.end(way, [ends[way]])
+        if anyhow:
+            self.last = None
 
     @rule(job_id=ids)
     def hand_back(self, job_id: str) -> None:
-        self.both(lambda store: store.transitions.hand_back([Held(job_id, self.tokens.get(job_id, ""))]))
+        self.end("hand_back", [Held(job_id, self.tokens.get(job_id, ""))])
 
     @rule(job_id=ids, dependency=ids)
     def add_dependency(self, job_id: str, dependency: str) -> None:
@@ -172,20 +222,20 @@ class Stores(RuleBasedStateMachine):
 
     @invariant()
     def they_look_the_same(self) -> None:
-        self.both(lambda store: [_plain(one) for one in store.queries.get(IDS)])
-        self.both(lambda store: [one and replace(one, finished_ms=0) for one in store.queries.ended(IDS)])
+        self.alike(lambda store: [_plain(one) for one in store.queries.get(IDS)])
+        self.alike(lambda store: [one and replace(one, finished_ms=0) for one in store.queries.ended(IDS)])
         for queue in QUEUES:
-            self.both(lambda store, queue=queue: store.queries.status(queue).counts)
+            self.alike(lambda store, queue=queue: store.queries.status(queue).counts)
 
     def they_are_the_same_throughout(self) -> None:
         for queue in QUEUES:
-            self.both(lambda store, queue=queue: _counted(store, queue))
-            self.both(lambda store, queue=queue: [_told(one) for one in store.events.read(queue, "0")])
+            self.alike(lambda store, queue=queue: _counted(store, queue))
+            self.alike(lambda store, queue=queue: [_told(one) for one in store.events.read(queue, "0")])
             for state in State:
-                self.both(lambda store, queue=queue, state=state: _listing(store, queue, state))
+                self.alike(lambda store, queue=queue, state=state: _listing(store, queue, state))
         for job_id in IDS:
             for read in ("dependencies", "dependents", "dependency_results", "logs"):
-                self.both(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
+                self.alike(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
         assert [audit(store) for store in self.stores] == [[], []]
 
 

@@ -10,6 +10,7 @@ Subclass it in a test module and give it a fixture ``store``: an empty namespace
 from __future__ import annotations
 
 from stratix_kombu.testing.stores.adding import AddingSuite
+from stratix_kombu.testing.stores.again import AgainSuite
 from stratix_kombu.testing.stores.audit import audit
 from stratix_kombu.testing.stores.clock import ClockSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
@@ -26,7 +27,7 @@ __all__ = ["StoreSuite", "audit"]
 
 
 class StoreSuite(
-    AddingSuite, RunningSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
+    AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
     MetricsSuite, ConcurrencySuite, ToldSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

@@ -242,7 +242,7 @@ class HandSuite(StoreCase):
         assert store.transitions.cancel("a", "stop").ready == ()
         held = [Held("a", claim.token), Held("b", other.token)]
         renewed = store.transitions.renew(WorkerInfo(id="w", queue=QUEUE), held, LEASE_MS)
-        assert (renewed.cancelled, renewed.lost) == (frozenset({"a"}), frozenset())
+        assert (renewed.cancelled, renewed.lost) == (frozenset({claim.token}), frozenset())
         assert self.states(store, "a") == ["active"]
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ()
 

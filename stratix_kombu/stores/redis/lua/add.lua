@@ -31,5 +31,5 @@ for i = 1, #instead, 2 do
     end
   end
 end
-local more = ARGV[6] ~= '' and release_page(tonumber(ARGV[5])) or 0
+local more = (ARGV[6] ~= '' or replaced) and release_page(tonumber(ARGV[5])) or 0
 return { more, duplicates, ready, instead }

@@ -30,6 +30,8 @@ end
 
 -- Jobs that were not added, with the one that is there: id, id, ...
 local instead = {}
+-- Whether a job was replaced, so that its dependents have to be told.
+local replaced = false
 
 -- Whether a job may be added under its deduplication id; one without a time to live holds it until it has ended.
 local function is_first(id, queue, dedup)
@@ -57,6 +59,7 @@ local function is_first(id, queue, dedup)
     end
     if known then
       delete(known)
+      replaced = true
       tell(queue, 'removed', holder, known.name)
     end
   end
