@@ -252,7 +252,7 @@ class HandSuite(StoreCase):
         claim = self.start(store, job)
         store.transitions.cancel("a", reason)
         (held,) = store.transitions.renew(WorkerInfo(id="w", queue=QUEUE), [Held("a", claim.token)], LEASE_MS).cancelled
-        assert held == "a"
+        assert held == claim.token
         store.transitions.fail([Failure("a", claim.token, "CancelledError", '["trace"]', retry_ms=0, error='"e"')])
         record = self.record(store, "a")
         assert (record.state, record.failed_reason) == (State.FAILED, reason[:2048])
