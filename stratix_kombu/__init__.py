@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         DependencyCycle,
         DependencyNotFound,
         DriverUnavailable,
+        EventsMissed,
         InvalidJobState,
         InvalidPayload,
         JobAlreadyStarted,
@@ -55,8 +56,8 @@ _HOMES = {
     "drivers.kombu": "KombuDriver",
     "drivers.registry": "register_queue_driver",
     "errors": (
-        "Closed ConfigurationError DependencyCycle DependencyNotFound DriverUnavailable InvalidJobState "
-        "InvalidPayload JobAlreadyStarted JobCancelled JobError JobFailed JobNotFound MissingExtra "
+        "Closed ConfigurationError DependencyCycle DependencyNotFound DriverUnavailable EventsMissed "
+        "InvalidJobState InvalidPayload JobAlreadyStarted JobCancelled JobError JobFailed JobNotFound MissingExtra "
         "PayloadNotSerializable PayloadTooLarge QueueNotEmpty RateLimited RecordLost RepeatableJobNotFound "
         "StaleClaim StoreUnavailable StratixError Unavailable UnknownDriver UnrecoverableError WaitTimeout"
     ),
@@ -104,6 +105,7 @@ __all__ = [
     "DependencyNotFound",
     "DriverCapabilities",
     "DriverUnavailable",
+    "EventsMissed",
     "Flow",
     "Health",
     "InvalidJobState",

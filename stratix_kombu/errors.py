@@ -24,6 +24,7 @@
         StoreUnavailable
         DriverUnavailable
       Closed                               the queue or application was closed
+      EventsMissed                         told by the event 'error': listeners were not told of some events
       RateLimited                          raised by a handler: its queue is to start nothing for a while
       UnrecoverableError                   raised by a handler: fail without further attempts
 
@@ -102,14 +103,14 @@ class PayloadNotSerializable(InvalidPayload):
 class PayloadTooLarge(InvalidPayload):
     """A value is larger than the limit, in bytes of UTF-8 JSON."""
 
-    def __init__(self, what: str, size: int, limit: int) -> None:
+    def __init__(
+        self, what: str, size: int, limit: int,
+        remedy: str = "store it elsewhere and pass a reference, or raise 'max_payload_bytes'",
+    ) -> None:  # fmt: skip
         self.what = what
         self.size = size
         self.limit = limit
-        super().__init__(
-            f"{what} has {size} bytes as JSON, more than the limit of {limit}: "
-            "store it elsewhere and pass a reference, or raise 'max_payload_bytes'"
-        )
+        super().__init__(f"{what} has {size} bytes as JSON, more than the limit of {limit}: {remedy}")
 
 
 class QueueNotEmpty(StratixError):
@@ -266,6 +267,18 @@ class Closed(StratixError):
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(f"{what} is closed")
+
+
+class EventsMissed(StratixError):
+    """Told by the event ``error``: ``count`` events were lost to listeners of this process. Either the log had dropped
+    them before they were read, or the listener of ``event`` was too slow, and has no room for more."""
+
+    def __init__(self, where: str, count: int, event: str = "") -> None:
+        self.where = where
+        self.count = count
+        self.event = event
+        who = f"a listener of {event!r} was too slow" if event else "the log no longer had them"
+        super().__init__(f"{count} events of {where} were missed: {who}")
 
 
 class RateLimited(StratixError):

@@ -6,19 +6,26 @@ import asyncio
 import inspect
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from queue import Full, Queue
+from contextlib import suppress
+from queue import Empty, Full, Queue
 from typing import Any
 
 from stratix_kombu import forks
-from stratix_kombu.errors import Closed, ConfigurationError, Unavailable
+from stratix_kombu.errors import Closed, ConfigurationError, EventsMissed, Unavailable
 from stratix_kombu.model.event import Event
 from stratix_kombu.stores.contract import EventLog
 
 logger = logging.getLogger("stratix_kombu.events")
 
 READ_WAIT_MS = 250
+READ_AT_ONCE = 1000
+TOLD_AT_ONCE = 100
+"""Events whose jobs are read together."""
+STOP_S = 5.0
+"""How long listeners may take to end."""
 LISTENER_BACKLOG = 10_000
 MAX_PAUSE_S = 5.0
 
@@ -37,6 +44,8 @@ class Listeners(ABC):
         self._where = where
         """What the log is called in messages."""
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        """Held while the reader is started, which asks the store."""
         self._listeners: list[Listener] = []
         self._reader: threading.Thread | None = None
         self._closed = threading.Event()
@@ -48,7 +57,7 @@ class Listeners(ABC):
         closed, self._closed = self._closed.is_set(), threading.Event()
         if closed:
             self._closed.set()
-        self._lock, self._reader = threading.Lock(), None
+        self._lock, self._opening, self._reader = threading.Lock(), threading.Lock(), None
         own = [one for one in self._listeners if one.name in self.unlogged]
         self._listeners = [Listener(self, one.name, one.function, one.once) for one in own]
 
@@ -61,6 +70,10 @@ class Listeners(ABC):
     @abstractmethod
     def _tell(self, events: list[Event]) -> None:
         """Pass on what was read."""
+
+    def missed(self, count: int, event: str = "") -> None:
+        """Tell that events were lost, all of them or to a listener of ``event``."""
+        logger.warning("%s", EventsMissed(self._where, count, event), extra={"action": "events_missed"})
 
     def _idle(self) -> None:  # noqa: B027  # most logs have nothing else to do
         """Called between two readings."""
@@ -85,8 +98,7 @@ class Listeners(ABC):
         with self._lock:
             gone = [one for one in self._listeners if one.name == name and function in (None, one.function)]
             self._listeners = [one for one in self._listeners if one not in gone]
-        for listener in gone:
-            listener.stop()
+        _stop(gone)
         return len(gone)
 
     def forget(self, listener: Listener) -> None:
@@ -101,8 +113,7 @@ class Listeners(ABC):
             listeners, reader = list(self._listeners), self._reader
         if reader is not None and reader is not threading.current_thread():
             reader.join()
-        for listener in listeners:
-            listener.stop()
+        _stop(listeners)
 
     def _open(self) -> None:
         if self._closed.is_set():
@@ -124,24 +135,26 @@ class Listeners(ABC):
     # -- reading --------------------------------------------------------------------------------
 
     def _ensure_reader(self) -> None:
-        with self._lock:
-            if self._reader is not None:
-                return
-            cursor = self._log.tail(self._queue)
-            reader = threading.Thread(
-                target=self._read, args=(cursor,), name=f"stratix-{self._queue}-events", daemon=True
-            )
-            reader.start()
-            self._reader = reader
+        with self._opening:
+            if self._reader is None:
+                cursor = self._log.tail(self._queue)
+                reader = threading.Thread(
+                    target=self._read, args=(cursor,), name=f"stratix-{self._queue}-events", daemon=True
+                )
+                reader.start()
+                self._reader = reader
 
     def _read(self, cursor: str) -> None:
         failures = 0
+        behind = False
         while not self._closed.is_set():
             try:
-                events = self._log.read(self._queue, cursor, wait_ms=READ_WAIT_MS)
-                if events:
-                    cursor = events[-1].cursor
-                    self._tell(events)
+                events = self._log.read(self._queue, cursor, READ_AT_ONCE, 0 if behind else READ_WAIT_MS)
+                behind = len(events) == READ_AT_ONCE
+                for start in range(0, len(events), TOLD_AT_ONCE):
+                    part = events[start : start + TOLD_AT_ONCE]
+                    self._deliver(part)
+                    cursor = part[-1].cursor  # not before: what could not be told now is told later
                 self._idle()
                 failures = 0
             except Unavailable as error:
@@ -149,10 +162,22 @@ class Listeners(ABC):
                 logger.warning("events of %s cannot be read: %s", self._where, error, extra={"action": "events_failed"})
                 self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
             except Exception:
-                # An entry or a record that cannot be read: the next ones can.
+                # A fault of our own must not end this thread.
                 failures += 1
-                logger.exception("events of %s cannot be told", self._where, extra={"action": "events_failed"})
+                logger.exception("events of %s cannot be read", self._where, extra={"action": "events_failed"})
                 self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+
+    def _deliver(self, events: list[Event]) -> None:
+        """Raises Unavailable, with nothing told."""
+        try:
+            self._tell(events)
+        except Unavailable:
+            raise
+        except Exception:
+            # A fault of our own: those that come after them can be told.
+            logger.exception("events of %s cannot be told", self._where, extra={"action": "events_failed"})
+        if events[0].missed:
+            self.missed(events[0].missed)
 
 
 class Listener:
@@ -167,14 +192,19 @@ class Listener:
         self._queue: Queue[tuple[Any, ...] | None] = Queue(LISTENER_BACKLOG)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._skipped = 0
+        """Events it was not told of, since it had no room for them; told when it has again."""
 
     def put(self, arguments: tuple[Any, ...]) -> None:
         try:
             self._queue.put_nowait(arguments)
         except Full:
-            logger.warning(
-                "a listener of %r is too slow: an event was skipped", self.name, extra={"action": "listener_skipped"}
-            )
+            if not self._skipped:
+                logger.warning(
+                    "a listener of %r is too slow: events are skipped", self.name, extra={"action": "listener_skipped"}
+                )
+            self._skipped += 1
+            return
         if self._thread is None:
             try:
                 self._start()
@@ -182,6 +212,9 @@ class Listener:
                 logger.warning(
                     "a listener of %r has to wait: %s", self.name, problem, extra={"action": "listener_waits"}
                 )
+        if self._skipped:
+            skipped, self._skipped = self._skipped, 0
+            self._hub.missed(skipped, self.name)
 
     def _start(self) -> None:
         with self._starting:
@@ -191,16 +224,20 @@ class Listener:
                 self._thread = thread
 
     def stop(self) -> None:
-        self._put_stop()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=5)
+        """Have it end after what it was given; one without room for that does not get the last of it."""
+        while True:
+            try:
+                self._queue.put_nowait(None)
+            except Full:
+                with suppress(Empty):
+                    self._queue.get_nowait()
+            else:
+                return
 
-    def _put_stop(self) -> None:
-        try:
-            self._queue.put_nowait(None)
-        except Full:
-            self._queue.get_nowait()
-            self._queue.put(None)
+    def join(self, timeout: float) -> None:
+        """Wait until it has ended; one that hangs is left."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         while (arguments := self._queue.get()) is not None:
@@ -212,8 +249,17 @@ class Listener:
                 logger.warning(
                     "a listener of %r came too late: %s", self.name, late, extra={"action": "listener_failed"}
                 )
-            except Exception:
+            except BaseException:  # whatever it raises, the next event is told
                 logger.exception("a listener of %r raised", self.name, extra={"action": "listener_failed"})
             if self.once:
                 self._hub.forget(self)
                 return
+
+
+def _stop(listeners: list[Listener]) -> None:
+    """End all of them, in the time of one."""
+    for one in listeners:
+        one.stop()
+    deadline = time.monotonic() + STOP_S
+    for one in listeners:
+        one.join(max(deadline - time.monotonic(), 0))

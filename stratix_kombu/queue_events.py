@@ -13,6 +13,7 @@ from typing import Any
 from stratix_kombu.errors import (
     Closed,
     ConfigurationError,
+    EventsMissed,
     InvalidPayload,
     JobFailed,
     JobNotFound,
@@ -170,6 +171,10 @@ class QueueEvents(Listeners):
                 "those of app.queue.on and app.queue.emit"
             )
         return name
+
+    def missed(self, count: int, event: str = "") -> None:
+        self._engine.report(self._queue, EventsMissed(self._where, count, event), "events_missed")
+        self._checked = float("-inf")  # what is waited for may have been among them
 
     def _on_error(self, queue: str, error: BaseException) -> None:
         if queue in ("", self._queue):

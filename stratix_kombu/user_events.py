@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stratix_kombu.errors import ConfigurationError, InvalidPayload
+from stratix_kombu.errors import ConfigurationError, InvalidPayload, PayloadTooLarge
 from stratix_kombu.listeners import Listeners
 from stratix_kombu.model.codec import decode, encode
-from stratix_kombu.model.event import BUILT_IN, USER_LOG, Event
+from stratix_kombu.model.event import BUILT_IN, INLINE_RESULT_BYTES, USER_LOG, Event
 from stratix_kombu.model.names import check_event_name
 from stratix_kombu.options import snake
 from stratix_kombu.stores.contract import EventLog
@@ -23,7 +23,8 @@ class Emitting:
         """Tell all listeners of the namespace, in every process; ``data`` are JSON values.
 
         Listeners that come later are not told, and nothing waits for them: what must be done is a job. Raises
-        ConfigurationError for the name of a built-in event, PayloadNotSerializable, PayloadTooLarge, StoreUnavailable.
+        ConfigurationError for the name of a built-in event, PayloadNotSerializable, PayloadTooLarge for more than 4 KiB
+        of JSON, StoreUnavailable.
 
         >>> app.queue.emit("user.registered", {"id": 123})  # doctest: +SKIP
         """
@@ -60,7 +61,11 @@ class UserEvents(Listeners):
 
     def emit(self, name: str, data: tuple[Any, ...]) -> None:
         self._open()
-        self._log.append(USER_LOG, self.event_name(name), value=encode(list(data), f"the data of event {name!r}"))
+        what = f"the data of event {name!r}"
+        text = encode(list(data), what)
+        if (size := len(text.encode())) > INLINE_RESULT_BYTES:
+            raise PayloadTooLarge(what, size, INLINE_RESULT_BYTES, "store it elsewhere and pass a reference")
+        self._log.append(USER_LOG, self.event_name(name), value=text)
 
     def event_name(self, given: str) -> str:
         if snake(check_event_name(given)) in BUILT_IN:

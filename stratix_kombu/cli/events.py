@@ -83,6 +83,8 @@ def _show(found: list[Event], as_json: bool) -> None:
         if as_json:
             print_json({key: value for key, value in asdict(one).items() if key != "cursor"})
             continue
+        if one.missed:
+            click.echo(f"... {one.missed} events of {one.queue} before this one are no longer kept")
         at = datetime.fromtimestamp(one.at_ms / 1000).isoformat(" ", "milliseconds")
         name = click.style(f"{one.name:<10}", fg=STATE_COLOURS.get(one.name))
         said = (one.queue, one.job_id, one.job_name, printable(one.value or "").replace("\n", "\\n"))

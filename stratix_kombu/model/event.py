@@ -49,3 +49,6 @@ class Event:
     """JSON: result of ``completed``, value of ``progress``, count of ``cleaned``, list of the data of a user's own
     event; the plain reason of ``failed``. None also for one that is too long."""
     job_name: str = ""
+    missed: int = 0
+    """How many entries before this one, and after the cursor that was read from, the log did not keep. Redis before
+    version 7 does not tell."""

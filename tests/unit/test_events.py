@@ -90,7 +90,7 @@ def test_one_listener_hears_in_order(app: Application, elsewhere: Application) -
 
     queue.process(work)
     queue.add_bulk([{"name": "n", "data": number} for number in range(30)])
-    until(lambda: len(heard["completed"]) == 30)
+    until(lambda: (len(heard["completed"]), len(heard["progress"])) == (30, 90))
     assert heard["completed"] == list(range(30))
     assert heard["progress"] == list(range(90))
 

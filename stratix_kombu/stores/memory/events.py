@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 from stratix_kombu.model.event import Event
@@ -29,4 +30,6 @@ class MemoryEventLog(EventLog):
             if wait_ms:
                 self._space.told.wait_for(lambda: space.last_event > after, wait_ms / 1000)
             new = min(space.last_event - after, len(space.events))
-            return list(islice(space.events, len(space.events) - new, len(space.events) - new + limit))
+            page = list(islice(space.events, len(space.events) - new, len(space.events) - new + limit))
+            missed = space.last_event - new - after
+            return [replace(page[0], missed=missed), *page[1:]] if page and missed else page

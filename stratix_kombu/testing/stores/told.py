@@ -102,3 +102,29 @@ class ToldSuite(StoreCase):
         (letter,) = store.queries.find("dead", [State.WAITING])
         assert "y" * MAX_REASON_BYTES in letter.data
         assert "y" * (MAX_REASON_BYTES + 1) not in letter.data
+
+    # -- what a log has dropped -----------------------------------------------------------------
+
+    def test_a_reader_that_is_far_behind_is_told_how_many_it_missed(self, store: Store) -> None:
+        self.add(store, new("a"))
+        start, written = store.events.tail(QUEUE), 0
+        store.events.append(QUEUE, "note", value="0")
+        (early,) = store.events.read(QUEUE, start)
+        while not any(one.missed for one in store.events.read(QUEUE, early.cursor, limit=1)):
+            assert written < 100_000, "the log is not bounded"
+            for _ in range(1000):
+                written += 1
+                store.events.append(QUEUE, "note", value=f"{written}")
+        for cursor, already in ((start, 0), (early.cursor, 1)):
+            page = store.events.read(QUEUE, cursor, limit=700, wait_ms=20)
+            assert page[0].missed == int(page[0].value or 0) - already
+            assert page[0].missed > 0
+            assert {one.missed for one in page[1:]} == {0}
+            seen = [one.value for one in page]
+            while page:
+                page = store.events.read(QUEUE, page[-1].cursor, limit=700)
+                seen += [one.value for one in page]
+                assert {one.missed for one in page} <= {0}
+            assert seen == [f"{n}" for n in range(int(seen[0] or 0), written + 1)]
+        assert store.events.read(QUEUE, "0", limit=1)[0].missed > 0
+        assert store.events.read(QUEUE, store.events.tail(QUEUE)) == []

@@ -1,0 +1,183 @@
+"""Listeners, while the store hiccups, while they are behind, and while others of them misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, EventsMissed, InvalidPayload, Job, PayloadTooLarge, StoreUnavailable, listeners
+from stratix_kombu.model.event import INLINE_RESULT_BYTES
+from stratix_kombu.model.record import Completion
+from stratix_kombu.stores.contract import EventLog, Queries
+from tests.waiting import until
+
+
+def hiccup(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """Every other call fails, as when the store is away for a moment."""
+    method, calls = getattr(owner, name), itertools.count()
+
+    def sometimes(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) % 2:
+            raise StoreUnavailable("redis://there", "gone for a moment")
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, sometimes)
+
+
+def test_a_store_that_hiccups_loses_nothing(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, log, queries = app.queue.get_queue("q"), app.queue.store.events, app.queue.store.queries
+    assert isinstance(log, EventLog)
+    assert isinstance(queries, Queries)
+    told: list[tuple[str, Any]] = []
+    queue.on("progress", lambda job, value: told.append(("progress", value)))
+    queue.on("completed", lambda job, result: told.append(("completed", result)))
+    app.queue.on("mine", lambda n: told.append(("mine", n)))
+    jobs = queue.add_bulk([{"name": "n"} for _ in range(5)])
+    hiccup(monkeypatch, log, "read")
+    hiccup(monkeypatch, queries, "get")
+    for n in range(60):
+        app.queue.store.transitions.progress(jobs[n % 5].id, str(n))
+        app.queue.emit("mine", n)
+    for job in jobs:
+        (claim,) = app.queue.store.transitions.claim("q", [job.id], "w", 60_000).claims
+        app.queue.store.transitions.complete([Completion(job.id, claim.token, "1")])
+    until(lambda: len(told) == 125, 20)
+    for name, count in (("progress", 60), ("mine", 60)):
+        assert [value for event, value in told if event == name] == list(range(count))
+
+
+def test_a_job_that_cannot_be_read_costs_its_own_events_only(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, queries = app.queue.get_queue("q"), app.queue.store.queries
+    told: list[str] = []
+    queue.on("waiting", lambda job: told.append(job.name))
+    method = queries.get
+
+    def get(ids: Any) -> Any:
+        found = method(ids)
+        if any(one and one.name == "bad" for one in found):
+            raise InvalidPayload("spoilt")
+        return found
+
+    monkeypatch.setattr(queries, "get", get)
+    queue.add_bulk([{"name": name} for name in ("a", "bad", "b")])
+    until(lambda: told == ["a", "b"])
+
+
+def test_who_is_further_behind_than_the_log_keeps_is_told_so(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, store = app.queue.get_queue("q"), app.queue.store
+    told: list[int] = []
+    missed: list[Any] = []
+    queue.on("progress", lambda job, value: told.append(value))
+    queue.on("error", missed.append)
+    job = queue.add("n")
+    ended: list[Any] = []
+    job._hub.subscribe(job.id, ended.append)
+    gate, read = threading.Event(), store.events.read
+
+    def later(*args: Any, **kwargs: Any) -> Any:
+        gate.wait(20)
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(store.events, "read", later)
+    (claim,) = store.transitions.claim("q", [job.id], "w", 60_000).claims
+    store.transitions.complete([Completion(job.id, claim.token, "1")])
+    count = 11_000
+    for n in range(count):
+        store.transitions.progress(job.id, str(n))
+    gate.set()
+    until(lambda: told and told[-1] == count - 1, 20)
+    until(lambda: ended)
+    (error,) = missed
+    assert isinstance(error, EventsMissed)
+    # What the reader had begun to read when the log was held up was told: a few at most, and among them the first ones.
+    lost = count - len(told)
+    assert 0 <= error.count - lost <= 4, "besides these: waiting, active, completed, drained"
+    assert lost > 0
+    assert queue.get_events(limit=1)[0].missed >= error.count
+
+
+@pytest.mark.parametrize("fault", ["raises", "exits", "is cancelled", "hangs", "hangs in a coroutine"])
+def test_a_listener_costs_only_itself(app: Application, fault: str) -> None:
+    queue, gate = app.queue.get_queue("q"), threading.Event()
+    calls: list[str] = []
+
+    def plain(job: Job) -> None:
+        calls.append(job.id)
+        if fault == "raises":
+            raise ValueError("no")
+        if fault == "exits":
+            raise SystemExit(3)
+        gate.wait(30)
+
+    async def coroutine(job: Job) -> None:
+        calls.append(job.id)
+        if fault == "is cancelled":
+            raise asyncio.CancelledError
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+
+    told: list[str] = []
+    queue.on("waiting", coroutine if fault in ("is cancelled", "hangs in a coroutine") else plain)
+    queue.on("waiting", lambda job: told.append(job.id))
+    jobs = queue.add_bulk([{"name": "n"} for _ in range(20)])
+    until(lambda: told == [one.id for one in jobs])
+    until(lambda: calls == ([jobs[0].id] if "hangs" in fault else told))
+    gate.set()
+
+
+def test_a_listener_that_is_too_slow_is_told_how_many_it_missed(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "LISTENER_BACKLOG", 5)
+    queue, gate = app.queue.get_queue("q"), threading.Event()
+    slow: list[str] = []
+    quick: list[str] = []
+    missed: list[Any] = []
+
+    def hang(job: Job) -> None:
+        gate.wait(30)
+        slow.append(job.id)
+
+    queue.on("waiting", hang)
+    queue.on("error", missed.append)
+    monkeypatch.setattr(listeners, "LISTENER_BACKLOG", 1000)
+    queue.on("waiting", lambda job: quick.append(job.id))
+    queue.add_bulk([{"name": "n"} for _ in range(30)])
+    until(lambda: len(quick) == 30)
+    gate.set()
+    until(lambda: len(slow) >= 5)
+    queue.add("n")
+    until(lambda: missed)
+    until(lambda: len(slow) + missed[0].count == 31)
+    assert (type(missed[0]), missed[0].event) == (EventsMissed, "waiting")
+
+
+def test_the_data_of_an_own_event_is_bounded(app: Application) -> None:
+    told: list[str] = []
+    app.queue.on("mine", told.append)
+    fits = "x" * (INLINE_RESULT_BYTES - 4)
+    app.queue.emit("mine", fits)
+    with pytest.raises(PayloadTooLarge, match=r"store it elsewhere and pass a reference$"):
+        app.queue.emit("mine", fits + "x")
+    until(lambda: told == [fits])
+
+
+def test_long_values_are_read_from_the_record(app: Application) -> None:
+    queue, told = app.queue.get_queue("q"), list[tuple[str, Any]]()
+    long = "x" * INLINE_RESULT_BYTES
+
+    def work(job: Job) -> str:
+        job.update_progress({"so far": long})
+        return long
+
+    queue.process(work)
+    queue.on("progress", lambda job, value: told.append(("progress", value)))
+    queue.on("completed", lambda job, value: told.append(("completed", value)))
+    queue.add("kept")
+    until(lambda: sorted(told, key=str) == [("completed", long), ("progress", {"so far": long})])
+    queue.add("gone", remove_on_complete=True)
+    until(lambda: told.count(("completed", long)) == 2)
