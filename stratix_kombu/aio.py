@@ -151,7 +151,7 @@ class AsyncQueue:
     async def get_job(self, job_id: str) -> Job | None:
         return await _call(self._queue.get_job, job_id)
 
-    async def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int = -1) -> list[Job]:
+    async def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int | None = None) -> list[Job]:
         return await _call(self._queue.get_jobs, states, start, end)
 
     async def get_job_counts(self) -> dict[str, int]:
@@ -175,7 +175,7 @@ class AsyncQueue:
     async def is_paused(self) -> bool:
         return await _call(self._queue.is_paused)
 
-    async def get_dead_letters(self, start: int = 0, end: int = -1) -> list[Mapping[str, Any]]:
+    async def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[Mapping[str, Any]]:
         return await _call(self._queue.get_dead_letters, start, end)
 
     async def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of, redrive
 from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
+from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
-from stratix_kombu.stores.contract import PAGE
 
 _CLEANED = {
     "completed": State.COMPLETED, "failed": State.FAILED, "waiting": State.WAITING, "wait": State.WAITING,
@@ -73,20 +73,29 @@ class Housekeeping:
         >>> app.queue.get_queue("dead").redrive(filter=lambda letter: "timeout" in letter["reason"])  # doctest: +SKIP
         """
         most = whole(limit, "redrive: 'limit'", 0, 10**9) or 10**9
-        count = stay = 0
-        while count < most:
-            page = self._engine.store.queries.find(self.name, _LETTERS, stay, stay + PAGE - 1)
-            letters = [(record.id, letter) for record in page if (letter := letter_of(record.data)) is not None]
-            chosen = [one for one in letters if filter is None or filter(one[1])]
-            for letter_id, letter in chosen[: most - count]:
+        count, begun_ms = 0, self._engine.store.queries.now()
+        for page in self._letters():
+            # Those that come meanwhile are of jobs that have failed again.
+            old = [(record.id, letter_of(record.data)) for record in page if record.created_ms <= begun_ms]
+            letters = [(one, letter) for one, letter in old if letter is not None]
+            chosen = [one for one in letters if filter is None or filter(one[1])][: most - count]
+            for letter_id, letter in chosen:
                 redrive(self._engine, letter_id, letter, self.name)
-            count += len(chosen[: most - count])
-            stay += len(page) - len(chosen)
+            count += len(chosen)
             if on_progress is not None and chosen:
                 on_progress(count)
-            if len(page) < PAGE:
+            if count >= most:
                 break
         return count
+
+    def _letters(self) -> Iterator[list[JobRecord]]:
+        for state in _LETTERS:
+            cursor = ""
+            while True:
+                page, cursor = self._engine.store.queries.scan(self.name, state, cursor)
+                yield page
+                if not cursor:
+                    break
 
     def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
         """Remove the queue with all its jobs, events and messages; how many jobs. Its repeatable jobs stay.

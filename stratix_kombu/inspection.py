@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_job_id
-from stratix_kombu.model.record import QueueStatus, WorkerInfo
+from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import whole
+from stratix_kombu.repeatables import RepeatableJob, repeatable_of
+from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
     from stratix_kombu.queue import Queue
-    from stratix_kombu.repeatables import RepeatableJob
 
 READ_WAIT_S = 0.25
 """One question to the store waits at most so long for events."""
@@ -61,8 +62,8 @@ class Overview(ABC):
 
         >>> [one.key for one in app.queue.get_repeatable_jobs() if one.paused]  # doctest: +SKIP
         """
-        names = {schedule.queue for schedule in self.engine.store.schedules.all() if not schedule.owner}
-        return [one for name in sorted(names) for one in self.get_queue(name).get_repeatable_jobs()]
+        found = (one for one in self.engine.store.schedules.all() if not one.owner)
+        return [repeatable_of(one) for one in sorted(found, key=lambda one: (one.queue, one.key))]
 
 
 class Inspection:
@@ -77,17 +78,35 @@ class Inspection:
         (record,) = self._engine.store.queries.get([check_job_id(job_id)])
         return Job(record, self._runtime) if record and record.queue == self.name else None
 
-    def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int = -1) -> list[Job]:
+    def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int | None = None) -> list[Job]:
         """Jobs in the given states (all, if none is named), ``start`` to ``end`` inclusive, negative from the end.
+        Without ``end`` at most 1,000 of them; ``end=-1`` reads all, in pages of so many, not at one instant.
 
         Waiting jobs come in the order of dispatch, delayed ones by due time, finished ones newest first.
 
         >>> queue.get_jobs(["failed"], 0, 9)  # doctest: +SKIP
         """
         names = [states] if isinstance(states, str) else list(states)
-        wanted = [_state(self.name, one) for one in names] or list(State)
-        found = self._engine.store.queries.find(self.name, list(dict.fromkeys(wanted)), start, end)
-        return [Job(record, self._runtime) for record in found]
+        wanted = list(dict.fromkeys([_state(self.name, one) for one in names] or State))
+        return [Job(record, self._runtime) for record in self._find(wanted, start, end)]
+
+    def _find(self, states: Sequence[State], start: int, end: int | None) -> Iterator[JobRecord]:
+        """Page by page, each once."""
+        if start < 0 or (end is not None and end < 0):
+            size = self._size(states)
+            start = max(start + size, 0) if start < 0 else start
+            end = end + size if end is not None and end < 0 else end
+        last = start + FOUND_AT_ONCE - 1 if end is None else end
+        seen: set[str] = set()
+        for first in range(start, last + 1, FOUND_AT_ONCE):
+            page = self._engine.store.queries.find(self.name, states, first, min(first + FOUND_AT_ONCE - 1, last))
+            yield from (record for record in page if record.id not in seen)
+            seen.update(record.id for record in page)
+
+    def _size(self, states: Sequence[State]) -> int:
+        """How many jobs are in the states together."""
+        counts = self._engine.store.queries.status(self.name).counts
+        return sum(counts[state.value] for state in states) + (counts["paused"] if State.WAITING in states else 0)
 
     def get_job_counts(self) -> dict[str, int]:
         """How many jobs are in each state; while the queue is paused, waiting ones count as ``paused``."""
@@ -115,13 +134,14 @@ class Inspection:
         """Whether the queue is paused."""
         return self.get_status().paused
 
-    def get_dead_letters(self, start: int = 0, end: int = -1) -> list[Mapping[str, Any]]:
-        """Those of the waiting jobs ``start`` to ``end`` that are letters, oldest first: ``id``, ``queue``, ``name``,
-        ``data``, ``options``, ``reason``, ``attempts`` and ``max_attempts`` of the job each tells of. See ``redrive``.
+    def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[Mapping[str, Any]]:
+        """Those of the waiting jobs ``start`` to ``end`` (as ``get_jobs``) that are letters, oldest first: ``id``,
+        ``queue``, ``name``, ``data``, ``options``, ``reason``, ``attempts`` and ``max_attempts`` of the job each tells
+        of. See ``redrive``.
 
         >>> [letter["reason"] for letter in app.queue.get_queue("dead").get_dead_letters()]  # doctest: +SKIP
         """
-        found = self._engine.store.queries.find(self.name, [State.WAITING, State.DELAYED], start, end)
+        found = self._find([State.WAITING, State.DELAYED], start, end)
         return [dict(letter) for record in found if (letter := letter_of(record.data)) is not None]
 
     def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:

@@ -196,7 +196,8 @@ class QueueEvents(Listeners):
             self._checked = time.monotonic()
             with self._lock:
                 waiting = list(self._waiters)
-            self._recheck(waiting)
+            states = self._engine.store.queries.states(waiting)
+            self._recheck([one for one, state in zip(waiting, states, strict=True) if state is None or state.finished])
 
     def _tell(self, events: list[Event]) -> None:
         with self._lock:

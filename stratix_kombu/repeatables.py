@@ -104,7 +104,7 @@ class Repeatables:
         return self._one(key)
 
     def all(self) -> list[RepeatableJob]:
-        return [_shown(one, self._queue) for one in self._engine.store.schedules.all(self._queue) if not one.owner]
+        return [repeatable_of(one) for one in self._engine.store.schedules.all(self._queue) if not one.owner]
 
     def remove(self, given: Mapping[str, Any]) -> bool:
         """By ``key``, or by ``name`` and rule; whether there was one."""
@@ -154,14 +154,13 @@ class Repeatables:
         return full
 
     def _find(self, key: str) -> Schedule:
-        full = self._full(key)
-        for one in self._engine.store.schedules.all(self._queue):
-            if one.key == full:
-                return one
-        raise RepeatableJobNotFound(key, self._queue)
+        schedule = self._engine.store.schedules.get(self._full(key))
+        if schedule is None:
+            raise RepeatableJobNotFound(key, self._queue)
+        return schedule
 
     def _one(self, full: str) -> RepeatableJob:
-        return _shown(self._find(full.partition(":")[2]), self._queue)
+        return repeatable_of(self._find(full.partition(":")[2]))
 
 
 class Repeating:
@@ -225,11 +224,12 @@ def _same_times(schedule: Schedule, rule: Recurrence) -> bool:
     return (kept.cron, kept.timezone, kept.every_ms) == (rule.cron, rule.timezone, rule.every_ms)
 
 
-def _shown(schedule: Schedule, queue: str) -> RepeatableJob:
+def repeatable_of(schedule: Schedule) -> RepeatableJob:
+    """A repeatable job as users see it."""
     rule = Recurrence.decode(schedule.rule)
     template = decode(schedule.template)
     return RepeatableJob(
-        key=schedule.key.removeprefix(f"{queue}:"), name=schedule.name, queue_name=queue,
+        key=schedule.key.removeprefix(f"{schedule.queue}:"), name=schedule.name, queue_name=schedule.queue,
         data=decode(template["data"]), cron=rule.cron or None, timezone=rule.timezone if rule.cron else None,
         every=rule.every_ms or None, limit=rule.limit or None, start_date=_date(rule.start_ms),
         end_date=_date(rule.end_ms), runs=schedule.runs, next_run=_date(schedule.next_ms), paused=schedule.paused,

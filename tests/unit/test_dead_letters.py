@@ -64,3 +64,18 @@ def letter(job_id: object, data: object) -> dict[str, object]:
 def test_names_are_checked(app: Application) -> None:
     with pytest.raises(ConfigurationError, match="cannot name a queue"):
         app.queue.create_queue("mail", dead_letter="no such name!")
+
+
+def test_letters_of_jobs_that_fail_again_at_once_wait_for_the_next_time(app: Application) -> None:
+    """However many there are, each is sent back once."""
+    dead = app.queue.get_queue("dead")
+    queue = app.queue.create_queue("mail", concurrency=10, dead_letter="dead")
+
+    @queue.process()
+    def fail(job: Job) -> None:
+        raise OSError("down")
+
+    queue.add_bulk([{"name": "n", "data": number} for number in range(1_100)])
+    until(lambda: dead.get_job_counts()["waiting"] == 1_100, 30)
+    assert dead.redrive() == 1_100
+    until(lambda: dead.get_job_counts()["waiting"] == 1_100, 30)

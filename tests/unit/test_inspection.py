@@ -89,3 +89,15 @@ def test_dead_letters_are_read(app: Application) -> None:
     dead.add("no letter", {"id": 1})
     assert [one["reason"] for one in dead.get_dead_letters()] == [f"OSError: no route to {name}" for name in "abc"]
     assert [one["data"] for one in dead.get_dead_letters(1, 1)] == ["b"]
+
+
+def test_without_an_end_only_so_many_jobs_are_read(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    ids = [job.id for job in queue.add_bulk([{"name": "n"}] * 2_300)]
+    queue.pause()
+    assert [job.id for job in queue.get_jobs()] == ids[:1_000]
+    assert [job.id for job in queue.get_jobs("waiting", 1_500)] == ids[1_500:]
+    assert [job.id for job in queue.get_jobs(end=-1)] == ids
+    assert [job.id for job in queue.get_jobs("paused", -2)] == ids[-2:]
+    assert [job.id for job in queue.get_jobs(["waiting", "failed"], 10, -10)] == ids[10:-9]
+    assert queue.get_jobs("failed", end=-1) == []

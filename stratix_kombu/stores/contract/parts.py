@@ -19,7 +19,11 @@ class Schedules(ABC):
 
     @abstractmethod
     def all(self, queue: str | None = None) -> list[Schedule]:
-        """Schedules of one queue or all, sorted by key."""
+        """Schedules of one queue or all, sorted by key; read in several steps, page by page."""
+
+    @abstractmethod
+    def get(self, key: str) -> Schedule | None:
+        """The schedule with that key."""
 
     @abstractmethod
     def remove(self, key: str) -> bool:

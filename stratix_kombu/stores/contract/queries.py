@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract.transitions import PAGE
+
+FOUND_AT_ONCE = 1_000
+"""How many records ``Queries.find`` answers at most."""
 
 
 class Queries(ABC):
-    """Reading; nothing changes. What the command line and a dashboard need."""
+    """Reading; nothing changes. What the command line and a dashboard need.
+
+    What is long is read in several steps, page by page: names of queues, workers, neighbours in the graph. So it is not
+    the answer of one instant."""
 
     @abstractmethod
     def now(self) -> int:
@@ -30,7 +37,19 @@ class Queries(ABC):
     @abstractmethod
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         """Records of the queue in the given states, state by state: waiting in the order of dispatch, delayed by due
-        time, finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end."""
+        time, finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end. The first
+        ``FOUND_AT_ONCE`` of them, if there are more."""
+
+    @abstractmethod
+    def scan(self, queue: str, state: State, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        """Records of the queue in that state, a page at a time, the oldest first (waiting and delayed ones as
+        ``find``): at most ``limit`` of them, and the cursor for the next page, '' after the last one. A page may be
+        empty before that. A record that is in the state all the while is in one page at least, however many there
+        are."""
+
+    @abstractmethod
+    def states(self, ids: Sequence[str]) -> list[State | None]:
+        """The states of jobs, in the order asked for; None where there is no job. Cheaper than ``get``."""
 
     @abstractmethod
     def status(self, queue: str) -> QueueStatus:
@@ -80,7 +99,7 @@ class Queries(ABC):
 
     @abstractmethod
     def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-        """For each job the ids it depends on, and the sorted ids that depend on it; in one call."""
+        """For each job the ids it depends on, and the sorted ids that depend on it."""
 
     @abstractmethod
     def dependency_results(self, job_id: str) -> dict[str, str]:

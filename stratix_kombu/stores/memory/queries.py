@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import chain
@@ -9,7 +10,7 @@ from itertools import chain
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import ENDED_KEPT_MS, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
-from stratix_kombu.stores.contract import Queries
+from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.memory.limits import start_at
 from stratix_kombu.stores.memory.state import QueueSpace, Space
 
@@ -38,7 +39,23 @@ class MemoryQueries(Queries):
             if space is None:
                 return []
             ids = list(chain.from_iterable(self._ordered(space, state) for state in states))
-            return [self._space.jobs[job_id].record() for job_id in _inclusive(ids, start, end)]
+            return [self._space.jobs[job_id].record() for job_id in _inclusive(ids, start, end)[:FOUND_AT_ONCE]]
+
+    def scan(self, queue: str, state: State, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        """The cursor names those that are still to come."""
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            if cursor:
+                ids = [one for one in json.loads(cursor) if one in space.ids[state]]
+            else:
+                ids = self._ordered(space, state)[:: -1 if state.finished else 1]
+            records = [self._space.jobs[one].record() for one in ids[:limit]]
+            return records, json.dumps(ids[limit:]) if ids[limit:] else ""
+
+    def states(self, ids: Sequence[str]) -> list[State | None]:
+        with self._space.lock:
+            found = [self._space.jobs.get(job_id) for job_id in ids]
+            return [job.state if job else None for job in found]
 
     def _ordered(self, space: QueueSpace, state: State) -> list[str]:
         jobs, ids = self._space.jobs, list(space.ids[state])

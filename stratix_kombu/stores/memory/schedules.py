@@ -26,6 +26,10 @@ class MemorySchedules(Schedules):
             found = (one for one in self._space.schedules.values() if queue in (None, one.queue))
             return sorted(found, key=lambda one: one.key)
 
+    def get(self, key: str) -> Schedule | None:
+        with self._space.lock:
+            return self._space.schedules.get(key)
+
     def remove(self, key: str) -> bool:
         with self._space.lock:
             return self._space.schedules.pop(key, None) is not None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
-from stratix_kombu.stores.contract import Queries
+from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.metrics import tally_of, totals_of
-from stratix_kombu.stores.redis.records import FIELDS, ended_of, limit_text, record_of
-from stratix_kombu.stores.redis.scripts import Scripts
+from stratix_kombu.stores.redis.records import FIELDS, STATES, ended_of, limit_text, record_of
+from stratix_kombu.stores.redis.scripts import Scripts, pages
 
 _COUNTED = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 
@@ -29,10 +29,15 @@ class RedisQueries(Queries):
         return int(seconds) * 1000 + int(micros) // 1000
 
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        if not ids:
-            return []
-        found = self._scripts.run("get", (len(FIELDS), *FIELDS, *ids))
-        return [record_of(job_id, values) for job_id, values in zip(ids, found, strict=True)]
+        records: list[JobRecord | None] = []
+        for page in pages(ids, PAGE):
+            found = self._scripts.run("get", (len(FIELDS), *FIELDS, *page))
+            records += [record_of(job_id, values) for job_id, values in zip(page, found, strict=True)]
+        return records
+
+    def states(self, ids: Sequence[str]) -> list[State | None]:
+        found = (one for page in pages(ids, PAGE) for one in self._scripts.run("states", page))
+        return [STATES.get(one) for one in found]
 
     def ended(self, ids: Sequence[str]) -> list[Ended | None]:
         found = self._client.run("MGET", *(f"{self._base}:ended:{one}" for one in ids)) if ids else []
@@ -40,9 +45,12 @@ class RedisQueries(Queries):
 
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         names = [state.value for state in states]
-        found = self._scripts.run("find", (queue, start, end, len(FIELDS), *FIELDS, *names))
-        records = (record_of(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2))
-        return [record for record in records if record is not None]
+        found = self._scripts.run("find", (queue, start, end, FOUND_AT_ONCE, len(FIELDS), *FIELDS, *names))
+        return _records(found)
+
+    def scan(self, queue: str, state: State, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        after, *found = self._scripts.run("scan", (queue, state.value, limit, cursor, *FIELDS))
+        return _records(found), after.decode()
 
     def status(self, queue: str) -> QueueStatus:
         paused, *numbers = self._scripts.run("status", (queue,))
@@ -72,17 +80,23 @@ class RedisQueries(Queries):
         return int(self._scripts.run("limit_ttl", (queue, limit_text(limit))))
 
     def queues(self) -> list[str]:
-        return sorted(one.decode() for one in self._client.run("SMEMBERS", f"{self._base}:queues", again=True))
+        return sorted({one.decode() for one in self._scripts.members("SSCAN", ":queues")})
 
     def workers(self, queue: str) -> list[WorkerInfo]:
-        now, *found = self._scripts.run("workers", (queue,))
-        read = (_worker(queue, found[i].decode(), found[i + 1], now) for i in range(0, len(found), 2))
-        present = [one for one in read if one is not None]
-        return sorted(present, key=lambda one: one.id)
+        present: dict[str, WorkerInfo] = {}
+        for now, *found in self._scripts.paged("workers", queue):
+            for i in range(0, len(found), 2):
+                worker = _worker(queue, found[i].decode(), found[i + 1], now)
+                if worker is not None:
+                    present[worker.id] = worker
+        return sorted(present.values(), key=lambda one: one.id)
 
     def held(self, queue: str, worker: str) -> list[Held]:
-        found = self._scripts.run("held", (queue, worker))
-        return [Held(found[i].decode(), found[i + 1].decode()) for i in range(0, len(found), 2)]
+        found: dict[str, Held] = {}
+        for page in self._scripts.paged("held", queue, worker):
+            for i in range(0, len(page), 2):
+                found[page[i]] = Held(page[i].decode(), page[i + 1].decode())
+        return list(found.values())
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", start, end, again=True)
@@ -94,24 +108,35 @@ class RedisQueries(Queries):
         }
 
     def dependents(self, job_id: str) -> list[str]:
-        found = self._client.run("ZRANGE", f"{self._base}:job:{job_id}:dependents", 0, -1, again=True)
-        return sorted(one.decode() for one in found)
+        found = self._scripts.members("ZSCAN", f":job:{job_id}:dependents")
+        return sorted({one.decode() for one in found[::2]})
 
     def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-        found = self._scripts.run("edges", tuple(ids)) if ids else []
-        return [
-            ([one.decode() for one in before], sorted(one.decode() for one in after)) for before, after in found
-        ]
+        found: list[tuple[list[str], list[str]]] = []
+        while len(found) < len(ids):
+            for answer in self._scripts.run("edges", (PAGE, *ids[len(found) : len(found) + PAGE])):
+                if answer:
+                    before, after = answer
+                    found.append(([one.decode() for one in before], sorted(one.decode() for one in after)))
+                else:  # it has too many for one answer
+                    job_id = ids[len(found)]
+                    found.append((list(self.dependencies(job_id)), self.dependents(job_id)))
+        return found
 
     def dependency_results(self, job_id: str) -> dict[str, str]:
         return {one: result for one, _, result in self._dependencies(job_id) if result is not None}
 
-    def _dependencies(self, job_id: str) -> list[tuple[str, str, str | None]]:
-        flat: Sequence[Any] = self._scripts.run("dependencies", (job_id,))
-        return [
-            (flat[i].decode(), flat[i + 1].decode(), flat[i + 3].decode() if flat[i + 2] else None)
-            for i in range(0, len(flat), 4)
-        ]
+    def _dependencies(self, job_id: str) -> Iterator[tuple[str, str, str | None]]:
+        for flat in self._scripts.paged("dependencies", job_id):
+            for i in range(0, len(flat), 4):
+                result = flat[i + 3].decode() if flat[i + 2] else None
+                yield flat[i].decode(), flat[i + 1].decode(), result
+
+
+def _records(found: Sequence[Any]) -> list[JobRecord]:
+    """From an answer id, values of ``FIELDS``, id, ..."""
+    records = (record_of(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2))
+    return [record for record in records if record is not None]
 
 
 def _worker(queue: str, worker: str, text: bytes, now: int) -> WorkerInfo | None:

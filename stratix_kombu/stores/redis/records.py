@@ -19,7 +19,7 @@ FIELDS = (
     "stalled", "pending", "optional", "worker", "progress", "result", "reason", "trace", "msg", "vacant",
 )  # fmt: skip
 """What is read of a record, in the order of JobRecord's fields after ``id``."""
-_STATES = {state.value.encode(): state for state in State}
+STATES = {state.value.encode(): state for state in State}
 
 
 def retention_text(keep: Retention) -> str:
@@ -114,7 +114,7 @@ def record_of(job_id: str, v: Sequence[Any]) -> JobRecord | None:
 
 def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
     return JobRecord(
-        id=job_id, queue=text(v[0]), name=text(v[1]), data=text(v[2]), options=text(v[3]), state=_STATES[v[4]],
+        id=job_id, queue=text(v[0]), name=text(v[1]), data=text(v[2]), options=text(v[3]), state=STATES[v[4]],
         priority=int(v[5] or 0), created_ms=int(v[6] or 0), due_ms=int(v[7] or 0), processed_ms=int(v[8] or 0),
         finished_ms=int(v[9] or 0), attempts_made=int(v[10] or 0), attempts_started=int(v[11] or 0),
         max_attempts=int(v[12] or 1), stalled_count=int(v[13] or 0), pending=int(v[14] or 0),

@@ -29,8 +29,13 @@ class RedisSchedules(Schedules):
         self._scripts.run("put_schedule", ("put", schedule.key, json.dumps(asdict(schedule))))
 
     def all(self, queue: str | None = None) -> list[Schedule]:
-        found = _readable(self._client.run("HVALS", f"{self._base}:schedules", again=True))
-        return sorted((one for one in found if queue in (None, one.queue)), key=lambda one: one.key)
+        found = _readable(self._scripts.members("HSCAN", ":schedules")[1::2])
+        mine = {one.key: one for one in found if queue in (None, one.queue)}
+        return [mine[key] for key in sorted(mine)]
+
+    def get(self, key: str) -> Schedule | None:
+        raw = self._client.run("HGET", f"{self._base}:schedules", key, again=True)
+        return next(iter(_readable([raw])), None) if raw else None
 
     def remove(self, key: str) -> bool:
         return bool(self._scripts.run("put_schedule", ("remove", key, "")))

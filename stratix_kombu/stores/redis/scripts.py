@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.connect import Client
 
 _INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
@@ -52,10 +53,30 @@ class Scripts:
         self._base = base
         self._guard = (f"{base}:moving",) if clustered else ()
 
-    def run(self, name: str, args: Sequence[Any], key: str | None = None) -> Any:
-        """The script's answer; ``key`` is the namespace's base key, if not said otherwise."""
+    def run(self, name: str, args: Sequence[Any], key: str | None = None, *, again: bool = False) -> Any:
+        """The script's answer; ``key`` is the namespace's base key, if not said otherwise; ``again`` as ``Client.run``
+        has it."""
         keys = (self._base if key is None else key, *self._guard)
         try:
-            return self._client.run("EVALSHA", digest(name), len(keys), *keys, *args)
+            return self._client.run("EVALSHA", digest(name), len(keys), *keys, *args, again=again)
         except NoScriptError:
-            return self._client.run("EVAL", source(name), len(keys), *keys, *args)
+            return self._client.run("EVAL", source(name), len(keys), *keys, *args, again=again)
+
+    def paged(self, name: str, *args: Any) -> Iterator[Any]:
+        """The answers of a script that takes a cursor and a page after its arguments, and answers {cursor, page}. What
+        is there all the while is in one of them at least, and perhaps in two."""
+        cursor: Any = b"0"
+        while True:
+            cursor, page = self.run(name, (*args, cursor, PAGE), again=True)
+            yield page
+            if cursor == b"0":
+                return
+
+    def members(self, command: str, key: str) -> list[Any]:
+        """What a set holds; ``key`` without the namespace."""
+        return [one for page in self.paged("members", command, key) for one in page]
+
+
+def pages(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Parts of at most that size."""
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -20,6 +20,7 @@ from stratix_kombu.testing.stores.hand import HandSuite
 from stratix_kombu.testing.stores.limits import LimitSuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
+from stratix_kombu.testing.stores.reading import ReadingSuite
 from stratix_kombu.testing.stores.running import RunningSuite
 from stratix_kombu.testing.stores.told import ToldSuite
 
@@ -28,6 +29,6 @@ __all__ = ["StoreSuite", "audit"]
 
 class StoreSuite(
     AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
-    MetricsSuite, ConcurrencySuite, ToldSuite,
+    ReadingSuite, MetricsSuite, ConcurrencySuite, ToldSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

@@ -17,7 +17,7 @@ def audit(store: Store) -> list[str]:
     for queue in store.queries.queues():
         status = store.queries.status(queue)
         for state in State:
-            records = store.queries.find(queue, [state])
+            records = every(store, queue, state)
             counted = status.counts[state.value]
             if status.paused and state is State.WAITING:
                 counted = status.counts["paused"]
@@ -27,6 +27,17 @@ def audit(store: Store) -> list[str]:
             for record in records:
                 problems += _audit_job(store, record)
     return problems
+
+
+def every(store: Store, queue: str, state: State) -> list[JobRecord]:
+    """All records of a state, the oldest first."""
+    found: dict[str, JobRecord] = {}
+    cursor = ""
+    while True:
+        page, cursor = store.queries.scan(queue, state, cursor)
+        found.update((one.id, one) for one in page)
+        if not cursor:
+            return list(found.values())
 
 
 def _audit_job(store: Store, record: JobRecord) -> list[str]:

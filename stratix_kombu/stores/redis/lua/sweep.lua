@@ -8,65 +8,37 @@
 --- @include send
 --- @include moves
 --- @include release
+--- @include cursor
 
 local queue, action, state, limit = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[8])
-local LOOKED_AT = 1000
-local keys = { queue_key(queue, state) }
-if state == 'waiting' then
-  for priority = 0, 9 do
-    keys[priority + 1] = queue_key(queue, 'waiting:' .. priority)
-  end
-end
+local keys = sets_of(queue, state)
 
 -- Of the whole sweep: the instant before which they must have ended or been added, and a mark of what it has moved, which
--- may come back. Of the page before: which set it was in, and the last one it looked at, with its score.
-local before, mark, place, score, last = string.match(ARGV[10], '^(%S+) (%S+) (%d+) (%S+) (.*)$')
-if not before then
-  before, mark = string.format('%.0f', now - tonumber(ARGV[7])), string.format('%.0f', now_us)
-  place, score, last = 1, '0', ''
-end
-before, place = tonumber(before), tonumber(place)
-
--- The rank at which to go on. If the last one has gone, those with its score are looked at again.
-local function rank_after(key)
-  if last == '' then
-    return 0
-  elseif redis.call('ZSCORE', key, last) == score then
-    return redis.call('ZRANK', key, last) + 1
-  end
-  return redis.call('ZCOUNT', key, '-inf', '(' .. score)
-end
+-- may come back.
+local before, mark, at = string.match(ARGV[10], '^(%S+) (%S+) (.*)$')
+before = tonumber(before) or now - tonumber(ARGV[7])
+mark = mark or string.format('%.0f', now_us)
+go_to(at or '')
 
 local function suits(id)
   local v = read(id, 'finished', 'created', 'vacant', 'failed_by', 'swept')
-  local at = num(v[1] or v[2])
-  if not at then
+  local ended = num(v[1] or v[2])
+  if not ended then
     return true -- to be dropped, if it has no record
-  elseif at > before then
+  elseif ended > before then
     return false
   end
   return action == 'remove' or not (v[3] or v[5] == mark or (action == 'retry' and v[4] and v[4] ~= ''))
 end
 
-local chosen, chosen_from, looked = {}, {}, 0
-while keys[place] and #chosen < limit and looked < LOOKED_AT do
-  local start = rank_after(keys[place])
-  local wanted = LOOKED_AT - looked
-  local page = redis.call('ZRANGE', keys[place], start, start + wanted - 1, 'WITHSCORES')
-  local seen = 0
-  while page[2 * seen + 1] and #chosen < limit do
-    last, score = page[2 * seen + 1], page[2 * seen + 2]
-    seen = seen + 1
-    if suits(last) then
-      chosen[#chosen + 1] = last
-      chosen_from[#chosen] = keys[place]
-    end
+local chosen, chosen_from = {}, {}
+walk_on(keys, 1000, function(id, key)
+  if suits(id) then
+    chosen[#chosen + 1] = id
+    chosen_from[#chosen] = key
   end
-  looked = looked + seen
-  if seen * 2 == #page and seen < wanted then
-    place, score, last = place + 1, '0', ''
-  end
-end
+  return #chosen == limit
+end)
 local done = {}
 for i, id in ipairs(chosen) do
   local job = listed(chosen_from[i], id, queue)
@@ -85,5 +57,8 @@ end
 if action == 'remove' and #done > 0 then
   tell(queue, 'cleaned', nil, nil, #done)
 end
-local cursor = keys[place] and string.format('%.0f %s %d %s %s', before, mark, place, score, last) or ''
+local cursor = here(keys)
+if cursor ~= '' then
+  cursor = string.format('%.0f %s %s', before, mark, cursor)
+end
 return { release_page(tonumber(ARGV[9])), {}, ready, -1, done, cursor }

@@ -1,0 +1,10 @@
+-- The states of jobs.
+-- KEYS[1] '{namespace}'; ARGV ids
+-- Returns a state or '' for each
+--- @include base
+
+local found = {}
+for i = 1, #ARGV do
+  found[i] = read(ARGV[i], 'state')[1] or ''
+end
+return found
