@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         JobCancelled,
         JobError,
         JobFailed,
+        JobIdTaken,
         JobNotFound,
         MissingExtra,
         PayloadNotSerializable,
@@ -57,7 +58,8 @@ _HOMES = {
     "drivers.registry": "register_queue_driver",
     "errors": (
         "Closed ConfigurationError DependencyCycle DependencyNotFound DriverUnavailable EventsMissed "
-        "InvalidJobState InvalidPayload JobAlreadyStarted JobCancelled JobError JobFailed JobNotFound MissingExtra "
+        "InvalidJobState InvalidPayload JobAlreadyStarted JobCancelled JobError JobFailed JobIdTaken JobNotFound "
+        "MissingExtra "
         "PayloadNotSerializable PayloadTooLarge QueueNotEmpty RateLimited RecordLost RepeatableJobNotFound "
         "StaleClaim StoreUnavailable StratixError Unavailable UnknownDriver UnrecoverableError WaitTimeout"
     ),
@@ -115,6 +117,7 @@ __all__ = [
     "JobCancelled",
     "JobError",
     "JobFailed",
+    "JobIdTaken",
     "JobNotFound",
     "KombuDriver",
     "MissingExtra",

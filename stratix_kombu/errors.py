@@ -4,6 +4,7 @@
       ConfigurationError (ValueError)      a setting or option that cannot be used
         UnknownDriver                      no driver of that name
         MissingExtra                       an optional package is not installed
+        JobIdTaken                         a job of another queue has that id
       InvalidPayload (ValueError)
         PayloadNotSerializable             not a JSON value
         PayloadTooLarge                    over the size limit
@@ -85,6 +86,15 @@ class MissingExtra(ConfigurationError):
         super().__init__(
             f"{needed_for} needs the package {package!r}: pip install 'stratix-kombu[{extra}]'"
         )
+
+
+class JobIdTaken(ConfigurationError):
+    """A job was to be added under an id that a job of another queue has; nothing was added."""
+
+    def __init__(self, job_id: str, queue: str) -> None:
+        self.job_id = job_id
+        self.queue = queue
+        super().__init__(f"the job id {job_id!r} is taken by a job of another queue, {queue!r}")
 
 
 class InvalidPayload(StratixError, ValueError):

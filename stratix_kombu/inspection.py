@@ -14,7 +14,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
-from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import whole
@@ -53,7 +53,7 @@ class Overview(ABC):
 
     def get_job(self, job_id: str) -> Job | None:
         """The job with that id, of whatever queue, or None."""
-        (record,) = self.engine.store.queries.get([check_job_id(job_id)])
+        (record,) = self.engine.store.queries.get([check_known_id(job_id)])
         return self.get_queue(record.queue).handle(record) if record else None
 
 
@@ -75,7 +75,7 @@ class Inspection:
 
     def get_job(self, job_id: str) -> Job | None:
         """The job with that id, or None."""
-        (record,) = self._engine.store.queries.get([check_job_id(job_id)])
+        (record,) = self._engine.store.queries.get([check_known_id(job_id)])
         return Job(record, self._runtime) if record and record.queue == self.name else None
 
     def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int | None = None) -> list[Job]:

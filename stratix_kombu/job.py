@@ -19,7 +19,7 @@ from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.lifecycle.retry import retry
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.message import is_task_message
-from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import Ended, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
@@ -317,4 +317,4 @@ class Job:
 
 
 def _id_of(job: Job | str) -> str:
-    return job.id if isinstance(job, Job) else check_job_id(job)
+    return job.id if isinstance(job, Job) else check_known_id(job)

@@ -12,7 +12,7 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
-from stratix_kombu.model.names import check_group, check_job_id, check_queue_name
+from stratix_kombu.model.names import check_group, check_job_id, check_known_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
 
@@ -171,7 +171,7 @@ def _kept_backoff(type: str = "fixed", delay_ms: int = 0, jitter: float = 0.0, c
 def _job_ids(value: object, what: str) -> tuple[str, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{what} must be a list of jobs or job ids, not {value!r}")
-    return tuple(check_job_id(getattr(one, "id", one)) for one in value)
+    return tuple(check_known_id(getattr(one, "id", one)) for one in value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

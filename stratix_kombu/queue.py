@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +23,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name
-from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, WorkerInfo
+from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, Placed, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import (
     MAX_CONCURRENCY,
@@ -105,7 +104,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         mapping) or positional ones (a list), so that any Celery worker on the queue can run it. Workers without the
         bridge do not tell how it went: the job has then completed with the id of the task once it was sent.
 
-        A known ``job_id`` changes nothing and gives the job that has it. Raises ConfigurationError for an option
+        A known ``job_id`` changes nothing and gives the job that has it; JobIdTaken is raised if that is a job of
+        another queue. Raises ConfigurationError for an option
         that cannot be used, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound, StoreUnavailable; then
         nothing was added. That only the broker is away is told by the event ``error``: the job is kept, and sent
         when the broker is back.
@@ -114,8 +114,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         """
         self._open()
         new = self.new_job(name, data, {**opts, **options} if opts else options)
-        added = add(self._engine, [new])
-        return self._added(new, added)
+        return self.added([new], add(self._engine, [new]))[0]
 
     def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
@@ -129,8 +128,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         added: list[Job] = []
         for start in range(0, len(new), ADD_PAGE):
             page = new[start : start + ADD_PAGE]
-            answer = add(self._engine, page)
-            added += [self._added(one, answer) for one in page]
+            added += self.added(page, add(self._engine, page))
         return added
 
     def _new_bulk_job(self, index: int, job: Mapping[str, Any]) -> NewJob:
@@ -182,16 +180,24 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         """The handle on a job of this queue."""
         return Job(record, self._runtime)
 
-    def _added(self, new: NewJob, added: Added) -> Job:
-        """The handle on a new job, or on the one that is there instead of it."""
-        instead = dict(added.instead).get(new.id) if added.instead else None
-        if instead is None:
-            return self.job_of(new, added.duplicates)
-        return self.get_job(instead) or Job(_record_of(replace(new, id=instead)), self._runtime)
+    def added(self, jobs: Sequence[NewJob], answer: Added) -> list[Job]:
+        """The handles on jobs as the store says they were added, or on those that are there instead of them."""
+        instead = dict(answer.instead)
+        return [
+            self.job_of(new, placed, instead.get(new.id, new.id))
+            for new, placed in zip(jobs, answer.placed, strict=True)
+        ]
 
-    def job_of(self, new: NewJob, duplicates: Collection[str]) -> Job:
-        """The handle on a job that was just added, or on the one that had its id before."""
-        return self._known(new.id) if new.id in duplicates else Job(_record_of(new), self._runtime)
+    def job_of(self, new: NewJob, placed: Placed | None, known_id: str) -> Job:
+        """The handle on a job as the store has placed it. What it did not add, or what has ended at once, is read; if
+        that is gone already, the handle says what it was to be."""
+        if placed is None or placed.state.finished:
+            (there,) = self._engine.store.queries.get([known_id])
+            if there is not None and there.queue == self.name:
+                return self.handle(there)
+            placed = placed or Placed(State.COMPLETED, 0, 0)
+            new = replace(new, id=known_id)
+        return Job(_record_of(new, placed), self._runtime)
 
     def _encode_data(self, name: str, data: Any) -> str:
         return encode(data, f"the data of job {name!r} for queue {self.name!r}", self._options.max_payload_bytes)
@@ -202,12 +208,6 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         custom = backoff.get("custom") if isinstance(backoff, Mapping) else None
         if callable(custom):
             self._backoffs[dotted_path(custom, "backoff")] = custom
-
-    def _known(self, job_id: str) -> Job:
-        job = self.get_job(job_id)
-        if job is None:
-            raise ConfigurationError(f"the job id {job_id!r} is taken by a job of another queue")
-        return job
 
     # -- handling -------------------------------------------------------------------------------
 
@@ -320,7 +320,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
 
     def run_repeatable_job(self, key: str) -> Job:
         """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""
-        return Job(_record_of(self._repeatables.run(key)), self._runtime)
+        return self.added(*self._repeatables.run(key))[0]
 
     # -- pausing and bounds ---------------------------------------------------------------------
 
@@ -373,15 +373,12 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
             raise Closed(f"queue {self.name!r}")
 
 
-def _record_of(new: NewJob) -> JobRecord:
-    """What is known of a job that was just added, without reading it back."""
-    now = time.time_ns() // 1_000_000
-    due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)
-    state = State.BLOCKED if new.dependencies else State.DELAYED if due_ms > now else State.WAITING
+def _record_of(new: NewJob, placed: Placed) -> JobRecord:
+    """A job that was just added, without reading it back."""
     return JobRecord(
-        id=new.id, queue=new.queue, name=new.name, data=new.data, options=new.options, state=state,
-        priority=new.priority, created_ms=now, due_ms=due_ms, processed_ms=0, finished_ms=0, attempts_made=0,
-        attempts_started=0, max_attempts=new.max_attempts, stalled_count=0, pending=len(new.dependencies),
+        id=new.id, queue=new.queue, name=new.name, data=new.data, options=new.options, state=placed.state,
+        priority=new.priority, created_ms=placed.created_ms, due_ms=placed.due_ms, processed_ms=0, finished_ms=0,
+        attempts_made=0, attempts_started=0, max_attempts=new.max_attempts, stalled_count=0, pending=placed.pending,
         optional=new.optional, worker="", progress=None, result=None, failed_reason=None, stacktrace=None,
-        message=new.message,
+        message=new.message, vacant=new.vacant, number=placed.number, kind=new.kind,
     )  # fmt: skip

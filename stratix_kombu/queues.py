@@ -122,9 +122,9 @@ class QueueManager(Overview, Emitting):
                 raise
             ids[step.key] = new.id
             planned.append((queue, new))
-        duplicates = add_together(self._engine, [new for _, new in planned]).duplicates
+        placed = add_together(self._engine, [new for _, new in planned]).placed
         return Flow(
-            (queue.job_of(new, duplicates) for queue, new in planned),
+            (queue.job_of(new, one, new.id) for (queue, new), one in zip(planned, placed, strict=True)),
             {new.id: new.dependencies for _, new in planned},
             self.canvas.export if self.canvas else None,
         )

@@ -14,7 +14,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.repeat import run_id, run_now, template_of
 from stratix_kombu.model.codec import decode
 from stratix_kombu.model.names import check_job_id
-from stratix_kombu.model.record import NewJob, Schedule
+from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, whole
 
@@ -134,8 +134,8 @@ class Repeatables:
         self._engine.store.schedules.set_paused(schedule.key, False, next_ms)
         self._engine.wake_clock()
 
-    def run(self, key: str) -> NewJob:
-        """A run now, besides its slots."""
+    def run(self, key: str) -> tuple[list[NewJob], Added]:
+        """A run now, besides its slots; as it was added."""
         schedule = self._find(key)
         return run_now(self._engine, schedule, f"{run_id(schedule.key, 0)}-{uuid.uuid4()}")
 

@@ -32,8 +32,9 @@ class Canvas:
             signature.apply_async()
         collector.show_what_is_carried()
         new = collector.finish()
-        self._bridge.publisher.add(new)
-        jobs = [self._bridge.queue.get_queue(one.queue).job_of(one, ()) for one in new]
+        placed = self._bridge.publisher.add(new)
+        queues = [self._bridge.queue.get_queue(one.queue) for one in new]
+        jobs = [queue.job_of(one, at, one.id) for queue, one, at in zip(queues, new, placed, strict=True)]
         return Flow(jobs, {one.id: one.dependencies for one in new}, lambda _: signature.clone())
 
     def export(self, flow: Flow) -> Any:

@@ -16,11 +16,11 @@ from kombu.exceptions import OperationalError
 
 from stratix_kombu.celery.collect import collecting, current, join_id, results_in
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
-from stratix_kombu.errors import JobError, StoreUnavailable
+from stratix_kombu.errors import JobError, JobIdTaken, StoreUnavailable
 from stratix_kombu.lifecycle.add import add, add_together
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.model.names import check_task_id
-from stratix_kombu.model.record import KEEP_NONE, NewJob, Retention
+from stratix_kombu.model.record import KEEP_NONE, NewJob, Placed, Retention
 from stratix_kombu.options import instant, milliseconds
 
 if TYPE_CHECKING:
@@ -84,25 +84,38 @@ class Publisher:
         collector.show_what_is_carried()
         self.add(collector.finish())
 
-    def add(self, jobs: Sequence[NewJob]) -> None:
-        """Add jobs together; an id whose job has ended may be used again, as in Celery. Raises OperationalError."""
-        if not jobs:
-            return
+    def add(self, jobs: Sequence[NewJob]) -> list[Placed | None]:
+        """Add jobs together; an id whose job has ended may be used again, as in Celery, also in another queue. Where
+        each is; None for one whose id is that of a job that has not ended. Raises OperationalError."""
+        left = list(jobs)
+        placed: dict[str, Placed | None] = {}
         try:
-            duplicates = add_together(self._bridge.engine, jobs).duplicates
-            for job_id in duplicates:
-                self._again(next(job for job in jobs if job.id == job_id))
+            while left:
+                try:
+                    answer = add_together(self._bridge.engine, left)
+                except JobIdTaken as taken:
+                    if not self._free(taken.job_id):
+                        left = [job for job in left if job.id != taken.job_id]
+                    continue
+                placed.update(zip((job.id for job in left), answer.placed, strict=True))
+                for job in left:
+                    if job.id in answer.duplicates and self._free(job.id):
+                        placed[job.id] = add(self._bridge.engine, [job]).placed[0]
+                break
         except StoreUnavailable as error:
             raise OperationalError(str(error)) from error
+        return [placed.get(job.id) for job in jobs]
 
-    def _again(self, new: NewJob) -> None:
-        (record,) = self._bridge.engine.store.queries.get([new.id])
-        if record is not None and record.state.finished:
-            try:
-                remove(self._bridge.engine, new.id)
-            except JobError:
-                return  # another process was first
-            add(self._bridge.engine, [new])
+    def _free(self, job_id: str) -> bool:
+        """Remove a job that has ended, so that its id can be used again; whether it can."""
+        (record,) = self._bridge.engine.store.queries.get([job_id])
+        if record is None or not record.state.finished:
+            return record is None
+        try:
+            remove(self._bridge.engine, job_id)
+        except JobError:
+            return False  # another process was first
+        return True
 
     # -- jobs -----------------------------------------------------------------------------------
 

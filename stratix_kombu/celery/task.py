@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
@@ -12,6 +13,7 @@ from stratix_kombu.celery.attempt import Attempt
 from stratix_kombu.celery.collect import collecting
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
+from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.state import Refusal
@@ -106,7 +108,8 @@ def adopt(bridge: Bridge, task: Any, request: Any) -> None:
     with collecting() as collector:
         again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
         again.apply_async(chord=request.chord, add_to_parent=False, headers={**(request.headers or {}), ADOPTED: True})
-    add(bridge.engine, collector.finish())
+    with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
+        add(bridge.engine, collector.finish())
 
 
 def queue_of(request: Any) -> str:

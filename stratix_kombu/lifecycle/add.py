@@ -10,7 +10,7 @@ from dataclasses import replace
 from stratix_kombu.errors import JobError, StratixError
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Added, Change, Completion, NewJob
+from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Added, Change, Completion, NewJob, Placed
 
 ONE_STEP = 5_000
 """More jobs than this that belong together are added in pages, behind a gate."""
@@ -44,13 +44,16 @@ def add_together(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     )  # fmt: skip
     add(engine, [gate])
     duplicates: set[str] = set()
+    placed: list[Placed | None] = []
     added: list[str] = []
     try:
         for start in range(0, len(jobs), ONE_STEP):
             page = jobs[start : start + ONE_STEP]
             behind = [one if one.dependencies else replace(one, dependencies=(gate.id,)) for one in page]
-            known = add(engine, behind).duplicates
+            answer = add(engine, behind)
+            known = answer.duplicates
             duplicates |= known
+            placed += answer.placed
             added += [one.id for one in page if one.id not in known]
     except StratixError:
         for job_id in (*reversed(added), gate.id):
@@ -58,4 +61,4 @@ def add_together(engine: Engine, jobs: Sequence[NewJob]) -> Added:
                 settle(engine, engine.store.transitions.remove(job_id))
         raise
     settle(engine, engine.store.transitions.complete([Completion(gate.id, ANY_CLAIM, "null")]))
-    return Added(frozenset(duplicates))
+    return Added(tuple(placed), frozenset(duplicates))

@@ -10,7 +10,7 @@ from stratix_kombu.errors import InvalidPayload
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.codec import decode_mapping
-from stratix_kombu.model.record import Change, NewJob, Retention, Schedule
+from stratix_kombu.model.record import Added, Change, NewJob, Retention, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 
 _KEPT: dict[str, Any] = {
@@ -90,9 +90,9 @@ def fire(engine: Engine, schedule: Schedule, now_ms: int) -> None:
         settle(engine, Change(ready=added.ready, more=added.more))
 
 
-def run_now(engine: Engine, schedule: Schedule, job_id: str) -> NewJob:
+def run_now(engine: Engine, schedule: Schedule, job_id: str) -> tuple[list[NewJob], Added]:
     """One run besides the slots, which are not changed by it."""
-    job = job_of(schedule, job_id)
-    added = engine.store.transitions.add([job])
+    jobs = [job_of(schedule, job_id)]
+    added = engine.store.transitions.add(jobs)
     settle(engine, Change(ready=added.ready, more=added.more))
-    return job
+    return jobs, added

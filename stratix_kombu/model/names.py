@@ -9,7 +9,10 @@ from stratix_kombu.errors import ConfigurationError
 
 _QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z")
 MAX_ID = 200
-_ID = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,255}\Z")
+_ID = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}\Z")
+_DERIVED = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}#[A-Za-z0-9_.:@/+=,#-]{1,54}\Z")
+"""Ids that the package makes of another one: no user may choose one with a ``#`` in it."""
+_IN_MESSAGE = re.compile(r"[A-Za-z0-9_.:@/+=,#-]{1,255}\Z")
 _GROUP = re.compile(r"[!-~]{1,128}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\Z")
 _KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
@@ -34,7 +37,7 @@ def check_queue_name(name: object) -> str:
 
 def check_job_id(job_id: object) -> str:
     """``job_id`` if it can be one; ConfigurationError otherwise."""
-    if not isinstance(job_id, str) or len(job_id) > MAX_ID or not is_job_id(job_id):
+    if not isinstance(job_id, str) or not _ID.match(job_id) or job_id.endswith(_KEPT_BESIDE):
         raise ConfigurationError(
             f"{shown(job_id)} cannot be a job id: use 1 to {MAX_ID} letters, digits or any of _ . : @ / + = , -, "
             f"not ending in {' or '.join(_KEPT_BESIDE)}"
@@ -42,9 +45,15 @@ def check_job_id(job_id: object) -> str:
     return job_id
 
 
+def check_known_id(job_id: object) -> str:
+    """``job_id`` if some job may have it: one that a user chose, or one that the package made of that.
+    ConfigurationError otherwise."""
+    return job_id if isinstance(job_id, str) and _DERIVED.match(job_id) else check_job_id(job_id)
+
+
 def is_job_id(job_id: object) -> bool:
-    """Whether a job can have that id; those that the package makes of another one are a little longer than others."""
-    return isinstance(job_id, str) and _ID.match(job_id) is not None and not job_id.endswith(_KEPT_BESIDE)
+    """Whether a message may name a job by that id."""
+    return isinstance(job_id, str) and _IN_MESSAGE.match(job_id) is not None and not job_id.endswith(_KEPT_BESIDE)
 
 
 def check_task_id(task_id: object) -> str:
@@ -65,6 +74,16 @@ def new_request() -> str:
 def shown(value: object) -> str:
     """A value for a message: not all of a very long one."""
     return repr(value[:100] + "..." if isinstance(value, str) and len(value) > 100 else value)
+
+
+def incarnation(job_id: str, number: int) -> str:
+    """What a store calls a job whose id another one has by now. No id has a line break in it."""
+    return f"\n{number}:{job_id}"
+
+
+def id_of(name: str) -> str:
+    """The id in a name that may be one of ``incarnation``."""
+    return name.partition(":")[2] if name.startswith("\n") else name
 
 
 def check_group(group: object) -> str:

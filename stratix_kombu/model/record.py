@@ -90,6 +90,20 @@ class NewJob:
     forward: bool = False
     """A job that nobody claims, for workers that do not know of the store: it has completed once its message is
     sent."""
+    kind: str = ""
+    """What the package added for itself, one of ``GATE`` and its like; '' for a job of the user's."""
+
+
+GATE = "gate"
+"""What a large flow waits for until all of it is there. No dependency that users see."""
+JOIN = "join"
+"""What waits for the header of a chord of Celery's."""
+GROUP = "group"
+"""A record of a group of Celery's: nobody runs it."""
+LETTER = "letter"
+"""A job that tells of one that has failed."""
+RUN = "run"
+"""One run of a repeatable job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +144,11 @@ class JobRecord:
     """See ``NewJob.message``. Not read with a claim: who claims such a job has its message."""
     vacant: bool = False
     """See ``NewJob.vacant``."""
+    number: int = 0
+    """Which job it is, of those that ever had its id: no other one of the namespace has the same. 0 = it was added by
+    the first release, which gave none."""
+    kind: str = ""
+    """See ``NewJob.kind``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +274,23 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """What the store made of one job that was added."""
+
+    state: State
+    created_ms: int
+    number: int
+    """See ``JobRecord.number``."""
+    due_ms: int = 0
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
-    """The answer to ``add``, one entry per job, in order."""
+    """The answer to ``add``."""
+
+    placed: tuple[Placed | None, ...] = ()
+    """One entry per job, in order; None for one that was not added."""
 
     duplicates: frozenset[str] = frozenset()
     """Ids that were known already; nothing was changed for them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +18,15 @@ from stratix_kombu.model.metrics import COUNTS, Tally
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
     ANY_CLAIM,
+    KEEP_NONE,
+    Added,
     Change,
     Completion,
     Deduplication,
     Failure,
     HandOver,
     Held,
+    JobRecord,
     NewJob,
     Retention,
 )
@@ -45,6 +48,7 @@ SWEPT = (State.WAITING, State.ACTIVE, State.BLOCKED, State.COMPLETED, State.FAIL
 ids = st.sampled_from(IDS)
 queues = st.sampled_from(QUEUES)
 AT_ONCE, LATER = Retention(age_ms=0), Retention(age_ms=FAR_MS)
+elsewhere = st.sampled_from([False, False, False, True])
 keeps = st.sampled_from([Retention(), Retention(count=0), Retention(count=2), AT_ONCE, LATER])
 
 
@@ -63,6 +67,15 @@ class Stores(RuleBasedStateMachine):
         for store in self.stores:
             store.close()
 
+    @rule(job_id=ids, wanted=st.lists(ids, max_size=2))
+    def use_again(self, job_id: str, wanted: list[str]) -> None:
+        """Remove a job and give its id to another one, while others may depend on the first."""
+        self.both(lambda store: store.transitions.remove(job_id))
+        new = NewJob(
+            id=job_id, queue=_queue_of(job_id), name="again", dependencies=tuple(wanted), keep_completed=KEEP_NONE
+        )
+        self.both(lambda store: store.transitions.add([new]))
+
     def both(self, step: Any) -> Any:
         """Make a step; the answer both stores give."""
         self.last = None
@@ -76,32 +89,33 @@ class Stores(RuleBasedStateMachine):
                 answers.append(step(store))
             except StratixError as refusal:
                 answers.append((type(refusal).__name__, str(refusal)))
+        answers = [_without_time(one) for one in answers]
         assert answers[0] == answers[1]
         return answers[0]
 
     @rule(
         chosen=st.lists(
-            st.tuples(ids, queues, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, keeps,
+            st.tuples(ids, elsewhere, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, keeps,
                       st.integers(0, 9), st.sampled_from([False, False, True]), st.lists(ids, max_size=2)),
             min_size=1, max_size=4,
         )
     )  # fmt: skip
     def add(self, chosen: list[Any]) -> None:
         jobs = [
-            NewJob(id=one, queue=queue, name=f"n{one}", dependencies=tuple(deps), optional=optional,
+            NewJob(id=one, queue=_queue_of(one, away), name=f"n{one}", dependencies=tuple(deps), optional=optional,
                    delay_ms=FAR_MS if late else 0, keep_completed=keep, keep_failed=keep_failed,
                    priority=priority,
                    max_attempts=2, vacant=vacant,
                    carries=tuple(carries))
-            for one, queue, deps, optional, late, keep, keep_failed, priority, vacant, carries in chosen
+            for one, away, deps, optional, late, keep, keep_failed, priority, vacant, carries in chosen
         ]  # fmt: skip
         self.both(lambda store: store.transitions.add(jobs))
 
-    @rule(job_id=ids, queue=queues, replace=st.booleans(), late=st.booleans())
-    def add_once(self, job_id: str, queue: str, replace: bool, late: bool) -> None:
+    @rule(job_id=ids, away=elsewhere, replace=st.booleans(), late=st.booleans(), ttl_ms=st.sampled_from([0, FAR_MS]))
+    def add_once(self, job_id: str, away: bool, replace: bool, late: bool, ttl_ms: int) -> None:
         new = NewJob(
-            id=job_id, queue=queue, name="once", deduplication=Deduplication("d", replace=replace), dead_letter="y",
-            delay_ms=FAR_MS if late else 0,
+            id=job_id, queue=_queue_of(job_id, away), name="once", dead_letter="y", delay_ms=FAR_MS if late else 0,
+            deduplication=Deduplication("d", ttl_ms, replace),
         )  # fmt: skip
         self.both(lambda store: store.transitions.add([new]))
 
@@ -224,6 +238,7 @@ class Stores(RuleBasedStateMachine):
     def they_look_the_same(self) -> None:
         self.alike(lambda store: [_plain(one) for one in store.queries.get(IDS)])
         self.alike(lambda store: [one and replace(one, finished_ms=0) for one in store.queries.ended(IDS)])
+        self.alike(lambda store: _in_order(store.queries.get(IDS)))
         for queue in QUEUES:
             self.alike(lambda store, queue=queue: store.queries.status(queue).counts)
 
@@ -246,6 +261,24 @@ def _swept(store: Store, queue: str, action: Sweep, state: State, limit: int) ->
         yield from change.affected
         if not (cursor := change.cursor):
             return
+
+
+def _queue_of(job_id: str, away: bool = False) -> str:
+    """Mostly one queue for each id: an id of another queue is refused."""
+    return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
+
+
+def _without_time(answer: Any) -> Any:
+    """What ``add`` answers without instants; and without numbers, which may have gaps."""
+    if not isinstance(answer, Added):
+        return answer
+    placed = (one and replace(one, created_ms=0, number=0, due_ms=bool(one.due_ms)) for one in answer.placed)
+    return replace(answer, placed=tuple(placed))
+
+
+def _in_order(records: Sequence[JobRecord | None]) -> list[str]:
+    """Ids in the order of their numbers."""
+    return [one.id for one in sorted((one for one in records if one), key=lambda one: one.number)]
 
 
 def _counted(store: Store, queue: str) -> Any:
@@ -272,7 +305,7 @@ def _plain(record: Any) -> Any:
     """Everything but instants, which differ by the milliseconds between two calls."""
     if record is None:
         return None
-    plain = {name: getattr(record, name) for name in record.__slots__ if not name.endswith("_ms")}
+    plain = {name: getattr(record, name) for name in record.__slots__ if not name.endswith("_ms") and name != "number"}
     return plain, bool(record.finished_ms), bool(record.due_ms), bool(record.processed_ms)
 
 

@@ -16,6 +16,17 @@ scripts, SQL transactions or conditional writes.
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
-from stratix_kombu.stores.contract.transitions import PAGE, Transitions
+from stratix_kombu.stores.contract.transitions import PAGE, Transitions, check_ids
 
-__all__ = ["FOUND_AT_ONCE", "PAGE", "EventLog", "Locks", "Queries", "Schedules", "Store", "Survey", "Transitions"]
+__all__ = [
+    "FOUND_AT_ONCE",
+    "PAGE",
+    "EventLog",
+    "Locks",
+    "Queries",
+    "Schedules",
+    "Store",
+    "Survey",
+    "Transitions",
+    "check_ids",
+]

@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.model.record import (
     Added,
     Change,
@@ -38,6 +39,14 @@ PAGE = 500
 """How many jobs one step touches at most, where the caller does not say."""
 
 
+def check_ids(jobs: Sequence[NewJob]) -> None:
+    """Raise JobIdTaken where one call of ``add`` names an id for two queues. For stores."""
+    queues: dict[str, str] = {}
+    for job in jobs if len(jobs) > 1 else ():
+        if not job.vacant and queues.setdefault(job.id, job.queue) != job.queue:
+            raise JobIdTaken(job.id, queues[job.id])
+
+
 class Transitions(ABC):
     """The life of a job, one method a step."""
 
@@ -48,7 +57,9 @@ class Transitions(ABC):
         """Add jobs, all or none: new -> waiting, delayed (not before an instant ahead) or blocked (dependencies
         that have not ended).
 
-        A known id changes nothing, is named in ``duplicates`` and told by the event ``duplicated``. Dependencies
+        Each gets a number that no other job of the namespace had or will have, greater than those of earlier calls; the
+        answer tells it, and which state the job came to. A known id of the same queue changes nothing, is named in
+        ``duplicates`` and told by the event ``duplicated``. Dependencies
         may name jobs of the store or earlier ones of the same call, in any queue. A completed one is satisfied at
         once. A failed one fails the job at once (reason ``dependency <id> failed: <its reason>``), unless the job
         is ``optional``. Events: ``waiting``, ``delayed``, ``blocked`` or ``failed``.
@@ -64,7 +75,13 @@ class Transitions(ABC):
         (reason ``what it waited for ended without sending it``); one with a delay is delayed, and fails so when that
         is over. Vacant jobs named by ``carries`` of a new job depend on it from now on.
 
-        Raises DependencyNotFound, before anything is written.
+        An id may be used again when its job was removed. Whatever referred to that job goes on to do so: its dependents
+        are told how it ended, and read its result, not those of the later job; it is not removed because of the age of
+        the earlier one, nor replaced where that one held a deduplication id. A gate (see ``GATE``) is a dependency that
+        is forgotten once it has ended, and that no query tells.
+
+        Raises DependencyNotFound, and JobIdTaken for an id of another queue's job (unless one of the two is vacant),
+        before anything is written.
         """
 
     @abstractmethod

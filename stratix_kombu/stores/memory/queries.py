@@ -8,10 +8,12 @@ from copy import deepcopy
 from itertools import chain
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import ENDED_KEPT_MS, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
+from stratix_kombu.stores.memory.graph import Edge, Outcome
 from stratix_kombu.stores.memory.limits import start_at
+from stratix_kombu.stores.memory.release import outcome_of
 from stratix_kombu.stores.memory.state import QueueSpace, Space
 
 
@@ -128,14 +130,19 @@ class MemoryQueries(Queries):
     def dependencies(self, job_id: str) -> dict[str, State | None]:
         with self._space.lock:
             job = self._space.jobs.get(job_id)
-            return {one: self._state_of(one) for one in job.dependencies} if job else {}
+            found = {one: self._at_end(one, edge) for one, edge in job.dependencies.items()} if job else {}
+            return {
+                one: None if end.state == "removed" else State(end.state)
+                for one, end in found.items() if not end.gate
+            }  # fmt: skip
 
-    def _state_of(self, job_id: str) -> State | None:
+    def _at_end(self, job_id: str, edge: Edge) -> Outcome:
+        """What is to be said of the job that an edge leads to, ended or not."""
         job = self._space.jobs.get(job_id)
-        if job is not None:
-            return job.state
-        outcome = self._space.outcomes.get(job_id)
-        return State(outcome.state) if outcome and outcome.state != "removed" else None
+        if job is not None and job.number == edge.number:
+            return Outcome(job.state.value, job.result, gate=job.new.kind == GATE)
+        name = self._space.place_of(job_id, edge.number)
+        return Outcome("removed") if name in self._space.jobs else outcome_of(self._space, name) or Outcome("removed")
 
     def dependents(self, job_id: str) -> list[str]:
         with self._space.lock:
@@ -143,21 +150,22 @@ class MemoryQueries(Queries):
 
     def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
         with self._space.lock:
-            jobs = self._space.jobs
-            return [(list(jobs[one].dependencies) if one in jobs else [], self.dependents(one)) for one in ids]
+            return [(self._before(one), self.dependents(one)) for one in ids]
+
+    def _before(self, job_id: str) -> list[str]:
+        jobs = self._space.jobs
+        edges = jobs[job_id].dependencies.items() if job_id in jobs else ()
+        there = ((one, edge, jobs.get(one)) for one, edge in edges)
+        return [one for one, edge, job in there if not job or (job.number == edge.number and job.new.kind != GATE)]
 
     def dependency_results(self, job_id: str) -> dict[str, str]:
         with self._space.lock:
             job = self._space.jobs.get(job_id)
-            found = {one: self._result_of(one) for one in job.dependencies} if job else {}
-            return {one: result for one, result in found.items() if result is not None}
-
-    def _result_of(self, job_id: str) -> str | None:
-        job = self._space.jobs.get(job_id)
-        if job is not None:
-            return job.result if job.state is State.COMPLETED else None
-        outcome = self._space.outcomes.get(job_id)
-        return outcome.result if outcome and outcome.state == "completed" else None
+            found = {one: self._at_end(one, edge) for one, edge in job.dependencies.items()} if job else {}
+            return {
+                one: end.result for one, end in found.items()
+                if end.state == "completed" and end.result is not None and not end.gate
+            }  # fmt: skip
 
 
 def _inclusive(items: list[str], start: int, end: int) -> list[str]:

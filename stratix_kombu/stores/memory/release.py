@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from stratix_kombu.model.record import MAX_REASON_BYTES
+from stratix_kombu.model.names import id_of
+from stratix_kombu.model.record import GATE, MAX_REASON_BYTES
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
-from stratix_kombu.stores.memory.state import Job, Outcome, Space
+from stratix_kombu.stores.memory.graph import Outcome
+from stratix_kombu.stores.memory.state import Job, Space
 
 
 def reason_of(dependency: str, outcome: Outcome) -> str:
@@ -22,7 +24,7 @@ def outcome_of(space: Space, job_id: str) -> Outcome | None:
         return space.outcomes.get(job_id, Outcome("removed"))
     if not job.state.finished:
         return None
-    return Outcome(job.state.value, job.result, job.failed_reason or "")
+    return Outcome(job.state.value, job.result, job.failed_reason or "", job.number, job.new.kind == GATE)
 
 
 def release_page(space: Space, limit: int) -> bool:
@@ -42,11 +44,15 @@ def release_page(space: Space, limit: int) -> bool:
     return bool(space.reviving or space.releasing)
 
 
-def _settle(space: Space, job: Job, dependency: str) -> None:
-    outcome = outcome_of(space, dependency)
-    if outcome is None or job.dependencies.get(dependency) != "":
+def _settle(space: Space, job: Job, name: str) -> None:
+    outcome, dependency = outcome_of(space, name), id_of(name)
+    edge = job.dependencies.get(dependency)
+    if outcome is None or edge is None or edge.state:
         return
-    job.dependencies[dependency] = outcome.state
+    if outcome.gate:
+        del job.dependencies[dependency]
+        space.forget_edge(job.new.id, dependency, edge.number)
+    edge.state = outcome.state
     job.pending -= 1
     if job.state is not State.BLOCKED:
         return
@@ -56,20 +62,22 @@ def _settle(space: Space, job: Job, dependency: str) -> None:
         space.unblock(job)
 
 
-def _revive(space: Space, job: Job, dependency: str) -> None:
+def _revive(space: Space, job: Job, name: str) -> None:
     """A required dependent that failed waits again; ``release_page`` has marked the edge as not told."""
     if job.state is not State.FAILED or job.new.optional:
         return
-    job.dependencies[dependency] = ""
+    dependency = id_of(name)
+    job.dependencies[dependency].state = ""
     job.pending += 1
     if job.failed_by != dependency:
         return
-    other = next((d for d, state in job.dependencies.items() if state in ("failed", "removed")), None)
-    if other is not None:
-        job.failed_by = other
-        job.failed_reason = reason_of(other, outcome_of(space, other) or Outcome("removed"))
-        return
+    for other, edge in job.dependencies.items():
+        if edge.state in ("failed", "removed"):
+            outcome = outcome_of(space, space.place_of(other, edge.number)) or Outcome("removed")
+            job.failed_by, job.failed_reason = other, reason_of(other, outcome)
+            return
     job.failed_by, job.failed_reason, job.result, job.finished_ms = "", None, None, 0
+    space.hold_again(job)
     space.make_ready(job)
     revive_dependents(space, job)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.stores.contract import PAGE, Schedules, Transitions
 from stratix_kombu.stores.memory.state import Space
@@ -58,7 +59,10 @@ class MemorySchedules(Schedules):
             schedule = self._space.schedules.get(key)
             if schedule is None or schedule.paused or schedule.next_ms != slot_ms:
                 return None
-            added = self._transitions.add([job]) if job else Added()
+            try:
+                added = self._transitions.add([job]) if job else Added()
+            except JobIdTaken as taken:
+                added = Added((None,), frozenset({taken.job_id}))
             runs = schedule.runs + (job is not None)
             self._space.schedules[key] = replace(schedule, next_ms=next_ms, runs=runs)
             return added

@@ -13,6 +13,7 @@ from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
 from stratix_kombu.model.limiter import LimitLog
 from stratix_kombu.model.record import (
     ENDED_KEPT_MS,
+    GATE,
     Ended,
     JobRecord,
     Limit,
@@ -23,12 +24,22 @@ from stratix_kombu.model.record import (
     WorkerInfo,
 )
 from stratix_kombu.model.state import State
+from stratix_kombu.stores.memory.graph import Edge, Graph, Outcome
 from stratix_kombu.stores.memory.metrics import Counted, count
 
 EVENTS_KEPT = 10_000
 NEVER_SENT = "what it waited for ended without sending it"
 TRIMMED_AT_ONCE = 100
 """How many finished jobs one completion removes at most, when a retention by count was tightened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a deduplication id, and until when (0 = until it has ended)."""
+
+    job_id: str
+    number: int
+    until_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -38,6 +49,7 @@ class Job:
     new: NewJob
     state: State
     created_ms: int
+    number: int
     due_ms: int = 0
     data: str = "null"
     waiting_ms: int = 0
@@ -68,12 +80,16 @@ class Job:
     failed_by: str = ""
     """The dependency it failed because of."""
     vacant: bool = False
-    dependencies: dict[str, str] = field(default_factory=dict)
-    """'' while the dependency has not ended, then 'completed', 'failed' or 'removed'."""
+    dependencies: dict[str, Edge] = field(default_factory=dict)
     pending: int = 0
     swept: int = 0
     """The last sweep that moved it."""
     logs: list[str] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is vacant, and can be taken over still."""
+        return self.vacant and self.state in (State.BLOCKED, State.DELAYED)
 
     def record(self) -> JobRecord:
         new = self.new
@@ -84,17 +100,8 @@ class Job:
             max_attempts=new.max_attempts, stalled_count=self.stalled_count, pending=self.pending,
             optional=new.optional, worker=self.worker, progress=self.progress, result=self.result,
             failed_reason=self.failed_reason, stacktrace=self.stacktrace,
-            message=new.message, vacant=self.vacant,
+            message=new.message, vacant=self.vacant, number=self.number, kind=new.kind,
         )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a job ended: what its dependents may ask after its record is gone."""
-
-    state: str
-    result: str | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +139,11 @@ class QueueSpace:
     counted: Counted = field(default_factory=Counted)
 
 
-class Space:
+class Space(Graph):
     """One namespace."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__()
         self.now = clock
         self.lock = threading.RLock()
         self.told = threading.Condition(self.lock)
@@ -144,19 +152,14 @@ class Space:
         self.delayed: list[tuple[int, str]] = []
         """A heap; entries whose job is no longer delayed to that instant are skipped."""
         self.expiring: list[tuple[int, str]] = []
-        self.dependents: dict[str, dict[str, bool]] = defaultdict(dict)
-        """Per dependency: its dependents, and whether they have been told how it ended."""
-        self.outcomes: dict[str, Outcome] = {}
-        """Of removed jobs that still have dependents."""
         self.ended: dict[str, Ended] = {}
         """Of jobs that their retention removed, for ``ENDED_KEPT_MS``."""
-        self.releasing: dict[str, None] = {}
-        self.reviving: dict[str, None] = {}
+        self.numbers = 0
         self.limits: dict[tuple[str, bool], LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
-        self.deduplicated: dict[tuple[str, str], tuple[str, int]] = {}
-        """By queue and id: the job, and until when (0 = until it has ended)."""
+        self.deduplicated: dict[tuple[str, str], Holder] = {}
+        """By queue and id."""
         self.sweeps = 0
         self.instead: list[tuple[str, str]] = []
         self.ready: list[Ready] = []
@@ -233,10 +236,6 @@ class Space:
         self._end(job, State.COMPLETED, job.new.keep_completed)
         self.tell(job.new.queue, "completed", job, result)
 
-    def is_open(self, job: Job) -> bool:
-        """Whether it is vacant, and can be taken over still."""
-        return job.vacant and job.state in (State.BLOCKED, State.DELAYED)
-
     def unblock(self, job: Job) -> None:
         """Its last dependency has ended."""
         if job.vacant:
@@ -278,12 +277,24 @@ class Space:
         if not ids[State.WAITING] and not ids[State.ACTIVE]:
             self.tell(queue, "drained")
 
-    def _free(self, job: Job) -> None:
-        """Others may be added under its deduplication id."""
-        if job.new.deduplication and not job.new.deduplication.ttl_ms:
-            key = (job.new.queue, job.new.deduplication.id)
-            if self.deduplicated.get(key, ("", 0))[0] == job.new.id:
-                del self.deduplicated[key]
+    def _free(self, job: Job, anyway: bool = False) -> None:
+        """Others may be added under its deduplication id; ``anyway``: also if it holds that for a time."""
+        given = job.new.deduplication
+        if given and (anyway or not given.ttl_ms):
+            holder = self.deduplicated.get((job.new.queue, given.id))
+            if holder and holder.number == job.number:
+                del self.deduplicated[job.new.queue, given.id]
+
+    def hold_again(self, job: Job) -> None:
+        """It has not ended after all: nobody else may be added under its deduplication id, unless one was already."""
+        given = job.new.deduplication
+        if given and not given.ttl_ms:
+            self.deduplicated.setdefault((job.new.queue, given.id), Holder(job.new.id, job.number))
+
+    def delete_by_hand(self, job: Job) -> None:
+        """As users do: what holds its deduplication id for a time gives that up too."""
+        self._free(job, anyway=True)
+        self.delete(job)
 
     def retire(self, job: Job) -> None:
         """Retention removes it: how it ended is known for a while."""
@@ -302,20 +313,11 @@ class Space:
         space.ids[job.state].pop(job.new.id, None)
         space.parked.pop(job.new.id, None)
         space.crowd.pop(job.new.id, None)
-        for dependency in job.dependencies:
-            self.forget_edge(job.new.id, dependency)
+        self.forget_edges(job.new.id, job.dependencies)
         if self.dependents.get(job.new.id):
             state = job.state.value if job.state.finished else "removed"
-            self.outcomes[job.new.id] = Outcome(state, job.result, job.failed_reason or "")
+            self.outcomes[job.new.id] = Outcome(
+                state, job.result, job.failed_reason or "", job.number, job.new.kind == GATE
+            )
             if not job.state.finished:
                 self.releasing[job.new.id] = None
-
-    def forget_edge(self, dependent: str, dependency: str) -> None:
-        edges = self.dependents.get(dependency)
-        if edges is None:
-            return
-        edges.pop(dependent, None)
-        if not edges:
-            del self.dependents[dependency]
-            self.outcomes.pop(dependency, None)
-            self.releasing.pop(dependency, None)

@@ -153,6 +153,7 @@ class Upkeep(Steps, Transitions):
     def _retry(self, job: Job) -> None:
         job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
         job.result, job.cancelled, job.cancel_error = None, None, ""
+        self.space.hold_again(job)
         self.space.make_ready(job)
         revive_dependents(self.space, job)
 
@@ -220,7 +221,7 @@ class Upkeep(Steps, Transitions):
             elif action is Sweep.PROMOTE:
                 space.make_waiting(job)
             else:
-                space.delete(job)
+                space.delete_by_hand(job)
         if action is Sweep.REMOVE and chosen:
             space.tell(queue, "cleaned", None, str(len(chosen)))
         change = self._change(release_page(space, PAGE))
@@ -239,6 +240,8 @@ class Upkeep(Steps, Transitions):
         if any(self.space.queues[queue].ids.values()):
             return False
         del self.space.queues[queue]
+        for key in [one for one in self.space.deduplicated if one[0] == queue]:
+            del self.space.deduplicated[key]
         return True
 
     @step
@@ -246,6 +249,6 @@ class Upkeep(Steps, Transitions):
         job = self._job(job_id)
         if job.state is State.ACTIVE:
             raise InvalidJobState(job_id, "active", "remove", ["waiting", "delayed", "blocked", "completed", "failed"])
-        self.space.delete(job)
+        self.space.delete_by_hand(job)
         self.space.tell(job.new.queue, "removed", job)
         return self._change(release_page(self.space, PAGE))

@@ -17,6 +17,7 @@ logger = logging.getLogger("stratix_kombu.stores")
 FIELDS = (
     "queue", "name", "data", "opts", "state", "prio", "created", "due", "started", "finished", "made", "begun", "max",
     "stalled", "pending", "optional", "worker", "progress", "result", "reason", "trace", "msg", "vacant",
+    "number", "kind",
 )  # fmt: skip
 """What is read of a record, in the order of JobRecord's fields after ``id``."""
 STATES = {state.value.encode(): state for state in State}
@@ -86,6 +87,8 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
         extra["vacant"] = True
     if job.forward:
         extra["forward"] = True
+    if job.kind:
+        extra["kind"] = job.kind
     return job.id, job.name, job.data, job.options, json.dumps(extra) if extra else ""
 
 
@@ -120,7 +123,7 @@ def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
         max_attempts=int(v[12] or 1), stalled_count=int(v[13] or 0), pending=int(v[14] or 0),
         optional=v[15] == b"1", worker=text(v[16]), progress=text_or_none(v[17]), result=text_or_none(v[18]),
         failed_reason=None if v[19] is None else v[19].decode(), stacktrace=text_or_none(v[20]), message=text(v[21]),
-        vacant=v[22] is not None,
+        vacant=v[22] is not None, number=int(v[23] or 0), kind=text(v[24]),
     )  # fmt: skip
 
 
@@ -148,5 +151,6 @@ def _claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
         max_attempts=int(v[11] or 1), stalled_count=int(v[12] or 0), pending=int(v[13] or 0), optional=v[14] == b"1",
         worker=worker, progress=text_or_none(v[15]), result=None,
         failed_reason=None if v[16] is None else v[16].decode(), stacktrace=text_or_none(v[17]),
+        number=int(v[19] or 0), kind=text(v[20]),
     )  # fmt: skip
     return Claim(v[2].decode(), record, max(v[18] - now, 0))

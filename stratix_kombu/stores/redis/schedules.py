@@ -51,7 +51,7 @@ class RedisSchedules(Schedules):
     def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:
         arguments = (job.queue, *job_arguments(job, job.queue)) if job else ()
         answer = self._transitions.run_sending("fire", key, slot_ms, next_ms, *arguments)
-        return None if answer is None else added_of(answer)
+        return None if answer is None else added_of(1 if job else 0, answer)
 
 
 def _readable(found: Iterable[bytes]) -> list[Schedule]:

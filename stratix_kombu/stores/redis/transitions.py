@@ -13,6 +13,7 @@ from stratix_kombu.errors import (
     InvalidJobState,
     InvalidPayload,
     JobAlreadyStarted,
+    JobIdTaken,
     JobNotFound,
 )
 from stratix_kombu.model.names import new_request
@@ -29,6 +30,7 @@ from stratix_kombu.model.record import (
     Limit,
     Lost,
     NewJob,
+    Placed,
     Ready,
     Refused,
     Renewed,
@@ -36,7 +38,7 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
-from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.contract import PAGE, Transitions, check_ids
 from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
 
@@ -94,10 +96,13 @@ class RedisTransitions(Transitions):
         arguments: list[Any] = [queue, PAGE, self._to_be_known(jobs)]
         for job in jobs:
             arguments.extend(job_arguments(job, queue))
+        check_ids(jobs)
         answer = self.run_sending("add", *arguments)
+        if answer[0] == b"taken":
+            raise JobIdTaken(answer[1].decode(), answer[2].decode())
         if answer[0] == b"unknown dependency":
             raise DependencyNotFound(answer[1].decode(), answer[2].decode())
-        return added_of(answer)
+        return added_of(len(jobs), answer)
 
     @staticmethod
     def _to_be_known(jobs: Sequence[NewJob]) -> str:
@@ -285,8 +290,13 @@ class RedisTransitions(Transitions):
         return change_of(answer)
 
 
-def added_of(answer: Sequence[Any]) -> Added:
-    """The answer {more, duplicate ids, ready}."""
-    flat = [one.decode() for one in answer[3]] if len(answer) > 3 else []
+def added_of(count: int, answer: Sequence[Any]) -> Added:
+    """The answer of add.lua and fire.lua about so many jobs."""
+    flat = [one.decode() for one in answer[3]]
     instead = tuple(zip(flat[::2], flat[1::2], strict=True))
-    return Added(frozenset(one.decode() for one in answer[1]), ready_of(answer[2]), bool(answer[0]), instead)
+    duplicates = frozenset(one.decode() for one in answer[1])
+    now, first, told = answer[4:]
+    placed: list[Placed | None] = [Placed(State.WAITING, now, number) for number in range(first, first + count)]
+    for place, one in zip(told[::2], told[1::2], strict=True):
+        placed[place] = Placed(State(one[0].decode()), *map(int, one[1:])) if one else None
+    return Added(tuple(placed), duplicates, ready_of(answer[2]), bool(answer[0]), instead)

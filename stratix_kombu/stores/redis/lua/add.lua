@@ -2,7 +2,9 @@
 -- KEYS[1] '{namespace}'
 -- ARGV[1..3] see send.lua; ARGV[4] queue; ARGV[5] page for releases; ARGV[6] ids to be known first, JSON list of
 --   {job, dependency} or ''; then per job: id, name, data, options, extra
--- Returns {more, duplicate ids, ready, instead} or {'unknown dependency', job, dependency}
+-- Returns {more, duplicate ids, ready, instead, now, number of the first job, placed} or {'unknown dependency', job,
+--   dependency}, {'taken', job, queue}. The jobs' numbers follow each other; `placed` is place in this call, {state,
+--   ...} (see add_job.lua) or '', of those that were not added under their number to wait
 -- Events waiting | delayed | blocked | failed | duplicated
 --- @include base
 --- @include send
@@ -18,10 +20,38 @@ if ARGV[6] ~= '' then
     end
   end
 end
-local duplicates = {}
+
+-- One question for many ids: most are new. Nothing is written before it is known of all.
+for first = 7, #ARGV, 5000 do
+  local keys = {}
+  for i = first, math.min(first + 4999, #ARGV), 5 do
+    keys[#keys + 1] = job_key(ARGV[i])
+    keys[#keys + 1] = job_key(ARGV[i]) .. ':dependents'
+  end
+  local known = redis.call('EXISTS', unpack(keys)) > 0
+  for i = first, math.min(first + 4999, #ARGV), 5 do
+    local queue = known and redis.call('HGET', job_key(ARGV[i]), 'queue')
+    if queue then
+      local more = ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]) or {}
+      if queue ~= (more.queue or ARGV[4]) and not more.vacant and not is_vacant(load(ARGV[i])) then
+        return { 'taken', ARGV[i], queue }
+      end
+    end
+    unused[ARGV[i]] = not known
+  end
+end
+
+local jobs = (#ARGV - 6) / 5
+local number = redis.call('INCRBY', P .. ':number', jobs) - jobs + 1
+local duplicates, placed = {}, {}
 for i = 7, #ARGV, 5 do
-  if not add_job(ARGV[4], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) then
+  local one = add_job(ARGV[4], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], number + (i - 7) / 5)
+  if not one then
     duplicates[#duplicates + 1] = ARGV[i]
+  end
+  if one ~= true then
+    placed[#placed + 1] = (i - 7) / 5
+    placed[#placed + 1] = one or ''
   end
 end
 for i = 1, #instead, 2 do
@@ -32,4 +62,4 @@ for i = 1, #instead, 2 do
   end
 end
 local more = (ARGV[6] ~= '' or replaced) and release_page(tonumber(ARGV[5])) or 0
-return { more, duplicates, ready, instead }
+return { more, duplicates, ready, instead, now, number, placed }

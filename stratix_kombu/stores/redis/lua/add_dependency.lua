@@ -29,7 +29,8 @@ while #pending > 0 do
     seen[current] = true
     local edges = redis.call('HGETALL', job_key(current) .. ':dependencies')
     for i = 1, #edges, 2 do
-      if edges[i + 1] == '' then
+      local number, state = read_edge(edges[i + 1])
+      if state == '' and place_of(edges[i], number) == edges[i] then
         pending[#pending + 1] = edges[i]
       end
     end

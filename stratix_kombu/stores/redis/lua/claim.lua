@@ -27,7 +27,8 @@ for i = 7, #ARGV do
   local key = job_key(id)
   local token = request .. ':' .. (i - 7)
   local v = read(id, 'token', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
-    'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace')
+    'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace',
+    'number', 'kind')
   local answer
   if not v[5] or v[5] ~= queue then
     if not v[5] then
@@ -42,7 +43,7 @@ for i = 7, #ARGV do
     local starts = num(redis.call('HGET', key, 'started'), now)
     redis.call('ZADD', active, math.max(starts, now) + lease, id)
     answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], num(v[14], 1), v[15], v[16], v[17], v[18],
-      v[19], v[20], v[21], starts }
+      v[19], v[20], v[21], starts, v[22], v[23] }
   elseif v[6] ~= 'waiting' then
     answer = { id, 'not_waiting', 0 }
   elseif paused then
@@ -91,7 +92,7 @@ for i = 7, #ARGV do
       end
       tell(queue, 'active', id, v[7])
       answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], begun, v[15], v[16], v[17], v[18], v[19],
-        v[20], v[21], told.starts }
+        v[20], v[21], told.starts, v[22], v[23] }
     end
   end
   answers[#answers + 1] = answer

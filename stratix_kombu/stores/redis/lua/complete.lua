@@ -15,7 +15,7 @@ for i = 5, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
   local v = read(id, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
-    'started', 'waited', 'ended')
+    'started', 'waited', 'ended', 'number', 'kind')
   local by_hand = ARGV[i + 1] == '*' and v[1] and not finished(v[1])
   if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
     if v[12] ~= COMPLETE .. ARGV[i + 1] or ARGV[i + 1] == '*' then
@@ -38,7 +38,7 @@ for i = 5, #ARGV, 5 do
       redis.call('HSET', key, 'data', ARGV[i + 4])
     end
     local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = num(v[8], 0),
-      dedup = v[9], finished = now }
+      dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14] }
     end_job(job, 'completed', v[6])
     tell(queue, 'completed', id, v[4], result)
     add_then(ARGV[i + 3])

@@ -1,7 +1,9 @@
--- The jobs a job depends on, a page at a time.
+-- The jobs a job depends on, without gates, a page at a time.
 -- KEYS[1] '{namespace}'; ARGV[1] job; ARGV[2] cursor, first '0'; ARGV[3] about how many
 -- Returns {cursor, then per dependency: id, state or '', 1 if there is a result, result}; the cursor is '0' after the last page
 --- @include base
+--- @include send
+--- @include moves
 
 local found = {}
 local function add(id, state, result)
@@ -11,16 +13,18 @@ local function add(id, state, result)
   found[#found + 1] = result or ''
 end
 local page = redis.call('HSCAN', job_key(ARGV[1]) .. ':dependencies', ARGV[2], 'COUNT', ARGV[3])
-for i = 1, #page[2], 2 do
-  local id = page[2][i]
-  local v = read(id, 'state', 'result')
-  if not v[1] then
-    v = redis.call('HMGET', P .. ':outcome:' .. id, 'state', 'result')
+local edges = page[2]
+for i = 1, #edges, 2 do
+  local id, number = edges[i], (read_edge(edges[i + 1]))
+  local v = read(id, 'state', 'result', 'number', 'kind')
+  if v[1] and num(v[3], 0) ~= number then
+    v = redis.call('HMGET', P .. ':outcome:' .. incarnation(id, number), 'state', 'result')
+  elseif not v[1] then
+    v = redis.call('HMGET', P .. ':outcome:' .. place_of(id, number), 'state', 'result', 'number', 'kind')
   end
-  if v[1] and v[1] ~= 'removed' then
-    add(id, v[1], v[1] == 'completed' and v[2] or nil)
-  else
-    add(id, '')
+  if v[4] ~= 'gate' then
+    local there = v[1] and v[1] ~= 'removed'
+    add(id, there and v[1] or '', v[1] == 'completed' and v[2] or nil)
   end
 end
 return { page[1], found }

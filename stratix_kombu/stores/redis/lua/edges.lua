@@ -1,21 +1,30 @@
--- The neighbours of jobs.
+-- The neighbours of jobs, without gates; an id that another job has by now is none.
 -- KEYS[1] '{namespace}'; ARGV[1] page; then ids
 -- Returns for the first ones of the jobs, as many as have together so many edges: {ids it depends on, ids that depend on
 --   it}; 0 for one that alone has more
 --- @include base
+--- @include send
+--- @include moves
 
 local page = tonumber(ARGV[1])
 local found, left = {}, page
 for i = 2, #ARGV do
   local key = job_key(ARGV[i])
-  local edges = redis.call('HLEN', key .. ':dependencies') + redis.call('ZCARD', key .. ':dependents')
-  if edges > left and left < page then
+  local count = redis.call('HLEN', key .. ':dependencies') + redis.call('ZCARD', key .. ':dependents')
+  if count > left and left < page then
     break
-  elseif edges > page then
+  elseif count > page then
     found[#found + 1] = 0
     break
   end
-  found[#found + 1] = { redis.call('HKEYS', key .. ':dependencies'), redis.call('ZRANGE', key .. ':dependents', 0, -1) }
-  left = left - edges
+  local before, edges = {}, redis.call('HGETALL', key .. ':dependencies')
+  for j = 1, #edges, 2 do
+    local v = read(edges[j], 'number', 'kind', 'queue')
+    if not v[3] or (num(v[1], 0) == read_edge(edges[j + 1]) and v[2] ~= 'gate') then
+      before[#before + 1] = edges[j]
+    end
+  end
+  found[#found + 1] = { before, redis.call('ZRANGE', key .. ':dependents', 0, -1) }
+  left = left - count
 end
 return found

@@ -15,7 +15,7 @@ for _, set in ipairs(sets) do
     return 0
   end
 end
-for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'dedup', 'workers', 'worker-info', 'totals', 'names' }) do
+for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'dedup', 'dedup-until', 'workers', 'worker-info', 'totals', 'names' }) do
   redis.call('DEL', queue_key(queue, part))
 end
 local minutes, this = {}, math.floor(now / 60000)

@@ -14,6 +14,6 @@ end
 if job.state == 'active' then
   return { 'state', job.state }
 end
-delete(job)
+delete_by_hand(job)
 tell(job.queue, 'removed', job.id, job.name)
 return { release_page(tonumber(ARGV[5])), {}, ready }

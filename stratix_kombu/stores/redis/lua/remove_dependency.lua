@@ -16,15 +16,16 @@ if job.state == 'active' or finished(job.state) then
   return { 'started', job.state }
 end
 local edges = job_key(id) .. ':dependencies'
-local state = redis.call('HGET', edges, dependency)
-if not state then
+local edge = redis.call('HGET', edges, dependency)
+if not edge then
   return { 'unknown' }
 end
+local number, state = read_edge(edge)
 redis.call('HDEL', edges, dependency)
 if state == '' then
   job.pending = redis.call('HINCRBY', job_key(id), 'pending', -1)
 end
-forget_edge(id, dependency)
+forget_edge(id, dependency, number)
 if job.state == 'blocked' and job.pending == 0 then
   unblock(job)
 end

@@ -44,7 +44,7 @@ for i, id in ipairs(chosen) do
   local job = listed(chosen_from[i], id, queue)
   done[#done + 1] = job and id
   if job and action == 'remove' then
-    delete(job)
+    delete_by_hand(job)
   elseif job then
     redis.call('HSET', job_key(id), 'swept', mark)
     if action == 'retry' then

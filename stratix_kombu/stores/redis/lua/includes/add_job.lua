@@ -1,8 +1,12 @@
 -- Add one job. `extra` is '' or JSON with what is not default: prio, delay, due, max, deps, optional, keep_completed,
--- keep_failed, limit, queue, msg, stalls, vacant, carries, forward. Whether the id was new, or that of a vacant job.
+-- keep_failed, limit, queue, msg, stalls, vacant, carries, forward, dead, dedup, kind. False if the id is known, unless it
+-- is that of a vacant job; true if it waits, under the given number; else what became of it: {state, when it was
+-- added, its number, not before, dependencies to wait for}.
 local known_queues = {}
+-- Ids of which it is known that no job has them or had them.
+local unused = {}
 local of_the_vacant = { 'vacant', 'due', 'sends', 'since', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
-  'keep_failed', 'msg', 'stalls', 'forward', 'pending' }
+  'keep_failed', 'msg', 'stalls', 'forward', 'pending', 'kind' }
 
 local function is_vacant(known)
   return known and known.vacant and (known.state == 'blocked' or known.state == 'delayed')
@@ -10,9 +14,7 @@ end
 
 local function take_over(known)
   local key = job_key(known.id)
-  for _, dependency in ipairs(redis.call('HKEYS', key .. ':dependencies')) do
-    forget_edge(known.id, dependency)
-  end
+  forget_edges(known.id)
   redis.call('DEL', key .. ':dependencies')
   redis.call('ZREM', state_key(known), known.id)
   redis.call('HDEL', key, unpack(of_the_vacant))
@@ -33,22 +35,35 @@ local instead = {}
 -- Whether a job was replaced, so that its dependents have to be told.
 local replaced = false
 
--- Whether a job may be added under its deduplication id; one without a time to live holds it until it has ended.
-local function is_first(id, queue, dedup)
-  local ttl = dedup.ttl and queue_key(queue, 'dedup:' .. dedup.id)
-  local holder
-  if ttl then
-    holder = redis.call('GET', ttl)
-  else
-    holder = redis.call('HGET', queue_key(queue, 'dedup'), dedup.id)
+-- Whose time is over gives its deduplication id up: 'dedup-until' knows when, so that they do not pile up in 'dedup'.
+local function hold_for(queue, dedup, holder)
+  local key, times, till = queue_key(queue, 'dedup'), queue_key(queue, 'dedup-until'), now + dedup.ttl
+  redis.call('HSET', key, dedup.id, string.format('%.0f', till) .. holder)
+  redis.call('ZADD', times, till, dedup.id)
+  for _, over in ipairs(redis.call('ZRANGEBYSCORE', times, '-inf', now, 'LIMIT', 0, 10)) do
+    redis.call('ZREM', times, over)
+    local _, _, held = read_holder(redis.call('HGET', key, over) or '')
+    if held > 0 and held <= now then
+      redis.call('HDEL', key, over)
+    end
   end
-  if holder then
+end
+
+-- Whether a job may be added under its deduplication id, which it then holds: until it has ended, or for a time.
+local function is_first(id, number, queue, dedup)
+  local key = queue_key(queue, 'dedup')
+  local value = redis.call('HGET', key, dedup.id)
+  local holder, held_number, till = read_holder(value or '')
+  if value and (till == 0 or till > now) then
     local known = load(holder)
-    if not known and not ttl then
+    if known and known.number ~= held_number then
+      known = nil
+    end
+    if not known and till == 0 then
       holder = nil -- it held the id until its end, and has gone without one
     elseif not (dedup.replace and known and known.state == 'delayed') then
-      if dedup.extend and ttl then
-        redis.call('PEXPIRE', ttl, dedup.ttl)
+      if dedup.extend and dedup.ttl and till > 0 then
+        hold_for(queue, dedup, incarnation(holder, held_number))
       end
       instead[#instead + 1] = id
       instead[#instead + 1] = holder
@@ -58,25 +73,26 @@ local function is_first(id, queue, dedup)
       return false
     end
     if known then
-      delete(known)
+      delete_by_hand(known)
       replaced = true
       tell(queue, 'removed', holder, known.name)
     end
   end
-  if ttl then
-    redis.call('SET', ttl, id, 'PX', dedup.ttl)
+  if dedup.ttl then
+    hold_for(queue, dedup, incarnation(id, number))
   else
-    redis.call('HSET', queue_key(queue, 'dedup'), dedup.id, id)
+    redis.call('HSET', key, dedup.id, incarnation(id, number))
   end
   return true
 end
 
-local function add_job(queue, id, name, data, options, extra)
+local function add_job(queue, id, name, data, options, extra, number)
   local key = job_key(id)
   local more = extra ~= '' and cjson.decode(extra) or {}
-  local new = true
   local known
-  if redis.call('EXISTS', key) == 1 then
+  local fresh = unused[id]
+  unused[id] = nil
+  if not fresh and redis.call('EXISTS', key) == 1 then
     known = load(id)
   end
   if known then
@@ -86,23 +102,28 @@ local function add_job(queue, id, name, data, options, extra)
       end
       return false
     end
-    new = false
   end
-  if more.dedup and not is_first(id, more.queue or queue, more.dedup) then
+  number = known and known.number or number or redis.call('INCR', P .. ':number')
+  if more.dedup and not is_first(id, number, more.queue or queue, more.dedup) then
     return false
   end
-  if not new then
+  if known then
     take_over(known)
+  elseif not fresh and redis.call('EXISTS', key .. ':dependents') == 1 then
+    set_aside(id)
   end
   local job = { id = id, queue = queue, name = name, prio = 0, due = 0, pending = 0, message = more.msg,
-    forward = more.forward and '1', vacant = more.vacant }
+    forward = more.forward and '1', vacant = more.vacant, number = number, kind = more.kind,
+    dedup = known and known.dedup }
+  local created = known and tonumber(redis.call('HGET', key, 'created')) or now
   local fields = { 'name', name, 'data', data }
   local function set(field, value)
     fields[#fields + 1] = field
     fields[#fields + 1] = value
   end
-  if new then
+  if not known then
     set('created', now)
+    set('number', number)
   end
   if options ~= '' then
     set('opts', options)
@@ -119,13 +140,14 @@ local function add_job(queue, id, name, data, options, extra)
       job.due = due
       set('due', due)
     end
-    for _, field in ipairs({ 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls', 'dead' }) do
+    for _, field in ipairs({ 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls', 'dead', 'kind' }) do
       if more[field] then
         set(field, more[field])
       end
     end
-    if more.dedup and not more.dedup.ttl then
-      set('dedup', more.dedup.id)
+    if more.dedup then
+      set(more.dedup.ttl and 'throttle' or 'dedup', more.dedup.id)
+      job.dedup = not more.dedup.ttl and more.dedup.id or job.dedup
     end
     for _, flag in ipairs({ 'optional', 'vacant', 'forward' }) do
       if more[flag] then
@@ -145,7 +167,7 @@ local function add_job(queue, id, name, data, options, extra)
     redis.call('ZADD', queue_key(job.queue, 'waiting:' .. job.prio), order(), id)
     tell(job.queue, 'waiting', id, name)
     send(id, job.queue, name, job.prio, job.message, job.forward)
-    return true
+    return not known or { 'waiting', created, number, 0, 0 }
   end
   redis.call('HSET', key, unpack(fields))
   local failed_by, failure
@@ -160,8 +182,9 @@ local function add_job(queue, id, name, data, options, extra)
   else
     make_ready(job)
   end
+  local placed = { job.state, created, number, job.due, job.pending }
   for _, carried in ipairs(more.carries or {}) do
     carry(carried, id)
   end
-  return true
+  return placed
 end

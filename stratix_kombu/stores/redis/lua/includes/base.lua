@@ -15,6 +15,16 @@ local function job_key(id)
   return P .. ':job:' .. id
 end
 
+-- What is left of a job whose id was given to another one is kept under a name of its own: a line break, its number, a
+-- colon, its id. No id has a line break in it.
+local function incarnation(id, number)
+  return string.format('\n%.0f:%s', number, id)
+end
+
+local function id_of(name)
+  return string.match(name, '^\n%d+:(.*)$') or name
+end
+
 local function queue_key(queue, part)
   return P .. ':q:' .. queue .. ':' .. part
 end

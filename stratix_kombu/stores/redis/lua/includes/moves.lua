@@ -7,7 +7,7 @@
 -- if one does: it is dropped from there, then.
 local function load(id, queue)
   local v = read(id, 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional', 'keep_completed', 'keep_failed', 'max',
-    'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished')
+    'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished', 'number', 'kind', 'throttle')
   if not is_readable(v[1], v[2], v[3], v[4]) then
     if queue or v[1] or redis.call('EXISTS', job_key(id)) == 1 then
       drop(id, queue or v[1] or '')
@@ -18,7 +18,7 @@ local function load(id, queue)
     id = id, queue = v[1], name = v[2], state = v[3], prio = num(v[4], 0), due = num(v[5], 0), pending = num(v[6], 0),
     optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9], max = num(v[10], 1), made = num(v[11], 0),
     failed_by = v[12], result = v[13], reason = v[14], vacant = v[15], message = v[16], forward = v[17], dedup = v[18],
-    finished = num(v[19], 0),
+    finished = num(v[19], 0), number = num(v[20], 0), kind = v[21], throttle = v[22],
   }
 end
 
@@ -108,22 +108,91 @@ local function add_to_worklist(list, id)
   redis.call('ZADD', P .. ':' .. list, 'NX', order(), id)
 end
 
-local function forget_edge(dependent, dependency)
-  local edges = job_key(dependency) .. ':dependents'
-  redis.call('ZREM', edges, dependent)
-  if redis.call('EXISTS', edges) == 0 then
-    redis.call('DEL', P .. ':outcome:' .. dependency)
-    redis.call('ZREM', P .. ':releasing', dependency)
+-- An edge: the field of a dependency in '<job>:dependencies' says which job of that id it is, by number, and how that
+-- ended: '<number>:<state or nothing>'. The first release wrote the state only.
+local function read_edge(value)
+  local number, state = string.match(value, '^(%d+):(.*)$')
+  return tonumber(number or 0), state or value
+end
+
+local function write_edge(job, dependency, number, state)
+  redis.call('HSET', job_key(job.id) .. ':dependencies', dependency, string.format('%.0f:%s', number, state))
+end
+
+-- Under which name the other end of an edge knows of it: the dependency's id, or what is left of it.
+local function place_of(dependency, number)
+  local name = incarnation(dependency, number)
+  return redis.call('EXISTS', job_key(name) .. ':dependents') == 1 and name or dependency
+end
+
+-- The id is about to be used again, and jobs depend on the one that had it.
+local function set_aside(id)
+  local number = redis.call('HGET', P .. ':outcome:' .. id, 'number')
+  if not number then
+    -- Of the first release, or lost: the edges know.
+    local dependent = redis.call('ZRANGE', job_key(id) .. ':dependents', 0, 0)[1]
+    number = read_edge(redis.call('HGET', job_key(dependent) .. ':dependencies', id) or '')
+  end
+  local name = incarnation(id, tonumber(number))
+  redis.call('RENAME', job_key(id) .. ':dependents', job_key(name) .. ':dependents')
+  if redis.call('EXISTS', P .. ':outcome:' .. id) == 1 then
+    redis.call('RENAME', P .. ':outcome:' .. id, P .. ':outcome:' .. name)
+  end
+  for _, list in ipairs({ P .. ':releasing', P .. ':reviving' }) do
+    local since = redis.call('ZSCORE', list, id)
+    if since then
+      redis.call('ZREM', list, id)
+      redis.call('ZADD', list, since, name)
+    end
+  end
+  if redis.call('EXISTS', P .. ':outcome:' .. name) == 0 then
+    redis.call('ZADD', P .. ':releasing', 'NX', order(), name) -- its record is lost, and with it how it ended
   end
 end
 
--- Others may be added under its deduplication id.
-local function free_id(job)
-  if job.dedup then
+-- A dependent has one edge to an id: it is known to the job that has the id, or to one that had it before.
+local function forget_edge(dependent, dependency, number)
+  local name = dependency
+  if redis.call('ZREM', job_key(name) .. ':dependents', dependent) == 0 then
+    name = incarnation(dependency, number)
+    redis.call('ZREM', job_key(name) .. ':dependents', dependent)
+  end
+  if redis.call('EXISTS', job_key(name) .. ':dependents') == 0 then
+    redis.call('DEL', P .. ':outcome:' .. name)
+    redis.call('ZREM', P .. ':releasing', name)
+  end
+end
+
+local function forget_edges(id)
+  local edges = redis.call('HGETALL', job_key(id) .. ':dependencies')
+  for i = 1, #edges, 2 do
+    forget_edge(id, edges[i], (read_edge(edges[i + 1])))
+  end
+end
+
+-- The id and number of the job that holds a deduplication id, and until when (0 = until it has ended). The first release
+-- wrote the id only.
+local function read_holder(value)
+  local head, number, id = string.match(value, '^(%d*)\n(%d+):(.*)$')
+  return id or value, tonumber(number or 0), tonumber(head) or 0
+end
+
+-- Others may be added under its deduplication id, which it holds no longer.
+local function free_id(job, dedup)
+  if dedup then
     local key = queue_key(job.queue, 'dedup')
-    if redis.call('HGET', key, job.dedup) == job.id then
-      redis.call('HDEL', key, job.dedup)
+    local holder = redis.call('HGET', key, dedup)
+    local held_by, number = read_holder(holder or '')
+    if holder and held_by == job.id and number == job.number then
+      redis.call('HDEL', key, dedup)
     end
+  end
+end
+
+-- It has not ended after all: nobody else may be added under its deduplication id, unless one was already.
+local function hold_again(job)
+  if job.dedup then
+    redis.call('HSETNX', queue_key(job.queue, 'dedup'), job.dedup, incarnation(job.id, job.number))
   end
 end
 
@@ -143,17 +212,16 @@ end
 -- Forget a record; keep how it ended for dependents that may still ask.
 local function delete(job)
   local key = job_key(job.id)
-  free_id(job)
+  free_id(job, job.dedup)
   no_expiry(job)
   redis.call('ZREM', state_key(job), job.id)
   redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
   redis.call('ZREM', queue_key(job.queue, 'crowd'), job.id)
-  for _, dependency in ipairs(redis.call('HKEYS', key .. ':dependencies')) do
-    forget_edge(job.id, dependency)
-  end
+  forget_edges(job.id)
   if redis.call('EXISTS', key .. ':dependents') == 1 then
     local outcome = P .. ':outcome:' .. job.id
-    redis.call('HSET', outcome, 'state', finished(job.state) and job.state or 'removed', 'reason', job.reason or '')
+    redis.call('HSET', outcome, 'state', finished(job.state) and job.state or 'removed', 'reason', job.reason or '',
+      'number', job.number, 'kind', job.kind or '')
     if job.result then
       redis.call('HSET', outcome, 'result', job.result)
     end
@@ -173,6 +241,12 @@ local function retire(job)
     local value = job.state .. ':' .. string.format('%.0f', job.finished) .. ':' .. said
     redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
   end
+end
+
+-- As users do: what holds its deduplication id for a time gives that up too.
+local function delete_by_hand(job)
+  free_id(job, job.throttle)
+  delete(job)
 end
 
 -- Retention is written 'count:age', either part may be empty. At most a hundred old jobs go at once.
@@ -202,7 +276,7 @@ local function retain(job, keep)
 end
 
 local function end_job(job, state, keep)
-  free_id(job)
+  free_id(job, job.dedup)
   if job.state == 'waiting' then
     redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
   end

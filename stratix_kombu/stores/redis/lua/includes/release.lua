@@ -1,12 +1,14 @@
 -- Telling dependents how a job ended, and waking them again when it is retried by hand: page by page.
 -- An edge in '<dependency>:dependents' has the score 1 when the dependent has been told, 0 before.
-local function outcome_of(id)
-  local v = read(id, 'state', 'reason', 'result')
-  if STATES[v[1]] then
-    return finished(v[1]) and { state = v[1], reason = v[2] or '', result = v[3] or nil } or nil
+-- How a job ended, or nil; and its number, or nil if there is neither a record nor an outcome.
+local function outcome_of(name)
+  local v = read(name, 'state', 'reason', 'result', 'number', 'kind')
+  local there = STATES[v[1]] and v[1]
+  if not there then
+    v = redis.call('HMGET', P .. ':outcome:' .. name, 'state', 'reason', 'result', 'number', 'kind')
   end
-  v = redis.call('HMGET', P .. ':outcome:' .. id, 'state', 'reason', 'result')
-  return { state = v[1] or 'removed', reason = v[2] or '', result = v[3] or nil }
+  local outcome = { state = v[1] or 'removed', reason = v[2] or '', result = v[3] or nil, kind = v[5] }
+  return (not there or finished(there)) and outcome or nil, v[1] and tonumber(v[4] or 0)
 end
 
 -- The beginning of a reason: no more bytes than are kept of one (MAX_REASON_BYTES), and no part of a character.
@@ -29,18 +31,24 @@ local function reason_of(dependency, outcome)
 end
 
 local function settle_edge(job, dependency)
-  local outcome = outcome_of(dependency)
+  local outcome, id = outcome_of(dependency), id_of(dependency)
   local edges = job_key(job.id) .. ':dependencies'
-  if not outcome or redis.call('HGET', edges, dependency) ~= '' then
+  local number, known = read_edge(redis.call('HGET', edges, id) or 'gone')
+  if not outcome or known ~= '' then
     return
   end
-  redis.call('HSET', edges, dependency, outcome.state)
+  if outcome.kind == 'gate' then
+    redis.call('HDEL', edges, id)
+    forget_edge(job.id, id, number)
+  else
+    write_edge(job, id, number, outcome.state)
+  end
   job.pending = bump(job.id, 'pending', -1)
   if job.state ~= 'blocked' then
     return
   end
   if outcome.state ~= 'completed' and not job.optional then
-    fail_job(job, reason_of(dependency, outcome), nil, dependency, outcome.result)
+    fail_job(job, reason_of(id, outcome), nil, id, outcome.result)
   elseif job.pending == 0 then
     unblock(job)
   end
@@ -53,26 +61,28 @@ local function revive_dependents(job)
   end
 end
 
-local function revive_edge(job, dependency)
+local function revive_edge(job, name)
   if job.state ~= 'failed' or job.optional then
     return
   end
-  local key = job_key(job.id)
-  redis.call('HSET', key .. ':dependencies', dependency, '')
+  local key, dependency = job_key(job.id), id_of(name)
+  write_edge(job, dependency, read_edge(redis.call('HGET', key .. ':dependencies', dependency) or ''), '')
   job.pending = bump(job.id, 'pending', 1)
   if job.failed_by ~= dependency then
     return
   end
   local edges = redis.call('HGETALL', key .. ':dependencies')
   for i = 1, #edges, 2 do
-    if edges[i + 1] == 'failed' or edges[i + 1] == 'removed' then
-      local outcome = outcome_of(edges[i]) or { state = 'removed' }
+    local number, state = read_edge(edges[i + 1])
+    if state == 'failed' or state == 'removed' then
+      local outcome = outcome_of(place_of(edges[i], number)) or { state = 'removed' }
       redis.call('HSET', key, 'failed_by', edges[i], 'reason', reason_of(edges[i], outcome))
       return
     end
   end
   redis.call('HDEL', key, 'failed_by', 'reason', 'trace', 'finished', 'result')
   no_expiry(job)
+  hold_again(job)
   make_ready(job)
   revive_dependents(job)
 end
@@ -80,6 +90,7 @@ end
 local function retry_job(job)
   redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', 'cancel', 'cancel_error')
   no_expiry(job)
+  hold_again(job)
   make_ready(job)
   revive_dependents(job)
 end

@@ -1,0 +1,187 @@
+"""Adding jobs and edges, in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stratix_kombu.errors import DependencyCycle, DependencyNotFound, JobAlreadyStarted, JobIdTaken
+from stratix_kombu.model.record import Added, Change, Deduplication, NewJob, Placed
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import PAGE, check_ids
+from stratix_kombu.stores.memory.graph import Edge, Outcome
+from stratix_kombu.stores.memory.release import outcome_of, reason_of, release_page
+from stratix_kombu.stores.memory.state import Holder, Job
+from stratix_kombu.stores.memory.steps import Steps, step
+
+_KEPT = (
+    "created_ms", "processed_ms", "attempts_made", "attempts_started", "stalled_count", "ended", "worker", "progress",
+    "failed_reason", "stacktrace", "logs",
+)  # fmt: skip
+"""What a job keeps when another message takes its place."""
+_KEPT_OPTIONS = ("limit", "dead_letter", "deduplication")
+
+
+class Adding(Steps):
+    @step
+    def add(self, jobs: Sequence[NewJob]) -> Added:
+        space = self.space
+        check_ids(jobs)
+        known = set(space.jobs)
+        for job in jobs:
+            for dependency in job.dependencies:
+                if job.id not in known and dependency not in known:
+                    raise DependencyNotFound(job.id, dependency)
+            known.add(job.id)
+        for job in jobs:
+            there = space.jobs.get(job.id)
+            if there and there.new.queue != job.queue and not (job.vacant or there.is_open):
+                raise JobIdTaken(job.id, there.new.queue)
+        space.instead.clear()
+        placed = tuple(self._add_one(new) for new in jobs)
+        refused = [new.id for new, one in zip(jobs, placed, strict=True) if one is None]
+        deduplicated = {one for one, _ in space.instead}
+        duplicates = frozenset(one for one in refused if one not in deduplicated)
+        more = release_page(space, PAGE)
+        return Added(placed, duplicates, tuple(space.ready), more, tuple(space.instead))
+
+    def _add_one(self, new: NewJob) -> Placed | None:
+        space, now = self.space, self.space.now()
+        known = space.jobs.get(new.id)
+        takes_over = known is not None and known.is_open and not new.vacant
+        if known is not None and not takes_over:
+            if not new.vacant:
+                space.tell(known.new.queue, "duplicated", known)
+            return None
+        space.numbers += 1
+        number = known.number if known else space.numbers
+        if new.deduplication and not self._is_first(new, new.deduplication, number):
+            return None
+        due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)
+        due_ms = due_ms if due_ms > now else 0
+        job = Job(new, State.WAITING, now, number, due_ms=due_ms, data=new.data, vacant=new.vacant)
+        if known is not None:
+            self._take_over(job, known)
+        else:
+            space.set_aside(new.id)
+        space.jobs[new.id] = job
+        failed_by = ""
+        for dependency in dict.fromkeys(new.dependencies):
+            outcome = self._add_edge(job, dependency)
+            if outcome and outcome.state != "completed" and not new.optional:
+                failed_by = failed_by or dependency
+        if failed_by:
+            outcome = outcome_of(space, failed_by) or Outcome("removed")
+            space.fail(job, reason_of(failed_by, outcome), "", failed_by, outcome.result)
+        else:
+            space.make_ready(job)
+        placed = Placed(job.state, job.created_ms, number, job.due_ms, job.pending)
+        for carried in new.carries:
+            self._carry(carried, new.id)
+        return placed
+
+    def _is_first(self, new: NewJob, given: Deduplication, number: int) -> bool:
+        space, now, key = self.space, self.space.now(), (new.queue, given.id)
+        until_ms = now + given.ttl_ms if given.ttl_ms else 0
+        held = space.deduplicated.get(key)
+        if held and (held.until_ms > now or not held.until_ms):
+            holder = space.jobs.get(held.job_id)
+            holder = holder if holder and holder.number == held.number else None
+            if not (given.replace and holder and holder.state is State.DELAYED):
+                if given.extend and until_ms and held.until_ms:
+                    space.deduplicated[key] = replace(held, until_ms=until_ms)
+                space.instead.append((new.id, held.job_id))
+                if holder:
+                    space.tell(new.queue, "duplicated", holder)
+                return False
+            space.delete_by_hand(holder)
+            space.tell(new.queue, "removed", holder)
+        space.deduplicated[key] = Holder(new.id, number, until_ms)
+        return True
+
+    def _bury(self, job: Job, reason: str) -> None:
+        if job.new.dead_letter:
+            letter = {
+                "id": job.new.id, "queue": job.new.queue, "name": job.new.name, "data": json.loads(job.data),
+                "options": job.new.options, "reason": reason, "attempts": job.attempts_made,
+                "max_attempts": job.new.max_attempts,
+            }  # fmt: skip
+            job_id = f"{job.new.id}.dead.{job.attempts_started}"
+            text = json.dumps(letter, separators=(",", ":"), ensure_ascii=False)
+            self._add_one(NewJob(id=job_id, queue=job.new.dead_letter, name=job.new.name, data=text))
+
+    def _take_over(self, job: Job, vacant: Job) -> None:
+        self.space.forget_edges(vacant.new.id, vacant.dependencies)
+        self.space.queues[vacant.new.queue].ids[vacant.state].pop(job.new.id, None)
+        for kept in _KEPT:
+            setattr(job, kept, getattr(vacant, kept))
+        options = {one: getattr(job.new, one) or getattr(vacant.new, one) for one in _KEPT_OPTIONS}
+        job.new = replace(job.new, **options)
+
+    def _carry(self, carried: str, carrier: str) -> None:
+        vacant = self.space.jobs.get(carried)
+        if vacant is None or not vacant.is_open:
+            return
+        if carrier not in vacant.dependencies:
+            outcome = self._add_edge(vacant, carrier)
+            if outcome and not vacant.new.optional:
+                self.space.fail(vacant, reason_of(carrier, outcome), "", carrier, outcome.result)
+
+    def _add_edge(self, job: Job, dependency: str) -> Outcome | None:
+        space, outcome = self.space, outcome_of(self.space, dependency)
+        number = outcome.number if outcome else space.jobs[dependency].number
+        job.dependencies[dependency] = Edge(number, outcome.state if outcome else "")
+        job.pending += outcome is None
+        if dependency in space.jobs or dependency in space.outcomes:
+            space.dependents[dependency][job.new.id] = outcome is not None
+        return outcome
+
+    @step
+    def add_dependency(self, job_id: str, dependency_id: str) -> Change:
+        space, job = self.space, self._not_started(job_id)
+        if dependency_id not in space.jobs:
+            raise DependencyNotFound(job_id, dependency_id)
+        if self._waits_for(dependency_id, job_id):
+            raise DependencyCycle(job_id, dependency_id)
+        if dependency_id in job.dependencies:
+            return Change()
+        outcome = self._add_edge(job, dependency_id)
+        if outcome is None and job.state is not State.BLOCKED:
+            space.make_ready(job)
+        elif outcome and outcome.state != "completed" and not job.new.optional:
+            space.fail(job, reason_of(dependency_id, outcome), "", dependency_id, outcome.result)
+        return self._change(release_page(space, PAGE))
+
+    @step
+    def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
+        job = self._not_started(job_id)
+        if dependency_id not in job.dependencies:
+            raise DependencyNotFound(job_id, dependency_id)
+        edge = job.dependencies.pop(dependency_id)
+        job.pending -= not edge.state
+        self.space.forget_edge(job_id, dependency_id, edge.number)
+        if job.state is State.BLOCKED and not job.pending:
+            self.space.unblock(job)
+        return self._change(release_page(self.space, PAGE))
+
+    def _not_started(self, job_id: str) -> Job:
+        job = self._job(job_id)
+        if job.state is State.ACTIVE or job.state.finished:
+            raise JobAlreadyStarted(job_id, job.state.value)
+        return job
+
+    def _waits_for(self, job_id: str, target: str) -> bool:
+        seen, pending = set[str](), [job_id]
+        while pending:
+            current = pending.pop()
+            if current == target:
+                return True
+            job = self.space.jobs.get(current)
+            if job is not None and current not in seen:
+                seen.add(current)
+                edges = job.dependencies.items()
+                pending.extend(
+                    one for one, edge in edges if not edge.state and self.space.place_of(one, edge.number) == one
+                )
+        return False

@@ -1,0 +1,73 @@
+"""Which jobs depend on which, and what is left of those that were removed. Edges are of jobs, not of ids."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stratix_kombu.model.names import incarnation
+
+
+@dataclass(slots=True)
+class Edge:
+    """A dependency, as the dependent knows it."""
+
+    number: int
+    """Which job of that id it is."""
+    state: str = ""
+    """'' while it has not ended, then 'completed', 'failed' or 'removed'."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a job ended: what its dependents may ask after its record is gone."""
+
+    state: str
+    result: str | None = None
+    reason: str = ""
+    number: int = 0
+    gate: bool = False
+
+
+class Graph:
+    """The edges of one namespace, as dependencies know them."""
+
+    def __init__(self) -> None:
+        self.dependents: dict[str, dict[str, bool]] = defaultdict(dict)
+        """Per dependency: its dependents, and whether they have been told how it ended. Here, in ``outcomes`` and in
+        the lists of work, what is left of a job whose id was given to another one has a name of its own."""
+        self.outcomes: dict[str, Outcome] = {}
+        """Of removed jobs that still have dependents."""
+        self.releasing: dict[str, None] = {}
+        self.reviving: dict[str, None] = {}
+
+    def forget_edges(self, dependent: str, edges: Mapping[str, Edge]) -> None:
+        for dependency, edge in edges.items():
+            self.forget_edge(dependent, dependency, edge.number)
+
+    def forget_edge(self, dependent: str, dependency: str, number: int) -> None:
+        name = self.place_of(dependency, number)
+        edges = self.dependents.get(name)
+        if edges is None:
+            return
+        edges.pop(dependent, None)
+        if not edges:
+            del self.dependents[name]
+            self.outcomes.pop(name, None)
+            self.releasing.pop(name, None)
+
+    def place_of(self, dependency: str, number: int) -> str:
+        """Under which name the other end of an edge knows of it: the dependency's id, or what is left of it."""
+        name = incarnation(dependency, number)
+        return name if name in self.dependents else dependency
+
+    def set_aside(self, job_id: str) -> None:
+        """The id is about to be used again: what is left of the job that had it."""
+        if job_id in self.outcomes:
+            name = incarnation(job_id, self.outcomes[job_id].number)
+            self.outcomes[name] = self.outcomes.pop(job_id)
+            self.dependents[name] = self.dependents.pop(job_id)
+            for worklist in (self.releasing, self.reviving):
+                if job_id in worklist:
+                    worklist[name] = worklist.pop(job_id)
