@@ -9,7 +9,6 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, DependencyCycle
 from stratix_kombu.job import Job
-from stratix_kombu.lifecycle.add import GATE
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.options import snake_keys
 
@@ -103,7 +102,7 @@ def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:
     while pending:
         page, pending = pending[:READ_PAGE], pending[READ_PAGE:]
         for one, (before, after) in zip(page, engine.store.queries.edges(page), strict=True):
-            found[one] = tuple(other for other in before if not other.endswith(GATE))
+            found[one] = tuple(before)
             new = [other for other in (*found[one], *after) if other not in seen]
             seen.update(new)
             pending += new

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound
-from stratix_kombu.lifecycle.add import GATE
 from stratix_kombu.lifecycle.cancel import cancel
 from stratix_kombu.lifecycle.change_delay import change_delay
 from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
@@ -201,11 +200,7 @@ class Job:
     def get_dependencies(self) -> dict[str, str | None]:
         """Ids of the jobs it depends on, with their states; None for one that was removed before it ended."""
         found = self._runtime.engine.store.queries.dependencies(self.id)
-        return {
-            job_id: None if state is None else state.value
-            for job_id, state in found.items()
-            if not job_id.endswith(GATE)
-        }
+        return {job_id: None if state is None else state.value for job_id, state in found.items()}
 
     def get_dependents(self) -> list[str]:
         """Ids of the jobs that depend on it."""
@@ -214,7 +209,7 @@ class Job:
     def get_dependency_results(self) -> dict[str, Any]:
         """Results of the completed jobs it depends on, by id."""
         found = self._runtime.engine.store.queries.dependency_results(self.id)
-        return {job_id: decode(result) for job_id, result in found.items() if not job_id.endswith(GATE)}
+        return {job_id: decode(result) for job_id, result in found.items()}
 
     # -- changing -------------------------------------------------------------------------------
 

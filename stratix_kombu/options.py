@@ -12,7 +12,7 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
-from stratix_kombu.model.names import check_group, check_job_id, check_known_id, check_queue_name
+from stratix_kombu.model.names import check_chosen_id, check_group, check_job_id, check_known_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
 
@@ -255,7 +255,7 @@ def _mode(value: object, what: str) -> bool:
 
 
 _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
-    "job_id": ("job_id", lambda value, what: check_job_id(value)),
+    "job_id": ("job_id", lambda value, what: check_chosen_id(value)),
     "delay": ("delay_ms", milliseconds),
     "run_at": ("due_ms", instant),
     "priority": ("priority", lambda value, what: whole(value, what, 0, 9)),

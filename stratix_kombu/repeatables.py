@@ -11,9 +11,9 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, RepeatableJobNotFound
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.repeat import run_id, run_now, template_of
+from stratix_kombu.lifecycle.repeat import run_now, template_of
 from stratix_kombu.model.codec import decode
-from stratix_kombu.model.names import check_job_id
+from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, whole
@@ -137,7 +137,7 @@ class Repeatables:
     def run(self, key: str) -> tuple[list[NewJob], Added]:
         """A run now, besides its slots; as it was added."""
         schedule = self._find(key)
-        return run_now(self._engine, schedule, f"{run_id(schedule.key, 0)}-{uuid.uuid4()}")
+        return run_now(self._engine, schedule, run_id(schedule.key, uuid.uuid4().hex))
 
     def _key(self, given: Any, name: str, rule: Recurrence) -> str:
         if given is not None:

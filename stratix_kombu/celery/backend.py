@@ -14,7 +14,7 @@ from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu.utils import json
 
 from stratix_kombu.celery.attempt import error_text, reason_of
-from stratix_kombu.celery.collect import collecting, current, join_id, leaves, results_in
+from stratix_kombu.celery.collect import collecting, current, leaves, results_in
 from stratix_kombu.celery.results import Results
 from stratix_kombu.celery.task import attempt_of
 from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
@@ -24,7 +24,9 @@ from stratix_kombu.lifecycle.depend import add_dependency
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.model.message import TASK
-from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, NewJob
+from stratix_kombu.model.names import group_id as group_record
+from stratix_kombu.model.names import join_id
+from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, NewJob
 from stratix_kombu.model.state import State
 
 
@@ -127,12 +129,12 @@ class StratixBackend(Results):
             error = self.exception_to_python(result) if isinstance(result, dict) else Exception(str(result))
             fail(engine, [Failure(task_id, ANY_CLAIM, reason_of(error), error=error_text(self, error))])
 
-    def _document(self, job_id: str, name: str) -> NewJob:
+    def _document(self, job_id: str, name: str, kind: str = "") -> NewJob:
         """A record that nobody runs."""
         keep, _ = self.bridge.publisher.retention(False)
         return NewJob(
             id=job_id, queue=self.app.conf.task_default_queue, name=name, vacant=True, keep_completed=keep,
-            keep_failed=keep,
+            keep_failed=keep, kind=kind,
         )  # fmt: skip
 
     def _forget(self, task_id: str) -> None:
@@ -151,19 +153,21 @@ class StratixBackend(Results):
 
     def _save_group(self, group_id: str, result: Any) -> Any:
         self._delete_group(group_id)
-        engine, job_id = self.bridge.engine, f"{group_id}.group"
-        add(engine, [self._document(job_id, "celery.group")])
+        engine, job_id = self.bridge.engine, group_record(group_id)
+        add(engine, [self._document(job_id, "celery.group", GROUP)])
         complete(engine, [Completion(job_id, ANY_CLAIM, str(json.dumps(result.as_tuple())))])
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
-        (record,) = self.bridge.engine.store.queries.get([f"{group_id}.group"])
+        # The first release called it differently.
+        found = self.bridge.engine.store.queries.get([group_record(group_id), f"{group_id}.group"])
+        record = found[0] or found[1]
         if record is None or record.state is not State.COMPLETED:
             return None
         return {"result": result_from_tuple(self.value_of(record.result), self.app)}
 
     def _delete_group(self, group_id: str) -> None:
-        self._forget(f"{group_id}.group")
+        self._forget(group_record(group_id))
 
     def ensure_chords_allowed(self) -> None:
         """They are."""

@@ -14,11 +14,6 @@ from stratix_kombu.model.record import NewJob
 _local = threading.local()
 
 
-def join_id(group_id: str) -> str:
-    """The job that waits for a chord's header."""
-    return f"{group_id}.join"
-
-
 def results_in(signature: Any) -> Iterator[tuple[str, str]]:
     """Ids and task names of all tasks that a signature (or its dict) will publish and whose results others may want:
     of a chord its body's, of a group and a chain all. Freezing has given them their ids."""

@@ -14,13 +14,13 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.common import Broadcast
 from kombu.exceptions import OperationalError
 
-from stratix_kombu.celery.collect import collecting, current, join_id, results_in
+from stratix_kombu.celery.collect import collecting, current, results_in
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
 from stratix_kombu.errors import JobError, JobIdTaken, StoreUnavailable
 from stratix_kombu.lifecycle.add import add, add_together
 from stratix_kombu.lifecycle.remove import remove
-from stratix_kombu.model.names import check_task_id
-from stratix_kombu.model.record import KEEP_NONE, NewJob, Placed, Retention
+from stratix_kombu.model.names import check_task_id, join_id
+from stratix_kombu.model.record import JOIN, KEEP_NONE, NewJob, Placed, Retention
 from stratix_kombu.options import instant, milliseconds
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Publisher:
         (join,) = own.jobs
         carried = dict(results_in(body))
         carries = tuple(carried)
-        join = replace(join, dependencies=tuple(wanted), optional=True, carries=carries, max_stalled=None)
+        join = replace(join, kind=JOIN, dependencies=tuple(wanted), optional=True, carries=carries, max_stalled=None)
         with self.batch():
             collector = current()
             assert collector is not None

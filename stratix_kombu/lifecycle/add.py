@@ -10,14 +10,13 @@ from dataclasses import replace
 from stratix_kombu.errors import JobError, StratixError
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Added, Change, Completion, NewJob, Placed
+from stratix_kombu.model.names import gate_id
+from stratix_kombu.model.record import ANY_CLAIM, GATE, KEEP_NONE, Added, Change, Completion, NewJob, Placed
 
 ONE_STEP = 5_000
 """More jobs than this that belong together are added in pages, behind a gate."""
 GATE_MS = 600_000
 """A gate that its process does not open in this time has failed, and what is behind it."""
-GATE = ".gate"
-"""How the id of a gate ends."""
 
 
 def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
@@ -39,7 +38,7 @@ def add_together(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     if len(jobs) <= ONE_STEP:
         return add(engine, jobs)
     gate = NewJob(
-        id=f"{uuid.uuid4()}{GATE}", queue=jobs[0].queue, name="stratix.gate", vacant=True, delay_ms=GATE_MS,
+        id=gate_id(str(uuid.uuid4())), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True, delay_ms=GATE_MS,
         keep_completed=KEEP_NONE, keep_failed=KEEP_NONE,
     )  # fmt: skip
     add(engine, [gate])

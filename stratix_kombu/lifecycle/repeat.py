@@ -10,7 +10,8 @@ from stratix_kombu.errors import InvalidPayload
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.codec import decode_mapping
-from stratix_kombu.model.record import Added, Change, NewJob, Retention, Schedule
+from stratix_kombu.model.names import forwarded_id, run_id
+from stratix_kombu.model.record import RUN, Added, Change, NewJob, Retention, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 
 _KEPT: dict[str, Any] = {
@@ -21,11 +22,6 @@ _KEPT: dict[str, Any] = {
 
 STUCK_MS = 1_000
 """When those are tried again that could not be fired."""
-
-
-def run_id(key: str, slot_ms: int) -> str:
-    """The id of the job that runs a slot: whoever fires it finds the same."""
-    return f"repeat:{key}:{slot_ms}"
 
 
 def template_of(new: NewJob) -> str:
@@ -44,7 +40,7 @@ def job_of(schedule: Schedule, job_id: str) -> NewJob:
             kept[name] = Retention(**kept[name])
         if kept["message"]:
             kept["message"] = _addressed(kept["message"], job_id, kept["forward"])
-        return NewJob(id=job_id, queue=schedule.queue, **kept)
+        return NewJob(id=job_id, queue=schedule.queue, kind=RUN, **kept)
     except (KeyError, TypeError, AttributeError) as problem:
         raise InvalidPayload(f"the template of {schedule.key} cannot be read: {problem}") from problem
 
@@ -53,7 +49,7 @@ def _addressed(text: str, job_id: str, forward: bool) -> str:
     """The message of a Celery task with the id of this run. One that is forwarded is no job of its worker, so its id
     must not be that of ours."""
     message = decode_mapping(text, "a message")
-    task_id = f"{job_id}.task" if forward else job_id
+    task_id = forwarded_id(job_id) if forward else job_id
     message["headers"].update(id=task_id, root_id=task_id)
     properties = {**message["properties"], "correlation_id": task_id}
     return json.dumps({**message, "properties": properties}, separators=(",", ":"))

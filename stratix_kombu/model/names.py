@@ -15,6 +15,7 @@ _DERIVED = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}#[A-Za-z0-9_.:@/+=,#-]{1,54}\
 _IN_MESSAGE = re.compile(r"[A-Za-z0-9_.:@/+=,#-]{1,255}\Z")
 _GROUP = re.compile(r"[!-~]{1,128}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\Z")
+_RUN = "repeat:"
 _KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
 """What stores keep beside the record of a job, under its id with this at the end."""
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -74,6 +75,41 @@ def new_request() -> str:
 def shown(value: object) -> str:
     """A value for a message: not all of a very long one."""
     return repr(value[:100] + "..." if isinstance(value, str) and len(value) > 100 else value)
+
+
+def check_chosen_id(job_id: object) -> str:
+    """``job_id`` if a user may give it to a job; ConfigurationError otherwise."""
+    if isinstance(job_id, str) and job_id.startswith(_RUN):
+        raise ConfigurationError(f"{shown(job_id)} cannot be a job id: {_RUN!r} begins those of repeatable jobs")
+    return check_job_id(job_id)
+
+
+# -- ids that are made of others. What a job is, its record says (``NewJob.kind``), and never its id -------------------
+
+
+def gate_id(unique: str) -> str:
+    """What a large flow waits for until all of it is there."""
+    return f"{unique}#gate"
+
+
+def run_id(key: str, slot: int | str) -> str:
+    """The job that runs a slot of a repeatable job: whoever fires it finds the same."""
+    return f"{_RUN}{key}:{slot}"
+
+
+def forwarded_id(job_id: str) -> str:
+    """The task of Celery that a job forwards: not the job, which ends when the task is sent."""
+    return f"{job_id}#task"
+
+
+def join_id(group_id: str) -> str:
+    """The job that waits for the header of a chord of Celery's."""
+    return f"{group_id}#join"
+
+
+def group_id(celery_id: str) -> str:
+    """The record of a group of Celery's."""
+    return f"{celery_id}#group"
 
 
 def incarnation(job_id: str, number: int) -> str:
