@@ -38,8 +38,8 @@ def add_together(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     if len(jobs) <= ONE_STEP:
         return add(engine, jobs)
     gate = NewJob(
-        id=gate_id(str(uuid.uuid4())), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True, delay_ms=GATE_MS,
-        keep_completed=KEEP_NONE, keep_failed=KEEP_NONE,
+        id=gate_id(str(uuid.uuid4())), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True,
+        delay_ms=GATE_MS, keep_completed=KEEP_NONE, keep_failed=KEEP_NONE,
     )  # fmt: skip
     add(engine, [gate])
     duplicates: set[str] = set()
