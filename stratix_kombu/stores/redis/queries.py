@@ -104,7 +104,7 @@ class RedisQueries(Queries):
 
     def dependencies(self, job_id: str) -> dict[str, State | None]:
         return {
-            one: State(state) if state else None for one, state, _ in self._dependencies(job_id)
+            one: State(state) if state else None for one, state, *_ in self._dependencies(job_id)
         }
 
     def dependents(self, job_id: str) -> list[str]:
@@ -120,17 +120,19 @@ class RedisQueries(Queries):
                     found.append(([one.decode() for one in before], sorted(one.decode() for one in after)))
                 else:  # it has too many for one answer
                     job_id = ids[len(found)]
-                    found.append((list(self.dependencies(job_id)), self.dependents(job_id)))
+                    before = [one for one, *_, other in self._dependencies(job_id) if not other]
+                    found.append((before, self.dependents(job_id)))
         return found
 
     def dependency_results(self, job_id: str) -> dict[str, str]:
-        return {one: result for one, _, result in self._dependencies(job_id) if result is not None}
+        return {one: result for one, _, result, _ in self._dependencies(job_id) if result is not None}
 
-    def _dependencies(self, job_id: str) -> Iterator[tuple[str, str, str | None]]:
+    def _dependencies(self, job_id: str) -> Iterator[tuple[str, str, str | None, bool]]:
+        """Id, state or '', result, and whether another job has the id by now."""
         for flat in self._scripts.paged("dependencies", job_id):
             for i in range(0, len(flat), 4):
-                result = flat[i + 3].decode() if flat[i + 2] else None
-                yield flat[i].decode(), flat[i + 1].decode(), result
+                result = flat[i + 3].decode() if flat[i + 2] & 1 else None
+                yield flat[i].decode(), flat[i + 1].decode(), result, bool(flat[i + 2] & 2)
 
 
 def _records(found: Sequence[Any]) -> list[JobRecord]:
