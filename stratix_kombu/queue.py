@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -18,6 +19,7 @@ from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.claim import Bounds
+from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
@@ -357,6 +359,10 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
         limit), hand back the rest; whether all had ended. The queue itself and its jobs stay."""
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        return all(close_within(seconds, {f"queue {self.name!r}": partial(self.end, seconds)}))
+
+    def end(self, seconds: float | None) -> bool:
+        """``close``, however long servers take to answer."""
         with self._starting:
             self._started = False
             worker, self._worker = self._worker, None

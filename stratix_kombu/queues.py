@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu import forks
@@ -16,6 +17,7 @@ from stratix_kombu.inspection import Overview
 from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.add import add_together
 from stratix_kombu.lifecycle.clock import Clock
+from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import NewJob
@@ -27,6 +29,9 @@ from stratix_kombu.worker.coroutines import LoopExecutor
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueueManager
+
+REST_S = 0.5
+"""How much longer than asked for the clock and the connections may take to end, once the queues are closed."""
 
 
 class Canvas(Protocol):
@@ -177,23 +182,13 @@ class QueueManager(Overview, Emitting):
         """Close all queues: wait for active jobs up to ``timeout`` seconds over all, hand back the rest; whether all
         had ended. The queues can be used no more."""
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        deadline = None if seconds is None else time.monotonic() + seconds
         with self._lock:
-            queues = list(self._queues.values())
-        threads, ended = [], []
-        for queue in queues:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            thread = threading.Thread(
-                target=lambda queue=queue, left=left: ended.append(queue.close(left)), name="stratix-close"
-            )
-            try:
-                thread.start()
-                threads.append(thread)
-            except RuntimeError:  # the system has no thread left
-                ended.append(queue.close(left))
-        for thread in threads:
-            thread.join()
-        return all(one is not False for one in ended)
+            queues = dict(self._queues)
+        parts = {
+            f"queue {name!r}": partial(queue.end if isinstance(queue, Queue) else queue.close, seconds)
+            for name, queue in queues.items()
+        }
+        return all(ended is not False for ended in close_within(seconds, parts))
 
     # -- within the package ---------------------------------------------------------------------
 
@@ -244,18 +239,23 @@ class QueueManager(Overview, Emitting):
 
     def close(self, timeout: float | None) -> bool:
         """Close the queues, the clock, and the connections."""
+        began = time.monotonic()
         ended = self.close_all(timeout)
         with self._lock:
             if self._closed:
                 return ended
             self._closed = True
+        left = None if timeout is None else max(timeout - (time.monotonic() - began), 0)
+        close_within(left, {"the clock and the connections": self._close_rest}, REST_S)
+        return ended
+
+    def _close_rest(self) -> None:
         self._user_events.close()
         if self._clock is not None:
             self._clock.stop()
         self._loop.stop()
         self._driver.close()
         self._store.close()
-        return ended
 
     def _create(self, name: str, options: dict[str, Any]) -> Queue:
         check_queue_name(name)

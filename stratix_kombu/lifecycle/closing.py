@@ -1,0 +1,42 @@
+"""Closing in time, though a server may never answer: whoever waits for it is left behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+logger = logging.getLogger("stratix_kombu")
+
+GRACE_S = 1.0
+"""How much longer than asked for closing may take: to hand back, to store outcomes, to say goodbye."""
+
+
+def close_within(seconds: float | None, parts: Mapping[str, Callable[[], Any]], grace_s: float = GRACE_S) -> list[Any]:
+    """Close the named parts side by side and return what they return, as far as they end within ``seconds`` and the
+    grace (None = without limit). What takes longer goes on, on a thread that does not keep the process from ending."""
+    deadline = None if seconds is None else time.monotonic() + seconds + grace_s
+    ended: dict[str, Any] = {}
+
+    def close(name: str, part: Callable[[], Any]) -> None:
+        try:
+            ended[name] = part()
+        except Exception:
+            logger.exception("closing %s failed", name, extra={"action": "close_failed"})
+            ended[name] = None
+
+    threads = []
+    for name, part in parts.items():
+        thread = threading.Thread(target=close, args=(name, part), name="stratix-close", daemon=True)
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError:  # the system has no thread left
+            close(name, part)
+    for thread in threads:
+        thread.join(None if deadline is None else max(deadline - time.monotonic(), 0))
+    if left := [name for name in parts if name not in ended]:
+        logger.warning("closed without waiting any longer for %s", ", ".join(left), extra={"action": "left_behind"})
+    return [ended.get(name, False) for name in parts]
