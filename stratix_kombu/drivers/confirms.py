@@ -9,7 +9,6 @@ from typing import Any
 
 from stratix_kombu.drivers.kombu import Link
 
-CONFIRM_TIMEOUT_S = 30.0
 POLL_S = 0.0005
 
 
@@ -23,6 +22,7 @@ class Confirms:
     def __init__(self, link: Link) -> None:
         self.blocked_at: float | None = None
         """Since when (monotonic) the broker has not read from the connection; None = it does."""
+        self._link = link
         self._connection = link.connection
         self._sent = 0
         self._open: set[int] = set()
@@ -51,12 +51,14 @@ class Confirms:
 
     def collect(self) -> None:
         """Wait until everything sent is confirmed, or the broker blocks. Raises OSError for what it refused."""
-        deadline = time.monotonic() + CONFIRM_TIMEOUT_S
+        left, heard = len(self._open), time.monotonic()
         while self._open and self.blocked_at is None:
             with suppress(socket.timeout):
-                self._connection.drain_events(timeout=max(deadline - time.monotonic(), 0.01))
-            if time.monotonic() > deadline:
-                raise TimeoutError("the broker did not confirm the messages in time")
+                self._connection.drain_events(timeout=max(heard + self._link.reply_s - time.monotonic(), 0.01))
+            if len(self._open) < left:
+                left, heard = len(self._open), time.monotonic()
+            elif time.monotonic() > heard + self._link.reply_s:
+                raise TimeoutError("the broker does not confirm the messages")
         if self._refused:
             refused, self._refused = self._refused, []
             raise OSError(f"the broker refused {len(refused)} messages: {refused[0]}")

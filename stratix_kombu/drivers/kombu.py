@@ -39,6 +39,8 @@ class Link:
     """One connection with its channel and producer; used by one thread at a time."""
 
     channel: Any = None
+    reply_s = 30.0
+    """How long the broker may be silent."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection

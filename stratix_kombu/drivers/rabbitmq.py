@@ -18,16 +18,16 @@ from typing import Any
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection, Consumer, Queue
 
-from stratix_kombu import forks
 from stratix_kombu.drivers.confirms import POLL_S, Confirms
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
-from stratix_kombu.drivers.kombu import BATCH, CONNECT_TIMEOUT_S, KombuDriver, KombuReceiver, Link
+from stratix_kombu.drivers.kombu import BATCH, KombuDriver, KombuReceiver, Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
+from stratix_kombu.model.redis_options import keepalive_options
 from stratix_kombu.model.tls import TlsOptions
 
 HEARTBEAT_S = 30
-REPLY_S = 10.0
+COMMAND_TIMEOUT_MS = 5000.0
 """How long the broker may take for an answer. It may be frozen, or gone without a word, and the connection still open:
 the protocol itself would wait for ever."""
 CLOSE_S = 1.0
@@ -37,20 +37,24 @@ BLOCKED = "it takes no messages now: it is short of memory or disk (an alarm of 
 BLOCKED_S = 10.0
 """A connection that has been blocked for so long may be dead: then another one is tried."""
 HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
+TIMEOUTS = ("connect_timeout", "command_timeout")
 QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_routing_key")
 
 
 class RabbitMQLink(Link):
     """A link on which no wait is without an end."""
 
+    def __init__(self, connection: Connection, reply_s: float) -> None:
+        self.reply_s = reply_s
+        super().__init__(connection)
+
     def connected(self) -> None:
         self._socket = self.connection.connection.transport.sock
-        self._socket.settimeout(REPLY_S)
+        self.be_patient(self.reply_s)
 
-    def after_fork(self) -> None:
-        forks.keep(self)
-        with suppress(AttributeError):  # it was being connected
-            forks.close_copy(self._socket)
+    def be_patient(self, reply_s: float) -> None:
+        self.reply_s = reply_s
+        self._socket.settimeout(reply_s)
 
     def close(self) -> None:
         with suppress(OSError):  # it is closed already
@@ -63,20 +67,23 @@ class RabbitMQDriver(KombuDriver):
     ``ca``, ``cert``, ``key``, ``verify``, ``server_name``; ``amqps://`` is True; verified unless ``verify`` is False),
     ``heartbeat`` (seconds; 0 = none), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues
     with priorities; the queue must have been declared so), ``dead_letter_exchange`` and ``dead_letter_routing_key``
-    (where the broker puts what no worker can read), ``connect_timeout`` (milliseconds), ``queue_name_prefix``.
+    (where the broker puts what no worker can read), ``command_timeout`` (milliseconds to wait for an answer, 5000),
+    ``connect_timeout`` (half of it), ``queue_name_prefix``.
 
     Without options for queues, one that exists is taken as it is, whatever it was declared with.
     """
 
     name = "rabbitmq"
     known_options = frozenset(
-        {"url", *HOST_OPTIONS, "ssl", "heartbeat", *QUEUE_OPTIONS, "connect_timeout", "queue_name_prefix"}
+        {"url", *HOST_OPTIONS, "ssl", "heartbeat", *QUEUE_OPTIONS, *TIMEOUTS, "queue_name_prefix"}
     )
 
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
         super().__init__(options, namespace=namespace)
         self._tls = TlsOptions.parse(self.options.get("ssl", self.url.startswith("amqps:")), "rabbitmq: 'ssl'")
-        self._heartbeat = _seconds(self.options.get("heartbeat", HEARTBEAT_S))
+        self._heartbeat = _seconds(self.options.get("heartbeat", HEARTBEAT_S), "'heartbeat' must be seconds")
+        timeout = self.options.get("command_timeout", COMMAND_TIMEOUT_MS)
+        self._reply_s = _seconds(timeout, "'command_timeout' must be milliseconds") / 1000
         self._blocked: list[Link] = []
         """Links that the broker reads nothing from."""
         self.quorum = bool(self.options.get("quorum"))
@@ -115,14 +122,16 @@ class RabbitMQDriver(KombuDriver):
         return str(parts.as_uri(include_password=True)), {}
 
     def connection(self) -> Connection:
-        timeout = float(self.options.get("connect_timeout", CONNECT_TIMEOUT_S * 1000)) / 1000
+        # A broker that is frozen is asked twice at most: over an idle link and over a new one.
+        timeout = float(self.options.get("connect_timeout", self._reply_s * 500)) / 1000
+        sockets = keepalive_options(self._reply_s * 1000)
         return Connection(
             self.url, ssl=self._tls_arguments(), connect_timeout=timeout, heartbeat=self._heartbeat,
-            transport_options={**self.transport_options, "read_timeout": None},
+            transport_options={**self.transport_options, "read_timeout": None, "socket_settings": sockets},
         )  # fmt: skip
 
     def link(self) -> Link:
-        return RabbitMQLink(self.connection())
+        return RabbitMQLink(self.connection(), self._reply_s)
 
     def _tls_arguments(self) -> Any:
         """What py-amqp is to be told of TLS."""
@@ -227,6 +236,8 @@ class RabbitMQDriver(KombuDriver):
             raise DriverUnavailable(self.address, BLOCKED)
 
     def keep(self, link: Link) -> None:
+        if isinstance(link, RabbitMQLink):
+            link.be_patient(self._reply_s / 2)  # it may be dead when it is used again: the rest is for a new one
         if link.confirms is None or link.confirms.blocked_at is None:
             super().keep(link)
             return
@@ -336,11 +347,11 @@ def _name(value: Any, option: str) -> str:
     return value
 
 
-def _seconds(value: Any) -> float:
+def _seconds(value: Any, rule: str) -> float:
     try:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = -1.0
     if not 0 <= seconds < 1e6:
-        raise ConfigurationError(f"rabbitmq: 'heartbeat' must be seconds, not {value!r}")
+        raise ConfigurationError(f"rabbitmq: {rule}, not {value!r}")
     return seconds

@@ -32,8 +32,15 @@ Node = tuple[str, int]
 
 SENTINEL_TIMEOUT_S = 1.0
 LEAST_USER_TIMEOUT_MS = 10_000
-"""What was sent may wait so long for the other side to have received it: longer than the network may be away."""
+"""What was sent may wait so long at least for the other side to have received it."""
 QUOTE_IT = "in a user name or password, characters such as / @ : # ? have to be quoted, as in %2F"
+
+
+def keepalive_options(timeout_ms: float) -> dict[int, int]:
+    """TCP options: the kernel notices within half a minute that the other side is gone without a word."""
+    wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+    wanted["TCP_USER_TIMEOUT"] = int(max(timeout_ms, LEAST_USER_TIMEOUT_MS))
+    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -117,15 +124,9 @@ class RedisOptions:
             "socket_connect_timeout": self.connect_timeout / 1000,
             "socket_timeout": read_timeout + self.command_timeout / 1000,
             "socket_keepalive": True,
-            "socket_keepalive_options": self._keepalive(),
+            "socket_keepalive_options": keepalive_options(self.command_timeout),
         }
         return {**arguments, "ssl": True, **self.tls_arguments()} if self.ssl else arguments
-
-    def _keepalive(self) -> dict[int, int]:
-        """Socket options: the kernel notices within half a minute that the other side is gone without a word."""
-        wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-        wanted["TCP_USER_TIMEOUT"] = int(max(self.command_timeout, LEAST_USER_TIMEOUT_MS))
-        return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
     def tls_arguments(self) -> dict[str, Any]:
         """What redis-py is to be told of TLS."""

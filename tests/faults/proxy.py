@@ -41,6 +41,8 @@ class Proxy:
         self._cut: _Cut | None = None
         self.cuts = 0
         """Connections that were cut in the middle of a reply."""
+        self.name = ""
+        """For tests that have several."""
         self.accepted = 0
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, DriverUnavailable, TransportDriver, create_app
-from stratix_kombu.drivers import confirms, rabbitmq
+from stratix_kombu.drivers import rabbitmq
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.model.record import Ready
@@ -26,8 +26,7 @@ BOUND_S = 30.0
 
 @pytest.fixture
 def proxy(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    for module, name in ((rabbitmq, "REPLY_S"), (rabbitmq, "CLOSE_S"), (confirms, "CONFIRM_TIMEOUT_S")):
-        monkeypatch.setattr(module, name, REPLY_S)
+    monkeypatch.setattr(rabbitmq, "CLOSE_S", REPLY_S)
     proxy = Proxy(amqp_url)
     yield proxy
     proxy.close()
@@ -35,7 +34,8 @@ def proxy(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 @pytest.fixture
 def driver(proxy: Proxy) -> Iterator[TransportDriver]:
-    driver = create_driver("rabbitmq", {"url": proxy.url, "connect_timeout": 500}, namespace=uuid.uuid4().hex[:8])
+    options = {"url": proxy.url, "connect_timeout": 500, "command_timeout": REPLY_S * 1000}
+    driver = create_driver("rabbitmq", options, namespace=uuid.uuid4().hex[:8])
     assert isinstance(driver, TransportDriver)
     yield driver
     proxy.thaw()
@@ -81,7 +81,7 @@ def test_a_frozen_rabbitmq_holds_up_nobody_for_ever(driver: TransportDriver, pro
 def app(proxy: Proxy, redis_url: str) -> Iterator[Application]:
     settings = {
         "driver": "rabbitmq", "store": redis_url, "namespace": f"open{uuid.uuid4().hex[:8]}", "worker": WORKER,
-        "rabbitmq": {"url": proxy.url, "heartbeat": 1},
+        "rabbitmq": {"url": proxy.url, "heartbeat": 1, "command_timeout": REPLY_S * 1000},
     }  # fmt: skip
     with create_app(settings) as app:
         yield app

@@ -19,18 +19,21 @@ from stratix_kombu.drivers.sqs.options import ROLE
 
 DEFAULT_REGION = "us-east-1"
 CONFIG: Mapping[str, Any] = {
-    "retries": {"mode": "standard", "total_max_attempts": 3},  # about two seconds while the service fails
+    "retries": {"mode": "standard", "total_max_attempts": 1},  # the driver itself tries again, and minds the time
     "max_pool_connections": 50,
 }
+LONGEST_POLL_S = 20.0
 
 
 class Clients:
     """Made from Kombu's URL and transport options, which are read with the first use."""
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any], timeout_s: float, tries: int) -> None:
         self._url = url
         self._options = options
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._timeout_s = timeout_s
+        self._tries = tries
+        self._clients: dict[tuple[str, str, bool], Any] = {}
         self._lock = threading.Lock()
         forks.register(self)
 
@@ -40,13 +43,17 @@ class Clients:
             forks.keep(client)
         self._clients, self._lock = {}, threading.Lock()
 
-    def sqs(self, queue: Mapping[str, Any] | None = None) -> Any:
-        """The client; for a predefined queue in its own region and with its own keys, if it has some."""
+    def sqs(self, queue: Mapping[str, Any] | None = None, polls: bool = False) -> Any:
+        """The client; for a predefined queue in its own region and with its own keys, if it has some. One that
+        ``polls`` waits for an answer longer than the longest poll."""
         own = queue or {}
-        key = (str(own.get("region") or ""), str(own.get("access_key_id") or ""))
+        key = (str(own.get("region") or ""), str(own.get("access_key_id") or ""), polls)
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = self._new("sqs", own)
+                session, arguments = self._session(own)
+                for one in (False, True):
+                    config = self._config(LONGEST_POLL_S + self._timeout_s if one else None)
+                    self._clients[(*key[:2], one)] = session.client("sqs", config=config, **arguments)
             return self._clients[key]
 
     def close(self) -> None:
@@ -55,7 +62,8 @@ class Clients:
             for client in self._clients.values():
                 client.close()
 
-    def _new(self, service: str, own: Mapping[str, Any]) -> Any:
+    def _session(self, own: Mapping[str, Any]) -> tuple[boto3.Session, dict[str, Any]]:
+        """Whose credentials are used, and where the service is."""
         connection = Connection(self._url)
         endpoint = None
         if connection.hostname is not None:
@@ -73,8 +81,15 @@ class Clients:
         region = own.get("region") or self._options.get("region") or session.region_name or DEFAULT_REGION
         if self._options.get("sts_role_arn"):
             session = self._in_a_role(session, region)
-        config = Config(**{**CONFIG, **(self._options.get("client-config") or {})})
-        return session.client(service, region_name=region, endpoint_url=endpoint, config=config)
+        return session, {"region_name": region, "endpoint_url": endpoint}
+
+    def _config(self, read_s: float | None = None) -> Config:
+        """An answer may take ``read_s`` seconds, by default so long that all tries together keep the time."""
+        one_s = self._timeout_s / self._tries
+        given = dict(self._options.get("client-config") or {})
+        connect_s = min(float(given.get("connect_timeout", one_s)), one_s)
+        times = {"connect_timeout": connect_s, "read_timeout": one_s if read_s is None else read_s}
+        return Config(**{**CONFIG, **given, **times})
 
     def _in_a_role(self, source: boto3.Session, region: str) -> boto3.Session:
         """A session whose credentials are those of the role; botocore asks for new ones before they expire."""
@@ -84,7 +99,7 @@ class Clients:
             "RoleSessionName": re.sub(r"[^\w+=,.@-]", "-", f"stratix-{socket.gethostname()}")[:64],
             **({"ExternalId": role["external_id"]} if role.get("external_id") else {}),
         }
-        sts = source.client("sts", region_name=region, config=Config(**CONFIG))
+        sts = source.client("sts", region_name=region, config=self._config())
 
         def assume() -> dict[str, Any]:
             found = sts.assume_role(**request)["Credentials"]

@@ -3,6 +3,7 @@ deleted right after its job was claimed."""
 
 from __future__ import annotations
 
+import random
 import re
 import time
 from collections import defaultdict
@@ -18,8 +19,24 @@ from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receive
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.sqs.clients import Clients
 from stratix_kombu.drivers.sqs.messages import MAX_BYTES, PER_CALL, Entry, delivery_of, entry_of, in_batches
-from stratix_kombu.drivers.sqs.options import OPTIONS, Redrive, flag, transport_options, wait_seconds
-from stratix_kombu.drivers.sqs.queues import Place, Queues, code_of, is_forbidden, is_missing, waiting_messages
+from stratix_kombu.drivers.sqs.options import (
+    COMMAND_TIMEOUT_MS,
+    OPTIONS,
+    Redrive,
+    flag,
+    timeout_seconds,
+    transport_options,
+    wait_seconds,
+)
+from stratix_kombu.drivers.sqs.queues import (
+    Place,
+    Queues,
+    code_of,
+    is_forbidden,
+    is_missing,
+    is_passing,
+    waiting_messages,
+)
 from stratix_kombu.drivers.sqs.receiver import SQSReceiver
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
@@ -27,6 +44,10 @@ from stratix_kombu.model.record import Ready
 _TOKEN = re.compile(r"(x-amz-security-token\W{1,3})[^\s&'\"]+", re.IGNORECASE)
 """A refused signature is explained by the service with the whole request."""
 
+TRIES = 3
+"""How often a call is made that fails for the moment."""
+PAUSE_S = 0.5
+"""The longest pause before the second try; the next one may be twice as long."""
 DENIED_S = 600.0
 """How long nothing is counted after that was forbidden."""
 
@@ -39,7 +60,8 @@ class SQSDriver(KombuDriver):
     * ``aws``: ``{"region", "credentials": {"access_key_id", "secret_access_key", "session_token"}}``; without
       credentials the default chain of boto3 (environment, profile, role of the machine)
     * ``role_to_assume``: ARN of a role, or ``{"arn", "external_id"}``; its credentials are renewed before they expire
-    * ``endpoint_url``, ``connect_timeout`` (milliseconds), ``queue_name_prefix`` (default ``<namespace>-``)
+    * ``endpoint_url``, ``queue_name_prefix`` (default ``<namespace>-``)
+    * ``connect_timeout``, ``command_timeout`` (milliseconds, 5000): how long a call may take, with its three tries
     * ``predefined_queues``: queue name -> URL, or ``{"url", "region", ...}``; then no queue is looked up or created
     * for queues it creates: ``visibility_timeout`` (seconds, 60), ``creation_attributes`` (such as
       ``kms_master_key_id``), ``tags``, ``redrive`` (``{"queue", "max_receive_count"}``: SQS's own dead letters)
@@ -58,7 +80,8 @@ class SQSDriver(KombuDriver):
             durable=True, ordered=False, priorities=priorities, counts=False, shared=True, groups=True
         )
         self.wait_s = wait_seconds(self.options.get("wait_time_seconds", 20))
-        self.clients = Clients(self.url, self.transport_options)
+        self.timeout_s = timeout_seconds(self.options.get("command_timeout", COMMAND_TIMEOUT_MS))
+        self.clients = Clients(self.url, self.transport_options, self.timeout_s, TRIES)
         self.queues = Queues(
             self.clients, self.transport_options, self.prefix, Redrive.parse(self.options.get("redrive")), priorities
         )
@@ -177,7 +200,7 @@ class SQSDriver(KombuDriver):
         """One ReceiveMessage: what is there, or comes within ``wait`` seconds."""
 
         def receive(place: Place) -> list[Delivery]:
-            answer = place.client.receive_message(
+            answer = place.poller.receive_message(
                 QueueUrl=place.url, MaxNumberOfMessages=min(limit, PER_CALL), WaitTimeSeconds=wait
             )
             return [delivery_of(message, level) for message in answer.get("Messages") or []]
@@ -214,10 +237,16 @@ class SQSDriver(KombuDriver):
         return self.call(do)
 
     def call(self, work: Callable[[], Result]) -> Result:
-        """Make calls; botocore has tried again already when one of them fails. Raises DriverUnavailable."""
-        try:
-            return work()
-        except DriverUnavailable:
-            raise
-        except self.errors() as problem:
-            raise self.unavailable(problem) from problem
+        """Make calls, again if they fail for the moment, within ``command_timeout``. Raises DriverUnavailable."""
+        deadline, tried = time.monotonic() + self.timeout_s, 0
+        while True:
+            try:
+                return work()
+            except DriverUnavailable:
+                raise
+            except self.errors() as problem:
+                tried += 1
+                pause_s = PAUSE_S * tried * random.uniform(0.5, 1)  # so that not all come back together
+                if tried == TRIES or not is_passing(problem) or time.monotonic() + pause_s > deadline:
+                    raise self.unavailable(problem) from problem
+            time.sleep(pause_s)

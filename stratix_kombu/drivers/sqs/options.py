@@ -15,7 +15,8 @@ from stratix_kombu.options import snake, snake_keys, whole
 
 OPTIONS = frozenset(
     {
-        "url", "aws", "role_to_assume", "endpoint_url", "connect_timeout", "queue_name_prefix", "predefined_queues",
+        "url", "aws", "role_to_assume", "endpoint_url", "connect_timeout", "command_timeout", "queue_name_prefix",
+        "predefined_queues",
         "visibility_timeout", "creation_attributes", "tags", "wait_time_seconds", "redrive", "priorities",
     }
 )  # fmt: skip
@@ -23,8 +24,7 @@ ROLE = "stratix-role"
 """Among the transport options: the role with what Kombu has no word for."""
 
 CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 30.0
-"""More than the longest poll, which is 20 seconds."""
+COMMAND_TIMEOUT_MS = 5000.0
 FIFO_ATTRIBUTES = frozenset({"ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"})
 ATTRIBUTES = FIFO_ATTRIBUTES | {
     "DelaySeconds", "KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "MaximumMessageSize", "MessageRetentionPeriod",
@@ -75,7 +75,7 @@ def transport_options(options: Mapping[str, Any], prefix: str) -> tuple[str, dic
         "visibility_timeout": whole(
             _number(options.get("visibility_timeout", 60)), "sqs: 'visibility_timeout' (seconds)", 1, 43_200
         ),
-        "client-config": {"connect_timeout": connect_s, "read_timeout": READ_TIMEOUT_S},
+        "client-config": {"connect_timeout": connect_s},
         "polling_interval": 0,
     }
     if aws.get("region"):
@@ -116,6 +116,17 @@ def flag(value: Any, option: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(f"sqs: {option!r} must be True or False, not {value!r}")
     return value
+
+
+def timeout_seconds(value: Any) -> float:
+    """How long a call may take, with all its tries; given in milliseconds."""
+    try:
+        milliseconds = float(value)
+    except (TypeError, ValueError):
+        milliseconds = -1.0
+    if not 0 < milliseconds < 1e9:
+        raise ConfigurationError(f"sqs: 'command_timeout' must be milliseconds, not {value!r}")
+    return milliseconds / 1000
 
 
 def wait_seconds(value: Any) -> float:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NotConnected
 
 from stratix_kombu.drivers.sqs.clients import Clients
 from stratix_kombu.drivers.sqs.options import FIFO_ATTRIBUTES, Redrive
@@ -23,6 +24,7 @@ FIFO = ".fifo"
 MAX_NAME = 80
 LEVELS = (0, 3, 6, 9)
 """The priorities a level begins with, as in Kombu's lists on Redis: 0 to 2, 3 to 5, 6 to 8, and 9."""
+_BUSY = re.compile(r"Throttl|TooManyRequests|RequestTimeout|PriorRequestNotComplete|LimitExceeded|SlowDown")
 RECHECK_S = 60.0
 """How long it is believed that a queue has a redrive policy, or none."""
 
@@ -34,6 +36,8 @@ class Place:
     client: Any
     url: str
     name: str
+    poller: Any
+    """The client for long polls."""
 
     @property
     def is_fifo(self) -> bool:
@@ -100,7 +104,7 @@ class Queues:
         place = self._look_up(name)
         if place is None:
             client = self._clients.sqs()
-            place = Place(client, self._create(client, queue, name), name)
+            place = Place(client, self._create(client, queue, name), name, self._clients.sqs(polls=True))
             self._urls[name] = place.url
         return place
 
@@ -138,7 +142,8 @@ class Queues:
     def _look_up(self, name: str) -> Place | None:
         predefined = self._look_for(name)
         if predefined is not None:
-            return Place(self._clients.sqs(predefined), str(predefined["url"]), name)
+            client, poller = (self._clients.sqs(predefined, polls) for polls in (False, True))
+            return Place(client, str(predefined["url"]), name, poller)
         client = self._clients.sqs()
         if name not in self._urls:
             try:
@@ -147,7 +152,7 @@ class Queues:
                 if not is_missing(problem):
                     raise
                 return None
-        return Place(client, self._urls[name], name)
+        return Place(client, self._urls[name], name, self._clients.sqs(polls=True))
 
     def _create(self, client: Any, queue: str, name: str) -> str:
         fifo = name.endswith(FIFO)
@@ -184,6 +189,14 @@ def is_forbidden(problem: ClientError) -> bool:
     """Whether it says that we are known, but may not do this."""
     denied = code_of(problem) in ("AccessDenied", "AccessDeniedException")
     return denied and problem.operation_name != "AssumeRole"
+
+
+def is_passing(problem: BaseException) -> bool:
+    """Whether another try may succeed: the service was not reached, fails, or has too much to do."""
+    if isinstance(problem, ClientError):
+        status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return bool(status >= 500 or _BUSY.search(code_of(problem)))
+    return isinstance(problem, (NotConnected, HTTPClientError))
 
 
 def code_of(problem: ClientError) -> str:

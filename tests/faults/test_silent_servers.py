@@ -1,0 +1,83 @@
+"""Servers that take what is sent and never answer: nothing waits for longer than was said, and closing not for them."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, StoreUnavailable, create_app
+from stratix_kombu.errors import DriverUnavailable
+from tests.faults.conftest import WORKER
+from tests.faults.proxy import Proxy
+from tests.faults.test_half_open import within
+from tests.waiting import until
+
+PATIENCE_MS = 600
+LONG_MS = 300_000
+"""So that only who does not wait for the server is ready before the test gives up."""
+BROKERS = {"redis": "redis_url", "rabbitmq": "amqp_url", "sqs": "sqs_url"}
+
+
+@pytest.fixture(params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    proxy = Proxy(request.getfixturevalue(BROKERS[request.param]))
+    proxy.name = request.param
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Proxy]:
+    proxy = Proxy(redis_url)
+    yield proxy
+    proxy.close()
+
+
+def _application(broker: Proxy, store: Proxy, timeout_ms: int) -> Application:
+    options: dict[str, Any] = {"command_timeout": timeout_ms}
+    if broker.name == "sqs":
+        credentials = {"access_key_id": "x", "secret_access_key": "y"}
+        options |= {"endpoint_url": broker.url, "aws": {"region": "us-east-1", "credentials": credentials}}
+    else:
+        options["url"] = broker.url
+    return create_app(
+        {
+            "driver": broker.name, broker.name: options, "namespace": f"mute{uuid.uuid4().hex[:8]}",
+            "store": {"url": store.url, "command_timeout": timeout_ms}, "worker": WORKER,
+        }
+    )  # fmt: skip
+
+
+def test_adding_ends_in_time(broker: Proxy, store: Proxy) -> None:
+    app = _application(broker, store, PATIENCE_MS)
+    queue, errors = app.queue.create_queue("q"), list[BaseException]()
+    queue.on("error", errors.append)
+    queue.add("first")
+    broker.freeze()
+    assert within(lambda: queue.add("broker is mute")) is None
+    until(lambda: [error for error in errors if isinstance(error, DriverUnavailable)])
+    store.freeze()
+    assert isinstance(within(lambda: queue.add("store is mute")), StoreUnavailable)
+    for proxy in (store, broker):
+        proxy.thaw()
+    queue.add("last")
+    assert within(lambda: app.close(timeout=1)) is None
+
+
+def test_closing_ends_in_time(broker: Proxy, store: Proxy) -> None:
+    """While a poll, a read of events, a heartbeat, a step of the clock, and an outcome wait for an answer."""
+    app = _application(broker, store, LONG_MS)
+    queue, gate = app.queue.create_queue("q", concurrency=2), threading.Event()
+    queue.process(lambda job: gate.wait(60))
+    queue.on("completed", lambda job, result: None)
+    app.start()
+    queue.add("n")
+    until(lambda: queue.get_job_counts()["active"] == 1, 30)
+    for proxy in (broker, store):
+        proxy.freeze()
+    gate.set()
+    assert within(lambda: app.close(timeout=1)) is None
