@@ -118,7 +118,7 @@ def test_closing_needs_no_thread(app: Application, shortage: Shortage) -> None:
     app.start()
     shortage.of = ("stratix-close",)
     assert app.close(5)
-    assert shortage.refused == 2
+    assert shortage.refused == 3  # one for each queue, one for the connections
     assert [queue.worker for queue in queues] == [None, None]
 
 
