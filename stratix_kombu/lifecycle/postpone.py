@@ -11,5 +11,6 @@ from stratix_kombu.model.record import Change, Held
 
 def postpone(engine: Engine, queue: str, held: Sequence[Held], hold_ms: int) -> Change:
     """Let nothing of the queue start for a while, in any process. The jobs are deferred when they are claimed again."""
-    engine.store.transitions.hold(queue, hold_ms)
+    if hold_ms:
+        engine.store.transitions.hold(queue, hold_ms)
     return hand_back(engine, held)

@@ -19,7 +19,7 @@ from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
 from stratix_kombu.options import JobOptions, milliseconds
 from stratix_kombu.worker.handlers import Handlers
 from stratix_kombu.worker.sandbox.pool import SandboxPool
-from stratix_kombu.worker.sandbox.protocol import SandboxFailure
+from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxStarved
 from stratix_kombu.worker.sandbox.source import Source
 
 logger = logging.getLogger("stratix_kombu.worker")
@@ -178,6 +178,12 @@ class Attempts:
 
     def _failure(self, claim: Claim, error: BaseException) -> Failure | Postponed:
         record = claim.record
+        if isinstance(error, SandboxStarved):
+            logger.warning(
+                "a job was handed back: %s", error,
+                extra={"action": "start_failed", "job_id": record.id, "queue": self._queue},
+            )
+            return Postponed(record.id, claim.token, 0)
         if isinstance(error, SandboxFailure):
             return self._failed(claim, error.reason, error.stacktrace, error.final)
         if isinstance(error, RateLimited):

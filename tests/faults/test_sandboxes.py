@@ -69,8 +69,8 @@ def test_cancel_from_another_process_and_no_child_is_left(settings: dict[str, An
         until(lambda: noted(hears) and len(noted(deaf)) == 2, WAIT_S)
         for job in jobs:
             job.cancel()
-        for job, reason in zip(jobs, ("(JobC|c)ancelled", "its sandbox was killed"), strict=True):
-            with pytest.raises(JobFailed, match=reason):
+        for job in jobs:
+            with pytest.raises(JobFailed, match="cancelled"):
                 job.wait_until_finished(timeout=WAIT_S)
             assert job.refresh().attempts_made == 1
         until(lambda: not any(lives(one) for one in noted(deaf)))
@@ -82,6 +82,6 @@ def test_cancel_from_another_process_and_no_child_is_left(settings: dict[str, An
             assert process.stdout is not None
             process.send_signal(signal.SIGTERM)
             assert process.stdout.readline() == b"closing\n"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(WAIT_S) == 128 + signal.SIGTERM
+            until(lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None, WAIT_S)
+            assert process.returncode == 128 + signal.SIGTERM
         until(lambda: not any(lives(one) for one in pids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -104,6 +105,59 @@ def hoard(job: Any) -> None:
 
 def hoard_elsewhere(job: Any) -> None:
     subprocess.run([sys.executable, "-c", "x = 'x' * 2**28; import time; time.sleep(60)"], check=False)
+
+
+DAEMON = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+hoarded = "x" * int(sys.argv[2])
+with open(sys.argv[1], "a") as notes:
+    notes.write(f"{os.getpid()}\\n")
+time.sleep(600 if sys.argv[3:] else 0)
+"""
+
+
+def daemonize(path: str, size: int = 0, lasting: bool = True) -> None:
+    """Start a process of a session of its own whose parent ends at once."""
+    more = ["lasting"] if lasting else []
+    subprocess.run([sys.executable, "-I", "-S", "-c", DAEMON, path, str(size), *more], check=True)
+
+
+def hoard_apart(job: Any) -> None:
+    daemonize(job.data, 2 * 150 * 2**20)
+    time.sleep(60)
+
+
+def leave_daemon(job: Any) -> int:
+    daemonize(job.data)
+    return os.getpid()
+
+
+def leave_litter(job: Any) -> int:
+    daemonize(job.data, lasting=False)
+    return os.getpid()
+
+
+def wait_with_daemon(job: Any) -> None:
+    daemonize(job.data)
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    while True:
+        time.sleep(60)
+
+
+def end_a_child_of_its_own(job: Any) -> int | None:
+    context = multiprocessing.get_context("fork")
+    runs, never = context.Event(), context.Event()
+    child = context.Process(target=lambda: (runs.set(), never.wait(60)))
+    child.start()
+    assert runs.wait(60)
+    child.terminate()
+    child.join(60)
+    return child.exitcode
 
 
 def hoard_at_once(job: Any) -> int:

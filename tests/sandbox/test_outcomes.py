@@ -69,6 +69,7 @@ def reason_of(queue: Queue, name: str, data: Any = None, **options: Any) -> str:
         ("hold_the_interpreter", {"timeout": 200}, "timed out after 200 ms; its sandbox was killed"),
         ("hoard", {}, f"MB of memory, more than max_memory_usage ({MEMORY_MB} MB); its sandbox was killed"),
         ("hoard_elsewhere", {}, f"MB of memory, more than max_memory_usage ({MEMORY_MB} MB); its sandbox was killed"),
+        ("hoard_apart", {}, f"MB of memory, more than max_memory_usage ({MEMORY_MB} MB); its sandbox was killed"),
     ],
 )
 def test_what_ends_a_child_fails_the_attempt(

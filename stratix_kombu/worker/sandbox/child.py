@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, TextIO, cast
 
+from stratix_kombu import forks
 from stratix_kombu.errors import (
     ConfigurationError,
     InvalidPayload,
@@ -34,9 +35,9 @@ from stratix_kombu.logs import InJob
 from stratix_kombu.model.codec import encode
 from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.attempt import reason_of, stacktrace_of
-from stratix_kombu.worker.sandbox import memory
+from stratix_kombu.worker.sandbox import family, memory
 from stratix_kombu.worker.sandbox.job import SandboxJob
-from stratix_kombu.worker.sandbox.protocol import MAX_FRAME, Frames, Message, decode_error, frame
+from stratix_kombu.worker.sandbox.protocol import MAX_FRAME, NO_THREAD, Frames, Message, decode_error, frame
 from stratix_kombu.worker.sandbox.records import Records
 from stratix_kombu.worker.sandbox.source import Source
 
@@ -50,6 +51,7 @@ EXIT_S = 1.0
 def main(channel: int, life: int) -> None:
     """Serve the worker at the other end of the socket, until it is gone."""
     die_with_the_worker(life)
+    family.adopt_orphans()
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         cast(TextIO, stream).reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")  # type: ignore[attr-defined]
@@ -92,13 +94,18 @@ class Child:
         """The job that runs; 0 = none."""
         self._cancelled = 0
         """The job that is to end."""
+        self._told_to_end = False
         self._terminated = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
 
     def serve(self) -> None:
         signal.signal(signal.SIGTERM, self._terminate)
-        threading.Thread(target=self._read, name="stratix-sandbox-reader", daemon=True).start()
+        forks.register(self)
+        try:
+            threading.Thread(target=self._read, name="stratix-sandbox-reader", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            os._exit(NO_THREAD)
         logging.getLogger().addHandler(Records(lambda record: self._send({**record, "number": self._number})))
         self._send({"kind": "ready"})
         while not self._terminated and (run := self._runs.get()) is not None:
@@ -109,6 +116,10 @@ class Child:
             number, self._number = self._number, 0
             if not self._terminated:
                 self._send({**answer, "number": number})
+
+    def after_fork(self) -> None:
+        """What a handler forks ends by SIGTERM as other processes do."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     # -- a job ------------------------------------------------------------------------------------
 
@@ -233,6 +244,10 @@ class Child:
                 reply.put(message)
         elif kind == "cancel":
             self._cancel(message["number"])
+        elif kind == "terminate":
+            self._told_to_end = True
+            if signal.getsignal(signal.SIGTERM) == self._terminate:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         elif kind == "hello":
             self._limit = message["limit"]
             sys.argv[:] = message["argv"]
@@ -247,7 +262,10 @@ class Child:
             loop.call_soon_threadsafe(task.cancel)
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM: what the handler has in ``finally`` is done, and nothing more."""
+        """SIGTERM: what the handler has in ``finally`` is done, and nothing more. Once, and only if the worker wants
+        it: a service manager may signal all processes of a worker that is to wait for its jobs."""
+        if not self._told_to_end or self._terminated:
+            return
         self._terminated = True
         if self._task is None or self._loop is None:
             raise SystemExit(128 + number)

@@ -7,25 +7,21 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from stratix_kombu.worker.sandbox import family
+
 MB = 1024 * 1024
 ROOM = 512 * MB
 """For stacks of threads, which count in full although they are hardly used."""
 
 
 def resident(pid: int) -> int:
-    """Resident bytes of a process and its descendants; 0 if it is gone."""
-    if not sys.platform.startswith("linux"):
+    """Resident bytes of a process and, on Linux, all below it; 0 if it is gone."""
+    if not family.LINUX:
         return _resident_by_ps(pid)
     total = 0
-    pending = [pid]
-    while pending:
-        one = pending.pop()
-        with suppress(OSError, ValueError):
-            with open(f"/proc/{one}/statm", encoding="ascii") as file:
-                total += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-            for thread in os.listdir(f"/proc/{one}/task"):
-                with open(f"/proc/{one}/task/{thread}/children", encoding="ascii") as file:
-                    pending += map(int, file.read().split())
+    for one in family.members(pid):
+        with suppress(OSError, ValueError), open(f"/proc/{one}/statm", encoding="ascii") as file:
+            total += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return total
 
 

@@ -8,14 +8,19 @@ from typing import Any
 
 from stratix_kombu.errors import JobCancelled
 from stratix_kombu.options import ProcessorOptions
+from stratix_kombu.worker.sandbox import family
 from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import Sandbox
-from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxGone, frame_limit
+from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxGone, SandboxStarved, frame_limit
 from stratix_kombu.worker.sandbox.source import Source
 from stratix_kombu.worker.sandbox.supervision import Supervision
 
 CANCEL_POLL_S = 0.25
 CLOSE_S = 5.0
+STARVED_S = 1.0
+MOST_LITTER = 100
+"""A child that has adopted so many processes that have ended is replaced: it does not wait for them, since a handler
+may do that."""
 
 
 class SandboxPool:
@@ -46,6 +51,9 @@ class SandboxPool:
                 return Supervision(sandbox, job, self._options, seconds).run(source, what, self._max_payload_bytes)
             except SandboxGone:  # a new one cannot be
                 continue
+            except SandboxStarved:
+                self._wait()
+                raise
             finally:
                 self._give(sandbox)
 
@@ -84,7 +92,9 @@ class SandboxPool:
             sandbox = self._warm() or Sandbox(
                 self._queue, frame_limit(self._max_payload_bytes), self._options.max_memory_usage
             )
-        except BaseException:
+        except BaseException as problem:
+            if isinstance(problem, SandboxStarved):
+                self._wait()
             self._leave()
             raise
         with self._changed:
@@ -92,6 +102,11 @@ class SandboxPool:
             if self._closed:
                 sandbox.strike()
         return sandbox
+
+    def _wait(self) -> None:
+        """Let a moment pass before the job goes back, for it comes again at once."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, STARVED_S)
 
     def _is_turn(self, ticket: object) -> bool:
         return self._closed or (self._waiting[0] is ticket and self._running < self.size)
@@ -108,7 +123,7 @@ class SandboxPool:
             sandbox.kill()
 
     def _give(self, sandbox: Sandbox) -> None:
-        fit = sandbox.fit and not self._hoards(sandbox)
+        fit = sandbox.fit and not self._hoards(sandbox) and family.litter(sandbox.pid) < MOST_LITTER
         if not fit:
             sandbox.kill()
         with self._changed:

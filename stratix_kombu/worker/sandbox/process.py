@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
@@ -11,17 +12,27 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
-from stratix_kombu.worker.sandbox import memory
+from stratix_kombu.worker.sandbox import family, memory
 from stratix_kombu.worker.sandbox.output import Output
-from stratix_kombu.worker.sandbox.protocol import MAX_FRAME, Frames, Message, SandboxFailure, frame
+from stratix_kombu.worker.sandbox.protocol import (
+    MAX_FRAME,
+    NO_THREAD,
+    Frames,
+    Message,
+    SandboxFailure,
+    SandboxStarved,
+    frame,
+)
 
 EXIT_S = 2.0
 """How long an idle child may take to end."""
 CHUNK = 65_536
 POLL_S = 0.05
+SHORTAGES = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""No process, memory or descriptor is left for a child now."""
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from stratix_kombu.worker.sandbox.child import main; main(*map(int, sys.argv[2:]))"
@@ -46,25 +57,17 @@ class Sandbox:
         self.silent_since = 0.0
         """When it has closed its end, although it may not have exited."""
         self._reaping = threading.Lock()
+        self._left: dict[int, int] = {}
+        """What jobs have left running, when the child was asked to end."""
         self._reaped = False
         """Its number may be somebody else's."""
-        self._socket, theirs = socket.socketpair()
-        # When the last holder of the other end is gone, so is the child: see ``child.die_with_the_worker``.
-        life, self._life = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, json.dumps(sys.path), str(theirs.fileno()), str(life)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(), life), start_new_session=True,
-            )  # fmt: skip
+            self._start()
         except (OSError, ValueError) as problem:
-            self._socket.close()
-            os.close(self._life)
-            raise SandboxFailure(f"the sandbox could not be started: {problem}") from problem
-        finally:
-            theirs.close()
-            os.close(life)
-        self._selector = selectors.DefaultSelector()
+            said = f"the sandbox could not be started: {problem}"
+            if isinstance(problem, OSError) and problem.errno in SHORTAGES:
+                raise SandboxStarved(said) from problem
+            raise SandboxFailure(said) from problem
         self._socket.setblocking(False)
         self._selector.register(self._socket, selectors.EVENT_READ)
         for name, pipe in (("stdout", self._process.stdout), ("stderr", self._process.stderr)):
@@ -72,6 +75,26 @@ class Sandbox:
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(pipe, selectors.EVENT_READ, self._outputs[name])
         self.post({"kind": "hello", "limit": limit, "memory_mb": memory_mb, "argv": sys.argv})
+
+    def _start(self) -> None:
+        with ExitStack() as undo:
+            self._selector = selectors.DefaultSelector()
+            undo.callback(self._selector.close)
+            self._socket, theirs = socket.socketpair()
+            undo.callback(self._socket.close)
+            with theirs:
+                # When the last holder of the other end is gone, so is the child: see ``child.die_with_the_worker``.
+                life, self._life = os.pipe()
+                undo.callback(os.close, self._life)
+                try:
+                    self._process = subprocess.Popen(
+                        [sys.executable, "-c", BOOT, json.dumps(sys.path), str(theirs.fileno()), str(life)],
+                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                        pass_fds=(theirs.fileno(), life), start_new_session=True,
+                    )  # fmt: skip
+                finally:
+                    os.close(life)
+            undo.pop_all()
 
     @property
     def pid(self) -> int:
@@ -172,8 +195,15 @@ class Sandbox:
 
     def strike(self, number: int = signal.SIGKILL) -> None:
         """Signal the child and all it has started."""
-        with self._reaping, suppress(ProcessLookupError, PermissionError):  # gone; on macOS also what is not reaped
-            if not self._reaped:
+        with self._reaping:
+            if self._reaped:
+                return
+            if number == signal.SIGKILL:
+                family.kill_below(self.pid)
+                family.kill(self._left)
+            else:
+                family.strike(self.pid, number)
+            with suppress(ProcessLookupError, PermissionError):  # gone; on macOS also what is not reaped
                 os.killpg(self.pid, number)
 
     def kill(self) -> None:
@@ -184,6 +214,7 @@ class Sandbox:
 
     def hang_up(self) -> None:
         """Let one that is idle end by itself."""
+        self._left.update(family.descendants(self.pid))  # they are not to be found below it when it has ended
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -200,9 +231,11 @@ class Sandbox:
         self.kill()
 
     def end_of(self) -> str:
-        """Of one that has exited: what became of it. It is forgotten."""
+        """Of one that has exited: what became of it. It is forgotten. Raises SandboxStarved if it could not begin."""
         self.kill()
         code = self._process.returncode
+        if code == NO_THREAD and not self.at_rest and self.runs == 1:
+            raise SandboxStarved("the sandbox could not be started: can't start new thread")
         if code >= 0:
             return f"the sandbox exited with code {code} in the middle of the job"
         try:

@@ -5,6 +5,7 @@
       run      a job: ``number``, ``source`` of its handler, ``job`` (its attributes), ``log_level``
       reply    to a call: ``id``, and ``value`` or ``error``
       cancel   the job that runs is to end
+      terminate  the child is to end, after what the handler has in ``finally``; SIGTERM to its group comes with it
     child -> worker
       ready    it can take jobs
       begun    the handler of the job begins now; ``loaded`` if it was imported for it
@@ -32,6 +33,8 @@ Message = dict[str, Any]
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME = 2**32 - 1
+NO_THREAD = 75
+"""The exit code of a child that could not begin, for lack of a thread (EX_TEMPFAIL)."""
 ROOM = 1024 * 1024
 """For what is around a value: names, logs, stack traces."""
 
@@ -55,6 +58,10 @@ class BrokenProtocol(Exception):
 
 class SandboxGone(Exception):
     """The child had ended while it was idle: the job has not begun."""
+
+
+class SandboxStarved(Exception):
+    """The system has no process, thread or descriptor left for a child: the job has not begun."""
 
 
 class SandboxFailure(Exception):

@@ -158,6 +158,7 @@ class Supervision:
 
     def _terminate(self) -> None:
         """Let the handler tidy up, for which it may need the worker."""
+        self._sandbox.post({"kind": "terminate"})
         self._sandbox.strike(signal.SIGTERM)
         deadline = time.monotonic() + GRACE_S
         with suppress(BrokenProtocol):
