@@ -17,6 +17,8 @@ from stratix_kombu.options import Duration, milliseconds
 from stratix_kombu.stores.contract import Store
 
 POLL_S = 0.05
+LOOK_AT = 100
+"""So many locks that were not given back are remembered before those that have ended are looked for."""
 
 
 class Lock:
@@ -63,7 +65,9 @@ class DistributedLock:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._mine: dict[str, Lock] = {}
+        self._mine: dict[str, tuple[Lock, float]] = {}
+        """By key what was taken and not given back, and when it ends by itself on the clock of ``time.monotonic``."""
+        self._look_at = LOOK_AT
         self._guard = threading.Lock()
         forks.register(self)
 
@@ -78,9 +82,16 @@ class DistributedLock:
         lock = Lock(self, check_lock_key(key), uuid.uuid4().hex)
         if not self._store.locks.acquire(lock.key, lock.token, _ttl(ttl)):
             return None
-        with self._guard:
-            self._mine[key] = lock
+        self._keep(lock, ttl)
         return lock
+
+    def _keep(self, lock: Lock, ttl: Duration) -> None:
+        now = time.monotonic()
+        with self._guard:
+            if len(self._mine) >= self._look_at:  # many: those that nobody gave back have ended by themselves
+                self._mine = {key: (one, ends) for key, (one, ends) in self._mine.items() if ends > now}
+                self._look_at = max(LOOK_AT, 2 * len(self._mine))
+            self._mine[lock.key] = (lock, now + _ttl(ttl) / 1000)
 
     @contextmanager
     def hold(self, key: str, ttl: Duration, timeout: float | None = None) -> Iterator[Lock]:
@@ -105,20 +116,23 @@ class DistributedLock:
         if owned is None:
             return False
         with self._guard:
-            if self._mine.get(owned.key) is owned:
+            if self._mine.get(owned.key, (None, 0.0))[0] is owned:
                 del self._mine[owned.key]
         return self._store.locks.release(owned.key, owned.token)
 
     def extend(self, lock: Lock | str, ttl: Duration) -> bool:
         """Keep a lock for ``ttl`` from now on; whether it was still ours."""
         owned = self._owned(lock)
-        return owned is not None and self._store.locks.extend(owned.key, owned.token, _ttl(ttl))
+        if owned is None or not self._store.locks.extend(owned.key, owned.token, _ttl(ttl)):
+            return False
+        self._keep(owned, ttl)
+        return True
 
     def _owned(self, lock: Lock | str) -> Lock | None:
         if isinstance(lock, Lock):
             return lock if lock.pid == os.getpid() else None
         with self._guard:
-            return self._mine.get(check_lock_key(lock))
+            return self._mine.get(check_lock_key(lock), (None, 0.0))[0]
 
 
 def _ttl(ttl: Duration) -> int:

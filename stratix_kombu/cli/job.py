@@ -78,10 +78,12 @@ def logs(app: Application, job_id: str, follow: bool) -> None:
     shown = 0
     while True:
         ended = not follow or found.refresh().state in ("completed", "failed")
-        lines = found.get_logs(shown)
+        lines, written = app.queue.engine.store.queries.logs_after(found.id, shown)
+        if shown and written - len(lines) > shown:
+            click.echo(f"... {written - len(lines) - shown} lines are no longer kept")
         for line in lines:
             click.echo(printable(line))
-        shown += len(lines)
+        shown = written
         if ended:
             return
         time.sleep(POLL_S)

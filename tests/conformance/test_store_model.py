@@ -249,6 +249,7 @@ class Stores(RuleBasedStateMachine):
             for state in State:
                 self.alike(lambda store, queue=queue, state=state: _listing(store, queue, state))
         for job_id in IDS:
+            self.both(lambda store, job_id=job_id: store.queries.logs_after(job_id, 1))
             for read in ("dependencies", "dependents", "dependency_results", "logs"):
                 self.alike(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
         assert [audit(store) for store in self.stores] == [[], []]

@@ -90,6 +90,11 @@ class Queries(ABC):
         """Lines of a job's log, oldest first; ``start`` to ``end`` inclusive."""
 
     @abstractmethod
+    def logs_after(self, job_id: str, number: int) -> tuple[list[str], int]:
+        """For who follows a job's log: the lines after the first ``number`` that were ever written, as far as they are
+        kept, and how many were written. Nothing and 0 for a job that is not there."""
+
+    @abstractmethod
     def dependencies(self, job_id: str) -> dict[str, State | None]:
         """The jobs it depends on and their states; None for one that was removed before it ended."""
 

@@ -127,6 +127,14 @@ class MemoryQueries(Queries):
             job = self._space.jobs.get(job_id)
             return _inclusive(job.logs, start, end) if job else []
 
+    def logs_after(self, job_id: str, number: int) -> tuple[list[str], int]:
+        with self._space.lock:
+            job = self._space.jobs.get(job_id)
+            if job is None:
+                return [], 0
+            wanted = min(max(job.logged - number, 0), len(job.logs))
+            return job.logs[len(job.logs) - wanted :], job.logged
+
     def dependencies(self, job_id: str) -> dict[str, State | None]:
         with self._space.lock:
             job = self._space.jobs.get(job_id)

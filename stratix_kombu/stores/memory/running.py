@@ -50,10 +50,11 @@ class Running(Steps, Transitions):
 
     @step
     def log(self, job_id: str, line: str, keep: int) -> int:
-        logs = self._job(job_id).logs
-        logs.append(line)
-        del logs[: max(len(logs) - keep, 0)]
-        return len(logs)
+        job = self._job(job_id)
+        job.logs.append(line)
+        job.logged += 1
+        del job.logs[: max(len(job.logs) - keep, 0)]
+        return len(job.logs)
 
     @step
     def update_data(self, job_id: str, data: str) -> None:

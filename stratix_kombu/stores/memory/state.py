@@ -85,6 +85,8 @@ class Job:
     swept: int = 0
     """The last sweep that moved it."""
     logs: list[str] = field(default_factory=list)
+    logged: int = 0
+    """Lines that were ever written, also those that are no longer kept."""
 
     @property
     def is_open(self) -> bool:

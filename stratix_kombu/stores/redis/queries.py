@@ -102,6 +102,10 @@ class RedisQueries(Queries):
         lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", start, end, again=True)
         return [line.decode() for line in lines]
 
+    def logs_after(self, job_id: str, number: int) -> tuple[list[str], int]:
+        written, lines = self._scripts.run("logs_after", (job_id, number))
+        return [line.decode() for line in lines], int(written)
+
     def dependencies(self, job_id: str) -> dict[str, State | None]:
         return {
             one: State(state) if state else None for one, state, *_ in self._dependencies(job_id)

@@ -60,6 +60,20 @@ class ToldSuite(StoreCase):
             store.transitions.remove(job_id)
         assert store.queries.ended(["a", "b", "c"]) == [None, None, None]
 
+    # -- following a job's log ------------------------------------------------------------------
+
+    def test_a_log_is_followed_beyond_what_is_kept(self, store: Store) -> None:
+        self.add(store, new("a"))
+        assert store.queries.logs_after("a", 0) == ([], 0)
+        assert store.queries.logs_after("nobody", 0) == ([], 0)
+        for n in range(1, 8):
+            assert store.transitions.log("a", f"{n}", 3) == min(n, 3)
+        assert store.queries.logs_after("a", 0) == (["5", "6", "7"], 7)
+        assert store.queries.logs_after("a", 5) == (["6", "7"], 7)
+        assert store.queries.logs_after("a", 7) == ([], 7)
+        assert store.queries.logs_after("a", 9) == ([], 7)
+        assert store.queries.logs("a") == ["5", "6", "7"]
+
     # -- events and reasons are bounded ---------------------------------------------------------
 
     def test_a_long_value_is_left_out_of_its_event(self, store: Store) -> None:

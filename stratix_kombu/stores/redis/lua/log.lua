@@ -7,6 +7,7 @@ local key = job_key(ARGV[1])
 if not read(ARGV[1], 'queue')[1] then
   return -1
 end
-redis.call('RPUSH', key .. ':logs', ARGV[2])
-redis.call('LTRIM', key .. ':logs', -tonumber(ARGV[3]), -1)
-return redis.call('LLEN', key .. ':logs')
+local lines, keep = redis.call('RPUSH', key .. ':logs', ARGV[2]), tonumber(ARGV[3])
+redis.call('LTRIM', key .. ':logs', -keep, -1)
+redis.call('HINCRBY', key, 'logged', 1)
+return math.min(lines, keep)
