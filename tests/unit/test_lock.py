@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from stratix_kombu import Application
 from stratix_kombu.lock import LOOK_AT
 from tests.waiting import until
@@ -16,12 +18,10 @@ def test_locks_that_nobody_gives_back_are_forgotten(app: Application) -> None:
     assert extended.extend(60_000)
     for n in range(3 * LOOK_AT):
         assert locks.acquire(f"k{n}", 1)
-    until(lambda: locks.acquire("k0", 1))
-    most = len(locks._mine)
+    most, more = len(locks._mine), count()
 
     def forgotten() -> bool:
-        for n in range(LOOK_AT):
-            locks.acquire(f"again{n}", 1)
+        locks.acquire(f"again{next(more)}", 1)
         return len(locks._mine) < most
 
     until(forgotten)
