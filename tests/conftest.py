@@ -1,4 +1,4 @@
-"""Servers shared by all tests of a run."""
+"""Servers shared by all tests of a run; what they need is installed before the tests are spread over processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,33 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.installation import PACKAGES, begin_run, end_run, install
 from tests.services import rabbitmq_server, redis_server, sqs_server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not _is_spread_process(config):
+        begin_run()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _is_spread_process(config):
+        end_run()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """All tests need all servers. Of a file that was named only the tests know what they need, and ask for it."""
+    config = session.config
+    if _is_spread_process(config) or config.option.collectonly or config.args_source is config.ArgsSource.ARGS:
+        return
+    problem = install(PACKAGES)
+    if problem:
+        config.get_terminal_writer().line(problem)
+
+
+def _is_spread_process(config: pytest.Config) -> bool:
+    """Whether this is one of several that pytest-xdist has started."""
+    return hasattr(config, "workerinput")
 
 
 @pytest.fixture(scope="session")

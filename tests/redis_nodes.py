@@ -147,7 +147,7 @@ def _start_sentinel(folder: Path, port: int, master: int) -> subprocess.Popen[by
         f"sentinel monitor {MASTER} 127.0.0.1 {master} 2\nsentinel auth-pass {MASTER} {PASSWORD}\n"
         f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}\nsentinel failover-timeout {MASTER} 5000\n"
     )
-    binary = require("redis-server", "redis-sentinel")
+    binary = require("redis-server")
     return subprocess.Popen([binary, str(file), "--sentinel"], stdout=subprocess.DEVNULL)
 
 
@@ -217,7 +217,7 @@ class ClusterServers:
 @contextmanager
 def cluster_servers() -> Iterator[ClusterServers]:
     """Ready: every node answers for its slots."""
-    require("redis-cli", "redis-tools")
+    require("redis-cli")
     ports = [free_port() for _ in range(3)]
     servers = ClusterServers(ports, PASSWORD)
     processes: list[subprocess.Popen[bytes]] = []

@@ -1,8 +1,8 @@
 """Real servers for tests and benchmarks, on free loopback ports, in folders of their own, ended by process id.
 
 A server named in the environment (``STRATIX_TEST_REDIS_URL``, ``STRATIX_TEST_AMQP_URL``, ``STRATIX_TEST_SQS_URL``) is
-used instead. Where one is missing: it is installed when that can be done (root on Debian); otherwise the tests that
-need it fail in CI and are skipped at home, visibly.
+used instead. Where one is missing it is installed, if that can be done (see ``tests.installation``); otherwise the
+tests that need it fail in CI and are skipped at home, visibly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+from tests.installation import RABBITMQ, install
+
 START_S = 90.0
 
 
@@ -50,7 +51,7 @@ def redis_server(*arguments: str) -> Iterator[str]:
 
 def start_redis(folder: str, port: int, *arguments: str) -> subprocess.Popen[bytes]:
     """One Redis process in a folder of its own; does not wait until it listens."""
-    binary = require("redis-server", "redis-server")
+    binary = require("redis-server")
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"]
     return subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL)
 
@@ -86,7 +87,7 @@ class RabbitMQNode:
 def rabbitmq_node(configuration: str = "", advanced: str = "[].", ports: Sequence[int] = ()) -> Iterator[RabbitMQNode]:
     """A node with an epmd of its own; ``configuration`` and ``advanced`` are the texts of its files, ``ports`` those it
     listens on by them."""
-    binary = require(RABBITMQ, "rabbitmq-server")
+    binary = require(RABBITMQ)
     port, epmd = free_port(), free_port()
     folder = tempfile.mkdtemp(prefix="stratix-rabbitmq-")
     environment = rabbitmq_environment(folder, port, epmd, configuration, advanced)
@@ -155,20 +156,14 @@ def sqs_server() -> Iterator[str]:
         server.stop()
 
 
-def require(binary: str, package: str) -> str:
-    """The path of a server's program, installed if it is missing and that is possible."""
-    found = shutil.which(binary)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
-            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        found = shutil.which(binary)
-    if found is None:
-        message = f"{package} is not installed: apt-get install {package}"
+def require(program: str) -> str:
+    """The path of a program that the tests need, installed if it is missing and that is possible."""
+    problem = install([program])
+    if problem:
         if "CI" in os.environ:
-            pytest.fail(message)
-        pytest.skip(message)
-    return found
+            pytest.fail(problem, pytrace=False)
+        pytest.skip(problem)
+    return shutil.which(program) or program
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import stratix_kombu
+from tests.services import require
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "stratix_kombu"
@@ -45,7 +46,7 @@ LARGE_CLASSES = {
 
 
 def test_the_top_level_is_what_was_agreed() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run([require("git"), "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     visible = {line.partition("/")[0] for line in listed.splitlines() if not line.startswith(".")}
     assert visible == TOP_LEVEL
 

@@ -23,7 +23,7 @@ class Terminal:
     """A terminal of 80 columns, in tmux, in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._tmux = [require("tmux", "tmux"), "-L", f"stratix-{uuid.uuid4().hex[:8]}", "-f", "/dev/null"]
+        self._tmux = [require("tmux"), "-L", f"stratix-{uuid.uuid4().hex[:8]}", "-f", "/dev/null"]
         size = ("-x", str(COLUMNS), "-y", "40")
         self._run("new-session", "-d", *size, "-c", str(folder), "env PS1='$ ' TERM=xterm-256color sh")
         self.waits_for("$")

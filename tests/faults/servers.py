@@ -13,7 +13,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.services import RABBITMQ, free_port, rabbitmq_environment, require, wait_for_port
+from tests.installation import RABBITMQ
+from tests.services import free_port, rabbitmq_environment, require, wait_for_port
 from tests.waiting import until
 
 
@@ -75,7 +76,7 @@ class OwnRedis(OwnServer):
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        binary = require("redis-server", "redis-server")
+        binary = require("redis-server")
         where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, "--save", ""]
         return [binary, *where, "--appendonly", "yes" if self._keeps else "no"]
 
@@ -101,7 +102,7 @@ class OwnRabbitMQ(OwnServer):
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
     def command(self) -> list[str]:
-        return [require(RABBITMQ, "rabbitmq-server")]
+        return [require(RABBITMQ)]
 
     def environment(self) -> dict[str, str]:
         return self._environment
