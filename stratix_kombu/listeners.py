@@ -119,12 +119,13 @@ class Listeners(ABC):
         if self._closed.is_set():
             raise Closed(self._where)
 
-    def _pass_on(self, name: str, arguments: tuple[Any, ...]) -> None:
-        """To the listeners of that name."""
+    def _pass_on(self, name: str, arguments: tuple[Any, ...]) -> bool:
+        """To the listeners of that name; whether there are any."""
         with self._lock:
             listeners = [one for one in self._listeners if one.name == name]
         for listener in listeners:
             listener.put(arguments)
+        return bool(listeners)
 
     def _skip(self, event: Event, problem: Exception) -> None:
         """An entry that cannot be told of; those that come after it can."""
@@ -156,10 +157,18 @@ class Listeners(ABC):
                     self._deliver(part)
                     cursor = part[-1].cursor  # not before: what could not be told now is told later
                 self._idle()
+                if failures:
+                    logger.warning(
+                        "events of %s are read again, after %d tries", self._where, failures,
+                        extra={"action": "events_back"},
+                    )  # fmt: skip
                 failures = 0
             except Unavailable as error:
                 failures += 1
-                logger.warning("events of %s cannot be read: %s", self._where, error, extra={"action": "events_failed"})
+                logger.log(
+                    logging.WARNING if failures == 1 else logging.DEBUG, "events of %s cannot be read: %s",
+                    self._where, error, extra={"action": "events_failed"},
+                )  # fmt: skip
                 self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
             except Exception:
                 # A fault of our own must not end this thread.

@@ -176,9 +176,9 @@ class QueueEvents(Listeners):
         self._engine.report(self._queue, EventsMissed(self._where, count, event), "events_missed")
         self._checked = float("-inf")  # what is waited for may have been among them
 
-    def _on_error(self, queue: str, error: BaseException) -> None:
-        if queue in ("", self._queue):
-            self._pass_on("error", (error,))
+    def _on_error(self, queue: str, error: BaseException) -> bool:
+        """Whether anybody was told."""
+        return queue in ("", self._queue) and self._pass_on("error", (error,))
 
     def close(self) -> None:
         """End waits with Closed, and listeners after what they have been given."""

@@ -86,7 +86,9 @@ class Bridge:
         waited = 0.0
         while True:
             try:
-                return step(), tries
+                answer = step()
+                self.engine.reached(queue, "settle_failed")
+                return answer, tries
             except Unavailable as error:
                 self.engine.report(queue, error, "settle_failed")
                 if waited >= PATIENCE_S:

@@ -79,6 +79,7 @@ class Clock:
                 self._wake.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
                 continue
             failures = 0
+            self._engine.reached("", "clock_failed")
             self._round = time.monotonic()
             sleep_ms = MAX_SLEEP_MS if next_ms is None else min(next_ms, MAX_SLEEP_MS)
             self._wake.wait(max(sleep_ms, 1) / 1000)

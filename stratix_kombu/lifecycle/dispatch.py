@@ -25,6 +25,7 @@ def dispatch(engine: Engine, ready: Sequence[Ready]) -> None:
         engine.driver.publish([one for one in ready if not one.forward] if forwards else ready)
         for one in forwards:
             _forward(engine, one)
+        engine.reached(ready[0].queue, "dispatch_failed")
     except Unavailable as error:
         engine.report(ready[0].queue, error, "dispatch_failed")
 

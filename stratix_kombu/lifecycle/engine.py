@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import TransportDriver
-from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.errors import ConfigurationError, Unavailable
+from stratix_kombu.lifecycle.outages import Outages
 from stratix_kombu.stores.contract import Store
 
 logger = logging.getLogger("stratix_kombu")
 
-ErrorListener = Callable[[str, BaseException], None]
-"""Called with the queue's name (or '') and the error."""
+ErrorListener = Callable[[str, BaseException], object]
+"""Called with the queue's name (or '') and the error; False = nobody was told."""
 
 
 class Engine:
@@ -32,6 +33,7 @@ class Engine:
         self._listeners: list[ErrorListener] = []
         self._wakers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
+        self._outages = Outages()
         inline = driver.inline_queue()
         self.delivers = inline is not None and store.deliver_through(inline)
         """The store puts messages into the broker's queue itself."""
@@ -40,6 +42,7 @@ class Engine:
     def after_fork(self) -> None:
         """The clock is the parent's."""
         self._lock, self._wakers = threading.Lock(), []
+        self._outages = Outages()
 
     def check_open(self, what: str) -> None:
         """Raise ConfigurationError if this process only imports handlers."""
@@ -55,19 +58,33 @@ class Engine:
             self._listeners.append(listener)
 
     def report(self, queue: str, error: BaseException, action: str) -> None:
-        """Log a fault that lost nothing, count it, and tell the listeners of ``error``."""
+        """Log a fault that lost nothing, count it, and tell the listeners of ``error``.
+
+        That a server is away is logged once, and told once to each listener, until it is back: see ``reached``.
+        """
         with self._lock:
             self.faults[action] += 1
             listeners = list(self._listeners)
-        logger.warning(
-            "%s (queue %s): %s", action.replace("_", " "), queue or "-", error,
-            extra={"action": action, "queue": queue},
-        )
+        outage = self._outages.failed(error, action, queue) if isinstance(error, Unavailable) else None
+        known = outage is not None and outage.tries > 1
+        logger.log(
+            logging.DEBUG if known else logging.WARNING, "%s (queue %s): %s", action.replace("_", " "), queue or "-",
+            error, extra={"action": action, "queue": queue},
+        )  # fmt: skip
         for listener in listeners:
+            if outage is not None and listener in outage.heard:
+                continue
             try:
-                listener(queue, error)
+                told = listener(queue, error)
             except Exception:
                 logger.exception("a listener of 'error' raised", extra={"action": "listener_failed"})
+                continue
+            if outage is not None and told is not False:
+                outage.heard.add(listener)
+
+    def reached(self, queue: str, action: str) -> None:
+        """What may have been reported under this action has succeeded."""
+        self._outages.reached(action, queue)
 
     def on_wake(self, waker: Callable[[], None]) -> None:
         """Have ``waker`` called when this process has made work for the clock."""

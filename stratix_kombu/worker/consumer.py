@@ -100,6 +100,7 @@ class Consumer:
         while not self._stop.is_set():
             try:
                 self._round()
+                self._engine.reached(self._queue, "consume_failed")
                 self._failures = 0
                 self._proved = time.monotonic()
             except Unavailable as error:

@@ -57,6 +57,7 @@ class Heartbeat:
         while True:
             try:
                 self._beat()
+                self._engine.reached(self._worker.queue, "renew_failed")
                 wait = interval
             except Unavailable as error:
                 self._engine.report(self._worker.queue, error, "renew_failed")

@@ -88,6 +88,7 @@ class Settler:
         while not self._stopping.is_set():
             try:
                 stale = refused(self._engine, step(outcomes).stale, tries > 0)
+                self._engine.reached(self._queue, "settle_failed")
             except Unavailable as error:
                 tries += 1
                 self._engine.report(self._queue, error, "settle_failed")
