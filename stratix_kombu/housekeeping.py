@@ -76,13 +76,15 @@ class Housekeeping:
         count, begun_ms = 0, self._engine.store.queries.now()
         for page in self._letters():
             # Those that come meanwhile are of jobs that have failed again.
-            old = [(record.id, letter_of(record.data)) for record in page if record.created_ms <= begun_ms]
-            letters = [(one, letter) for one, letter in old if letter is not None]
-            chosen = [one for one in letters if filter is None or filter(one[1])][: most - count]
-            for letter_id, letter in chosen:
-                redrive(self._engine, letter_id, letter, self.name)
-            count += len(chosen)
-            if on_progress is not None and chosen:
+            old = [(record, letter_of(record.data)) for record in page if record.created_ms <= begun_ms]
+            letters = [(record, letter) for record, letter in old if letter is not None]
+            chosen = [one for one in letters if filter is None or filter(one[1])]
+            before = count
+            for record, letter in chosen:
+                if count == most:
+                    break
+                count += redrive(self._engine, record, letter)
+            if on_progress is not None and count > before:
                 on_progress(count)
             if count >= most:
                 break

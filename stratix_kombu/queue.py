@@ -24,6 +24,7 @@ from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.codec import encode
+from stratix_kombu.model.letter import Fallback
 from stratix_kombu.model.names import check_job_name
 from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, Placed, WorkerInfo
 from stratix_kombu.model.state import State
@@ -299,8 +300,10 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
     @property
     def bounds(self) -> Bounds:
         """How its jobs may start, by its options."""
-        limiter = self._options.limiter
-        return Bounds(limiter and keyed(limiter, f"queue:{self.name}"), self._options.global_concurrency)
+        options, default = self._options, self._options.default_job_options
+        fallback = Fallback(options.dead_letter, default.keep_completed, default.keep_failed)
+        limit = options.limiter and keyed(options.limiter, f"queue:{self.name}")
+        return Bounds(limit, options.global_concurrency, fallback)
 
     @property
     def cancelled(self) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import Celery
@@ -16,6 +17,7 @@ from stratix_kombu.errors import ConfigurationError, StaleClaim, Unavailable
 from stratix_kombu.lifecycle.again import refused
 from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.letter import NO_FALLBACK
 from stratix_kombu.model.record import Change
 
 if TYPE_CHECKING:
@@ -63,6 +65,10 @@ class Bridge:
         """How jobs of a queue may start, if it has options."""
         known = self.queue.known(queue)
         return known.bounds if known is not None else NO_BOUNDS
+
+    def task_bounds(self, queue: str) -> Bounds:
+        """The same for tasks, which leave no letters: Celery has error callbacks for what has failed."""
+        return replace(self.bounds(queue), fallback=NO_FALLBACK)
 
     @property
     def previous_backend(self) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratix_kombu.errors import StaleClaim
-from stratix_kombu.lifecycle.claim import claim
+from stratix_kombu.lifecycle.claim import Bounds, claim
 from stratix_kombu.model.record import Claim, Claimed, Held, WorkerInfo
 from stratix_kombu.worker.heartbeat import Heartbeat
 
@@ -58,12 +58,11 @@ class Claims:
             return 0
         return int((time.monotonic() - self._proved) * 1000)
 
-    def take(self, queue: str, job_id: str, request: str) -> tuple[Claim | None, Claimed]:
+    def take(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Claimed]:
         """Try to claim one job, and renew its lease until ``drop``. Asked again with the same ``request``, since no
         answer came, it is the same claim."""
         self._after_fork()
         worker = self.worker or f"{socket.gethostname()}-{os.getpid()}"
-        bounds = self._bridge.bounds(queue)
         self._see_to_renewal(queue)
         while True:
             claimed = claim(

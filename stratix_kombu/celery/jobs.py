@@ -38,7 +38,8 @@ def run_job(bridge: Bridge, request: Any) -> Any:
     """Claim, run and settle one job. Raises Ignore if it is not to run now, Retry and JobFailed as it ended."""
     job_id, queue_name = request.id, queue_of(request)
     asked = new_request()
-    claim, claimed = bridge.patiently(job_id, queue_name, lambda: bridge.claims.take(queue_name, job_id, asked))
+    bounds = bridge.bounds(queue_name)
+    claim, claimed = bridge.patiently(job_id, queue_name, lambda: bridge.claims.take(queue_name, job_id, asked, bounds))
     if claim is None:
         raise Ignore(f"not to run now: {claimed.refused[0].why}")
     run = Run(bridge, queue_name, claim)

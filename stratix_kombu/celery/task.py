@@ -16,6 +16,7 @@ from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import new_request
+from stratix_kombu.model.record import Claim, Claimed
 from stratix_kombu.model.state import Refusal
 
 if TYPE_CHECKING:
@@ -88,10 +89,13 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     marker = request.get(TRACKED)
     queue = marker or queue_of(request)
     asked = new_request()
-    claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id, asked))
+    def take() -> tuple[Claim | None, Claimed]:
+        return bridge.claims.take(queue, request.id, asked, bridge.task_bounds(queue))
+
+    claim, claimed = bridge.patiently(request.id, queue, take)
     if claim is None and marker is None and claimed.refused[0].why is Refusal.GONE:
         bridge.patiently(request.id, queue, lambda: adopt(bridge, task, request))
-        claim, claimed = bridge.patiently(request.id, queue, lambda: bridge.claims.take(queue, request.id, asked))
+        claim, claimed = bridge.patiently(request.id, queue, take)
     if claim is None:
         why = claimed.refused[0].why
         logger.info(

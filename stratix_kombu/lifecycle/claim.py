@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.letter import NO_FALLBACK, Fallback
 from stratix_kombu.model.record import Claimed, Limit
 from stratix_kombu.model.state import Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a queue's options say of how its jobs may start."""
+    """What a queue's options say of how its jobs may start, and of those that do not say it themselves."""
 
     limit: Limit | None = None
     global_concurrency: int = 0
+    fallback: Fallback = NO_FALLBACK
 
 
 NO_BOUNDS = Bounds()
@@ -28,8 +30,9 @@ def claim(
     """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped. Asked again with
     the same ``request``, it answers the claims it made the first time."""
     claimed = engine.store.transitions.claim(
-        queue, ids, worker, lease_ms, bounds.limit, bounds.global_concurrency, request=request
-    )
+        queue, ids, worker, lease_ms, bounds.limit, bounds.global_concurrency, request=request,
+        fallback=bounds.fallback,
+    )  # fmt: skip
     if any(refused.why is Refusal.LIMITED for refused in claimed.refused):
         engine.wake_clock()
     return claimed

@@ -20,20 +20,22 @@ _KEPT: dict[str, Any] = {
 }  # fmt: skip
 
 
+_KEPT_SINCE = {"dead_letter": str}
+"""What templates of the first release do not have."""
 STUCK_MS = 1_000
 """When those are tried again that could not be fired."""
 
 
 def template_of(new: NewJob) -> str:
     """What each run is made from, as JSON."""
-    return json.dumps({name: value for name, value in asdict(new).items() if name in _KEPT})
+    return json.dumps({name: value for name, value in asdict(new).items() if name in {**_KEPT, **_KEPT_SINCE}})
 
 
 def job_of(schedule: Schedule, job_id: str) -> NewJob:
     """The job of one run. Raises InvalidPayload for a template that ``template_of`` did not write."""
     kept = decode_mapping(schedule.template, f"the template of {schedule.key}")
     try:
-        for name, kind in _KEPT.items():
+        for name, kind in {**_KEPT, **{one: kind for one, kind in _KEPT_SINCE.items() if one in kept}}.items():
             if not isinstance(kept[name], kind):
                 raise TypeError(f"{name!r} is no {kind}")
         for name in ("keep_completed", "keep_failed"):

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from stratix_kombu.model.record import Limit
 
@@ -50,6 +50,35 @@ def _span(limit: Limit) -> float:
 
 def _part(limit: Limit, part: float, most: float) -> float:
     return min(_span(limit) * part, most)
+
+
+def limit_value(limit: Limit) -> dict[str, Any]:
+    """A limit as stores keep it: as it was given, and how far apart its starts are."""
+    value: dict[str, Any] = {
+        "key": limit.key, "max": limit.max, "spacing": spacing(limit), "early": early_ms(limit),
+        "ahead": ahead_ms(limit),
+    }  # fmt: skip
+    if limit.refill_per_s:
+        value["initial"] = limit.max if limit.initial is None else limit.initial
+        value["refill"] = limit.refill_per_s
+    else:
+        value["duration"] = limit.duration_ms
+    if not limit.bounce_back:
+        value["bounce"] = False
+    return value
+
+
+def limit_from(value: Mapping[str, Any]) -> Limit:
+    """The limit of which ``limit_value`` made this. Raises KeyError, TypeError, ValueError, ZeroDivisionError."""
+    key, most, apart = str(value["key"]), int(value["max"]), float(value["spacing"])
+    bounce = bool(value.get("bounce", True))
+    if not (1 <= most <= 1_000_000 and 0 < apart < math.inf):
+        raise ValueError(f"{value!r} is no limit")
+    # The first release did not keep what was given; this is a little less.
+    if "initial" in value:
+        rate = float(value.get("refill") or 1000 / apart)
+        return Limit(key, most, refill_per_s=rate, initial=int(value["initial"]), bounce_back=bounce)
+    return Limit(key, most, int(value.get("duration") or math.ceil(apart)), bounce_back=bounce)
 
 
 class Instants(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha1
 from secrets import token_urlsafe
 
 from stratix_kombu.errors import ConfigurationError
@@ -10,7 +11,7 @@ from stratix_kombu.errors import ConfigurationError
 _QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z")
 MAX_ID = 200
 _ID = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}\Z")
-_DERIVED = re.compile(r"[A-Za-z0-9_.:@/+=,-]{1,200}#[A-Za-z0-9_.:@/+=,#-]{1,54}\Z")
+_DERIVED = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9_.:@/+=,-]{1,200}#[A-Za-z0-9_.:@/+=,#-]+\Z")
 """Ids that the package makes of another one: no user may choose one with a ``#`` in it."""
 _IN_MESSAGE = re.compile(r"[A-Za-z0-9_.:@/+=,#-]{1,255}\Z")
 _GROUP = re.compile(r"[!-~]{1,128}\Z")
@@ -95,6 +96,22 @@ def gate_id(unique: str) -> str:
 def run_id(key: str, slot: int | str) -> str:
     """The job that runs a slot of a repeatable job: whoever fires it finds the same."""
     return f"{_RUN}{key}:{slot}"
+
+
+def letter_id(job_id: str, number: int, attempts_started: int) -> str:
+    """The letter of a job that has failed: each one of that id has its own, and each time it fails. ``bury.lua`` does
+    the same."""
+    return f"{_shortened(job_id)}#dead.{number}.{attempts_started}"
+
+
+def again_id(letter_id: str, number: int) -> str:
+    """The job that is made of a letter."""
+    return f"{_shortened(letter_id)}#{number}.again"
+
+
+def _shortened(job_id: str) -> str:
+    """An id that leaves room for an ending."""
+    return job_id if len(job_id) <= MAX_ID else sha1(job_id.encode(), usedforsecurity=False).hexdigest()
 
 
 def forwarded_id(job_id: str) -> str:

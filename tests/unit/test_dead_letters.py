@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job
+from stratix_kombu import Application, ConfigurationError, Job, Queue, create_app
 from stratix_kombu.stores.contract import PAGE
 from tests.waiting import until
 
@@ -40,6 +42,88 @@ def test_what_has_failed_is_kept_apart_and_sent_back(app: Application) -> None:
     assert sorted(job.return_value for job in again) == ["sent to a", "sent to b", "sent to c"]
     assert again[0].opts["attempts"] == 2
     assert [job.name for job in dead.get_jobs()] == ["no letter"]
+
+
+def fail(job: Job) -> None:
+    raise OSError(f"cannot send {job.data}")
+
+
+def failing(app: Application, name: str, **options: Any) -> tuple[Queue, Queue]:
+    """A queue whose jobs fail, and the one that gets their letters."""
+    queue = app.queue.create_queue(name, **options)
+    queue.process(fail)
+    return queue, app.queue.get_queue("dead")
+
+
+def test_each_failure_of_one_id_leaves_a_letter(app: Application) -> None:
+    queue, dead = failing(app, "mail", dead_letter="dead")
+    for number in range(3):
+        queue.add("sync", number, job_id="sync", remove_on_fail=True)
+        until(lambda number=number: dead.get_job_counts()["waiting"] == number + 1)  # type: ignore[misc]
+    assert [letter["data"] for letter in dead.get_dead_letters()] == [0, 1, 2]
+    assert dead.redrive() == 3
+    until(lambda: [letter["data"] for letter in dead.get_dead_letters()] == [0, 1, 2])
+
+
+def test_runs_of_a_repeatable_job_leave_letters(app: Application) -> None:
+    queue, dead = failing(app, "mail", dead_letter="dead")
+    queue.add_repeatable_job("news", "weekly", every=3_600_000, key="k")
+    for number in range(2):
+        run = queue.run_repeatable_job("k")
+        until(lambda number=number: dead.get_job_counts()["waiting"] == number + 1)  # type: ignore[misc]
+        assert dead.get_dead_letters()[-1]["id"] == run.id
+    queue.add_repeatable_job("news", "now", every=3_600_000, key="slot", immediately=True)
+    until(lambda: dead.get_job_counts()["waiting"] == 3)
+    assert [letter["data"] for letter in dead.get_dead_letters()] == ["weekly", "weekly", "now"]
+
+
+def test_only_the_workers_program_knows_of_the_letters(settings: dict[str, Any]) -> None:
+    with create_app(settings) as producer:
+        producer.queue.get_queue("mail").add("welcome", "a", priority=3)
+        with create_app(settings) as app:
+            _, dead = failing(app, "mail", dead_letter="dead")
+            until(lambda: dead.get_job_counts()["waiting"] == 1)
+
+
+@pytest.mark.parametrize("length", [3, 200])
+def test_a_job_comes_back_as_it_was(app: Application, length: int) -> None:
+    queue, dead = failing(app, "mail", dead_letter="dead", concurrency=1)
+    given = {
+        "priority": 4, "attempts": 2, "backoff": 1, "timeout": 5_000, "group": "g", "remove_on_fail": {"count": 7},
+        "remove_on_complete": {"age": 60_000}, "limiter": {"max": 100, "duration": 5_000},
+    }  # fmt: skip
+    job = queue.add("welcome", {"n": 1}, job_id="i" * length, **given)
+    until(lambda: dead.get_job_counts()["waiting"] == 1)
+    (letter,) = dead.get_jobs("waiting")
+    assert dead.get_job(letter.id) is not None
+    assert dead.get_dead_letters()[0]["id"] == job.id
+    queue.pause()
+    assert dead.redrive() == 1
+    again = next(one for one in queue.get_jobs("waiting"))
+    assert queue.get_job(again.id) is not None
+    assert (again.name, again.data, again.opts) == ("welcome", {"n": 1}, job.opts)
+    queue.resume()
+    until(lambda: dead.get_job_counts()["waiting"] == 1)
+    assert dead.get_dead_letters()[0]["again"] == letter.data["again"]
+
+
+def test_letters_are_redriven_once_by_however_many(app: Application) -> None:
+    dead, mail = app.queue.get_queue("dead"), app.queue.get_queue("mail")
+    dead.add_bulk([letter(number, number) for number in range(40)])
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(lambda _: dead.redrive(), range(4))) == 40
+    assert sorted(job.data for job in mail.get_jobs("waiting")) == list(range(40))
+    assert dead.get_jobs() == []
+
+
+def test_letters_that_are_handled_are_kept_as_their_queue_says(app: Application) -> None:
+    queue, _ = failing(app, "mail", dead_letter="graveyard")
+    graveyard = app.queue.create_queue("graveyard", default_job_options={"remove_on_complete": 2})
+    seen: list[Any] = []
+    graveyard.process(lambda job: seen.append(job.data["data"]))
+    queue.add_bulk([{"name": "n", "data": number} for number in range(5)])
+    until(lambda: sorted(seen) == [0, 1, 2, 3, 4] and graveyard.get_job_counts()["active"] == 0)
+    assert graveyard.get_job_counts()["completed"] == 2
 
 
 def test_many_letters_go_page_by_page(app: Application) -> None:

@@ -23,6 +23,7 @@ from stratix_kombu.drivers.sqs.messages import delivery_of
 from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.lifecycle.repeat import job_of, template_of
 from stratix_kombu.model.codec import MAX_DEPTH, decode, encode
+from stratix_kombu.model.letter import job_of as letter_job
 from stratix_kombu.model.message import read_envelope, read_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name, is_job_id
 from stratix_kombu.model.record import NewJob, Ready, Schedule
@@ -118,7 +119,7 @@ def test_options_and_rules_and_letters(text: str) -> None:
 
 @fuzz(80)
 @given(st.dictionaries(
-    st.sampled_from(["id", "queue", "name", "data", "options", "reason", "attempts", "max_attempts"]), scalars
+    st.sampled_from(["id", "queue", "name", "data", "options", "reason", "attempts", "max_attempts", "again"]), scalars
 ))  # fmt: skip
 def test_letters(changes: dict[str, Any]) -> None:
     good = {
@@ -128,6 +129,18 @@ def test_letters(changes: dict[str, Any]) -> None:
     if letter is not None:
         assert isinstance(letter["max_attempts"], int)
         check_job_name(letter["name"])
+
+
+@fuzz(100)
+@given(st.dictionaries(
+    st.sampled_from(["priority", "max_stalled", "keep_completed", "keep_failed", "limit"]), scalars | mappings
+))  # fmt: skip
+def test_what_letters_keep(again: dict[str, Any]) -> None:
+    letter = {
+        "id": "a", "queue": "q", "name": "n", "data": 1, "options": "", "reason": "r", "attempts": 1, "max_attempts": 2,
+    }  # fmt: skip
+    found = letter_of(json.dumps({**letter, "again": again}))
+    assert found is None or 0 <= letter_job(found, "a", 1, "dead").priority <= 9
 
 
 @fuzz(100)

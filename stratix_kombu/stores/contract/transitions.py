@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from stratix_kombu.errors import JobIdTaken
+from stratix_kombu.model.letter import NO_FALLBACK, Fallback
 from stratix_kombu.model.record import (
     Added,
     Change,
@@ -105,7 +106,7 @@ class Transitions(ABC):
     @abstractmethod
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0, *, request: str = "",
+        global_concurrency: int = 0, *, request: str = "", fallback: Fallback = NO_FALLBACK,
     ) -> Claimed:  # fmt: skip
         """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a
         token that no other claim has.
@@ -125,6 +126,9 @@ class Transitions(ABC):
         no job of it is delayed: they were those of jobs that were removed. What was set for the queue comes before
         ``limit`` and ``global_concurrency``. An id named twice is claimed once. Counts ``attempts_started``. Event
         ``active``, or ``delayed`` for a limited one.
+
+        A job that is claimed and says no ``dead_letter`` of its own has that of ``fallback`` from now on; a letter
+        (see ``LETTER``) is kept as that says.
         """
 
     @abstractmethod
@@ -158,9 +162,8 @@ class Transitions(ABC):
         have been made; ``drained`` as for ``complete``. ``then`` and ``ANY_CLAIM`` as for ``complete``; ``error``
         becomes the result of the job, and of the dependents that fail because of it. Of a reason no more than
         ``MAX_REASON_BYTES`` are kept. A job with a ``dead_letter``
-        that has failed (here or by ``recover``) is buried in the same step: a job ``<id>.dead.<attempts started>`` of
-        the same name is added to that queue, with the data ``{"id", "queue", "name", "data", "options", "reason",
-        "attempts", "max_attempts"}``.
+        that has failed (here or by ``recover``) is buried in the same step: a letter is added to that queue, see
+        ``model.letter.letter_for``, one for each job and each time it fails.
         """
 
     @abstractmethod
@@ -253,6 +256,12 @@ class Transitions(ABC):
     def retry(self, job_id: str) -> Change:
         """failed -> waiting, with the attempts it has made kept. Dependents that failed because of it wait for it
         again. Event ``waiting``. Raises JobNotFound, InvalidJobState."""
+
+    @abstractmethod
+    def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
+        """Remove a letter that waits or is delayed and add ``job``, in one step, as ``remove`` and ``add`` do. None, if
+        there is no such job of that number any more, or if the id of ``job`` is known: somebody else was first, and
+        the letter stays as it is."""
 
     @abstractmethod
     def cancel(self, job_id: str, reason: str, error: str = "") -> Change:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from stratix_kombu.errors import DependencyCycle, DependencyNotFound, JobAlreadyStarted, JobIdTaken
+from stratix_kombu.model.letter import letter_for
 from stratix_kombu.model.record import Added, Change, Deduplication, NewJob, Placed
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE, check_ids
@@ -45,6 +45,19 @@ class Adding(Steps):
         duplicates = frozenset(one for one in refused if one not in deduplicated)
         more = release_page(space, PAGE)
         return Added(placed, duplicates, tuple(space.ready), more, tuple(space.instead))
+
+    @step
+    def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
+        letter = self.space.jobs.get(letter_id)
+        if letter is None or letter.number != number or letter.state not in (State.WAITING, State.DELAYED):
+            return None
+        placed = self._add_one(job)
+        if placed is None:
+            return None
+        self.space.delete_by_hand(letter)
+        self.space.tell(letter.new.queue, "removed", letter)
+        more = release_page(self.space, PAGE)
+        return Added((placed,), ready=tuple(self.space.ready), more=more)
 
     def _add_one(self, new: NewJob) -> Placed | None:
         space, now = self.space, self.space.now()
@@ -102,14 +115,7 @@ class Adding(Steps):
 
     def _bury(self, job: Job, reason: str) -> None:
         if job.new.dead_letter:
-            letter = {
-                "id": job.new.id, "queue": job.new.queue, "name": job.new.name, "data": json.loads(job.data),
-                "options": job.new.options, "reason": reason, "attempts": job.attempts_made,
-                "max_attempts": job.new.max_attempts,
-            }  # fmt: skip
-            job_id = f"{job.new.id}.dead.{job.attempts_started}"
-            text = json.dumps(letter, separators=(",", ":"), ensure_ascii=False)
-            self._add_one(NewJob(id=job_id, queue=job.new.dead_letter, name=job.new.name, data=text))
+            self._add_one(letter_for(job.record(), job.new, reason))
 
     def _take_over(self, job: Job, vacant: Job) -> None:
         self.space.forget_edges(vacant.new.id, vacant.dependencies)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from stratix_kombu.model.letter import NO_FALLBACK, Fallback
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
     ANY_CLAIM,
+    KEEP_ALL,
+    LETTER,
     MAX_REASON_BYTES,
     Change,
     Claim,
@@ -36,13 +39,24 @@ from stratix_kombu.stores.memory.upkeep import Upkeep
 End = TypeVar("End", Completion, Failure, HandOver)
 
 
+def _fall_back(job: Job, given: Fallback) -> None:
+    said: dict[str, Any] = {}
+    if given.dead_letter and not job.new.dead_letter:
+        said["dead_letter"] = given.dead_letter
+    if job.new.kind == LETTER:
+        kept = {"keep_completed": given.keep_completed, "keep_failed": given.keep_failed}
+        said.update((name, keep) for name, keep in kept.items() if keep != KEEP_ALL)
+    if said:
+        job.new = replace(job.new, **said)
+
+
 class MemoryTransitions(Adding, Running, Upkeep):
     # -- running --------------------------------------------------------------------------------
 
     @step
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0, *, request: str = "",
+        global_concurrency: int = 0, *, request: str = "", fallback: Fallback = NO_FALLBACK,
     ) -> Claimed:  # fmt: skip
         claimed, request = Claimed(), request or new_request()
         space = self.space.queues[queue]
@@ -63,6 +77,7 @@ class MemoryTransitions(Adding, Running, Upkeep):
             else:
                 job = self._job(job_id)
                 self._start(job, worker, token, answer)
+                _fall_back(job, fallback)
                 claimed.claims.append(self._claim(job, lease_ms))
         return claimed
 

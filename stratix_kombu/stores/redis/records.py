@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from stratix_kombu.errors import InvalidPayload
-from stratix_kombu.model.limiter import ahead_ms, early_ms, spacing
-from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, Ended, JobRecord, Limit, NewJob, Retention
+from stratix_kombu.model.letter import retention_text
+from stratix_kombu.model.limiter import limit_value
+from stratix_kombu.model.record import KEEP_ALL, Claim, Deduplication, Ended, JobRecord, Limit, NewJob
 from stratix_kombu.model.state import State
 
 logger = logging.getLogger("stratix_kombu.stores")
@@ -21,24 +22,6 @@ FIELDS = (
 )  # fmt: skip
 """What is read of a record, in the order of JobRecord's fields after ``id``."""
 STATES = {state.value.encode(): state for state in State}
-
-
-def retention_text(keep: Retention) -> str:
-    """``count:age``; either part may be empty."""
-    count = "" if keep.count is None else keep.count
-    return f"{count}:{'' if keep.age_ms is None else keep.age_ms}"
-
-
-def limit_value(limit: Limit) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "key": limit.key, "max": limit.max, "spacing": spacing(limit), "early": early_ms(limit),
-        "ahead": ahead_ms(limit),
-    }  # fmt: skip
-    if limit.refill_per_s:
-        value["initial"] = limit.max if limit.initial is None else limit.initial
-    if not limit.bounce_back:
-        value["bounce"] = False
-    return value
 
 
 def deduplication_value(given: Deduplication) -> dict[str, Any]:

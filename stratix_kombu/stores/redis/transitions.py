@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from stratix_kombu.errors import (
@@ -16,8 +17,10 @@ from stratix_kombu.errors import (
     JobIdTaken,
     JobNotFound,
 )
+from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
+    KEEP_ALL,
     MAX_REASON_BYTES,
     Added,
     Change,
@@ -70,6 +73,17 @@ def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
     )  # fmt: skip
 
 
+@cache
+def _fallback(given: Fallback) -> str:
+    if given == NO_FALLBACK:
+        return ""
+    value: dict[str, str] = {"dead": given.dead_letter} if given.dead_letter else {}
+    for name in ("keep_completed", "keep_failed"):
+        if getattr(given, name) != KEEP_ALL:
+            value[name] = retention_text(getattr(given, name))
+    return json.dumps(value)
+
+
 def _then(jobs: Sequence[NewJob]) -> str:
     return json.dumps([[job.queue, *job_arguments(job, job.queue)] for job in jobs]) if jobs else ""
 
@@ -103,6 +117,11 @@ class RedisTransitions(Transitions):
         if answer[0] == b"unknown dependency":
             raise DependencyNotFound(answer[1].decode(), answer[2].decode())
         return added_of(len(jobs), answer)
+
+    def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
+        arguments = (letter_id, number, PAGE, job.queue, *job_arguments(job, job.queue))
+        answer = self.run_sending("redrive", *arguments)
+        return None if answer is None else added_of(1, answer)
 
     @staticmethod
     def _to_be_known(jobs: Sequence[NewJob]) -> str:
@@ -141,13 +160,13 @@ class RedisTransitions(Transitions):
 
     def claim(
         self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0, *, request: str = "",
+        global_concurrency: int = 0, *, request: str = "", fallback: Fallback = NO_FALLBACK,
     ) -> Claimed:  # fmt: skip
         claimed = Claimed()
         if not ids:
             return claimed
         bounds = (limit_text(limit), global_concurrency)
-        arguments = (queue, worker, lease_ms, *bounds, request or new_request(), *ids)
+        arguments = (queue, worker, lease_ms, *bounds, request or new_request(), _fallback(fallback), *ids)
         now, answers = self._scripts.run("claim", arguments)
         for answer in answers:
             if answer[1]:

@@ -18,6 +18,7 @@ from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.hand import HandSuite
 from stratix_kombu.testing.stores.identity import IdentitySuite
+from stratix_kombu.testing.stores.letters import LetterSuite
 from stratix_kombu.testing.stores.limits import LimitSuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
@@ -30,6 +31,6 @@ __all__ = ["StoreSuite", "audit"]
 
 class StoreSuite(
     AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
-    ReadingSuite, MetricsSuite, IdentitySuite, ConcurrencySuite, ToldSuite,
+    ReadingSuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from stratix_kombu.model.record import Completion, Failure, Held, Limit, Retention, WorkerInfo
+from stratix_kombu.model.names import letter_id
+from stratix_kombu.model.record import LETTER, Completion, Failure, Held, Limit, Retention, WorkerInfo
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
@@ -287,21 +288,26 @@ class RunningSuite(StoreCase):
         assert store.queries.queues() == [QUEUE]
         (claim,) = self.claim(store, "a")
         change = store.transitions.fail([Failure("a", claim.token, 'no "way"')])
-        assert self.ids(change.ready) == ["a.dead.2"]
-        letter = self.record(store, "a.dead.2")
-        assert (letter.queue, letter.name) == ("dead", "send")
+        number = self.record(store, "a").number
+        assert self.ids(change.ready) == [letter_id("a", number, 2)]
+        letter = self.record(store, letter_id("a", number, 2))
+        assert (letter.queue, letter.name, letter.kind) == ("dead", "send", LETTER)
         assert json.loads(letter.data) == {
             "id": "a", "queue": QUEUE, "name": "send", "data": {"to": "ä/b"}, "options": "", "reason": 'no "way"',
             "attempts": 2, "max_attempts": 2,
+            "again": {
+                "priority": 0, "max_stalled": None, "keep_completed": None, "keep_failed": None, "limit": None,
+            },
         }  # fmt: skip
         store.transitions.retry("a")
         self.fail(store, "a")
-        assert self.states(store, "a.dead.3") == ["waiting"]
+        assert self.states(store, letter_id("a", number, 3)) == ["waiting"]
 
     def test_a_job_that_stalls_too_often_leaves_a_letter_and_a_dependent_does_not(self, store: Store) -> None:
         self.start(store, new("a", dead_letter="dead"), lease_ms=0)
         self.add(store, new("b", dependencies=("a",), dead_letter="dead"))
         self.finish_releases(store, store.transitions.recover(0))
         assert self.states(store, "a", "b") == ["failed", "failed"]
-        assert [one.id for one in store.queries.find("dead", [State.WAITING])] == ["a.dead.1"]
+        letters = [one.id for one in store.queries.find("dead", [State.WAITING])]
+        assert letters == [letter_id("a", self.record(store, "a").number, 1)]
 

@@ -1,6 +1,7 @@
 -- Try to take the jobs that messages named.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the queue's limit, JSON or '';
--- ARGV[5] most active jobs or 0; ARGV[6] request; then ids
+-- ARGV[5] most active jobs or 0; ARGV[6] request; ARGV[7] '' or JSON of what jobs say that do not say it
+--   themselves: dead, and of letters keep_completed and keep_failed; then ids
 -- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of a claim ...}, see records.claim_of
 -- Events active | delayed
 --- @include base
@@ -22,13 +23,15 @@ local claimed = {}
 local limited, granted = 0, nil
 local answers = {}
 
-for i = 7, #ARGV do
+local fallback = ARGV[7] ~= '' and cjson.decode(ARGV[7])
+
+for i = 8, #ARGV do
   local id = ARGV[i]
   local key = job_key(id)
-  local token = request .. ':' .. (i - 7)
+  local token = request .. ':' .. (i - 8)
   local v = read(id, 'token', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
     'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace',
-    'number', 'kind')
+    'number', 'kind', 'dead')
   local answer
   if not v[5] or v[5] ~= queue then
     if not v[5] then
@@ -87,6 +90,14 @@ for i = 7, #ARGV do
       end
       redis.call('HSET', key, 'state', 'active', 'token', token, 'begun', begun, 'started',
         told.starts, 'worker', worker, 'waited', waited)
+      if fallback and fallback.dead and not v[24] then
+        redis.call('HSET', key, 'dead', fallback.dead)
+      end
+      for _, field in ipairs(fallback and v[23] == 'letter' and { 'keep_completed', 'keep_failed' } or {}) do
+        if fallback[field] then
+          redis.call('HSET', key, field, fallback[field])
+        end
+      end
       if v[3] then
         redis.call('HDEL', key, 'reserved')
       end

@@ -1,11 +1,19 @@
--- Add the letter of a job that has failed, if it wants one.
+-- Add the letter of a job that has failed, if it wants one: as letter_for in model/letter.py.
 local function bury(id, reason)
-  local v = read(id, 'dead', 'queue', 'name', 'data', 'opts', 'made', 'begun', 'max')
+  local v = read(id, 'dead', 'queue', 'name', 'data', 'opts', 'made', 'begun', 'max', 'number', 'prio', 'stalls',
+    'keep_completed', 'keep_failed', 'limit')
   if not v[1] then
     return
   end
-  local letter = '{"id":' .. cjson.encode(id) .. ',"queue":' .. cjson.encode(v[2]) .. ',"name":' .. cjson.encode(v[3])
-    .. ',"data":' .. (v[4] or 'null') .. ',"options":' .. cjson.encode(v[5] or '') .. ',"reason":' .. cjson.encode(reason)
-    .. ',"attempts":' .. num(v[6], 0) .. ',"max_attempts":' .. num(v[8], 1) .. '}'
-  add_job(v[1], id .. '.dead.' .. num(v[7], 0), v[3], letter, '', '')
+  local function text(value)
+    return value and cjson.encode(value) or 'null'
+  end
+  local letter = '{"id":' .. text(id) .. ',"queue":' .. text(v[2]) .. ',"name":' .. text(v[3]) .. ',"data":'
+    .. (v[4] or 'null') .. ',"options":' .. text(v[5] or '') .. ',"reason":' .. text(reason) .. ',"attempts":'
+    .. num(v[6], 0) .. ',"max_attempts":' .. num(v[8], 1) .. ',"again":{"priority":' .. num(v[10], 0) .. ',"max_stalled":'
+    .. (num(v[11]) or 'null') .. ',"keep_completed":' .. text(v[12]) .. ',"keep_failed":' .. text(v[13]) .. ',"limit":'
+    .. (v[14] or 'null') .. '}}'
+  local base = #id <= 200 and id or redis.sha1hex(id)
+  local letter_id = string.format('%s#dead.%.0f.%.0f', base, num(v[9], 0), num(v[7], 0))
+  add_job(v[1], letter_id, v[3], letter, '', '{"kind":"letter"}')
 end

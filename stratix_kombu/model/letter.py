@@ -1,0 +1,81 @@
+"""Dead letters: what is kept of a job that has failed, and the job that is made of it again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stratix_kombu.errors import InvalidPayload
+from stratix_kombu.model.codec import encode
+from stratix_kombu.model.limiter import limit_from, limit_value
+from stratix_kombu.model.names import again_id, letter_id
+from stratix_kombu.model.record import KEEP_ALL, LETTER, JobRecord, NewJob, Retention
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What the program that runs a queue's jobs says of those that do not say it themselves."""
+
+    dead_letter: str = ""
+    keep_completed: Retention = KEEP_ALL
+    """Of letters that are handled; the programs that leave them do not know how long the queue keeps its jobs."""
+    keep_failed: Retention = KEEP_ALL
+
+
+NO_FALLBACK = Fallback()
+
+
+def retention_text(keep: Retention) -> str:
+    """``count:age``; either part may be empty."""
+    count = "" if keep.count is None else keep.count
+    return f"{count}:{'' if keep.age_ms is None else keep.age_ms}"
+
+
+def _retention_from(text: object) -> Retention:
+    if not isinstance(text, str):
+        return KEEP_ALL
+    count, _, age = text.partition(":")
+    if not (count + age).isdecimal() and count + age:
+        raise ValueError(f"{text!r} is no retention")
+    return Retention(int(count) if count else None, int(age) if age else None)
+
+
+def letter_for(job: JobRecord, new: NewJob, reason: str) -> NewJob:
+    """The letter of a job that has failed. Stores that cannot call this write the same (see ``bury.lua``)."""
+    letter = {
+        "id": job.id, "queue": job.queue, "name": job.name, "data": json.loads(job.data), "options": job.options,
+        "reason": reason, "attempts": job.attempts_made, "max_attempts": job.max_attempts,
+        "again": {
+            "priority": job.priority, "max_stalled": new.max_stalled,
+            "keep_completed": None if new.keep_completed == KEEP_ALL else retention_text(new.keep_completed),
+            "keep_failed": None if new.keep_failed == KEEP_ALL else retention_text(new.keep_failed),
+            "limit": limit_value(new.limit) if new.limit else None,
+        },
+    }  # fmt: skip
+    return NewJob(
+        id=letter_id(job.id, job.number, job.attempts_started), queue=new.dead_letter, name=job.name, kind=LETTER,
+        data=json.dumps(letter, separators=(",", ":"), ensure_ascii=False),
+    )  # fmt: skip
+
+
+def job_of(letter: Mapping[str, Any], letter_id: str, number: int, dead_letter: str) -> NewJob:
+    """The job that a letter tells of, to be added as it was: without its dependencies, its delay and its deduplication.
+    Id, number and queue are those of the letter's record. Raises InvalidPayload."""
+    again = letter.get("again")  # the first release kept less
+    kept: Mapping[str, Any] = again if isinstance(again, Mapping) else {}
+    try:
+        return NewJob(
+            id=again_id(letter_id, number), queue=letter["queue"], name=letter["name"],
+            data=encode(letter["data"], "a letter", sys.maxsize),  # it was small enough for its queue
+            options=letter["options"], max_attempts=letter["max_attempts"], dead_letter=dead_letter,
+            priority=min(max(int(kept.get("priority") or 0), 0), 9),
+            max_stalled=None if kept.get("max_stalled") is None else max(int(kept["max_stalled"]), 0),
+            keep_completed=_retention_from(kept.get("keep_completed")),
+            keep_failed=_retention_from(kept.get("keep_failed")),
+            limit=limit_from(kept["limit"]) if kept.get("limit") else None,
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as problem:
+        raise InvalidPayload(f"the letter {letter_id!r} cannot be read: {problem}") from problem
