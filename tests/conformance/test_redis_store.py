@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from stratix_kombu import StoreUnavailable
 from stratix_kombu.model.metrics import KEPT_MINUTES
 from stratix_kombu.model.record import Completion, Held, NewJob, Retention, WorkerInfo
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.stores.redis import open_redis_store
+from stratix_kombu.stores.redis import eviction, open_redis_store
 from tests.services import redis_server
 
 LUA = sorted((files("stratix_kombu.stores.redis") / "lua").iterdir(), key=lambda one: one.name)
@@ -101,6 +102,22 @@ def test_a_wrong_password_is_an_error_without_it() -> None:
         assert "wrong-secret" not in str(refused.value)
         assert address in str(refused.value)
         store.close()
+
+
+@pytest.mark.parametrize(("policy", "told"), [("allkeys-lru", 1), ("volatile-ttl", 1), ("noeviction", 0)])
+def test_a_server_that_removes_jobs_is_told_of_once(
+    policy: str, told: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every process that uses it, with its first connection; not again by another store or connection."""
+    monkeypatch.setattr(eviction, "_told", set())
+    with redis_server("--maxmemory-policy", policy) as url, caplog.at_level(logging.WARNING, "stratix_kombu"):
+        for namespace in ("a", "b"):
+            store = open_redis_store({"url": url}, namespace=namespace)
+            with ThreadPoolExecutor(4) as threads:
+                list(threads.map(lambda _, store=store: store.ping(), range(8)))
+            store.close()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len([line for line in lines if f"maxmemory-policy is {policy}" in line]) == told
 
 
 @pytest.mark.parametrize(

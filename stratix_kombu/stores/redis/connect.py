@@ -22,6 +22,7 @@ from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.secrets import masked
 from stratix_kombu.redis_server import Tries, is_refusal
+from stratix_kombu.stores.redis.eviction import look_at_cluster
 from stratix_kombu.stores.redis.pool import Pool, cluster_client
 
 MOVING_PAUSE_S = 0.02
@@ -115,7 +116,10 @@ class Client:
     def _cluster_client(self) -> Any:
         if self._cluster is None:
             with self._lock:  # a second client, once collected, would close the connections it gave
-                self._cluster = self._cluster or cluster_client(self._options)
+                if self._cluster is None:
+                    client = cluster_client(self._options)
+                    look_at_cluster(client, self.address)
+                    self._cluster = client
         return self._cluster
 
     def read_stream(self, key: str, cursor: str, count: int, wait_ms: int) -> list[tuple[bytes, Any]]:

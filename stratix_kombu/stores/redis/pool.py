@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from stratix_kombu import forks
 from stratix_kombu.model.redis_options import Node, RedisOptions
 from stratix_kombu.redis_server import Sentinels, never
+from stratix_kombu.stores.redis.eviction import look
 
 FRESH_S = 1.0
 """For so long after its last answer a connection is taken to be open."""
@@ -54,6 +55,8 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Held] = []
         self._generation = 0
+        self._looked = False
+        """Whether the server was asked what it does when its memory is full."""
         self._opened: WeakSet[Any] = WeakSet()
         self._sentinels: Sentinels | None = None
         self._master: Node | None = None
@@ -131,6 +134,9 @@ class Pool:
         self._opened.add(connection)
         try:
             connection.connect()
+            if not self._looked:
+                look(connection, self._options.address)
+                self._looked = True
         except BaseException:
             connection.disconnect()
             raise

@@ -8,19 +8,18 @@ from typing import Any
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.contract import Survey
 from stratix_kombu.stores.redis.connect import Client
+from stratix_kombu.stores.redis.eviction import HARMLESS, danger
 
 
 def survey(client: Client) -> Survey:
     """Asks with INFO, and CONFIG where that is allowed: managed servers often refuse it."""
     server, memory, disk, role = (_info(client, one) for one in ("server", "memory", "persistence", "replication"))
-    policy = memory.get("maxmemory_policy", "noeviction")
+    policy = memory.get("maxmemory_policy", HARMLESS)
     warnings = []
     if role.get("role") == "slave":
         warnings.append("it is a replica, which takes no writes: name its master")
-    if policy != "noeviction":
-        warnings.append(
-            f"maxmemory-policy is {policy}: when its memory is full Redis removes jobs; set it to noeviction"
-        )
+    if policy != HARMLESS:
+        warnings.append(danger(policy))
     if disk.get("aof_enabled") == "0":
         snapshots = _snapshots(client)
         if snapshots == "":
