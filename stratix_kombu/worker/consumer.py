@@ -11,6 +11,7 @@ from functools import partial
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.errors import InvalidPayload, Unavailable
+from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.model.names import new_request
@@ -25,6 +26,8 @@ TEND_S = 1.0
 MAX_BATCH = 100
 """One claim takes no more, so that a worker of hundreds of slots does not hold up its peers."""
 PAUSED_POLL_S = 0.5
+BURST_S = 1.0
+"""Messages that name no job, and come one after the other, are reported together at least this often."""
 MAX_PAUSE_S = 5.0
 
 
@@ -62,6 +65,10 @@ class Consumer:
         self._claiming = threading.Lock()
         self._failures = 0
         self._starved: Exception | None = None
+        self._causes = Causes()
+        self._strangers: list[str] = []
+        """What was wrong with the messages that named no job, since it was reported."""
+        self._strangers_since = 0.0
         self._limited_until = 0.0
         self._proved = time.monotonic()
         self.ready = threading.Event()
@@ -98,6 +105,7 @@ class Consumer:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            strangers = len(self._strangers)
             try:
                 self._round()
                 self._engine.reached(self._queue, "consume_failed")
@@ -115,10 +123,14 @@ class Consumer:
             except Exception as error:
                 # A fault of our own must not end the worker silently.
                 self._failures += 1
-                logger.exception("the consumer of %s failed", self._queue, extra={"action": "consume_failed"})
-                self._engine.report(self._queue, error, "consume_failed")
+                if self._causes.is_new(error):
+                    logger.exception("the consumer of %s failed", self._queue, extra={"action": "consume_failed"})
+                    self._engine.report(self._queue, error, "consume_failed")
                 self._close()
                 self._stop.wait(MAX_PAUSE_S)
+            if len(self._strangers) == strangers or time.monotonic() > self._strangers_since + BURST_S:
+                self._report_strangers()
+        self._report_strangers()
         self._hand_back_asked()
         self._close()
 
@@ -137,7 +149,8 @@ class Consumer:
             return
         if self._stop.is_set():
             return
-        deliveries = receiver.receive(min(free, MAX_BATCH), receiver.patience)
+        patience = min(receiver.patience, BURST_S) if self._strangers else receiver.patience
+        deliveries = receiver.receive(min(free, MAX_BATCH), patience)
         self.ready.set()
         paused = bool(deliveries) and self._take(receiver, deliveries)
         starved, self._starved = self._starved, None
@@ -178,7 +191,7 @@ class Consumer:
                 receiver.give_back([one for one in deliveries if one.job_id in stay])
                 self._limited_until = time.monotonic() + max(stay.values()) / 1000
         finally:
-            self._tell_strangers(deliveries)
+            self._note_strangers(deliveries)
         refused = {one.why for one in claimed.refused}
         if Refusal.GONE in refused:
             gone = [one.job_id for one in claimed.refused if one.why is Refusal.GONE]
@@ -224,8 +237,19 @@ class Consumer:
             receiver.tend()
             self._proved = time.monotonic()
 
-    def _tell_strangers(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            if delivery.job_id is None:
-                problem = InvalidPayload(f"a message that names no job was dropped: {delivery.problem}")
-                self._engine.report(self._queue, problem, "stranger_dropped")
+    def _note_strangers(self, deliveries: Sequence[Delivery]) -> None:
+        problems = [delivery.problem for delivery in deliveries if delivery.job_id is None]
+        if problems and not self._strangers:
+            self._strangers_since = time.monotonic()
+        self._strangers += problems
+
+    def _report_strangers(self) -> None:
+        """One report for a burst of them."""
+        problems, self._strangers = self._strangers, []
+        if not problems:
+            return
+        count = len(problems)
+        what = "a message that names no job was dropped" if count == 1 else (
+            f"{count} messages that name no job were dropped, the first because"
+        )
+        self._engine.report(self._queue, InvalidPayload(f"{what}: {problems[0]}"), "stranger_dropped")

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.again import refused
+from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.fail import fail
@@ -34,6 +35,7 @@ class Settler:
         self._settled = settled
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._stopping = threading.Event()
+        self._causes = Causes()
         self._thread = threading.Thread(target=self._run, name=f"stratix-{queue}-settler", daemon=True)
         self.put = self._outcomes.put
 
@@ -84,10 +86,30 @@ class Settler:
                 return batch, True
         return batch, False
 
-    def _settle(self, outcomes: Sequence[Kind], step: Callable[[Sequence[Kind]], Change], tries: int = 0) -> None:
+    def _settle(self, outcomes: Sequence[Kind], step: Callable[[Sequence[Kind]], Change]) -> None:
+        problem = self._try(outcomes, step)
+        if problem is None:
+            return
+        # A fault of our own. The others are not to suffer for one outcome; the job of that one goes to another attempt
+        # when its lease ends.
+        if len(outcomes) > 1:
+            alone = [self._try([one], step, again=True) for one in outcomes]
+            failed = [one for one in alone if one is not None]
+            problem = failed[0] if failed else problem
+        if self._causes.is_new(problem):
+            extra = {"action": "settle_failed", "queue": self._queue}
+            logger.error("outcomes cannot be stored", exc_info=problem, extra=extra)
+            self._engine.report(self._queue, problem, "settle_failed")
+
+    def _try(
+        self, outcomes: Sequence[Kind], step: Callable[[Sequence[Kind]], Change], again: bool = False
+    ) -> Exception | None:
+        """Take the step, for as long as the store is away; an error that it raises otherwise."""
+        tries = 0
+        problem: Exception | None = None
         while not self._stopping.is_set():
             try:
-                stale = refused(self._engine, step(outcomes).stale, tries > 0)
+                stale = refused(self._engine, step(outcomes).stale, again or tries > 0)
                 self._engine.reached(self._queue, "settle_failed")
             except Unavailable as error:
                 tries += 1
@@ -95,17 +117,12 @@ class Settler:
                 self._stopping.wait(min(0.1 * 2 ** min(tries, 10), MAX_PAUSE_S))
                 continue
             except Exception as error:
-                # A fault of our own must not end this thread. The others are not to suffer for one outcome; the job
-                # of that one goes to another attempt when its lease ends.
-                logger.exception("outcomes cannot be stored", extra={"action": "settle_failed", "queue": self._queue})
-                self._engine.report(self._queue, error, "settle_failed")
-                if len(outcomes) > 1:
-                    for one in outcomes:
-                        self._settle([one], step, tries + 1)
-                    return
+                problem = error
                 break
             for job_id in stale:
                 self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
             break
-        for outcome in outcomes:
-            self._settled(outcome)
+        if problem is None or len(outcomes) == 1:
+            for outcome in outcomes:
+                self._settled(outcome)
+        return problem

@@ -41,7 +41,7 @@ def test_what_no_worker_can_read_goes_to_the_dead_letter_exchange(
         queue.process(lambda job: "done")
         assert first.wait_until_finished(timeout=20) == "done"
         until(lambda: channel.queue_declare(queue=dead, passive=True).message_count == 1, 20)
-        assert any("names no job" in str(error) for error in errors)
+        until(lambda: any("names no job" in str(error) for error in errors), 20)
         assert queue.add("n").wait_until_finished(timeout=20) == "done"
 
 

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, JobFailed, create_app
+from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.lifecycle.causes import QUIET_S, Causes
 from tests.faults.conftest import WORKER
+from tests.foreign import send_celery_task
 from tests.waiting import until
 
 LEASE_MS = 300
@@ -101,7 +104,7 @@ def test_leases_are_renewed_although_a_renewal_failed_once(app: Application) -> 
     assert job.refresh().attempts_started == 1
 
 
-@pytest.mark.parametrize("flavour", ["reason", "result", "log"])
+@pytest.mark.parametrize("flavour", ["reason", "result"])
 def test_what_is_no_text_fails_the_job_and_no_more(redis_url: str, flavour: str) -> None:
     """Names of files may hold lone surrogates, and get into the messages of errors."""
     settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"own{uuid.uuid4().hex[:8]}"}
@@ -112,9 +115,74 @@ def test_what_is_no_text_fails_the_job_and_no_more(redis_url: str, flavour: str)
         def bad(job: Any) -> Any:
             if flavour == "reason":
                 raise ValueError("no such file: caf\udce9")
-            return job.log("caf\udce9") if flavour == "log" else "caf\udce9"
+            return "caf\udce9"
 
         queue.process("good", lambda job: "fine")
         with pytest.raises(JobFailed, match=r"udce9|surrogate"):
             queue.add("bad").wait_until_finished(timeout=10)
         assert queue.add("good").wait_until_finished(timeout=10) == "fine"
+
+
+def test_a_fault_that_each_job_meets_is_one_error(app: Application) -> None:
+    """Outcomes that cannot be stored, say: not an error for each of them."""
+    transitions, errors = app.queue.engine.store.transitions, list[str]()
+    original, refused = transitions.complete, list[str]()
+
+    def complete(results: Any) -> Any:
+        if len(refused) < 300:
+            refused.extend(one.job_id for one in results)
+            raise RuntimeError(f"job {results[0].job_id} cannot be stored")
+        return original(results)
+
+    transitions.complete = complete  # type: ignore[method-assign]
+    queue = app.queue.create_queue("q", concurrency=20)
+    queue.process(lambda job: "done")
+    queue.on("error", lambda error: errors.append(str(error)))
+    jobs = queue.add_bulk([{"name": "n"} for _ in range(100)])
+    assert [job.wait_until_finished(timeout=30) for job in jobs] == ["done"] * 100
+    queue.add("n").wait_until_finished(timeout=10)
+    assert len([one for one in errors if "cannot be stored" in one]) == 1
+    assert app.queue.engine.faults["settle_failed"] == 1
+
+
+def test_another_cause_is_another_error() -> None:
+    causes = Causes()
+
+    def of(kind: type[Exception], where: int) -> Exception:
+        try:
+            if where:
+                raise kind("here")
+            raise kind("there")
+        except Exception as error:
+            return error
+
+    seen = [causes.is_new(of(kind, where)) for kind in (ValueError, TypeError) for where in (0, 1, 0, 1)]
+    assert seen == [True, True, False, False] * 2
+    assert [causes.is_new(ValueError("never raised")) for _ in range(2)] == [True, False]
+
+
+def test_a_cause_that_goes_on_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("stratix_kombu.lifecycle.causes.time.monotonic", lambda: now)
+    causes = Causes()
+    assert [causes.is_new(ValueError()), causes.is_new(ValueError())] == [True, False]
+    now += QUIET_S
+    assert causes.is_new(ValueError())
+
+
+def test_a_burst_of_messages_of_another_program_is_one_error(redis_url: str) -> None:
+    settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"own{uuid.uuid4().hex[:8]}"}
+    with create_app(settings) as app:
+        queue, errors = app.queue.create_queue("q", concurrency=2), list[str]()
+        driver = app.queue.engine.driver
+        assert isinstance(driver, KombuDriver)
+        for _ in range(15):
+            send_celery_task(driver, "q")
+        queue.on("error", lambda error: errors.append(str(error)))
+        queue.process(lambda job: "done")
+        until(lambda: errors)
+        assert queue.add("n").wait_until_finished(timeout=10) == "done"
+        send_celery_task(driver, "q")
+        until(lambda: len(errors) == 2)
+        assert errors[0].startswith("15 messages that name no job were dropped, the first because: ")
+        assert errors[1].startswith("a message that names no job was dropped: ")
