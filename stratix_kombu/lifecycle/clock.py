@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from stratix_kombu.errors import Unavailable
+from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote
 from stratix_kombu.lifecycle.recover import recover, redeliver
@@ -37,6 +38,7 @@ class Clock:
         self._grace_ms = grace_ms
         self._wake = threading.Event()
         self._stopping = False
+        self._causes = Causes()
         self._round = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="stratix-clock", daemon=True)
 
@@ -91,5 +93,6 @@ class Clock:
         except Unavailable:
             raise
         except Exception as error:
-            self._engine.report("", error, "clock_failed")
+            if self._causes.is_new(error):
+                self._engine.report("", error, "clock_failed")
             return None

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from stratix_kombu.errors import Unavailable
+from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Held, WorkerInfo
 
@@ -54,6 +55,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         interval = min(self._lease_ms / 1000 / BEATS_PER_LEASE, MAX_INTERVAL_S)
+        causes = Causes()
         while True:
             try:
                 self._beat()
@@ -64,8 +66,10 @@ class Heartbeat:
                 wait = min(interval, 1.0)
             except Exception as error:
                 # A fault of our own: without heartbeats all jobs of the worker would be lost to it.
-                logger.exception("the heartbeat failed", extra={"action": "renew_failed", "queue": self._worker.queue})
-                self._engine.report(self._worker.queue, error, "renew_failed")
+                if causes.is_new(error):
+                    extra = {"action": "renew_failed", "queue": self._worker.queue}
+                    logger.exception("the heartbeat failed", extra=extra)
+                    self._engine.report(self._worker.queue, error, "renew_failed")
                 wait = interval
             if self._stop.wait(wait):
                 return

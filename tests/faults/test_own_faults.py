@@ -145,6 +145,24 @@ def test_a_fault_that_each_job_meets_is_one_error(app: Application) -> None:
     assert app.queue.engine.faults["settle_failed"] == 1
 
 
+@pytest.mark.parametrize("step", ["promote", "recover", "renew"])
+def test_a_step_that_always_fails_is_one_error(app: Application, step: str) -> None:
+    """The clock goes round four times a second."""
+    failed: list[int] = []
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        failed.append(1)
+        raise RuntimeError("nobody expects this")
+
+    setattr(app.queue.engine.store.transitions, step, fail)
+    queue, errors = app.queue.create_queue("q"), list[str]()
+    queue.on("error", lambda error: errors.append(str(error)))
+    queue.process(lambda job: "done")
+    until(lambda: len(failed) >= 4)
+    assert sum(app.queue.engine.faults[action] for action in ("clock_failed", "renew_failed")) == 1
+    assert errors in ([], ["nobody expects this"]), "the clock may have met it before there was a listener"
+
+
 def test_another_cause_is_another_error() -> None:
     causes = Causes()
 
