@@ -73,7 +73,7 @@ def _wsgi(application: Any, **environment: str) -> tuple[str, str, bytes]:
 
 
 def test_as_a_wsgi_application() -> None:
-    with create_app({"driver": "memory"}) as app:
+    with create_app({"driver": "memory", "namespace": "wsgi"}) as app:
         queue = app.queue.get_queue("mail")
         queue.process(lambda job: None)
         queue.add('a "name"\\ of its own').wait_until_finished(timeout=10)

@@ -196,7 +196,8 @@ def test_removed_paused_and_late_jobs_do_not_break_the_bound() -> None:
     """A third is removed, and the slots of others pass while the queue is paused: they go on spread out."""
     many = Simulation(3000, partial(next, cycle((2, 5, 30))))
     many.run(5)
-    delayed = many.store.queries.find("q", [State.DELAYED])
+    delayed, cursor = many.store.queries.scan("q", State.DELAYED, "", 3000)
+    assert not cursor
     for one in delayed[::3]:
         many.store.transitions.remove(one.id)
     many.left -= len(delayed[::3])
