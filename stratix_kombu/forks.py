@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import threading
 from contextlib import suppress
 from typing import Any, Protocol
@@ -63,6 +64,16 @@ def abandon_pool(pool: Any) -> None:
     sentinels = getattr(getattr(pool, "sentinel_manager", None), "sentinels", ())
     for client in sentinels:
         abandon_pool(client.connection_pool)
+
+
+def end_if_forked(pid: int, code: int) -> None:
+    """End this process if it is not the one with that number, but was forked from it by a handler and has come back
+    from there: what follows is the parent's."""
+    if os.getpid() != pid:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(code)
 
 
 def _after_fork_in_child() -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import Celery
 
+from stratix_kombu import forks
 from stratix_kombu.application import Application
 from stratix_kombu.celery.claims import Claims
+from stratix_kombu.celery.compat import forget_pools
 from stratix_kombu.celery.publish import Publisher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import ConfigurationError, StaleClaim, Unavailable
@@ -41,6 +43,11 @@ class Bridge:
         self.claims = Claims(self)
         self.previous_backend_cls = celery.backend_cls
         self._previous_backend: Any = None
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        self._previous_backend = None
+        forget_pools(self.celery)
 
     @property
     def queue(self) -> QueueManager:

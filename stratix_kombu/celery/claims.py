@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim
 from stratix_kombu.lifecycle.claim import Bounds, claim
 from stratix_kombu.model.record import Claim, Claimed, Held, WorkerInfo
@@ -26,7 +27,6 @@ class Claims:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._held: dict[str, dict[str, Held]] = {}
         """By queue and token."""
         self._gone: set[str] = set()
@@ -39,6 +39,13 @@ class Claims:
         """Tokens of attempts that timed out while their handler goes on, in this process."""
         self.worker = ""
         self.concurrency = 1
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """A child of a worker claims in its name, and renews by itself what it has claimed."""
+        self._lock, self._stopping, self._proved = threading.Lock(), threading.Event(), None
+        self._held, self._heartbeats, self._enders = {}, {}, {}
+        self.stuck, self._gone = set(), set()
 
     def name_worker(self, hostname: str, concurrency: int) -> None:
         """Called in a worker's main process: its children claim in its name."""
@@ -61,7 +68,6 @@ class Claims:
     def take(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Claimed]:
         """Try to claim one job, and renew its lease until ``drop``. Asked again with the same ``request``, since no
         answer came, it is the same claim."""
-        self._after_fork()
         worker = self.worker or f"{socket.gethostname()}-{os.getpid()}"
         self._see_to_renewal(queue)
         while True:
@@ -160,11 +166,3 @@ class Claims:
             self._gone.add(token)
             self._end(token)
             self._bridge.engine.report(queue, StaleClaim(held.job_id), "lease_lost")
-
-    def _after_fork(self) -> None:
-        if self._pid != os.getpid():
-            self._pid, self._proved = os.getpid(), None
-            self._lock = threading.Lock()
-            self._held, self._heartbeats, self._enders = {}, {}, {}
-            self.stuck, self._gone = set(), set()
-            self._stopping = threading.Event()

@@ -3,6 +3,8 @@
 * ``_chord.run`` and ``group.apply_async`` are wrapped, so that all messages of one canvas become one batch of jobs.
 * Kombu's SQS channel polls from Celery's event loop: ``_get_from_sqs`` is wrapped, for a poll that fails would be the
   last one of the worker.
+* ``app._pool`` and ``app.amqp._producer_pool`` hold connections that a forked child must not use.
+* ``app.__reduce_keys__`` tells what a spawned child of the pool is to know of the configuration.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
 """
 
@@ -10,12 +12,17 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import Any
 
 from celery import Celery, group
 from celery.canvas import _chord
+from kombu import pools
+
+from stratix_kombu.errors import ConfigurationError
 
 logger = logging.getLogger("stratix_kombu.celery")
 
@@ -60,6 +67,48 @@ def keep_polling(channel: Any) -> None:
 
     get_from_sqs.stratix_original = original  # type: ignore[attr-defined]
     channel._get_from_sqs = get_from_sqs
+
+
+def forget_pools(app: Celery) -> None:
+    """In a forked child: make new connections and producers with the next use. Those of the parent are left alone, for
+    Kombu would end them with a ``shutdown``, which ends the parent's connection too."""
+    for group_of_pools in (pools.connections, pools.producers):
+        for pool in list(group_of_pools.values()):
+            pool._closed = True
+        group_of_pools.clear()
+    app._pool = None
+    if "amqp" in app.__dict__:
+        app.amqp._producer_pool = None
+
+
+def pickle_by_name(app: Celery, rebuild: Callable[..., Celery], more: Callable[[], tuple[Any, ...]]) -> None:
+    """Have the application pickled as the name it is imported by, with what the command line has changed in its
+    configuration. That is how it reaches a spawned child of the pool: Celery would rebuild it from its parts, without
+    the bridge and the handlers of its jobs. There ``rebuild(application, *more())`` has the last word."""
+
+    def reduce(protocol: object) -> tuple[Any, ...]:
+        module, name = _where(app)
+        return _by_name, (module, name, app.__reduce_keys__()["changes"], rebuild, more())
+
+    app.__reduce_ex__ = reduce
+
+
+def _where(app: Celery) -> tuple[str, str]:
+    for module_name, module in sorted(sys.modules.items()):
+        if module_name.partition(".")[0] not in ("celery", "kombu", "stratix_kombu"):
+            for name, value in list(getattr(module, "__dict__", {}).items()):
+                if value is app:
+                    return module_name, name
+    raise ConfigurationError(
+        f"{app!r} cannot be given to a spawned process: with the bridge it must be a name at the top level of a module, "
+        "which that process imports"
+    )
+
+
+def _by_name(module: str, name: str, changes: Any, rebuild: Callable[..., Celery], more: tuple[Any, ...]) -> Celery:
+    app: Celery = getattr(import_module(module), name)
+    app.conf.update(changes)
+    return rebuild(app, *more)
 
 
 def forget_backend(app: Celery) -> None:

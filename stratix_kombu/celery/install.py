@@ -17,7 +17,7 @@ from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
-from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling
+from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling, pickle_by_name
 from stratix_kombu.celery.control import control_class
 from stratix_kombu.celery.jobs import register_jobs
 from stratix_kombu.celery.join import register_join
@@ -59,6 +59,7 @@ def install(celery: Celery, source: str | Path | Mapping[str, Any] | None = None
     celery.control_cls = control_class(bridge, symbol_by_name(celery.control_cls))
     celery.__dict__.pop("control", None)
     celery.steps["worker"].add(StratixStep)
+    pickle_by_name(celery, _in_spawned_child, lambda: (bridge.claims.worker, bridge.claims.concurrency))
     register_join(celery)
     register_jobs(celery)
     batch_canvas(_scope)
@@ -89,6 +90,14 @@ class StratixCelery(Celery):
     def __init__(self, *args: Any, stratix: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.stratix = install(self, **dict(stratix or {}))
+
+
+def _in_spawned_child(celery: Celery, worker: str, concurrency: int) -> Celery:
+    """A child of a worker's pool claims in the worker's name, as a forked one does."""
+    bridge = bridge_of(celery)
+    assert bridge is not None
+    bridge.claims.worker, bridge.claims.concurrency = worker, concurrency
+    return celery
 
 
 def _close(celery: Celery) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -42,7 +41,7 @@ class Results(BaseBackend):
     def __init__(self, app: Any, url: str | None = None, **kwargs: Any) -> None:
         super().__init__(app, url=url or "stratix://", **kwargs)
         self.thread_safe = True
-        self._hubs: dict[tuple[int, str], QueueEvents] = {}
+        self._hubs: dict[str, QueueEvents] = {}
 
     @property
     def bridge(self) -> Bridge:
@@ -180,8 +179,8 @@ class Results(BaseBackend):
         if record is None:
             time.sleep(min(left, pause))
             return min(pause * 1.5, UNKNOWN_POLL_MAX_S)
-        key = (os.getpid(), record.queue)
-        hub = self._hubs.get(key) or self._hubs.setdefault(key, QueueEvents(self.bridge.engine, record.queue))
+        queue = record.queue
+        hub = self._hubs.get(queue) or self._hubs.setdefault(queue, QueueEvents(self.bridge.engine, queue))
         with suppress(WaitTimeout, JobNotFound):
             hub.wait(task_id, left)
         return UNKNOWN_POLL_S

@@ -10,6 +10,7 @@ program.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -21,6 +22,7 @@ import pytest
 
 from stratix_kombu.drivers.contract import Delivery, Receiver, TransportDriver
 from stratix_kombu.model.record import Ready
+from stratix_kombu.testing.forking import together
 
 DEADLINE_S = 20.0
 """How long a message may take, on the slowest transport."""
@@ -267,6 +269,37 @@ class DriverSuite:
         try:
             taken = take(receiver, 80)
             assert Counter(one.job_id for one in taken) == Counter(job.id for batch in batches for job in batch)
+        finally:
+            receiver.close()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+    def test_parent_and_children_go_on_after_a_fork(self, driver: TransportDriver, queue: str) -> None:
+        """Each publishes and receives; what was received before stays the parent's. A driver that is not shared is
+        copied."""
+        driver.publish(ready(queue, 2))
+        receiver = driver.receiver(queue, 10)
+        held: list[Delivery] = []
+        self._until(lambda: hold(receiver, 10, held) == 2)
+
+        def work(me: str) -> list[str]:
+            jobs, own = ready(queue, 20), ready(f"{queue}{me}", 5)
+            for one in jobs:
+                driver.publish([one])
+            driver.publish(own)
+            if me != "parent":
+                receiver.close()
+            mine = driver.receiver(f"{queue}{me}", 10)
+            assert sorted(str(one.job_id) for one in take(mine, 5)) == sorted(one.id for one in own)
+            mine.close()
+            return [one.id for one in jobs]
+
+        answers = together(2, work)
+        receiver.acknowledge(held)
+        published = [one for ids in (answers if driver.capabilities.shared else answers[-1:]) for one in ids]
+        try:
+            taken = take(receiver, len(published))
+            assert {one.job_id for one in taken} == set(published)
+            assert receiver.receive(10, 0.2) == []
         finally:
             receiver.close()
 

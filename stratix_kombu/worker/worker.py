@@ -12,11 +12,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.claim import claim
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
-from stratix_kombu.model.record import Claim, Claimed, Held, WorkerInfo
+from stratix_kombu.model.record import Claim, Claimed, Failure, Held, WorkerInfo
 from stratix_kombu.worker.attempt import Attempts, Outcome, WorkerSettings
 from stratix_kombu.worker.consumer import Consumer
 from stratix_kombu.worker.coroutines import LoopExecutor
@@ -220,6 +221,7 @@ class Worker:
         self._ended(await self._attempts.run_async(claim, self._wait_s(claim)))
 
     def _ended(self, outcome: Outcome, sandboxed: bool = False) -> None:
+        forks.end_if_forked(self._info.pid, int(isinstance(outcome, Failure)))
         with self._changed:
             self._running.pop(outcome.token, None)
             late, lost = outcome.token in self._given_up, outcome.token in self._lost

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, create_app
-from tests.faults.forking import Child, together
+from stratix_kombu.testing.forking import Child, together
 from tests.waiting import until
 
 ROUNDS = 400

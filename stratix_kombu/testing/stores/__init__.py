@@ -15,6 +15,7 @@ from stratix_kombu.testing.stores.audit import audit
 from stratix_kombu.testing.stores.clock import ClockSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
+from stratix_kombu.testing.stores.forks import ForkSuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.hand import HandSuite
 from stratix_kombu.testing.stores.identity import IdentitySuite
@@ -31,6 +32,6 @@ __all__ = ["StoreSuite", "audit"]
 
 class StoreSuite(
     AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
-    ReadingSuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite,
+    ReadingSuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite, ForkSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

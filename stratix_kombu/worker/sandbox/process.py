@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from stratix_kombu import forks
 from stratix_kombu.worker.sandbox import family, memory
 from stratix_kombu.worker.sandbox.output import Output
 from stratix_kombu.worker.sandbox.protocol import (
@@ -75,6 +76,21 @@ class Sandbox:
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(pipe, selectors.EVENT_READ, self._outputs[name])
         self.post({"kind": "hello", "limit": limit, "memory_mb": memory_mb, "argv": sys.argv})
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """It is the parent's, and ends with the parent: so no other process may hold our ends of its connections."""
+        self._reaping = threading.Lock()
+        if self._reaped:  # they are closed, and their numbers may be another file's
+            return
+        self._reaped = True
+        forks.keep(self._process)
+        self._selector.close()
+        self._socket.close()
+        os.close(self._life)
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
 
     def _start(self) -> None:
         with ExitStack() as undo:

@@ -1,4 +1,4 @@
-"""Children forked by a test: each does its part, and its answer comes back over a pipe."""
+"""Children that a test forks: each does its part, and its answer comes back over a pipe."""
 
 from __future__ import annotations
 
