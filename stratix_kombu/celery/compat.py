@@ -100,8 +100,8 @@ def _where(app: Celery) -> tuple[str, str]:
                 if value is app:
                     return module_name, name
     raise ConfigurationError(
-        f"{app!r} cannot be given to a spawned process: with the bridge it must be a name at the top level of a module, "
-        "which that process imports"
+        f"{app!r} cannot be given to a spawned process: with the bridge it must be a name at the top level of a "
+        "module, which that process imports"
     )
 
 

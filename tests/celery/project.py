@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,13 @@ FOREIGN = "x-only-a-header"
 
 def make_app(
     broker: str, store: str, prefix: str, bridge: bool = True, worker: dict[str, Any] | None = None,
-    late: bool = False, metrics: dict[str, Any] | None = None, stratix: dict[str, Any] | None = None, **conf: Any,
+    late: bool = False, metrics: dict[str, Any] | None = None, stratix: dict[str, Any] | None = None, at_import: str = "",
+    **conf: Any,
 ) -> Celery:
-    """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge."""
+    """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
+
+    ``at_import``: where a task notes that is published before anything else.
+    """
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)
     app.conf.update(task_acks_late=late, task_default_queue=f"{prefix}q", **conf)
     app.conf.broker_connection_retry_on_startup = True
@@ -38,6 +43,8 @@ def make_app(
         watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
         app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics, **(stratix or {}))
         define_handlers(app)
+    if at_import:
+        app.tasks["proj.note"].delay(at_import, "at import")
     return app
 
 
@@ -162,6 +169,11 @@ def define_faulty(app: Celery) -> None:
     def exit_(path: str) -> None:
         note(path, "ran")
         os._exit(3)
+
+    @app.task(shared=False, name="proj.killed")
+    def killed(path: str, line: str) -> None:
+        note(path, line)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     @app.task(shared=False, name="proj.slow", time_limit=1)
     def slow(path: str, seconds: float = 30) -> None:

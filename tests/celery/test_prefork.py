@@ -1,0 +1,75 @@
+"""Pools whose children come and go: replaced, killed, scaled, restarted, spawned. Each task runs once, and succeeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.celery.conftest import lines
+from tests.celery.workers import Project
+from tests.waiting import until
+
+ENDED = {"SUCCESS", "FAILURE", "REVOKED"}
+
+
+def delay(project: Project, notes: str, count: int, name: str = "note", *more: Any) -> list[Any]:
+    return [project.task(name).delay(notes, f"{name}-{number}", *more) for number in range(count)]
+
+
+def states(results: list[Any]) -> list[str]:
+    until(lambda: all(one.state in ENDED for one in results), 60)
+    return [one.state for one in results]
+
+
+@pytest.mark.parametrize("tasks", [1, 5])
+def test_children_that_are_replaced(on_redis: Project, notes: str, tasks: int) -> None:
+    """Their parent has published when it was imported, and talks to the store while it forks."""
+    with on_redis.worker("prefork", 4, worker_max_tasks_per_child=tasks, at_import=notes):
+        results = delay(on_redis, notes, 60 * tasks)
+        spawning = [on_redis.task("spawn").delay(notes) for _ in range(10)]
+        assert set(states([*results, *spawning])) == {"SUCCESS"}
+        assert set(states([on_redis.app.AsyncResult(one.result) for one in spawning])) == {"SUCCESS"}
+    expected = [*(one.result for one in results), *["spawned"] * 10, "at import"]
+    assert sorted(lines(notes)) == sorted(expected)
+
+
+def test_children_that_are_killed_scaled_and_restarted(on_redis: Project, notes: str) -> None:
+    worker = on_redis.start_worker("prefork", 4, "--autoscale=8,1", worker_pool_restarts=True)
+    try:
+        good, slow, killed, endless = [], [], [], []
+        for number in range(4):
+            slow.append(on_redis.task("slow").delay(notes))
+            killed.append(on_redis.task("killed").delay(notes, "killed"))
+            endless.append(on_redis.task("note").delay(notes, "endless", 60))
+            good += delay(on_redis, notes, 30, "note", 0.02)
+            if number % 2:
+                on_redis.app.control.pool_restart(destination=[worker.name], reply=True, timeout=10)
+            until(lambda: lines(notes).count("endless") == len(endless))
+            on_redis.app.control.revoke(endless[-1].id, terminate=True)
+        assert states(good) == ["SUCCESS"] * len(good)
+        assert states(endless) == ["REVOKED"] * 4
+        assert states(slow) == ["FAILURE"] * 4
+        assert states(killed) == ["FAILURE"] * 4
+        assert {type(one.result).__name__ for one in slow} == {"TimeLimitExceeded"}
+        assert {type(one.result).__name__ for one in killed} == {"WorkerLostError"}
+    finally:
+        worker.end()
+    assert sorted(lines(notes)) == sorted([*(one.result for one in good), *["began", "killed", "endless"] * 4])
+
+
+def test_children_that_are_spawned(on_redis: Project, notes: str) -> None:
+    """A fresh interpreter, which imports the project: with handlers, and what the command line says."""
+    worker = on_redis.start_worker("prefork", 2, "--pool-start-method", "spawn", "--max-tasks-per-child", "10")
+    try:
+        results = delay(on_redis, notes, 15)
+        spawning = on_redis.task("spawn").delay(notes)
+        job = on_redis.queue.add("greet", {"name": "Ada"})
+        assert job.wait_until_finished(60)["hello"] == "Ada"
+        assert set(states([*results, spawning])) == {"SUCCESS"}
+        assert set(states([on_redis.app.AsyncResult(spawning.result)])) == {"SUCCESS"}
+        names = {one.id for one in on_redis.queue.get_workers()}
+        assert len(names) == 1, names
+    finally:
+        worker.end()
+    assert sorted(lines(notes)) == sorted([*(one.result for one in results), "spawned"])
