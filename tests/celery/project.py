@@ -25,8 +25,8 @@ FOREIGN = "x-only-a-header"
 
 def make_app(
     broker: str, store: str, prefix: str, bridge: bool = True, worker: dict[str, Any] | None = None,
-    late: bool = False, metrics: dict[str, Any] | None = None, stratix: dict[str, Any] | None = None, at_import: str = "",
-    **conf: Any,
+    late: bool = False, metrics: dict[str, Any] | None = None, stratix: dict[str, Any] | None = None,
+    at_import: str = "", **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
 

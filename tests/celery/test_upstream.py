@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import celery
+import pytest
 from celery import Celery, Task, group
 from celery.backends.base import BaseBackend
 from celery.canvas import _chord
@@ -13,6 +15,7 @@ from kombu.transport.SQS import Channel
 from vine import transform
 
 from stratix_kombu.celery import compat
+from stratix_kombu.errors import ConfigurationError
 from tests.celery.project import make_app
 
 
@@ -88,3 +91,27 @@ def test_celery_prefetches_less_after_a_reconnect_unless_it_is_told_not_to() -> 
     source = inspect.getsource(Consumer._restore_prefetch_count_after_connection_restart)
     assert "worker_enable_prefetch_count_reduction" in source
     assert not make_app("memory://", "memory://", "up").conf.worker_enable_prefetch_count_reduction
+
+
+def test_a_pool_of_connections_is_forgotten() -> None:
+    app = Celery("up", broker="memory://", set_as_current=False)
+    first = app.producer_pool
+    assert app._pool is first.connections
+    assert app.amqp._producer_pool is first
+    compat.forget_pools(app)
+    assert first._closed
+    first.force_close_all()  # what Celery's own hooks call after a fork: it leaves a closed one alone
+    assert app.producer_pool is not first
+    assert app.pool is not first.connections
+
+
+def test_an_application_tells_what_was_changed_in_its_configuration() -> None:
+    app = Celery("up", broker="memory://", set_as_current=False)
+    app.conf.update(task_default_queue="other")
+    assert app.__reduce_keys__()["changes"]["task_default_queue"] == "other"
+    assert pickle.loads(pickle.dumps(spawned_app)) is spawned_app
+    with pytest.raises(ConfigurationError, match="top level of a module"):
+        pickle.dumps(make_app("memory://", "memory://", "up"))
+
+
+spawned_app = make_app("memory://", "memory://", "up")
