@@ -12,6 +12,7 @@ import pytest
 
 from stratix_kombu import Application, Job, JobFailed, JobNotFound, WaitTimeout, create_app
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.record import JobRecord
 from tests.waiting import until
 
 WAIT_S = 20
@@ -132,3 +133,26 @@ def test_what_is_told_of_an_earlier_job_of_the_id_is_not_its_end(app: Applicatio
     assert found == []
     queue.process(lambda job: "it")
     until(lambda: [one.result for one in found] == ['"it"'])
+
+
+def test_looking_again_reads_no_record_of_a_job_that_has_not_ended(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, queries = app.queue.get_queue("q"), app.queue.store.queries
+    jobs = queue.add_bulk([{"name": "x", "data": n, "opts": {"delay": 60_000}} for n in range(300)])
+    hub: Any = jobs[0]._hub
+    found: list[Any] = []
+    for job in jobs:
+        hub.subscribe(job.id, found.append)
+    read: list[str] = []
+    get, states = queries.get, queries.states
+    looked = threading.Event()
+    monkeypatch.setattr(queries, "get", lambda ids: read.extend(ids) or get(ids))
+    monkeypatch.setattr(queries, "states", lambda ids: looked.set() or states(ids))
+    monkeypatch.setattr(app.queue.store.events, "read", lambda *args: [])  # as if every event of the end was lost
+    app.queue.store.transitions.cancel(jobs[7].id, "no")
+    app.queue.store.transitions.remove(jobs[8].id)
+    hub._checked = float("-inf")
+    until(lambda: len(found) == 2 and looked.is_set())
+    assert set(read) == {jobs[7].id, jobs[8].id}
+    assert {type(one) for one in found} == {JobRecord, JobNotFound}
