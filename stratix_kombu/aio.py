@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stratix_kombu.errors import WaitTimeout
+from stratix_kombu.model.arguments import seconds
 
 if TYPE_CHECKING:
     from stratix_kombu.flow import Flow
@@ -43,7 +44,7 @@ class AsyncJob:
         return await _call(self._job.refresh)
 
     async def wait_until_finished(self, timeout: float | timedelta | None = None) -> Any:
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        patience = seconds(timeout, "wait_until_finished: 'timeout'")
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[JobRecord | Ended] = loop.create_future()
 
@@ -62,9 +63,9 @@ class AsyncJob:
         hub = self._job._hub
         try:
             await _call(hub.subscribe, self._job.id, resolve)
-            return self._job._finished(await asyncio.wait_for(ended, seconds))
+            return self._job._finished(await asyncio.wait_for(ended, patience))
         except asyncio.TimeoutError as problem:
-            raise WaitTimeout(f"job {self._job.id!r} has not ended", seconds or 0.0) from problem
+            raise WaitTimeout(f"job {self._job.id!r} has not ended", patience or 0.0) from problem
         finally:
             hub.unsubscribe(self._job.id, resolve)
 

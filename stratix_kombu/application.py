@@ -15,6 +15,7 @@ from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.health import Health, check_health
 from stratix_kombu.lock import DistributedLock
+from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.names import snake
 from stratix_kombu.options import Duration
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
@@ -145,17 +146,17 @@ class Application:
         ``timeout`` is in seconds or a timedelta, by default the setting ``shutdown_timeout`` (30 s). Whether all
         active jobs had ended. A second call does nothing.
         """
+        patience = seconds(timeout, "close: 'timeout'")
         with self._lock:
             if self._closed:
                 return True
             self._closed = True
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         problems = self._run_hooks("before_close", collect=True)
         ended = True
         if self._schedule is not None:
-            ended = self._schedule.close(30.0 if seconds is None else seconds)
+            ended = self._schedule.close(30.0 if patience is None else patience)
         if self._queue is not None:
-            ended = self._queue.close(self._queue.shutdown_timeout if seconds is None else seconds) and ended
+            ended = self._queue.close(self._queue.shutdown_timeout if patience is None else patience) and ended
         if self._metrics is not None:
             self._metrics.stop()
         problems += self._run_hooks("after_close", collect=True)

@@ -9,6 +9,7 @@ from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of, redrive
 from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
+from stratix_kombu.model.arguments import flag, plain_text
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
@@ -34,7 +35,7 @@ class Housekeeping:
 
         >>> queue.drain(delayed=True)  # doctest: +SKIP
         """
-        states = [State.WAITING, State.DELAYED] if delayed else [State.WAITING]
+        states = [State.WAITING, State.DELAYED] if flag(delayed, "drain: 'delayed'") else [State.WAITING]
         return len(sweep(self._engine, self.name, Sweep.REMOVE, states, on_progress=on_progress))
 
     def clean(
@@ -45,7 +46,7 @@ class Housekeeping:
 
         >>> queue.clean(timedelta(days=7), state="failed")  # doctest: +SKIP
         """
-        if state not in _CLEANED:
+        if plain_text(state, "clean: 'state'") not in _CLEANED:
             raise ConfigurationError(f"clean: unknown state {state!r}{nearest(str(state), _CLEANED)}")
         extent = Extent(whole(limit, "clean: 'limit'", 0, 10**9), milliseconds(grace, "clean: 'grace'"))
         return sweep(self._engine, self.name, Sweep.REMOVE, [_CLEANED[state]], extent, on_progress)
@@ -104,4 +105,4 @@ class Housekeeping:
 
         Raises QueueNotEmpty while jobs are active, unless ``force``: then what they return is refused.
         """
-        return obliterate(self._engine, self.name, force, on_progress)
+        return obliterate(self._engine, self.name, flag(force, "obliterate: 'force'"), on_progress)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of
+from stratix_kombu.model.arguments import plain_text, position, seconds
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_known_id
@@ -24,6 +26,7 @@ from stratix_kombu.stores.contract import FOUND_AT_ONCE
 if TYPE_CHECKING:
     from stratix_kombu.queue import Queue
 
+MAX_EVENTS = 100_000
 READ_WAIT_S = 0.25
 """One question to the store waits at most so long for events."""
 
@@ -86,16 +89,20 @@ class Inspection:
 
         >>> queue.get_jobs(["failed"], 0, 9)  # doctest: +SKIP
         """
+        if not isinstance(states, Collection):
+            raise ConfigurationError(f"get_jobs: 'states' must be a state or a list of states, not {states!r}")
+        start = position(start, "get_jobs: 'start'")
+        end = None if end is None else position(end, "get_jobs: 'end'")
         names = [states] if isinstance(states, str) else list(states)
         wanted = list(dict.fromkeys([_state(self.name, one) for one in names] or State))
         return [Job(record, self._runtime) for record in self._find(wanted, start, end)]
 
     def _find(self, states: Sequence[State], start: int, end: int | None) -> Iterator[JobRecord]:
         """Page by page, each once."""
-        if start < 0 or (end is not None and end < 0):
+        if start < 0 or (end is not None and not 0 <= end < start + FOUND_AT_ONCE):
             size = self._size(states)
             start = max(start + size, 0) if start < 0 else start
-            end = end + size if end is not None and end < 0 else end
+            end = None if end is None else min(end + size if end < 0 else end, size - 1)
         last = start + FOUND_AT_ONCE - 1 if end is None else end
         seen: set[str] = set()
         for first in range(start, last + 1, FOUND_AT_ONCE):
@@ -141,6 +148,8 @@ class Inspection:
 
         >>> [letter["reason"] for letter in app.queue.get_queue("dead").get_dead_letters()]  # doctest: +SKIP
         """
+        start = position(start, "get_dead_letters: 'start'")
+        end = None if end is None else position(end, "get_dead_letters: 'end'")
         found = self._find([State.WAITING, State.DELAYED], start, end)
         return [dict(letter) for record in found if (letter := letter_of(record.data)) is not None]
 
@@ -151,7 +160,10 @@ class Inspection:
         >>> events = queue.get_events()  # doctest: +SKIP
         >>> queue.get_events(after=events[-1].cursor, wait=10)  # doctest: +SKIP
         """
-        deadline = time.monotonic() + (wait.total_seconds() if isinstance(wait, timedelta) else wait)
+        plain_text(after, "get_events: 'after'")
+        whole(limit, "get_events: 'limit'", 1, MAX_EVENTS)
+        patience = seconds(wait, "get_events: 'wait'")
+        deadline = math.inf if patience is None else time.monotonic() + patience
         while True:
             left = min(max(deadline - time.monotonic(), 0), READ_WAIT_S)
             found = self._engine.store.events.read(self.name, after or "0", limit, round(left * 1000))

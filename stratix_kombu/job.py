@@ -16,6 +16,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote_job
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.lifecycle.retry import retry
+from stratix_kombu.model.arguments import plain_text, position
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import check_known_id
@@ -195,6 +196,7 @@ class Job:
 
     def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
         """Lines of the job's log, oldest first; ``start`` to ``end`` inclusive, negative ones from the end."""
+        start, end = position(start, "get_logs: 'start'"), position(end, "get_logs: 'end'")
         return self._runtime.engine.store.queries.logs(self.id, start, end)
 
     def get_dependencies(self) -> dict[str, str | None]:
@@ -274,7 +276,7 @@ class Job:
         makes no other attempt. What it returns in spite of that is accepted. Raises JobNotFound, InvalidJobState for a
         job that has ended. The job has then failed with ``reason``, whatever its handler raised; of it 4 KiB are kept.
         """
-        cancel(self._runtime.engine, self.id, reason)
+        cancel(self._runtime.engine, self.id, plain_text(reason, "cancel: 'reason'"))
 
     @property
     def cancelled(self) -> bool:

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError, WaitTimeout
+from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.names import check_lock_key
 from stratix_kombu.options import Duration, milliseconds
 from stratix_kombu.stores.contract import Store
@@ -102,10 +103,11 @@ class DistributedLock:
         >>> with app.distributed_lock.hold("daily-task", 30_000, timeout=5):  # doctest: +SKIP
         ...     send_reports()
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        patience = seconds(timeout, "the time to wait for a lock")
+        deadline = None if patience is None else time.monotonic() + patience
         while (lock := self.acquire(key, ttl)) is None:
             if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(f"the lock {key!r} is held by somebody else", timeout or 0.0)
+                raise WaitTimeout(f"the lock {key!r} is held by somebody else", patience or 0.0)
             time.sleep(POLL_S)
         with lock:
             yield lock

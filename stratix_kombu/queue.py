@@ -23,6 +23,7 @@ from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
+from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.letter import Fallback
 from stratix_kombu.model.names import check_job_name
@@ -361,8 +362,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
     def close(self, timeout: float | timedelta | None = None) -> bool:
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
         limit), hand back the rest; whether all had ended. The queue itself and its jobs stay."""
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        return all(close_within(seconds, {f"queue {self.name!r}": partial(self.end, seconds)}))
+        patience = seconds(timeout, "close: 'timeout'")
+        return all(close_within(patience, {f"queue {self.name!r}": partial(self.end, patience)}))
 
     def end(self, seconds: float | None) -> bool:
         """``close``, however long servers take to answer."""

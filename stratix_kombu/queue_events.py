@@ -23,6 +23,7 @@ from stratix_kombu.errors import (
 from stratix_kombu.job import Job, Resolve, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.listeners import Function, Listeners
+from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode
 from stratix_kombu.model.event import BUILT_IN, Event
 from stratix_kombu.model.record import Ended, JobRecord
@@ -92,7 +93,7 @@ class QueueEvents(Listeners):
 
     def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord | Ended:
         """The record of the job once it has ended, or how it ended. Raises WaitTimeout, JobNotFound."""
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        patience = seconds(timeout, "wait_until_finished: 'timeout'")
         done = threading.Event()
         found: list[JobRecord | Ended | BaseException] = []
 
@@ -102,8 +103,8 @@ class QueueEvents(Listeners):
 
         try:
             self.subscribe(job_id, resolve)
-            if not done.wait(seconds):
-                raise WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", seconds or 0.0)
+            if not done.wait(patience):
+                raise WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", patience or 0.0)
         finally:
             self.unsubscribe(job_id, resolve)
         if isinstance(found[0], BaseException):
@@ -164,7 +165,7 @@ class QueueEvents(Listeners):
     # -- listeners ------------------------------------------------------------------------------
 
     def event_name(self, given: str) -> str:
-        name = snake(given)
+        name = snake(plain_text(given, f"queue {self._queue!r}: the name of an event"))
         if name not in BUILT_IN:
             raise ConfigurationError(
                 f"queue {self._queue!r}: unknown event {given!r}{nearest(name, BUILT_IN)}; events of your own are "

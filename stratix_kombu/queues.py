@@ -19,6 +19,7 @@ from stratix_kombu.lifecycle.add import add_together
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import NewJob
 from stratix_kombu.queue import Queue
@@ -90,14 +91,14 @@ class QueueManager(Overview, Emitting):
         ``global_concurrency``, ``processor`` (sandboxes), ``dead_letter``; the README has a section on each.
         """
         with self._lock:
-            if name in self._queues:
+            if check_queue_name(name) in self._queues:
                 raise ConfigurationError(f"queue {name!r} exists already: get it with get_queue({name!r})")
             return self._create(name, options)
 
     def get_queue(self, name: str) -> Queue:
         """The queue of that name, made with the configured options if it is new."""
         with self._lock:
-            return self._queues.get(name) or self._create(name, {})
+            return self._queues.get(check_queue_name(name)) or self._create(name, {})
 
     def get_all_queues(self) -> list[Queue]:
         """The queues of this application, in the order they were made."""
@@ -139,7 +140,7 @@ class QueueManager(Overview, Emitting):
 
         Jobs that were removed are not in it. Raises ConfigurationError for a graph of more than 100,000 jobs.
         """
-        job_id = job if isinstance(job, str) else job.id
+        job_id = job.id if isinstance(job, Job) else plain_text(job, "get_flow: 'job'")
         if self._engine is None or self._engine.store.queries.get([job_id]) == [None]:
             return None
         graph = read_graph(self._engine, job_id)
@@ -181,14 +182,14 @@ class QueueManager(Overview, Emitting):
     def close_all(self, timeout: float | timedelta | None = None) -> bool:
         """Close all queues: wait for active jobs up to ``timeout`` seconds over all, hand back the rest; whether all
         had ended. The queues can be used no more."""
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        patience = seconds(timeout, "close_all: 'timeout'")
         with self._lock:
             queues = dict(self._queues)
         parts = {
-            f"queue {name!r}": partial(queue.end if isinstance(queue, Queue) else queue.close, seconds)
+            f"queue {name!r}": partial(queue.end if isinstance(queue, Queue) else queue.close, patience)
             for name, queue in queues.items()
         }
-        return all(ended is not False for ended in close_within(seconds, parts))
+        return all(ended is not False for ended in close_within(patience, parts))
 
     # -- within the package ---------------------------------------------------------------------
 
@@ -258,7 +259,6 @@ class QueueManager(Overview, Emitting):
         self._store.close()
 
     def _create(self, name: str, options: dict[str, Any]) -> Queue:
-        check_queue_name(name)
         if self._closed:
             raise Closed("the application")
         # A driver that makes queues of its own has options of its own.

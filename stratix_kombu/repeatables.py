@@ -192,6 +192,9 @@ class Repeating:
 
         >>> queue.upsert_job_scheduler("nightly", {"cron": "30 3 * * *"}, {"name": "backup"})  # doctest: +SKIP
         """
+        for what, one in (("repeat", repeat), ("template", template or {})):
+            if not isinstance(one, Mapping):
+                raise ConfigurationError(f"upsert_job_scheduler({key!r}): {what!r} must be a mapping, not {one!r}")
         given = snake_keys(template or {}, ("name", "data", "opts"), f"upsert_job_scheduler({key!r})")
         rule = {"cron" if name == "pattern" else name: value for name, value in repeat.items()}
         return self._repeatables.add(

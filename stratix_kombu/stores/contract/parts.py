@@ -59,7 +59,8 @@ class EventLog(ABC):
     @abstractmethod
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
         """Entries after the cursor (``"0"``: from the oldest kept); waits up to ``wait_ms`` for the first one. If
-        entries in between were dropped, the first one says how many (``missed``)."""
+        entries in between were dropped, the first one says how many (``missed``). Raises
+        ConfigurationError for what can be no cursor of its."""
 
 
 class Locks(ABC):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import islice
 
+from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.names import shown
 from stratix_kombu.stores.contract import EventLog
 from stratix_kombu.stores.memory.state import Space
+
+_CURSOR = re.compile(r"[0-9]{1,18}\Z")
 
 
 class MemoryEventLog(EventLog):
@@ -24,6 +29,8 @@ class MemoryEventLog(EventLog):
             return str(self._space.queues[queue].last_event)
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
+        if not _CURSOR.match(cursor):
+            raise ConfigurationError(f"{shown(cursor)} is no cursor of an event")
         after = int(cursor)
         with self._space.lock:
             space = self._space.queues[queue]

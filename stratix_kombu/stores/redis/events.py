@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
+from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.names import shown
 from stratix_kombu.stores.contract import EventLog
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.records import text
 from stratix_kombu.stores.redis.scripts import Scripts
+
+_CURSOR = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?(/[0-9]{1,18})?\Z")
 
 
 class RedisEventLog(EventLog):
@@ -26,6 +31,8 @@ class RedisEventLog(EventLog):
         return _cursor(newest.decode(), written)
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
+        if not _CURSOR.match(cursor):
+            raise ConfigurationError(f"{shown(cursor)} is no cursor of an event")
         after, _, number = cursor.partition("/")
         after = "0-0" if after == "0" else after
         if wait_ms:

@@ -1,0 +1,42 @@
+"""Arguments of users' calls that have no options of their own: checked before anything else is done."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from threading import TIMEOUT_MAX
+
+from stratix_kombu.errors import ConfigurationError
+
+MAX_POSITION = 10**9
+
+
+def seconds(value: float | timedelta | None, what: str) -> float | None:
+    """A time to wait as seconds, None for one without limit; ConfigurationError for what is none."""
+    if value is None:
+        return None
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number):
+        raise ConfigurationError(f"{what} must be seconds, a timedelta or None, not {value!r}")
+    return None if number > TIMEOUT_MAX else max(float(number), 0.0)
+
+
+def position(value: int, what: str) -> int:
+    """A position in a list, negative ones from its end; ConfigurationError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(f"{what} must be a whole number, not {value!r}")
+    return min(max(value, -MAX_POSITION), MAX_POSITION)
+
+
+def plain_text(value: str, what: str) -> str:
+    """A text, with what UTF-8 cannot say escaped; ConfigurationError for what is none."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{what} must be a text, not {value!r}")
+    return value.encode(errors="backslashreplace").decode()
+
+
+def flag(value: bool, what: str) -> bool:
+    """True or False; ConfigurationError for anything else, such as a text that says no."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{what} must be True or False, not {value!r}")
+    return value
