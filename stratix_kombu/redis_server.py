@@ -57,23 +57,27 @@ def never() -> Any:
 class Tries:
     """Whether, when, and for how long one command is tried again."""
 
-    def __init__(self, options: RedisOptions, again: bool = True) -> None:
+    def __init__(self, options: RedisOptions, again: bool = True, wait_s: float = 0.0) -> None:
         self.executed = False
         """The server may have executed the command the last time it was sent."""
         self._options = options
         self._again = again
-        self._deadline = time.monotonic() + options.command_timeout / 1000
+        self._wait_s = wait_s
+        """How long the server may wait before it answers."""
+        self._timeout_s = options.command_timeout / 1000
+        self._deadline = time.monotonic() + wait_s + self._timeout_s
         self._lost = 0
         self._refused = 0
 
     def left_s(self) -> float:
         return self._deadline - time.monotonic()
 
-    def answer_by(self, wait_s: float) -> float:
-        """When to give up waiting for the answer, which the server gives after ``wait_s`` at the latest. While there is
-        another try, half of the time that is left is kept for it."""
+    def answer_by(self) -> float:
+        """When to give up waiting for the answer. While there is another try, half of the time that is left is kept for
+        it. A little early, for whoever waits looks at the time only now and then."""
         last = not self._again or self._lost >= self._options.resends(RESENDS)
-        return time.monotonic() + wait_s + self.left_s() / (1 if last else 2)
+        patience_s = (self.left_s() - self._wait_s) / (1 if last else 2)
+        return time.monotonic() + self._wait_s + patience_s - self._timeout_s / 8
 
     def pause_s(self, problem: BaseException) -> float | None:
         """Seconds to wait before the next try; None = no more."""

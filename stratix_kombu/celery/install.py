@@ -27,6 +27,7 @@ from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.registry import create_driver, known_drivers
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.message import TASK
+from stratix_kombu.model.redis_options import keepalive_options
 from stratix_kombu.queues import QueueManager
 from stratix_kombu.settings import load_settings, needs_a_store
 from stratix_kombu.stores.registry import open_store
@@ -80,6 +81,17 @@ def install(celery: Celery, source: str | Path | Mapping[str, Any] | None = None
     return application
 
 
+_REDIS_OPTIONS: Mapping[str, Any] = {
+    "ack_emulation": False,
+    # A connection that was lost without a word is noticed within seconds; Kombu's own defaults are 25 and for ever.
+    "health_check_interval": 5,
+    "socket_timeout": 5.0,
+    "socket_keepalive": True,
+    "socket_keepalive_options": keepalive_options(5000),
+}
+"""Transport options of Kombu, where the application does not say otherwise."""
+
+
 class StratixCelery(Celery):
     """A Celery application with the bridge; ``stratix`` holds the options of ``install``.
 
@@ -125,7 +137,7 @@ def _configure(celery: Celery) -> None:
         keep_polling(Channel)
     if transport in _REDIS:
         conf.broker_channel_error_retry = True  # a server that was demoted says READONLY: the worker connects anew
-        conf.broker_transport_options = {"ack_emulation": False, **(conf.broker_transport_options or {})}
+        conf.broker_transport_options = {**_REDIS_OPTIONS, **(conf.broker_transport_options or {})}
 
 
 def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueManager:

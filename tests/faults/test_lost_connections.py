@@ -13,6 +13,7 @@ from redis import Redis
 from stratix_kombu import StoreUnavailable
 from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.stores.redis.connect import Client
+from tests.celery.workers import Project
 from tests.faults.proxy import Proxy
 from tests.redis_nodes import redis_pair
 
@@ -83,6 +84,14 @@ def test_the_next_command_finds_another_connection(
     assert client.run("PING", again=True) == b"PONG"
 
 
+def test_the_next_read_of_a_log_finds_another_connection(client: Client, proxy: Proxy) -> None:
+    key = uuid.uuid4().hex
+    client.run("XADD", key, "1-1", "a", "b")
+    assert client.read_stream(key, "0-0", 10, 0) == [(b"1-1", {b"a": b"b"})]
+    proxy.swallow()
+    assert client.read_stream(key, "1-1", 10, 250) == []
+
+
 def test_an_answer_that_was_lost_is_asked_for_again_only_if_that_is_said(client: Client, proxy: Proxy) -> None:
     key = uuid.uuid4().hex
     client.run("PING")
@@ -120,3 +129,16 @@ def test_a_server_that_has_been_demoted_is_left_at_once(client: Client, proxy: P
         assert _at_once(client, "SET", "after", "1", again=False) == [b"OK"] * THREADS
         with Redis.from_url(pair.url) as master:
             assert master.mget("before", "after") == [b"1", b"1"]
+
+
+def test_a_celery_worker_notices_that_its_broker_was_lost_silently(proxy: Proxy, redis_url: str) -> None:
+    """It looks each few seconds whether an answer is overdue; here each second."""
+    quick = {"health_check_interval": 1, "socket_timeout": 1}
+    options = {"broker_transport_options": quick, "stratix": {"store": redis_url}}
+    project = Project(proxy.url, redis_url, conf=options)
+    with project.worker():
+        assert project.task("add").delay(1, 1).get(timeout=30) == 2
+        proxy.swallow()
+        assert project.task("add").delay(1, 2).get(timeout=30) == 3
+    assert project.app.conf.broker_transport_options["socket_keepalive"] is True
+    project.close()

@@ -68,10 +68,10 @@ class Client:
         """
         return self._try(Tries(self._options, again), command)
 
-    def _try(self, tries: Tries, command: tuple[Any, ...], wait_s: float = 0.0) -> Any:
+    def _try(self, tries: Tries, command: tuple[Any, ...]) -> Any:
         while True:
             try:
-                return self._send(tries, command, wait_s)
+                return self._send(tries, command)
             except NoScriptError:
                 raise
             except _FAULTS as problem:
@@ -80,7 +80,7 @@ class Client:
                     raise self.unavailable(problem) from problem
             time.sleep(pause_s)
 
-    def _send(self, tries: Tries, command: tuple[Any, ...], wait_s: float) -> Any:
+    def _send(self, tries: Tries, command: tuple[Any, ...]) -> Any:
         tries.executed = False
         if self._options.cluster:
             tries.executed = True
@@ -89,7 +89,7 @@ class Client:
         try:
             held.connection.send_command(*command)
             tries.executed = True  # a command that was not sent whole is none to the server
-            answer = _answer(held.connection, tries.answer_by(wait_s))
+            answer = _answer(held.connection, tries.answer_by())
         except _FAULTS as problem:
             if is_refusal(problem) or not isinstance(problem, ResponseError):
                 # What broke one connection has most likely broken the others; and another server may be in charge.
@@ -128,7 +128,7 @@ class Client:
         command = ("XREAD", "COUNT", count, *block, "STREAMS", key, cursor)
         if self._options.cluster:
             return self._read_of_cluster(key, cursor, count, wait_ms)
-        found = self._try(Tries(self._options, True), command, wait_ms / 1000)
+        found = self._try(Tries(self._options, True, wait_ms / 1000), command)
         if not found:
             return []
         streams = found.values() if isinstance(found, Mapping) else [entries for _, entries in found]
