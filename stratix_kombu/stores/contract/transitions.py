@@ -36,8 +36,9 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import State, Sweep
 
-PAGE = 500
-"""How many jobs one step touches at most, where the caller does not say."""
+PAGE = 250
+"""How many jobs, or edges of jobs, one step touches at most, where the caller does not say; further steps do what is left of
+it: ``Change.more``."""
 
 
 def check_ids(jobs: Sequence[NewJob]) -> None:
@@ -86,12 +87,13 @@ class Transitions(ABC):
         """
 
     @abstractmethod
-    def add_dependency(self, job_id: str, dependency_id: str) -> Change:
-        """Make a job that has not started wait for another one, as if it had been added so.
+    def add_dependency(self, job_id: str, *dependency_ids: str) -> Change:
+        """Make a job that has not started wait for others, all or none, as if it had been added so.
 
-        Waiting and delayed jobs become blocked if the dependency has not ended. Adding an edge twice changes
+        Waiting and delayed jobs become blocked if a dependency has not ended. Adding an edge twice changes
         nothing. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted (active or finished) and
-        DependencyCycle (also for an edge to itself).
+        DependencyCycle (also for an edge to itself). A large graph may be looked at for a cycle in several steps; the
+        edges are written in one, and only if no others came meanwhile.
         """
 
     @abstractmethod

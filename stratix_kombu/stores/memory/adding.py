@@ -144,19 +144,21 @@ class Adding(Steps):
         return outcome
 
     @step
-    def add_dependency(self, job_id: str, dependency_id: str) -> Change:
+    def add_dependency(self, job_id: str, *dependency_ids: str) -> Change:
         space, job = self.space, self._not_started(job_id)
-        if dependency_id not in space.jobs:
-            raise DependencyNotFound(job_id, dependency_id)
-        if self._waits_for(dependency_id, job_id):
-            raise DependencyCycle(job_id, dependency_id)
-        if dependency_id in job.dependencies:
-            return Change()
-        outcome = self._add_edge(job, dependency_id)
-        if outcome is None and job.state is not State.BLOCKED:
+        for one in dependency_ids:
+            if one not in space.jobs:
+                raise DependencyNotFound(job_id, one)
+            if self._waits_for(one, job_id):
+                raise DependencyCycle(job_id, one)
+        new = [one for one in dict.fromkeys(dependency_ids) if one not in job.dependencies]
+        outcomes = [(one, self._add_edge(job, one)) for one in new]
+        failed = [(one, how) for one, how in outcomes if how and how.state != "completed" and not job.new.optional]
+        if failed:
+            one, how = failed[0]
+            space.fail(job, reason_of(one, how), "", one, how.result)
+        elif new and job.pending and job.state is not State.BLOCKED:
             space.make_ready(job)
-        elif outcome and outcome.state != "completed" and not job.new.optional:
-            space.fail(job, reason_of(dependency_id, outcome), "", dependency_id, outcome.result)
         return self._change(release_page(space, PAGE))
 
     @step

@@ -51,6 +51,7 @@ class Scripts:
     def __init__(self, client: Client, base: str, clustered: bool = False) -> None:
         self._client = client
         self._base = base
+        self.address = client.address
         self._guard = (f"{base}:moving",) if clustered else ()
 
     def run(self, name: str, args: Sequence[Any], key: str | None = None, *, again: bool = False) -> Any:

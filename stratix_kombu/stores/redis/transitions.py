@@ -16,6 +16,7 @@ from stratix_kombu.errors import (
     JobAlreadyStarted,
     JobIdTaken,
     JobNotFound,
+    StoreUnavailable,
 )
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
 from stratix_kombu.model.names import new_request
@@ -48,6 +49,8 @@ from stratix_kombu.stores.redis.scripts import Scripts
 logger = logging.getLogger("stratix_kombu.stores")
 
 UNFINISHED = [state.value for state in State if not state.finished]
+GRAPH_CHECKS = 100
+"""How often the graph may change while it is looked at for a cycle."""
 NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
 
 
@@ -134,10 +137,40 @@ class RedisTransitions(Transitions):
             known.add(job.id)
         return json.dumps(edges) if any(job.dependencies for job in jobs) else ""
 
-    def add_dependency(self, job_id: str, dependency_id: str) -> Change:
-        answer = self.run_sending("add_dependency", job_id, dependency_id, PAGE)
-        self._check_edge(answer, job_id, dependency_id)
-        return change_of(answer)
+    def add_dependency(self, job_id: str, *dependency_ids: str) -> Change:
+        graph: Any = ""
+        dependency_ids = tuple(dict.fromkeys(dependency_ids))
+        for _ in range(GRAPH_CHECKS):
+            answer = self.run_sending("add_dependency", job_id, PAGE, graph, *dependency_ids)
+            if answer[0] != b"unsure":
+                named = answer[1].decode() if answer[0] in (b"unknown", b"cycle") else ""
+                self._check_edge(answer, job_id, named)
+                return change_of(answer)
+            # The graph is large: it is looked at page by page, and nothing is written if it has changed meanwhile.
+            graph = answer[1]
+            if self._is_reached(job_id, dependency_ids):
+                raise DependencyCycle(job_id, dependency_ids[0])
+        raise StoreUnavailable(
+            self._scripts.address, f"dependencies change faster than those of {job_id!r} can be checked for a cycle"
+        )
+
+    def _is_reached(self, job_id: str, others: Sequence[str]) -> bool:
+        """Whether one of the others waits for the job."""
+        seen = {*others}
+        pending: list[tuple[str, Any]] = [(one, "0") for one in others]
+        while pending:
+            page = pending[:PAGE]
+            found = self._scripts.run("reach", (PAGE, *(part for one in page for part in one)), again=True)
+            del pending[: len(found)]
+            for (one, _), (cursor, ids) in zip(page, found, strict=False):
+                if cursor != b"0":
+                    pending.append((one, cursor))
+                new = {each.decode() for each in ids} - seen
+                if job_id in new:
+                    return True
+                seen |= new
+                pending += [(each, "0") for each in new]
+        return False
 
     def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
         answer = self.run_sending("remove_dependency", job_id, dependency_id, PAGE)
@@ -265,11 +298,11 @@ class RedisTransitions(Transitions):
         return change_of(self.run_sending("resume", queue, limit))
 
     def set_limit(self, queue: str, limit: Limit | None) -> Change:
-        return change_of(self.run_sending("set_bound", queue, "limit", limit_text(limit)))
+        return change_of(self.run_sending("set_bound", queue, "limit", limit_text(limit), PAGE))
 
     def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
         value = "" if global_concurrency is None else global_concurrency
-        return change_of(self.run_sending("set_bound", queue, "global_concurrency", value))
+        return change_of(self.run_sending("set_bound", queue, "global_concurrency", value, PAGE))
 
     def hold(self, queue: str, for_ms: int) -> None:
         self._scripts.run("hold", (queue, for_ms))

@@ -21,6 +21,7 @@ from stratix_kombu.testing.stores.hand import HandSuite
 from stratix_kombu.testing.stores.identity import IdentitySuite
 from stratix_kombu.testing.stores.letters import LetterSuite
 from stratix_kombu.testing.stores.limits import LimitSuite
+from stratix_kombu.testing.stores.many import ManySuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
 from stratix_kombu.testing.stores.reading import ReadingSuite
@@ -32,6 +33,6 @@ __all__ = ["StoreSuite", "audit"]
 
 class StoreSuite(
     AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
-    ReadingSuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite, ForkSuite,
+    ReadingSuite, ManySuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite, ForkSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

@@ -1,9 +1,11 @@
 -- Remove finished jobs that are older than their retention allows.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page
--- Returns {more, {}, {}, -1, removed ids}
+-- Returns {more, {}, ready, -1, removed ids}
+-- Events those of release.lua
 --- @include base
 --- @include send
 --- @include moves
+--- @include release
 
 local page = tonumber(ARGV[4])
 local due = redis.call('ZRANGEBYSCORE', P .. ':expiring', '-inf', now, 'LIMIT', 0, page, 'WITHSCORES')
@@ -19,4 +21,5 @@ for i = 1, #due, 2 do
     removed[#removed + 1] = id
   end
 end
-return { #due == 2 * page and 1 or 0, {}, {}, -1, removed }
+local more = release_page(page)
+return { #due == 2 * page and 1 or more, {}, ready, -1, removed }

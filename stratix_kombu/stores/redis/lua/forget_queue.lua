@@ -16,13 +16,13 @@ for _, set in ipairs(sets) do
   end
 end
 for _, part in ipairs({ 'events', 'meta', 'parked', 'crowd', 'dedup', 'dedup-until', 'workers', 'worker-info', 'totals', 'names' }) do
-  redis.call('DEL', queue_key(queue, part))
+  redis.call('UNLINK', queue_key(queue, part))
 end
 local minutes, this = {}, math.floor(now / 60000)
 for minute = this - KEPT_S / 60, this do
   minutes[#minutes + 1] = minute_key(queue, minute)
 end
-redis.call('DEL', unpack(minutes))
+redis.call('UNLINK', unpack(minutes))
 for _, part in ipairs({ 'delayed', 'active' }) do
   redis.call('ZREM', first_key(part), queue)
 end

@@ -15,7 +15,6 @@ end
 local function take_over(known)
   local key = job_key(known.id)
   forget_edges(known.id)
-  redis.call('DEL', key .. ':dependencies')
   redis.call('ZREM', state_key(known), known.id)
   redis.call('HDEL', key, unpack(of_the_vacant))
 end
@@ -23,6 +22,7 @@ end
 local function carry(carried, carrier)
   local known = load(carried)
   if is_vacant(known) and redis.call('HEXISTS', job_key(carried) .. ':dependencies', carrier) == 0 then
+    graph_changes()
     local outcome = add_edge(known, carrier)
     if outcome and not known.optional then
       fail_job(known, reason_of(carrier, outcome), nil, carrier, outcome.result)
@@ -109,6 +109,7 @@ local function add_job(queue, id, name, data, options, extra, number)
   end
   if known then
     take_over(known)
+    graph_changes()
   elseif not fresh and redis.call('EXISTS', key .. ':dependents') == 1 then
     set_aside(id)
   end

@@ -48,7 +48,7 @@ local function remember(limit, kind, instant)
   end
   local key = limit_key(limit) .. ':' .. kind
   redis.call('ZADD', key, instant, string.format('%.0f', order()))
-  redis.call('ZREMRANGEBYRANK', key, 0, -limit.max - 1)
+  redis.call('ZREMRANGEBYRANK', key, -limit.max - 100, -limit.max - 1) -- of what is more than `max`, so many at once
   redis.call('PEXPIRE', key, limit.spacing * 2 + math.max(instant - now, 0) + 60000)
 end
 
@@ -62,8 +62,12 @@ local function reserve(limit, queue, id, reserved, from)
   if reserved then
     local retries = limit_key(limit) .. ':retries'
     redis.call('ZREM', retries, id)
-    redis.call('ZREMRANGEBYSCORE', retries, '-inf', from)
-    local slot = math.max(from + 1, free_at(limit, 'starts', redis.call('ZCARD', retries), retries))
+    local over = redis.call('ZRANGEBYSCORE', retries, '-inf', from, 'LIMIT', 0, 100)
+    if over[1] then
+      redis.call('ZREM', retries, unpack(over))
+    end
+    local ahead = redis.call('ZCOUNT', retries, string.format('(%.0f', from), '+inf')
+    local slot = math.max(from + 1, free_at(limit, 'starts', ahead, retries))
     redis.call('ZADD', retries, slot, id)
     redis.call('PEXPIRE', retries, slot - now + 60000)
     return slot

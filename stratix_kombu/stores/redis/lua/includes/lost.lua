@@ -12,6 +12,18 @@ local function note(id, queue, why)
   end
 end
 
+-- Work that a step leaves to release_page, which goes on with it a page at a time: see release.lua.
+local function add_to_worklist(list, name)
+  redis.call('ZADD', P .. ':' .. list, 'NX', order(), name)
+end
+
+-- The edges of a job that goes are left to release_page, under a name of their own.
+local function leave_edges(id)
+  local name = incarnation(id, redis.call('INCR', P .. ':number'))
+  redis.call('RENAME', job_key(id) .. ':dependencies', job_key(name) .. ':dependencies')
+  add_to_worklist('forgetting', name)
+end
+
 -- Whether state and priority are such that the lists of the job are known.
 local function is_readable(queue, name, state, prio)
   prio = tonumber(prio or 0)
@@ -29,8 +41,11 @@ local function drop(id, queue)
   end
   local unreadable = redis.call('DEL', key) == 1
   redis.call('DEL', key .. ':logs')
+  if redis.call('EXISTS', key .. ':dependencies') == 1 then
+    leave_edges(id)
+  end
   if redis.call('EXISTS', key .. ':dependents') == 1 then
-    redis.call('ZADD', P .. ':releasing', 'NX', order(), id)
+    add_to_worklist('releasing', id)
   end
   if unreadable or found > 0 then
     note(id, queue, unreadable and 'unreadable' or 'missing')

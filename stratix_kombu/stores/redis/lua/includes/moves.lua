@@ -44,21 +44,29 @@ local function finished(state)
   return state == 'completed' or state == 'failed'
 end
 
+-- A job that waited for another one to end may try; whether it does wait.
+local function try_again(queue, id)
+  local job = load(id, queue)
+  if not job or job.state ~= 'waiting' then
+    return false
+  end
+  send(job.id, queue, job.name, job.prio, job.message, job.forward)
+  return true
+end
+
 -- A job of the queue is no longer active: the first one of those that wait for that may try.
 local function let_in(queue)
   local crowd = queue_key(queue, 'crowd')
   if redis.call('EXISTS', crowd) == 0 then
     return
   end
-  local first = redis.call('ZPOPMIN', crowd)
-  while first[1] do
-    local job = load(first[1], queue)
-    if job and job.state == 'waiting' then
-      send(job.id, queue, job.name, job.prio, job.message, job.forward)
+  for _ = 1, 50 do
+    local first = redis.call('ZPOPMIN', crowd)
+    if not first[1] or try_again(queue, first[1]) then
       return
     end
-    first = redis.call('ZPOPMIN', crowd)
   end
+  add_to_worklist('opening', queue) -- none of them does wait: all may try
 end
 
 local function move(job, state, score)
@@ -104,10 +112,6 @@ local function make_ready(job)
   end
 end
 
-local function add_to_worklist(list, id)
-  redis.call('ZADD', P .. ':' .. list, 'NX', order(), id)
-end
-
 -- An edge: the field of a dependency in '<job>:dependencies' says which job of that id it is, by number, and how that
 -- ended: '<number>:<state or nothing>'. The first release wrote the state only.
 local function read_edge(value)
@@ -117,6 +121,11 @@ end
 
 local function write_edge(job, dependency, number, state)
   redis.call('HSET', job_key(job.id) .. ':dependencies', dependency, string.format('%.0f:%s', number, state))
+end
+
+-- It is said in a number how often edges came to jobs that others may wait for: see add_dependency.lua.
+local function graph_changes()
+  redis.call('INCR', P .. ':graph')
 end
 
 -- Under which name the other end of an edge knows of it: the dependency's id, or what is left of it.
@@ -163,10 +172,22 @@ local function forget_edge(dependent, dependency, number)
   end
 end
 
+-- How many edges of jobs that go a step may still look at.
+local edges_left = 250
+
+-- The job no longer depends on any: what is too much for this step is left to release_page, under a name of its own.
 local function forget_edges(id)
-  local edges = redis.call('HGETALL', job_key(id) .. ':dependencies')
-  for i = 1, #edges, 2 do
-    forget_edge(id, edges[i], (read_edge(edges[i + 1])))
+  local key = job_key(id) .. ':dependencies'
+  local count = redis.call('HLEN', key)
+  if count > edges_left then
+    leave_edges(id)
+  elseif count > 0 then
+    edges_left = edges_left - count
+    local edges = redis.call('HGETALL', key)
+    for i = 1, #edges, 2 do
+      forget_edge(id, edges[i], (read_edge(edges[i + 1])))
+    end
+    redis.call('DEL', key)
   end
 end
 
@@ -229,7 +250,7 @@ local function delete(job)
       add_to_worklist('releasing', job.id)
     end
   end
-  redis.call('DEL', key, key .. ':logs', key .. ':dependencies', P .. ':ended:' .. job.id)
+  redis.call('DEL', key, key .. ':logs', P .. ':ended:' .. job.id)
 end
 
 -- Retention removes a job. How it ended can be asked for a minute after that by who waits for it (ENDED_KEPT_MS).
@@ -249,7 +270,10 @@ local function delete_by_hand(job)
   delete(job)
 end
 
--- Retention is written 'count:age', either part may be empty. At most a hundred old jobs go at once.
+-- How many old jobs of more than one a step may still remove.
+local old_left = 100
+
+-- Retention is written 'count:age', either part may be empty. Where it has become less, two go for one that ends.
 local function retain(job, keep)
   local count, age = string.match(keep, '^(%d*):(%d*)$')
   if not count then
@@ -263,8 +287,9 @@ local function retain(job, keep)
   end
   if count ~= '' then
     local key = state_key(job)
-    local surplus = math.min(redis.call('ZCARD', key) - tonumber(count), 100)
+    local surplus = math.min(redis.call('ZCARD', key) - tonumber(count), math.max(old_left, 2))
     if surplus > 0 then
+      old_left = old_left - surplus
       for _, old in ipairs(redis.call('ZRANGE', key, 0, surplus - 1)) do
         local other = old == job.id and job or listed(key, old, job.queue)
         if other then
