@@ -37,8 +37,8 @@ from stratix_kombu.model.record import (
 from stratix_kombu.model.state import State, Sweep
 
 PAGE = 250
-"""How many jobs, or edges of jobs, one step touches at most, where the caller does not say; further steps do what is left of
-it: ``Change.more``."""
+"""How many jobs, or edges of jobs, one step touches at most, where the caller does not say. Further steps do what is
+left of it: ``Change.more``."""
 
 
 def check_ids(jobs: Sequence[NewJob]) -> None:
