@@ -44,8 +44,8 @@ def _noted(notes: Path) -> list[int]:
 
 
 def _sandbox() -> int:
-    """The child, of this process, that leads a session."""
-    (pid,) = [one for one in children_of(os.getpid()) if os.getsid(one) == one]
+    """The child, among all that this process has started."""
+    (pid,) = [one for one in children_of(os.getpid()) if "worker.sandbox" in Path(f"/proc/{one}/cmdline").read_text()]
     return pid
 
 
