@@ -17,7 +17,7 @@ from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, St
 from stratix_kombu.housekeeping import Housekeeping
 from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
-from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.add import add, pages
 from stratix_kombu.lifecycle.claim import Bounds
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.dispatch import settle
@@ -49,9 +49,6 @@ from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
-
-ADD_PAGE = 1000
-"""``add_bulk`` adds this many jobs in one atomic step."""
 
 Handler = Callable[[Job], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -123,15 +120,15 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
     def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
 
-        All are checked before any is added; each thousand is one atomic step. Raises as ``add``, naming the index.
+        All are checked before any is added; each thousand of jobs and dependencies is one atomic step. Raises as
+        ``add``, naming the index.
 
         >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
         """
         self._open()
         new = [self._new_bulk_job(index, one) for index, one in enumerate(jobs)]
         added: list[Job] = []
-        for start in range(0, len(new), ADD_PAGE):
-            page = new[start : start + ADD_PAGE]
+        for page in pages(new):
             added += self.added(page, add(self._engine, page))
         return added
 

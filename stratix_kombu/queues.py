@@ -15,7 +15,7 @@ from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unava
 from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
 from stratix_kombu.inspection import Overview
 from stratix_kombu.job import Job
-from stratix_kombu.lifecycle.add import add_together
+from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
@@ -128,7 +128,7 @@ class QueueManager(Overview, Emitting):
                 raise
             ids[step.key] = new.id
             planned.append((queue, new))
-        placed = add_together(self._engine, [new for _, new in planned]).placed
+        placed = add(self._engine, [new for _, new in planned]).placed
         return Flow(
             (queue.job_of(new, one, new.id) for (queue, new), one in zip(planned, placed, strict=True)),
             {new.id: new.dependencies for _, new in planned},

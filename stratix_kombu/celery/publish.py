@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from stratix_kombu.celery.collect import collecting, current, results_in
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
 from stratix_kombu.errors import JobError, JobIdTaken, StoreUnavailable
-from stratix_kombu.lifecycle.add import add, add_together
+from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.model.names import check_task_id, join_id
 from stratix_kombu.model.record import JOIN, KEEP_NONE, NewJob, Placed, Retention
@@ -92,7 +92,7 @@ class Publisher:
         try:
             while left:
                 try:
-                    answer = add_together(self._bridge.engine, left)
+                    answer = add(self._bridge.engine, left)
                 except JobIdTaken as taken:
                     if not self._free(taken.job_id):
                         left = [job for job in left if job.id != taken.job_id]

@@ -3,24 +3,65 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from stratix_kombu.errors import JobError, StratixError
+from stratix_kombu.errors import JobAlreadyStarted, JobError, JobNotFound, StratixError
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.names import gate_id
 from stratix_kombu.model.record import ANY_CLAIM, GATE, KEEP_NONE, Added, Change, Completion, NewJob, Placed
 
-ONE_STEP = 5_000
-"""More jobs than this that belong together are added in pages, behind a gate."""
+ONE_STEP = 1_000
+"""So many jobs and dependencies are added in one step. More that belong together are added in pages, behind a gate."""
 GATE_MS = 600_000
 """A gate that its process does not open in this time has failed, and what is behind it."""
 
 
+def pages(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
+    """In order, as many together as one step adds; a job that has more dependencies than that is alone."""
+    page: list[NewJob] = []
+    weight = 0
+    for job in jobs:
+        more = 1 + len(job.dependencies)
+        if page and weight + more > ONE_STEP:
+            yield page
+            page, weight = [], 0
+        page.append(job)
+        weight += more
+    if page:
+        yield page
+
+
 def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
-    """Add all of the jobs or none, and dispatch those that are ready."""
+    """Add all of the jobs or none, and dispatch those that are ready.
+
+    None of them starts before all are there, and none stays if one cannot be added. What is too much for one step goes
+    page by page; meanwhile its jobs depend on a gate, which opens at the end. A process that dies before leaves a gate
+    that fails, and with it what is behind it.
+    """
+    if len(jobs) + sum(len(job.dependencies) for job in jobs) <= ONE_STEP:
+        return _add(engine, jobs)
+    gate = NewJob(
+        id=gate_id(str(uuid.uuid4())), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True,
+        delay_ms=GATE_MS, keep_completed=KEEP_NONE, keep_failed=KEEP_NONE,
+    )  # fmt: skip
+    _add(engine, [gate])
+    behind = _Behind(engine, gate.id)
+    try:
+        for page in pages(jobs):
+            behind.add(page)
+    except StratixError:
+        for job_id in (*reversed(behind.added), gate.id):
+            with suppress(JobError):
+                settle(engine, engine.store.transitions.remove(job_id))
+        raise
+    settle(engine, engine.store.transitions.complete([Completion(gate.id, ANY_CLAIM, "null")]))
+    return Added(tuple(behind.now_placed(jobs)), frozenset(behind.duplicates), instead=tuple(behind.instead))
+
+
+def _add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     engine.check_open("add jobs")
     added = engine.store.transitions.add(jobs)
     settle(engine, Change(ready=added.ready, more=added.more))
@@ -29,35 +70,43 @@ def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     return added
 
 
-def add_together(engine: Engine, jobs: Sequence[NewJob]) -> Added:
-    """As ``add``, for any number: none of them starts before all are there, and none stays if one cannot be added.
+@dataclass(slots=True)
+class _Behind:
+    """Jobs that are added behind a gate."""
 
-    Large ones go page by page; what has no dependency meanwhile depends on a gate, which opens at the end. A process
-    that dies before leaves a gate that fails, and with it what is behind it.
-    """
-    if len(jobs) <= ONE_STEP:
-        return add(engine, jobs)
-    gate = NewJob(
-        id=gate_id(str(uuid.uuid4())), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True,
-        delay_ms=GATE_MS, keep_completed=KEEP_NONE, keep_failed=KEEP_NONE,
-    )  # fmt: skip
-    add(engine, [gate])
-    duplicates: set[str] = set()
-    placed: list[Placed | None] = []
-    added: list[str] = []
-    try:
-        for start in range(0, len(jobs), ONE_STEP):
-            page = jobs[start : start + ONE_STEP]
-            behind = [one if one.dependencies else replace(one, dependencies=(gate.id,)) for one in page]
-            answer = add(engine, behind)
-            known = answer.duplicates
-            duplicates |= known
-            placed += answer.placed
-            added += [one.id for one in page if one.id not in known]
-    except StratixError:
-        for job_id in (*reversed(added), gate.id):
-            with suppress(JobError):
-                settle(engine, engine.store.transitions.remove(job_id))
-        raise
-    settle(engine, engine.store.transitions.complete([Completion(gate.id, ANY_CLAIM, "null")]))
-    return Added(tuple(placed), frozenset(duplicates))
+    engine: Engine
+    gate: str
+    placed: list[Placed | None] = field(default_factory=list)
+    added: dict[str, None] = field(default_factory=dict)
+    duplicates: set[str] = field(default_factory=set)
+    instead: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, page: Sequence[NewJob]) -> None:
+        rest: tuple[str, ...] = ()
+        if len(page) == 1:  # it may be one that has too many dependencies
+            first, rest = page[0].dependencies[: ONE_STEP - 2], page[0].dependencies[ONE_STEP - 2 :]
+            page = [replace(page[0], dependencies=first)]
+        coming = {job.id for job in page}
+        answer = _add(self.engine, [self._kept(job, coming) for job in page])
+        self.placed += answer.placed
+        self.duplicates |= answer.duplicates
+        self.instead += answer.instead
+        new = [job.id for job, one in zip(page, answer.placed, strict=True) if one is not None]
+        self.added.update(dict.fromkeys(new))
+        if new and rest:
+            with suppress(JobAlreadyStarted, JobNotFound):  # one of them has failed, and the job because of it
+                for start in range(0, len(rest), ONE_STEP):
+                    some = rest[start : start + ONE_STEP]
+                    settle(self.engine, self.engine.store.transitions.add_dependency(new[0], *some))
+
+    def _kept(self, job: NewJob, coming: set[str]) -> NewJob:
+        """A job that waits for one that is behind the gate is kept by that; a vacant one does not run."""
+        if job.vacant or any(one in self.added or one in coming for one in job.dependencies):
+            return job
+        return replace(job, dependencies=(*job.dependencies, self.gate))
+
+    def now_placed(self, jobs: Sequence[NewJob]) -> Iterator[Placed | None]:
+        """Where the jobs are, now that the gate is open."""
+        states = self.engine.store.queries.states([job.id for job in jobs])
+        for one, state in zip(self.placed, states, strict=True):
+            yield replace(one, state=state) if one and state else one

@@ -146,8 +146,8 @@ def test_a_process_that_dies_while_it_adds_a_large_flow(app: Application, monkey
             raise SystemExit
         return real(engine, jobs)
 
-    real = adding.add
-    monkeypatch.setattr(adding, "add", dying)
+    real = adding._add
+    monkeypatch.setattr(adding, "_add", dying)
     ran: list[str] = []
     app.queue.get_queue("etl").process(lambda job: ran.append(job.id))
     with pytest.raises(SystemExit):
