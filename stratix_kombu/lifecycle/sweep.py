@@ -12,6 +12,9 @@ from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE
 
+ROUNDS = 10
+"""How often ``obliterate`` begins anew because somebody has added a job meanwhile."""
+
 OnProgress = Callable[[int], object]
 """Called after each page with how many it has been so far."""
 
@@ -46,7 +49,8 @@ def sweep(
 
 
 def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress | None = None) -> int:
-    """Pause the queue, remove all its jobs and its messages, and forget it; how many jobs it had.
+    """Pause the queue, remove all its jobs and its messages, and forget it; how many jobs it had. If others go on
+    adding jobs, there is a queue with these at the end, and it is not paused.
 
     Raises QueueNotEmpty if jobs are active, unless ``force``.
     """
@@ -55,7 +59,11 @@ def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress 
         if was_running:
             resume(engine, queue)
         raise QueueNotEmpty(queue, active)
-    removed = sweep(engine, queue, Sweep.REMOVE, list(State), on_progress=on_progress)
-    engine.driver.purge(queue)
-    engine.store.transitions.forget_queue(queue)
-    return len(removed)
+    removed = 0
+    for _ in range(ROUNDS):
+        removed += len(sweep(engine, queue, Sweep.REMOVE, list(State), on_progress=on_progress))
+        engine.driver.purge(queue)
+        if engine.store.transitions.forget_queue(queue):
+            return removed
+    resume(engine, queue)
+    return removed

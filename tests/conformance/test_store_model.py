@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from stratix_kombu.errors import StratixError
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.letter import job_of
 from stratix_kombu.model.metrics import COUNTS, Tally
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
@@ -26,7 +28,7 @@ from stratix_kombu.model.record import (
     Failure,
     HandOver,
     Held,
-    JobRecord,
+    Limit,
     NewJob,
     Retention,
 )
@@ -37,6 +39,7 @@ from stratix_kombu.stores.redis import open_redis_store
 from stratix_kombu.testing.stores import audit
 
 QUEUES = ("x", "y")
+DEAD = "dead"
 IDS = tuple("abcdefgh")
 LEASE_MS = 3_600_000
 FAR_MS = 3_600_000
@@ -75,6 +78,34 @@ class Stores(RuleBasedStateMachine):
             id=job_id, queue=_queue_of(job_id), name="again", dependencies=tuple(wanted), keep_completed=KEEP_NONE
         )
         self.both(lambda store: store.transitions.add([new]))
+
+    @rule(job_id=ids, data=st.sampled_from(["1", '"a"', '{"b":[]}']), keep=keeps, priority=st.integers(0, 9))
+    def die(self, job_id: str, data: str, keep: Retention, priority: int) -> None:
+        """Add a job, or take the one there is, and let it fail: it leaves a letter."""
+        queue = _queue_of(job_id)
+        new = NewJob(
+            id=job_id, queue=queue, name="dies", data=data, keep_failed=keep, priority=priority, dead_letter=DEAD,
+            limit=Limit("l", 1000, 1),
+        )  # fmt: skip
+        self.both(lambda store: store.transitions.add([new]))
+        self.claim(queue, [job_id])
+        self.both(lambda store: store.transitions.fail([Failure(job_id, self.tokens.get(job_id, ""), "dead")]))
+
+    @rule(place=st.integers(0, 2), again=st.booleans())
+    def redrive(self, place: int, again: bool) -> None:
+        letters = self.alike(lambda store: [one.id for one in store.queries.find(DEAD, [State.WAITING])])
+        if not letters:
+            return
+        letter_id = letters[place % len(letters)]
+
+        def step(store: Store) -> Any:
+            (letter,) = store.queries.get([letter_id])
+            assert letter is not None
+            job = job_of(json.loads(letter.data), letter.id, letter.number, letter.queue)
+            answers = [store.transitions.redrive(letter.id, letter.number, job) for _ in range(1 + again)]
+            return job, [_without_time(one) for one in answers]
+
+        self.both(step)
 
     def both(self, step: Any) -> Any:
         """Make a step; the answer both stores give."""
@@ -238,12 +269,11 @@ class Stores(RuleBasedStateMachine):
     def they_look_the_same(self) -> None:
         self.alike(lambda store: [_plain(one) for one in store.queries.get(IDS)])
         self.alike(lambda store: [one and replace(one, finished_ms=0) for one in store.queries.ended(IDS)])
-        self.alike(lambda store: _in_order(store.queries.get(IDS)))
         for queue in QUEUES:
             self.alike(lambda store, queue=queue: store.queries.status(queue).counts)
 
     def they_are_the_same_throughout(self) -> None:
-        for queue in QUEUES:
+        for queue in (*QUEUES, DEAD):
             self.alike(lambda store, queue=queue: _counted(store, queue))
             self.alike(lambda store, queue=queue: [_told(one) for one in store.events.read(queue, "0")])
             for state in State:
@@ -270,16 +300,11 @@ def _queue_of(job_id: str, away: bool = False) -> str:
 
 
 def _without_time(answer: Any) -> Any:
-    """What ``add`` answers without instants; and without numbers, which may have gaps."""
+    """What ``add`` answers without instants."""
     if not isinstance(answer, Added):
         return answer
-    placed = (one and replace(one, created_ms=0, number=0, due_ms=bool(one.due_ms)) for one in answer.placed)
+    placed = (one and replace(one, created_ms=0, due_ms=bool(one.due_ms)) for one in answer.placed)
     return replace(answer, placed=tuple(placed))
-
-
-def _in_order(records: Sequence[JobRecord | None]) -> list[str]:
-    """Ids in the order of their numbers."""
-    return [one.id for one in sorted((one for one in records if one), key=lambda one: one.number)]
 
 
 def _counted(store: Store, queue: str) -> Any:
@@ -306,7 +331,7 @@ def _plain(record: Any) -> Any:
     """Everything but instants, which differ by the milliseconds between two calls."""
     if record is None:
         return None
-    plain = {name: getattr(record, name) for name in record.__slots__ if not name.endswith("_ms") and name != "number"}
+    plain = {name: getattr(record, name) for name in record.__slots__ if not name.endswith("_ms")}
     return plain, bool(record.finished_ms), bool(record.due_ms), bool(record.processed_ms)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from datetime import timedelta
+from itertools import islice
 
 import pytest
 
@@ -14,6 +15,30 @@ from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.model.record import NewJob
 from stratix_kombu.stores import contract
 from tests.waiting import until
+
+
+@pytest.mark.parametrize("adds", [1, 1000], ids=["for a moment", "all the time"])
+def test_obliterate_while_others_add(app: Application, monkeypatch: pytest.MonkeyPatch, adds: int) -> None:
+    queue = app.queue.get_queue("mail")
+    transitions, numbers = app.queue.engine.store.transitions, iter(range(adds))
+    forget = transitions.forget_queue
+
+    def forget_queue(name: str) -> bool:
+        for number in islice(numbers, 1):  # somebody adds a job after the last one was removed
+            queue.add("late", number)
+        return forget(name)
+
+    monkeypatch.setattr(transitions, "forget_queue", forget_queue)
+    heard: list[str] = []
+    queue.on("completed", lambda job, result: heard.append(job.id))
+    queue.add_bulk([{"name": "n"}] * 5)
+    assert queue.obliterate() >= 5
+    assert not queue.is_paused()
+    assert queue.get_job_counts()["waiting"] == (adds > 1)
+    queue.process(lambda job: None)
+    last = queue.add("last")
+    last.wait_until_finished(timeout=10)
+    until(lambda: last.id in heard)
 
 
 def test_draining(app: Application) -> None:

@@ -39,7 +39,9 @@ class Adding(Steps):
             if there and there.new.queue != job.queue and not (job.vacant or there.is_open):
                 raise JobIdTaken(job.id, there.new.queue)
         space.instead.clear()
-        placed = tuple(self._add_one(new) for new in jobs)
+        first = space.numbers + 1
+        space.numbers += len(jobs)
+        placed = tuple(self._add_one(new, number) for number, new in enumerate(jobs, first))
         refused = [new.id for new, one in zip(jobs, placed, strict=True) if one is None]
         deduplicated = {one for one, _ in space.instead}
         duplicates = frozenset(one for one in refused if one not in deduplicated)
@@ -51,7 +53,8 @@ class Adding(Steps):
         letter = self.space.jobs.get(letter_id)
         if letter is None or letter.number != number or letter.state not in (State.WAITING, State.DELAYED):
             return None
-        placed = self._add_one(job)
+        self.space.numbers += 1
+        placed = self._add_one(job, self.space.numbers)
         if placed is None:
             return None
         self.space.delete_by_hand(letter)
@@ -59,7 +62,7 @@ class Adding(Steps):
         more = release_page(self.space, PAGE)
         return Added((placed,), ready=tuple(self.space.ready), more=more)
 
-    def _add_one(self, new: NewJob) -> Placed | None:
+    def _add_one(self, new: NewJob, number: int = 0) -> Placed | None:
         space, now = self.space, self.space.now()
         known = space.jobs.get(new.id)
         takes_over = known is not None and known.is_open and not new.vacant
@@ -67,8 +70,11 @@ class Adding(Steps):
             if not new.vacant:
                 space.tell(known.new.queue, "duplicated", known)
             return None
-        space.numbers += 1
-        number = known.number if known else space.numbers
+        if known:
+            number = known.number
+        elif not number:
+            space.numbers += 1
+            number = space.numbers
         if new.deduplication and not self._is_first(new, new.deduplication, number):
             return None
         due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)

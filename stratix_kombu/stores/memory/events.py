@@ -33,9 +33,11 @@ class MemoryEventLog(EventLog):
             raise ConfigurationError(f"{shown(cursor)} is no cursor of an event")
         after = int(cursor)
         with self._space.lock:
-            space = self._space.queues[queue]
             if wait_ms:
-                self._space.told.wait_for(lambda: space.last_event > after, wait_ms / 1000)
+                # The queue may be forgotten meanwhile.
+                self._space.told.wait_for(lambda: self._space.queues[queue].last_event > after, wait_ms / 1000)
+            space = self._space.queues[queue]
+            after = max(after, space.first_event)
             new = min(space.last_event - after, len(space.events))
             page = list(islice(space.events, len(space.events) - new, len(space.events) - new + limit))
             missed = space.last_event - new - after

@@ -126,6 +126,8 @@ class QueueSpace:
     ids: dict[State, dict[str, None]] = field(default_factory=lambda: {state: {} for state in State})
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     last_event: int = 0
+    first_event: int = 0
+    """The number before its first one: when the queue was forgotten, listeners are at one of those before."""
     known: bool = False
     paused: bool = False
     parked: dict[str, None] = field(default_factory=dict)
@@ -146,11 +148,17 @@ class Space(Graph):
 
     def __init__(self, clock: Callable[[], int]) -> None:
         super().__init__()
-        self.now = clock
+        self.step_ms = 0
+        """The instant of the step that is under way: for all of it, it is the same. 0 = there is none."""
+        self.now: Callable[[], int] = lambda: self.step_ms or clock()
         self.lock = threading.RLock()
         self.told = threading.Condition(self.lock)
         self.jobs: dict[str, Job] = {}
-        self.queues: dict[str, QueueSpace] = defaultdict(QueueSpace)
+        self.events = 0
+        """How many there were in all queues: a queue that is forgotten and comes again uses no number twice."""
+        self.queues: dict[str, QueueSpace] = defaultdict(
+            lambda: QueueSpace(last_event=self.events, first_event=self.events)
+        )
         self.delayed: list[tuple[int, str]] = []
         """A heap; entries whose job is no longer delayed to that instant are skipped."""
         self.expiring: list[tuple[int, str]] = []
@@ -175,6 +183,7 @@ class Space(Graph):
         """An entry of a log; one of the user's ``own`` does not make a queue of it."""
         space = self.queues[queue]
         space.known = space.known or not own
+        self.events += 1
         space.last_event += 1
         if value is not None and len(value.encode()) > INLINE_RESULT_BYTES:
             value = None

@@ -21,7 +21,11 @@ def step(method: Method) -> Method:
     def locked(self: Steps, *args: Any, **kwargs: Any) -> Any:
         with self.space.lock:
             self.space.ready.clear()
-            return method(self, *args, **kwargs)
+            before, self.space.step_ms = self.space.step_ms, self.space.now()
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self.space.step_ms = before
 
     return cast(Method, locked)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -35,6 +36,37 @@ class IdentitySuite(StoreCase):
         assert again.number > third.number
         (claim,) = self.claim(store, "a")
         assert claim.record.number == again.number
+
+    def test_what_was_forgotten_comes_back_as_something_new(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        cursor = store.events.tail(QUEUE)
+        store.transitions.sweep(QUEUE, Sweep.REMOVE, State.ACTIVE)
+        self.add(store, new("later"))
+        assert not store.transitions.forget_queue(QUEUE), "it has jobs"
+        store.transitions.remove("later")
+        assert store.transitions.forget_queue(QUEUE)
+        again = self.start(store, new("a"))
+        assert again.token != claim.token
+        assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
+        events = store.events.read(QUEUE, cursor)
+        assert [(one.name, one.missed) for one in events if one.name in ("waiting", "active")][-2:] == [
+            ("waiting", 0), ("active", 0)
+        ]  # fmt: skip
+        assert store.events.read(QUEUE, events[-1].cursor) == []
+
+    def test_who_waits_for_events_hears_them_although_the_queue_is_forgotten_meanwhile(self, store: Store) -> None:
+        self.add(store, new("a"))
+        cursor = store.events.tail(QUEUE)
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(lambda: until(lambda: self.heard(store, cursor, "b")))
+            store.transitions.remove("a")
+            assert store.transitions.forget_queue(QUEUE)
+            self.add(store, new("b"))
+            assert reading.result(10)
+
+    @staticmethod
+    def heard(store: Store, cursor: str, job_id: str) -> bool:
+        return any(one.job_id == job_id for one in store.events.read(QUEUE, cursor, wait_ms=50))
 
     def test_add_answers_what_became_of_each_job(self, store: Store) -> None:
         self.add(store, new("done"), new("broken"), new("open"))
