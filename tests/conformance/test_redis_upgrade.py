@@ -1,0 +1,116 @@
+"""What the first release left in Redis is read, and finishes: its records have no numbers and no marks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from redis import Redis
+
+from stratix_kombu.model.record import KEEP_NONE, Completion, Deduplication, Failure, NewJob, Retention
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import Store
+from stratix_kombu.stores.redis import open_redis_store
+from stratix_kombu.testing.stores import audit
+
+
+@dataclass
+class Upgrade:
+    store: Store
+    redis: Redis
+    base: str
+
+    def add(self, *jobs: NewJob) -> None:
+        self.store.transitions.add(jobs)
+
+    def complete(self, job_id: str, result: str = "1") -> list[str]:
+        (claim,) = self.store.transitions.claim("q", [job_id], "w", 60_000).claims
+        return [one.id for one in self.store.transitions.complete([Completion(job_id, claim.token, result)]).ready]
+
+    def fail(self, job_id: str) -> None:
+        (claim,) = self.store.transitions.claim("q", [job_id], "w", 60_000).claims
+        self.store.transitions.fail([Failure(job_id, claim.token, "broken")])
+
+    def states(self, *ids: str) -> list[str]:
+        return [one.state.value if one else "gone" for one in self.store.queries.get(ids)]
+
+    def to_the_first_release(self) -> None:
+        """As it would have written all that is there."""
+        for key in self.redis.scan_iter(f"{self.base}:*"):
+            name = key.removeprefix(self.base)
+            if name.endswith(":dependencies"):
+                edges = {one: edge.partition(":")[2] for one, edge in self.redis.hgetall(key).items()}
+                self.redis.hset(key, mapping=edges)
+            elif name.startswith(":outcome:") or (name.startswith(":job:") and self.redis.type(key) == "hash"):
+                self.redis.hdel(key, "number", "kind", "throttle")
+            elif name.endswith(":dedup"):
+                held = {one: holder.rpartition(":")[2] for one, holder in self.redis.hgetall(key).items()}
+                self.redis.hset(key, mapping=held)
+        self.redis.delete(f"{self.base}:number")
+
+
+@pytest.fixture
+def old(redis_url: str) -> Iterator[Upgrade]:
+    namespace = f"old{uuid.uuid4().hex[:8]}"
+    store = open_redis_store({"url": redis_url}, namespace=namespace)
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        upgrade = Upgrade(store, client, f"{{{namespace}}}")
+        yield upgrade
+        assert audit(store) == []
+    store.close()
+
+
+def _job(job_id: str, **fields: object) -> NewJob:
+    return NewJob(id=job_id, queue="q", name="n", **fields)  # type: ignore[arg-type]
+
+
+def test_dependents_of_old_jobs_are_told_and_read_results(old: Upgrade) -> None:
+    old.add(_job("a"), _job("b"), _job("gone", keep_completed=KEEP_NONE), _job("c", dependencies=("a", "b", "gone")))
+    old.complete("gone", "3")
+    old.complete("a")
+    old.to_the_first_release()
+    assert [one and one.number for one in old.store.queries.get(["a", "c"])] == [0, 0]
+    old.add(_job("gone"), _job("later", dependencies=("b", "gone")))
+    old.store.transitions.add_dependency("c", "later")
+    assert old.complete("b", "2") == []
+    assert old.complete("gone", "4") == ["later"]
+    assert old.complete("later", "5") == ["c"]
+    assert old.store.queries.dependency_results("c") == {"a": "1", "b": "2", "gone": "3", "later": "5"}
+    assert old.store.queries.dependency_results("later") == {"b": "2", "gone": "4"}
+    old.store.transitions.remove("a")
+    old.add(_job("a"))
+    assert old.store.queries.dependency_results("c")["a"] == "1"
+    old.complete("c")
+
+
+def test_old_jobs_fail_run_again_and_leave_letters(old: Upgrade) -> None:
+    old.add(_job("a", dead_letter="dead"), _job("d", dependencies=("a",)))
+    old.to_the_first_release()
+    old.fail("a")
+    assert old.states("a", "d") == ["failed", "failed"]
+    assert len(old.store.queries.find("dead", [State.WAITING])) == 1
+    old.store.transitions.retry("a")
+    assert old.states("a", "d") == ["waiting", "blocked"]
+    assert old.complete("a") == ["d"]
+
+
+def test_old_jobs_hold_their_deduplication_and_expire(old: Upgrade) -> None:
+    once = Deduplication("once")
+    old.add(_job("a", deduplication=once), _job("b", keep_completed=Retention(age_ms=0)))
+    old.complete("b")
+    old.to_the_first_release()
+    assert old.store.transitions.add([_job("x", deduplication=once)]).instead == (("x", "a"),)
+    old.complete("a")
+    old.add(_job("x", deduplication=once))
+    assert old.store.transitions.expire().affected == ("b",)
+    assert old.states("a", "b", "x") == ["completed", "gone", "waiting"]
+
+
+def test_an_old_placeholder_is_taken_over(old: Upgrade) -> None:
+    old.add(_job("v", vacant=True), _job("d", dependencies=("v",)))
+    old.to_the_first_release()
+    old.add(_job("v"))
+    assert old.complete("v") == ["d"]
+    assert old.store.queries.dependency_results("d") == {"v": "1"}
