@@ -128,9 +128,13 @@ class QueueManager(Overview, Emitting):
                 raise
             ids[step.key] = new.id
             planned.append((queue, new))
-        placed = add(self._engine, [new for _, new in planned]).placed
+        answer = add(self._engine, [new for _, new in planned])
+        instead = dict(answer.instead)
         return Flow(
-            (queue.job_of(new, one, new.id) for (queue, new), one in zip(planned, placed, strict=True)),
+            (
+                queue.job_of(new, placed, instead.get(new.id, new.id))
+                for (queue, new), placed in zip(planned, answer.placed, strict=True)
+            ),
             {new.id: new.dependencies for _, new in planned},
             self.canvas.export if self.canvas else None,
         )

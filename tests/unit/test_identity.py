@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Job, JobIdTaken
+from stratix_kombu.lifecycle import add as adding
 from tests.waiting import until
 
 
@@ -43,6 +44,20 @@ def test_handles_say_what_the_store_said(app: Application) -> None:
         read = queue.get_job(job.id)
         assert read is not None
         assert (read.state, read.timestamp) == (job.state, job.timestamp)
+
+
+def test_handles_of_a_large_flow(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adding, "ONE_STEP", 2)
+    other = app.queue.get_queue("q").add("sync", deduplication={"id": "d"})
+    nodes = [
+        {"key": "a", "name": "n", "queue": "q"}, {"key": "b", "name": "n", "queue": "q", "opts": {"delay": 60_000}},
+        {"key": "c", "name": "n", "queue": "q", "dependencies": ["a"]},
+        {"key": "d", "name": "sync", "queue": "q", "opts": {"deduplication": {"id": "d"}}},
+    ]  # fmt: skip
+    flow = app.queue.add_flow(nodes)
+    assert other.id in flow.jobs
+    assert sorted(flow.states().values()) == ["blocked", "delayed", "waiting", "waiting"]
+    assert {one: job.get_state() for one, job in flow.jobs.items()} == flow.states()
 
 
 def test_a_handle_on_a_job_that_failed_at_once(app: Application) -> None:
