@@ -146,7 +146,8 @@ class Transitions(ABC):
     @abstractmethod
     def complete(self, results: Sequence[Completion]) -> Change:
         """active -> completed for those whose token is still held; the others are named in ``stale``, but not those
-        that were completed with this token before.
+        that were completed with this token before (known while the record is there, and for ``ENDED_KEPT_MS`` after the
+        end where its retention has removed it).
 
         Counts ``attempts_made``, adds the jobs of ``then`` (as ``add``, but a dependency that is not known counts as
         removed), tells dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With

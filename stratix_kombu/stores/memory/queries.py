@@ -8,7 +8,7 @@ from copy import deepcopy
 from itertools import chain
 
 from stratix_kombu.model.metrics import Tally, Totals
-from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.record import GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.memory.graph import Edge, Outcome
@@ -31,9 +31,8 @@ class MemoryQueries(Queries):
 
     def ended(self, ids: Sequence[str]) -> list[Ended | None]:
         with self._space.lock:
-            found = [self._space.ended.get(job_id) for job_id in ids]
-            oldest_ms = self._space.now() - ENDED_KEPT_MS
-            return [one if one and one.finished_ms > oldest_ms else None for one in found]
+            found = (self._space.ended.get(job_id, (None, ""))[0] for job_id in ids)
+            return [one if one and self._space.is_kept(one) else None for one in found]
 
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         with self._space.lock:

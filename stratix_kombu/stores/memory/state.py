@@ -162,8 +162,8 @@ class Space(Graph):
         self.delayed: list[tuple[int, str]] = []
         """A heap; entries whose job is no longer delayed to that instant are skipped."""
         self.expiring: list[tuple[int, str]] = []
-        self.ended: dict[str, Ended] = {}
-        """Of jobs that their retention removed, for ``ENDED_KEPT_MS``."""
+        self.ended: dict[str, tuple[Ended, str]] = {}
+        """Of jobs that their retention removed, for ``ENDED_KEPT_MS``; and ``Job.ended``."""
         self.numbers = 0
         self.limits: dict[tuple[str, bool], LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
@@ -310,10 +310,13 @@ class Space(Graph):
     def retire(self, job: Job) -> None:
         """Retention removes it: how it ended is known for a while."""
         self.delete(job)
-        while self.ended and next(iter(self.ended.values())).finished_ms <= self.now() - ENDED_KEPT_MS:
+        while self.ended and not self.is_kept(next(iter(self.ended.values()))[0]):
             del self.ended[next(iter(self.ended))]
         result = job.result if job.state is State.COMPLETED else None
-        self.ended[job.new.id] = Ended(job.state, job.finished_ms, result, job.failed_reason)
+        self.ended[job.new.id] = Ended(job.state, job.finished_ms, result, job.failed_reason), job.ended
+
+    def is_kept(self, ended: Ended) -> bool:
+        return ended.finished_ms > self.now() - ENDED_KEPT_MS
 
     def delete(self, job: Job) -> None:
         """Forget the record; keep how it ended for dependents that may still ask."""

@@ -63,9 +63,12 @@ class Steps:
         return job if job and token == ANY_CLAIM and not job.state.finished else self._held(job_id, token)
 
     def _unless_ended(self, job_id: str, ended: str) -> list[str]:
-        """The id, if the job's last attempt was not ended so before; then it is only asked again."""
+        """The id, if its job's last attempt was not ended so before, as far as that is known; else it is only asked
+        again."""
         job = self.space.jobs.get(job_id)
-        return [] if job is not None and job.ended == ended else [job_id]
+        kept, how = self.space.ended.get(job_id, (None, ""))
+        before = job is not None and job.ended == ended
+        return [] if before or (kept and self.space.is_kept(kept) and how == ended) else [job_id]
 
     def _held(self, job_id: str, token: str) -> Job | None:
         job = self.space.jobs.get(job_id)

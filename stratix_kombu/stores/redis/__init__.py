@@ -40,7 +40,8 @@ class RedisStore(Store):
         self.address = f"redis://{options.address}"
         self._server = options.address
         self.ready_check = options.enable_ready_check
-        scripts = Scripts(self._client, base, self._clustered)
+        # Nothing is sent again after ``command_timeout``, but it may be executed still.
+        scripts = Scripts(self._client, base, int(2 * options.command_timeout), self._clustered)
         self._transitions = RedisTransitions(scripts)
         self.transitions = self._transitions
         self.queries = RedisQueries(self._client, scripts, base)

@@ -14,13 +14,13 @@ class RedisLocks(Locks):
         self._base = base
 
     def acquire(self, key: str, token: str, ttl_ms: int) -> bool:
-        return bool(self._client.run("SET", self._key(key), token, "NX", "PX", ttl_ms))
+        return bool(self._scripts.run("lock", (token, ttl_ms, "free"), self._key(key)))
 
     def extend(self, key: str, token: str, ttl_ms: int) -> bool:
-        return bool(self._scripts.run("lock", (token, ttl_ms), self._key(key)))
+        return bool(self._scripts.run("lock", (token, ttl_ms, "owned"), self._key(key)))
 
     def release(self, key: str, token: str) -> bool:
-        return bool(self._scripts.run("lock", (token, ""), self._key(key)))
+        return bool(self._scripts.run("lock", (token, "", "owned"), self._key(key)))
 
     def _key(self, key: str) -> str:
         return f"{self._base}:lock:{key}"

@@ -112,7 +112,8 @@ def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
 
 def ended_of(raw: bytes) -> Ended:
     """What retire of moves.lua has written."""
-    state, finished, said = raw.decode().split(":", 2)
+    how, _, said = raw.decode().partition("\n")
+    state, finished, _ = how.split(":", 2)
     if state == State.COMPLETED.value:
         return Ended(State.COMPLETED, int(finished), result=said)
     return Ended(State.FAILED, int(finished), failed_reason=said)

@@ -11,26 +11,39 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+from stratix_kombu.model.names import new_request
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.connect import Client
 
+_AGAIN = re.compile(r"^--- @again$", re.MULTILINE)
 _INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
+
+
+def _text(name: str) -> str:
+    return (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def is_once(name: str) -> bool:
+    """Whether the script would change something each time it runs. One that says ``@again`` does not: it reads, or what
+    it does is done already the second time."""
+    return not _AGAIN.search(_text(name))
 
 
 @cache
 def source(name: str) -> str:
-    """The text of ``lua/<name>.lua`` with its fragments in place, each once."""
-    folder = files(__package__) / "lua"
-
+    """The text of ``lua/<name>.lua`` with its fragments in place, each once; within ``includes/once.lua``, if it is to
+    be made once."""
     there = set[str]()
 
     def fragment(match: re.Match[str]) -> str:
         if match[1] in there:
             return ""
         there.add(match[1])
-        return _INCLUDE.sub(fragment, (folder / "includes" / f"{match[1]}.lua").read_text(encoding="utf-8"))
+        return _INCLUDE.sub(fragment, _text(f"includes/{match[1]}"))
 
-    return _INCLUDE.sub(fragment, (folder / f"{name}.lua").read_text(encoding="utf-8"))
+    text = _INCLUDE.sub(fragment, _text(name))
+    return _text("includes/once").replace("--- @step\n", text) if is_once(name) else text
 
 
 @cache
@@ -46,29 +59,33 @@ class Scripts:
     on either node, and the script would take what has moved for missing. So there a second key is named: neither of
     the two ever exists, and a node does not run what names several keys that are not all there while their slot moves
     (TRYAGAIN). The script waits until the slot has arrived.
+
+    All scripts are sent again when their answer is lost. Where that would change something, the second key is that of
+    the answer, which the script keeps for ``keep_ms``.
     """
 
-    def __init__(self, client: Client, base: str, clustered: bool = False) -> None:
+    def __init__(self, client: Client, base: str, keep_ms: int, clustered: bool = False) -> None:
         self._client = client
         self._base = base
         self.address = client.address
+        self._asked = f"{base}:asked:{keep_ms}:"
         self._guard = (f"{base}:moving",) if clustered else ()
 
-    def run(self, name: str, args: Sequence[Any], key: str | None = None, *, again: bool = False) -> Any:
-        """The script's answer; ``key`` is the namespace's base key, if not said otherwise; ``again`` as ``Client.run``
-        has it."""
-        keys = (self._base if key is None else key, *self._guard)
+    def run(self, name: str, args: Sequence[Any], key: str | None = None) -> Any:
+        """The script's answer; ``key`` is the namespace's base key, if not said otherwise."""
+        second = (self._asked + new_request(),) if is_once(name) else self._guard
+        keys = (self._base if key is None else key, *second)
         try:
-            return self._client.run("EVALSHA", digest(name), len(keys), *keys, *args, again=again)
+            return self._client.run("EVALSHA", digest(name), len(keys), *keys, *args, again=True)
         except NoScriptError:
-            return self._client.run("EVAL", source(name), len(keys), *keys, *args, again=again)
+            return self._client.run("EVAL", source(name), len(keys), *keys, *args, again=True)
 
     def paged(self, name: str, *args: Any) -> Iterator[Any]:
         """The answers of a script that takes a cursor and a page after its arguments, and answers {cursor, page}. What
         is there all the while is in one of them at least, and perhaps in two."""
         cursor: Any = b"0"
         while True:
-            cursor, page = self.run(name, (*args, cursor, PAGE), again=True)
+            cursor, page = self.run(name, (*args, cursor, PAGE))
             yield page
             if cursor == b"0":
                 return

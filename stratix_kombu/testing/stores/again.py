@@ -144,10 +144,25 @@ class AgainSuite(StoreCase):
         assert ENDS[other](store, claim).stale == (() if same else ("a",))
         assert self.look(store) == before
 
-    def test_an_end_whose_record_is_gone_is_refused(self, store: Store) -> None:
-        claim = self.start(store, new("a", keep_completed=KEEP_NONE))
-        store.transitions.complete([Completion("a", claim.token, "1")])
-        assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
+    @pytest.mark.parametrize("way", ["complete", "fail"])
+    def test_also_when_retention_has_removed_the_job(self, store: Store, way: str) -> None:
+        claim = self.start(store, new("a", keep_completed=KEEP_NONE, keep_failed=KEEP_NONE))
+        ENDS[way](store, claim)
+        assert store.queries.get(["a"]) == [None]
+        before = self.look(store)
+        assert ENDS[way](store, claim).stale == ()
+        assert self.look(store) == before
+        other = Claim("another", claim.record, 0)
+        assert ENDS[way](store, other).stale == ("a",)
+        self.add(store, new("a"))
+        assert ENDS[way](store, claim).stale == (), "though another job has the id by now"
+        assert self.states(store, "a") == ["waiting"]
+
+    def test_an_end_of_a_job_removed_by_hand_is_refused(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        ENDS["complete"](store, claim)
+        store.transitions.remove("a")
+        assert ENDS["complete"](store, claim).stale == ("a",)
 
     def test_an_end_by_hand_is_nobodys(self, store: Store) -> None:
         claim = self.start(store, new("a"))

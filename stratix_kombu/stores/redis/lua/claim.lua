@@ -4,6 +4,7 @@
 --   themselves: dead, and of letters keep_completed and keep_failed; then ids
 -- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of a claim ...}, see records.claim_of
 -- Events active | delayed
+--- @again
 --- @include base
 --- @include count
 --- @include lost

@@ -16,9 +16,10 @@ for i = 5, #ARGV, 5 do
   local key = job_key(id)
   local v = read(id, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
     'started', 'waited', 'ended', 'number', 'kind')
-  local by_hand = ARGV[i + 1] == '*' and v[1] and not finished(v[1])
+  local mark = mark_of(COMPLETE, ARGV[i + 1])
+  local by_hand = mark == '' and v[1] and not finished(v[1])
   if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
-    if v[12] ~= COMPLETE .. ARGV[i + 1] or ARGV[i + 1] == '*' then
+    if not was_ended(id, v[12], mark) then
       stale[#stale + 1] = id
     end
   else
@@ -29,8 +30,9 @@ for i = 5, #ARGV, 5 do
       tally_attempt(queue, num(v[10], now), num(v[11], 0), v[4])
     end
     local made = num(v[5], 0) + (v[1] == 'active' and 1 or 0)
+    mark = v[1] == 'active' and mark or v[12] or ''
     redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '',
-      'ended', COMPLETE .. ARGV[i + 1])
+      'ended', mark)
     if v[7] then
       redis.call('HDEL', key, 'reason', 'trace')
     end
@@ -38,7 +40,7 @@ for i = 5, #ARGV, 5 do
       redis.call('HSET', key, 'data', ARGV[i + 4])
     end
     local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = num(v[8], 0),
-      dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14] }
+      dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14], ended = mark }
     end_job(job, 'completed', v[6])
     tell(queue, 'completed', id, v[4], result)
     add_then(ARGV[i + 3])
@@ -47,4 +49,4 @@ end
 local more = release_page(tonumber(ARGV[4]))
 tell_drained()
 write_tallies()
-return { more, stale, ready }
+return { more, stale, ready }, same_anyway(more)

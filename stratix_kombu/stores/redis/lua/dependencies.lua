@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] job; ARGV[2] cursor, first '0'; ARGV[3] about how many
 -- Returns {cursor, then per dependency: id, state or '', 1 if there is a result (and 2 more if another job has the id by
 --   now), result}; the cursor is '0' after the last page
+--- @again
 --- @include base
 --- @include send
 --- @include moves

@@ -1,6 +1,7 @@
 -- Schedules whose slot has come.
 -- KEYS[1] '{namespace}'; ARGV[1] page; ARGV[2] owner
 -- Returns {now, ms until the next slot or -1, schedules as JSON}
+--- @again
 --- @include base
 --- @include lost
 

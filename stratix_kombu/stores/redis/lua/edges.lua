@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] page; then ids
 -- Returns for the first ones of the jobs, as many as have together so many edges: {ids it depends on, ids that depend on
 --   it}; 0 for one that alone has more
+--- @again
 --- @include base
 --- @include send
 --- @include moves

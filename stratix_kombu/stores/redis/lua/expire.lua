@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page
 -- Returns {more, {}, ready, -1, removed ids}
 -- Events those of release.lua
+--- @again
 --- @include base
 --- @include send
 --- @include moves

@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] start; ARGV[3] end (inclusive; both negative from the end); ARGV[4] most;
 --   ARGV[5] number of fields; then the fields; then states
 -- Returns id, values of the fields, id, ...
+--- @again
 --- @include base
 
 local queue, fields = ARGV[1], tonumber(ARGV[5])

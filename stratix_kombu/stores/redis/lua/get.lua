@@ -1,6 +1,7 @@
 -- Records by id.
 -- KEYS[1] '{namespace}'; ARGV[1] number of fields; then the fields; then ids
 -- Returns the values of the fields for each id
+--- @again
 --- @include base
 
 local fields = tonumber(ARGV[1])

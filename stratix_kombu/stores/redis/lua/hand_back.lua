@@ -12,13 +12,15 @@ local stale = {}
 for i = 5, #ARGV, 2 do
   local id = ARGV[i]
   local v = read(id, 'state', 'token', 'begun', 'ended')
-  local ended = HAND_BACK .. ARGV[i + 1]
+  local mark = mark_of(HAND_BACK, ARGV[i + 1])
   local job = v[1] == 'active' and v[2] == ARGV[i + 1] and load(id)
   if job then
-    redis.call('HSET', job_key(id), 'begun', num(v[3], 1) - 1, 'token', '', 'ended', ended)
+    redis.call('HSET', job_key(id), 'begun', num(v[3], 1) - 1, 'token', '', 'ended', mark)
+    job.ended = mark
     back(job)
-  elseif v[4] ~= ended then
+  elseif not was_ended(id, v[4], mark) then
     stale[#stale + 1] = id
   end
 end
-return { release_page(tonumber(ARGV[4])), stale, ready }
+local more = release_page(tonumber(ARGV[4]))
+return { more, stale, ready }, same_anyway(more)

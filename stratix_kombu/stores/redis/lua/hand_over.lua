@@ -50,4 +50,4 @@ end
 local more = release_page(tonumber(ARGV[4]))
 tell_drained()
 write_tallies()
-return { more, stale, ready }
+return { more, stale, ready }, same_anyway(more)

@@ -1,6 +1,7 @@
 -- What a worker holds on a queue, a page of its active jobs at a time.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] cursor, first '0'; ARGV[4] about how many
 -- Returns {cursor, {id, token, id, ...}}; the cursor is '0' after the last page
+--- @again
 --- @include base
 
 local found = {}

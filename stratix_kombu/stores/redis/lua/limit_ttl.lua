@@ -1,6 +1,7 @@
 -- When the next job of a queue may start by its limit.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] limit as JSON or ''
 -- Returns milliseconds
+--- @again
 --- @include base
 --- @include limits
 

@@ -1,6 +1,7 @@
 -- What was counted of a queue in the last minutes.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] minutes
 -- Returns {number of the current minute, what is kept of each (see count.lua), oldest first}
+--- @again
 --- @include base
 --- @include count
 

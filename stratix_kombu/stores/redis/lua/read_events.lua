@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] id after which to read, or '' to read nothing; ARGV[3] most entries
 -- Returns {entries that were ever written, how many are kept, id of the newest, id of the oldest kept, entries}; servers
 --   before Redis 7 do not know the first number: -1
+--- @again
 --- @include base
 
 local key = queue_key(ARGV[1], 'events')

@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] most stalls; ARGV[5] page; ARGV[6] page for releases
 -- Returns {more, {}, ready, -1, recovered ids, '', what was dropped since: JSON of {id, queue, why}}
 -- Events stalled, waiting | failed, drained; those of release.lua
+--- @again
 --- @include base
 --- @include send
 --- @include moves

@@ -3,6 +3,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] queue; ARGV[5] grace in ms; ARGV[6] 1 if the broker's queue
 --   is empty; ARGV[7] page
 -- Returns {more, {}, ready}
+--- @again
 --- @include base
 --- @include send
 --- @include moves

@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page
 -- Returns {more, {}, ready}
 -- Events waiting | delayed | failed | blocked
+--- @again
 --- @include base
 --- @include send
 --- @include moves

@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] worker's description, a JSON object; ARGV[4] lease in ms;
 -- ARGV[5] how long ago it proved that it takes messages, or ''; then per claim: id, token
 -- Returns {paused, lost tokens, cancelled tokens}
+--- @again
 --- @include base
 --- @include first
 

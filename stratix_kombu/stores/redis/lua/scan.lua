@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] state; ARGV[3] page; ARGV[4] where to go on: '' or the cursor of the page
 --   before; then the fields
 -- Returns {cursor, id, values of the fields, id, ...}; the cursor is '' when all have been looked at
+--- @again
 --- @include base
 --- @include cursor
 

@@ -1,6 +1,7 @@
 -- The states of jobs.
 -- KEYS[1] '{namespace}'; ARGV ids
 -- Returns a state or '' for each
+--- @again
 --- @include base
 
 local found = {}

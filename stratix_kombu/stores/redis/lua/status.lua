@@ -2,6 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue
 -- Returns {paused, waiting, active, delayed, blocked, completed, failed, workers, age of the oldest waiting or -1, how long
 --   the first delayed one has been due}
+--- @again
 --- @include base
 
 local queue = ARGV[1]

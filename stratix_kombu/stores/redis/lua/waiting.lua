@@ -1,6 +1,7 @@
 -- Of which priorities jobs wait.
 -- KEYS[1] '{namespace}'; ARGV[1] queue
 -- Returns the priorities, the most urgent first
+--- @again
 --- @include base
 
 local found = {}

@@ -1,6 +1,7 @@
 -- Workers present on a queue, a page at a time.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] cursor, first '0'; ARGV[3] about how many
 -- Returns {cursor, {now, id, description, id, ...}}; the cursor is '0' after the last page
+--- @again
 --- @include base
 
 local found = { now }

@@ -1,3 +1,23 @@
--- A record keeps in `ended` how and with which token its last attempt was ended: whoever asks again, since the answer was
--- lost, is told that it was.
+-- A record keeps in `ended` how and with which token its last attempt was ended, and so does what is kept of one that
+-- retention removes (see retire): whoever asks again, since the answer was lost, is told that it was. An end by hand
+-- ('*') is nobody's.
 local COMPLETE, FAIL, HAND_OVER, HAND_BACK = 'c:', 'f:', 'o:', 'b:'
+local any_by_hand = false
+
+local function mark_of(way, token)
+  any_by_hand = any_by_hand or token == '*'
+  return token == '*' and '' or way .. token
+end
+
+local function was_ended(id, known, mark)
+  if mark == '' or known == mark then
+    return mark ~= ''
+  end
+  local kept = redis.call('GET', P .. ':ended:' .. id)
+  return kept and string.match(kept, '^%l+:%d+:([^\n]*)\n') == mark
+end
+
+-- Whether the step answers the same when it is made again (see once.lua).
+local function same_anyway(more)
+  return more == 0 and #ready == 0 and not any_by_hand
+end

@@ -7,7 +7,8 @@
 -- if one does: it is dropped from there, then.
 local function load(id, queue)
   local v = read(id, 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional', 'keep_completed', 'keep_failed', 'max',
-    'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished', 'number', 'kind', 'throttle')
+    'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished', 'number', 'kind', 'throttle',
+    'ended')
   if not is_readable(v[1], v[2], v[3], v[4]) then
     if queue or v[1] or redis.call('EXISTS', job_key(id)) == 1 then
       drop(id, queue or v[1] or '')
@@ -19,6 +20,7 @@ local function load(id, queue)
     optional = v[7] == '1', keep_completed = v[8], keep_failed = v[9], max = num(v[10], 1), made = num(v[11], 0),
     failed_by = v[12], result = v[13], reason = v[14], vacant = v[15], message = v[16], forward = v[17], dedup = v[18],
     finished = num(v[19], 0), number = num(v[20], 0), kind = v[21], throttle = v[22],
+    ended = v[23],
   }
 end
 
@@ -253,13 +255,14 @@ local function delete(job)
   redis.call('DEL', key, key .. ':logs', P .. ':ended:' .. job.id)
 end
 
--- Retention removes a job. How it ended can be asked for a minute after that by who waits for it (ENDED_KEPT_MS).
+-- Retention removes a job. How it ended can be asked for a minute after that (ENDED_KEPT_MS) by who waits for it, and by
+-- who ended it (see ended.lua).
 local function retire(job)
   delete(job)
   local left = job.finished + 60000 - now
   if left > 0 then
     local said = job.state == 'completed' and job.result or job.reason or ''
-    local value = job.state .. ':' .. string.format('%.0f', job.finished) .. ':' .. said
+    local value = job.state .. ':' .. string.format('%.0f', job.finished) .. ':' .. (job.ended or '') .. '\n' .. said
     redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
   end
 end

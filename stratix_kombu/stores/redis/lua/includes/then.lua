@@ -15,10 +15,12 @@ end
 local function may_end(id, token, way)
   local v = read(id, 'state', 'token', 'queue', 'started', 'waited', 'made', 'ended')
   local any = token == '*' and way ~= HAND_OVER
+  local mark = mark_of(way, token)
   if v[1] == 'active' and (v[2] == token or any) then
-    redis.call('HSET', job_key(id), 'made', num(v[6], 0) + 1, 'token', '', 'ended', way .. token)
+    redis.call('HSET', job_key(id), 'made', num(v[6], 0) + 1, 'token', '', 'ended', mark)
     tally_attempt(v[3], num(v[4], now), num(v[5], 0))
     return true
   end
-  return any and v[1] and not finished(v[1]), v[7] == way .. token and token ~= '*'
+  local by_hand = any and v[1] and not finished(v[1])
+  return by_hand, not by_hand and was_ended(id, v[7], mark)
 end
