@@ -1,6 +1,7 @@
 -- The lines of a job's log after some number of them.
 -- KEYS[1] '{namespace}'; ARGV[1] job; ARGV[2] how many lines of all that were written are not wanted
 -- Returns {lines that were written, lines}
+--- @again
 --- @include base
 
 local logs = job_key(ARGV[1]) .. ':logs'
