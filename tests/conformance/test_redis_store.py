@@ -68,9 +68,11 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
         assert all(0 < client.ttl(key) <= KEPT_MINUTES * 60 for key in minutes)
         ended = {key for key in keys if ":ended:" in key}
         assert all(0 < client.ttl(key) <= 60 for key in ended)
+        asked = {key for key in keys if ":asked:" in key}
+        assert all(0 < client.ttl(key) <= 10 for key in asked)
         assert all(client.strlen(key) < 4_000 for key in (*minutes, f"{{{namespace}}}:q:q:totals"))
     assert 1 <= len(minutes) <= 2
-    counted = {key.partition("}")[2] for key in (*minutes, *ended)} | {":q:q:totals", ":q:q:names"}
+    counted = {key.partition("}")[2] for key in (*minutes, *ended, *asked)} | {":q:q:totals", ":q:q:names"}
     assert left == {":q:q:events", ":queues", ":number", ":q:q:meta", ":first:active", *counted}
     store.close()
 

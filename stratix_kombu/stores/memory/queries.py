@@ -14,7 +14,7 @@ from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.memory.graph import Edge, Outcome
 from stratix_kombu.stores.memory.limits import start_at
 from stratix_kombu.stores.memory.release import outcome_of
-from stratix_kombu.stores.memory.state import QueueSpace, Space
+from stratix_kombu.stores.memory.state import QueueSpace, Space, is_kept
 
 
 class MemoryQueries(Queries):
@@ -32,7 +32,7 @@ class MemoryQueries(Queries):
     def ended(self, ids: Sequence[str]) -> list[Ended | None]:
         with self._space.lock:
             found = (self._space.ended.get(job_id, (None, ""))[0] for job_id in ids)
-            return [one if one and self._space.is_kept(one) else None for one in found]
+            return [one if one and is_kept(one, self._space.now()) else None for one in found]
 
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         with self._space.lock:

@@ -143,6 +143,11 @@ class QueueSpace:
     counted: Counted = field(default_factory=Counted)
 
 
+def is_kept(ended: Ended, now: int) -> bool:
+    """Whether it can still be asked for."""
+    return ended.finished_ms > now - ENDED_KEPT_MS
+
+
 class Space(Graph):
     """One namespace."""
 
@@ -310,13 +315,10 @@ class Space(Graph):
     def retire(self, job: Job) -> None:
         """Retention removes it: how it ended is known for a while."""
         self.delete(job)
-        while self.ended and not self.is_kept(next(iter(self.ended.values()))[0]):
+        while self.ended and not is_kept(next(iter(self.ended.values()))[0], self.now()):
             del self.ended[next(iter(self.ended))]
         result = job.result if job.state is State.COMPLETED else None
         self.ended[job.new.id] = Ended(job.state, job.finished_ms, result, job.failed_reason), job.ended
-
-    def is_kept(self, ended: Ended) -> bool:
-        return ended.finished_ms > self.now() - ENDED_KEPT_MS
 
     def delete(self, job: Job) -> None:
         """Forget the record; keep how it ended for dependents that may still ask."""

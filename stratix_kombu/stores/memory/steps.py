@@ -11,7 +11,7 @@ from stratix_kombu.model.record import ANY_CLAIM, Change
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.release import release_page
-from stratix_kombu.stores.memory.state import Job, Space
+from stratix_kombu.stores.memory.state import Job, Space, is_kept
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -68,7 +68,7 @@ class Steps:
         job = self.space.jobs.get(job_id)
         kept, how = self.space.ended.get(job_id, (None, ""))
         before = job is not None and job.ended == ended
-        return [] if before or (kept and self.space.is_kept(kept) and how == ended) else [job_id]
+        return [] if before or (kept and is_kept(kept, self.space.now()) and how == ended) else [job_id]
 
     def _held(self, job_id: str, token: str) -> Job | None:
         job = self.space.jobs.get(job_id)
