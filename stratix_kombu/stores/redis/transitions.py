@@ -160,7 +160,7 @@ class RedisTransitions(Transitions):
         pending: list[tuple[str, Any]] = [(one, "0") for one in others]
         while pending:
             page = pending[:PAGE]
-            found = self._scripts.run("reach", (PAGE, *(part for one in page for part in one)), again=True)
+            found = self._scripts.run("reach", (PAGE, *(part for one in page for part in one)))
             del pending[: len(found)]
             for (one, _), (cursor, ids) in zip(page, found, strict=False):
                 if cursor != b"0":

@@ -2,6 +2,7 @@
 -- about so many edges.
 -- KEYS[1] '{namespace}'; ARGV[1] page; then per job: id, cursor, first '0'
 -- Returns for the first ones of the jobs: {cursor, ids}; the cursor is '0' after the last page of a job
+--- @again
 --- @include base
 --- @include send
 --- @include moves
