@@ -17,7 +17,7 @@ from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, St
 from stratix_kombu.housekeeping import Housekeeping
 from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
-from stratix_kombu.lifecycle.add import add, pages
+from stratix_kombu.lifecycle.add import add, check_free, pages
 from stratix_kombu.lifecycle.claim import Bounds
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.dispatch import settle
@@ -127,8 +127,11 @@ class Queue(Inspection, Listening, Repeating, Housekeeping):
         """
         self._open()
         new = [self._new_bulk_job(index, one) for index, one in enumerate(jobs)]
+        in_steps = list(pages(new))
+        if len(in_steps) > 1:
+            check_free(self._engine, [job for job, one in zip(new, jobs, strict=True) if one.get("opts")])
         added: list[Job] = []
-        for page in pages(new):
+        for page in in_steps:
             added += self.added(page, add(self._engine, page))
         return added
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from stratix_kombu.errors import JobAlreadyStarted, JobError, JobNotFound, StratixError
+from stratix_kombu.errors import JobAlreadyStarted, JobError, JobIdTaken, JobNotFound, StratixError
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.names import gate_id
@@ -59,6 +59,15 @@ def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
         raise
     settle(engine, engine.store.transitions.complete([Completion(gate.id, ANY_CLAIM, "null")]))
     return Added(tuple(behind.now_placed(jobs)), frozenset(behind.duplicates), instead=tuple(behind.instead))
+
+
+def check_free(engine: Engine, jobs: Sequence[NewJob]) -> None:
+    """Raise JobIdTaken if one of the ids is that of another queue's job: before the first of several steps."""
+    for start in range(0, len(jobs), ONE_STEP):
+        some = jobs[start : start + ONE_STEP]
+        for job, record in zip(some, engine.store.queries.get([job.id for job in some]), strict=True):
+            if record is not None and record.queue != job.queue and not record.vacant:
+                raise JobIdTaken(job.id, record.queue)
 
 
 def _add(engine: Engine, jobs: Sequence[NewJob]) -> Added:

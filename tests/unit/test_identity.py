@@ -27,6 +27,18 @@ def test_an_id_of_another_queue_is_refused_before_anything_is_added(app: Applica
     assert other.add("n", job_id="mine").id == "mine"
 
 
+def test_an_id_of_another_queue_at_the_end_of_many(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adding, "ONE_STEP", 3)
+    app.queue.get_queue("other").add("n", job_id="mine")
+    queue = app.queue.get_queue("one")
+    taken = {"name": "n", "queue": "one", "opts": {"jobId": "mine"}}
+    with pytest.raises(JobIdTaken):
+        queue.add_bulk([*[{"name": "n"}] * 10, {"name": "n", "opts": {"job_id": "mine"}}])
+    with pytest.raises(JobIdTaken):
+        app.queue.add_flow([*[{"name": "n", "queue": "one"}] * 10, taken])
+    assert queue.get_jobs() == []
+
+
 def test_handles_say_what_the_store_said(app: Application) -> None:
     queue = app.queue.create_queue("q", concurrency=2)
     done = queue.add("done")
