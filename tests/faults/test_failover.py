@@ -7,6 +7,8 @@ again.
 
 from __future__ import annotations
 
+import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +88,26 @@ def test_a_celery_project_on_sentinel_has_the_bridge(sentinels: SentinelServers)
         assert client.llen("celery") == 1
     stratix.close()
     project.close()
+
+
+def test_a_forked_child_asks_the_sentinels_for_itself(sentinels: SentinelServers) -> None:
+    """The thread that follows the master is its parent's; so are the connections to the sentinels."""
+    app = create_app({"driver": "redis", "redis": sentinels.options, "namespace": f"child{uuid.uuid4().hex[:8]}"})
+    queue = app.queue.get_queue("q")
+    queue.add("parent")
+    child = os.fork()
+    if child == 0:
+        try:
+            queue.add("child")
+            store = app.queue.engine.store
+            threads = {thread.name for thread in threading.enumerate()}
+            os._exit(0 if store.queries.status("q").counts["waiting"] == 2 and "stratix-sentinels" in threads else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    queue.add("parent")
+    assert _counts(queue) == {"waiting": 3}
+    app.close()
 
 
 def test_the_master_is_killed_in_the_middle_of_a_thousand_jobs(sentinels: SentinelServers, tmp_path: Path) -> None:

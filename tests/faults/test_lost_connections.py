@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from redis import Redis
 
-from stratix_kombu import StoreUnavailable
+from stratix_kombu import StoreUnavailable, create_app
 from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.stores.redis.connect import Client
 from tests.celery.workers import Project
@@ -129,6 +129,22 @@ def test_a_server_that_has_been_demoted_is_left_at_once(client: Client, proxy: P
         assert _at_once(client, "SET", "after", "1", again=False) == [b"OK"] * THREADS
         with Redis.from_url(pair.url) as master:
             assert master.mget("before", "after") == [b"1", b"1"]
+
+
+@pytest.mark.parametrize("lose", [Proxy.swallow, Proxy.cut_all], ids=["silently", "with a word"])
+def test_the_next_add_succeeds_and_adds_once(proxy: Proxy, lose: Callable[[Proxy], None]) -> None:
+    """Also where the broker's messages go through the same connection."""
+    options = {"url": proxy.url, "command_timeout": 1000}
+    app = create_app({"driver": "redis", "redis": options, "namespace": f"lost{uuid.uuid4().hex[:8]}"})
+    queue, errors = app.queue.create_queue("q"), list[BaseException]()
+    queue.on("error", errors.append)
+    for number in range(3):
+        lose(proxy)
+        assert queue.add("n").state == "waiting", number
+    assert queue.get_job_counts()["waiting"] == 3
+    assert app.queue.engine.driver.depth("q") == 3
+    assert errors == []
+    app.close()
 
 
 def test_a_celery_worker_notices_that_its_broker_was_lost_silently(proxy: Proxy, redis_url: str) -> None:
