@@ -41,7 +41,7 @@ class Limit:
 @dataclass(frozen=True, slots=True)
 class Deduplication:
     """At most one job of a queue under this id: while it has not ended, or with ``ttl_ms`` for so long after it was
-    added, whatever becomes of it."""
+    added, unless it is removed by hand. A failed one that is retried holds the id again, if nobody else does."""
 
     id: str
     ttl_ms: int = 0

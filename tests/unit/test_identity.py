@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -113,3 +114,27 @@ def test_ids_that_are_made_of_others_cannot_be_chosen(app: Application, job_id: 
     with pytest.raises(ConfigurationError, match="cannot be a job id"):
         app.queue.get_queue("q").add("n", job_id=job_id)
     assert app.queue.get_queue("q").get_job(job_id) is None
+
+
+def test_a_queue_to_which_others_add_is_obliterated(app: Application) -> None:
+    """As often as somebody adds in between: it is not left paused, and what comes later runs."""
+    queue = app.queue.create_queue("q", concurrency=4)
+    stop = threading.Event()
+
+    def go_on_adding() -> None:
+        while not stop.is_set():
+            queue.add("n", job_id="same")
+            queue.add("n")
+
+    adder = threading.Thread(target=go_on_adding)
+    adder.start()
+    try:
+        for _ in range(5):
+            queue.obliterate(force=True)
+            assert not queue.is_paused()
+    finally:
+        stop.set()
+        adder.join()
+    queue.process(lambda job: job.id)
+    last = queue.add("n")
+    assert last.wait_until_finished(timeout=10) == last.id

@@ -96,7 +96,7 @@ class Queries(ABC):
 
     @abstractmethod
     def dependencies(self, job_id: str) -> dict[str, State | None]:
-        """The jobs it depends on and their states; None for one that was removed before it ended."""
+        """The jobs it depends on and their states; None for one that was removed before it ended. Without gates."""
 
     @abstractmethod
     def dependents(self, job_id: str) -> list[str]:
@@ -104,8 +104,10 @@ class Queries(ABC):
 
     @abstractmethod
     def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-        """For each job the ids it depends on, and the sorted ids that depend on it."""
+        """For each job the ids it depends on, and the sorted ids that depend on it. Without gates, and without ids that
+        another job has by now than the one it depends on."""
 
     @abstractmethod
     def dependency_results(self, job_id: str) -> dict[str, str]:
-        """Results (JSON) of the completed ones, readable even after their records were removed."""
+        """Results (JSON) of the completed ones, readable even after their records were removed, and after their ids
+        were used again."""
