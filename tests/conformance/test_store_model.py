@@ -229,9 +229,12 @@ class Stores(RuleBasedStateMachine):
     def remove_dependency(self, job_id: str, dependency: str) -> None:
         self.both(lambda store: store.transitions.remove_dependency(job_id, dependency))
 
-    @rule(job_id=ids, step=st.sampled_from(["retry", "promote_job", "remove", "cancel"]))
-    def by_hand(self, job_id: str, step: str) -> None:
-        more = ("why",) if step == "cancel" else ()
+    @rule(
+        job_id=ids, step=st.sampled_from(["retry", "promote_job", "remove", "cancel"]),
+        reason=st.sampled_from(["why", "", "r" * 5000]),
+    )  # fmt: skip
+    def by_hand(self, job_id: str, step: str, reason: str) -> None:
+        more = (reason,) if step == "cancel" else ()
         self.both(lambda store: getattr(store.transitions, step)(job_id, *more))
 
     @rule()

@@ -45,7 +45,7 @@ def test_a_store_that_hiccups_loses_nothing(app: Application, monkeypatch: pytes
     for job in jobs:
         (claim,) = app.queue.store.transitions.claim("q", [job.id], "w", 60_000).claims
         app.queue.store.transitions.complete([Completion(job.id, claim.token, "1")])
-    until(lambda: len(told) == 125, 20)
+    until(lambda: len(told) == 125, 60)
     for name, count in (("progress", 60), ("mine", 60)):
         assert [value for event, value in told if event == name] == list(range(count))
 
@@ -79,7 +79,7 @@ def test_who_is_further_behind_than_the_log_keeps_is_told_so(app: Application, m
     gate, read = threading.Event(), store.events.read
 
     def later(*args: Any, **kwargs: Any) -> Any:
-        gate.wait(20)
+        gate.wait(120)
         return read(*args, **kwargs)
 
     monkeypatch.setattr(store.events, "read", later)
@@ -89,7 +89,7 @@ def test_who_is_further_behind_than_the_log_keeps_is_told_so(app: Application, m
     for n in range(count):
         store.transitions.progress(job.id, str(n))
     gate.set()
-    until(lambda: told and told[-1] == count - 1, 20)
+    until(lambda: told and told[-1] == count - 1, 60)
     until(lambda: ended)
     (error,) = missed
     assert isinstance(error, EventsMissed)
@@ -111,7 +111,7 @@ def test_a_listener_costs_only_itself(app: Application, fault: str) -> None:
             raise ValueError("no")
         if fault == "exits":
             raise SystemExit(3)
-        gate.wait(30)
+        gate.wait(120)
 
     async def coroutine(job: Job) -> None:
         calls.append(job.id)
@@ -139,7 +139,7 @@ def test_a_listener_that_is_too_slow_is_told_how_many_it_missed(
     missed: list[Any] = []
 
     def hang(job: Job) -> None:
-        gate.wait(30)
+        gate.wait(120)
         slow.append(job.id)
 
     queue.on("waiting", hang)

@@ -15,7 +15,7 @@ from stratix_kombu.model.event import Event
 from stratix_kombu.model.record import JobRecord
 from tests.waiting import until
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture(params=["memory", "redis", "rabbitmq", "sqs"])
