@@ -41,7 +41,7 @@ def create_app(source: Source = None) -> Application:
     return Application(source)
 
 
-class Application:
+class Application(forks.OfOneProcess):
     """Carries the plugins of one program. Also a context manager that starts and closes it."""
 
     def __init__(self, source: Source = None, plugin: Plugin = queue_plugin) -> None:

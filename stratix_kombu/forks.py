@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from weakref import WeakSet
 
 logger = logging.getLogger("stratix_kombu")
@@ -50,6 +50,16 @@ def close_copy(sock: socket.socket) -> None:
 def keep(inherited: object) -> None:
     """Keep what cannot be closed without a word, so that nothing is said when it is collected."""
     _kept.append(inherited)
+
+
+class OfOneProcess:
+    """Cannot be given to another process that does not share this one's memory: it says so, and what to do instead."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "an application, its queues and its jobs belong to one process and cannot be pickled: give the other "
+            "process settings, names and ids, and let it make an application of its own"
+        )
 
 
 def abandon_pool(pool: Any) -> None:

@@ -54,7 +54,7 @@ Handler = Callable[[Job], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Queue(Inspection, Listening, Repeating, Housekeeping):
+class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP

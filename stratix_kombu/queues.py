@@ -43,7 +43,7 @@ class Canvas(Protocol):
     def export(self, flow: Flow) -> Any: ...
 
 
-class QueueManager(Overview, Emitting):
+class QueueManager(Overview, Emitting, forks.OfOneProcess):
     """Creates queues, starts and closes them together.
 
     >>> app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP

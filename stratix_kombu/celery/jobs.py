@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 from celery import Celery
 from celery.exceptions import Ignore, Retry
 
+from stratix_kombu import forks
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.task import queue_of
 from stratix_kombu.errors import JobFailed, Unavailable
@@ -19,7 +21,7 @@ from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import new_request
-from stratix_kombu.model.record import Change, Claim, Completion, Held
+from stratix_kombu.model.record import Change, Claim, Completion, Failure, Held
 from stratix_kombu.worker.attempt import Outcome, Postponed
 
 
@@ -63,6 +65,7 @@ class Run:
         self._queue = bridge.queue.get_queue(queue_name)
         self._claim = claim
         self._attempts = self._queue.attempts(bridge.claims.concurrency)
+        self._pid = os.getpid()
         self._ending = threading.Lock()
         self._outcome: Outcome | None = None
         self._over = False
@@ -134,6 +137,7 @@ class Run:
 
     def _settle(self, outcome: Outcome) -> Outcome:
         """Store the outcome, unless there is one already; the one there is."""
+        forks.end_if_forked(self._pid, int(isinstance(outcome, Failure)))
         with self._ending:
             if self._outcome is None:
                 self._outcome = outcome

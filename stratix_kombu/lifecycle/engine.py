@@ -19,7 +19,7 @@ ErrorListener = Callable[[str, BaseException], object]
 """Called with the queue's name (or '') and the error; False = nobody was told."""
 
 
-class Engine:
+class Engine(forks.OfOneProcess):
     """What every verb needs. Safe to share between threads."""
 
     only_handlers = False

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu import (
+    Closed,
     InvalidJobState,
     JobNotFound,
     PayloadNotSerializable,
@@ -50,6 +51,22 @@ def write_log(job: Any) -> None:
 
 def fine(job: Any) -> dict[str, Any]:
     return {"pid": os.getpid(), "data": job.data}
+
+
+def fork(job: Any) -> Any:
+    """The child returns too."""
+    answer, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        logging.getLogger().warning("in the child")
+        try:
+            job.update_progress(50)
+        except Closed as refused:
+            os.write(told, str(refused).encode())
+        return "the child"
+    os.close(told)
+    with os.fdopen(answer) as said:
+        return [said.read(), os.waitpid(pid, 0)[1]]
 
 
 async def fine_async(job: Any) -> dict[str, Any]:

@@ -147,6 +147,13 @@ def test_an_async_handler(queue: Queue) -> None:
     assert job.refresh().progress == 50
 
 
+def test_a_process_that_a_handler_forks_does_not_answer_for_it(queue: Queue) -> None:
+    said, status = run(queue, "fork")
+    assert said.startswith("in a process that its handler has forked, the job ")
+    assert status == 0
+    assert run(queue, "fine", 1)["data"] == 1
+
+
 def test_a_job_in_a_child_has_what_a_job_has() -> None:
     """Except that it cannot wait for itself."""
     names = {name for name in dir(Job) if not name.startswith("_")} - {"wait_until_finished"}

@@ -23,6 +23,7 @@ from typing import Any, TextIO, cast
 
 from stratix_kombu import forks
 from stratix_kombu.errors import (
+    Closed,
     ConfigurationError,
     InvalidPayload,
     JobCancelled,
@@ -98,6 +99,8 @@ class Child:
         self._terminated = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._records = Records(lambda record: self._send({**record, "number": self._number}))
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         signal.signal(signal.SIGTERM, self._terminate)
@@ -106,20 +109,23 @@ class Child:
             threading.Thread(target=self._read, name="stratix-sandbox-reader", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             os._exit(NO_THREAD)
-        logging.getLogger().addHandler(Records(lambda record: self._send({**record, "number": self._number})))
+        logging.getLogger().addHandler(self._records)
         self._send({"kind": "ready"})
         while not self._terminated and (run := self._runs.get()) is not None:
             self._number = run["number"]
             job = run["job"]
             with InJob(job["id"], job["queue_name"], job["name"], job["attempts_made"] + 1):
                 answer = self._run(run)
+            forks.end_if_forked(self._pid, int(answer["kind"] == "failed"))
             number, self._number = self._number, 0
             if not self._terminated:
                 self._send({**answer, "number": number})
 
     def after_fork(self) -> None:
-        """What a handler forks ends by SIGTERM as other processes do."""
+        """What a handler forks ends by SIGTERM as other processes do, and does not talk to the worker."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        forks.close_copy(self._channel)
+        logging.getLogger().removeHandler(self._records)
 
     # -- a job ------------------------------------------------------------------------------------
 
@@ -191,6 +197,8 @@ class Child:
         number = run["number"]
         if number != self._number:
             raise StaleClaim(run["job"]["id"])
+        if os.getpid() != self._pid:
+            raise Closed(f"in a process that its handler has forked, the job {run['job']['id']!r}")
         encode(list(arguments), f"the argument of {method}()", self._limit)
         call = next(self._ids)
         reply = self._replies[call] = SimpleQueue()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from stratix_kombu import forks
 from stratix_kombu.errors import JobCancelled
 from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES, Message
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncJob
 
 
-class SandboxJob:
+class SandboxJob(forks.OfOneProcess):
     """A ``Job`` in its handler, with the attributes and methods of one; only waiting for oneself is left out.
 
     Methods raise what those of ``Job`` do.
