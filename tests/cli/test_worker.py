@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+import time
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 from stratix_kombu import Application, Job, create_app
+from stratix_kombu.cli import supervisor
 from tests.cli.conftest import call
 from tests.cli.processes import lives, running, started, write_module
 from tests.waiting import until
@@ -212,3 +215,27 @@ def test_celery_projects_have_workers_of_their_own(
     (tmp_path / f"proj_{command}.py").write_text(f"{made}install(app)\n")
     result = call(command, "--app", f"proj_{command}")
     assert (result.exit_code, words in result.stderr) == (2, True), result.output
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The system has no process left: the supervisor goes on, and so do the other workers."""
+    child = supervisor.Child([sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(3)"])
+    first = child.process
+    first.communicate(timeout=60)
+    supervisor.keep(child)
+    assert "ended with exit code 3: started again in 0.2 s" in capsys.readouterr().err
+    with monkeypatch.context() as shortage:
+        shortage.setattr(supervisor.subprocess, "Popen", lambda *_, **__: os.kill(2**22 + 1, 0))  # an OSError
+        child.start_at = time.monotonic() - 1
+        supervisor.keep(child)
+    assert "no worker can be started: " in capsys.readouterr().err
+    assert child.start_at > time.monotonic()
+    supervisor.keep(child)
+    assert child.process is first
+    child.start_at = time.monotonic() - 1
+    supervisor.keep(child)
+    assert child.process is not first
+    assert child.start_at == 0
+    child.process.communicate(timeout=60)
