@@ -100,6 +100,10 @@ def dotted_path(function: Callable[..., Any], what: str) -> str:
     return f"{module}:{name}"
 
 
+MAX_WINDOW = 100_000
+"""Most starts in a window: the store keeps some 130 bytes of each, and as much again while jobs wait."""
+
+
 def limit_of(value: object, what: str) -> Limit:
     """``{"max", "duration"}``: a window; with ``refill_rate`` (tokens a second) and ``initial_tokens`` a bucket, for
     which ``duration`` says nothing more. ``key`` shares it; it is '' if it is not given."""
@@ -118,6 +122,11 @@ def limit_of(value: object, what: str) -> Limit:
         duration = milliseconds(given.get("duration"), f"{what}['duration']")
         if duration < 1:
             raise ConfigurationError(f"{what}['duration'] must be at least 1 ms")
+        if most > MAX_WINDOW:
+            raise ConfigurationError(
+                f"{what}['max'] must be at most {MAX_WINDOW:,}, not {most:,}: every start of a window is remembered. "
+                "Say less in a shorter 'duration', or a bucket, with 'refill_rate' (tokens a second)"
+            )
         return Limit(key, most, duration, bounce_back=bounce)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1_000_000:
         raise ConfigurationError(f"{what}['refill_rate'] must be tokens a second, more than 0, not {rate!r}")

@@ -12,7 +12,7 @@ from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote
-from stratix_kombu.lifecycle.recover import recover, redeliver
+from stratix_kombu.lifecycle.recover import Redelivery, recover
 from stratix_kombu.lifecycle.repeat import repeat
 
 logger = logging.getLogger("stratix_kombu")
@@ -36,6 +36,7 @@ class Clock:
         self._stalled_check_s = stalled_check_ms / 1000
         self._max_stalled = max_stalled
         self._grace_ms = grace_ms
+        self._redelivery = Redelivery(engine, grace_ms)
         self._wake = threading.Event()
         self._stopping = False
         self._causes = Causes()
@@ -71,8 +72,9 @@ class Clock:
                     self._try(lambda: recover(self._engine, self._max_stalled))
                     next_recovery = now + self._stalled_check_s
                 if now >= next_redelivery:
-                    self._try(lambda: redeliver(self._engine, self._grace_ms))
+                    self._try(self._redelivery.look)
                     next_redelivery = now + self._grace_ms / 2000
+                self._try(self._redelivery.go_on)
             except Exception as error:
                 failures += 1
                 if not isinstance(error, Unavailable):  # a fault of our own must not stop the clock

@@ -8,9 +8,12 @@ from stratix_kombu.errors import RecordLost, Unavailable
 from stratix_kombu.lifecycle.dispatch import dispatch
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Change
+from stratix_kombu.stores.contract import PAGE
 
 UNKNOWN_DEPTH_FACTOR = 4
 """Where the broker's depth cannot be read, a lost message is assumed after this many grace periods."""
+PAGES_AHEAD = 8
+"""So many pages of lost messages are sent at once while others wait to be sent."""
 
 
 def recover(engine: Engine, max_stalled: int) -> None:
@@ -31,20 +34,47 @@ def _reported(engine: Engine, change: Change) -> Change:
     return change
 
 
-def redeliver(engine: Engine, grace_ms: int) -> None:
-    """Send again the messages that seem lost, in every queue that has waiting jobs."""
-    for queue in engine.store.queries.queues():
-        status = engine.store.queries.status(queue)
-        if status.paused or (status.oldest_waiting_ms or 0) < grace_ms:
-            continue
+class Redelivery:
+    """Sends again the messages that seem lost. Where more were lost than one page, it goes on as fast as the queue is
+    worked: whenever the broker has nearly run out of messages, it is sent some more."""
+
+    def __init__(self, engine: Engine, grace_ms: int) -> None:
+        self._engine = engine
+        self._grace_ms = grace_ms
+        self._behind: dict[str, bool] = {}
+        """Queues to go on with, and whether the broker's queue was found empty."""
+
+    def look(self) -> None:
+        """In every queue that has waiting jobs; to be called now and then."""
+        for queue in self._engine.store.queries.queues():
+            if queue in self._behind:
+                continue
+            status = self._engine.store.queries.status(queue)
+            if not status.paused and (status.oldest_waiting_ms or 0) >= self._grace_ms:
+                self._send(queue, 1)
+
+    def go_on(self) -> None:
+        """In those in which not all has been sent; to be called often."""
+        for queue in list(self._behind):
+            self._send(queue, PAGES_AHEAD)
+
+    def _send(self, queue: str, pages: int) -> None:
+        engine = self._engine
         try:
             depth = engine.driver.depth(queue)
         except Unavailable as error:
             engine.report(queue, error, "depth_failed")
-            continue
-        grace = grace_ms if depth is not None else grace_ms * UNKNOWN_DEPTH_FACTOR
-        change = engine.store.transitions.redeliver(queue, grace, not depth)
-        dispatch(engine, change.ready)
+            return
+        if queue in self._behind and (depth or 0) >= PAGE:
+            return
+        empty = self._behind.setdefault(queue, not depth)
+        grace = self._grace_ms if depth is not None else self._grace_ms * UNKNOWN_DEPTH_FACTOR
+        for _ in range(pages):
+            change = engine.store.transitions.redeliver(queue, grace, empty)
+            dispatch(engine, change.ready)
+            if not change.more:
+                del self._behind[queue]
+                return
 
 
 def _paged(engine: Engine, step: Callable[[], Change]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Job, RateLimited
-from stratix_kombu.model.record import Limit, NewJob
+from stratix_kombu.model.record import Change, Limit, NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.memory import MemoryStore
 from tests.waiting import until
@@ -204,7 +204,10 @@ def test_removed_paused_and_late_jobs_do_not_break_the_bound() -> None:
     many.store.transitions.pause("q")
     many.run(6)
     many.woken.clear()
-    many.ready = [one.id for one in many.store.transitions.resume("q").ready]
+    many.ready, change = [], Change(more=True)
+    while change.more:
+        change = many.store.transitions.resume("q")
+        many.ready += [one.id for one in change.ready]
     parked = len(many.ready)
     many.run()
     many.check()
@@ -218,6 +221,7 @@ def test_removed_paused_and_late_jobs_do_not_break_the_bound() -> None:
     [
         (5, "must be a mapping such as"),
         ({"max": 0, "duration": 5}, r"\['max'\] must be a whole number"),
+        ({"max": 100_001, "duration": 60_000}, r"\['max'\] must be at most 100,000, not 100,001: .*'refill_rate'"),
         ({"max": 5}, r"\['duration'\] must be milliseconds"),
         ({"max": 5, "duration": 0}, "at least 1 ms"),
         ({"max": 5, "duration": 5, "initial_tokens": 3}, "belongs to a bucket"),
@@ -232,3 +236,10 @@ def test_limiters_that_are_refused(app: Application, limiter: Any, words: str) -
         app.queue.create_queue("bad", limiter=limiter)
     with pytest.raises(ConfigurationError, match=words):
         app.queue.get_queue("good").add("n", limiter=limiter)
+
+
+@pytest.mark.parametrize("limiter", [{"max": 100_000, "duration": 60_000}, {"max": 1_000_000, "refill_rate": 9.5}])
+def test_large_limiters(app: Application, limiter: Any) -> None:
+    queue = app.queue.create_queue("large", limiter=limiter)
+    queue.process(lambda job: "done")
+    assert queue.add("n", limiter={**limiter, "key": "k"}).wait_until_finished(timeout=10) == "done"
