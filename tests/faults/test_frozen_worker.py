@@ -17,6 +17,8 @@ from tests.faults.hosts import BROKERS, HOSTS, Place, Workers
 from tests.faults.processes import runs_of, worker_process
 from tests.waiting import until
 
+JOBS = 6
+
 
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Workers]:
@@ -81,6 +83,35 @@ def test_a_frozen_worker_cannot_finish_what_another_one_has_taken_over(
         told = held.app.queue.store.events.read(held.queue.name, "0")
         assert [one.job_id for one in told if one.name == "completed"] == [job.id, again.id]
         held.app.close()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_worker_that_lost_the_first_attempts_goes_on_with_the_second_ones(
+    redis_url: str, workers: Workers, tmp_path: Path, host: str
+) -> None:
+    """Frozen for longer than its leases, it is given the same jobs anew. Each loss is reported once."""
+    place = Place(host, "redis", redis_url, redis_url, f"frozen{uuid.uuid4().hex[:8]}")
+    app, gate, log = place.application(), tmp_path / "gate", workers.log(place)
+    queue, transitions = app.queue.get_queue(place.queue), app.queue.engine.store.transitions
+    pid = workers.begin(place, wait=False, concurrency=2 * JOBS)
+    jobs = [queue.add(name, str(gate), attempts=3) for name in ("held", "held_coroutine") * (JOBS // 2)]
+    until(lambda: runs_of(workers.runs(place)).total() == JOBS, 60)
+    os.kill(pid, signal.SIGSTOP)
+    stalled = set[str]()
+    until(lambda: stalled.update(transitions.recover(3).affected) or len(stalled) == JOBS, 20)
+    os.kill(pid, signal.SIGCONT)
+    until(lambda: set(runs_of(workers.runs(place)).values()) == {2}, 60)
+    until(lambda: log.read_text().count("lease lost") == JOBS, 20)
+    gate.touch()
+    for job in jobs:
+        assert job.wait_until_finished(timeout=60) == pid
+        job.refresh()
+        assert (job.attempts_made, job.attempts_started) == (1, 2)
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: queue.get_workers() == [], 60)
+    text = log.read_text()
+    assert (text.count("lease lost"), text.count("stale claim")) == (JOBS, 0)
+    app.close()
 
 
 def test_a_job_that_stalls_too_often_has_failed(redis_url: str, tmp_path: Path) -> None:

@@ -62,6 +62,13 @@ def register_handlers(queue: Any, runs: Path, reached: Any = lambda step: None) 
             time.sleep(0.02)
         return os.getpid()
 
+    @queue.process("held_coroutine")
+    async def held_coroutine(job: Job) -> int:
+        begun(job)
+        while not Path(job.data).exists():
+            await asyncio.sleep(0.02)
+        return os.getpid()
+
     @queue.process("bad")
     def bad(job: Job) -> None:
         begun(job)
