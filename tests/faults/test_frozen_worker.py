@@ -85,33 +85,65 @@ def test_a_frozen_worker_cannot_finish_what_another_one_has_taken_over(
         held.app.close()
 
 
+class Losing:
+    """A worker that runs jobs until the gate is there, and loses its claims on them meanwhile."""
+
+    def __init__(self, host: str, redis_url: str, workers: Workers, gate: Path) -> None:
+        place = Place(host, "redis", redis_url, redis_url, f"losing{uuid.uuid4().hex[:8]}")
+        self.app, self.gate, self._log, self._runs = place.application(), gate, workers.log(place), workers.runs(place)
+        self.queue, self._store = self.app.queue.get_queue(place.queue), self.app.queue.engine.store
+        self.pid = workers.begin(place, wait=False, concurrency=2 * JOBS)
+        self.jobs = [self.queue.add(kind, str(gate), attempts=3) for kind in ("held", "held_coroutine") * (JOBS // 2)]
+        until(lambda: runs_of(self._runs).total() == JOBS, 60)
+
+    def recover(self, end_leases: bool = False) -> None:
+        """Until all have stalled."""
+        ids = [job.id for job in self.jobs]
+
+        def step() -> bool:
+            stalled = {one.id for one in self._store.queries.get(ids) if one is not None and one.stalled_count}
+            for one in self.queue.get_workers() if end_leases else ():
+                held = self._store.queries.held(self.queue.name, one.id)
+                self._store.transitions.renew(one, [each for each in held if each.job_id not in stalled], 0)
+            self._store.transitions.recover(3)
+            return len(stalled) == JOBS
+
+        until(step, 20)
+
+    def finish(self) -> None:
+        """The second attempts end as they do; each loss was reported once."""
+        until(lambda: set(runs_of(self._runs).values()) == {2}, 60)
+        until(lambda: self._log.read_text().count("lease lost") == JOBS, 20)
+        self.gate.touch()
+        for job in self.jobs:
+            assert job.wait_until_finished(timeout=60) == self.pid
+            job.refresh()
+            assert (job.attempts_made, job.attempts_started) == (1, 2)
+        os.kill(self.pid, signal.SIGTERM)
+        until(lambda: self.queue.get_workers() == [], 60)
+        text = self._log.read_text()
+        assert (text.count("lease lost"), text.count("stale claim")) == (JOBS, 0)
+        self.app.close()
+
+
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_worker_that_lost_the_first_attempts_goes_on_with_the_second_ones(
+def test_a_frozen_worker_goes_on_with_the_second_attempts_of_its_jobs(
     redis_url: str, workers: Workers, tmp_path: Path, host: str
 ) -> None:
-    """Frozen for longer than its leases, it is given the same jobs anew. Each loss is reported once."""
-    place = Place(host, "redis", redis_url, redis_url, f"frozen{uuid.uuid4().hex[:8]}")
-    app, gate, log = place.application(), tmp_path / "gate", workers.log(place)
-    queue, transitions = app.queue.get_queue(place.queue), app.queue.engine.store.transitions
-    pid = workers.begin(place, wait=False, concurrency=2 * JOBS)
-    jobs = [queue.add(name, str(gate), attempts=3) for name in ("held", "held_coroutine") * (JOBS // 2)]
-    until(lambda: runs_of(workers.runs(place)).total() == JOBS, 60)
-    os.kill(pid, signal.SIGSTOP)
-    stalled = set[str]()
-    until(lambda: stalled.update(transitions.recover(3).affected) or len(stalled) == JOBS, 20)
-    os.kill(pid, signal.SIGCONT)
-    until(lambda: set(runs_of(workers.runs(place)).values()) == {2}, 60)
-    until(lambda: log.read_text().count("lease lost") == JOBS, 20)
-    gate.touch()
-    for job in jobs:
-        assert job.wait_until_finished(timeout=60) == pid
-        job.refresh()
-        assert (job.attempts_made, job.attempts_started) == (1, 2)
-    os.kill(pid, signal.SIGTERM)
-    until(lambda: queue.get_workers() == [], 60)
-    text = log.read_text()
-    assert (text.count("lease lost"), text.count("stale claim")) == (JOBS, 0)
-    app.close()
+    losing = Losing(host, redis_url, workers, tmp_path / "gate")
+    os.kill(losing.pid, signal.SIGSTOP)
+    losing.recover()
+    os.kill(losing.pid, signal.SIGCONT)
+    losing.finish()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_so_does_one_that_has_begun_them_before_it_hears_of_the_loss(
+    redis_url: str, workers: Workers, tmp_path: Path, host: str
+) -> None:
+    losing = Losing(host, redis_url, workers, tmp_path / "gate")
+    losing.recover(end_leases=True)
+    losing.finish()
 
 
 def test_a_job_that_stalls_too_often_has_failed(redis_url: str, tmp_path: Path) -> None:
