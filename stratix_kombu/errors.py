@@ -260,7 +260,8 @@ class Unavailable(StratixError, ConnectionError):
 
 
 class StoreUnavailable(Unavailable):
-    """The store cannot be reached or refuses the credentials."""
+    """The store cannot be reached, refuses the credentials, or has not answered in time. What was asked for may have
+    been done; if so, once."""
 
     kind = "store"
 

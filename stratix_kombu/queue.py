@@ -107,9 +107,10 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
 
         A known ``job_id`` changes nothing and gives the job that has it; JobIdTaken is raised if that is a job of
         another queue. Raises ConfigurationError for an option
-        that cannot be used, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound, StoreUnavailable; then
-        nothing was added. That only the broker is away is told by the event ``error``: the job is kept, and sent
-        when the broker is back.
+        that cannot be used, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound; then nothing was added. Raises
+        StoreUnavailable when the store has not answered, though it was asked again: the job may have been added. With a
+        ``job_id`` of your own, calling again adds no second one while the first has a record. That only the broker is
+        away is told by the event ``error``: the job is kept, and sent when the broker is back.
 
         >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
         """

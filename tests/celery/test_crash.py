@@ -147,24 +147,27 @@ def test_a_warm_shutdown_finishes_what_runs(project: Project, notes: str) -> Non
     assert Path(notes).exists()
 
 
-@pytest.mark.parametrize("step", ["complete", "fail", "hand_over"])
-def test_an_outcome_whose_answer_was_lost_is_no_lost_lease(redis_url: str, notes: str, step: str) -> None:
-    """The store has taken it; the worker hears so only when it asks again, and the task has ended as it did."""
+@pytest.mark.parametrize("step", ["claim", "complete", "fail", "hand_over"])
+def test_a_step_whose_answers_were_lost_is_made_once(redis_url: str, notes: str, step: str) -> None:
+    """The store has made it, and what was sent again was lost too; the worker hears so only when it asks again. The
+    task, which was acknowledged early, ends as it does."""
     proxy = Proxy(redis_url)
     project = Project(redis_url, proxy.url)
     project.conf = {"stratix": {"store": proxy.url}}
-    task = project.task({"complete": "note", "fail": "boom_later", "hand_over": "flaky_later"}[step])
-    arguments = (notes, step, 0) if step == "complete" else (notes, 0)
+    task = project.task({"claim": "note", "complete": "note", "fail": "boom_later", "hand_over": "flaky_later"}[step])
+    arguments = (notes, step, 0) if step in ("claim", "complete") else (notes, 0)
     with project.worker() as worker:
         known = task.delay(*arguments)  # by now the server knows the script
         until(lambda: known.ready(), 20)
-        proxy.cut_replies_to(digest(step).encode(), keep=2)
+        proxy.cut_replies_to(digest(step).encode(), keep=2, times=2)
         result = task.delay(*arguments)
-        until(lambda: proxy.cuts == 1, 20)
-        ended = {"complete": "succeeded in", "fail": "raised unexpected", "hand_over": ""}[step]
+        until(lambda: proxy.cuts == 2, 20)
+        ended = {"fail": "raised unexpected", "hand_over": ""}.get(step, "succeeded in")
         until(lambda: f"[{result.id}] {ended}" in worker.text(), 20)
         assert "stale claim" not in worker.text()
         until(lambda: result.ready(), 20)
+        attempts = 4 if step == "hand_over" else 1  # with three retries
+        assert project.queue.get_job(result.id).attempts_started == attempts
     project.close()
     proxy.close()
 

@@ -13,10 +13,12 @@ from redis import Redis
 
 from stratix_kombu import Application, Job, Queue, RateLimited, StoreUnavailable, create_app
 from stratix_kombu.model.metrics import COUNTS
-from stratix_kombu.model.record import ANY_CLAIM, Failure, NewJob
+from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Completion, Failure, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
+from stratix_kombu.stores.redis import open_redis_store
 from stratix_kombu.stores.redis.scripts import digest, source
+from stratix_kombu.stores.redis.transitions import added_of
 from stratix_kombu.testing.stores import audit
 from tests.conformance.asked_twice import ONCE
 from tests.faults.conftest import WORKER
@@ -195,3 +197,33 @@ def test_a_worker(lossy: Lossy, step: str, times: int) -> None:
     assert [type(one) for one in errors] == [StoreUnavailable] * (times - 1)
     told = [one.name for one in lossy.direct.queue.engine.store.events.read("q", "0")]
     assert [told.count(name) for name in ("completed", "failed")] == [step != "fail", step == "fail"]
+
+
+@pytest.mark.parametrize("fate", ["started", "completed", "removed when it completed", "failed", "removed by hand"])
+def test_an_add_that_is_executed_again_after_the_job_went_on(redis_url: str, fate: str) -> None:
+    """Its first answer was lost while a server hung, say, and the second try comes when others have run the job."""
+    store = open_redis_store({"url": redis_url}, namespace=f"lost{uuid.uuid4().hex[:8]}")
+    scripts: Any = store._transitions._scripts
+    transitions, client, sent = store.transitions, scripts._client, list[tuple[Any, ...]]()
+    new = NewJob(id="a", queue="q", name="n", keep_completed=KEEP_NONE if "removed" in fate else Retention())
+
+    class Lossy:
+        def run(self, *command: Any, again: bool = False) -> Any:
+            sent.append(command)
+            return client.run(*command, again=again)
+
+    scripts._client = Lossy()
+    first = transitions.add([new])
+    scripts._client = client
+    if fate == "removed by hand":
+        transitions.remove("a")
+    else:
+        (claim,) = transitions.claim("q", ["a"], "w", 60_000).claims
+        if fate == "failed":
+            transitions.fail([Failure("a", claim.token, "no")])
+        elif fate != "started":
+            transitions.complete([Completion("a", claim.token, "1")])
+    before = store.queries.get(["a"]), look(store, "q")
+    assert added_of(1, client.run(*sent[-1], again=True)) == first
+    assert (store.queries.get(["a"]), look(store, "q")) == before
+    store.close()
