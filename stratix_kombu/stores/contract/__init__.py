@@ -6,6 +6,9 @@ time. Time is the store's own, in integer milliseconds since the epoch. No step 
 jobs works in pages of at most ``limit`` and answers ``more=True`` until it is done; a crash between two pages
 loses nothing, for the record says what is left and the clock goes on with it.
 
+A store that was used before a fork goes on in parent and child, each with connections, threads and locks of its own:
+``stratix_kombu.forks`` calls who registers there.
+
 Methods raise ``StoreUnavailable`` when the store cannot be reached; nothing else is known about the step then.
 
 How to implement one: ``stratix_kombu.testing`` exports the suite that tells whether it conforms; the memory store
