@@ -6,7 +6,8 @@ never, and in any order; a driver should still do its best.
 ``QueueDriver`` is the documented interface, for anyone who replaces everything. ``TransportDriver`` adds what
 the built-in queue and worker need; ``stratix_kombu.drivers.kombu.KombuDriver`` implements it over any Kombu
 transport. Used before a fork, a driver and its receivers go on in parent and child, each with connections, threads and
-locks of its own: ``stratix_kombu.forks`` calls who registers there. ``stratix_kombu.testing`` exports the suite that tells whether a driver conforms.
+locks of its own: ``stratix_kombu.forks`` calls who registers there. ``stratix_kombu.testing`` exports the suite that
+tells whether a driver conforms.
 """
 
 from __future__ import annotations

@@ -228,6 +228,11 @@ def define_handlers(app: Celery) -> None:
     async def greet_async(job: Any) -> str:
         return f"hello {job.data['name']}"
 
+    @queue.process("fork")
+    def fork(job: Any) -> Any:
+        pid = os.fork()
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if pid else "the child"
+
     @queue.process("patient")
     def patient(job: Any) -> str:
         note(job.data["notes"], f"began {os.getpid()}")

@@ -66,6 +66,7 @@ def test_children_that_are_spawned(on_redis: Project, notes: str) -> None:
         spawning = on_redis.task("spawn").delay(notes)
         job = on_redis.queue.add("greet", {"name": "Ada"})
         assert job.wait_until_finished(60)["hello"] == "Ada"
+        assert on_redis.queue.add("fork").wait_until_finished(60) == 0  # what the child returns is no outcome
         assert set(states([*results, spawning])) == {"SUCCESS"}
         assert set(states([on_redis.app.AsyncResult(spawning.result)])) == {"SUCCESS"}
         names = {one.id for one in on_redis.queue.get_workers()}
