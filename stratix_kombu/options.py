@@ -12,6 +12,7 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
+from stratix_kombu.model.limiter import check_window
 from stratix_kombu.model.names import check_chosen_id, check_group, check_job_id, check_known_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
@@ -100,10 +101,6 @@ def dotted_path(function: Callable[..., Any], what: str) -> str:
     return f"{module}:{name}"
 
 
-MAX_WINDOW = 100_000
-"""Most starts in a window: the store keeps some 130 bytes of each, and as much again while jobs wait."""
-
-
 def limit_of(value: object, what: str) -> Limit:
     """``{"max", "duration"}``: a window; with ``refill_rate`` (tokens a second) and ``initial_tokens`` a bucket, for
     which ``duration`` says nothing more. ``key`` shares it; it is '' if it is not given."""
@@ -120,13 +117,7 @@ def limit_of(value: object, what: str) -> Limit:
         if initial is not None:
             raise ConfigurationError(f"{what}: 'initial_tokens' belongs to a bucket: say 'refill_rate' too")
         duration = milliseconds(given.get("duration"), f"{what}['duration']")
-        if duration < 1:
-            raise ConfigurationError(f"{what}['duration'] must be at least 1 ms")
-        if most > MAX_WINDOW:
-            raise ConfigurationError(
-                f"{what}['max'] must be at most {MAX_WINDOW:,}, not {most:,}: every start of a window is remembered. "
-                "Say less in a shorter 'duration', or a bucket, with 'refill_rate' (tokens a second)"
-            )
+        check_window(most, duration, what)
         return Limit(key, most, duration, bounce_back=bounce)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate <= 1_000_000:
         raise ConfigurationError(f"{what}['refill_rate'] must be tokens a second, more than 0, not {rate!r}")

@@ -17,6 +17,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.record import Limit
 
 GUARD, MAX_GUARD_MS = 0.02, 50.0
@@ -24,8 +25,22 @@ EARLY, MAX_EARLY_MS = 0.05, 50.0
 AHEAD, MAX_AHEAD_MS = 0.1, 250.0
 """Parts of the time in which ``max`` jobs may start, and how much each is at most."""
 
+MAX_WINDOW = 100_000
+"""Most starts in a window: the store keeps some 130 bytes of each, and as much again while jobs wait."""
+
 Ahead = Sequence[tuple[int, str]]
 """Instants, in order, and the jobs that are to start at them."""
+
+
+def check_window(most: int, duration_ms: int, what: str) -> None:
+    """Raise ConfigurationError for a window that cannot be kept."""
+    if duration_ms < 1:
+        raise ConfigurationError(f"{what}['duration'] must be at least 1 ms")
+    if most > MAX_WINDOW:
+        raise ConfigurationError(
+            f"{what}['max'] must be at most {MAX_WINDOW:,}, not {most:,}: every start of a window is remembered. "
+            "Say less in a shorter 'duration', or a bucket, with 'refill_rate' (tokens a second)"
+        )
 
 
 def spacing(limit: Limit) -> float:
