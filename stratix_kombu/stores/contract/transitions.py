@@ -11,7 +11,7 @@ Asking again is safe. A store whose server did not answer asks again by itself w
 is made once: its second answer is the first one, and no event, count or job is there twice. When it then raises
 StoreUnavailable, the step may have been made or not. Whoever runs jobs can ask again at any later time, so that no job
 is left over: ``claim`` with the same request, and ``complete``, ``fail``, ``hand_over`` and ``hand_back`` with the same
-token.
+token. Then what has become ready is not told again: ``redeliver`` dispatches it.
 """
 
 from __future__ import annotations
