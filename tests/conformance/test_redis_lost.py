@@ -200,6 +200,40 @@ def reviving(at: Spoiled) -> Check:
     return lambda: at.complete("first") is not None and at.state("good") == "waiting"
 
 
+def seeking(at: Spoiled) -> Check:
+    """What it waited for will run again; whether it has failed because of others as well is looked for page by page."""
+    parts = tuple(f"p{n}" for n in range(700))
+    at.add(*parts)
+    at.add("bad", "good", dependencies=parts)
+    at.fail("p0")
+    assert at.store.transitions.retry("p0").more
+    return lambda: at.released(Change(more=True)) is not None and at.state("good") == "blocked"
+
+
+def forgetting(at: Spoiled) -> Check:
+    at.add("bad", *(f"p{n}" for n in range(700)))
+    at.add("gone", dependencies=("bad", *(f"p{n}" for n in range(700))))
+    at.store.transitions.remove("gone")
+    at.add("first")
+    at.add("good", dependencies=("first",))
+    return lambda: at.complete("first") is not None and at.state("good") == "waiting"
+
+
+def opening(at: Spoiled) -> Check:
+    at.add("first", "bad", *(f"c{n}" for n in range(700)), "good")
+    at.claim("first", "bad", *(f"c{n}" for n in range(700)), "good", most=1)
+    sent = {one.id for one in at.store.transitions.set_global_concurrency("q", 0).ready}
+
+    def tried() -> bool:
+        change = Change(more=True)
+        while change.more:
+            change = at.store.transitions.release()
+            sent.update(one.id for one in change.ready)
+        return "good" in sent
+
+    return tried
+
+
 def expiring(at: Spoiled) -> Check:
     at.add("bad", "good", keep_completed=Retention(age_ms=1))
     at.complete("bad", "good")
@@ -218,7 +252,7 @@ def deduplicated(at: Spoiled) -> Check:
 
 
 LISTS = [waiting, undelivered, active, delayed, dependents, dependencies, completed, failed, cleaned, parked, crowd,
-         releasing, reviving, expiring, deduplicated]  # fmt: skip
+         releasing, reviving, seeking, forgetting, opening, expiring, deduplicated]  # fmt: skip
 WAYS = ("gone", "type", "state", "name", "queue", "prio", "fields")
 PLACED = [(one, way) for one in LISTS for way in (*WAYS, "place")
           if way != "place" or one not in (dependencies, releasing)]  # fmt: skip
