@@ -16,7 +16,7 @@ from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.connect import Client
 
 _AGAIN = re.compile(r"^--- @again$", re.MULTILINE)
-_INCLUDE = re.compile(r"^--- @include (\w+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^( *)--- @include (\w+)$", re.MULTILINE)
 
 
 def _text(name: str) -> str:
@@ -32,18 +32,26 @@ def is_once(name: str) -> bool:
 
 @cache
 def source(name: str) -> str:
-    """The text of ``lua/<name>.lua`` with its fragments in place, each once; within ``includes/once.lua``, if it is to
-    be made once."""
-    there = set[str]()
+    """The text of ``lua/<name>.lua`` with its fragments; within ``includes/once.lua``, if it is to be made once.
 
-    def fragment(match: re.Match[str]) -> str:
-        if match[1] in there:
-            return ""
-        there.add(match[1])
-        return _INCLUDE.sub(fragment, _text(f"includes/{match[1]}"))
-
-    text = _INCLUDE.sub(fragment, _text(name))
+    A fragment stands once in a script. One that is included within a block, which its indentation shows, belongs to
+    that block: where the block is not reached, its functions are not made, and making them takes longer than most
+    commands.
+    """
+    text = _with_fragments(_text(name), set())
     return _text("includes/once").replace("--- @step\n", text) if is_once(name) else text
+
+
+def _with_fragments(text: str, there: set[str]) -> str:
+    def fragment(match: re.Match[str]) -> str:
+        indentation, name = match.groups()
+        if name in there:
+            return ""
+        seen = set(there) if indentation else there
+        seen.add(name)
+        return _with_fragments(_text(f"includes/{name}"), seen)
+
+    return _INCLUDE.sub(fragment, text)
 
 
 @cache

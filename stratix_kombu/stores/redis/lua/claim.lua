@@ -6,15 +6,24 @@
 -- Events active | delayed
 --- @again
 --- @include base
---- @include count
---- @include lost
---- @include moves_claim
---- @include limits
+--- @include readable
+--- @include expect
+
+-- Limits are rare, and making what they need takes longer than most commands.
+local ask_limits
+local function limits()
+  if not ask_limits then
+    --- @include limits
+    ask_limits = { decode = decode_limit, ask = ask }
+  end
+  return ask_limits
+end
 
 local queue, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local set = redis.call('HMGET', queue_key(queue, 'meta'), 'paused', 'limit', 'global_concurrency', 'held')
 local paused = set[1]
-local queue_limit = decode_limit(set[2] or ARGV[4])
+local queue_limit = set[2] or ARGV[4] ~= '' and ARGV[4] or nil
+queue_limit = queue_limit and limits().decode(queue_limit)
 local global_concurrency = num(set[3], tonumber(ARGV[5]))
 local held = num(set[4], 0)
 local request = ARGV[6]
@@ -36,10 +45,12 @@ for i = 8, #ARGV do
   local answer
   if not v[5] or v[5] ~= queue then
     if not v[5] then
+      --- @include lost
       drop(id, queue)
     end
     answer = { id, 'gone', 0 }
   elseif not is_readable(v[5], v[7], v[6], v[10]) then
+    --- @include lost
     drop(id, queue)
     answer = { id, 'gone', 0 }
   elseif v[6] == 'active' and v[1] == token then
@@ -60,7 +71,7 @@ for i = 8, #ARGV do
     local waiting = queue_key(queue, 'waiting:' .. (v[10] or '0'))
     local told = { starts = now }
     if queue_limit or v[2] or held > now then
-      told = ask(queue_limit, decode_limit(v[2]), queue, id, v[3], held)
+      told = limits().ask(queue_limit, limits().decode(v[2]), queue, id, v[3], held)
     end
     if told.again then
       limited = limited + 1
@@ -69,6 +80,7 @@ for i = 8, #ARGV do
       answer = { id, 'limited', told.again - now, 1 }
     elseif told.again then
       redis.call('ZREM', waiting, id)
+      --- @include moves_claim
       delay_limited(queue, id, v[7], told.again, told.spread)
       answer = { id, 'limited', told.again - now }
     else
@@ -119,6 +131,7 @@ for priority, sent in pairs(claimed) do
   end
 end
 if limited > 0 then
+  --- @include count
   count(queue, LIMITED, limited)
 end
 return { now, answers }

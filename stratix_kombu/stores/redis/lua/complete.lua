@@ -4,10 +4,8 @@
 -- Events completed, drained; those of add.lua and release.lua
 --- @include base
 --- @include send
---- @include moves
+--- @include ends
 --- @include release
---- @include edges
---- @include add_job
 --- @include then
 
 local stale = {}

@@ -4,8 +4,7 @@
 --   now), result}; the cursor is '0' after the last page
 --- @again
 --- @include base
---- @include send
---- @include moves
+--- @include graph
 
 local found = {}
 local function add(id, state, result, other)

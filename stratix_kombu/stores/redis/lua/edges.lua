@@ -4,8 +4,7 @@
 --   it}; 0 for one that alone has more
 --- @again
 --- @include base
---- @include send
---- @include moves
+--- @include graph
 
 local page = tonumber(ARGV[1])
 local found, left = {}, page

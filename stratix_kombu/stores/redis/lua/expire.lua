@@ -6,6 +6,7 @@
 --- @include base
 --- @include send
 --- @include moves
+--- @include removal
 --- @include release
 
 local page = tonumber(ARGV[4])

@@ -7,8 +7,6 @@
 --- @include send
 --- @include moves
 --- @include release
---- @include edges
---- @include add_job
 --- @include then
 --- @include bury
 

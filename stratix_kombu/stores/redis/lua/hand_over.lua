@@ -7,8 +7,6 @@
 --- @include send
 --- @include moves
 --- @include release
---- @include edges
---- @include add_job
 --- @include then
 
 local function hand_over(job, reason, trace, successors)

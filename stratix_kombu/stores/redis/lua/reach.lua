@@ -4,8 +4,7 @@
 -- Returns for the first ones of the jobs: {cursor, ids}; the cursor is '0' after the last page of a job
 --- @again
 --- @include base
---- @include send
---- @include moves
+--- @include graph
 
 local found, left = {}, tonumber(ARGV[1])
 for i = 2, #ARGV, 2 do

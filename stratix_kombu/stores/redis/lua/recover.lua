@@ -6,9 +6,8 @@
 --- @include base
 --- @include send
 --- @include moves
+--- @include first
 --- @include release
---- @include edges
---- @include add_job
 --- @include bury
 
 -- Go on walking over all queues, to find what the index of first.lua does not know of: what the first release of this

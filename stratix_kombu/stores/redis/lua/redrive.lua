@@ -7,7 +7,6 @@
 --- @include send
 --- @include moves
 --- @include release
---- @include edges
 --- @include add_job
 
 local letter = load(ARGV[4])

@@ -5,6 +5,7 @@
 --- @include base
 --- @include send
 --- @include moves
+--- @include removal
 --- @include release
 
 local job = load(ARGV[4])

@@ -5,6 +5,7 @@
 --- @include base
 --- @include send
 --- @include moves
+--- @include graph
 --- @include release
 
 local id, dependency = ARGV[4], ARGV[5]

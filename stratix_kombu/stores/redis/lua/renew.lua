@@ -4,7 +4,7 @@
 -- Returns {paused, lost tokens, cancelled tokens}
 --- @again
 --- @include base
---- @include first
+--- @include expect
 
 local queue, lease = ARGV[1], tonumber(ARGV[4])
 redis.call('SADD', P .. ':queues', queue)

@@ -5,6 +5,7 @@
 --- @include base
 --- @include send
 --- @include moves
+--- @include revive
 --- @include release
 
 local job = load(ARGV[4])

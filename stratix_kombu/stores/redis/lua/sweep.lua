@@ -7,6 +7,8 @@
 --- @include base
 --- @include send
 --- @include moves
+--- @include removal
+--- @include revive
 --- @include release
 --- @include cursor
 

@@ -2,15 +2,15 @@
 -- keep_failed, limit, queue, msg, stalls, vacant, carries, forward, dead, dedup, kind. False if the id is known, unless it
 -- is that of a vacant job; true if it waits, under the given number; else what became of it: {state, when it was
 -- added, its number, not before, dependencies to wait for}.
-local known_queues = {}
+--- @include moves
+--- @include removal
+--- @include edges
+--- @include add_plain
+
 -- Ids of which it is known that no job has them or had them.
 local unused = {}
 local of_the_vacant = { 'vacant', 'due', 'sends', 'since', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
   'keep_failed', 'msg', 'stalls', 'forward', 'pending', 'kind' }
-
-local function is_vacant(known)
-  return known and known.vacant and (known.state == 'blocked' or known.state == 'delayed')
-end
 
 local function take_over(known)
   local key = job_key(known.id)
@@ -113,11 +113,15 @@ local function add_job(queue, id, name, data, options, extra, number)
   elseif not fresh and redis.call('EXISTS', key .. ':dependents') == 1 then
     set_aside(id)
   end
-  local job = { id = id, queue = queue, name = name, prio = 0, due = 0, pending = 0, message = more.msg,
-    forward = more.forward and '1', vacant = more.vacant, number = number, kind = more.kind,
-    dedup = known and known.dedup }
+  if not known and is_plain(more) then
+    add_plain(more.queue or queue, id, name, data, options, more, number)
+    return true
+  end
+  local job = { id = id, queue = more.queue or queue, name = name, prio = more.prio or 0, due = 0, pending = 0,
+    message = more.msg, forward = more.forward and '1', vacant = more.vacant, number = number, kind = more.kind,
+    optional = more.optional, keep_failed = more.keep_failed, dedup = known and known.dedup }
   local created = known and tonumber(redis.call('HGET', key, 'created')) or now
-  local fields = { 'name', name, 'data', data }
+  local fields = fields_of(job.queue, name, data, options, more)
   local function set(field, value)
     fields[#fields + 1] = field
     fields[#fields + 1] = value
@@ -126,53 +130,18 @@ local function add_job(queue, id, name, data, options, extra, number)
     set('created', now)
     set('number', number)
   end
-  if options ~= '' then
-    set('opts', options)
+  local due = math.max(more.due or 0, more.delay and now + more.delay or 0)
+  if due > now then
+    job.due = due
+    set('due', due)
   end
-  local dependencies
-  if extra ~= '' then
-    job.queue = more.queue or queue
-    job.prio = more.prio or 0
-    job.optional = more.optional
-    job.keep_failed = more.keep_failed
-    dependencies = more.deps
-    local due = math.max(more.due or 0, more.delay and now + more.delay or 0)
-    if due > now then
-      job.due = due
-      set('due', due)
-    end
-    for _, field in ipairs({ 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls', 'dead', 'kind' }) do
-      if more[field] then
-        set(field, more[field])
-      end
-    end
-    if more.dedup then
-      set(more.dedup.ttl and 'throttle' or 'dedup', more.dedup.id)
-      job.dedup = not more.dedup.ttl and more.dedup.id or job.dedup
-    end
-    for _, flag in ipairs({ 'optional', 'vacant', 'forward' }) do
-      if more[flag] then
-        set(flag, 1)
-      end
-    end
-  end
-  set('queue', job.queue)
-  if not known_queues[job.queue] then
-    known_queues[job.queue] = true
-    redis.call('SADD', P .. ':queues', job.queue)
-  end
-  if not dependencies and job.due == 0 and not job.vacant and not more.carries then
-    -- The usual case, with as few commands as it takes.
-    set('state', 'waiting')
-    redis.call('HSET', key, unpack(fields))
-    redis.call('ZADD', queue_key(job.queue, 'waiting:' .. job.prio), order(), id)
-    tell(job.queue, 'waiting', id, name)
-    send(id, job.queue, name, job.prio, job.message, job.forward)
-    return not known or { 'waiting', created, number, 0, 0 }
+  if more.dedup then
+    set(more.dedup.ttl and 'throttle' or 'dedup', more.dedup.id)
+    job.dedup = not more.dedup.ttl and more.dedup.id or job.dedup
   end
   redis.call('HSET', key, unpack(fields))
   local failed_by, failure
-  for _, dependency in ipairs(dependencies or {}) do
+  for _, dependency in ipairs(more.deps or {}) do
     local outcome = add_edge(job, dependency)
     if outcome and outcome.state ~= 'completed' and not job.optional and not failed_by then
       failed_by, failure = dependency, outcome

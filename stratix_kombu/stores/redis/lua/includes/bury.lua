@@ -5,6 +5,7 @@ local function bury(id, reason)
   if not v[1] then
     return
   end
+  --- @include add_job
   local function text(value)
     return value and cjson.encode(value) or 'null'
   end

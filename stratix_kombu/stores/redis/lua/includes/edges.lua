@@ -1,3 +1,6 @@
+--- @include outcome
+--- @include graph
+
 -- Adding an edge to a job that has not started; the outcome if the dependency has ended.
 local function add_edge(job, dependency)
   local outcome, number = outcome_of(dependency)

@@ -1,4 +1,4 @@
---- @include first
+--- @include expect
 
 -- A claim refused by a limit: the job is delayed to its slot, and remembers that it has one.
 local function delay_limited(queue, id, name, slot, spread)

@@ -4,6 +4,7 @@
 
 local function add_then(text)
   if text ~= '' then
+    --- @include add_job
     for _, new in ipairs(cjson.decode(text)) do
       add_job(unpack(new))
     end

@@ -1,0 +1,20 @@
+-- The queues of the namespace by when the first of their delayed jobs is due ('delayed') and of their leases runs out
+-- ('active'), in ms. An entry is never too late. It may be too early, for a job that has gone since; that is mended when its
+-- time comes. So a step of the clock touches the queues that have something due, and no others.
+local expected = {}
+
+local function first_key(part)
+  return P .. ':first:' .. part
+end
+
+local function expect(queue, part, at)
+  local id = part .. queue
+  if expected[id] and expected[id] <= at then
+    return
+  end
+  expected[id] = at
+  local known = tonumber(redis.call('ZSCORE', first_key(part), queue))
+  if not known or known > at then
+    redis.call('ZADD', first_key(part), at, queue)
+  end
+end

@@ -1,0 +1,45 @@
+-- Removing records.
+--- @include state
+--- @include graph
+--- @include expiry
+
+-- Forget a record; keep how it ended for dependents that may still ask.
+local function delete(job)
+  local key = job_key(job.id)
+  free_id(job, job.dedup)
+  no_expiry(job)
+  redis.call('ZREM', state_key(job), job.id)
+  redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
+  redis.call('ZREM', queue_key(job.queue, 'crowd'), job.id)
+  forget_edges(job.id)
+  if redis.call('EXISTS', key .. ':dependents') == 1 then
+    local outcome = P .. ':outcome:' .. job.id
+    redis.call('HSET', outcome, 'state', finished(job.state) and job.state or 'removed', 'reason', job.reason or '',
+      'number', job.number, 'kind', job.kind or '')
+    if job.result then
+      redis.call('HSET', outcome, 'result', job.result)
+    end
+    if not finished(job.state) then
+      add_to_worklist('releasing', job.id)
+    end
+  end
+  redis.call('DEL', key, key .. ':logs', P .. ':ended:' .. job.id)
+end
+
+-- Retention removes a job. How it ended can be asked for a minute after that (ENDED_KEPT_MS) by who waits for it, and by
+-- who ended it (see ended.lua).
+local function retire(job)
+  delete(job)
+  local left = job.finished + 60000 - now
+  if left > 0 then
+    local said = job.state == 'completed' and job.result or job.reason or ''
+    local value = job.state .. ':' .. string.format('%.0f', job.finished) .. ':' .. (job.ended or '') .. '\n' .. said
+    redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
+  end
+end
+
+-- As users do: what holds its deduplication id for a time gives that up too.
+local function delete_by_hand(job)
+  free_id(job, job.throttle)
+  delete(job)
+end
