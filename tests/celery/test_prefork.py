@@ -22,14 +22,14 @@ def states(results: list[Any]) -> list[str]:
     return [one.state for one in results]
 
 
-@pytest.mark.parametrize("tasks", [1, 5])
-def test_children_that_are_replaced(on_redis: Project, notes: str, tasks: int) -> None:
+@pytest.mark.parametrize(("project", "tasks"), [("redis", 1), ("rabbitmq", 5)], indirect=["project"])
+def test_children_that_are_replaced(project: Project, notes: str, tasks: int) -> None:
     """Their parent has published when it was imported, and talks to the store while it forks."""
-    with on_redis.worker("prefork", 4, worker_max_tasks_per_child=tasks, at_import=notes):
-        results = delay(on_redis, notes, 60 * tasks)
-        spawning = [on_redis.task("spawn").delay(notes) for _ in range(10)]
+    with project.worker("prefork", 4, worker_max_tasks_per_child=tasks, at_import=notes):
+        results = delay(project, notes, 60 * tasks)
+        spawning = [project.task("spawn").delay(notes) for _ in range(10)]
         assert set(states([*results, *spawning])) == {"SUCCESS"}
-        assert set(states([on_redis.app.AsyncResult(one.result) for one in spawning])) == {"SUCCESS"}
+        assert set(states([project.app.AsyncResult(one.result) for one in spawning])) == {"SUCCESS"}
     expected = [*(one.result for one in results), *["spawned"] * 10, "at import"]
     assert sorted(lines(notes)) == sorted(expected)
 
