@@ -121,8 +121,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
     def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
 
-        All are checked before any is added; each thousand of jobs and dependencies is one atomic step. Raises as
-        ``add``, naming the index.
+        All are checked before any is added; each thousand of jobs and dependencies is one atomic step, and only in
+        its step is a dependency looked up: those before it stay. Raises as ``add``, naming the index.
 
         >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
         """

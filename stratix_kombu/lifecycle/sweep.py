@@ -65,5 +65,8 @@ def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress 
         engine.driver.purge(queue)
         if engine.store.transitions.forget_queue(queue):
             return removed
+    # Jobs that were added between the last sweep and the purge have lost their messages: they go too, and what stays
+    # was added after that.
+    removed += len(sweep(engine, queue, Sweep.REMOVE, list(State), on_progress=on_progress))
     resume(engine, queue)
     return removed
