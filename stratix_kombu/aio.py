@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.errors import WaitTimeout
 from stratix_kombu.model.arguments import seconds
 
 if TYPE_CHECKING:
+    from stratix_kombu.calls import Calls
     from stratix_kombu.flow import Flow
     from stratix_kombu.housekeeping import OnProgress
     from stratix_kombu.job import Job
@@ -24,24 +24,18 @@ if TYPE_CHECKING:
     from stratix_kombu.queues import QueueManager
     from stratix_kombu.repeatables import RepeatableJob
 
-Result = TypeVar("Result")
-
-
-async def _call(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    return await asyncio.get_running_loop().run_in_executor(None, partial(function, *args, **kwargs))
-
-
 class AsyncJob:
     """``job.aio``: the methods of a Job as coroutines."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, calls: Calls) -> None:
         self._job = job
+        self._call = calls.run
 
     async def get_state(self) -> str:
-        return await _call(self._job.get_state)
+        return await self._call(self._job.get_state)
 
     async def refresh(self) -> Job:
-        return await _call(self._job.refresh)
+        return await self._call(self._job.refresh)
 
     async def wait_until_finished(self, timeout: float | timedelta | None = None) -> Any:
         patience = seconds(timeout, "wait_until_finished: 'timeout'")
@@ -62,7 +56,7 @@ class AsyncJob:
 
         hub = self._job._hub
         try:
-            await _call(hub.subscribe, self._job.id, resolve)
+            await self._call(hub.subscribe, self._job.id, resolve)
             return self._job._finished(await asyncio.wait_for(ended, patience))
         except asyncio.TimeoutError as problem:
             raise WaitTimeout(f"job {self._job.id!r} has not ended", patience or 0.0) from problem
@@ -70,183 +64,185 @@ class AsyncJob:
             hub.unsubscribe(self._job.id, resolve)
 
     async def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
-        return await _call(self._job.get_logs, start, end)
+        return await self._call(self._job.get_logs, start, end)
 
     async def get_dependencies(self) -> dict[str, str | None]:
-        return await _call(self._job.get_dependencies)
+        return await self._call(self._job.get_dependencies)
 
     async def get_dependents(self) -> list[str]:
-        return await _call(self._job.get_dependents)
+        return await self._call(self._job.get_dependents)
 
     async def get_dependency_results(self) -> dict[str, Any]:
-        return await _call(self._job.get_dependency_results)
+        return await self._call(self._job.get_dependency_results)
 
     async def update_progress(self, value: Any) -> None:
-        await _call(self._job.update_progress, value)
+        await self._call(self._job.update_progress, value)
 
     async def log(self, line: str) -> int:
-        return await _call(self._job.log, line)
+        return await self._call(self._job.log, line)
 
     async def update_data(self, data: Any) -> None:
-        await _call(self._job.update_data, data)
+        await self._call(self._job.update_data, data)
 
     async def retry(self) -> None:
-        await _call(self._job.retry)
+        await self._call(self._job.retry)
 
     async def promote(self) -> None:
-        await _call(self._job.promote)
+        await self._call(self._job.promote)
 
     async def change_delay(self, delay: Duration) -> None:
-        await _call(self._job.change_delay, delay)
+        await self._call(self._job.change_delay, delay)
 
     async def remove(self) -> None:
-        await _call(self._job.remove)
+        await self._call(self._job.remove)
 
     async def cancel(self, reason: str = "cancelled") -> None:
-        await _call(self._job.cancel, reason)
+        await self._call(self._job.cancel, reason)
 
     async def add_dependency(self, job: Job | str) -> None:
-        await _call(self._job.add_dependency, job)
+        await self._call(self._job.add_dependency, job)
 
     async def remove_dependency(self, job: Job | str) -> None:
-        await _call(self._job.remove_dependency, job)
+        await self._call(self._job.remove_dependency, job)
 
 
 class AsyncQueue:
     """``queue.aio``: the methods of a Queue that talk to a server, as coroutines."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, calls: Calls) -> None:
         self._queue = queue
+        self._call = calls.run
 
     async def add(self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
-        return await _call(self._queue.add, name, data, opts, **options)
+        return await self._call(self._queue.add, name, data, opts, **options)
 
     async def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
-        return await _call(self._queue.add_bulk, jobs)
+        return await self._call(self._queue.add_bulk, jobs)
 
     async def add_repeatable_job(
         self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any
     ) -> RepeatableJob:
-        return await _call(self._queue.add_repeatable_job, name, data, opts, **options)
+        return await self._call(self._queue.add_repeatable_job, name, data, opts, **options)
 
     async def upsert_job_scheduler(
         self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any] | None = None
     ) -> RepeatableJob:
-        return await _call(self._queue.upsert_job_scheduler, key, repeat, template)
+        return await self._call(self._queue.upsert_job_scheduler, key, repeat, template)
 
     async def get_repeatable_jobs(self) -> list[RepeatableJob]:
-        return await _call(self._queue.get_repeatable_jobs)
+        return await self._call(self._queue.get_repeatable_jobs)
 
     async def remove_repeatable_job(self, opts: Mapping[str, Any] | None = None, **options: Any) -> bool:
-        return await _call(self._queue.remove_repeatable_job, opts, **options)
+        return await self._call(self._queue.remove_repeatable_job, opts, **options)
 
     async def pause_repeatable_job(self, key: str) -> None:
-        await _call(self._queue.pause_repeatable_job, key)
+        await self._call(self._queue.pause_repeatable_job, key)
 
     async def resume_repeatable_job(self, key: str) -> None:
-        await _call(self._queue.resume_repeatable_job, key)
+        await self._call(self._queue.resume_repeatable_job, key)
 
     async def run_repeatable_job(self, key: str) -> Job:
-        return await _call(self._queue.run_repeatable_job, key)
+        return await self._call(self._queue.run_repeatable_job, key)
 
     async def get_job(self, job_id: str) -> Job | None:
-        return await _call(self._queue.get_job, job_id)
+        return await self._call(self._queue.get_job, job_id)
 
     async def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int | None = None) -> list[Job]:
-        return await _call(self._queue.get_jobs, states, start, end)
+        return await self._call(self._queue.get_jobs, states, start, end)
 
     async def get_job_counts(self) -> dict[str, int]:
-        return await _call(self._queue.get_job_counts)
+        return await self._call(self._queue.get_job_counts)
 
     async def get_status(self) -> QueueStatus:
-        return await _call(self._queue.get_status)
+        return await self._call(self._queue.get_status)
 
     async def get_metrics(self, minutes: int = 60) -> QueueMetrics:
-        return await _call(self._queue.get_metrics, minutes)
+        return await self._call(self._queue.get_metrics, minutes)
 
     async def get_workers(self) -> list[WorkerInfo]:
-        return await _call(self._queue.get_workers)
+        return await self._call(self._queue.get_workers)
 
     async def pause(self) -> None:
-        await _call(self._queue.pause)
+        await self._call(self._queue.pause)
 
     async def resume(self) -> None:
-        await _call(self._queue.resume)
+        await self._call(self._queue.resume)
 
     async def is_paused(self) -> bool:
-        return await _call(self._queue.is_paused)
+        return await self._call(self._queue.is_paused)
 
     async def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[Mapping[str, Any]]:
-        return await _call(self._queue.get_dead_letters, start, end)
+        return await self._call(self._queue.get_dead_letters, start, end)
 
     async def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
-        return await _call(self._queue.get_events, after, limit, wait)
+        return await self._call(self._queue.get_events, after, limit, wait)
 
     async def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
-        return await _call(self._queue.drain, delayed, on_progress)
+        return await self._call(self._queue.drain, delayed, on_progress)
 
     async def clean(
         self, grace: Duration = 0, limit: int = 0, state: str = "completed", on_progress: OnProgress | None = None
     ) -> list[str]:
-        return await _call(self._queue.clean, grace, limit, state, on_progress)
+        return await self._call(self._queue.clean, grace, limit, state, on_progress)
 
     async def retry_jobs(self, state: str = "failed", count: int = 0, on_progress: OnProgress | None = None) -> int:
-        return await _call(self._queue.retry_jobs, state, count, on_progress)
+        return await self._call(self._queue.retry_jobs, state, count, on_progress)
 
     async def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
-        return await _call(self._queue.promote_jobs, count, on_progress)
+        return await self._call(self._queue.promote_jobs, count, on_progress)
 
     async def redrive(
         self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None,
         on_progress: OnProgress | None = None,
     ) -> int:  # fmt: skip
-        return await _call(self._queue.redrive, limit, filter, on_progress)
+        return await self._call(self._queue.redrive, limit, filter, on_progress)
 
     async def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
-        return await _call(self._queue.obliterate, force, on_progress)
+        return await self._call(self._queue.obliterate, force, on_progress)
 
     async def set_rate_limit(self, limiter: Mapping[str, Any] | None = None, **options: Any) -> None:
-        await _call(self._queue.set_rate_limit, limiter, **options)
+        await self._call(self._queue.set_rate_limit, limiter, **options)
 
     async def get_rate_limit_ttl(self) -> int:
-        return await _call(self._queue.get_rate_limit_ttl)
+        return await self._call(self._queue.get_rate_limit_ttl)
 
     async def set_global_concurrency(self, most: int | None) -> None:
-        await _call(self._queue.set_global_concurrency, most)
+        await self._call(self._queue.set_global_concurrency, most)
 
     async def close(self, timeout: float | timedelta | None = None) -> bool:
-        return await _call(self._queue.close, timeout)
+        return await self._call(self._queue.close, timeout)
 
 
 class AsyncQueueManager:
     """``app.queue.aio``: the methods of ``app.queue`` that talk to a server, as coroutines."""
 
-    def __init__(self, manager: QueueManager) -> None:
+    def __init__(self, manager: QueueManager, calls: Calls) -> None:
         self._manager = manager
+        self._call = calls.run
 
     async def emit(self, event: str, *data: Any) -> None:
-        await _call(self._manager.emit, event, *data)
+        await self._call(self._manager.emit, event, *data)
 
     async def get_queue_names(self) -> list[str]:
-        return await _call(self._manager.get_queue_names)
+        return await self._call(self._manager.get_queue_names)
 
     async def get_job(self, job_id: str) -> Job | None:
-        return await _call(self._manager.get_job, job_id)
+        return await self._call(self._manager.get_job, job_id)
 
     async def get_repeatable_jobs(self) -> list[RepeatableJob]:
-        return await _call(self._manager.get_repeatable_jobs)
+        return await self._call(self._manager.get_repeatable_jobs)
 
     async def add_flow(self, flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow:
-        return await _call(self._manager.add_flow, flow)
+        return await self._call(self._manager.add_flow, flow)
 
     async def get_flow(self, job: Job | str) -> Flow | None:
-        return await _call(self._manager.get_flow, job)
+        return await self._call(self._manager.get_flow, job)
 
     async def add_canvas(self, signature: Any) -> Flow:
-        return await _call(self._manager.add_canvas, signature)
+        return await self._call(self._manager.add_canvas, signature)
 
     async def check_health(self) -> dict[str, bool]:
-        return await _call(self._manager.check_health)
+        return await self._call(self._manager.check_health)
 
     async def close_all(self, timeout: float | timedelta | None = None) -> bool:
-        return await _call(self._manager.close_all, timeout)
+        return await self._call(self._manager.close_all, timeout)

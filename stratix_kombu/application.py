@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stratix_kombu import forks
+from stratix_kombu.calls import in_thread
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.health import Health, check_health
 from stratix_kombu.lock import DistributedLock
@@ -42,7 +43,8 @@ def create_app(source: Source = None) -> Application:
 
 
 class Application(forks.OfOneProcess):
-    """Carries the plugins of one program. Also a context manager that starts and closes it."""
+    """Carries the plugins of one program. Also a context manager that starts and closes it, with
+    ``async with`` in a thread."""
 
     def __init__(self, source: Source = None, plugin: Plugin = queue_plugin) -> None:
         self._source = source
@@ -203,6 +205,19 @@ class Application(forks.OfOneProcess):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Application:
+        try:
+            await in_thread(self.start)
+        except BaseException:  # also if this was cancelled, while the thread goes on to start it
+            await in_thread(self.close)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await in_thread(self.close)
 
     def serve_metrics(self) -> MetricsServer | None:
         """Serve the metrics where the setting ``metrics`` says, until the application is closed; ``start`` does it."""

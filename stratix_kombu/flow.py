@@ -10,6 +10,7 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError, DependencyCycle
 from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.options import snake_keys
 
 MAX_JOBS = 1_000_000
@@ -40,8 +41,10 @@ class Step:
     """Jobs or ids outside of the flow it depends on as well."""
 
 
-class Flow:
+class Flow(NotAwaitable):
     """Jobs of one flow and the edges between them; what ``add_flow`` and ``get_flow`` answer with."""
+
+    _meant = "write 'await app.queue.aio.add_flow(...)', or 'get_flow' there"
 
     def __init__(
         self, jobs: Iterable[Job], dependencies: Mapping[str, tuple[str, ...]], export: Export | None = None

@@ -17,6 +17,7 @@ from stratix_kombu.lifecycle.promote import promote_job
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.lifecycle.retry import retry
 from stratix_kombu.model.arguments import plain_text, position
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import check_known_id
@@ -62,7 +63,7 @@ class Runtime:
         """Tokens of claims whose handlers are to end."""
 
 
-class Job:
+class Job(NotAwaitable):
     """One job of a queue: what is known of it, and what can be done with it.
 
     The attributes show the job as it was when this handle was made; ``refresh()`` reads it again. Instants are
@@ -73,6 +74,7 @@ class Job:
     """
 
     __slots__ = ("_data", "_record", "_runtime", "_token")
+    _meant = "write 'await queue.aio.add(...)' to add a job, 'await job.aio.wait_until_finished()' to wait for its end"
 
     def __init__(self, record: JobRecord, runtime: Runtime, token: str = "") -> None:
         self._record = record
@@ -167,7 +169,7 @@ class Job:
         """The same methods for asyncio."""
         from stratix_kombu.aio import AsyncJob
 
-        return AsyncJob(self)
+        return AsyncJob(self, self._runtime.engine.calls)
 
     # -- reading --------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         """The same methods for asyncio."""
         from stratix_kombu.aio import AsyncQueue
 
-        return AsyncQueue(self)
+        return AsyncQueue(self, self._engine.calls)
 
     # -- adding ---------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu import forks
+from stratix_kombu.calls import Calls
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
 from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
@@ -56,6 +57,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         self._driver = driver
         self._store = store
         self._engine = Engine(store, driver) if isinstance(driver, TransportDriver) else None
+        self._calls = self._engine.calls if self._engine else Calls()
         self._user_events = UserEvents(store.events)
         self._loop = LoopExecutor()
         self._clock: Clock | None = None
@@ -76,7 +78,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         """The same methods for asyncio."""
         from stratix_kombu.aio import AsyncQueueManager
 
-        return AsyncQueueManager(self)
+        return AsyncQueueManager(self, self._calls)
 
     @property
     def shutdown_timeout(self) -> float:
@@ -261,6 +263,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         self._loop.stop()
         self._driver.close()
         self._store.close()
+        self._calls.close()
 
     def _create(self, name: str, options: dict[str, Any]) -> Queue:
         if self._closed:

@@ -7,11 +7,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 from stratix_kombu.errors import ConfigurationError, RepeatableJobNotFound
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.repeat import run_now, template_of
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.codec import decode
 from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
@@ -28,8 +29,10 @@ MakeJob = Callable[[Any, Any, Mapping[str, Any]], NewJob]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepeatableJob:
+class RepeatableJob(NotAwaitable):
     """A repeatable job as it is kept; ``every`` is in milliseconds, dates are aware."""
+
+    _meant: ClassVar[str] = "write 'await queue.aio.add_repeatable_job(...)'"
 
     key: str
     name: str

@@ -4,7 +4,6 @@ to run once over many processes, see repeatable jobs, or ``once=True``."""
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import re
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
+from stratix_kombu.model.awaiting import is_awaitable
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import Duration, milliseconds, snake_keys
 from stratix_kombu.repeatables import rule_of
@@ -255,7 +255,7 @@ class Scheduler:
                 entry.runs -= 1
                 return
             result = entry.handler()
-            if inspect.isawaitable(result):
+            if is_awaitable(result):
                 asyncio.run(_wait(result))
         except Exception:
             entry.failures += 1

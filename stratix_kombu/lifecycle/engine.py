@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from stratix_kombu import forks
+from stratix_kombu.calls import Calls
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.errors import ConfigurationError, Unavailable
 from stratix_kombu.lifecycle.outages import Outages
@@ -28,6 +29,8 @@ class Engine(forks.OfOneProcess):
     def __init__(self, store: Store, driver: TransportDriver) -> None:
         self.store = store
         self.driver = driver
+        self.calls = Calls()
+        """Runs what is called from coroutines."""
         self.faults: Counter[str] = Counter()
         """How often each kind of fault was reported in this process."""
         self._listeners: list[ErrorListener] = []

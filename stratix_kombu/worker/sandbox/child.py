@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import fcntl
-import inspect
 import logging
 import os
 import select
@@ -33,6 +32,7 @@ from stratix_kombu.errors import (
 )
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.logs import InJob
+from stratix_kombu.model.awaiting import is_awaitable
 from stratix_kombu.model.codec import encode
 from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.attempt import reason_of, stacktrace_of
@@ -143,7 +143,7 @@ class Child:
         job = SandboxJob(run["job"], partial(self._call, run), partial(self._is_cancelled, run))
         try:
             value = handler(job)
-            if inspect.isawaitable(value):
+            if is_awaitable(value):
                 task = self._finish(value)
                 if not task.cancelled() and (raised := task.exception()) is not None:
                     return self._raised(raised)  # as it is: its trace begins in the handler, not in the loop

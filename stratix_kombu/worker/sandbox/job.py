@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
+from stratix_kombu.calls import Calls
 from stratix_kombu.errors import JobCancelled
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES, Message
 
@@ -15,11 +17,17 @@ if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncJob
 
 
-class SandboxJob(forks.OfOneProcess):
+_CALLS = Calls()
+"""Of all jobs of this child: it runs one at a time."""
+
+
+class SandboxJob(NotAwaitable, forks.OfOneProcess):
     """A ``Job`` in its handler, with the attributes and methods of one; only waiting for oneself is left out.
 
     Methods raise what those of ``Job`` do.
     """
+
+    _meant = "write 'await job.aio....' for its methods"
 
     def __init__(self, attributes: Message, call: Callable[..., Any], is_cancelled: Callable[[], bool]) -> None:
         self._call = call
@@ -39,7 +47,7 @@ class SandboxJob(forks.OfOneProcess):
         """The same methods for asyncio."""
         from stratix_kombu.aio import AsyncJob
 
-        return AsyncJob(self)  # type: ignore[arg-type]  # it is used like one
+        return AsyncJob(self, _CALLS)  # type: ignore[arg-type]  # it is used like one
 
     @property
     def cancelled(self) -> bool:
