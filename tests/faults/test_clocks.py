@@ -40,7 +40,7 @@ def test_each_slot_is_fired_once(redis_url: str) -> None:
                 clock.wait(20)
             slots: dict[str, list[int]] = defaultdict(list)
             late = 0
-            for job in queue.get_jobs("waiting"):
+            for job in queue.get_jobs("waiting", 0, -1):
                 _, _, key, slot = job.id.split(":")
                 slots[key].append(int(slot))
                 late = max(late, job.timestamp - int(slot))
