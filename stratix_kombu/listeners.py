@@ -201,6 +201,7 @@ class Listener:
         self._queue: Queue[tuple[Any, ...] | None] = Queue(LISTENER_BACKLOG)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._counting = threading.Lock()
         self._skipped = 0
         """Events it was not told of, since it had no room for them; told when it has again."""
 
@@ -212,7 +213,8 @@ class Listener:
                 logger.warning(
                     "a listener of %r is too slow: events are skipped", self.name, extra={"action": "listener_skipped"}
                 )
-            self._skipped += 1
+            with self._counting:
+                self._skipped += 1
             return
         if self._thread is None:
             try:
@@ -221,9 +223,14 @@ class Listener:
                 logger.warning(
                     "a listener of %r has to wait: %s", self.name, problem, extra={"action": "listener_waits"}
                 )
+        self._tell_skipped()
+
+    def _tell_skipped(self) -> None:
         if self._skipped:
-            skipped, self._skipped = self._skipped, 0
-            self._hub.missed(skipped, self.name)
+            with self._counting:
+                skipped, self._skipped = self._skipped, 0
+            if skipped:
+                self._hub.missed(skipped, self.name)
 
     def _start(self) -> None:
         with self._starting:
@@ -250,6 +257,7 @@ class Listener:
 
     def _run(self) -> None:
         while (arguments := self._queue.get()) is not None:
+            self._tell_skipped()  # now, for there may be no next event
             try:
                 outcome = self.function(*arguments)
                 if inspect.iscoroutine(outcome):
