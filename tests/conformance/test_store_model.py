@@ -30,9 +30,10 @@ from stratix_kombu.model.record import (
     Held,
     Limit,
     NewJob,
+    Refused,
     Retention,
 )
-from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.redis import open_redis_store
@@ -157,7 +158,8 @@ class Stores(RuleBasedStateMachine):
 
         def step(store: Store) -> Any:
             claimed = store.transitions.claim(queue, wanted, "w", LEASE_MS, request=request)
-            return [(one.record.id, one.token, _plain(one.record)) for one in claimed.claims], claimed.refused
+            granted = [(one.record.id, one.token, _plain(one.record)) for one in claimed.claims]
+            return granted, [_delayed(one) for one in claimed.refused]
 
         answer = self.both(step)
         self.tokens.update((job_id, token) for job_id, token, _ in answer[0])
@@ -249,6 +251,10 @@ class Stores(RuleBasedStateMachine):
     def steer(self, queue: str, step: str) -> None:
         self.both(lambda store: getattr(store.transitions, step)(queue))
 
+    @rule(queue=queues, for_ms=st.sampled_from([0, 0, FAR_MS]))
+    def hold(self, queue: str, for_ms: int) -> None:
+        self.both(lambda store: store.transitions.hold(queue, for_ms))
+
     @rule(queue=queues, most=st.sampled_from([None, 0, 1, 2]))
     def bound(self, queue: str, most: int | None) -> None:
         self.both(lambda store: store.transitions.set_global_concurrency(queue, most))
@@ -298,6 +304,11 @@ def _swept(store: Store, queue: str, action: Sweep, state: State, limit: int) ->
 def _queue_of(job_id: str, away: bool = False) -> str:
     """Mostly one queue for each id: an id of another queue is refused."""
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
+
+
+def _delayed(refused: Refused) -> Refused:
+    """A job that a limit refuses is delayed, so a claim that is asked again finds it not waiting."""
+    return replace(refused, why=Refusal.NOT_WAITING, retry_ms=0) if refused.why is Refusal.LIMITED else refused
 
 
 def _without_time(answer: Any) -> Any:
