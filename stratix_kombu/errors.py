@@ -245,7 +245,7 @@ class WaitTimeout(StratixError, TimeoutError):
     def __init__(self, what: str, timeout: float) -> None:
         self.what = what
         self.timeout = timeout
-        super().__init__(f"{what} not within {timeout:g} s")
+        super().__init__(f"{what} after {timeout:g} s")
 
 
 class Unavailable(StratixError, ConnectionError):

@@ -107,7 +107,7 @@ class DistributedLock:
         deadline = None if patience is None else time.monotonic() + patience
         while (lock := self.acquire(key, ttl)) is None:
             if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(f"the lock {key!r} is held by somebody else", patience or 0.0)
+                raise WaitTimeout(f"the lock {key!r} is still held by somebody else", patience or 0.0)
             time.sleep(POLL_S)
         with lock:
             yield lock

@@ -66,7 +66,8 @@ class Link:
             if pool is not None:
                 forks.abandon_pool(pool)
 
-    def close(self) -> None:
+    def close(self, problem: BaseException | None = None) -> None:
+        """``problem``: the fault that it is closed for, if one is. Whoever would answer may be gone then."""
         with suppress(Exception):
             self.connection.close()
 
@@ -233,15 +234,14 @@ class KombuDriver(TransportDriver):
 
     def attempt(self, work: Callable[[Link], Result]) -> Result:
         """Do ``work`` over a link; again over a new one if it broke: what was sent may then arrive twice."""
-        tries = self.tries()
-        fresh = False
+        tries, fresh = self.tries(), False
         while True:
             try:
                 with self._link(fresh) as link:
                     return work(link)
             except self.errors() as problem:
                 fresh = True
-                self._drop_idle()  # what broke one link has most likely broken the others
+                self._drop_idle(problem)  # what broke one link has most likely broken the others
                 pause_s = tries.pause_s(problem)
                 if pause_s is None:
                     raise self.unavailable(problem) from problem
@@ -274,11 +274,11 @@ class KombuDriver(TransportDriver):
         """Whether somebody else's open connection to the broker leads to a server that is in charge no more."""
         return False
 
-    def _drop_idle(self) -> None:
+    def _drop_idle(self, problem: BaseException | None = None) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
         for link in idle:
-            link.close()
+            link.close(problem)
 
     @contextmanager
     def _link(self, fresh: bool) -> Iterator[Link]:
@@ -290,8 +290,8 @@ class KombuDriver(TransportDriver):
         link = link or self.link()
         try:
             yield link
-        except BaseException:
-            link.close()
+        except BaseException as problem:
+            link.close(problem)
             raise
         self.keep(link)
 
@@ -396,5 +396,5 @@ class KombuReceiver(Receiver):
             link, self.link, self.received = self.link, None, []
             self.driver.forget(self.queue)
             if link is not None:
-                link.close()
+                link.close(problem)
             raise self.driver.unavailable(problem) from problem

@@ -56,7 +56,12 @@ class RabbitMQLink(Link):
         self.reply_s = reply_s
         self._socket.settimeout(reply_s)
 
-    def close(self) -> None:
+    def close(self, problem: BaseException | None = None) -> None:
+        if isinstance(problem, OSError):  # each link would wait in vain for the answer to its goodbye, and to TLS's
+            with suppress(Exception):
+                self._socket.settimeout(0)
+                self.connection.connection.collect()
+            return
         with suppress(OSError):  # it is closed already
             self._socket.settimeout(CLOSE_S)
         super().close()
@@ -225,8 +230,8 @@ class RabbitMQDriver(KombuDriver):
         confirms = Confirms.of(link)
         try:
             confirms.look()
-        except self.errors():
-            link.close()
+        except self.errors() as problem:
+            link.close(problem)
             return
         if confirms.blocked_at is not None and time.monotonic() - confirms.blocked_at > BLOCKED_S:
             link.close()

@@ -17,6 +17,7 @@ from tests.faults.test_half_open import within
 from tests.waiting import until
 
 PATIENCE_MS = 600
+THREADS = 60
 LONG_MS = 300_000
 """So that only who does not wait for the server is ready before the test gives up."""
 BROKERS = {"redis": "redis_url", "rabbitmq": "amqp_url", "sqs": "sqs_url"}
@@ -65,6 +66,27 @@ def test_adding_ends_in_time(broker: Proxy, store: Proxy) -> None:
     for proxy in (store, broker):
         proxy.thaw()
     queue.add("last")
+    assert within(lambda: app.close(timeout=1)) is None
+
+
+def test_adding_waits_for_one_link_and_not_for_each(broker: Proxy, store: Proxy) -> None:
+    """Threads that added together leave as many links behind, and all of them are dead."""
+    app = _application(broker, store, PATIENCE_MS)
+    queue, together = app.queue.create_queue("q"), threading.Barrier(THREADS)
+
+    def add() -> None:
+        for number in range(2):
+            together.wait(10)
+            queue.add("n", number)
+
+    threads = [threading.Thread(target=add) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    broker.freeze()
+    assert within(lambda: queue.add("broker is mute")) is None
+    broker.thaw()
     assert within(lambda: app.close(timeout=1)) is None
 
 
