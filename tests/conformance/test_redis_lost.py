@@ -300,6 +300,59 @@ def test_what_was_dropped_is_told_once(
     assert at.lost == [("bad", why)]
 
 
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_job_whose_edges_are_lost_does_not_wait_for_ever(at: Spoiled, optional: bool) -> None:
+    at.add("first", "second")
+    at.add("bad", "good", dependencies=("first", "second"), optional=optional)
+    at.client.delete(f"{at.base}:job:bad:dependencies")
+    at.complete("first")
+    assert (at.state("bad"), at.state("good")) == ("failed", "blocked")
+    (record,) = at.store.queries.get(["bad"])
+    assert record is not None
+    assert record.failed_reason == "the store has lost what this job depends on"
+    at.complete("second")
+    assert (at.state("bad"), at.state("good")) == ("failed", "waiting")
+    at.store.transitions.retry("bad")
+    assert at.state("bad") == "waiting"
+
+
+@pytest.mark.parametrize("optional", [False, True])
+@pytest.mark.parametrize(
+    ("lost", "ends", "state"),
+    [
+        (["first:dependents"], "after", "waiting"),
+        (["first:dependents"], "before", "waiting"),
+        (["first", "first:dependents"], "", "failed"),
+        (["first:dependents"], "removed", "failed"),
+        (["first:dependents"], "again", "failed"),
+        (["bad:dependencies"], "", "failed"),
+        (["bad:dependencies", "first:dependents"], "", "failed"),
+    ],
+)
+def test_a_job_that_nobody_would_tell_is_found(
+    at: Spoiled, lost: list[str], ends: str, state: str, optional: bool
+) -> None:
+    at.add("first", "second")
+    at.add("bad", dependencies=("first",), optional=optional)
+    at.add("good", dependencies=("second",))
+    for key in lost:
+        at.client.delete(f"{at.base}:job:{key}")
+    if ends == "before":
+        at.complete("first")
+    elif ends in ("removed", "again"):
+        at.store.transitions.remove("first")
+    if ends == "again":
+        at.add("first")
+    if ends == "after":
+        at.clock()
+        at.complete("first")
+    until(lambda: at.clock() or at.state("bad") != "blocked")
+    assert at.state("bad") == ("waiting" if optional and lost[0] != "bad:dependencies" else state)
+    assert at.state("good") == "blocked"
+    at.complete("second")
+    assert at.state("good") == "waiting"
+
+
 @pytest.mark.parametrize("text", [None, "{no", "[]", "5", '{"next_ms": "x"}'])
 def test_a_schedule_that_is_lost_holds_up_no_other(at: Spoiled, text: str | None) -> None:
     schedules = at.store.schedules

@@ -214,7 +214,8 @@ class Transitions(ABC):
 
         ``lost`` tells what any step has dropped since: a job whose record is missing (it was evicted, or deleted by
         hand) or unreadable holds up no step. It is dropped from the list that named it, its dependents are told that
-        it was removed, and the step goes on with the others.
+        it was removed, and the step goes on with the others. Where edges were lost, each call looks at some of the
+        jobs that wait for others: they are told as far as it is known what they wait for, and have failed if not.
         """
 
     @abstractmethod

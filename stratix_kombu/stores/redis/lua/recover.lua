@@ -9,6 +9,7 @@
 --- @include first
 --- @include release
 --- @include bury
+--- @include stranded
 
 -- Go on walking over all queues, to find what the index of first.lua does not know of: what the first release of this
 -- package has written, and what the server has evicted. Whether the first lap is under way.
@@ -19,6 +20,7 @@ local function walk()
     look_again(queue, 'delayed')
     look_again(queue, 'active')
   end
+  look_at_blocked(page[2])
   laps = tonumber(laps or 0) + (page[1] == '0' and 1 or 0)
   redis.call('SET', P .. ':walk', string.format('%d ', laps) .. page[1])
   return laps == 0

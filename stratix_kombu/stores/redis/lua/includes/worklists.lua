@@ -29,10 +29,24 @@ local function look_from_the_start(job)
   end
 end
 
+-- A job of which is no longer known what it waits for has failed.
+local function lose_edges(job)
+  local key = job_key(job.id)
+  if job.state == 'blocked' and job.pending > 0 and redis.call('EXISTS', key .. ':dependencies') == 0 then
+    redis.call('HSET', key, 'pending', 0)
+    job.pending = 0
+    fail_job(job, 'the store has lost what this job depends on')
+  end
+end
+
 local function settle_edge(job, dependency)
   local outcome, id = outcome_of(dependency), id_of(dependency)
   local edges = job_key(job.id) .. ':dependencies'
-  local number, known = read_edge(redis.call('HGET', edges, id) or 'gone')
+  local edge = redis.call('HGET', edges, id)
+  local number, known = read_edge(edge or 'gone')
+  if outcome and not edge then
+    lose_edges(job)
+  end
   if not outcome or known ~= '' then
     return
   end
@@ -104,6 +118,7 @@ local function tell_dependents(list, dependency, most)
       redis.call('ZREM', edges, id)
       if redis.call('EXISTS', P .. ':forgetting') == 0 then
         note(id, '', 'missing')
+        drop(id, '')
       end
     elseif told == 1 then
       revive_edge(job, dependency)
