@@ -20,7 +20,7 @@ from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.options import whole
-from stratix_kombu.repeatables import RepeatableJob, repeatable_of
+from stratix_kombu.repeatables import RepeatableJob, repeatables_of
 from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class Overview(ABC):
 
         >>> [one.key for one in app.queue.get_repeatable_jobs() if one.paused]  # doctest: +SKIP
         """
-        found = (one for one in self.engine.store.schedules.all() if not one.owner)
-        return [repeatable_of(one) for one in sorted(found, key=lambda one: (one.queue, one.key))]
+        found = self.engine.store.schedules.all()
+        return list(repeatables_of(sorted(found, key=lambda one: (one.queue, one.key))))
 
 
 class Inspection:

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
+from stratix_kombu.model.instant import instant as instant
 from stratix_kombu.model.limiter import check_window
 from stratix_kombu.model.names import check_chosen_id, check_group, check_job_id, check_known_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
@@ -51,17 +52,6 @@ def milliseconds(value: object, what: str) -> int:
     if not 0 <= value <= MAX_MS:
         raise ConfigurationError(f"{what} must be between 0 and a hundred years, not {value!r} ms")
     return round(value)
-
-
-def instant(value: object, what: str) -> int:
-    """An instant as milliseconds since the epoch; naive datetimes are refused."""
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ConfigurationError(
-                f"{what} is a datetime without a time zone: say which one, as in {value!r} with tzinfo=timezone.utc"
-            )
-        return round((value - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds() * 1000)
-    return milliseconds(value, what)
 
 
 def whole(value: object, what: str, low: int, high: int) -> int:

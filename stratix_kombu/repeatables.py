@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
-from stratix_kombu.errors import ConfigurationError, RepeatableJobNotFound
+from stratix_kombu.errors import ConfigurationError, InvalidPayload, RepeatableJobNotFound
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.repeat import run_now, template_of
 from stratix_kombu.model.awaiting import NotAwaitable
@@ -18,6 +19,8 @@ from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, whole
+
+logger = logging.getLogger("stratix_kombu.queue")
 
 REPEAT_OPTIONS = frozenset(
     {"cron", "every", "timezone", "tz", "limit", "start_date", "end_date", "immediately", "key"}
@@ -67,7 +70,8 @@ def rule_of(given: Mapping[str, Any], where: str) -> Recurrence:
             every_ms=milliseconds(given["every"], "'every'") if given.get("every") is not None else 0,
             limit=whole(limit, "'limit'", 1, 10**9) if limit is not None else 0,
             start_ms=instant(given["start_date"], "'start_date'") if given.get("start_date") is not None else 0,
-            end_ms=instant(given["end_date"], "'end_date'") if given.get("end_date") is not None else 0,
+            # 0 would be no end.
+            end_ms=max(instant(given["end_date"], "'end_date'"), 1) if given.get("end_date") is not None else 0,
         )
     except ConfigurationError as problem:
         raise ConfigurationError(f"{where}: {problem}") from None
@@ -93,21 +97,26 @@ class Repeatables:
         immediately = given.get("immediately") or False
         if not isinstance(immediately, bool):
             raise ConfigurationError(f"{where}: 'immediately' must be True or False, not {immediately!r}")
-        now_ms = self._engine.store.queries.now()
+        schedules, now_ms = self._engine.store.schedules, self._engine.store.queries.now()
         next_ms = max(now_ms, rule.start_ms) if immediately else rule.next_after(now_ms)
         if next_ms is None or (rule.end_ms and next_ms > rule.end_ms):
-            raise ConfigurationError(f"{where}: it would never run, for 'end_date' comes before its first time")
-        key = self._key(given.get("key"), template.name, rule)
+            raise ConfigurationError(f"{where}: it would never run between its 'start_date' and its 'end_date'")
+        key, older = self._keys(given.get("key"), template.name, rule)
         schedule = Schedule(
             key=key, queue=self._queue, name=template.name, rule=rule.encode(), template=template_of(template),
             next_ms=next_ms,
         )  # fmt: skip
-        self._engine.store.schedules.put(schedule)
+        known = schedules.get(key) or (schedules.get(older) if older else None)
+        if known is not None and _same_times(known, rule):
+            schedule = _going_on(schedule, rule, known, now_ms)
+        schedules.put(schedule)
+        if older:
+            schedules.remove(older)
         self._engine.wake_clock()
         return self._one(key)
 
     def all(self) -> list[RepeatableJob]:
-        return [repeatable_of(one) for one in self._engine.store.schedules.all(self._queue) if not one.owner]
+        return list(repeatables_of(self._engine.store.schedules.all(self._queue)))
 
     def remove(self, given: Mapping[str, Any]) -> bool:
         """By ``key``, or by ``name`` and rule; whether there was one."""
@@ -142,11 +151,13 @@ class Repeatables:
         schedule = self._find(key)
         return run_now(self._engine, schedule, run_id(schedule.key, uuid.uuid4().hex))
 
-    def _key(self, given: Any, name: str, rule: Recurrence) -> str:
+    def _keys(self, given: Any, name: str, rule: Recurrence) -> tuple[str, str]:
+        """The key, and the one by which 0.1 knew a rule with bounds ('' for none)."""
         if given is not None:
-            return self._full(given)
-        digest = hashlib.sha1(f"{name}\n{rule.encode()}".encode(), usedforsecurity=False).hexdigest()
-        return self._full(digest[:16])
+            return self._full(given), ""
+        times = replace(rule, limit=0, start_ms=0, end_ms=0)
+        key, older = (self._full(_digest(name, one)) for one in (times, rule))
+        return key, older if older != key else ""
 
     def _full(self, key: Any) -> str:
         """Keys belong to their queue; with the slot's time they become ids of jobs."""
@@ -176,10 +187,13 @@ class Repeating:
     ) -> RepeatableJob:
         """Add a job again and again: at the times of ``cron``, or each ``every`` (milliseconds or a timedelta).
 
-        ``cron`` has five fields, or six with seconds first; its times are those of ``timezone`` (UTC). Further
+        ``cron`` has five fields, or six with seconds first (the README has its rules); its times are those of
+        ``timezone`` (UTC). Further
         ``limit`` (most runs), ``start_date``, ``end_date`` (aware datetimes), ``immediately`` (the first run now),
-        ``key``; other options are those of each job. The one with the same key (by default: with the same name and
-        times) is replaced; with the same times it goes on where it was, so deploying twice makes no second one.
+        ``key``; other options are those of each job, ``limiter`` and ``deduplication`` among them: a slot whose run is
+        refused as a duplicate adds none. The one with the same key (by default: with the same name and ``cron`` and
+        ``timezone``, or ``every``) is replaced; with the same times it goes on where it was, its runs counted, so
+        deploying twice makes no second one.
         Intervals count from ``start_date`` or the epoch. Slots that no clock was there for are one late run.
 
         Raises ConfigurationError, and as ``add``. Needs a clock: an application that is started, or a Celery worker.
@@ -225,8 +239,26 @@ class Repeating:
         self._repeatables.resume(key)
 
 
+def _digest(name: str, rule: Recurrence) -> str:
+    text = f"{name}\n{rule.encode()}".encode()
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()[:16]
+
+
+def _going_on(schedule: Schedule, rule: Recurrence, known: Schedule, now_ms: int) -> Schedule:
+    """The schedule in the place of one with the same times: its runs count, its pause stays, and so does its next slot
+    if the new bounds allow it."""
+    next_ms: int | None = 0
+    if not rule.limit or known.runs < rule.limit:
+        awaited = known.next_ms and rule.next_after(known.next_ms - 1) == known.next_ms
+        next_ms = known.next_ms if awaited else rule.next_after(now_ms)
+    return replace(schedule, next_ms=next_ms or 0, runs=known.runs, paused=known.paused)
+
+
 def _same_times(schedule: Schedule, rule: Recurrence) -> bool:
-    kept = Recurrence.decode(schedule.rule)
+    try:
+        kept = Recurrence.decode(schedule.rule)
+    except InvalidPayload:
+        return False
     return (kept.cron, kept.timezone, kept.every_ms) == (rule.cron, rule.timezone, rule.every_ms)
 
 
@@ -240,6 +272,19 @@ def repeatable_of(schedule: Schedule) -> RepeatableJob:
         every=rule.every_ms or None, limit=rule.limit or None, start_date=_date(rule.start_ms),
         end_date=_date(rule.end_ms), runs=schedule.runs, next_run=_date(schedule.next_ms), paused=schedule.paused,
     )  # fmt: skip
+
+
+def repeatables_of(schedules: Iterable[Schedule]) -> Iterator[RepeatableJob]:
+    """Those that users see. One that cannot be read, of another version or a time zone that this host does not know,
+    is left out and told."""
+    for one in schedules:
+        try:
+            if not one.owner:
+                yield repeatable_of(one)
+        except (ValueError, KeyError, TypeError) as problem:
+            logger.warning(
+                "repeatable job %s cannot be read: %s", one.key, problem, extra={"action": "schedule_unreadable"}
+            )
 
 
 def _date(ms: int) -> datetime | None:

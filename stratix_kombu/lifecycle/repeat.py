@@ -6,13 +6,15 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from stratix_kombu.errors import InvalidPayload
+from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.codec import decode_mapping
+from stratix_kombu.model.limiter import limit_from, limit_value
 from stratix_kombu.model.names import forwarded_id, run_id
 from stratix_kombu.model.record import RUN, Added, Change, NewJob, Retention, Schedule
 from stratix_kombu.model.recurrence import Recurrence
+from stratix_kombu.options import deduplication_of
 
 _KEPT: dict[str, Any] = {
     "name": str, "data": str, "options": str, "priority": int, "max_attempts": int, "keep_completed": dict,
@@ -20,7 +22,7 @@ _KEPT: dict[str, Any] = {
 }  # fmt: skip
 
 
-_KEPT_SINCE = {"dead_letter": str}
+_KEPT_SINCE: dict[str, Any] = {"dead_letter": str, "limit": dict | None, "deduplication": dict | None}
 """What templates of the first release do not have."""
 STUCK_MS = 1_000
 """When those are tried again that could not be fired."""
@@ -28,7 +30,13 @@ STUCK_MS = 1_000
 
 def template_of(new: NewJob) -> str:
     """What each run is made from, as JSON."""
-    return json.dumps({name: value for name, value in asdict(new).items() if name in {**_KEPT, **_KEPT_SINCE}})
+    kept = {name: value for name, value in asdict(new).items() if name in {**_KEPT, **_KEPT_SINCE}}
+    if new.limit:
+        kept["limit"] = limit_value(new.limit)
+    if new.deduplication:
+        one = new.deduplication
+        kept["deduplication"] = {"id": one.id, "ttl": one.ttl_ms or None, "replace": one.replace, "extend": one.extend}
+    return json.dumps(kept)
 
 
 def job_of(schedule: Schedule, job_id: str) -> NewJob:
@@ -40,10 +48,14 @@ def job_of(schedule: Schedule, job_id: str) -> NewJob:
                 raise TypeError(f"{name!r} is no {kind}")
         for name in ("keep_completed", "keep_failed"):
             kept[name] = Retention(**kept[name])
+        if kept.get("limit"):
+            kept["limit"] = limit_from(kept["limit"])
+        if kept.get("deduplication"):
+            kept["deduplication"] = deduplication_of(kept["deduplication"], "'deduplication'")
         if kept["message"]:
             kept["message"] = _addressed(kept["message"], job_id, kept["forward"])
         return NewJob(id=job_id, queue=schedule.queue, kind=RUN, **kept)
-    except (KeyError, TypeError, AttributeError) as problem:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, ConfigurationError) as problem:
         raise InvalidPayload(f"the template of {schedule.key} cannot be read: {problem}") from problem
 
 

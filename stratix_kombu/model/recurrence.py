@@ -1,9 +1,7 @@
 """When something that repeats runs next: cron expressions, intervals, their bounds. A pure value.
 
-Cron has five fields, or six with seconds first, as in ``0 30 3 * * *``; where month-day and week-day are both given,
-either is enough (crontab(5)). Its times are local times of ``timezone``. A local time that does not exist, in the hour
-that is left out in spring, runs at the next instant that exists; one that exists twice, in autumn, runs once, the first
-time. Intervals count from ``start_ms``, or from the epoch, so that every process finds the same slots.
+Cron expressions are those of ``model/cron.py``, at local times of ``timezone``. Intervals count from ``start_ms``, or
+from the epoch, so that every process finds the same slots.
 """
 
 from __future__ import annotations
@@ -15,18 +13,18 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import CroniterBadCronError, CroniterBadDateError, croniter
-
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.model.codec import decode_mapping
+from stratix_kombu.model.cron import NoSuchDate, is_alias
+from stratix_kombu.model.cron import read as read_cron
+from stratix_kombu.model.instant import FIRST_MS, LAST_MS
 
 MIN_EVERY_MS = 100
 MAX_CRON = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_ALIASES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 _BY_CHANCE = re.compile(r"[rRhH](\W|$)")
-_LAST_MS = 253_000_000_000_000
-"""Year 9987: beyond it there is no calendar."""
+_LAST_SLOT_MS = 253_000_000_000_000
+"""Year 9987: nothing is looked for beyond it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +41,7 @@ class Recurrence:
     limit: int = 0
     """Most runs; 0 = without bound."""
     start_ms: int = 0
+    """Before 1970 it is negative."""
     end_ms: int = 0
     """No slot is after it; 0 = without end."""
 
@@ -53,6 +52,9 @@ class Recurrence:
             self._check_cron()
         elif self.every_ms < MIN_EVERY_MS:
             raise ConfigurationError(f"'every' must be at least {MIN_EVERY_MS} ms, not {self.every_ms!r}")
+        for name in ("every_ms", "limit", "start_ms", "end_ms"):
+            if not FIRST_MS <= getattr(self, name) <= LAST_MS:
+                raise ConfigurationError(f"{name!r} is beyond the calendar: {getattr(self, name)!r}")
         if self.limit < 0:
             raise ConfigurationError(f"'limit' must be at least 1, not {self.limit!r}")
         if self.end_ms and self.end_ms < self.start_ms:
@@ -62,7 +64,7 @@ class Recurrence:
         if len(self.cron) > MAX_CRON:
             raise ConfigurationError(f"cron {self.cron[:50]!r}... has more than {MAX_CRON} characters")
         fields = len(self.cron.split())
-        if fields not in (5, 6) and self.cron.strip() not in _ALIASES:
+        if fields not in (5, 6) and not is_alias(self.cron):
             raise ConfigurationError(
                 f"cron {self.cron!r} has {fields} fields: give five (minute hour day month weekday), or six with the "
                 "seconds first"
@@ -74,35 +76,22 @@ class Recurrence:
         except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
             raise ConfigurationError(f"unknown timezone {self.timezone!r}: say it like 'Europe/Berlin'") from problem
         try:
-            croniter(self.cron, datetime(2024, 1, 1), second_at_beginning=True).get_next(datetime)
-        except CroniterBadDateError as problem:
+            read_cron(self.cron)
+        except NoSuchDate as problem:
             raise ConfigurationError(f"cron {self.cron!r} never fires: there is no such date") from problem
-        except (CroniterBadCronError, ValueError, KeyError, AttributeError) as problem:
+        except ValueError as problem:
             raise ConfigurationError(f"cron {self.cron!r} cannot be read: {problem}") from problem
 
     def next_after(self, instant_ms: int) -> int | None:
         """The first slot after an instant, in milliseconds since the epoch; None when there is none any more."""
-        after = max(instant_ms, self.start_ms - 1)
-        if after >= _LAST_MS:
+        after = max(instant_ms, self.start_ms - 1) if self.start_ms else instant_ms
+        if after >= _LAST_SLOT_MS:
             return None
-        found = self._next_cron(after) if self.cron else self._next_interval(after)
+        if self.cron:
+            found = read_cron(self.cron).next_after(after, ZoneInfo(self.timezone))
+        else:
+            found = self.start_ms + ((after - self.start_ms) // self.every_ms + 1) * self.every_ms
         return None if found is None or (self.end_ms and found > self.end_ms) else found
-
-    def _next_interval(self, after: int) -> int:
-        return self.start_ms + ((after - self.start_ms) // self.every_ms + 1) * self.every_ms
-
-    def _next_cron(self, after: int) -> int | None:
-        zone = ZoneInfo(self.timezone)
-        local = (_EPOCH + timedelta(milliseconds=after)).astimezone(zone).replace(tzinfo=None)
-        matches = croniter(self.cron, local, second_at_beginning=True)
-        while True:
-            try:
-                match = matches.get_next(datetime)
-            except CroniterBadDateError:
-                return None
-            found = instant_of(match, zone)
-            if found > after:
-                return found
 
     def encode(self) -> str:
         """The rule as JSON: the same text for the same rule."""
@@ -123,7 +112,7 @@ class Recurrence:
 def _check_types(kept: dict[str, Any]) -> None:
     for name, value in kept.items():
         text = name in ("cron", "timezone")
-        if not (isinstance(value, str) if text else type(value) is int and 0 <= value <= _LAST_MS):
+        if not (isinstance(value, str) if text else type(value) is int):
             raise ConfigurationError(f"{name!r} is {value!r}"[:200])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -69,6 +71,102 @@ def test_a_redeployed_one_goes_on_where_it_was(app: Application) -> None:
     queue.add_repeatable_job("tick", 2, every=200, immediately=True)
     assert queue.get_repeatable_jobs()[0].runs >= 1
     until(lambda: 2 in [job.return_value for job in finished(app)])
+
+
+def test_other_bounds_replace_it_and_its_runs_count(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    queue.process(lambda job: job.data)
+    queue.add_repeatable_job("tick", 1, every=100, limit=2)
+    until(lambda: [(one.runs, one.next_run) for one in queue.get_repeatable_jobs()] == [(2, None)])
+    far = datetime.now(timezone.utc) + timedelta(days=900)
+    made = queue.add_repeatable_job("tick", 2, every=100, limit=4, end_date=far)
+    assert made.next_run is not None
+    until(lambda: [(one.runs, one.next_run) for one in queue.get_repeatable_jobs()] == [(4, None)])
+    until(lambda: sorted(job.return_value for job in finished(app)) == [1, 1, 2, 2])
+    less = queue.add_repeatable_job("tick", every=100, limit=3)
+    assert (less.runs, less.limit, less.next_run) == (4, 3, None)
+    daily = [
+        queue.add_repeatable_job("daily", cron="30 3 * * *", **bounds)
+        for bounds in ({}, {"limit": 5}, {"limit": 6, "startDate": far}, {"end_date": far})
+    ]
+    assert len({one.key for one in daily}) == 1
+    assert daily[2].next_run is not None
+    assert daily[2].next_run >= far
+    assert daily[3].next_run == daily[0].next_run
+    queue.add_repeatable_job("daily", cron="30 3 * * *", tz="Asia/Shanghai")
+    assert len(queue.get_repeatable_jobs()) == 3
+
+
+def test_one_of_the_first_release_with_bounds_goes_on(app: Application) -> None:
+    """Its key was made of its bounds too."""
+    queue, store = app.queue.get_queue("q"), app.queue.store
+    made = queue.add_repeatable_job("tick", every=3_600_000, limit=5)
+    (kept,) = store.schedules.all()
+    older = "q:" + hashlib.sha1(f"tick\n{kept.rule}".encode()).hexdigest()[:16]
+    store.schedules.remove(kept.key)
+    store.schedules.put(replace(kept, key=older, runs=3))
+    again = queue.add_repeatable_job("tick", every=3_600_000, limit=5)
+    assert (again.key, again.runs) == (made.key, 3)
+    assert len(store.schedules.all()) == 1
+
+
+def test_runs_keep_to_limits_and_deduplication(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    limited = queue.add_repeatable_job("limited", every=100, key="l", limiter={"max": 1, "duration": 600_000})
+    queue.add_repeatable_job("bucket", every=3_600_000, limiter={"max": 5, "refill_rate": 0.5, "initial_tokens": 1})
+    queue.process(lambda job: None)
+    assert limited.next_run is not None
+    until(lambda: queue.get_repeatable_jobs()[1].runs + queue.get_repeatable_jobs()[0].runs >= 3)
+    until(lambda: len(finished(app)) == 1)
+    queue.pause_repeatable_job("l")
+    other = app.queue.create_queue("other")
+    once = {"id": "sync", "ttl": 600_000, "extend": True}
+    made = other.add_repeatable_job("sync", every=100, key="s", deduplication=once)
+    assert made.next_run is not None
+    until(lambda: other.get_repeatable_jobs()[0].runs >= 3)
+    assert sum(other.get_job_counts().values()) == 1
+    first = other.get_jobs("waiting")[0]
+    assert other.run_repeatable_job("s").id == first.id
+
+
+def test_the_calendar_has_an_end_and_a_beginning(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    last, first = datetime.max.replace(tzinfo=timezone.utc), datetime.min.replace(tzinfo=timezone.utc)
+    ever = queue.add_repeatable_job("ever", every=3_600_000, start_date=first, end_date=last)
+    old = queue.add_repeatable_job(
+        "old", every=timedelta(minutes=10), start_date=datetime(1960, 1, 1, 0, 3, tzinfo=timezone.utc)
+    )
+    assert ever.end_date is not None
+    assert (ever.end_date.year, ever.start_date) == (9999, first)
+    assert old.start_date == datetime(1960, 1, 1, 0, 3, tzinfo=timezone.utc)
+    assert old.next_run is not None
+    assert (old.next_run.minute % 10, old.next_run > datetime.now(timezone.utc)) == (3, True)
+    cron = queue.add_repeatable_job("cron", cron="0 0 1 1 *", start_date=-315_619_200_000, end_date=4_102_444_800_000)
+    assert (cron.start_date, cron.end_date) == (
+        datetime(1960, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc)
+    )  # fmt: skip
+    assert len(queue.get_repeatable_jobs()) == len(app.queue.get_repeatable_jobs()) == 3
+
+
+@pytest.mark.parametrize("when", [4_102_444_800_000, datetime(2100, 1, 1, tzinfo=timezone.utc)])
+def test_an_instant_far_ahead_or_past(app: Application, when: Any) -> None:
+    queue = app.queue.get_queue("q")
+    job = queue.add("x", run_at=when)
+    last = queue.add("x", run_at=datetime.max.replace(tzinfo=timezone.utc))
+    past = queue.add("x", run_at=datetime(1960, 1, 1, tzinfo=timezone.utc))
+    assert [one.get_state() for one in (job, last, past)] == ["delayed", "delayed", "waiting"]
+    assert [one.id for one in queue.get_jobs("delayed")] == [job.id, last.id]
+    assert app.queue.store.queries.get([job.id])[0].due_ms == 4_102_444_800_000  # type: ignore[union-attr]
+
+
+def test_one_that_cannot_be_read_hides_no_other(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    rule = '{"end_ms":253402300800000,"every_ms":3600000}'  # as 0.1 kept datetime.max
+    app.queue.store.schedules.put(Schedule(key="q:bad", queue="q", name="n", rule=rule, template="{}", next_ms=9**15))
+    queue.add_repeatable_job("good", every=3_600_000)
+    assert [one.name for one in queue.get_repeatable_jobs()] == ["good"]
+    assert [one.name for one in app.queue.get_repeatable_jobs()] == ["good"]
+    assert queue.add_repeatable_job("n", key="bad", every=3_600_000).key == "bad"
 
 
 def test_removing_by_name_and_times_or_by_key(app: Application) -> None:
@@ -157,6 +255,15 @@ def test_a_window(app: Application) -> None:
         ({"every": 1000, "end_date": 5}, "it would never run"),
         ({"every": 1000, "start_date": datetime(2030, 1, 1)}, "without a time zone"),
         ({"every": 1000, "limit": 0}, "from 1 to"),
+        ({"every": 1000, "end_date": 0}, "it would never run"),
+        ({"every": 1000, "end_date": datetime(1960, 1, 1, tzinfo=timezone.utc)}, "it would never run"),
+        ({"every": 1000, "start_date": datetime.max.replace(tzinfo=timezone.utc)}, "it would never run"),
+        ({"every": 1000, "start_date": timedelta(days=1)}, "'start_date' is an instant, not a time from now"),
+        ({"every": 1000, "end_date": 1e30}, "'end_date' must be in the years 1 to 9999"),
+        ({"every": 1000, "end_date": float("nan")}, "must be an aware datetime, or milliseconds since 1970"),
+        ({"cron": "0 0 1 1-1/0 *"}, "the step of '1-1/0' in the field month is 0"),
+        ({"every": 1000, "limiter": {"max": 0}}, "limiter"),
+        ({"every": 1000, "deduplication": {"ttl": 5}}, "cannot be a job id"),
         ({"every": 1000, "key": "with space"}, "cannot be a job id"),
     ],
 )

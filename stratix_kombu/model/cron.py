@@ -1,0 +1,235 @@
+"""Cron expressions: what they mean, and the next instant that suits one in a time zone. A pure value.
+
+Five fields (minute, hour, day of month, month, day of week), or six with seconds first. A field is ``*`` or a list,
+separated by commas, of values and ranges, each with a step if need be. The rules where crontabs differ:
+
+* A range goes from its first value to its last, past the end of the field if the last is lower: ``22-2`` hours are 22,
+  23, 0, 1, 2, and ``11-2/3`` months are 11 and 2. Where both are equal it is the one value. ``5/15`` is ``5-59/15``.
+* A field that starts with ``*`` restricts nothing beside the other day field (crontab(5), Vixie's cron): where neither
+  day field starts with ``*``, a day that suits one of the two is enough. Else it must suit both: ``*/2`` with ``1`` is
+  each Monday on an odd day of the month.
+* Days of the month may be ``L``, the last one; days of the week ``5#2``, the second Friday, or ``L5``, the last one.
+* Where the clock changes (cron(8)): with a ``*`` at the start of second, minute or hour the times are those that the
+  clock of the zone shows, so what it leaves out does not run, and what it shows twice runs twice. All other times are
+  fixed ones: one that is left out runs at the first instant after the gap, one that comes twice runs the first time.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
+    ("second", 0, 59, {}),
+    ("minute", 0, 59, {}),
+    ("hour", 0, 23, {}),
+    ("day of month", 1, 31, {}),
+    ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
+    ("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
+)
+"""Name, lowest and highest value, names of values."""
+_PART = re.compile(r"(?:(?P<star>[*?])|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[0-9]{1,6}))?\Z")
+_NTH = re.compile(r"(?:l(?P<last>\w+)|(?P<day>\w+)#(?P<nth>[1-5]))\Z")
+_ALIASES = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+LAST = -1
+"""For the last day of the month, or the last such day of the week in it."""
+MAX_YEARS = 41
+"""29 February on one day of the week comes after forty years at most."""
+_DAY_S = 86_400
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """An expression that was read: sorted values of each field."""
+
+    seconds: tuple[int, ...]
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    days: frozenset[int]
+    """Of the month, ``LAST`` among them."""
+    months: frozenset[int]
+    week_days: frozenset[int]
+    """0 = Sunday."""
+    nth: frozenset[tuple[int, int]] = frozenset()
+    """Day of the week and which in the month, ``LAST`` among them."""
+    either: bool = False
+    """Whether a day that suits one of the two day fields is enough."""
+    frequent: bool = False
+    """Whether its times are those that the clock shows; else they are fixed ones."""
+
+    def next_after(self, instant_ms: int, zone: tzinfo) -> int | None:
+        """The first instant after ``instant_ms`` (milliseconds since the epoch); None if no year to come has one."""
+        # A day before: where a clock is put back over midnight, that day goes on after the next has begun.
+        first = (_EPOCH + timedelta(milliseconds=instant_ms)).astimezone(zone).date() - timedelta(days=1)
+        for day in self._days_from(first):
+            found = self._on(day, instant_ms // 1000 + 1, zone)
+            if found is not None:
+                return found * 1000
+        return None
+
+    def _days_from(self, first: date) -> Iterator[date]:
+        """The days that suit, of the years in which one must come."""
+        day, last_year = first, min(first.year + MAX_YEARS, 9998)
+        while day.year <= last_year:
+            if day.month not in self.months:
+                day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+                continue
+            if self._suits(day):
+                yield day
+            day += timedelta(days=1)
+
+    def _suits(self, day: date) -> bool:
+        at_end = (day + timedelta(days=1)).month != day.month
+        in_month = day.day in self.days or (at_end and LAST in self.days)
+        week_day = day.isoweekday() % 7
+        in_week = week_day in self.week_days
+        if not in_week and self.nth:
+            last = (day + timedelta(days=7)).month != day.month
+            in_week = (week_day, (day.day + 6) // 7) in self.nth or (last and (week_day, LAST) in self.nth)
+        return (in_month or in_week) if self.either else (in_month and in_week)
+
+    def _on(self, day: date, low: int, zone: tzinfo) -> int | None:
+        """The first instant, in seconds, from ``low`` on, that is one of the times of a local day."""
+        midnight = datetime(day.year, day.month, day.day)
+        begin, end = min(_readings(midnight, zone)), max(_readings(midnight + timedelta(days=1), zone))
+        if end <= low:
+            return None
+        before, after = _offset(begin, zone), _offset(end, zone)
+        local = (midnight - _EPOCH.replace(tzinfo=None)) // timedelta(seconds=1)
+        if before == after:
+            return self._between(max(begin, low), end, local - before)
+        change = _change(begin, end, zone)
+        found = self._between(max(begin, low), change, local - before)
+        if found is not None:
+            return found
+        resumed = change
+        if not self.frequent:
+            if change >= low and self._between(change, change + after - before, local - before) is not None:
+                return change  # what is left out
+            resumed = max(change, change + before - after)  # what comes twice has been
+        return self._between(max(resumed, low), end, local - after)
+
+    def _between(self, low: int, end: int, midnight: int) -> int | None:
+        """The first time of the day whose midnight would be at that instant, from ``low`` until before ``end``."""
+        at = self._time_from(max(low - midnight, 0))
+        return None if at is None or midnight + at >= end else midnight + at
+
+    def _time_from(self, second: int) -> int | None:
+        """The first time of day from a second of the day on."""
+        for hour in self.hours[bisect_left(self.hours, second // 3600) :]:
+            for minute in self.minutes:
+                rest = second - hour * 3600 - minute * 60
+                at = bisect_left(self.seconds, rest)
+                if at < len(self.seconds):
+                    return hour * 3600 + minute * 60 + self.seconds[at]
+        return None
+
+
+@lru_cache(maxsize=1024)
+def read(text: str) -> Cron:
+    """An expression. Raises ValueError, which names what is wrong."""
+    fields = _ALIASES.get(text.strip(), text).lower().split()
+    if len(fields) not in (5, 6):
+        raise ValueError(f"it has {len(fields)} fields")
+    if len(fields) == 5:
+        fields = ["0", *fields]
+    nth = frozenset[tuple[int, int]]()
+    if "#" in fields[5] or fields[5].startswith("l"):
+        nth = frozenset(_nth(part) for part in fields[5].split(","))
+    last = fields[3].split(",").count("l")
+    month_days = ",".join(part for part in fields[3].split(",") if part != "l")
+    days = _values(3, month_days) if month_days or not last else frozenset[int]()
+    cron = Cron(
+        seconds=tuple(sorted(_values(0, fields[0]))),
+        minutes=tuple(sorted(_values(1, fields[1]))),
+        hours=tuple(sorted(_values(2, fields[2]))),
+        days=days | {LAST} if last else days,
+        months=_values(4, fields[4]),
+        week_days=frozenset() if nth else frozenset(day % 7 for day in _values(5, fields[5])),
+        nth=nth,
+        either=fields[3][0] not in "*?" and fields[5][0] not in "*?",
+        frequent=any(field.startswith("*") for field in fields[:3]),
+    )
+    if next(cron._days_from(date(2024, 1, 1)), None) is None:
+        raise NoSuchDate("there is no such date")
+    return cron
+
+
+def is_alias(text: str) -> bool:
+    """Whether it is a word for an expression, such as ``@daily``."""
+    return text.strip() in _ALIASES
+
+
+class NoSuchDate(ValueError):
+    """The fields can be read, and no day suits them."""
+
+
+def _values(field: int, text: str) -> frozenset[int]:
+    return frozenset(value for part in text.split(",") for value in _part(field, part))
+
+
+def _part(field: int, text: str) -> Iterator[int]:
+    name, low, high, _ = _FIELDS[field]
+    found = _PART.match(text)
+    if found is None or (found["star"] == "?" and (field not in (3, 5) or found["step"])):
+        raise ValueError(f"{text!r} is no {name}: give a value, a range such as {low}-{high}, or *, each with /step")
+    step = int(found["step"] or 1)
+    if step == 0:
+        raise ValueError(f"the step of {text!r} in the field {name} is 0")
+    if found["star"]:
+        yield from range(low, high + 1, step)
+        return
+    first = _value(field, found["first"])
+    end = 6 if field == 5 else high
+    last = _value(field, found["last"]) if found["last"] else (end if found["step"] else first)
+    size = end - low + 1
+    for value in range(first, (last if first <= last else last + size) + 1, step):
+        yield value if value <= high else value - size
+
+
+def _value(field: int, text: str) -> int:
+    name, low, high, names = _FIELDS[field]
+    value = names.get(text, int(text) if text.isascii() and text.isdigit() and len(text) < 4 else -1)
+    if not low <= value <= high:
+        raise ValueError(f"{text!r} is no {name}: it is from {low} to {high}")
+    return value
+
+
+def _nth(text: str) -> tuple[int, int]:
+    found = _NTH.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} cannot stand beside an nth day of the week: give each as 5#2, or L5 for the last")
+    return _value(5, found["last"] or found["day"]) % 7, int(found["nth"] or LAST)
+
+
+def _readings(local: datetime, zone: tzinfo) -> tuple[int, int]:
+    """Both instants that a local time may stand for, in seconds."""
+    early, late = ((local.replace(tzinfo=zone, fold=fold) - _EPOCH) // timedelta(seconds=1) for fold in (0, 1))
+    return early, late
+
+
+def _offset(second: int, zone: tzinfo) -> int:
+    offset = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset() or timedelta(0)
+    return offset // timedelta(seconds=1)
+
+
+def _change(low: int, high: int, zone: tzinfo) -> int:
+    """The first second with another offset than at ``low``, which ``high`` has."""
+    before = _offset(low, zone)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(middle, zone) == before:
+            low = middle
+        else:
+            high = middle
+    return high
