@@ -34,7 +34,9 @@ Hook = TypeVar("Hook", bound=Callable[[], object])
 
 
 def create_app(source: Source = None) -> Application:
-    """A new application; ``source`` is a TOML file or a mapping of settings, and environment ``STRATIX_*`` wins.
+    """A new application; ``source`` is a TOML file or a mapping of settings.
+
+    The environment ``STRATIX_*`` wins over a file, and a mapping over the environment.
 
     >>> with create_app({"driver": "memory"}) as app:  # doctest: +SKIP
     ...     app.queue.get_queue("emails").add("welcome")

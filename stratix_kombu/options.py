@@ -20,8 +20,8 @@ from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
 """A hundred years: longer is a mistake in the unit."""
-MAX_CONCURRENCY = 1000
-MAX_ATTEMPTS = 10_000
+MAX_CONCURRENCY, MAX_ATTEMPTS = 1000, 10_000
+LIMITER_OPTIONS = ("max", "duration", "bounce_back", "refill_rate", "initial_tokens", "key")
 
 Duration = float | timedelta
 """Milliseconds, or a timedelta."""
@@ -96,7 +96,7 @@ def limit_of(value: object, what: str) -> Limit:
     which ``duration`` says nothing more. ``key`` shares it; it is '' if it is not given."""
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"{what} must be a mapping such as {{'max': 100, 'duration': 60_000}}, not {value!r}")
-    given = snake_keys(value, ("max", "duration", "bounce_back", "refill_rate", "initial_tokens", "key"), what)
+    given = snake_keys(value, LIMITER_OPTIONS, what)
     most = whole(given.get("max"), f"{what}['max']", 1, 1_000_000)
     rate, initial = given.get("refill_rate"), given.get("initial_tokens")
     bounce = given.get("bounce_back", True)
@@ -308,7 +308,7 @@ _PROCESSOR: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "max_memory_usage": ("max_memory_usage", lambda value, what: whole(value, what, 1, 2**24)),
     "kill_behavior": ("graceful", _kill_behavior),
 }
-"""Per option: the field it sets and how it is read."""
+PROCESSOR_OPTIONS = frozenset(_PROCESSOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,12 +27,14 @@ def schedule_plugin(application: Any, options: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"schedule_plugin has no options, not {sorted(options)}")
 
 
-def queue_plugin(source: Source, options: Mapping[str, Any]) -> QueueManager:
+def queue_plugin(
+    source: Source, options: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+) -> QueueManager:
     """Makes ``app.queue``; pass it to ``app.register``. The README has the table of its options.
 
     >>> app.register(queue_plugin, driver="redis", redis={"host": "localhost"})  # doctest: +SKIP
     """
-    settings = load_settings(source, options, os.environ, [*known_drivers()])
+    settings = load_settings(source, options, environment, [*known_drivers()])
     driver = create_driver(settings.driver, settings.driver_options, namespace=settings.namespace)
     if not settings.store and isinstance(driver, TransportDriver):
         raise needs_a_store(settings.driver)

@@ -1,18 +1,18 @@
-"""Arguments, environment, mapping and file, in this order, become one ``Settings``.
+"""Arguments, a mapping, the environment and a file, in this order, become one ``Settings``.
 
-Environment: ``STRATIX_DRIVER``, ``STRATIX_STORE``, ``STRATIX_NAMESPACE``, ``STRATIX_CONFIG`` (a TOML file), and
-``STRATIX_<DRIVER>_<OPTION>`` such as ``STRATIX_REDIS_URL``; options within options by a double underscore, as in
-``STRATIX_SQS_AWS__REGION``. ``STRATIX_APP`` is for the command line, ``STRATIX_TEST_*`` for the tests.
+What the code says wins over the environment, and the environment wins over a file (which may be named by
+``STRATIX_CONFIG``).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
 from stratix_kombu.model.names import check_queue_name, snake
 from stratix_kombu.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions, limit_of, snake_keys, whole
@@ -26,7 +26,6 @@ _TOP = (
     "driver", "store", "namespace", "default_job_options", "limiter", "processor", "worker", "bullmq", "queues",
     "shutdown_timeout", "metrics",
 )  # fmt: skip
-_ENVIRONMENT = "STRATIX_"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel", "redis+cluster")
 
@@ -86,7 +85,7 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     drivers: Collection[str] = ("memory",),
 ) -> Settings:
-    """Settings from a mapping or TOML file, the environment over it, and the arguments over both.
+    """Settings from a TOML file, the environment over it, a mapping over that, and the arguments over all.
 
     ``drivers`` are the names a configuration may use. Raises ConfigurationError, saying where the fault is.
 
@@ -95,18 +94,24 @@ def load_settings(
     """
     environment = environment or {}
     path = environment.get("STRATIX_CONFIG") if source is None else source
-    layers: list[tuple[str, dict[str, Any]]] = []
+    outer = from_environment(environment, drivers)
+    layers: list[tuple[str, Mapping[str, Any]]] = [("environment", outer)]
     if isinstance(path, (str, Path)):
-        layers.append((str(path), _from_file(Path(path))))
+        layers.insert(0, (str(path), _from_file(Path(path))))
     elif path is not None:
-        layers.append(("argument", dict(path)))
-    layers.append(("environment", _from_environment(environment, drivers)))
-    layers.append(("argument", dict(arguments or {})))
+        layers.append(("argument", path))
+    layers.append(("argument", arguments or {}))
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for name, layer in layers:
         _merge(merged, {snake(key): value for key, value in layer.items()}, name, origin)
+    if origin.get("store") == "environment" and origin.get("driver") == "argument" and _in_memory(merged["driver"]):
+        del merged["store"], origin["store"]  # code that says memory, as tests do, does not write into a server
     return _settings(merged, origin, drivers)
+
+
+def _in_memory(driver: Any) -> bool:
+    return isinstance(driver, str) and driver.partition("://")[0] == "memory"
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -118,37 +123,16 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"the configuration file {path} is not TOML: {problem}") from problem
 
 
-def _from_environment(environment: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
-    known = ["DRIVER", "STORE", "NAMESPACE", "CONFIG", "SHUTDOWN_TIMEOUT"]
-    drivers = sorted((one.upper() for one in names), key=len, reverse=True)
-    found: dict[str, Any] = {}
-    for variable, value in environment.items():
-        if not variable.startswith(_ENVIRONMENT) or variable.startswith("STRATIX_TEST_") or variable == "STRATIX_APP":
-            continue
-        rest = variable[len(_ENVIRONMENT) :]
-        driver = next((one for one in drivers if rest.startswith(f"{one}_")), None)
-        if rest in known:
-            if rest != "CONFIG":
-                found[rest.lower()] = value
-        elif driver:
-            path = rest[len(driver) + 1 :].lower().split("__")
-            options = found.setdefault(driver.lower(), {})
-            for key in path[:-1]:
-                options = options.setdefault(key, {})
-            options[path[-1]] = value
-        else:
-            near = nearest(rest, [*known, *(f"{one}_URL" for one in drivers)])
-            raise ConfigurationError(f"unknown environment variable {variable}{near} (after STRATIX_)")
-    return found
-
-
 def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: dict[str, str]) -> None:
     for key, value in layer.items():
         if value is None:
             continue
-        if isinstance(value, Mapping) and isinstance(into.get(key), Mapping) and key != "store":
+        below = into.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and key != "store":
             # Within the options of a driver all levels come together: a region from the environment leaves credentials.
-            into[key] = {**into[key], **value} if key in _TOP else _together(into[key], value)
+            # The environment says single options everywhere.
+            whole = key in _TOP and "environment" not in (name, origin.get(key))
+            into[key] = {**below, **value} if whole else _together(below, value, snake if key != "queues" else str)
         else:
             into[key] = value
         origin[key] = name
@@ -156,10 +140,14 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
             origin.update(dict.fromkeys(_paths(value, key), name))
 
 
-def _together(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(under)
+def _together(
+    under: Mapping[str, Any], over: Mapping[str, Any], same: Callable[[str], str] = snake
+) -> dict[str, Any]:
+    """``over`` on ``under``, at all levels; ``same`` gives what two spellings of one option have in common."""
+    said = {same(str(key)) for key in over}
+    found = {key: value for key, value in under.items() if key in over or same(str(key)) not in said}
     for key, value in over.items():
-        below = found.get(key)
+        below = next((one for name, one in under.items() if same(str(name)) == same(str(key))), None)
         found[key] = _together(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
     return found
 
@@ -188,6 +176,8 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
     # The document calls the driver 'bullmq', keeps the server under 'redis' and the worker's watch under 'bullmq'.
     given = _mapping(merged, name) or (_mapping(merged, driver) if driver != "bullmq" else {})
     options = {snake(key): value for key, value in given.items()}
+    if "://" in driver and "kombu" in drivers:
+        options = {**_of_kombu(merged, driver), **options}
     worker = {**_mapping(merged, "bullmq"), **_mapping(merged, "worker")}
     return Settings(
         driver=driver,
@@ -204,6 +194,15 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
         given=merged,
         origin=origin,
     )
+
+
+def _of_kombu(merged: Mapping[str, Any], driver: str) -> dict[str, Any]:
+    """What the section ``kombu`` says for a driver that is named by its URL."""
+    found = {snake(key): value for key, value in _mapping(merged, "kombu").items()}
+    if found.setdefault("url", driver) != driver:
+        raise ConfigurationError("'driver' is a URL and the section 'kombu' has another 'url': give one of them")
+    del found["url"]
+    return found
 
 
 def _driver_of_its_options(merged: Mapping[str, Any], drivers: Collection[str]) -> str:

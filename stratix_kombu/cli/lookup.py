@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stratix_kombu.drivers.registry import known_drivers
+from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -84,8 +86,7 @@ def find(context: click.Context, reference: str | None, config: Path | None) -> 
         return load(reference)
     if config is None and "STRATIX_CONFIG" not in os.environ and Path(CONFIGURATION).is_file():
         config = Path(CONFIGURATION)
-    settings = (one for one in os.environ if one.startswith("STRATIX_") and not one.startswith("STRATIX_TEST_"))
-    if config is None and not any(settings):
+    if config is None and "STRATIX_CONFIG" not in os.environ and not from_environment(os.environ, known_drivers()):
         raise ConfigurationError(
             f"which application? Say it with --app module:attr, --config file.toml, a {CONFIGURATION} in this folder, "
             "or the environment (STRATIX_APP, STRATIX_DRIVER, ...)"

@@ -19,6 +19,7 @@ from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
+from stratix_kombu.drivers.folders import with_folders
 from stratix_kombu.drivers.tries import Once, Tries
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
@@ -76,8 +77,7 @@ class KombuDriver(TransportDriver):
     """A driver on any Kombu transport, by URL.
 
     Options: ``url``, ``transport_options``, ``connect_timeout`` (milliseconds), ``queue_name_prefix`` (default
-    ``<namespace>.``). The broker's queue is called prefix + queue name; a Celery worker started with ``-Q`` and that
-    name takes its messages too.
+    ``<namespace>.``). The broker's queue is called prefix + queue name: a Celery worker with ``-Q`` takes from it too.
     """
 
     name = "kombu"
@@ -91,7 +91,7 @@ class KombuDriver(TransportDriver):
         self.options = dict(options)
         self.prefix = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
         try:
-            self.url, self.transport_options = self.connect_options()
+            self.url, self.transport_options = with_folders(*self.connect_options())
             self.address = self.masked_address()
         except ConfigurationError:
             raise
@@ -115,7 +115,7 @@ class KombuDriver(TransportDriver):
         """The URL and the transport options for Kombu."""
         url = self.options.get("url")
         if not isinstance(url, str) or "://" not in url:
-            raise ConfigurationError(f"the {self.name} driver needs a 'url' such as redis://localhost:6379/0")
+            raise ConfigurationError(f"the {self.name} driver needs a 'url' such as sqla+sqlite:///jobs.db")
         return url, dict(self.options.get("transport_options") or {})
 
     def masked_address(self) -> str:

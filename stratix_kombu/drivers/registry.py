@@ -20,6 +20,7 @@ _BUILT_IN = {
     "redis": "stratix_kombu.drivers.redis:RedisDriver",
     "rabbitmq": "stratix_kombu.drivers.rabbitmq:RabbitMQDriver",
     "sqs": "stratix_kombu.drivers.sqs:SQSDriver",
+    "kombu": "stratix_kombu.drivers.kombu:KombuDriver",
 }
 _SCHEMES = {
     "memory": "memory",

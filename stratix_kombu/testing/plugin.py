@@ -12,11 +12,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
-from stratix_kombu.application import Application, create_app
+from stratix_kombu.application import Application
 from stratix_kombu.errors import WaitTimeout
+from stratix_kombu.plugins import queue_plugin
 from stratix_kombu.queue import Queue
 
 UNFINISHED = ("waiting", "active", "delayed", "blocked", "paused")
@@ -29,10 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def stratix_app(request: pytest.FixtureRequest) -> Iterator[Application]:
-    """A started application in a namespace of its own, in memory unless the marker ``stratix`` says otherwise."""
+    """A started application in a namespace of its own, in memory unless the marker ``stratix`` says otherwise.
+
+    The environment says nothing here: a test does not write into what ``STRATIX_*`` names.
+    """
     marker = request.node.get_closest_marker("stratix")
     settings = {"driver": "memory", "namespace": f"test-{uuid.uuid4().hex[:12]}", **(marker.kwargs if marker else {})}
-    with create_app(settings) as app:
+    with Application(settings, partial(queue_plugin, environment={})) as app:
         yield app
 
 

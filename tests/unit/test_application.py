@@ -53,22 +53,6 @@ def test_without_a_driver_its_options_say_which() -> None:
         load({"redis": {"host": "a"}, "sqs": {"aws": {"region": "b"}}})
 
 
-def test_nested_options_from_the_environment() -> None:
-    settings = load_settings(
-        {"driver": "sqs", "store": "memory://"}, None, {"STRATIX_SQS_AWS__REGION": "eu-west-1"}, ("sqs",)
-    )
-    assert settings.driver_options == {"aws": {"region": "eu-west-1"}}
-
-
-def test_an_option_from_the_environment_leaves_its_neighbours() -> None:
-    credentials = {"access_key_id": "id", "secret_access_key": "secret"}
-    settings = load_settings(
-        {"driver": "sqs", "store": "memory://", "sqs": {"aws": {"region": "us-east-1", "credentials": credentials}}},
-        None, {"STRATIX_SQS_AWS__REGION": "eu-west-1"}, ("sqs",),
-    )  # fmt: skip
-    assert settings.driver_options["aws"] == {"region": "eu-west-1", "credentials": credentials}
-
-
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -92,8 +76,6 @@ def test_settings_that_are_refused(source: dict[str, Any], words: str) -> None:
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownDriver, match=r"did you mean 'redis'"):
         load({"driver": "rediss"})
-    with pytest.raises(ConfigurationError, match=r"STRATIX_DRIVR.*did you mean 'DRIVER'"):
-        load_settings(None, None, {"STRATIX_DRIVR": "x"}, ("memory",))
     with pytest.raises(ConfigurationError, match="no store has the URL scheme 'mongo'"):
         _ = create_app({"driver": "memory", "store": "mongo://x"}).queue
 

@@ -1,0 +1,117 @@
+"""Settings from the environment: all that a file may say.
+
+One rule: ``STRATIX_`` and the setting's name. Within a setting, levels are separated by a double underscore; after the
+name of a section a single one is enough: ``STRATIX_DRIVER``, ``STRATIX_REDIS_URL``, ``STRATIX_SQS_AWS__REGION``,
+``STRATIX_WORKER_LEASE_DURATION``, ``STRATIX_QUEUES_EMAILS__CONCURRENCY``. A whole section may be an inline table of
+TOML, for names that a variable cannot have: ``STRATIX_QUEUES='{"e-mails" = {concurrency = 3}}'``.
+
+Values are read as in TOML where they can be; what is no value of TOML is text. Options of drivers are text, since a
+password may be digits; of those only lists and tables are read.
+
+Others use the prefix too (Kubernetes sets variables for each Service), so what is no setting is ignored: with a warning
+if it is nearly the name of one. ``STRATIX_APP`` is for the command line, ``STRATIX_TEST_*`` for the tests.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+from stratix_kombu.options import JOB_OPTIONS, LIMITER_OPTIONS, PROCESSOR_OPTIONS, QueueOptions, WorkerOptions
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+logger = logging.getLogger("stratix_kombu")
+
+PREFIX = "STRATIX_"
+_OTHERS = ("app", "config")
+_PLAIN = ("driver", "store", "namespace", "shutdown_timeout")
+_WORKER = tuple(one.name for one in fields(WorkerOptions))
+_SECTIONS: Mapping[str, Collection[str]] = {
+    "default_job_options": JOB_OPTIONS,
+    "limiter": LIMITER_OPTIONS,
+    "processor": PROCESSOR_OPTIONS,
+    "worker": _WORKER,
+    "bullmq": _WORKER,
+    "metrics": ("port", "host"),
+    "queues": tuple(one.name for one in fields(QueueOptions)),
+}
+"""Sections that are not a driver's, with the options of each; those of ``queues`` are one level further in."""
+_SERVICE = re.compile(r"(^|_)SERVICE_(HOST|PORT)(_|$)|(^|_)PORT_\d+_(TCP|UDP|SCTP)(_|$)")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def from_environment(environment: Mapping[str, str], drivers: Collection[str]) -> dict[str, Any]:
+    """The settings that are in it; ``drivers`` are the names of sections with options of their own."""
+    found: dict[str, Any] = {}
+    sections = sorted({*_SECTIONS, *drivers}, key=len, reverse=True)
+    for variable, text in sorted(environment.items()):
+        rest = variable.removeprefix(PREFIX)
+        if rest == variable or rest.startswith("TEST_") or rest.lower() in _OTHERS or _of_a_service(rest, text):
+            continue
+        path = _path(rest.lower(), sections)
+        value = _value(path[0], text) if path else None
+        if not path or (len(path) == 1 and path[0] not in _PLAIN and not isinstance(value, dict)):
+            _ignored(variable, rest, sections)
+        elif not _put(found, path, value):
+            logger.warning("%s is ignored: %s%s is no table", variable, PREFIX, path[0].upper())
+    return found
+
+
+def _of_a_service(rest: str, text: str) -> bool:
+    """Whether it is one of the variables that Kubernetes sets for a Service called ``stratix-...``."""
+    address = (rest == "PORT" or rest.endswith("_PORT")) and _SERVICE_ADDRESS.match(text)
+    return bool(address or _SERVICE.search(rest))
+
+
+def _path(name: str, sections: Collection[str]) -> list[str]:
+    """Where in the settings it belongs; empty for what is no setting."""
+    if name in _PLAIN or name in sections:
+        return [name]
+    section = next((one for one in sections if name.startswith(f"{one}_")), "")
+    inner = name[len(section) + 1 :].removeprefix("_").split("__")
+    option = 1 if section == "queues" else 0
+    known = _SECTIONS.get(section)
+    if not section or "" in inner or len(inner) <= option or (known is not None and inner[option] not in known):
+        return []
+    return [section, *inner]
+
+
+def _value(section: str, text: str) -> Any:
+    """As TOML has it, or the text."""
+    if section in _SECTIONS or section == "kombu" or text.lstrip()[:1] in ("[", "{"):
+        try:
+            read = tomllib.loads(f"value = {text}")
+        except (ValueError, RecursionError):
+            return text
+        return read["value"] if len(read) == 1 else text
+    return text
+
+
+def _put(into: dict[str, Any], path: list[str], value: Any) -> bool:
+    """False if there is something on the way that is no table."""
+    for key in path[:-1]:
+        into = into.setdefault(key, {})
+        if not isinstance(into, dict):
+            return False
+    into[path[-1]] = value
+    return True
+
+
+def _ignored(variable: str, rest: str, sections: Collection[str]) -> None:
+    names = [*_PLAIN, *_OTHERS, *(f"{one}_url" for one in sections if one not in _SECTIONS)]
+    names += [f"{section}_{one}" for section, known in _SECTIONS.items() if section != "queues" for one in known]
+    near = get_close_matches(rest, [one.upper() for one in names], n=1, cutoff=0.7)
+    hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+    logger.log(
+        logging.WARNING if near else logging.INFO, "the environment variable %s is no setting and is ignored%s",
+        variable, hint, extra={"action": "variable_ignored"},
+    )  # fmt: skip
