@@ -24,7 +24,7 @@ from stratix_kombu.drivers.kombu import BATCH, KombuDriver, KombuReceiver, Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
 from stratix_kombu.model.redis_options import keepalive_options
-from stratix_kombu.model.tls import TlsOptions
+from stratix_kombu.model.tls import TlsOptions, switch
 
 HEARTBEAT_S = 30
 COMMAND_TIMEOUT_MS = 5000.0
@@ -91,7 +91,7 @@ class RabbitMQDriver(KombuDriver):
         self._reply_s = _seconds(timeout, "'command_timeout' must be milliseconds") / 1000
         self._blocked: list[Link] = []
         """Links that the broker reads nothing from."""
-        self.quorum = bool(self.options.get("quorum"))
+        self.quorum = switch(self.options.get("quorum") or False, "rabbitmq: 'quorum'")
         self.max_priority = int(self.options.get("max_priority") or 0)
         if self.quorum and self.max_priority:
             raise ConfigurationError("rabbitmq: quorum queues have no 'max_priority': choose one of the two")

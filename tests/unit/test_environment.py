@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from stratix_kombu import ConfigurationError, create_app
+from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
+from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.settings import Settings, load_settings
 
 DRIVERS = ("memory", "redis", "sqs", "rabbitmq", "bullmq", "kombu")
@@ -72,6 +74,16 @@ def test_options_of_drivers_are_text_unless_lists_or_tables() -> None:
     assert load(given, {"store": "memory://"}).driver_options == {
         "url": "x://", "transport_options": {"polling_interval": 0.1},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "quorum"), [("true", True), ("false", False), ("1", True), ("0", False)])
+def test_switches_of_rabbitmq_are_read_from_text(text: str, quorum: bool) -> None:
+    options = load({"STRATIX_RABBITMQ_QUORUM": text}, {"driver": "rabbitmq", "store": "memory://"}).driver_options
+    driver = create_driver("rabbitmq", options, namespace="n")
+    assert isinstance(driver, RabbitMQDriver)
+    assert driver.quorum is quorum
+    with pytest.raises(ConfigurationError, match="'quorum' must be true or false"):
+        create_driver("rabbitmq", {"quorum": "perhaps"}, namespace="n")
 
 
 def test_a_single_option_leaves_its_neighbours_in_the_file(tmp_path: Path) -> None:
