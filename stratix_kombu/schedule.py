@@ -25,7 +25,8 @@ from stratix_kombu.stores.contract import Store
 logger = logging.getLogger("stratix_kombu.schedule")
 
 CLAIM_MS = 3_600_000
-"""How long a slot of a ``once`` schedule stays taken: longer than clocks of hosts may differ."""
+"""How long a slot of a ``once`` schedule stays taken, and its run counts for the limit in processes that start later:
+longer than clocks of hosts may differ."""
 _UNITS = {
     "ms": 1, "millisecond": 1, "s": 1000, "sec": 1000, "second": 1000, "m": 60_000, "min": 60_000, "minute": 60_000,
     "h": 3_600_000, "hour": 3_600_000, "d": 86_400_000, "day": 86_400_000, "w": 604_800_000, "week": 604_800_000,
@@ -71,8 +72,9 @@ class ScheduleInfo:
     next_run: datetime | None
     """None when it has ended."""
     runs: int
+    """Of this process."""
     failures: int
-    """Runs that raised."""
+    """Runs that raised, SystemExit and CancelledError too."""
     skipped: int
     """Slots that came while the last run was still going on."""
 
@@ -87,9 +89,19 @@ class _Entry:
     next_ms: int | None
     paused: bool = False
     runs: int = 0
+    elsewhere: int = 0
+    """Runs of other processes that are known here: they count for the limit."""
     failures: int = 0
     skipped: int = 0
     running: bool = field(default=False)
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.rule.limit) and self.runs + self.elsewhere >= self.rule.limit
+
+    def set_next(self, now: int) -> None:
+        """Its next slot after an instant, if the limit leaves one."""
+        self.next_ms = None if self.ended else self.rule.next_after(now)
 
 
 class Scheduler:
@@ -112,7 +124,8 @@ class Scheduler:
 
     def cron(self, expression: str, handler: Handler | None = None, **options: Any) -> Any:
         """Run ``handler`` by a cron expression; its id, or as a decorator. Options: ``timezone`` (UTC), ``limit``,
-        ``start_date``, ``end_date``, ``name``, ``once``. Raises ConfigurationError.
+        ``start_date``, ``end_date``, ``name``, ``once``. With ``once`` the runs of all processes count for ``limit``
+        (those of before this one was started for an hour each). Raises ConfigurationError.
 
         >>> app.schedule.cron("30 3 * * *", backup, timezone="Asia/Shanghai")  # doctest: +SKIP
         """
@@ -155,7 +168,8 @@ class Scheduler:
         """Let it run again, from its next time on."""
         with self._changed:
             entry = self._entry(schedule_id)
-            entry.paused, entry.next_ms = False, entry.rule.next_after(_now_ms())
+            entry.paused = False
+            entry.set_next(_now_ms())
             self._changed.notify()
 
     def unregister(self, schedule_id: str) -> bool:
@@ -175,7 +189,7 @@ class Scheduler:
             if self._thread is not None or self._closed:
                 return
             for entry in self._entries.values():
-                entry.next_ms = entry.rule.next_after(_now_ms())
+                entry.set_next(_now_ms())
             thread = threading.Thread(target=self._run, name="stratix-schedule", daemon=True)
             thread.start()
             self._thread = thread
@@ -223,7 +237,7 @@ class Scheduler:
 
     def _fire(self, entry: _Entry, now: int) -> None:
         slot = entry.next_ms or 0
-        entry.next_ms = entry.rule.next_after(now)
+        entry.set_next(now)
         if entry.running:
             entry.skipped += 1
             logger.warning(
@@ -246,18 +260,20 @@ class Scheduler:
                 "schedule %s: a time was skipped: %s", entry.name, problem, extra={"action": "schedule_skipped"}
             )
             return
-        if entry.rule.limit and entry.runs >= entry.rule.limit:
-            entry.next_ms = None
+        entry.set_next(now)
 
     def _call(self, entry: _Entry, slot: int) -> None:
         try:
             if entry.once and not self._first(entry, slot):
-                entry.runs -= 1
+                with self._changed:
+                    entry.runs -= 1
+                    if entry.ended:
+                        entry.next_ms = None
                 return
             result = entry.handler()
             if is_awaitable(result):
                 asyncio.run(_wait(result))
-        except Exception:
+        except BaseException:  # sys.exit() and a task that was cancelled too: the thread ends here anyway
             entry.failures += 1
             logger.exception("schedule %s raised", entry.name, extra={"action": "schedule_failed"})
         finally:
@@ -265,11 +281,23 @@ class Scheduler:
             self._runs.discard(threading.current_thread())
 
     def _first(self, entry: _Entry, slot: int) -> bool:
-        """Whether no other process has taken this slot."""
+        """Whether this process is the one to run the slot. With a limit each run takes a number below it, so that the
+        runs of all processes count, those of before this one was started too."""
         try:
-            return self._store().locks.acquire(f"schedule:{entry.name}:{slot}", uuid.uuid4().hex, CLAIM_MS)
+            if not self._claim(f"schedule:{entry.name}:{slot}"):
+                entry.elsewhere += 1
+                return False
+            limit, seen = entry.rule.limit, entry.runs - 1 + entry.elsewhere
+            for number in range(seen, limit):
+                if self._claim(f"schedule:{entry.name}:run:{number}"):
+                    return True
+                entry.elsewhere += 1
+            return not limit
         except StratixError as problem:
             raise ConfigurationError(f"the slot could not be claimed, so it did not run: {problem}") from problem
+
+    def _claim(self, key: str) -> bool:
+        return self._store().locks.acquire(key, uuid.uuid4().hex, CLAIM_MS)
 
 
 async def _wait(result: Any) -> Any:

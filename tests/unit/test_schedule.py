@@ -95,6 +95,49 @@ def test_one_process_runs_each_slot_of_a_schedule_that_is_to_run_once(redis_url:
         apps[0].schedule.interval(100, print, once=True)
 
 
+def test_a_limit_counts_the_runs_of_all_processes(redis_url: str) -> None:
+    settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"sch{uuid.uuid4().hex[:8]}"}
+    ran: list[int] = []
+    apps = [create_app(settings) for _ in range(3)]
+    for app in apps:
+        app.schedule.interval(100, lambda: ran.append(1), name="shared", once=True, limit=6)
+        app.schedule.interval(100, lambda: None, name="always", once=True)
+    for number, app in enumerate(apps, 1):
+        app.start()  # the others have run some already
+        until(lambda least=number: len(ran) >= least)  # type: ignore[misc]
+    until(lambda: all(app.schedule.list()[0].next_run is None for app in apps))
+    until(lambda: sum(app.schedule.list()[0].runs for app in apps) == 6)
+    for app in apps:
+        app.close()
+    assert len(ran) == 6
+
+
+def test_one_that_has_ended_stays_so(app: Application) -> None:
+    ran: list[int] = []
+    key = app.schedule.interval(100, lambda: ran.append(1), limit=2)
+    until(lambda: len(ran) == 2)
+    app.schedule.pause(key)
+    app.schedule.resume(key)
+    assert app.schedule.list()[0].next_run is None
+    later: list[int] = []
+    app.schedule.interval(100, lambda: later.append(1))
+    until(lambda: len(later) >= 3)
+    assert len(ran) == 2
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError(), KeyboardInterrupt()])
+def test_whatever_ends_a_run_early_is_a_failure(app: Application, error: BaseException) -> None:
+    def fails() -> None:
+        raise error
+
+    async def fails_async() -> None:
+        raise error
+
+    app.schedule.interval(100, fails, limit=1)
+    app.schedule.interval(100, fails_async, limit=1)
+    until(lambda: [(one.runs, one.failures) for one in app.schedule.list()] == [(1, 1), (1, 1)])
+
+
 def test_closing_waits_for_a_run() -> None:
     ended: list[int] = []
 
