@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
 from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.logs import InJob
+from stratix_kombu.model.awaiting import is_awaitable
 from stratix_kombu.model.backoff import MAX_DELAY_MS, retry_delay
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
@@ -29,6 +30,8 @@ MAX_STACKTRACE = 16_000
 """Characters kept of why a job failed."""
 CANCEL_S = 1.0
 """How long a coroutine that was cancelled may take to end."""
+CANCEL_CHECK_S = 0.25
+"""How often is looked whether one that a plain function returned is to end."""
 _NO_OPTIONS = JobOptions()
 FALLBACK_DELAY_MS = 1_000
 """Used when a custom back-off raises or is not registered here."""
@@ -54,7 +57,7 @@ class WorkerSettings:
     concurrency: int = 1
     lease_ms: int = 30_000
     backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
-    """Custom back-off functions by name or dotted path; a job can call no others."""
+    """Custom back-off functions by name or dotted path; a job can call no others. Less than 0: no further attempt."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     bounds: Bounds = NO_BOUNDS
     cancelled: set[str] = field(default_factory=set)
@@ -94,9 +97,28 @@ class Attempts:
                     raise InvalidPayload(f"the options of the job cannot be read: {claim.record.options[:100]}")
                 if handler.source is not None:
                     return self._run_sandboxed(claim, handler.source)
-                return self._completion(claim, handler.function(self._make_job(claim)))
+                value = handler.function(self._make_job(claim))
+                if is_awaitable(value):
+                    value = asyncio.run(self._awaited(value, claim.token))
+                return self._completion(claim, value)
             except BaseException as error:
                 return self._failure(claim, error)
+
+    async def _awaited(self, value: Awaitable[Any], token: str) -> Any:
+        """What a plain function has returned to be awaited, in its own thread; cancelled as ``async def`` handlers
+        are."""
+        work = asyncio.ensure_future(_held(value))
+        while not (await asyncio.wait({work}, timeout=CANCEL_CHECK_S))[0]:
+            if token in self._settings.cancelled:
+                work.cancel()
+                await asyncio.wait({work}, timeout=CANCEL_S)
+                break
+        if not work.done() or work.cancelled():
+            raise asyncio.CancelledError
+        result, error = work.result()
+        if error is not None:
+            raise error
+        return result
 
     def _run_sandboxed(self, claim: Claim, source: Source) -> Outcome:
         assert self._settings.sandboxes is not None
@@ -215,7 +237,7 @@ class Attempts:
             return retry_delay(backoff, attempts_made)
         try:
             delay = int(self._settings.backoffs[backoff.custom](attempts_made))
-            return min(max(delay, 0), MAX_DELAY_MS)
+            return None if delay < 0 else min(delay, MAX_DELAY_MS)
         except BaseException as error:
             logger.warning(
                 "custom back-off %r of job %s cannot be used here, waiting %d ms: %r",
@@ -223,6 +245,14 @@ class Attempts:
                 extra={"action": "backoff_failed", "job_id": record.id, "queue": self._queue},
             )
             return FALLBACK_DELAY_MS
+
+
+async def _held(value: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Its result, or what it raised: a loop would end with what is no Exception."""
+    try:
+        return await value, None
+    except BaseException as error:
+        return None, error
 
 
 def _in_job(record: JobRecord) -> InJob:

@@ -228,6 +228,8 @@ def define_handlers(app: Celery) -> None:
     async def greet_async(job: Any) -> str:
         return f"hello {job.data['name']}"
 
+    queue.process("greet later", lambda job: greet_async(job))
+
     @queue.process("fork")
     def fork(job: Any) -> Any:
         pid = os.fork()

@@ -161,6 +161,62 @@ def test_custom_backoffs(app: Application) -> None:
     assert len(tries) == 4
 
 
+@pytest.mark.parametrize("less_than_0", [-1, -1.0, -60_000])
+def test_a_custom_backoff_may_give_up(app: Application, less_than_0: float) -> None:
+    queue = app.queue.create_queue("custom", backoffs={"once more": lambda made: 5 if made == 1 else less_than_0})
+
+    @queue.process
+    def work(job: Job) -> None:
+        raise ValueError("never")
+
+    job = queue.add("n", attempts=9, backoff={"custom": "once more"})
+    with pytest.raises(JobFailed, match="never"):
+        job.wait_until_finished(timeout=10)
+    assert job.refresh().attempts_made == 2
+
+
+def test_a_plain_function_may_return_what_is_to_be_awaited(queue: Queue) -> None:
+    ended: list[str] = []
+
+    async def later(job: Job) -> object:
+        await asyncio.sleep(0)
+        if job.data == "raise":
+            raise ValueError("later")
+        if job.data == "exit":
+            raise SystemExit(3)
+        if job.data == "wait":
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(job.id)
+        return job.data
+
+    queue.process("of a lambda", lambda job: later(job))
+    queue.process("of a future", lambda job: _Awaitable(job.data))
+    assert queue.add("of a lambda", 5).wait_until_finished(timeout=10) == 5
+    assert queue.add("of a future", 6).wait_until_finished(timeout=10) == 6
+    for data, reason in (("raise", "ValueError: later"), ("exit", "SystemExit: 3")):
+        with pytest.raises(JobFailed, match=reason):
+            queue.add("of a lambda", data).wait_until_finished(timeout=10)
+    late = queue.add("of a lambda", "wait", timeout=50)
+    with pytest.raises(JobFailed, match="timed out after 50 ms"):
+        late.wait_until_finished(timeout=10)
+    cancelled = queue.add("of a lambda", "wait")
+    until(lambda: cancelled.get_state() == "active")
+    cancelled.cancel("by user 7")
+    until(lambda: cancelled.get_state() == "failed")
+    until(lambda: sorted(ended) == sorted([late.id, cancelled.id]))
+
+
+class _Awaitable:
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __await__(self) -> Iterator[object]:
+        yield from asyncio.sleep(0).__await__()
+        return self._value
+
+
 def test_bad_jobs_are_refused_before_anything_is_written(queue: Queue) -> None:
     for bad in (
         lambda: queue.add("n", {"x": object()}),
