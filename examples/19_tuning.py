@@ -3,12 +3,13 @@ jobs that have ended, and the options of the connection to Redis.
 """
 
 import asyncio
+import os
 import time
 from datetime import timedelta
 
 from stratix_kombu import PayloadTooLarge, create_app, queue_plugin
 
-app = create_app({"driver": "memory"})  # or what STRATIX_DRIVER says
+app = create_app({"driver": os.environ.get("STRATIX_DRIVER", "memory")})
 app.register(
     queue_plugin,
     # Read by the driver redis; others do not look at it.
