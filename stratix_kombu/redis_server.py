@@ -175,7 +175,7 @@ class Sentinels:
             if time.monotonic() < self._rest_until[node] and self.known is not None:
                 continue
             try:
-                answers.append(client.sentinel_master(self._name))
+                answers.append(self._answer(client))
             except (RedisError, OSError, ValueError, KeyError, TypeError) as problem:
                 self._rest_until[node] = time.monotonic() + REST_S
                 problems.append(f"{node[0]}:{node[1]} answers {type(problem).__name__}: {problem}")
@@ -188,6 +188,17 @@ class Sentinels:
         there = [one for one in answers if one["config-epoch"] == newest and _is_up(one)]
         self.known = (str(there[0]["ip"]), int(there[0]["port"])) if there else None
         self._problem = "; ".join(["the sentinels take it to be down", *problems])
+
+    def _answer(self, client: Any) -> dict[str, Any]:
+        """What a sentinel says. The one that leads a failover speaks of the old master until all other replicas follow
+        the new one, which may take long; asked for the address alone, it tells the new one's."""
+        state: dict[str, Any] = client.sentinel_master(self._name)
+        if "failover_in_progress" in state["flags"]:
+            host, port = client.sentinel_get_master_addr_by_name(self._name)
+            now = {"ip": host.decode() if isinstance(host, bytes) else host, "port": port}
+            if now != {"ip": state["ip"], "port": state["port"]}:
+                return {**state, **now, "is_master": True, "is_sdown": False, "is_odown": False}
+        return state
 
 
 def _is_up(state: Any) -> bool:

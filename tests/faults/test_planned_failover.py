@@ -92,3 +92,25 @@ def test_nothing_is_lost_and_both_hosts_go_on(sentinels: SentinelServers, tmp_pa
     project.close()
     assert counts["waiting"] == len(producer.added)
     assert producer.problems == []
+
+
+def test_the_new_master_is_found_while_another_replica_does_not_follow_it() -> None:
+    """So long the sentinel that leads the failover describes the old one."""
+    with sentinel_servers(replicas=2) as servers:
+        for port in servers.ports:
+            with servers.client(port) as server:
+                followed_by_none = ["+@all", "-replicaof", "-slaveof", "+slaveof|no"]
+                server.acl_setuser("default", enabled=True, commands=followed_by_none)
+        for port in servers.sentinels:
+            with servers.client(port) as sentinel:
+                sentinel.sentinel_set(MASTER, "failover-timeout", 600_000)
+        settings = {"driver": "redis", "redis": servers.options, "namespace": f"fo{uuid.uuid4().hex[:8]}"}
+        with create_app(settings) as app:
+            queue = app.queue.create_queue("q")
+            queue.add("before")
+            old = servers.planned_failover()
+            until(lambda: servers.master() != old, SOON_S)
+            with servers.client(servers.master()) as new:
+                until(lambda: list(new.scan_iter(f"*{queue.add('after').id}*", count=10_000)), SOON_S)
+        with servers.client(servers.sentinels[0]) as leader:
+            assert leader.sentinel_master(MASTER)["port"] == old
