@@ -1,5 +1,7 @@
 """Cron expressions: what they mean, and the next instant that suits one in a time zone. A pure value.
 
+The calendar is croniter's. It is given the fields as lists of single values, so that the rules below are the only ones.
+
 Five fields (minute, hour, day of month, month, day of week), or six with seconds first. A field is ``*`` or a list,
 separated by commas, of values and ranges, each with a step if need be. The rules where crontabs differ:
 
@@ -16,12 +18,15 @@ separated by commas, of values and ranges, each with a step if need be. The rule
 
 from __future__ import annotations
 
+import heapq
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+
+from croniter import CroniterBadDateError, croniter
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -40,8 +45,6 @@ _ALIASES = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
     "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }  # fmt: skip
-LAST = -1
-"""For the last day of the month, or the last such day of the week in it."""
 MAX_YEARS = 41
 """29 February on one day of the week comes after forty years at most."""
 _DAY_S = 86_400
@@ -50,20 +53,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """An expression that was read: sorted values of each field."""
+    """An expression that was read: sorted values of the times of day, and the days for croniter."""
 
     seconds: tuple[int, ...]
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
-    days: frozenset[int]
-    """Of the month, ``LAST`` among them."""
-    months: frozenset[int]
-    week_days: frozenset[int]
-    """0 = Sunday."""
-    nth: frozenset[tuple[int, int]] = frozenset()
-    """Day of the week and which in the month, ``LAST`` among them."""
-    either: bool = False
-    """Whether a day that suits one of the two day fields is enough."""
+    days: tuple[str, ...]
+    """Days of the month, months, days of the week: each a list of single values, or ``*`` for all. A day suits if it
+    suits one of these."""
     frequent: bool = False
     """Whether its times are those that the clock shows; else they are fixed ones."""
 
@@ -79,24 +76,11 @@ class Cron:
 
     def _days_from(self, first: date) -> Iterator[date]:
         """The days that suit, of the years in which one must come."""
-        day, last_year = first, min(first.year + MAX_YEARS, 9998)
-        while day.year <= last_year:
-            if day.month not in self.months:
-                day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-                continue
-            if self._suits(day):
+        known = first - timedelta(days=1)
+        for day in heapq.merge(*(_calendar(days, first) for days in self.days)):
+            if day > known:  # it may suit both
+                known = day
                 yield day
-            day += timedelta(days=1)
-
-    def _suits(self, day: date) -> bool:
-        at_end = (day + timedelta(days=1)).month != day.month
-        in_month = day.day in self.days or (at_end and LAST in self.days)
-        week_day = day.isoweekday() % 7
-        in_week = week_day in self.week_days
-        if not in_week and self.nth:
-            last = (day + timedelta(days=7)).month != day.month
-            in_week = (week_day, (day.day + 6) // 7) in self.nth or (last and (week_day, LAST) in self.nth)
-        return (in_month or in_week) if self.either else (in_month and in_week)
 
     def _on(self, day: date, low: int, zone: tzinfo) -> int | None:
         """The first instant, in seconds, from ``low`` on, that is one of the times of a local day."""
@@ -135,6 +119,20 @@ class Cron:
         return None
 
 
+def _calendar(days: str, first: date) -> Iterator[date]:
+    """croniter's, in which all three fields must suit."""
+    before = datetime(first.year, first.month, first.day) - timedelta(seconds=1)
+    matches = croniter(f"0 0 {days}", before, day_or=False, max_years_between_matches=MAX_YEARS)
+    while True:
+        try:
+            day = matches.get_next(datetime).date()
+        except CroniterBadDateError:
+            return
+        if day.year > 9998:
+            return
+        yield day
+
+
 @lru_cache(maxsize=1024)
 def read(text: str) -> Cron:
     """An expression. Raises ValueError, which names what is wrong."""
@@ -143,21 +141,25 @@ def read(text: str) -> Cron:
         raise ValueError(f"it has {len(fields)} fields")
     if len(fields) == 5:
         fields = ["0", *fields]
-    nth = frozenset[tuple[int, int]]()
     if "#" in fields[5] or fields[5].startswith("l"):
-        nth = frozenset(_nth(part) for part in fields[5].split(","))
-    last = fields[3].split(",").count("l")
-    month_days = ",".join(part for part in fields[3].split(",") if part != "l")
-    days = _values(3, month_days) if month_days or not last else frozenset[int]()
+        week_days = ",".join(_nth(part) for part in fields[5].split(","))
+    else:
+        week_days = _listed({day % 7 for day in _values(5, fields[5])}, 7)
+    last = "l" in fields[3].split(",")
+    numbered = ",".join(part for part in fields[3].split(",") if part != "l")
+    month_days = _listed(_values(3, numbered), 31) if numbered or not last else ""
+    if last and month_days != "*":
+        month_days = f"{month_days},l".lstrip(",")
+    months = _listed(_values(4, fields[4]), 12)
+    either = fields[3][0] not in "*?" and fields[5][0] not in "*?"
+    days: tuple[str, ...] = (f"{month_days} {months} {week_days}",)
+    if either:
+        days = (f"{month_days} {months} *", f"* {months} {week_days}")
     cron = Cron(
         seconds=tuple(sorted(_values(0, fields[0]))),
         minutes=tuple(sorted(_values(1, fields[1]))),
         hours=tuple(sorted(_values(2, fields[2]))),
-        days=days | {LAST} if last else days,
-        months=_values(4, fields[4]),
-        week_days=frozenset() if nth else frozenset(day % 7 for day in _values(5, fields[5])),
-        nth=nth,
-        either=fields[3][0] not in "*?" and fields[5][0] not in "*?",
+        days=days,
         frequent=any(field.startswith("*") for field in fields[:3]),
     )
     if next(cron._days_from(date(2024, 1, 1)), None) is None:
@@ -205,11 +207,16 @@ def _value(field: int, text: str) -> int:
     return value
 
 
-def _nth(text: str) -> tuple[int, int]:
+def _listed(values: Collection[int], all_of_them: int) -> str:
+    return "*" if len(values) == all_of_them else ",".join(str(value) for value in sorted(values))
+
+
+def _nth(text: str) -> str:
     found = _NTH.match(text)
     if found is None:
         raise ValueError(f"{text!r} cannot stand beside an nth day of the week: give each as 5#2, or L5 for the last")
-    return _value(5, found["last"] or found["day"]) % 7, int(found["nth"] or LAST)
+    day = _value(5, found["last"] or found["day"]) % 7
+    return f"l{day}" if found["last"] else f"{day}#{found['nth']}"
 
 
 def _readings(local: datetime, zone: tzinfo) -> tuple[int, int]:
