@@ -22,6 +22,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
+from stratix_kombu.model.text import bounded
 from stratix_kombu.options import JOB_OPTIONS, LIMITER_OPTIONS, PROCESSOR_OPTIONS, QueueOptions, WorkerOptions
 
 if sys.version_info >= (3, 11):
@@ -30,6 +31,9 @@ else:
     import tomli as tomllib
 
 logger = logging.getLogger("stratix_kombu")
+
+MAX_SHOWN = 200
+"""Bytes of a variable's name that a log line shows."""
 
 PREFIX = "STRATIX_"
 _OTHERS = ("app", "config")
@@ -113,5 +117,5 @@ def _ignored(variable: str, rest: str, sections: Collection[str]) -> None:
     hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
     logger.log(
         logging.WARNING if near else logging.INFO, "the environment variable %s is no setting and is ignored%s",
-        variable, hint, extra={"action": "variable_ignored"},
+        bounded(variable, MAX_SHOWN), hint, extra={"action": "variable_ignored"},
     )  # fmt: skip

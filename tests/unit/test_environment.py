@@ -181,6 +181,7 @@ def test_variables_of_others_stop_no_start(variable: str, caplog: pytest.LogCapt
     with caplog.at_level(logging.INFO, "stratix_kombu"):
         assert load({variable: "x"}).given == {}
     assert [one.levelname for one in caplog.records] == ["INFO"]
+    assert caplog.text.encode(), "a name that is no text is escaped"
 
 
 def test_what_is_below_a_text_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
