@@ -76,14 +76,14 @@ def test_adding_waits_for_one_link_and_not_for_each(broker: Proxy, store: Proxy)
 
     def add() -> None:
         for number in range(2):
-            together.wait(10)
+            together.wait(90)
             queue.add("n", number)
 
     threads = [threading.Thread(target=add) for _ in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     broker.freeze()
     assert within(lambda: queue.add("broker is mute")) is None
     broker.thaw()
