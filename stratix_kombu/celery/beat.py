@@ -21,9 +21,9 @@ from stratix_kombu.celery.collect import collecting
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.model.cron import instant_of
 from stratix_kombu.model.names import run_id
 from stratix_kombu.model.record import Change, Schedule
-from stratix_kombu.model.recurrence import instant_of
 
 logger = logging.getLogger("stratix_kombu.celery")
 

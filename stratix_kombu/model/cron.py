@@ -219,6 +219,14 @@ def _nth(text: str) -> str:
     return f"l{day}" if found["last"] else f"{day}#{found['nth']}"
 
 
+def instant_of(local: datetime, zone: tzinfo) -> int:
+    """The instant of a local time, in milliseconds; the first one if there are two, the next one if there is none."""
+    early, late = _readings(local, zone)
+    if early <= late:  # the usual case, and a time that exists twice
+        return early * 1000
+    return _change(late, early, zone) * 1000  # the end of the gap, which is between the two
+
+
 def _readings(local: datetime, zone: tzinfo) -> tuple[int, int]:
     """Both instants that a local time may stand for, in seconds."""
     early, late = ((local.replace(tzinfo=zone, fold=fold) - _EPOCH) // timedelta(seconds=1) for fold in (0, 1))

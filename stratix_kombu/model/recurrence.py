@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,7 +20,6 @@ from stratix_kombu.model.instant import FIRST_MS, LAST_MS
 
 MIN_EVERY_MS = 100
 MAX_CRON = 500
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _BY_CHANCE = re.compile(r"[rRhH](\W|$)")
 _LAST_SLOT_MS = 253_000_000_000_000
 """Year 9987: nothing is looked for beyond it."""
@@ -114,28 +112,3 @@ def _check_types(kept: dict[str, Any]) -> None:
         text = name in ("cron", "timezone")
         if not (isinstance(value, str) if text else type(value) is int):
             raise ConfigurationError(f"{name!r} is {value!r}"[:200])
-
-
-def instant_of(local: datetime, zone: tzinfo) -> int:
-    """The instant of a local time, in milliseconds; the first one if there are two, the next one if there is none."""
-    early, late = (_ms(local.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
-    if early <= late:  # the usual case, and a time that exists twice
-        return early
-    # It does not exist: the gap is between the two readings of it. Find its end, to the second.
-    low, high = late // 1000, early // 1000
-    before = _offset(low, zone)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _offset(middle, zone) == before:
-            low = middle
-        else:
-            high = middle
-    return high * 1000
-
-
-def _ms(instant: datetime) -> int:
-    return round((instant - _EPOCH) / timedelta(milliseconds=1))
-
-
-def _offset(second: int, zone: tzinfo) -> timedelta | None:
-    return (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()
