@@ -87,6 +87,9 @@ class AsyncJob:
     async def retry(self) -> None:
         await self._call(self._job.retry)
 
+    async def rerun(self, dependents: bool = False) -> None:
+        await self._call(self._job.rerun, dependents)
+
     async def promote(self) -> None:
         await self._call(self._job.promote)
 
@@ -104,6 +107,17 @@ class AsyncJob:
 
     async def remove_dependency(self, job: Job | str) -> None:
         await self._call(self._job.remove_dependency, job)
+
+
+class AsyncFlow:
+    """``flow.aio``: the methods of a Flow that talk to a server, as coroutines."""
+
+    def __init__(self, flow: Flow, calls: Calls) -> None:
+        self._flow = flow
+        self._call = calls.run
+
+    async def counts(self) -> dict[str, int]:
+        return await self._call(self._flow.counts)
 
 
 class AsyncQueue:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.errors import ConfigurationError, DependencyCycle
 from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.awaiting import NotAwaitable
+from stratix_kombu.model.state import State
 from stratix_kombu.options import snake_keys
+
+if TYPE_CHECKING:
+    from stratix_kombu.aio import AsyncFlow
 
 MAX_JOBS = 1_000_000
 """More than this is a mistake."""
 MAX_READ = 100_000
 """Jobs of a graph that are read back at most."""
 READ_PAGE = 1_000
+
+REMOVED = "removed"
+"""In counts: jobs that have no record any more."""
 
 NO_BRIDGE = "there is no Celery application: give it the bridge with stratix_kombu.celery.install(celery_app)"
 Export = Callable[["Flow"], Any]
@@ -93,6 +100,31 @@ class Flow(NotAwaitable):
     def states(self) -> dict[str, str]:
         """The state of each job when it was read, by id."""
         return {job_id: job.state for job_id, job in self.jobs.items()}
+
+    def counts(self) -> dict[str, int]:
+        """How many of its jobs are in each state now, also those that are 0; jobs that have no record any more are
+        ``removed``. A large flow is read page by page, not at one instant. Raises StoreUnavailable.
+
+        >>> app.queue.get_flow(job).counts()  # doctest: +SKIP
+        {'waiting': 2, 'active': 1, 'delayed': 0, 'blocked': 3, 'completed': 14, 'failed': 0, 'removed': 0}
+        """
+        counts = {**dict.fromkeys((state.value for state in State), 0), REMOVED: 0}
+        ids = list(self.jobs)
+        for start in range(0, len(ids), READ_PAGE):
+            for state in self._engine.store.queries.states(ids[start : start + READ_PAGE]):
+                counts[state.value if state else REMOVED] += 1
+        return counts
+
+    @property
+    def aio(self) -> AsyncFlow:
+        """The same methods for asyncio."""
+        from stratix_kombu.aio import AsyncFlow
+
+        return AsyncFlow(self, self._engine.calls)
+
+    @property
+    def _engine(self) -> Engine:
+        return next(iter(self.jobs.values()))._runtime.engine
 
 
 def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:

@@ -15,8 +15,8 @@ from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote_job
 from stratix_kombu.lifecycle.remove import remove
-from stratix_kombu.lifecycle.retry import retry
-from stratix_kombu.model.arguments import plain_text, position
+from stratix_kombu.lifecycle.retry import rerun, retry
+from stratix_kombu.model.arguments import flag, plain_text, position
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.message import is_task_message
@@ -147,6 +147,11 @@ class Job(NotAwaitable):
         return self._record.failed_reason
 
     @property
+    def was_cancelled(self) -> bool:
+        """Whether it has failed because it was cancelled; ``failed_reason`` is the reason that was given for that."""
+        return self._record.cancelled
+
+    @property
     def stacktrace(self) -> list[str]:
         return list(decode(self._record.stacktrace) or [])
 
@@ -242,6 +247,15 @@ class Job(NotAwaitable):
     def retry(self) -> None:
         """Run a failed job again. Raises JobNotFound, InvalidJobState."""
         retry(self._runtime.engine, self.id)
+
+    def rerun(self, dependents: bool = False) -> None:
+        """Run a completed job again; its result is forgotten, its attempts go on to be counted. What depends on it is
+        not affected. With ``dependents`` all of it waits for the job again: what has completed or failed by itself
+        runs again, what is active is left alone. Raises JobNotFound, InvalidJobState.
+
+        >>> job.rerun(dependents=True)  # doctest: +SKIP
+        """
+        rerun(self._runtime.engine, self.id, flag(dependents, "rerun: 'dependents'"))
 
     def promote(self) -> None:
         """Run a delayed job now. Raises JobNotFound, InvalidJobState."""

@@ -51,6 +51,7 @@ def show(app: Application, job_id: str, as_json: bool) -> None:
     print_fields(
         {
             "id": found.id, "queue": found.queue_name, "name": found.name, "state": found.state,
+            "cancelled": "yes" if found.was_cancelled else None,
             "data": _json(found.data), "options": _json(dict(found.opts)),
             "attempts": f"{found.attempts_made} of {found.opts['attempts']}",
             "progress": None if found.progress is None else _json(found.progress),

@@ -71,7 +71,8 @@ def as_dict(job: Job) -> dict[str, Any]:
     return {
         "id": job.id, "queue": job.queue_name, "name": job.name, "state": job.state, "data": job.data,
         "opts": dict(job.opts), "progress": job.progress, "attempts_made": job.attempts_made,
-        "return_value": job.return_value, "failed_reason": job.failed_reason, "stacktrace": job.stacktrace,
+        "return_value": job.return_value, "failed_reason": job.failed_reason, "was_cancelled": job.was_cancelled,
+        "stacktrace": job.stacktrace,
         "timestamp": job.timestamp, "processed_on": job.processed_on, "finished_on": job.finished_on,
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.model.metrics import Period
 
-COUNTS = ("completed", "failed", "retried", "stalled", "limited")
+COUNTS = ("completed", "failed", "retried", "stalled", "limited", "cancelled")
 COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 
 

@@ -1,4 +1,4 @@
-"""Retry a failed job by hand: failed -> waiting."""
+"""Run a job again by hand: failed -> waiting, or completed -> waiting."""
 
 from __future__ import annotations
 
@@ -9,3 +9,8 @@ from stratix_kombu.lifecycle.engine import Engine
 def retry(engine: Engine, job_id: str) -> None:
     """Give the job one more attempt at least. Raises JobNotFound, InvalidJobState."""
     settle(engine, engine.store.transitions.retry(job_id))
+
+
+def rerun(engine: Engine, job_id: str, dependents: bool) -> None:
+    """Run a completed job again; with what depends on it. Raises JobNotFound, InvalidJobState."""
+    settle(engine, engine.store.transitions.rerun(job_id, dependents))

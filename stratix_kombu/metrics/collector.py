@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 _MEANING = {
     "completed": "Jobs that completed",
-    "failed": "Jobs that failed for good",
+    "failed": "Jobs that failed for good, without those that were cancelled",
     "retried": "Attempts that failed and are made again",
     "stalled": "Attempts whose worker stopped renewing the lease",
     "limited": "Starts that a rate limit refused",
+    "cancelled": "Jobs that were cancelled",
 }
 _LE = [*(str(one) for one in BOUNDS_MS), "+Inf"]
 

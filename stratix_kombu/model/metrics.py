@@ -18,7 +18,7 @@ NAMES_KEPT = 100
 OTHER = "(other)"
 BOUNDS_MS = (10, 50, 100, 500, 1000, 5000, 10_000)
 """Upper bounds of the classes of a ``Distribution``; there is one more for what takes longer."""
-COUNTS = ("completed", "failed", "retried", "stalled", "limited")
+COUNTS = ("completed", "failed", "retried", "stalled", "limited", "cancelled")
 MAX_MS = 2**31 - 1
 """24 days: what takes longer is in the last bucket of a histogram."""
 
@@ -81,6 +81,7 @@ class Tally:
     retried: int = 0
     stalled: int = 0
     limited: int = 0
+    cancelled: int = 0
     wait: Histogram = field(default_factory=Histogram)
     run: Histogram = field(default_factory=Histogram)
 
@@ -112,6 +113,7 @@ class Totals:
     retried: int = 0
     stalled: int = 0
     limited: int = 0
+    cancelled: int = 0
     wait: Distribution = field(default_factory=Distribution)
     runs: dict[str, Distribution] = field(default_factory=dict)
     """Of completed attempts, by name of the job: ``NAMES_KEPT`` of them, and ``OTHER``."""
@@ -141,13 +143,15 @@ class Period:
     completed: int
     """Jobs that completed."""
     failed: int
-    """Jobs that failed for good, also because of a dependency, or by being cancelled."""
+    """Jobs that failed for good, also because of a dependency; not those that were cancelled."""
     retried: int
     """Attempts that failed, and after which another one is made."""
     stalled: int
     """Attempts whose worker stopped renewing the lease."""
     limited: int
     """Starts that a rate limit refused."""
+    cancelled: int
+    """Jobs that were cancelled; their state is ``failed``."""
     wait: Times
     """Of the same attempts: from when the job became waiting (added, promoted, released, tried again) until then."""
     run: Times

@@ -149,6 +149,8 @@ class JobRecord:
     the first release, which gave none."""
     kind: str = ""
     """See ``NewJob.kind``."""
+    cancelled: bool = False
+    """It has failed because it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def test_a_sandboxed_job_is_cancelled_from_another_process(worked: tuple[Project
     pids = [int(one) for one in lines(notes)[0].split()]
     job.cancel("by user 7")
     assert reason_of(job) == "by user 7"
+    assert job.was_cancelled
     until(lambda: not any(lives(one) for one in pids))
     assert job.refresh().attempts_made == 1
 
@@ -96,6 +97,7 @@ def test_handlers_are_cancelled_from_another_process(worked: tuple[Project, Work
         job.cancel("by user 7")
         if reason:
             assert reason_of(job) == reason
+            assert job.was_cancelled
         else:
             assert job.wait_until_finished(timeout=WAIT_S) == "late", "what it returns in spite of that is accepted"
         until(lambda notes=notes: lines(notes)[-1] == "ended", WAIT_S)

@@ -99,7 +99,11 @@ def test_changing_jobs(app: Application, cli: Cli) -> None:
     assert cli("job", "cancel", ended.id, "--reason", "not needed") == [f"cancelled {ended.id}"]
     assert (later.get_state(), ended.refresh().failed_reason) == ("waiting", "not needed")
     assert queue.get_job(gone.id) is None
+    shown = dict(line.split(None, 1) for line in cli("job", "show", ended.id))
+    assert (shown["state"], shown["cancelled"], shown["reason"]) == ("failed", "yes", "not needed")
+    assert json.loads("\n".join(cli("job", "show", ended.id, "--json")))["was_cancelled"]
     assert cli("job", "retry", ended.id) == [f"will run again: {ended.id}"]
+    assert not any(line.startswith("cancelled") for line in cli("job", "show", ended.id))
     assert ended.get_state() == "delayed"
 
 
@@ -155,7 +159,7 @@ def test_metrics(app: Application, cli: Cli) -> None:
     assert heading.split()[:6] == ["queue", "completed", "failed", "retried", "stalled", "limited"]
     assert emails.split()[:6] == ["emails", "2", "1", "0", "0", "0"]
     assert emails.endswith("ms")
-    assert reports.split() == ["reports", *"00000", *"-----"]
+    assert reports.split() == ["reports", *"000000", *"-----"]
     minutes = cli("metrics", "emails", "--minutes", "3")
     assert len(minutes) == 4
     assert [line.split()[0] for line in minutes[1:]] == ["emails"] * 3

@@ -221,6 +221,9 @@ def _graph(large: Large) -> None:
     large.settle(transitions.retry("root"))
     (held,) = large.claim("few", ["root"])
     large.settle(transitions.complete([Completion(*_token(held), "1")]))
+    large.settle(transitions.rerun("root", dependents=True))
+    (held,) = large.claim("few", ["root"])
+    large.settle(transitions.complete([Completion(*_token(held), "1")]))
     large.settle(transitions.remove("other"))
 
 

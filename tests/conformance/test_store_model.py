@@ -232,12 +232,12 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.transitions.remove_dependency(job_id, dependency))
 
     @rule(
-        job_id=ids, step=st.sampled_from(["retry", "promote_job", "remove", "cancel"]),
+        job_id=ids, step=st.sampled_from(["retry", "rerun", "rerun all", "promote_job", "remove", "cancel"]),
         reason=st.sampled_from(["why", "", "r" * 5000]),
     )  # fmt: skip
     def by_hand(self, job_id: str, step: str, reason: str) -> None:
-        more = (reason,) if step == "cancel" else ()
-        self.both(lambda store: getattr(store.transitions, step)(job_id, *more))
+        more: dict[str, tuple[Any, ...]] = {"cancel": (reason,), "rerun all": (True,)}
+        self.both(lambda store: getattr(store.transitions, step.split()[0])(job_id, *more.get(step, ())))
 
     @rule()
     def expire(self) -> None:

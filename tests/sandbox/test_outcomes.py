@@ -217,6 +217,7 @@ def test_cancel_is_told_first(queue: Queue, tmp_path: Path, monkeypatch: pytest.
         job.cancel(reason)
         with pytest.raises(JobFailed, match=reason):
             job.wait_until_finished(timeout=WAIT_S)
+        assert job.was_cancelled
         assert job.refresh().attempts_made == 1
         assert run(queue, "pid") == before
     assert "cancelled" in notes.read_text()

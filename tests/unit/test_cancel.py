@@ -19,8 +19,41 @@ def test_a_job_that_has_not_begun(app: Application) -> None:
     job.cancel("not needed")
     with pytest.raises(JobFailed, match="not needed"):
         job.wait_until_finished(timeout=10)
+    assert job.was_cancelled
     with pytest.raises(InvalidJobState):
         job.cancel()
+
+
+def test_other_failures_are_no_cancels_and_are_counted_apart(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+
+    @queue.process("fails")
+    def fail(job: Job) -> None:
+        raise ValueError("no")
+
+    queue.process("waits", lambda job: None)
+    failed, fine = queue.add("fails"), queue.add("waits")
+    below = queue.add("waits", dependencies=[queue.add("waits", delay=60_000)])
+    (waited,) = below.get_dependencies()
+    queue.get_jobs("delayed")[0].cancel("by user 7")
+    for job in (failed, below):
+        with pytest.raises(JobFailed):
+            job.wait_until_finished(timeout=10)
+    fine.wait_until_finished(timeout=10)
+    assert [job.refresh().was_cancelled for job in (failed, below, fine)] == [False, False, False]
+    assert below.failed_reason == f"dependency {waited} failed: by user 7"
+    total = queue.get_metrics(3).total
+    assert (total.completed, total.failed, total.cancelled) == (1, 2, 1)
+
+
+def test_for_asyncio(app: Application) -> None:
+    async def main() -> list[bool]:
+        job = await app.queue.get_queue("q").aio.add("n", delay=60_000)
+        before = job.was_cancelled
+        await job.aio.cancel("by user 7")
+        return [before, (await job.aio.refresh()).was_cancelled]
+
+    assert asyncio.run(main()) == [False, True]
 
 
 def test_a_handler_on_a_thread_looks_for_itself(app: Application) -> None:
@@ -41,6 +74,7 @@ def test_a_handler_on_a_thread_looks_for_itself(app: Application) -> None:
     job.cancel("by user 7")
     with pytest.raises(JobFailed, match=r"failed: by user 7$"):
         job.wait_until_finished(timeout=10)
+    assert job.was_cancelled
     assert ended.is_set()
     assert (job.failed_reason, len(job.stacktrace)) == ("by user 7", 1)
     assert job.refresh().attempts_made == 1
@@ -64,6 +98,7 @@ def test_a_coroutine_is_cancelled(app: Application) -> None:
     job.cancel("by user \ud800")
     with pytest.raises(JobFailed, match=r"failed: by user \\ud800$"):
         job.wait_until_finished(timeout=10)
+    assert job.was_cancelled
     assert (seen, job.refresh().attempts_made) == (["cancelled"], 1)
 
 
@@ -126,3 +161,4 @@ def test_from_another_process(redis_url: str) -> None:
             with pytest.raises(JobFailed) as failed:
                 job.wait_until_finished(timeout=10)
             assert failed.value.reason == ""
+            assert job.was_cancelled

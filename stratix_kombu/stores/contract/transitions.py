@@ -262,6 +262,15 @@ class Transitions(ABC):
         again. Event ``waiting``. Raises JobNotFound, InvalidJobState."""
 
     @abstractmethod
+    def rerun(self, job_id: str, dependents: bool = False) -> Change:
+        """completed -> waiting, with the attempts it has made kept and its result forgotten. Dependents are not
+        affected; those that were not told yet how it ended are told of its next end. With ``dependents``, everything
+        that depends on it, directly or not, waits for it again: what has not begun becomes blocked, what has completed
+        or failed by itself runs again, what failed because of another job goes on to wait for that one, and what is
+        active is left alone. The dependents follow page by page, see ``release``. Event ``waiting``, and ``blocked``
+        for the dependents. Raises JobNotFound, InvalidJobState."""
+
+    @abstractmethod
     def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
         """Remove a letter that waits or is delayed and add ``job``, in one step, as ``remove`` and ``add`` do. None, if
         there is no such job of that number any more, or if the id of ``job`` is known: somebody else was first, and
@@ -272,7 +281,8 @@ class Transitions(ABC):
         """End a job that has not begun: -> failed, with ``error`` as for ``fail``. An active one is marked: ``renew``
         tells its worker, and from now on it makes no other attempt, whether it fails, is handed over or back, or
         loses its lease: it has failed with the reason given here, whatever its handler says. It leaves no dead letter,
-        and tells no ``retries_exhausted``. Raises JobNotFound, InvalidJobState for one that has ended."""
+        and tells no ``retries_exhausted``. A job that failed so is ``cancelled`` in its record, and is counted as that
+        and not as failed. Raises JobNotFound, InvalidJobState for one that has ended."""
 
     @abstractmethod
     def promote_job(self, job_id: str) -> Change:

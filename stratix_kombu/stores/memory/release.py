@@ -64,6 +64,10 @@ def _settle(space: Space, job: Job, name: str) -> None:
 
 def _revive(space: Space, job: Job, name: str) -> None:
     """A required dependent that failed waits again; ``release_page`` has marked the edge as not told."""
+    began_anew = space.jobs.get(name)
+    if began_anew is not None and began_anew.rerun:
+        _rerun_edge(space, job, id_of(name))
+        return
     if job.state is not State.FAILED or job.new.optional:
         return
     dependency = id_of(name)
@@ -76,10 +80,41 @@ def _revive(space: Space, job: Job, name: str) -> None:
             outcome = outcome_of(space, space.place_of(other, edge.number)) or Outcome("removed")
             job.failed_by, job.failed_reason = other, reason_of(other, outcome)
             return
-    job.failed_by, job.failed_reason, job.result, job.finished_ms = "", None, None, 0
+    begin_again(space, job)
+    revive_dependents(space, job)
+
+
+def _rerun_edge(space: Space, job: Job, dependency: str) -> None:
+    """The dependency begins anew though it has completed: the job waits for it again, unless it runs."""
+    edge = job.dependencies.get(dependency)
+    if job.state is State.ACTIVE or edge is None or not edge.state:
+        return
+    edge.state = ""
+    job.pending += 1
+    if job.state is State.COMPLETED or (job.state is State.FAILED and not job.failed_by and not job.vacant):
+        rerun_job(space, job, dependents=True)
+    elif job.state in (State.WAITING, State.DELAYED):
+        space.make_ready(job)
+
+
+def begin_again(space: Space, job: Job) -> None:
+    """It has ended, and is to run again."""
+    job.failed_by, job.failed_reason, job.stacktrace, job.result, job.finished_ms = "", None, None, None, 0
+    job.rerun = False
     space.hold_again(job)
     space.make_ready(job)
-    revive_dependents(space, job)
+
+
+def rerun_job(space: Space, job: Job, dependents: bool) -> None:
+    """It has ended well, or by itself, and begins anew; with ``dependents`` what depends on it does too. Those that
+    were not told of its end are told of the next one."""
+    job.cancelled, job.cancel_error = None, ""
+    begin_again(space, job)
+    job.rerun = dependents
+    if dependents:
+        revive_dependents(space, job)
+    else:
+        space.releasing.pop(job.new.id, None)
 
 
 def revive_dependents(space: Space, job: Job) -> None:

@@ -75,7 +75,7 @@ class Job:
     reserved: bool = False
     """It was deferred to a slot of a rate limit."""
     cancelled: str | None = None
-    """Why it is to end, while it is active; None = it is not."""
+    """Why it is to end, or has ended; None = it was not cancelled."""
     cancel_error: str = ""
     failed_by: str = ""
     """The dependency it failed because of."""
@@ -84,6 +84,8 @@ class Job:
     pending: int = 0
     swept: int = 0
     """The last sweep that moved it."""
+    rerun: bool = False
+    """It began anew with all that depends on it."""
     logs: list[str] = field(default_factory=list)
     logged: int = 0
     """Lines that were ever written, also those that are no longer kept."""
@@ -103,6 +105,7 @@ class Job:
             optional=new.optional, worker=self.worker, progress=self.progress, result=self.result,
             failed_reason=self.failed_reason, stacktrace=self.stacktrace,
             message=new.message, vacant=self.vacant, number=self.number, kind=new.kind,
+            cancelled=self.cancelled is not None and self.state is State.FAILED,
         )  # fmt: skip
 
 
@@ -266,7 +269,7 @@ class Space(Graph):
         job.result = error or None
         job.stacktrace = stacktrace or None
         job.failed_by = failed_by
-        count(self, job, "failed")
+        count(self, job, "failed" if job.cancelled is None else "cancelled")
         self._end(job, State.FAILED, job.new.keep_failed)
         self.tell(job.new.queue, "failed", job, reason)
 

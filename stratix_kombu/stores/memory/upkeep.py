@@ -13,7 +13,7 @@ from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.metrics import count
-from stratix_kombu.stores.memory.release import release_page, revive_dependents
+from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
 from stratix_kombu.stores.memory.state import NEVER_SENT, Job
 from stratix_kombu.stores.memory.steps import Steps, step
 
@@ -151,11 +151,14 @@ class Upkeep(Steps, Transitions):
         return self._change(release_page(self.space, PAGE))
 
     def _retry(self, job: Job) -> None:
-        job.failed_by, job.failed_reason, job.stacktrace, job.finished_ms = "", None, None, 0
-        job.result, job.cancelled, job.cancel_error = None, None, ""
-        self.space.hold_again(job)
-        self.space.make_ready(job)
+        job.cancelled, job.cancel_error = None, ""
+        begin_again(self.space, job)
         revive_dependents(self.space, job)
+
+    @step
+    def rerun(self, job_id: str, dependents: bool = False) -> Change:
+        rerun_job(self.space, self._in_state(job_id, State.COMPLETED, "rerun"), dependents)
+        return self._change(release_page(self.space, PAGE))
 
     def _back(self, job: Job) -> None:
         """No longer active, and not ended: waiting again, unless it was cancelled."""
@@ -175,8 +178,8 @@ class Upkeep(Steps, Transitions):
         if job.state.finished:
             raise InvalidJobState(job_id, job.state.value, "cancel", _UNFINISHED)
         reason = bounded(reason, MAX_REASON_BYTES)
+        job.cancelled, job.cancel_error = reason, error
         if job.state is State.ACTIVE:
-            job.cancelled, job.cancel_error = reason, error
             return Change()
         self.space.fail(job, reason, error=error)
         return self._change(release_page(self.space, PAGE))

@@ -18,7 +18,7 @@ logger = logging.getLogger("stratix_kombu.stores")
 FIELDS = (
     "queue", "name", "data", "opts", "state", "prio", "created", "due", "started", "finished", "made", "begun", "max",
     "stalled", "pending", "optional", "worker", "progress", "result", "reason", "trace", "msg", "vacant",
-    "number", "kind",
+    "number", "kind", "cancel",
 )  # fmt: skip
 """What is read of a record, in the order of JobRecord's fields after ``id``."""
 STATES = {state.value.encode(): state for state in State}
@@ -107,6 +107,7 @@ def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
         optional=v[15] == b"1", worker=text(v[16]), progress=text_or_none(v[17]), result=text_or_none(v[18]),
         failed_reason=None if v[19] is None else v[19].decode(), stacktrace=text_or_none(v[20]), message=text(v[21]),
         vacant=v[22] is not None, number=int(v[23] or 0), kind=text(v[24]),
+        cancelled=v[25] is not None and STATES[v[4]] is State.FAILED,
     )  # fmt: skip
 
 

@@ -311,6 +311,10 @@ class RedisTransitions(Transitions):
         answer = self.run_sending("retry", job_id, PAGE)
         return self._by_hand(answer, job_id, "retry", ["failed"])
 
+    def rerun(self, job_id: str, dependents: bool = False) -> Change:
+        answer = self.run_sending("rerun", job_id, PAGE, int(dependents))
+        return self._by_hand(answer, job_id, "rerun", ["completed"])
+
     def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
         answer = self.run_sending("cancel", job_id, bounded(reason, MAX_REASON_BYTES), error, PAGE)
         return self._by_hand(answer, job_id, "cancel", UNFINISHED)

@@ -25,6 +25,7 @@ from stratix_kombu.testing.stores.many import ManySuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
 from stratix_kombu.testing.stores.reading import ReadingSuite
+from stratix_kombu.testing.stores.rerun import RerunSuite
 from stratix_kombu.testing.stores.running import RunningSuite
 from stratix_kombu.testing.stores.told import ToldSuite
 
@@ -34,5 +35,6 @@ __all__ = ["StoreSuite", "audit"]
 class StoreSuite(
     AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
     ReadingSuite, ManySuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite, ForkSuite,
+    RerunSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

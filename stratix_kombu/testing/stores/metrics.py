@@ -73,7 +73,7 @@ class MetricsSuite(StoreCase):
         self.add(store, new("late", "below", dependencies=("a",)), new("d", "below"))
         store.transitions.cancel("d", "no longer needed")
         assert counted(store) == {"failed": 1}
-        assert counted(store, "below") == {"failed": 4}
+        assert counted(store, "below") == {"failed": 3, "cancelled": 1}
         assert (total(store, "below").wait.count, total(store, "below").run.count) == (0, 0)
 
     def test_ended_by_hand_without_an_attempt(self, store: Store) -> None:

@@ -108,5 +108,8 @@ class SandboxJob(NotAwaitable, forks.OfOneProcess):
     def retry(self) -> None:
         self._call("retry")
 
+    def rerun(self, dependents: bool = False) -> None:
+        self._call("rerun", dependents)
+
     def _set(self, attributes: Message) -> None:
         self._attributes = attributes

@@ -40,14 +40,15 @@ ROOM = 1024 * 1024
 
 CALLS = frozenset({
     "add_dependency", "cancel", "change_delay", "get_dependencies", "get_dependency_results", "get_dependents",
-    "get_logs", "get_state", "log", "promote", "refresh", "remove", "remove_dependency", "retry", "update_data",
-    "update_progress",
+    "get_logs", "get_state", "log", "promote", "refresh", "remove", "remove_dependency", "rerun", "retry",
+    "update_data", "update_progress",
 })  # fmt: skip
 """Methods of a job that a handler may call from its child."""
 
 ATTRIBUTES = (
     "id", "name", "queue_name", "data", "is_task", "opts", "state", "progress", "attempts_made", "attempts_started",
     "return_value", "failed_reason", "stacktrace", "timestamp", "processed_on", "finished_on",
+    "was_cancelled",
 )  # fmt: skip
 """What a handler may read of its job."""
 

@@ -14,9 +14,10 @@ end
 if finished(job.state) then
   return { 'state', job.state }
 end
+redis.call('HSET', job_key(job.id), 'cancel', ARGV[5], 'cancel_error', ARGV[6])
 if job.state == 'active' then
-  redis.call('HSET', job_key(job.id), 'cancel', ARGV[5], 'cancel_error', ARGV[6])
   return { 0, {}, ready }
 end
+job.cancelled = true
 fail_job(job, ARGV[5], nil, nil, ARGV[6])
 return { release_page(tonumber(ARGV[7])), {}, ready }

@@ -1,9 +1,9 @@
 -- Counting, by queue: in the minute, and since the queue has been there.
--- '<queue>:minute:<n>' holds u32 numbers: completed, failed, retried, stalled, limited, 0; two i64: ms waited, ms run;
+-- '<queue>:minute:<n>' holds u32 numbers: completed, failed, retried, stalled, limited, cancelled; two i64: ms waited, ms run;
 --   and u32 again: for each bucket of model/metrics.py how many waits, how many runs.
--- '<queue>:totals' holds i64 numbers: completed, ..., limited, 0, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
+-- '<queue>:totals' holds i64 numbers: completed, ..., cancelled, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
 --   in all. Place 0 is for waits, 1 for runs of jobs of other names, then one for each name of '<queue>:names'.
-local COMPLETED, FAILED, RETRIED, STALLED, LIMITED = '#0', '#1', '#2', '#3', '#4'
+local COMPLETED, FAILED, RETRIED, STALLED, LIMITED, CANCELLED = '#0', '#1', '#2', '#3', '#4', '#5'
 local KEPT_S = 24 * 3600
 
 local function minute_key(queue, minute)

@@ -41,6 +41,7 @@ local function hold_again(job)
   end
 end
 
+-- `job.cancelled`: it was cancelled, which is counted apart.
 local function fail_job(job, reason, trace, failed_by, error)
   job.reason, job.finished = reason, now
   job.result = error ~= '' and error or nil
@@ -50,7 +51,7 @@ local function fail_job(job, reason, trace, failed_by, error)
   if job.result then
     redis.call('HSET', key, 'result', job.result)
   end
-  count(job.queue, FAILED, 1)
+  count(job.queue, job.cancelled and CANCELLED or FAILED, 1)
   end_job(job, 'failed', job.keep_failed)
   tell(job.queue, 'failed', job.id, job.name, reason)
 end
@@ -59,6 +60,7 @@ end
 local function end_cancelled(job)
   local v = redis.call('HMGET', job_key(job.id), 'cancel', 'cancel_error')
   if v[1] then
+    job.cancelled = true
     fail_job(job, v[1], nil, nil, v[2])
   end
   return v[1]

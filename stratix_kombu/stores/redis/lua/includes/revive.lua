@@ -9,14 +9,30 @@ local function revive_dependents(job)
   end
 end
 
-local function wait_again(job, ...)
-  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', ...)
+local function begin_again(job, ...)
+  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', 'rerun', ...)
   no_expiry(job)
   hold_again(job)
   make_ready(job)
+end
+
+local function wait_again(job, ...)
+  begin_again(job, ...)
   revive_dependents(job)
 end
 
 local function retry_job(job)
   wait_again(job, 'cancel', 'cancel_error')
+end
+
+-- It has ended well, or by itself, and begins anew; with `dependents` what depends on it does too. Those that were not told
+-- of its end are told of the next one.
+local function rerun_job(job, dependents)
+  begin_again(job, 'cancel', 'cancel_error')
+  if dependents then
+    redis.call('HSET', job_key(job.id), 'rerun', 1)
+    revive_dependents(job)
+  else
+    redis.call('ZREM', P .. ':releasing', job.id)
+  end
 end

@@ -107,8 +107,26 @@ local function revive_edge(job, name)
   end
 end
 
+-- The dependency begins anew though it has completed: the job waits for it again, unless it runs.
+local function rerun_edge(job, name)
+  local edges, dependency = job_key(job.id) .. ':dependencies', id_of(name)
+  local edge = redis.call('HGET', edges, dependency)
+  local number, state = read_edge(edge or 'gone')
+  if job.state == 'active' or not edge or state == '' then
+    return
+  end
+  write_edge(job, dependency, number, '')
+  job.pending = bump(job.id, 'pending', 1)
+  if job.state == 'completed' or (job.state == 'failed' and (job.failed_by or '') == '' and not job.vacant) then
+    rerun_job(job, true)
+  elseif job.state == 'waiting' or job.state == 'delayed' then
+    make_ready(job)
+  end
+end
+
 local function tell_dependents(list, dependency, most)
   local told = list == 'reviving' and 1 or 0
+  local anew = told == 1 and read(dependency, 'rerun')[1]
   local edges = job_key(dependency) .. ':dependents'
   local page = redis.call('ZRANGEBYSCORE', edges, told, told, 'LIMIT', 0, most)
   for _, id in ipairs(page) do
@@ -120,6 +138,8 @@ local function tell_dependents(list, dependency, most)
         note(id, '', 'missing')
         drop(id, '')
       end
+    elseif anew then
+      rerun_edge(job, dependency)
     elseif told == 1 then
       revive_edge(job, dependency)
     else
