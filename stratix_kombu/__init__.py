@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from stratix_kombu.queues import QueueManager
     from stratix_kombu.repeatables import RepeatableJob
 
+    __version__: str
+
 _HOMES = {
     "application": "Application create_app",
     "drivers.contract": "DriverCapabilities QueueDriver Receiver TransportDriver",
@@ -76,14 +78,16 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return _version()
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # a type checker is to find a name that is not there
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return _version()
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stratix_kombu.errors import WaitTimeout
 from stratix_kombu.model.arguments import seconds
@@ -19,10 +19,26 @@ if TYPE_CHECKING:
     from stratix_kombu.model.event import Event
     from stratix_kombu.model.metrics import QueueMetrics
     from stratix_kombu.model.record import Ended, JobRecord, QueueStatus, WorkerInfo
-    from stratix_kombu.options import Duration
     from stratix_kombu.queue import Queue
     from stratix_kombu.queues import QueueManager
     from stratix_kombu.repeatables import RepeatableJob
+    from stratix_kombu.types import (
+        BulkJob,
+        CleanedState,
+        Duration,
+        GraphNode,
+        JobOpts,
+        JobState,
+        LimiterOpts,
+        ListedState,
+        RepeatOpts,
+        RepeatSelection,
+        RepeatTemplate,
+        SchedulerRule,
+        Task,
+        TreeNode,
+        Unpack,
+    )
 
 class AsyncJob:
     """``job.aio``: the methods of a Job as coroutines."""
@@ -31,7 +47,7 @@ class AsyncJob:
         self._job = job
         self._call = calls.run
 
-    async def get_state(self) -> str:
+    async def get_state(self) -> JobState:
         return await self._call(self._job.get_state)
 
     async def refresh(self) -> Job:
@@ -127,26 +143,30 @@ class AsyncQueue:
         self._queue = queue
         self._call = calls.run
 
-    async def add(self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
+    async def add(
+        self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
+    ) -> Job:
         return await self._call(self._queue.add, name, data, opts, **options)
 
-    async def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
+    async def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
         return await self._call(self._queue.add_bulk, jobs)
 
     async def add_repeatable_job(
-        self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any
+        self, name: str | Task, data: Any = None, opts: RepeatOpts | None = None, **options: Unpack[RepeatOpts]
     ) -> RepeatableJob:
         return await self._call(self._queue.add_repeatable_job, name, data, opts, **options)
 
     async def upsert_job_scheduler(
-        self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any] | None = None
+        self, key: str, repeat: SchedulerRule, template: RepeatTemplate | None = None
     ) -> RepeatableJob:
         return await self._call(self._queue.upsert_job_scheduler, key, repeat, template)
 
     async def get_repeatable_jobs(self) -> list[RepeatableJob]:
         return await self._call(self._queue.get_repeatable_jobs)
 
-    async def remove_repeatable_job(self, opts: Mapping[str, Any] | None = None, **options: Any) -> bool:
+    async def remove_repeatable_job(
+        self, opts: RepeatSelection | None = None, **options: Unpack[RepeatSelection]
+    ) -> bool:
         return await self._call(self._queue.remove_repeatable_job, opts, **options)
 
     async def pause_repeatable_job(self, key: str) -> None:
@@ -161,7 +181,9 @@ class AsyncQueue:
     async def get_job(self, job_id: str) -> Job | None:
         return await self._call(self._queue.get_job, job_id)
 
-    async def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int | None = None) -> list[Job]:
+    async def get_jobs(
+        self, states: ListedState | Collection[ListedState] = (), start: int = 0, end: int | None = None
+    ) -> list[Job]:
         return await self._call(self._queue.get_jobs, states, start, end)
 
     async def get_job_counts(self) -> dict[str, int]:
@@ -195,11 +217,14 @@ class AsyncQueue:
         return await self._call(self._queue.drain, delayed, on_progress)
 
     async def clean(
-        self, grace: Duration = 0, limit: int = 0, state: str = "completed", on_progress: OnProgress | None = None
-    ) -> list[str]:
+        self, grace: Duration = 0, limit: int = 0, state: CleanedState = "completed",
+        on_progress: OnProgress | None = None,
+    ) -> list[str]:  # fmt: skip
         return await self._call(self._queue.clean, grace, limit, state, on_progress)
 
-    async def retry_jobs(self, state: str = "failed", count: int = 0, on_progress: OnProgress | None = None) -> int:
+    async def retry_jobs(
+        self, state: Literal["failed"] = "failed", count: int = 0, on_progress: OnProgress | None = None
+    ) -> int:
         return await self._call(self._queue.retry_jobs, state, count, on_progress)
 
     async def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
@@ -214,7 +239,7 @@ class AsyncQueue:
     async def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
         return await self._call(self._queue.obliterate, force, on_progress)
 
-    async def set_rate_limit(self, limiter: Mapping[str, Any] | None = None, **options: Any) -> None:
+    async def set_rate_limit(self, limiter: LimiterOpts | None = None, **options: Unpack[LimiterOpts]) -> None:
         await self._call(self._queue.set_rate_limit, limiter, **options)
 
     async def get_rate_limit_ttl(self) -> int:
@@ -246,7 +271,7 @@ class AsyncQueueManager:
     async def get_repeatable_jobs(self) -> list[RepeatableJob]:
         return await self._call(self._manager.get_repeatable_jobs)
 
-    async def add_flow(self, flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow:
+    async def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
         return await self._call(self._manager.add_flow, flow)
 
     async def get_flow(self, job: Job | str) -> Flow | None:

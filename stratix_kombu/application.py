@@ -8,8 +8,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
 from stratix_kombu.calls import in_thread
@@ -26,6 +27,7 @@ from stratix_kombu.signals import StopSignals
 
 if TYPE_CHECKING:
     from stratix_kombu.metrics import MetricsServer
+    from stratix_kombu.types import AppSettings, HealthScope, HookName
 
 logger = logging.getLogger("stratix_kombu")
 
@@ -33,10 +35,11 @@ HOOKS = ("before_start", "after_start", "before_close", "after_close")
 Hook = TypeVar("Hook", bound=Callable[[], object])
 
 
-def create_app(source: Source = None) -> Application:
+def create_app(source: str | Path | AppSettings | None = None) -> Application:
     """A new application; ``source`` is a TOML file or a mapping of settings.
 
-    The environment ``STRATIX_*`` wins over a file, and a mapping over the environment.
+    The environment ``STRATIX_*`` wins over a file, and a mapping over the environment. Type checkers know the keys of
+    the mapping; one that they cannot know, with options of a driver of your own, is for ``app.register``.
 
     >>> with create_app({"driver": "memory"}) as app:  # doctest: +SKIP
     ...     app.queue.get_queue("emails").add("welcome")
@@ -108,7 +111,13 @@ class Application(forks.OfOneProcess):
                 raise ConfigurationError("queue_plugin is registered already: register it before app.queue is used")
             self._queue = self._plugin(self._source, {**(options or {}), **named})
 
-    def hook(self, name: str, function: Hook | None = None) -> Any:
+    @overload
+    def hook(self, name: HookName, function: Hook) -> Hook: ...
+
+    @overload
+    def hook(self, name: HookName, function: None = None) -> Callable[[Hook], Hook]: ...
+
+    def hook(self, name: HookName, function: Any = None) -> Any:
         """Call ``function`` ``before_start``, ``after_start``, ``before_close`` or ``after_close``; or as a decorator.
 
         An exception in a hook ends ``start``; while closing, it is raised when everything else is closed.
@@ -168,7 +177,7 @@ class Application(forks.OfOneProcess):
             raise problems[0]
         return ended
 
-    def check_health(self, within: Duration = 30_000, workers: str = "process") -> Health:
+    def check_health(self, within: Duration = 30_000, workers: HealthScope = "process") -> Health:
         """Whether broker and store answer, workers take messages, and a clock promotes what is due; it does not raise
         for what it finds. What is longer ago than ``within`` (milliseconds or a timedelta) is not healthy.
 

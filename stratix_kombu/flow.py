@@ -16,6 +16,7 @@ from stratix_kombu.options import snake_keys
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncFlow
+    from stratix_kombu.types import JobState
 
 MAX_JOBS = 1_000_000
 """More than this is a mistake."""
@@ -97,7 +98,7 @@ class Flow(NotAwaitable):
             raise ConfigurationError(NO_BRIDGE)
         return self._export(self)
 
-    def states(self) -> dict[str, str]:
+    def states(self) -> dict[str, JobState]:
         """The state of each job when it was read, by id."""
         return {job_id: job.state for job_id, job in self.jobs.items()}
 

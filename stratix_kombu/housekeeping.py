@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.lifecycle.engine import Engine
@@ -13,6 +13,9 @@ from stratix_kombu.model.arguments import flag, plain_text
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
+
+if TYPE_CHECKING:
+    from stratix_kombu.types import CleanedState
 
 _CLEANED = {
     "completed": State.COMPLETED, "failed": State.FAILED, "waiting": State.WAITING, "wait": State.WAITING,
@@ -39,8 +42,9 @@ class Housekeeping:
         return len(sweep(self._engine, self.name, Sweep.REMOVE, states, on_progress=on_progress))
 
     def clean(
-        self, grace: Duration = 0, limit: int = 0, state: str = "completed", on_progress: OnProgress | None = None
-    ) -> list[str]:
+        self, grace: Duration = 0, limit: int = 0, state: CleanedState = "completed",
+        on_progress: OnProgress | None = None,
+    ) -> list[str]:  # fmt: skip
         """Remove jobs of a state that ended, or for the others were added, at least ``grace`` ago (milliseconds or a
         timedelta), at most ``limit`` (0 = all), oldest first; their ids. Event ``cleaned`` with the count.
 
@@ -51,7 +55,9 @@ class Housekeeping:
         extent = Extent(whole(limit, "clean: 'limit'", 0, 10**9), milliseconds(grace, "clean: 'grace'"))
         return sweep(self._engine, self.name, Sweep.REMOVE, [_CLEANED[state]], extent, on_progress)
 
-    def retry_jobs(self, state: str = "failed", count: int = 0, on_progress: OnProgress | None = None) -> int:
+    def retry_jobs(
+        self, state: Literal["failed"] = "failed", count: int = 0, on_progress: OnProgress | None = None
+    ) -> int:
         """Run failed jobs again, oldest first, at most ``count`` (0 = all); how many."""
         if state != "failed":
             raise ConfigurationError(f"retry_jobs: only 'failed' jobs can be run again, not {state!r}")

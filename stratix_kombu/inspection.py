@@ -25,6 +25,7 @@ from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
     from stratix_kombu.queue import Queue
+    from stratix_kombu.types import ListedState
 
 MAX_EVENTS = 100_000
 READ_WAIT_S = 0.25
@@ -81,7 +82,9 @@ class Inspection:
         (record,) = self._engine.store.queries.get([check_known_id(job_id)])
         return Job(record, self._runtime) if record and record.queue == self.name else None
 
-    def get_jobs(self, states: str | Sequence[str] = (), start: int = 0, end: int | None = None) -> list[Job]:
+    def get_jobs(
+        self, states: ListedState | Collection[ListedState] = (), start: int = 0, end: int | None = None
+    ) -> list[Job]:
         """Jobs in the given states (all, if none is named), ``start`` to ``end`` inclusive, negative from the end.
         Without ``end`` at most 1,000 of them; ``end=-1`` reads all, in pages of so many, not at one instant.
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from stratix_kombu.aio import AsyncJob
+    from stratix_kombu.types import JobState
 
 LOG_LINES_KEPT = 1000
 LOG_LINE_BYTES = 16 * 1024
@@ -120,7 +121,7 @@ class Job(NotAwaitable):
         return {"attempts": self._record.max_attempts, "priority": self._record.priority, **kept}
 
     @property
-    def state(self) -> str:
+    def state(self) -> JobState:
         """The state it was in when it was read; ``get_state`` asks for the one it is in now."""
         return self._record.state.value
 
@@ -178,9 +179,9 @@ class Job(NotAwaitable):
 
     # -- reading --------------------------------------------------------------------------------
 
-    def get_state(self) -> str:
+    def get_state(self) -> JobState:
         """The state it is in now. Raises JobNotFound."""
-        return str(self.refresh()._record.state)
+        return self.refresh().state
 
     def refresh(self) -> Job:
         """Read the job again; itself. Raises JobNotFound."""

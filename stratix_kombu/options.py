@@ -17,14 +17,12 @@ from stratix_kombu.model.limiter import check_window
 from stratix_kombu.model.names import check_chosen_id, check_group, check_job_id, check_known_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
+from stratix_kombu.types import Duration as Duration
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
 """A hundred years: longer is a mistake in the unit."""
 MAX_CONCURRENCY, MAX_ATTEMPTS = 1000, 10_000
 LIMITER_OPTIONS = ("max", "duration", "bounce_back", "refill_rate", "initial_tokens", "key")
-
-Duration = float | timedelta
-"""Milliseconds, or a timedelta."""
 
 
 def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:

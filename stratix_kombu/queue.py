@@ -17,7 +17,7 @@ from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, St
 from stratix_kombu.housekeeping import Housekeeping
 from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
-from stratix_kombu.lifecycle.add import add, check_free, pages
+from stratix_kombu.lifecycle.add import add, check_free, pages, record_of
 from stratix_kombu.lifecycle.claim import Bounds
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.dispatch import settle
@@ -49,9 +49,11 @@ from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
+    from stratix_kombu.types import BulkJob, JobOpts, LimiterOpts, Task, Unpack
 
-Handler = Callable[[Job], Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
+Handler = TypeVar("Handler", bound=Callable[[Job], object])
+FilePath = TypeVar("FilePath", str, Path)
+Result = TypeVar("Result")
 
 
 class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
@@ -98,7 +100,9 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
 
     # -- adding ---------------------------------------------------------------------------------
 
-    def add(self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any) -> Job:
+    def add(
+        self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
+    ) -> Job:
         """Add a job; options by keyword, or as the documented mapping.
 
         ``name`` may be a task of a Celery application: its message is sent, with ``data`` as keyword arguments (a
@@ -118,7 +122,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         new = self.new_job(name, data, {**opts, **options} if opts else options)
         return self.added([new], add(self._engine, [new]))[0]
 
-    def add_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[Job]:
+    def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
 
         All are checked before any is added; each thousand of jobs and dependencies is one atomic step, and only in
@@ -202,7 +206,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
                 return self.handle(there)
             placed = placed or Placed(State.COMPLETED, 0, 0)
             new = replace(new, id=known_id)
-        return Job(_record_of(new, placed), self._runtime)
+        return Job(record_of(new, placed), self._runtime)
 
     def _encode_data(self, name: str, data: Any) -> str:
         return encode(data, f"the data of job {name!r} for queue {self.name!r}", self._options.max_payload_bytes)
@@ -217,13 +221,19 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
     # -- handling -------------------------------------------------------------------------------
 
     @overload
-    def process(self, name: Handler | Path, /) -> Handler: ...
+    def process(self, handler: Handler, /) -> Handler: ...
 
     @overload
-    def process(self, name: str, handler: Handler | str | Path, /) -> Handler: ...
+    def process(self, handler: Path, /) -> Path: ...
 
     @overload
-    def process(self, name: str | None = None, /) -> Callable[[Function], Function]: ...
+    def process(self, name: str, handler: Callable[[Job], Result], /) -> Callable[[Job], Result]: ...
+
+    @overload
+    def process(self, name: str, handler: FilePath, /) -> FilePath: ...
+
+    @overload
+    def process(self, name: str | None = None, /) -> Callable[[Handler], Handler]: ...
 
     def process(self, name: Any = None, handler: Any = None, /) -> Any:
         """Handle jobs: ``process(handler)`` for all names, ``process(name, handler)`` for one; or as a decorator.
@@ -241,7 +251,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
             name, handler = None, name
         if handler is None:
 
-            def decorate(function: Function) -> Function:
+            def decorate(function: Handler) -> Handler:
                 self.process(name, function) if name is not None else self.process(function)
                 return function
 
@@ -339,7 +349,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         """Let jobs start again."""
         resume(self._engine, self.name)
 
-    def set_rate_limit(self, limiter: Mapping[str, Any] | None = None, **options: Any) -> None:
+    def set_rate_limit(self, limiter: LimiterOpts | None = None, **options: Unpack[LimiterOpts]) -> None:
         """Set the queue's limiter at run time, for all workers everywhere, in place of the one in their options;
         without options it is theirs again. Options as for ``limiter``.
 
@@ -382,14 +392,3 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
     def _open(self) -> None:
         if self._closed:
             raise Closed(f"queue {self.name!r}")
-
-
-def _record_of(new: NewJob, placed: Placed) -> JobRecord:
-    """A job that was just added, without reading it back."""
-    return JobRecord(
-        id=new.id, queue=new.queue, name=new.name, data=new.data, options=new.options, state=placed.state,
-        priority=new.priority, created_ms=placed.created_ms, due_ms=placed.due_ms, processed_ms=0, finished_ms=0,
-        attempts_made=0, attempts_started=0, max_attempts=new.max_attempts, stalled_count=0, pending=placed.pending,
-        optional=new.optional, worker="", progress=None, result=None, failed_reason=None, stacktrace=None,
-        message=new.message, vacant=new.vacant, number=placed.number, kind=new.kind,
-    )  # fmt: skip

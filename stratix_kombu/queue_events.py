@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from stratix_kombu.errors import (
     Closed,
@@ -22,13 +22,16 @@ from stratix_kombu.errors import (
 )
 from stratix_kombu.job import Job, Resolve, Runtime
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.listeners import Function, Listeners
+from stratix_kombu.listeners import Listeners
 from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode
 from stratix_kombu.model.event import BUILT_IN, Event
 from stratix_kombu.model.record import Ended, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.options import snake
+
+if TYPE_CHECKING:
+    from stratix_kombu.types import EventName, JobEvent, PlainEvent, ValueEvent
 
 RECHECK_S = 5.0
 """Waiters look at their records this often, in case an entry of the log was lost."""
@@ -39,13 +42,63 @@ _ENDS = frozenset({"completed", "failed", "removed"})
 
 logger = logging.getLogger("stratix_kombu.events")
 
+Result = TypeVar("Result")
+JobCall: TypeAlias = Callable[[Job], Result]
+ValueCall: TypeAlias = Callable[[Job, Any], Result]
+FailureCall: TypeAlias = Callable[[Job, JobFailed], Result]
+CountCall: TypeAlias = Callable[[int], Result]
+PlainCall: TypeAlias = Callable[[], Result]
+ErrorCall: TypeAlias = Callable[[Exception], Result]
+JobListener = TypeVar("JobListener", bound=Callable[[Job], object])
+ValueListener = TypeVar("ValueListener", bound=Callable[[Job, Any], object])
+FailureListener = TypeVar("FailureListener", bound=Callable[[Job, JobFailed], object])
+CountListener = TypeVar("CountListener", bound=Callable[[int], object])
+PlainListener = TypeVar("PlainListener", bound=Callable[[], object])
+ErrorListener = TypeVar("ErrorListener", bound=Callable[[Exception], object])
+
 
 class Listening:
     """The methods of a queue for its listeners."""
 
     _events: QueueEvents
 
-    def on(self, event: str, function: Function | None = None) -> Any:
+    @overload
+    def on(self, event: JobEvent, function: JobCall[Result]) -> JobCall[Result]: ...
+
+    @overload
+    def on(self, event: JobEvent, function: None = None) -> Callable[[JobListener], JobListener]: ...
+
+    @overload
+    def on(self, event: ValueEvent, function: ValueCall[Result]) -> ValueCall[Result]: ...
+
+    @overload
+    def on(self, event: ValueEvent, function: None = None) -> Callable[[ValueListener], ValueListener]: ...
+
+    @overload
+    def on(self, event: Literal["failed"], function: FailureCall[Result]) -> FailureCall[Result]: ...
+
+    @overload
+    def on(self, event: Literal["failed"], function: None = None) -> Callable[[FailureListener], FailureListener]: ...
+
+    @overload
+    def on(self, event: Literal["cleaned"], function: CountCall[Result]) -> CountCall[Result]: ...
+
+    @overload
+    def on(self, event: Literal["cleaned"], function: None = None) -> Callable[[CountListener], CountListener]: ...
+
+    @overload
+    def on(self, event: PlainEvent, function: PlainCall[Result]) -> PlainCall[Result]: ...
+
+    @overload
+    def on(self, event: PlainEvent, function: None = None) -> Callable[[PlainListener], PlainListener]: ...
+
+    @overload
+    def on(self, event: Literal["error"], function: ErrorCall[Result]) -> ErrorCall[Result]: ...
+
+    @overload
+    def on(self, event: Literal["error"], function: None = None) -> Callable[[ErrorListener], ErrorListener]: ...
+
+    def on(self, event: EventName, function: Any = None) -> Any:
         """Call ``function`` for each such event of the queue, from any process, in order; or as a decorator.
 
         ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``; with the job:
@@ -60,14 +113,50 @@ class Listening:
         self._events.on(event, function)
         return function
 
-    def once(self, event: str, function: Function | None = None) -> Any:
+    @overload
+    def once(self, event: JobEvent, function: JobCall[Result]) -> JobCall[Result]: ...
+
+    @overload
+    def once(self, event: JobEvent, function: None = None) -> Callable[[JobListener], JobListener]: ...
+
+    @overload
+    def once(self, event: ValueEvent, function: ValueCall[Result]) -> ValueCall[Result]: ...
+
+    @overload
+    def once(self, event: ValueEvent, function: None = None) -> Callable[[ValueListener], ValueListener]: ...
+
+    @overload
+    def once(self, event: Literal["failed"], function: FailureCall[Result]) -> FailureCall[Result]: ...
+
+    @overload
+    def once(self, event: Literal["failed"], function: None = None) -> Callable[[FailureListener], FailureListener]: ...
+
+    @overload
+    def once(self, event: Literal["cleaned"], function: CountCall[Result]) -> CountCall[Result]: ...
+
+    @overload
+    def once(self, event: Literal["cleaned"], function: None = None) -> Callable[[CountListener], CountListener]: ...
+
+    @overload
+    def once(self, event: PlainEvent, function: PlainCall[Result]) -> PlainCall[Result]: ...
+
+    @overload
+    def once(self, event: PlainEvent, function: None = None) -> Callable[[PlainListener], PlainListener]: ...
+
+    @overload
+    def once(self, event: Literal["error"], function: ErrorCall[Result]) -> ErrorCall[Result]: ...
+
+    @overload
+    def once(self, event: Literal["error"], function: None = None) -> Callable[[ErrorListener], ErrorListener]: ...
+
+    def once(self, event: EventName, function: Any = None) -> Any:
         """As ``on``, for the first such event only."""
         if function is None:
             return lambda decorated: self.once(event, decorated)
         self._events.on(event, function, once=True)
         return function
 
-    def off(self, event: str, function: Callable[..., Any] | None = None) -> int:
+    def off(self, event: EventName, function: Callable[..., object] | None = None) -> int:
         """Remove a listener, or all of the event; how many there were."""
         return self._events.off(event, function)
 

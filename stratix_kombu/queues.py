@@ -31,6 +31,7 @@ from stratix_kombu.worker.coroutines import LoopExecutor
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueueManager
+    from stratix_kombu.types import GraphNode, QueueOpts, TreeNode, Unpack
 
 REST_S = 0.5
 """How much longer than asked for the clock and the connections may take to end, once the queues are closed."""
@@ -85,7 +86,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         """Seconds that closing waits for active jobs, by the settings."""
         return self.settings.shutdown_timeout
 
-    def create_queue(self, name: str, **options: Any) -> Queue:
+    def create_queue(self, name: str, **options: Unpack[QueueOpts]) -> Queue:
         """A queue with its options; ConfigurationError if it exists already.
 
         Options: ``concurrency`` (1; jobs run at a time in this process), ``default_job_options``,
@@ -107,7 +108,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         with self._lock:
             return list(self._queues.values())
 
-    def add_flow(self, flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Flow:
+    def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
         """Add a whole tree or graph of jobs, all or none, in one step; queues may differ.
 
         A tree is ``{"name", "queue", "data", "opts", "children": [...]}``: a job runs when its children have
@@ -265,7 +266,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         self._store.close()
         self._calls.close()
 
-    def _create(self, name: str, options: dict[str, Any]) -> Queue:
+    def _create(self, name: str, options: Mapping[str, Any]) -> Queue:
         if self._closed:
             raise Closed("the application")
         # A driver that makes queues of its own has options of its own.

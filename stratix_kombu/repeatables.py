@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, RepeatableJobNotFound
 from stratix_kombu.lifecycle.engine import Engine
@@ -19,6 +19,9 @@ from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, whole
+
+if TYPE_CHECKING:
+    from stratix_kombu.types import RepeatOpts, RepeatSelection, RepeatTemplate, SchedulerRule, Task, Unpack
 
 logger = logging.getLogger("stratix_kombu.queue")
 
@@ -183,7 +186,7 @@ class Repeating:
     _repeatables: Repeatables
 
     def add_repeatable_job(
-        self, name: Any, data: Any = None, opts: Mapping[str, Any] | None = None, **options: Any
+        self, name: str | Task, data: Any = None, opts: RepeatOpts | None = None, **options: Unpack[RepeatOpts]
     ) -> RepeatableJob:
         """Add a job again and again: at the times of ``cron``, or each ``every`` (milliseconds or a timedelta).
 
@@ -203,7 +206,7 @@ class Repeating:
         return self._repeatables.add(name, data, {**(opts or {}), **options})
 
     def upsert_job_scheduler(
-        self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any] | None = None
+        self, key: str, repeat: SchedulerRule, template: RepeatTemplate | None = None
     ) -> RepeatableJob:
         """As ``add_repeatable_job`` with that key; ``template`` is ``{"name", "data", "opts"}``.
 
@@ -222,7 +225,9 @@ class Repeating:
         """The repeatable jobs of the queue, sorted by key; those that have ended too, until they are removed."""
         return self._repeatables.all()
 
-    def remove_repeatable_job(self, opts: Mapping[str, Any] | None = None, **options: Any) -> bool:
+    def remove_repeatable_job(
+        self, opts: RepeatSelection | None = None, **options: Unpack[RepeatSelection]
+    ) -> bool:
         """Forget a repeatable job, by ``key``, or by ``name`` and ``cron`` (and ``timezone``) or ``every``; whether
         there was one. Jobs that were added already stay.
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
@@ -21,6 +21,9 @@ from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import Duration, milliseconds, snake_keys
 from stratix_kombu.repeatables import rule_of
 from stratix_kombu.stores.contract import Store
+
+if TYPE_CHECKING:
+    from stratix_kombu.types import ScheduleOpts, TimerOpts, Unpack
 
 logger = logging.getLogger("stratix_kombu.schedule")
 
@@ -37,7 +40,8 @@ _OPTIONS = (
     "cron", "interval", "every", "handler", "name", "timezone", "tz", "limit", "start_date", "end_date", "once",
 )  # fmt: skip
 
-Handler = Callable[[], Any]
+Handler = Callable[[], object]
+Function = TypeVar("Function", bound=Handler)
 
 
 def interval_ms(value: Duration | str) -> int:
@@ -122,7 +126,15 @@ class Scheduler:
         for entry in self._entries.values():
             entry.running = False
 
-    def cron(self, expression: str, handler: Handler | None = None, **options: Any) -> Any:
+    @overload
+    def cron(self, expression: str, handler: Handler, **options: Unpack[TimerOpts]) -> str: ...
+
+    @overload
+    def cron(
+        self, expression: str, handler: None = None, **options: Unpack[TimerOpts]
+    ) -> Callable[[Function], Function]: ...
+
+    def cron(self, expression: str, handler: Handler | None = None, **options: Unpack[TimerOpts]) -> Any:
         """Run ``handler`` by a cron expression; its id, or as a decorator. Options: ``timezone`` (UTC), ``limit``,
         ``start_date``, ``end_date``, ``name``, ``once``. With ``once`` the runs of all processes count for ``limit``
         (those of before this one was started for an hour each). Raises ConfigurationError.
@@ -131,16 +143,27 @@ class Scheduler:
         """
         return self._decorated({"cron": expression, **options}, handler)
 
-    def interval(self, every: Duration | str, handler: Handler | None = None, **options: Any) -> Any:
+    @overload
+    def interval(self, every: Duration | str, handler: Handler, **options: Unpack[TimerOpts]) -> str: ...
+
+    @overload
+    def interval(
+        self, every: Duration | str, handler: None = None, **options: Unpack[TimerOpts]
+    ) -> Callable[[Function], Function]: ...
+
+    def interval(self, every: Duration | str, handler: Handler | None = None, **options: Unpack[TimerOpts]) -> Any:
         """Run ``handler`` each ``every``: ``"10 minutes"``, a timedelta, milliseconds; options as for ``cron``.
 
         >>> app.schedule.interval("1 hour", report, limit=24)  # doctest: +SKIP
         """
         return self._decorated({"interval": every, **options}, handler)
 
-    def register(self, options: Mapping[str, Any] | None = None, **named: Any) -> str:
+    def register(self, options: ScheduleOpts | None = None, **named: Unpack[ScheduleOpts]) -> str:
         """A schedule by options: ``cron`` or ``interval``, ``handler``, ``name``, and those of ``cron``; its id."""
-        given = snake_keys({**(options or {}), **named}, _OPTIONS, "schedule")
+        return self._register({**(options or {}), **named})
+
+    def _register(self, options: Mapping[str, Any]) -> str:
+        given = snake_keys(options, _OPTIONS, "schedule")
         handler, name = given.get("handler"), given.get("name")
         if not callable(handler):
             raise ConfigurationError(f"schedule: 'handler' must be a function without arguments, not {handler!r}")
@@ -207,12 +230,12 @@ class Scheduler:
             run.join(max(deadline - time.monotonic(), 0))
         return not any(run.is_alive() for run in runs)
 
-    def _decorated(self, options: dict[str, Any], handler: Handler | None) -> Any:
+    def _decorated(self, options: Mapping[str, Any], handler: Handler | None) -> Any:
         if handler is not None:
-            return self.register({**options, "handler": handler})
+            return self._register({**options, "handler": handler})
 
         def decorate(function: Handler) -> Handler:
-            self.register({**options, "handler": function})
+            self._register({**options, "handler": function})
             return function
 
         return decorate

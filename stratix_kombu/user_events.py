@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, PayloadTooLarge
 from stratix_kombu.listeners import Listeners
@@ -12,6 +12,8 @@ from stratix_kombu.model.event import BUILT_IN, INLINE_RESULT_BYTES, USER_LOG, E
 from stratix_kombu.model.names import check_event_name
 from stratix_kombu.options import snake
 from stratix_kombu.stores.contract import EventLog
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Emitting:
@@ -30,7 +32,13 @@ class Emitting:
         """
         self._user_events.emit(event, data)
 
-    def on(self, event: str, function: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def on(self, event: str, function: Function) -> Function: ...
+
+    @overload
+    def on(self, event: str, function: None = None) -> Callable[[Function], Function]: ...
+
+    def on(self, event: str, function: Any = None) -> Any:
         """Call ``function(*data)`` for each such event, from any process, in the order they were emitted in; or as a
         decorator. It may be ``async def``. Raises ConfigurationError for the name of a built-in event.
 
@@ -41,14 +49,20 @@ class Emitting:
         self._user_events.on(event, function)
         return function
 
-    def once(self, event: str, function: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def once(self, event: str, function: Function) -> Function: ...
+
+    @overload
+    def once(self, event: str, function: None = None) -> Callable[[Function], Function]: ...
+
+    def once(self, event: str, function: Any = None) -> Any:
         """As ``on``, for the first such event only."""
         if function is None:
             return lambda decorated: self.once(event, decorated)
         self._user_events.on(event, function, once=True)
         return function
 
-    def off(self, event: str, function: Callable[..., Any] | None = None) -> int:
+    def off(self, event: str, function: Callable[..., object] | None = None) -> int:
         """Remove a listener, or all of the event; how many there were."""
         return self._user_events.off(event, function)
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.job import Job
     from stratix_kombu.queue import Queue
+    from stratix_kombu.types import JobOpts, RetentionOpts
 
-KEPT = {"age": timedelta(hours=1)}
+KEPT: RetentionOpts = {"age": timedelta(hours=1)}
 """What the demo leaves in a store goes away by itself."""
 POLL_S = 0.1
 LONGEST_SHOWN = 5
@@ -72,7 +73,7 @@ def _run(app: Application, files: list[str], concurrency: int, console: Console)
     queue.process("analyse", _analyse)
     console.print(f"{len(files)} files of the standard library, one job each, over [bold]{app.queue.describe()}[/]")
     begin = time.monotonic()
-    options = {"remove_on_complete": KEPT, "remove_on_fail": KEPT}
+    options: JobOpts = {"remove_on_complete": KEPT, "remove_on_fail": KEPT}
     queue.add_bulk([{"name": "analyse", "data": {"path": path}, "opts": options} for path in files])
     _watch(queue, len(files), console)
     elapsed = time.monotonic() - begin

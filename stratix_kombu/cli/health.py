@@ -13,8 +13,9 @@ from stratix_kombu.cli.output import json_option, print_fields, print_json, prin
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+    from stratix_kombu.types import HealthScope
 
-SCOPES = {"all": "all", "host": "host", "none": "process"}
+SCOPES: dict[str, HealthScope] = {"all": "all", "host": "host", "none": "process"}
 """Which workers, and what ``check_health`` calls it: this process has none."""
 
 

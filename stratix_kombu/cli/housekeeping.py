@@ -11,6 +11,7 @@ from stratix_kombu.cli.output import confirm, progress, yes_option
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+    from stratix_kombu.types import CleanedState
 
 CLEANED = ("completed", "failed", "waiting", "delayed", "blocked")
 
@@ -37,7 +38,7 @@ def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
 @click.option("--state", default="completed", show_default=True, type=click.Choice(CLEANED), help="Which jobs.")
 @click.option("--grace", default="0 s", metavar="INTERVAL", help="Only those that ended so long ago: '7 days'.")
 @click.option("--limit", default=0, type=click.IntRange(0), help="At most so many; 0 = all.")
-def clean(app: Application, name: str, state: str, grace: str, limit: int) -> None:
+def clean(app: Application, name: str, state: CleanedState, grace: str, limit: int) -> None:
     """Remove jobs of a state that ended (or were added) some time ago, oldest first.
 
     \b

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.job import Job
     from stratix_kombu.queue import Queue
+    from stratix_kombu.types import JobState
 
 PAGE = 500
-STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
+STATES: tuple[JobState, ...] = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 COLUMNS = ("id", "queue", "name", "state", "tries", "age", "about")
 
 
@@ -31,7 +32,7 @@ COLUMNS = ("id", "queue", "name", "state", "tries", "age", "about")
 @click.option("--ids", "only_ids", is_flag=True, help="Only the ids, one a line.")
 @json_option
 def jobs(
-    app: Application, names: tuple[str, ...], states: tuple[str, ...], pattern: str | None, limit: int,
+    app: Application, names: tuple[str, ...], states: tuple[JobState, ...], pattern: str | None, limit: int,
     **shown: bool,
 ) -> None:  # fmt: skip
     """Jobs of one queue, or of all, state by state: waiting ones in their order, those that ended newest first.
@@ -55,7 +56,7 @@ def jobs(
         print_table(COLUMNS, map(_row, wanted), "No such jobs.")
 
 
-def _jobs(queue: Queue, states: tuple[str, ...]) -> Iterator[Job]:
+def _jobs(queue: Queue, states: tuple[JobState, ...]) -> Iterator[Job]:
     """Page by page. A job that changes its state meanwhile may be missed or come twice, so it is shown once."""
     for state in states or STATES:
         seen: set[str] = set()

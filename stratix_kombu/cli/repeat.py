@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,6 +15,7 @@ from stratix_kombu.cli.output import json_option, print_json, print_table, span
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.repeatables import RepeatableJob
+    from stratix_kombu.types import RepeatOpts
 
 COLUMNS = ("queue", "key", "name", "times", "next run", "runs", "status")
 
@@ -74,10 +75,10 @@ def add(app: Application, queue: str, name: str, data: str, every: str | None, *
         value = json.loads(data)
     except ValueError as problem:
         raise click.BadParameter(f"{data!r} is not JSON: {problem}", param_hint="--data") from problem
-    given = {option: one for option, one in options.items() if one is not None}
+    given: dict[str, Any] = {option: one for option, one in options.items() if one is not None}
     if every is not None:
         given["every"] = interval_ms(every)
-    made = app.queue.get_queue(queue).add_repeatable_job(name, value, given)
+    made = app.queue.get_queue(queue).add_repeatable_job(name, value, cast("RepeatOpts", given))
     click.echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
 
 

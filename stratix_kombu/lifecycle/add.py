@@ -11,7 +11,7 @@ from stratix_kombu.errors import JobAlreadyStarted, JobError, JobIdTaken, JobNot
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.names import gate_id
-from stratix_kombu.model.record import ANY_CLAIM, GATE, KEEP_NONE, Added, Change, Completion, NewJob, Placed
+from stratix_kombu.model.record import ANY_CLAIM, GATE, KEEP_NONE, Added, Change, Completion, JobRecord, NewJob, Placed
 
 ONE_STEP = 1_000
 """So many jobs and dependencies are added in one step. More that belong together are added in pages, behind a gate."""
@@ -119,3 +119,13 @@ class _Behind:
         states = self.engine.store.queries.states([job.id for job in jobs])
         for one, state in zip(self.placed, states, strict=True):
             yield replace(one, state=state) if one and state else one
+
+def record_of(new: NewJob, placed: Placed) -> JobRecord:
+    """A job that was just added, without reading it back."""
+    return JobRecord(
+        id=new.id, queue=new.queue, name=new.name, data=new.data, options=new.options, state=placed.state,
+        priority=new.priority, created_ms=placed.created_ms, due_ms=placed.due_ms, processed_ms=0, finished_ms=0,
+        attempts_made=0, attempts_started=0, max_attempts=new.max_attempts, stalled_count=0, pending=placed.pending,
+        optional=new.optional, worker="", progress=None, result=None, failed_reason=None, stacktrace=None,
+        message=new.message, vacant=new.vacant, number=placed.number, kind=new.kind,
+    )  # fmt: skip

@@ -78,11 +78,11 @@ def test_classes_stay_small() -> None:
     broken = []
     for path, node in _nodes():
         if isinstance(node, ast.ClassDef) and "testing" not in path.parts:
-            methods = [
-                one
+            methods = {  # by name: overloads are what a type checker sees of one method
+                one.name
                 for one in node.body
                 if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) and not one.name.startswith("_")
-            ]
+            }
             if len(methods) > MAX_METHODS and node.name not in LARGE_CLASSES:
                 broken.append(f"{path.name}: {node.name} has {len(methods)} methods")
     assert broken == []
