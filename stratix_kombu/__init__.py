@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application, create_app
-    from stratix_kombu.drivers.contract import DriverCapabilities, QueueDriver, Receiver, TransportDriver
+    from stratix_kombu.drivers.contract import (
+        DriverCapabilities,
+        QueueDriver,
+        QueueInstance,
+        Receiver,
+        TransportDriver,
+    )
     from stratix_kombu.drivers.kombu import KombuDriver
     from stratix_kombu.drivers.registry import register_queue_driver
     from stratix_kombu.errors import (
@@ -55,7 +61,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "application": "Application create_app",
-    "drivers.contract": "DriverCapabilities QueueDriver Receiver TransportDriver",
+    "drivers.contract": "DriverCapabilities QueueDriver QueueInstance Receiver TransportDriver",
     "drivers.kombu": "KombuDriver",
     "drivers.registry": "register_queue_driver",
     "errors": (
@@ -129,6 +135,7 @@ __all__ = [
     "PayloadTooLarge",
     "Queue",
     "QueueDriver",
+    "QueueInstance",
     "QueueManager",
     "QueueMetrics",
     "QueueNotEmpty",

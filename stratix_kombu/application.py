@@ -16,10 +16,12 @@ from stratix_kombu import forks
 from stratix_kombu.calls import in_thread
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.health import Health, check_health
+from stratix_kombu.hooks import run_hooks
 from stratix_kombu.lock import DistributedLock
 from stratix_kombu.model.arguments import seconds
+from stratix_kombu.model.awaiting import finished
 from stratix_kombu.model.names import snake
-from stratix_kombu.options import Duration
+from stratix_kombu.options import Duration, together
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queues import QueueManager
 from stratix_kombu.schedule import Scheduler
@@ -103,13 +105,13 @@ class Application(forks.OfOneProcess):
         """
         with self._lock:
             if plugin is schedule_plugin:
-                schedule_plugin(self, {**(options or {}), **named})
+                schedule_plugin(self, together(options, named, "register"))
                 return
             if plugin is not self._plugin:
                 raise ConfigurationError(f"{plugin!r} is no plugin; known: queue_plugin, schedule_plugin")
             if self._queue is not None:
                 raise ConfigurationError("queue_plugin is registered already: register it before app.queue is used")
-            self._queue = self._plugin(self._source, {**(options or {}), **named})
+            self._queue = self._plugin(self._source, together(options, named, "register"))
 
     @overload
     def hook(self, name: HookName, function: Hook) -> Hook: ...
@@ -120,6 +122,9 @@ class Application(forks.OfOneProcess):
     def hook(self, name: HookName, function: Any = None) -> Any:
         """Call ``function`` ``before_start``, ``after_start``, ``before_close`` or ``after_close``; or as a decorator.
 
+        It may be ``async def``: it is awaited on the loop of the ``async def`` handlers (``after_close``: on one of its
+        own), where what would wait is to be awaited too, as in ``await queue.aio.pause()``. While closing, those of one
+        name have together the time that ``close`` gives the active jobs, and are cancelled then: WaitTimeout.
         An exception in a hook ends ``start``; while closing, it is raised when everything else is closed.
 
         >>> app.hook("before_close", lambda: print("closing"))  # doctest: +SKIP
@@ -164,7 +169,8 @@ class Application(forks.OfOneProcess):
             if self._closed:
                 return True
             self._closed = True
-        problems = self._run_hooks("before_close", collect=True)
+        limit = self._queue.shutdown_timeout if self._queue is not None and patience is None else patience
+        problems = self._run_hooks("before_close", collect=True, seconds=limit)
         ended = True
         if self._schedule is not None:
             ended = self._schedule.close(30.0 if patience is None else patience)
@@ -172,7 +178,7 @@ class Application(forks.OfOneProcess):
             ended = self._queue.close(self._queue.shutdown_timeout if patience is None else patience) and ended
         if self._metrics is not None:
             self._metrics.stop()
-        problems += self._run_hooks("after_close", collect=True)
+        problems += self._run_hooks("after_close", collect=True, seconds=limit)
         if problems:
             raise problems[0]
         return ended
@@ -243,13 +249,7 @@ class Application(forks.OfOneProcess):
                 logger.warning("%s", taken, extra={"action": "metrics_not_served"})
         return self._metrics
 
-    def _run_hooks(self, name: str, collect: bool = False) -> list[Exception]:
-        problems: list[Exception] = []
-        for function in self._hooks[name]:
-            try:
-                function()
-            except Exception as problem:
-                if not collect:
-                    raise
-                problems.append(problem)
-        return problems
+    def _run_hooks(self, name: str, collect: bool = False, seconds: float | None = None) -> list[Exception]:
+        # After everything is closed there is no loop of the queues any more.
+        finish = finished if self._queue is None or name == "after_close" else self._queue.finish
+        return run_hooks(name, self._hooks[name], finish, collect, seconds)

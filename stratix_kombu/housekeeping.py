@@ -10,6 +10,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of, redrive
 from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
 from stratix_kombu.model.arguments import flag, plain_text
+from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
@@ -28,7 +29,8 @@ OnProgress = Callable[[int], Any]
 
 
 class Housekeeping:
-    """Each goes page by page, and tells ``on_progress`` after each page how many jobs it has been so far."""
+    """Each goes page by page, and tells ``on_progress`` after each page how many jobs it has been so far. Functions
+    that are given to them may be ``async def``, and are awaited on a loop of their own."""
 
     name: str
     _engine: Engine
@@ -85,14 +87,14 @@ class Housekeeping:
             # Those that come meanwhile are of jobs that have failed again.
             old = [(record, letter_of(record.data)) for record in page if record.created_ms <= begun_ms]
             letters = [(record, letter) for record, letter in old if letter is not None]
-            chosen = [one for one in letters if filter is None or filter(one[1])]
+            chosen = [one for one in letters if filter is None or call(filter, one[1])]
             before = count
             for record, letter in chosen:
                 if count == most:
                     break
                 count += redrive(self._engine, record, letter)
             if on_progress is not None and count > before:
-                on_progress(count)
+                call(on_progress, count)
             if count >= most:
                 break
         return count

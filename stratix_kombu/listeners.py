@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
 import threading
 import time
@@ -15,6 +13,7 @@ from typing import Any
 
 from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, EventsMissed, Unavailable
+from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.event import Event
 from stratix_kombu.stores.contract import EventLog
 
@@ -126,6 +125,11 @@ class Listeners(ABC):
         for listener in listeners:
             listener.put(arguments)
         return bool(listeners)
+
+    def _listens(self, name: str) -> bool:
+        """Whether there are listeners of that name."""
+        with self._lock:
+            return any(one.name == name for one in self._listeners)
 
     def _skip(self, event: Event, problem: Exception) -> None:
         """An entry that cannot be told of; those that come after it can."""
@@ -259,9 +263,7 @@ class Listener:
         while (arguments := self._queue.get()) is not None:
             self._tell_skipped()  # now, for there may be no next event
             try:
-                outcome = self.function(*arguments)
-                if inspect.iscoroutine(outcome):
-                    asyncio.run(outcome)
+                call(self.function, *arguments)
             except Closed as late:  # while the application ends
                 logger.warning(
                     "a listener of %r came too late: %s", self.name, late, extra={"action": "listener_failed"}

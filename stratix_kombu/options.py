@@ -3,78 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
+from stratix_kombu.model.given import MAX_MS
+from stratix_kombu.model.given import milliseconds as milliseconds
+from stratix_kombu.model.given import snake_keys as snake_keys
+from stratix_kombu.model.given import together as together
+from stratix_kombu.model.given import whole as whole
 from stratix_kombu.model.instant import instant as instant
 from stratix_kombu.model.limiter import check_window
 from stratix_kombu.model.names import check_chosen_id, check_group, check_job_id, check_known_id, check_queue_name
 from stratix_kombu.model.names import snake as snake
-from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Deduplication, Limit, NewJob, Retention
+from stratix_kombu.model.record import KEEP_ALL, Deduplication, Limit, NewJob, Retention
+from stratix_kombu.model.retention import retention
 from stratix_kombu.types import Duration as Duration
 
-MAX_MS = 100 * 365 * 24 * 3600 * 1000
-"""A hundred years: longer is a mistake in the unit."""
 MAX_CONCURRENCY, MAX_ATTEMPTS = 1000, 10_000
 LIMITER_OPTIONS = ("max", "duration", "bounce_back", "refill_rate", "initial_tokens", "key")
-
-
-def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
-    """The mapping with snake_case keys; ConfigurationError for one that is not known."""
-    if not isinstance(options, Mapping):
-        raise ConfigurationError(f"{where} must be a mapping, not a {type(options).__name__}")
-    known = set(known)
-    found: dict[str, Any] = {}
-    for given, value in options.items():
-        key = given if given in known else snake(str(given))
-        if key not in known:
-            raise ConfigurationError(f"{where}: unknown option {given!r}{nearest(key, known)}")
-        if key in found:
-            raise ConfigurationError(f"{where}: {key!r} is given twice")
-        found[key] = value
-    return found
-
-
-def milliseconds(value: object, what: str) -> int:
-    """A duration as whole milliseconds; ConfigurationError for what is none."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds() * 1000
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigurationError(f"{what} must be milliseconds or a timedelta, not {value!r}")
-    if not 0 <= value <= MAX_MS:
-        raise ConfigurationError(f"{what} must be between 0 and a hundred years, not {value!r} ms")
-    return round(value)
-
-
-def whole(value: object, what: str, low: int, high: int) -> int:
-    """A whole number within bounds."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigurationError(f"{what} must be a whole number from {low} to {high}, not {value!r}")
-    return value
-
-
-def retention(value: object, what: str) -> Retention:
-    """True: keep none; False: all; a number: the newest that many; a timedelta or mapping: by age and count."""
-    if value is True:
-        return KEEP_NONE
-    if value is False or value is None:
-        return KEEP_ALL
-    if isinstance(value, timedelta):
-        return Retention(age_ms=milliseconds(value, what))
-    if isinstance(value, Mapping):
-        given = snake_keys(value, ("age", "count"), what)
-        age, count = given.get("age"), given.get("count")
-        return Retention(
-            None if count is None else whole(count, f"{what}['count']", 0, 10**9),
-            None if age is None else milliseconds(age, f"{what}['age']"),
-        )
-    return Retention(count=whole(value, what, 0, 10**9))
 
 
 def dotted_path(function: Callable[..., Any], what: str) -> str:
@@ -139,7 +89,9 @@ def backoff_of(value: object, what: str) -> Backoff:
         if len(given) > 1:
             raise ConfigurationError(f"{what}: 'custom' stands alone, without {sorted(set(given) - {'custom'})}")
         custom = given["custom"]
-        return Backoff("custom", custom=custom if isinstance(custom, str) else dotted_path(custom, what))
+        if isinstance(custom, str):
+            return Backoff("custom", custom=custom)
+        return Backoff("custom", custom=dotted_path(custom, what), function=custom)
     kind = given.get("type", "fixed")
     if kind not in ("fixed", "exponential"):
         raise ConfigurationError(f"{what}: unknown type {kind!r}{nearest(str(kind), ('fixed', 'exponential'))}")
@@ -199,7 +151,7 @@ class JobOptions:
         """What is kept with the job for its retries; '' when there is nothing to keep."""
         kept: dict[str, Any] = {}
         if self.backoff is not None:
-            values = ((one, getattr(self.backoff, one.name)) for one in fields(Backoff))
+            values = ((one, getattr(self.backoff, one.name)) for one in fields(Backoff) if one.compare)
             kept["backoff"] = {one.name: value for one, value in values if value != one.default}
         if self.timeout_ms:
             kept["timeout"] = self.timeout_ms
@@ -275,6 +227,11 @@ class ProcessorOptions:
     """In MB; 0 = without limit."""
     graceful: bool = False
 
+    @property
+    def concurrency(self) -> int:
+        """How many jobs run at a time if the queue does not say it: as many as it may have children."""
+        return self.max_sandboxes or 1 if self.sandboxed else 1
+
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str) -> ProcessorOptions:
         """From what the user gave. Raises ConfigurationError, naming ``where``."""
@@ -327,15 +284,18 @@ class QueueOptions:
         """From what the user gave; ``job_defaults`` are those of all queues."""
         given = snake_keys(options, [one.name for one in fields(cls)], where)
         defaults = given.get("default_job_options") or {}
+        processor = ProcessorOptions.parse(_mapping(given, "processor", where), f"{where}: 'processor'")
         return cls(
-            concurrency=whole(given.get("concurrency", 1), f"{where}: 'concurrency'", 1, MAX_CONCURRENCY),
+            concurrency=whole(
+                given.get("concurrency", processor.concurrency), f"{where}: 'concurrency'", 1, MAX_CONCURRENCY
+            ),
             max_payload_bytes=whole(
                 given.get("max_payload_bytes", MAX_PAYLOAD_BYTES), f"{where}: 'max_payload_bytes'", 1, 512 * 2**20
             ),
             default_job_options=JobOptions.parse(defaults, f"{where}: 'default_job_options'", job_defaults),
             backoffs=_backoffs(given.get("backoffs") or {}, f"{where}: 'backoffs'"),
             limiter=limit_of(given["limiter"], f"{where}: 'limiter'") if given.get("limiter") is not None else None,
-            processor=ProcessorOptions.parse(_mapping(given, "processor", where), f"{where}: 'processor'"),
+            processor=processor,
             dead_letter=check_queue_name(given["dead_letter"]) if given.get("dead_letter") else "",
             global_concurrency=whole(
                 given.get("global_concurrency") or 0, f"{where}: 'global_concurrency'", 0, 1_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu.drivers.contract import TransportDriver
-from stratix_kombu.drivers.registry import create_driver, known_drivers
+from stratix_kombu.drivers.registry import create_driver, known_drivers, registered_drivers
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.queues import QueueManager
 from stratix_kombu.settings import load_settings, needs_a_store
@@ -34,9 +34,12 @@ def queue_plugin(
 
     >>> app.register(queue_plugin, driver="redis", redis={"host": "localhost"})  # doctest: +SKIP
     """
-    settings = load_settings(source, options, environment, [*known_drivers()])
+    names = known_drivers()
+    settings = load_settings(source, options, environment, names, registered_drivers())
     driver = create_driver(settings.driver, settings.driver_options, namespace=settings.namespace)
     if not settings.store and isinstance(driver, TransportDriver):
-        raise needs_a_store(settings.driver)
+        settings = load_settings(source, options, environment, names)  # with the store of the driver that is replaced
+        if not settings.store:
+            raise needs_a_store(settings.driver)
     store = open_store(settings.store or "memory://", namespace=settings.namespace)
     return QueueManager(settings, driver, store)

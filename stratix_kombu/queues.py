@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stratix_kombu import forks
 from stratix_kombu.calls import Calls
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
+from stratix_kombu.drivers.own import check_instance, close_instance
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
 from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
 from stratix_kombu.inspection import Overview
@@ -21,6 +22,7 @@ from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.arguments import plain_text, seconds
+from stratix_kombu.model.given import snake_everywhere, together
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import NewJob
 from stratix_kombu.queue import Queue
@@ -61,6 +63,8 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         self._calls = self._engine.calls if self._engine else Calls()
         self._user_events = UserEvents(store.events)
         self._loop = LoopExecutor()
+        self._driver_loop = LoopExecutor()
+        """Awaits what methods of a driver of the user's own return."""
         self._clock: Clock | None = None
         self._queues: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -86,8 +90,10 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         """Seconds that closing waits for active jobs, by the settings."""
         return self.settings.shutdown_timeout
 
-    def create_queue(self, name: str, **options: Unpack[QueueOpts]) -> Queue:
-        """A queue with its options; ConfigurationError if it exists already.
+    def create_queue(
+        self, name: str, opts: QueueOpts | None = None, **options: Unpack[QueueOpts]
+    ) -> Queue:
+        """A queue with its options, by keyword or as the documented mapping; ConfigurationError if it exists already.
 
         Options: ``concurrency`` (1; jobs run at a time in this process), ``default_job_options``,
         ``max_payload_bytes``, ``backoffs`` (functions a job's custom back-off may name), ``limiter``,
@@ -96,7 +102,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         with self._lock:
             if check_queue_name(name) in self._queues:
                 raise ConfigurationError(f"queue {name!r} exists already: get it with get_queue({name!r})")
-            return self._create(name, options)
+            return self._create(name, together(opts, options, f"queue {name!r}"))
 
     def get_queue(self, name: str) -> Queue:
         """The queue of that name, made with the configured options if it is new."""
@@ -184,21 +190,31 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
             store = True
         except StratixError:
             store = False
-        return {"driver": self._driver.check_health(), "store": store}
+        return {"driver": bool(self._driver_loop.finish(self._driver.check_health())), "store": store}
 
     def close_all(self, timeout: float | timedelta | None = None) -> bool:
         """Close all queues: wait for active jobs up to ``timeout`` seconds over all, hand back the rest; whether all
         had ended. The queues can be used no more."""
         patience = seconds(timeout, "close_all: 'timeout'")
+        if self._loop.is_here:
+            raise ConfigurationError(
+                "close_all would hold up the loop that it waits for: in an `async def` hook or handler write "
+                "'await app.queue.aio.close_all(...)'"
+            )
         with self._lock:
             queues = dict(self._queues)
         parts = {
-            f"queue {name!r}": partial(queue.end if isinstance(queue, Queue) else queue.close, patience)
+            f"queue {name!r}": partial(Queue.end if isinstance(queue, Queue) else self._close_own, queue, patience)
             for name, queue in queues.items()
         }
         return all(ended is not False for ended in close_within(patience, parts))
 
     # -- within the package ---------------------------------------------------------------------
+
+    def finish(self, value: Any, seconds: float | None = None) -> Any:
+        """What a function of the user's has returned, awaited on the loop of the handlers if it is to be. Raises what
+        it raises, and TimeoutError, with it cancelled, after so many seconds."""
+        return self._loop.finish(value, seconds)
 
     def known(self, name: str) -> Queue | None:
         """The queue of that name, if it was made or has options in the configuration."""
@@ -233,7 +249,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
             self._only = None if only is None else frozenset(only)
             if self._store.ready_check:
                 self._store.ping()
-            self._driver.init()
+            self._driver_loop.finish(self._driver.init())
             worker = self.settings.worker
             if self._engine is not None and (worker.clock or self._only == frozenset()):
                 self._clock = Clock(
@@ -262,7 +278,8 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
         if self._clock is not None:
             self._clock.stop()
         self._loop.stop()
-        self._driver.close()
+        self._driver_loop.finish(self._driver.close())
+        self._driver_loop.stop()
         self._store.close()
         self._calls.close()
 
@@ -271,8 +288,9 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
             raise Closed("the application")
         # A driver that makes queues of its own has options of its own.
         parsed = self.settings.queue_options(name, options) if self._engine is not None else None
+        options = options if parsed is not None else snake_everywhere(options)
         try:
-            queue = self._driver.create_queue(name, options)
+            queue = self._driver_loop.finish(self._driver.create_queue(name, options))
         except Unavailable as error:
             if self._engine is None or self._started:
                 raise
@@ -285,11 +303,17 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess):
                     "or it must be a TransportDriver"
                 )
             queue = Queue(name, self._engine, parsed, self.settings.worker.lease_duration, self._loop)
+        elif not isinstance(queue, Queue):
+            check_instance(queue, name, self._driver.get_name())
         self._queues[name] = queue
         if self._started:
             self._start_queue(queue)
         made: Queue = queue
         return made
+
+    def _close_own(self, queue: Any, patience: float | None) -> Any:
+        """Close one that the driver has made; what it says."""
+        return self._driver_loop.finish(close_instance(queue, patience), patience)
 
     def _start_queue(self, queue: Any) -> None:
         if isinstance(queue, Queue) and (self._only is None or queue.name in self._only):

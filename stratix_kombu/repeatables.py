@@ -6,7 +6,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ from stratix_kombu.model.codec import decode
 from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
-from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, whole
+from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, together, whole
 
 if TYPE_CHECKING:
     from stratix_kombu.types import RepeatOpts, RepeatSelection, RepeatTemplate, SchedulerRule, Task, Unpack
@@ -54,6 +54,10 @@ class RepeatableJob(NotAwaitable):
     next_run: datetime | None
     """None when it has ended."""
     paused: bool
+
+
+_SHOWN = frozenset(one.name for one in fields(RepeatableJob))
+"""Of a record that is given back as a mapping, what is no option is not looked at."""
 
 
 def rule_of(given: Mapping[str, Any], where: str) -> Recurrence:
@@ -103,7 +107,9 @@ class Repeatables:
         schedules, now_ms = self._engine.store.schedules, self._engine.store.queries.now()
         next_ms = max(now_ms, rule.start_ms) if immediately else rule.next_after(now_ms)
         if next_ms is None or (rule.end_ms and next_ms > rule.end_ms):
-            raise ConfigurationError(f"{where}: it would never run between its 'start_date' and its 'end_date'")
+            if rule.start_ms > now_ms:
+                raise ConfigurationError(f"{where}: it would never run between its 'start_date' and its 'end_date'")
+            next_ms = 0
         key, older = self._keys(given.get("key"), template.name, rule)
         schedule = Schedule(
             key=key, queue=self._queue, name=template.name, rule=rule.encode(), template=template_of(template),
@@ -112,6 +118,11 @@ class Repeatables:
         known = schedules.get(key) or (schedules.get(older) if older else None)
         if known is not None and _same_times(known, rule):
             schedule = _going_on(schedule, rule, known, now_ms)
+        if not next_ms and not schedule.next_ms:
+            logger.warning(
+                "%s: it has ended and will not run: no time of it is left before its 'end_date'",
+                where, extra={"action": "repeatable_ended", "queue": self._queue},
+            )  # fmt: skip
         schedules.put(schedule)
         if older:
             schedules.remove(older)
@@ -124,7 +135,7 @@ class Repeatables:
     def remove(self, given: Mapping[str, Any]) -> bool:
         """By ``key``, or by ``name`` and rule; whether there was one."""
         where = f"remove_repeatable_job on queue {self._queue!r}"
-        wanted = snake_keys(given, REPEAT_OPTIONS | {"name"}, where)
+        wanted = snake_keys(given, REPEAT_OPTIONS | JOB_OPTIONS | _SHOWN, where)
         if wanted.get("key"):
             return self._engine.store.schedules.remove(self._full(wanted["key"]))
         if not wanted.get("name"):
@@ -197,13 +208,15 @@ class Repeating:
         refused as a duplicate adds none. The one with the same key (by default: with the same name and ``cron`` and
         ``timezone``, or ``every``) is replaced; with the same times it goes on where it was, its runs counted, so
         deploying twice makes no second one.
-        Intervals count from ``start_date`` or the epoch. Slots that no clock was there for are one late run.
+        Intervals count from ``start_date`` or the epoch. Slots that no clock was there for are one late run. One whose
+        ``end_date`` is past is kept as ended (``next_run`` None), with a warning in the log: a program that registers
+        it each time it starts goes on starting.
 
         Raises ConfigurationError, and as ``add``. Needs a clock: an application that is started, or a Celery worker.
 
         >>> queue.add_repeatable_job("backup", {"type": "full"}, cron="30 3 * * *")  # doctest: +SKIP
         """
-        return self._repeatables.add(name, data, {**(opts or {}), **options})
+        return self._repeatables.add(name, data, together(opts, options, "add_repeatable_job"))
 
     def upsert_job_scheduler(
         self, key: str, repeat: SchedulerRule, template: RepeatTemplate | None = None
@@ -226,14 +239,16 @@ class Repeating:
         return self._repeatables.all()
 
     def remove_repeatable_job(
-        self, opts: RepeatSelection | None = None, **options: Unpack[RepeatSelection]
+        self, opts: RepeatSelection | RepeatableJob | None = None, **options: Unpack[RepeatSelection]
     ) -> bool:
         """Forget a repeatable job, by ``key``, or by ``name`` and ``cron`` (and ``timezone``) or ``every``; whether
-        there was one. Jobs that were added already stay.
+        there was one. It may be given as ``get_repeatable_jobs`` gives it, or by all options that it was added with and
+        its ``name``. Jobs that were added already stay.
 
         >>> queue.remove_repeatable_job(name="backup", cron="30 3 * * *")  # doctest: +SKIP
         """
-        return self._repeatables.remove({**(opts or {}), **options})
+        given: Mapping[str, Any] | None = {"key": opts.key} if isinstance(opts, RepeatableJob) else opts
+        return self._repeatables.remove(together(given, options, "remove_repeatable_job"))
 
     def pause_repeatable_job(self, key: str) -> None:
         """Let it add no jobs until it is resumed. Raises RepeatableJobNotFound."""

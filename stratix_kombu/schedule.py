@@ -3,7 +3,6 @@ to run once over many processes, see repeatable jobs, or ``once=True``."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import threading
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
-from stratix_kombu.model.awaiting import is_awaitable
+from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.recurrence import Recurrence
-from stratix_kombu.options import Duration, milliseconds, snake_keys
+from stratix_kombu.options import Duration, milliseconds, snake_keys, together
 from stratix_kombu.repeatables import rule_of
 from stratix_kombu.stores.contract import Store
 
@@ -127,40 +126,51 @@ class Scheduler:
             entry.running = False
 
     @overload
-    def cron(self, expression: str, handler: Handler, **options: Unpack[TimerOpts]) -> str: ...
+    def cron(
+        self, expression: str, handler: Handler, opts: TimerOpts | None = None, **options: Unpack[TimerOpts]
+    ) -> str: ...
 
     @overload
     def cron(
-        self, expression: str, handler: None = None, **options: Unpack[TimerOpts]
+        self, expression: str, handler: TimerOpts | None = None, **options: Unpack[TimerOpts]
     ) -> Callable[[Function], Function]: ...
 
-    def cron(self, expression: str, handler: Handler | None = None, **options: Unpack[TimerOpts]) -> Any:
-        """Run ``handler`` by a cron expression; its id, or as a decorator. Options: ``timezone`` (UTC), ``limit``,
+    def cron(
+        self, expression: str, handler: Handler | TimerOpts | None = None, opts: TimerOpts | None = None,
+        **options: Unpack[TimerOpts],
+    ) -> Any:  # fmt: skip
+        """Run ``handler`` by a cron expression; its id, or as a decorator. Options, by keyword or as a mapping at the
+        end: ``timezone`` (UTC), ``limit``,
         ``start_date``, ``end_date``, ``name``, ``once``. With ``once`` the runs of all processes count for ``limit``
         (those of before this one was started for an hour each). Raises ConfigurationError.
 
         >>> app.schedule.cron("30 3 * * *", backup, timezone="Asia/Shanghai")  # doctest: +SKIP
         """
-        return self._decorated({"cron": expression, **options}, handler)
-
-    @overload
-    def interval(self, every: Duration | str, handler: Handler, **options: Unpack[TimerOpts]) -> str: ...
+        return self._decorated("cron", expression, handler, opts, options)
 
     @overload
     def interval(
-        self, every: Duration | str, handler: None = None, **options: Unpack[TimerOpts]
+        self, every: Duration | str, handler: Handler, opts: TimerOpts | None = None, **options: Unpack[TimerOpts]
+    ) -> str: ...
+
+    @overload
+    def interval(
+        self, every: Duration | str, handler: TimerOpts | None = None, **options: Unpack[TimerOpts]
     ) -> Callable[[Function], Function]: ...
 
-    def interval(self, every: Duration | str, handler: Handler | None = None, **options: Unpack[TimerOpts]) -> Any:
+    def interval(
+        self, every: Duration | str, handler: Handler | TimerOpts | None = None, opts: TimerOpts | None = None,
+        **options: Unpack[TimerOpts],
+    ) -> Any:  # fmt: skip
         """Run ``handler`` each ``every``: ``"10 minutes"``, a timedelta, milliseconds; options as for ``cron``.
 
         >>> app.schedule.interval("1 hour", report, limit=24)  # doctest: +SKIP
         """
-        return self._decorated({"interval": every, **options}, handler)
+        return self._decorated("interval", every, handler, opts, options)
 
     def register(self, options: ScheduleOpts | None = None, **named: Unpack[ScheduleOpts]) -> str:
         """A schedule by options: ``cron`` or ``interval``, ``handler``, ``name``, and those of ``cron``; its id."""
-        return self._register({**(options or {}), **named})
+        return self._register(together(options, named, "schedule"))
 
     def _register(self, options: Mapping[str, Any]) -> str:
         given = snake_keys(options, _OPTIONS, "schedule")
@@ -174,7 +184,13 @@ class Scheduler:
             raise ConfigurationError(f"schedule: 'once' must be True or False, not {once!r}")
         if once and not name:
             raise ConfigurationError("schedule: 'once' needs a 'name', by which the processes know that it is the same")
-        entry = _Entry(uuid.uuid4().hex, name or _name_of(handler), rule, handler, once, rule.next_after(_now_ms()))
+        next_ms = rule.next_after(_now_ms())
+        if next_ms is None:
+            logger.warning(
+                "schedule %s has ended and will not run: no time of it is left before its 'end_date'",
+                name or _name_of(handler), extra={"action": "schedule_ended"},
+            )  # fmt: skip
+        entry = _Entry(uuid.uuid4().hex, name or _name_of(handler), rule, handler, once, next_ms)
         with self._changed:
             if self._closed:
                 raise Closed("the scheduler")
@@ -230,7 +246,13 @@ class Scheduler:
             run.join(max(deadline - time.monotonic(), 0))
         return not any(run.is_alive() for run in runs)
 
-    def _decorated(self, options: Mapping[str, Any], handler: Handler | None) -> Any:
+    def _decorated(
+        self, kind: str, when: Any, handler: Handler | Mapping[str, Any] | None, opts: Mapping[str, Any] | None,
+        named: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        if isinstance(handler, Mapping) and opts is None:  # the options of a decorator
+            handler, opts = None, handler
+        options = {**together(opts, named, "schedule"), kind: when}
         if handler is not None:
             return self._register({**options, "handler": handler})
 
@@ -293,9 +315,7 @@ class Scheduler:
                     if entry.ended:
                         entry.next_ms = None
                 return
-            result = entry.handler()
-            if is_awaitable(result):
-                asyncio.run(_wait(result))
+            call(entry.handler)
         except BaseException:  # sys.exit() and a task that was cancelled too: the thread ends here anyway
             entry.failures += 1
             logger.exception("schedule %s raised", entry.name, extra={"action": "schedule_failed"})
@@ -321,10 +341,6 @@ class Scheduler:
 
     def _claim(self, key: str) -> bool:
         return self._store().locks.acquire(key, uuid.uuid4().hex, CLAIM_MS)
-
-
-async def _wait(result: Any) -> Any:
-    return await result
 
 
 def _name_of(handler: Handler) -> str:

@@ -15,7 +15,16 @@ from typing import Any
 from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
 from stratix_kombu.model.names import check_queue_name, snake
-from stratix_kombu.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions, limit_of, snake_keys, whole
+from stratix_kombu.options import (
+    JobOptions,
+    ProcessorOptions,
+    QueueOptions,
+    WorkerOptions,
+    limit_of,
+    snake_keys,
+    together,
+    whole,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,9 +78,9 @@ class Settings:
 
     def queue_options(self, name: str, given: Mapping[str, Any]) -> QueueOptions:
         """Options of one queue: those of its creation over those of the configuration."""
-        defaults = {"limiter": self.limiter} if self.limiter else {}
+        defaults: Mapping[str, Any] = {"limiter": self.limiter} if self.limiter else {}
         configured = self.queues.get(name, {})
-        merged = {**defaults, **configured, **given}
+        merged = together(together(defaults, dict(configured), name), dict(given), name)
         # Each option of a processor by itself: a queue that bounds its children is sandboxed still.
         layers = [self.processor, configured.get("processor") or {}, given.get("processor") or {}]
         if all(isinstance(one, Mapping) for one in layers):
@@ -84,10 +93,12 @@ def load_settings(
     arguments: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     drivers: Collection[str] = ("memory",),
+    own: Collection[str] = (),
 ) -> Settings:
     """Settings from a TOML file, the environment over it, a mapping over that, and the arguments over all.
 
-    ``drivers`` are the names a configuration may use. Raises ConfigurationError, saying where the fault is.
+    ``drivers`` are the names a configuration may use; those of them that are the program's ``own`` have no store unless
+    one is named. Raises ConfigurationError, saying where the fault is.
 
     >>> load_settings({"driver": "memory"}, environment={}).namespace
     'stratix'
@@ -107,7 +118,7 @@ def load_settings(
         _merge(merged, {snake(key): value for key, value in layer.items()}, name, origin)
     if origin.get("store") == "environment" and origin.get("driver") == "argument" and _in_memory(merged["driver"]):
         del merged["store"], origin["store"]  # code that says memory, as tests do, does not write into a server
-    return _settings(merged, origin, drivers)
+    return _settings(merged, origin, drivers, own)
 
 
 def _in_memory(driver: Any) -> bool:
@@ -132,7 +143,10 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
             # Within the options of a driver all levels come together: a region from the environment leaves credentials.
             # The environment says single options everywhere.
             whole = key in _TOP and "environment" not in (name, origin.get(key))
-            into[key] = {**below, **value} if whole else _together(below, value, snake if key != "queues" else str)
+            if whole:  # names of queues are no options that may be spelt in two ways
+                into[key] = {**below, **value} if key == "queues" else together(below, dict(value), key)
+            else:
+                into[key] = _together(below, value, snake if key != "queues" else str)
         else:
             into[key] = value
         origin[key] = name
@@ -160,7 +174,9 @@ def _paths(value: Mapping[str, Any], above: str) -> Iterator[str]:
             yield from _paths(inner, path)
 
 
-def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collection[str]) -> Settings:
+def _settings(
+    merged: dict[str, Any], origin: dict[str, str], drivers: Collection[str], own: Collection[str]
+) -> Settings:
     if "driver" not in merged and (named := _driver_of_its_options(merged, drivers)):
         merged["driver"], origin["driver"] = named, f"the options of {named}"
     driver = merged.get("driver", "memory")
@@ -182,7 +198,7 @@ def _settings(merged: dict[str, Any], origin: dict[str, str], drivers: Collectio
     return Settings(
         driver=driver,
         driver_options=options,
-        store=_store(merged.get("store"), name, options),
+        store="" if name in own and merged.get("store") is None else _store(merged.get("store"), name, options),
         namespace=check_queue_name(merged.get("namespace", "stratix")),
         job_defaults=JobOptions.parse(_mapping(merged, "default_job_options"), "'default_job_options'"),
         worker=WorkerOptions.parse(worker, "'worker'"),

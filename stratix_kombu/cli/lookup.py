@@ -18,6 +18,7 @@ import click
 from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.model.awaiting import call
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -126,7 +127,7 @@ def load(reference: str) -> Any:
     found = _attribute(module, path) if path else _in_module(module)
     if not _usable(found) and callable(found):
         try:
-            found = found()
+            found = call(found)
         except TypeError as problem:
             raise ConfigurationError(f"{reference} cannot be called without arguments: {problem}") from problem
     if not _usable(found):

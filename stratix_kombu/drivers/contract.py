@@ -92,8 +92,36 @@ class Receiver(ABC):
         """Stop taking; what was received and neither acknowledged nor given back goes back to the queue."""
 
 
+class QueueInstance(ABC):
+    """The documented interface of a queue that a driver makes by itself. The application calls nothing but ``close``;
+    everything else is between the driver and the program, which may use any method of ``Queue`` that it has. Methods
+    may be ``async def``.
+
+    >>> class MyQueue(QueueInstance): ...  # doctest: +SKIP
+    """
+
+    name: str
+
+    @abstractmethod
+    def add(self, name: str, data: Any = None, opts: Mapping[str, Any] | None = None) -> Any:
+        """Add a job; the handle on it."""
+
+    @abstractmethod
+    def process(self, *handler: Any) -> Any:
+        """Handle jobs: ``process(handler)``, or ``process(name, handler)``."""
+
+    @abstractmethod
+    def close(self, timeout: float | None = None) -> Any:
+        """Take no more jobs and wait up to so many seconds for the active ones (None = without limit); False if some
+        had not ended. Called when the application closes, or ``app.queue.close_all``."""
+
+
 class QueueDriver(ABC):
-    """The documented interface of a driver."""
+    """The documented interface of a driver. Its options have snake_case keys at every level: see ``drivers.own``.
+
+    Where it makes queues of its own, its methods may be ``async def`` (but for ``get_name``): they are awaited, all on
+    one loop. Then nothing is kept in a store, and locks (``app.distributed_lock``) and ``once`` schedules hold within
+    this process, unless the settings name a ``store``."""
 
     @abstractmethod
     def init(self) -> None:
@@ -101,8 +129,8 @@ class QueueDriver(ABC):
 
     @abstractmethod
     def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
-        """Prepare one queue. Return an object with the methods of ``Queue`` to replace it altogether, or None to
-        have the built-in one, which needs a ``TransportDriver``."""
+        """Prepare one queue. Return a ``QueueInstance``, or whatever has its methods, to replace it altogether, or None
+        to have the built-in one, which needs a ``TransportDriver``."""
 
     @abstractmethod
     def close(self) -> None:

@@ -9,6 +9,7 @@ from stratix_kombu.errors import QueueNotEmpty
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
+from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE
 
@@ -41,7 +42,7 @@ def sweep(
             found += change.affected
             settle(engine, change)
             if on_progress is not None and change.affected:
-                on_progress(len(found))
+                call(on_progress, len(found))
             cursor = change.cursor
             if not cursor:
                 break

@@ -1,9 +1,19 @@
-"""What is no coroutine and is awaited all the same: it says what to write."""
+"""What users' functions return to be awaited, and what is no coroutine and is awaited all the same.
+
+Whatever a function of the user's returns to be awaited (hooks, listeners, schedules, back-offs, filters, methods of
+drivers of one's own) is awaited, on a loop that stays where there is one, else on a loop of its own. Where that cannot
+be, an ``async def`` function is refused by name when it is given. Nothing is dropped.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from stratix_kombu.errors import ConfigurationError
 
 
 class NotAwaitable:
@@ -22,5 +32,62 @@ class NotAwaitable:
 
 
 def is_awaitable(value: Any) -> bool:
-    """Whether a function of the user's has returned something to be awaited."""
+    """Whether a function of the user's has returned something to be awaited. Raises TypeError for a generator that is
+    async: nobody goes through it."""
+    if inspect.isasyncgen(value):
+        raise TypeError(f"{value.__qualname__} is `async def` with `yield`: write `return`, or nothing of it runs")
     return inspect.isawaitable(value) and not isinstance(value, NotAwaitable)
+
+
+def is_async(function: object) -> bool:
+    """Whether it is ``async def``, or an object whose ``__call__`` is."""
+    called = getattr(function, "__call__", None)  # noqa: B004  # objects with an async __call__ are async too
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def check_plain(function: Any, what: str) -> None:
+    """Raise ConfigurationError for an ``async def`` function where nothing could await it."""
+    if is_async(function):
+        raise ConfigurationError(f"{what} must be a plain function: it is `async def`, and nothing can await it there")
+
+
+async def outcome_of(value: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Its result, or what it raised: a loop would end with what is no Exception."""
+    try:
+        return await value, None
+    except BaseException as error:
+        return None, error
+
+
+async def _within(value: Awaitable[Any], seconds: float | None) -> tuple[Any, BaseException | None]:
+    return await outcome_of(asyncio.wait_for(value, seconds))
+
+
+def finished(value: Any, seconds: float | None = None) -> Any:
+    """What a function of the user's has returned; if it is to be awaited, what comes of that, on a loop of its own.
+    Raises what it raises, and TimeoutError, with it cancelled, after so many seconds."""
+    if not is_awaitable(value):
+        return value
+    result, error = _run(_within(value, seconds))
+    if isinstance(error, asyncio.TimeoutError):
+        raise TimeoutError(str(error)) from error
+    if error is not None:
+        raise error
+    return result
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    results: list[Any] = []  # a loop runs in this thread already
+    thread = threading.Thread(target=lambda: results.append(asyncio.run(work)), name="stratix-await", daemon=True)
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of the user's, plain or ``async def``: see ``finished``."""
+    return finished(function(*arguments))

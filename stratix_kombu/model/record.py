@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from stratix_kombu.model.retention import KEEP_ALL as KEEP_ALL
+from stratix_kombu.model.retention import KEEP_NONE as KEEP_NONE
+from stratix_kombu.model.retention import Retention as Retention
 from stratix_kombu.model.state import Refusal, State
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """What is kept of finished jobs: the newest ``count`` of the queue, each for ``age_ms``; None = no bound.
-
-    A count of 0 removes the job itself and no other."""
-
-    count: int | None = None
-    age_ms: int | None = None
-
-
-KEEP_ALL = Retention()
-KEEP_NONE = Retention(count=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.model.awaiting import check_plain
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.tls import TlsOptions, switch
 
@@ -189,6 +190,8 @@ def _typed(key: str, value: Any) -> Any:
         return TlsOptions.parse(value, "redis: 'ssl'")
     if key == "connect_retry_strategy" and not callable(value):
         raise ConfigurationError(f"redis: {key!r} must be a function of the attempt, giving milliseconds")
+    if key == "connect_retry_strategy":
+        check_plain(value, f"redis: {key!r}")
     if key in _TEXTS and not isinstance(value, str):
         raise ConfigurationError(f"redis: {key!r} must be a text, not a {type(value).__name__}")
     return value

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
+from stratix_kombu.drivers.own import check_receiver
 from stratix_kombu.errors import InvalidPayload, Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
@@ -163,7 +164,7 @@ class Consumer:
             self._proved = time.monotonic()
 
     def _open(self) -> Receiver:
-        receiver = self._engine.driver.receiver(self._queue, self._slots.size)
+        receiver = check_receiver(self._engine.driver.receiver(self._queue, self._slots.size), self._queue)
         receiver.waiting = partial(self._engine.store.queries.waiting_priorities, self._queue)
         return receiver
 

@@ -1,18 +1,20 @@
-"""``async def`` handlers run on one event loop in a thread of its own."""
+"""``async def`` handlers and hooks run on one event loop in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stratix_kombu import forks
+from stratix_kombu.model.awaiting import finished, is_awaitable, outcome_of
 from stratix_kombu.model.record import Claim
 
 
 class LoopExecutor:
-    """Starts its loop with the first claim. All queues of an application may share one."""
+    """Starts its loop with the first claim, or the first thing to await. All queues of an application may share one."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -37,6 +39,26 @@ class LoopExecutor:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(lambda: token in self._tasks and self._tasks[token].cancel())
 
+    def finish(self, value: Any, seconds: float | None = None) -> Any:
+        """What a function of the user's has returned; if it is to be awaited, what comes of that, on this loop. Raises
+        what it raises, and TimeoutError, with it cancelled, after so many seconds."""
+        if not is_awaitable(value) or self.is_here:
+            return finished(value, seconds)
+        work = asyncio.run_coroutine_threadsafe(outcome_of(value), self._running_loop())
+        try:
+            result, error = work.result(seconds)
+        except concurrent.futures.TimeoutError as late:
+            work.cancel()
+            raise TimeoutError from late
+        if error is not None:
+            raise error
+        return result
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is called on its loop, which a call that waits would hold up."""
+        return self._thread is not None and threading.current_thread() is self._thread
+
     def stop(self) -> None:
         """Cancel what still runs and end the loop."""
         with self._lock:
@@ -47,7 +69,7 @@ class LoopExecutor:
         thread.join(timeout=5)
 
     async def _shutdown(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=2) if tasks else None
