@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -33,23 +34,26 @@ from stratix_kombu.options import (
     MAX_CONCURRENCY,
     JobOptions,
     QueueOptions,
-    dotted_path,
     keyed,
     limit_of,
     snake_keys,
+    together,
     whole,
 )
 from stratix_kombu.queue_events import Listening, QueueEvents
 from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
+from stratix_kombu.worker.backoffs import Backoffs
 from stratix_kombu.worker.coroutines import LoopExecutor
-from stratix_kombu.worker.handlers import Handlers
+from stratix_kombu.worker.handlers import Handlers, is_path
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
     from stratix_kombu.types import BulkJob, JobOpts, LimiterOpts, Task, Unpack
+
+logger = logging.getLogger("stratix_kombu.queue")
 
 Handler = TypeVar("Handler", bound=Callable[[Job], object])
 FilePath = TypeVar("FilePath", str, Path)
@@ -71,7 +75,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         self._options = options
         self._lease_ms = lease_ms
         self._loop = loop
-        self._backoffs = dict(options.backoffs)
+        self._backoffs = Backoffs(name, options.backoffs, options.default_job_options.backoff)
         self._handlers = Handlers()
         self._events = QueueEvents(engine, name, options.max_payload_bytes)
         self._runtime: Runtime = self._events.runtime
@@ -119,7 +123,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
         """
         self._open()
-        new = self.new_job(name, data, {**opts, **options} if opts else options)
+        new = self.new_job(name, data, together(opts, options, "add") if opts else options)
         return self.added([new], add(self._engine, [new]))[0]
 
     def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
@@ -162,7 +166,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         options = defaults
         if given:
             options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
-            self._remember_backoff(given)
+            if options.backoff is not None:
+                self._backoffs.remember(options.backoff, self._engine.store.shared, bool(self._handlers))
         new = grouped(
             options.new_job(str(uuid.uuid4()), self.name, name, text), self._engine.driver, options.group
         )
@@ -211,13 +216,6 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
     def _encode_data(self, name: str, data: Any) -> str:
         return encode(data, f"the data of job {name!r} for queue {self.name!r}", self._options.max_payload_bytes)
 
-    def _remember_backoff(self, given: Mapping[str, Any]) -> None:
-        """A function given with a job is one that this process's worker may call."""
-        backoff = given.get("backoff")
-        custom = backoff.get("custom") if isinstance(backoff, Mapping) else None
-        if callable(custom):
-            self._backoffs[dotted_path(custom, "backoff")] = custom
-
     # -- handling -------------------------------------------------------------------------------
 
     @overload
@@ -239,15 +237,16 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         """Handle jobs: ``process(handler)`` for all names, ``process(name, handler)`` for one; or as a decorator.
 
         A handler takes the Job and returns a JSON value; it may be ``async def``. The path of a file that defines
-        ``process(job)`` is a handler too: it runs in a sandbox. Jobs are taken once the application is started; a
-        listener may call this too. The same function again changes nothing. Raises ConfigurationError for another
-        handler of the same name, and for one that cannot run in a sandbox but is to.
+        ``process(job)`` is a handler too: it runs in a sandbox (a text alone is one if it ends like a script's name).
+        Jobs are taken once the application is started; a listener may call this too. The same function again changes
+        nothing, also a lambda that the same line makes anew. Raises ConfigurationError for another handler of the same
+        name, and for one that cannot run in a sandbox but is to.
 
         >>> @queue.process("welcome")  # doctest: +SKIP
         ... def send(job): ...
         """
         self._open()
-        if handler is None and (callable(name) or isinstance(name, Path)):
+        if handler is None and (callable(name) or is_path(name)):
             name, handler = None, name
         if handler is None:
 
@@ -256,7 +255,13 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
                 return function
 
             return decorate
-        self._handlers.register(name, handler, self._options.processor.sandboxed)
+        processor = self._options.processor
+        self._handlers.register(name, handler, processor.sandboxed)
+        if processor.max_memory_usage and not processor.sandboxed and not is_path(handler):
+            logger.warning(
+                "queue %s: 'max_memory_usage' bounds sandboxed handlers only: say processor={'sandboxed': True, ...}, "
+                "or leave it out", self.name, extra={"action": "option_unused", "queue": self.name},
+            )  # fmt: skip
         if self._started:
             self._start_worker()
         return handler
@@ -295,6 +300,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
             worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
             worker.start()
             self._worker = worker
+            self._events.worker_came_up()
 
     def _worker_settings(self, concurrency: int) -> WorkerSettings:
         options, processor = self._options, self._options.processor
@@ -304,7 +310,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
         if processor.sandboxed:  # nothing is taken that could not run
             concurrency = min(concurrency, self._sandboxes.size)
         return WorkerSettings(
-            concurrency=concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs,
+            concurrency=concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs.functions,
             max_payload_bytes=options.max_payload_bytes, bounds=self.bounds, cancelled=self._runtime.cancelled,
             sandboxes=self._sandboxes, processor_timeout_ms=processor.timeout_ms,
         )  # fmt: skip
@@ -355,7 +361,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
 
         >>> queue.set_rate_limit(max=100, duration=60_000)  # doctest: +SKIP
         """
-        given = {**(limiter or {}), **options}
+        given = together(limiter, options, "set_rate_limit")
         limit = keyed(limit_of(given, "set_rate_limit"), f"queue:{self.name}") if given else None
         settle(self._engine, self._engine.store.transitions.set_limit(self.name, limit))
 

@@ -103,8 +103,9 @@ class Listening:
 
         ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``; with the job:
         ``waiting active delayed blocked stalled retries_exhausted duplicated removed``; with nothing: ``drained
-        paused resumed``. ``error(error)`` tells of faults in this process. The function may be ``async def``; it runs
-        on a thread of its own, and holds up nobody.
+        paused resumed``. ``drained`` comes too, in this process, when its worker comes up and finds nothing to do.
+        ``error(error)`` tells of faults in this process. The function may be ``async def``; it runs on a thread of its
+        own, and holds up nobody.
 
         >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
         """
@@ -172,11 +173,19 @@ class QueueEvents(Listeners):
         self._engine = engine
         self._waiters: dict[str, list[Resolve]] = defaultdict(list)
         self._checked = time.monotonic()
+        self._to_look = False
+        """Whether a worker has come up here, and nobody has heard since whether there was work for it."""
         engine.on_error(self._on_error)
 
     def after_fork(self) -> None:
         super().after_fork()
         self._waiters.clear()
+        self._to_look = False
+
+    def worker_came_up(self) -> None:
+        """A queue that is empty then is drained: listeners in this process are told so once, for no job will end that
+        could say it. Those that come later, too."""
+        self._to_look = True
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -282,6 +291,11 @@ class QueueEvents(Listeners):
     # -- reading --------------------------------------------------------------------------------
 
     def _idle(self) -> None:
+        if self._to_look and self._listens("drained"):
+            counts = self._engine.store.queries.status(self._queue).counts
+            self._to_look = False
+            if not any(counts[one] for one in ("waiting", "paused", "active")):
+                self._pass_on("drained", ())
         if time.monotonic() - self._checked > RECHECK_S:
             self._checked = time.monotonic()
             with self._lock:
@@ -303,6 +317,8 @@ class QueueEvents(Listeners):
         for job_id, event in ended.items():
             self._tell_waiters(event, records[job_id], ends.get(job_id))
         for event in heard:
+            if event.name == "drained":
+                self._to_look = False
             try:
                 arguments = self._arguments(event, records.get(event.job_id), ends.get(event.job_id))
             except InvalidPayload as problem:

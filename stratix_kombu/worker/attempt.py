@@ -7,14 +7,15 @@ import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
 from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.logs import InJob
-from stratix_kombu.model.awaiting import is_awaitable
-from stratix_kombu.model.backoff import MAX_DELAY_MS, retry_delay
+from stratix_kombu.model.awaiting import is_awaitable, outcome_of
+from stratix_kombu.model.backoff import MAX_DELAY_MS, custom_delay, retry_delay
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
 from stratix_kombu.options import JobOptions, milliseconds
@@ -107,7 +108,7 @@ class Attempts:
     async def _awaited(self, value: Awaitable[Any], token: str) -> Any:
         """What a plain function has returned to be awaited, in its own thread; cancelled as ``async def`` handlers
         are."""
-        work = asyncio.ensure_future(_held(value))
+        work = asyncio.ensure_future(outcome_of(value))
         while not (await asyncio.wait({work}, timeout=CANCEL_CHECK_S))[0]:
             if token in self._settings.cancelled:
                 work.cancel()
@@ -122,8 +123,7 @@ class Attempts:
 
     def _run_sandboxed(self, claim: Claim, source: Source) -> Outcome:
         assert self._settings.sandboxes is not None
-        limits = [one for one in (self.timeout_s(claim), self._settings.processor_timeout_ms / 1000) if one]
-        result = self._settings.sandboxes.run(source, self._make_job(claim), min(limits, default=None))
+        result = self._settings.sandboxes.run(source, self._make_job(claim), self.timeout_s(claim))
         return Completion(claim.record.id, claim.token, result)
 
     async def run_async(self, claim: Claim, wait_s: float = 0.0) -> Outcome:
@@ -167,9 +167,10 @@ class Attempts:
         await asyncio.wait({work}, timeout=CANCEL_S)
 
     def timeout_s(self, claim: Claim) -> float | None:
-        """How long an attempt may take, if the job says so."""
+        """How long an attempt may take: as the job says, or the queue's ``processor``, whichever is shorter."""
         options = self._options_of(claim.record)
-        return options.timeout_ms / 1000 or None if options else None
+        limits = (options.timeout_ms if options else 0, self._settings.processor_timeout_ms)
+        return min((one / 1000 for one in limits if one), default=None)
 
     @staticmethod
     def _options_of(record: JobRecord) -> JobOptions | None:
@@ -185,7 +186,7 @@ class Attempts:
         """What becomes of an attempt that took too long."""
         seconds = self.timeout_s(claim) or 0.0
         reason = f"timed out after {seconds * 1000:.0f} ms"
-        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim.record))
+        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim))
 
     def _completion(self, claim: Claim, value: Any) -> Completion:
         if value is None:
@@ -196,7 +197,7 @@ class Attempts:
     def _no_handler(self, claim: Claim) -> Failure:
         known = ", ".join(self._handlers.names) or "none"
         reason = f"no handler for {claim.record.name!r} on queue {self._queue!r} in this worker (handlers: {known})"
-        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim.record))
+        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim))
 
     def _failure(self, claim: Claim, error: BaseException) -> Failure | Postponed:
         record = claim.record
@@ -218,14 +219,15 @@ class Attempts:
 
     def _failed(self, claim: Claim, reason: str, stacktrace: str, final: bool) -> Failure:
         record = claim.record
-        retry_ms = None if final else self._retry_ms(record)
+        retry_ms = None if final else self._retry_ms(claim)
         logger.info(
             "job failed: %s", reason,
             extra={"action": "attempt_failed", "job_id": record.id, "queue": self._queue, "retry_ms": retry_ms},
         )
         return Failure(record.id, claim.token, reason, stacktrace, retry_ms)
 
-    def _retry_ms(self, record: JobRecord) -> int | None:
+    def _retry_ms(self, claim: Claim) -> int | None:
+        record = claim.record
         attempts_made = record.attempts_made + 1
         options = self._options_of(record)
         if options is None or attempts_made >= record.max_attempts:
@@ -236,23 +238,22 @@ class Attempts:
         if backoff.type != "custom":
             return retry_delay(backoff, attempts_made)
         try:
-            delay = int(self._settings.backoffs[backoff.custom](attempts_made))
-            return None if delay < 0 else min(delay, MAX_DELAY_MS)
+            delay = custom_delay(self._settings.backoffs, backoff.custom, attempts_made)
         except BaseException as error:
-            logger.warning(
-                "custom back-off %r of job %s cannot be used here, waiting %d ms: %r",
-                backoff.custom, record.id, FALLBACK_DELAY_MS, error,
-                extra={"action": "backoff_failed", "job_id": record.id, "queue": self._queue},
-            )
+            self._say_backoff_failed(claim, backoff.custom, error)
             return FALLBACK_DELAY_MS
+        return None if delay < 0 else min(delay, MAX_DELAY_MS)
 
-
-async def _held(value: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Its result, or what it raised: a loop would end with what is no Exception."""
-    try:
-        return await value, None
-    except BaseException as error:
-        return None, error
+    def _say_backoff_failed(self, claim: Claim, name: str, error: BaseException) -> None:
+        """In the log of this process, and in that of the job, which whoever has added it can read."""
+        record = claim.record
+        said = f"custom back-off {name!r} cannot be used, waiting {FALLBACK_DELAY_MS} ms: {reason_of(error)}"
+        logger.warning(
+            "job %s of queue %s: %s", record.id, self._queue, said,
+            extra={"action": "backoff_failed", "job_id": record.id, "queue": self._queue},
+        )  # fmt: skip
+        with suppress(Exception):  # the store is away, or the job is gone
+            self._make_job(claim).log(said)
 
 
 def _in_job(record: JobRecord) -> InJob:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.awaiting import is_async
+from stratix_kombu.model.functions import same_function
 from stratix_kombu.model.names import check_job_name
 from stratix_kombu.worker.sandbox.source import Source, source_of
+
+SCRIPTS = frozenset({".py", ".js", ".mjs", ".cjs", ".ts"})
+"""Endings by which a text is the path of a handler. All but the first are refused then: they are no Python."""
+
+
+def is_path(value: object) -> bool:
+    """Whether it is the path of a handler, and not the name of jobs."""
+    return isinstance(value, Path) or (isinstance(value, str) and Path(value).suffix.lower() in SCRIPTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +43,20 @@ class Handlers:
 
     def register(self, name: str | None, function: Callable[[Any], Any] | str | Path, sandboxed: bool = False) -> None:
         """Let ``function`` handle jobs called ``name``, or all others if None; the path of a file that defines one is
-        always sandboxed. The same function again changes nothing; another one raises ConfigurationError."""
+        always sandboxed. The same function again changes nothing, also a lambda or an inner function that is made anew
+        each time by the same line; another one raises ConfigurationError."""
         what = "all jobs" if name is None else f"jobs called {check_job_name(name)!r}"
         if not isinstance(function, (str, Path)) and not callable(function):
             raise ConfigurationError(f"a handler must be a function of the job, or the path of one, not {function!r}")
         known = self._by_name.get(name)
         if known is not None:
-            if known.function == function:
+            if same_function(known.function, function):
                 return
             raise ConfigurationError(f"this queue has a handler for {what} already, which is another function")
         if sandboxed or isinstance(function, (str, Path)):
             self._by_name[name] = Handler(function, is_async=False, source=source_of(function))
             return
-        called = getattr(function, "__call__", None)  # noqa: B004  # objects with an async __call__ are async too
-        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
-        self._by_name[name] = Handler(function, is_async)
+        self._by_name[name] = Handler(function, is_async(function))
 
     def find(self, name: str) -> Handler | None:
         """The handler for jobs of that name."""
