@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -45,15 +44,13 @@ from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
 from stratix_kombu.worker.coroutines import LoopExecutor
-from stratix_kombu.worker.handlers import Handlers, is_path
+from stratix_kombu.worker.handlers import Handlers, is_path, say_what_is_unused
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
     from stratix_kombu.types import BulkJob, JobOpts, LimiterOpts, Task, Unpack
-
-logger = logging.getLogger("stratix_kombu.queue")
 
 Handler = TypeVar("Handler", bound=Callable[[Job], object])
 FilePath = TypeVar("FilePath", str, Path)
@@ -255,13 +252,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
                 return function
 
             return decorate
-        processor = self._options.processor
-        self._handlers.register(name, handler, processor.sandboxed)
-        if processor.max_memory_usage and not processor.sandboxed and not is_path(handler):
-            logger.warning(
-                "queue %s: 'max_memory_usage' bounds sandboxed handlers only: say processor={'sandboxed': True, ...}, "
-                "or leave it out", self.name, extra={"action": "option_unused", "queue": self.name},
-            )  # fmt: skip
+        self._handlers.register(name, handler, self._options.processor.sandboxed)
+        say_what_is_unused(self.name, handler, self._options.processor)
         if self._started:
             self._start_worker()
         return handler

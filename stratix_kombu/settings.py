@@ -80,7 +80,7 @@ class Settings:
         """Options of one queue: those of its creation over those of the configuration."""
         defaults: Mapping[str, Any] = {"limiter": self.limiter} if self.limiter else {}
         configured = self.queues.get(name, {})
-        merged = together(together(defaults, dict(configured), name), dict(given), name)
+        merged = dict(together(together(defaults, configured, name), given, name))
         # Each option of a processor by itself: a queue that bounds its children is sandboxed still.
         layers = [self.processor, configured.get("processor") or {}, given.get("processor") or {}]
         if all(isinstance(one, Mapping) for one in layers):
@@ -144,7 +144,7 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
             # The environment says single options everywhere.
             whole = key in _TOP and "environment" not in (name, origin.get(key))
             if whole:  # names of queues are no options that may be spelt in two ways
-                into[key] = {**below, **value} if key == "queues" else together(below, dict(value), key)
+                into[key] = {**below, **value} if key == "queues" else together(below, value, key)
             else:
                 into[key] = _together(below, value, snake if key != "queues" else str)
         else:

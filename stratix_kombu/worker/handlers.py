@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.awaiting import is_async
 from stratix_kombu.model.functions import same_function
 from stratix_kombu.model.names import check_job_name
+from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox.source import Source, source_of
+
+logger = logging.getLogger("stratix_kombu.queue")
 
 SCRIPTS = frozenset({".py", ".js", ".mjs", ".cjs", ".ts"})
 """Endings by which a text is the path of a handler. All but the first are refused then: they are no Python."""
@@ -30,6 +34,15 @@ class Handler:
     function: Any
     is_async: bool
     source: Source | None = None
+
+
+def say_what_is_unused(queue: str, function: object, processor: ProcessorOptions) -> None:
+    """Log what was said of sandboxes and holds for nothing else, if this handler runs in none."""
+    if processor.max_memory_usage and not processor.sandboxed and not is_path(function):
+        logger.warning(
+            "queue %s: 'max_memory_usage' bounds sandboxed handlers only: say processor={'sandboxed': True, ...}, or "
+            "leave it out", queue, extra={"action": "option_unused", "queue": queue},
+        )  # fmt: skip
 
 
 class Handlers:
