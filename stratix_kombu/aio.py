@@ -82,10 +82,13 @@ class AsyncJob:
     async def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
         return await self._call(self._job.get_logs, start, end)
 
-    async def get_dependencies(self) -> dict[str, str | None]:
+    async def get_dependencies(self) -> list[Job]:
         return await self._call(self._job.get_dependencies)
 
-    async def get_dependents(self) -> list[str]:
+    async def get_dependency_states(self) -> dict[str, JobState | None]:
+        return await self._call(self._job.get_dependency_states)
+
+    async def get_dependents(self) -> list[Job]:
         return await self._call(self._job.get_dependents)
 
     async def get_dependency_results(self) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.errors import ConfigurationError, StratixError, nearest
 from stratix_kombu.model.record import QueueStatus, WorkerInfo
+from stratix_kombu.model.shown import Shown
 from stratix_kombu.options import Duration, milliseconds
 from stratix_kombu.queue import Queue
 
@@ -20,7 +21,7 @@ SCOPES = ("process", "host", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Shown):
     """What was found. It is true in an ``if`` when nothing is wrong."""
 
     driver: bool
@@ -42,6 +43,10 @@ class Health:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values that JSON has, ``ok`` among them."""
+        return {"ok": self.ok, **Shown.to_dict(self)}
 
     def __bool__(self) -> bool:
         return self.ok

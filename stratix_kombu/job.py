@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +18,7 @@ from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.lifecycle.retry import rerun, retry
 from stratix_kombu.model.arguments import flag, plain_text, position
 from stratix_kombu.model.awaiting import NotAwaitable
+from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import check_known_id
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from stratix_kombu.types import JobState
 
 LOG_LINES_KEPT = 1000
+READ_AT_ONCE = 1000
+"""Records of other jobs that are read in one call."""
 LOG_LINE_BYTES = 16 * 1024
 LOG_LINE_CUT = " ... (cut)"
 
@@ -207,14 +210,24 @@ class Job(NotAwaitable):
         start, end = position(start, "get_logs: 'start'"), position(end, "get_logs: 'end'")
         return self._runtime.engine.store.queries.logs(self.id, start, end)
 
-    def get_dependencies(self) -> dict[str, str | None]:
-        """Ids of the jobs it depends on, with their states; None for one that was removed before it ended."""
+    def get_dependencies(self) -> list[Job]:
+        """The jobs it depends on, with their states. Of one whose record is gone the handle says how it ended, and no
+        more; one that was removed before it ended is left out.
+
+        >>> [(one.id, one.state) for one in job.get_dependencies()]  # doctest: +SKIP
+        """
+        states = self._runtime.engine.store.queries.dependencies(self.id)
+        return list(self._others({job_id: state for job_id, state in states.items() if state is not None}))
+
+    def get_dependency_states(self) -> dict[str, JobState | None]:
+        """Ids of the jobs it depends on, with their states; None for one that was removed before it ended. It reads no
+        more than these."""
         found = self._runtime.engine.store.queries.dependencies(self.id)
         return {job_id: None if state is None else state.value for job_id, state in found.items()}
 
-    def get_dependents(self) -> list[str]:
-        """Ids of the jobs that depend on it."""
-        return self._runtime.engine.store.queries.dependents(self.id)
+    def get_dependents(self) -> list[Job]:
+        """The jobs that depend on it, sorted by their ids."""
+        return list(self._others(dict.fromkeys(self._runtime.engine.store.queries.dependents(self.id))))
 
     def get_dependency_results(self) -> dict[str, Any]:
         """Results of the completed jobs it depends on, by id."""
@@ -311,6 +324,18 @@ class Job(NotAwaitable):
     @property
     def _hub(self) -> Waits:
         return self._runtime.hub
+
+    def _others(self, states: Mapping[str, State | None]) -> Iterator[Job]:
+        """Handles on jobs of whatever queue, as they are now; without those that have neither record nor state."""
+        engine, ids = self._runtime.engine, list(states)
+        for start in range(0, len(ids), READ_AT_ONCE):
+            page = ids[start : start + READ_AT_ONCE]
+            for job_id, record in zip(page, engine.store.queries.get(page), strict=True):
+                state = states[job_id]
+                if record is None and state is not None:
+                    record = bare_record(job_id, "", "", state)
+                if record is not None:
+                    yield Job(record, engine.runtimes.get(record.queue, self._runtime))
 
     def _set(self, record: JobRecord) -> None:
         self._record = record

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
@@ -24,6 +25,7 @@ from stratix_kombu.job import Job, Resolve, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.listeners import Listeners
 from stratix_kombu.model.arguments import plain_text, seconds
+from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode
 from stratix_kombu.model.event import BUILT_IN, Event
 from stratix_kombu.model.record import Ended, JobRecord
@@ -170,6 +172,7 @@ class QueueEvents(Listeners):
     def __init__(self, engine: Engine, queue: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
         super().__init__(engine.store.events, queue, f"queue {queue!r}")
         self.runtime = Runtime(engine, self, max_payload_bytes)
+        engine.runtimes[queue] = self.runtime
         self._engine = engine
         self._waiters: dict[str, list[Resolve]] = defaultdict(list)
         self._checked = time.monotonic()
@@ -366,10 +369,7 @@ def _end_of(event: Event) -> Ended | None:
 def _record_of(event: Event, ended: Ended | None) -> JobRecord:
     """What an event tells of a job whose record is gone."""
     ended = _end_of(event) or ended
-    return JobRecord(
-        id=event.job_id, queue=event.queue, name=event.job_name, data="null", options="",
-        state=ended.state if ended else State.WAITING, priority=0, created_ms=0, due_ms=0, processed_ms=0,
-        finished_ms=ended.finished_ms if ended else 0, attempts_made=0, attempts_started=0, max_attempts=1,
-        stalled_count=0, pending=0, optional=False, worker="", progress=None, result=ended.result if ended else None,
-        failed_reason=ended.failed_reason if ended else None, stacktrace=None,
-    )  # fmt: skip
+    bare = bare_record(event.job_id, event.queue, event.job_name, ended.state if ended else State.WAITING)
+    if ended is None:
+        return bare
+    return replace(bare, finished_ms=ended.finished_ms, result=ended.result, failed_reason=ended.failed_reason)

@@ -18,6 +18,7 @@ from stratix_kombu.model.codec import decode
 from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
+from stratix_kombu.model.shown import Shown
 from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, together, whole
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MakeJob = Callable[[Any, Any, Mapping[str, Any]], NewJob]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepeatableJob(NotAwaitable):
+class RepeatableJob(Shown, NotAwaitable):
     """A repeatable job as it is kept; ``every`` is in milliseconds, dates are aware."""
 
     _meant: ClassVar[str] = "write 'await queue.aio.add_repeatable_job(...)'"

@@ -17,6 +17,7 @@ from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.recurrence import Recurrence
+from stratix_kombu.model.shown import Shown
 from stratix_kombu.options import Duration, milliseconds, snake_keys, together
 from stratix_kombu.repeatables import rule_of
 from stratix_kombu.stores.contract import Store
@@ -60,7 +61,7 @@ def interval_ms(value: Duration | str) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleInfo:
+class ScheduleInfo(Shown):
     """A schedule as ``list`` shows it."""
 
     id: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -40,7 +39,7 @@ def health(
 
     found = app.check_health(interval_ms(within), SCOPES[workers])
     if as_json:
-        print_json({"ok": found.ok, **asdict(found)}, indent=2)
+        print_json(found.to_dict(), indent=2)
     elif not quiet:
         said = {"driver": found.driver, "store": found.store, "workers": found.consuming, "clock": found.clock}
         print_fields({what: "healthy" if fine else "not healthy" for what, fine in said.items()})

@@ -43,11 +43,11 @@ def show(app: Application, job_id: str, as_json: bool) -> None:
     """Everything that is known of a job."""
     found = find(app, job_id)
     if as_json:
-        print_json({**as_dict(found), "dependencies": found.get_dependencies()}, indent=2)
+        print_json({**as_dict(found), "dependencies": found.get_dependency_states()}, indent=2)
         return
     waited = found.processed_on and found.processed_on - found.timestamp
     ran = found.finished_on and found.processed_on and found.finished_on - found.processed_on
-    dependencies = [f"{one} {state or 'removed'}" for one, state in found.get_dependencies().items()]
+    dependencies = [f"{one} {state or 'removed'}" for one, state in found.get_dependency_states().items()]
     print_fields(
         {
             "id": found.id, "queue": found.queue_name, "name": found.name, "state": found.state,

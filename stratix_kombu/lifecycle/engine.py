@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from stratix_kombu import forks
 from stratix_kombu.calls import Calls
@@ -33,6 +34,8 @@ class Engine(forks.OfOneProcess):
         """Runs what is called from coroutines."""
         self.faults: Counter[str] = Counter()
         """How often each kind of fault was reported in this process."""
+        self.runtimes: dict[str, Any] = {}
+        """By queue, of those made in this process: what handles on its jobs need."""
         self._listeners: list[ErrorListener] = []
         self._wakers: list[Callable[[], None]] = []
         self._lock = threading.Lock()

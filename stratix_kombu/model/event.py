@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stratix_kombu.model.shown import Shown
+
 EVENT_NAMES = frozenset(
     {
         "waiting",
@@ -37,7 +39,7 @@ kilobytes an entry."""
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Shown):
     """One entry of a queue's log; ``cursor`` is where reading goes on after it."""
 
     cursor: str

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from stratix_kombu.model.shown import Shown
+
 MINUTE_MS = 60_000
 KEPT_MINUTES = 24 * 60
 NAMES_KEPT = 100
@@ -120,7 +122,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class Times(Shown):
     """Durations of one kind, in milliseconds."""
 
     count: int
@@ -135,7 +137,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(Shown):
     """What happened in a queue from one instant on, for one minute or several."""
 
     start_ms: int
@@ -166,7 +168,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueMetrics:
+class QueueMetrics(Shown):
     """A queue over the last minutes."""
 
     name: str

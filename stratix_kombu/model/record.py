@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from stratix_kombu.model.retention import KEEP_ALL as KEEP_ALL
 from stratix_kombu.model.retention import KEEP_NONE as KEEP_NONE
 from stratix_kombu.model.retention import Retention as Retention
+from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.state import Refusal, State
 
 
@@ -323,7 +324,7 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerInfo:
+class WorkerInfo(Shown):
     """Presence of one worker on one queue."""
 
     id: str
@@ -338,7 +339,7 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueStatus:
+class QueueStatus(Shown):
     """A queue at one instant."""
 
     name: str

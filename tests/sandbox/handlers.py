@@ -229,7 +229,8 @@ def use_the_job(job: Any) -> dict[str, Any]:
             "queue": job.queue_name, "logs": job.get_logs(), "state": job.get_state(), "data": job.refresh().data,
             "progress": job.progress, "results": job.get_dependency_results(), "cancelled": job.cancelled,
             "at once": at_once,
-            "dependencies": list(job.get_dependencies().values()), "dependents": job.get_dependents()}  # fmt: skip
+            "dependencies": [(one.id, one.state, one.return_value) for one in job.get_dependencies()],
+            "states": job.get_dependency_states(), "dependents": job.get_dependents()}  # fmt: skip
     job.check_cancelled()
     errors = []
     for use in (job.retry, lambda: job.update_progress(object()), lambda: job.add_dependency("nobody")):

@@ -134,7 +134,8 @@ def test_the_job_from_inside(queue: Queue) -> None:
     assert result == {
         "name": "use_the_job", "id": "inside", "attempts": 2, "made": 0, "queue": "q", "logs": ["one", "two"],
         "state": "active", "at once": {"step": 1}, "data": {"new": True}, "progress": {"step": 1}, "cancelled": False,
-        "dependencies": ["completed"], "dependents": [],
+        "dependencies": [[first.id, "completed", first.return_value]], "states": {first.id: "completed"},
+        "dependents": [],
         "errors": ["InvalidJobState retry", "PayloadNotSerializable ", "JobAlreadyStarted"],
     }  # fmt: skip
     until(lambda: told == [{"step": 1}])

@@ -50,7 +50,7 @@ def test_one_job_with_many_dependencies(app: Application, steps: list[int], coun
     queue = app.queue.get_queue("q")
     job = queue.add("all", dependencies=parts)
     assert job.state == "blocked"
-    assert set(job.get_dependencies()) == {one.id for one in parts}
+    assert {one.id for one in job.get_dependencies()} == {one.id for one in parts}
     assert max(steps) <= STEP
     queue.process(lambda job: sum(job.get_dependency_results().values()))
     app.queue.get_queue("parts").process(lambda job: job.data)

@@ -34,7 +34,7 @@ def test_other_failures_are_no_cancels_and_are_counted_apart(app: Application) -
     queue.process("waits", lambda job: None)
     failed, fine = queue.add("fails"), queue.add("waits")
     below = queue.add("waits", dependencies=[queue.add("waits", delay=60_000)])
-    (waited,) = below.get_dependencies()
+    (waited,) = below.get_dependency_states()
     queue.get_jobs("delayed")[0].cancel("by user 7")
     for job in (failed, below):
         with pytest.raises(JobFailed):

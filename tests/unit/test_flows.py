@@ -119,7 +119,7 @@ def test_a_large_flow_is_added_in_pages_behind_a_gate(app: Application) -> None:
     counts = app.queue.get_queue("etl").get_job_counts()
     assert (counts["waiting"], counts["blocked"], counts["completed"]) == (size - 1, 1, 0)
     part = next(iter(flow))
-    assert (part.get_dependencies(), part.get_dependency_results()) == ({}, {})
+    assert (part.get_dependencies(), part.get_dependency_results()) == ([], {})
     found = app.queue.get_flow(flow.root)
     assert found is not None
     assert set(found.jobs) == set(flow.jobs)

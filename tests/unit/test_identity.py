@@ -100,7 +100,7 @@ def test_a_child_may_have_any_id_and_an_id_may_be_used_again(app: Application) -
     queue.start()
     until(lambda: queue.get_job_counts()["completed"] == len(ids) - 1 and queue.get_job("k") is None)
     queue.add("part", "second", job_id="k").wait_until_finished(timeout=10)
-    assert flow.root.get_dependencies() == {**dict.fromkeys(ids, "completed"), "slow": "delayed"}
+    assert flow.root.get_dependency_states() == {**dict.fromkeys(ids, "completed"), "slow": "delayed"}
     read = app.queue.get_flow(flow.root)
     assert read is not None
     assert set(read.jobs) == {*ids, "slow", flow.root.id} - {"k"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
 from stratix_kombu.calls import Calls
-from stratix_kombu.errors import JobCancelled
+from stratix_kombu.errors import ConfigurationError, JobCancelled
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES, Message
@@ -24,7 +24,7 @@ _CALLS = Calls()
 class SandboxJob(NotAwaitable, forks.OfOneProcess):
     """A ``Job`` in its handler, with the attributes and methods of one; only waiting for oneself is left out.
 
-    Methods raise what those of ``Job`` do.
+    Methods raise what those of ``Job`` do. Of other jobs, those it depends on, there are the attributes alone.
     """
 
     _meant = "write 'await job.aio....' for its methods"
@@ -78,11 +78,14 @@ class SandboxJob(NotAwaitable, forks.OfOneProcess):
     def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
         return list(self._call("get_logs", start, end))
 
-    def get_dependencies(self) -> dict[str, str | None]:
-        return dict(self._call("get_dependencies"))
+    def get_dependencies(self) -> list[SandboxJob]:
+        return [_other(one) for one in self._call("get_dependencies")]
 
-    def get_dependents(self) -> list[str]:
-        return list(self._call("get_dependents"))
+    def get_dependency_states(self) -> dict[str, str | None]:
+        return dict(self._call("get_dependency_states"))
+
+    def get_dependents(self) -> list[SandboxJob]:
+        return [_other(one) for one in self._call("get_dependents")]
 
     def get_dependency_results(self) -> dict[str, Any]:
         return dict(self._call("get_dependency_results"))
@@ -113,3 +116,14 @@ class SandboxJob(NotAwaitable, forks.OfOneProcess):
 
     def _set(self, attributes: Message) -> None:
         self._attributes = attributes
+
+
+def _other(attributes: Message) -> SandboxJob:
+    """The handle on another job than the handler's."""
+
+    def call(method: str, *arguments: Any) -> Any:
+        raise ConfigurationError(
+            f"{method}: in a sandbox only the handler's own job can be asked, and job {attributes['id']} is another one"
+        )
+
+    return SandboxJob(attributes, call, lambda: False)

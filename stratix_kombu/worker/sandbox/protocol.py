@@ -39,9 +39,9 @@ ROOM = 1024 * 1024
 """For what is around a value: names, logs, stack traces."""
 
 CALLS = frozenset({
-    "add_dependency", "cancel", "change_delay", "get_dependencies", "get_dependency_results", "get_dependents",
-    "get_logs", "get_state", "log", "promote", "refresh", "remove", "remove_dependency", "rerun", "retry",
-    "update_data", "update_progress",
+    "add_dependency", "cancel", "change_delay", "get_dependencies", "get_dependency_results", "get_dependency_states",
+    "get_dependents", "get_logs", "get_state", "log", "promote", "refresh", "remove", "remove_dependency", "rerun",
+    "retry", "update_data", "update_progress",
 })  # fmt: skip
 """Methods of a job that a handler may call from its child."""
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, NoReturn
 
 from stratix_kombu.errors import RateLimited, StaleClaim
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import POLL_S, Sandbox
@@ -96,7 +97,7 @@ class Supervision:
             if message["method"] not in CALLS:
                 raise AttributeError(f"a handler cannot call {message['method']!r}")
             value = getattr(self._job, message["method"])(*message["arguments"])
-            return {"value": _attributes(value) if value is self._job else value}
+            return {"value": _shown(value)}
         except Exception as error:
             return {"error": encode_error(error)}
 
@@ -165,6 +166,13 @@ class Supervision:
             while not self._sandbox.exited() and time.monotonic() < deadline:
                 for message in self._sandbox.pump(POLL_S):
                     self._take(message)
+
+
+def _shown(value: Any) -> Any:
+    """What a method has returned; of a job what a handler may read."""
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return _attributes(value) if isinstance(value, NotAwaitable) else value
 
 
 def _attributes(job: Any) -> Message:
