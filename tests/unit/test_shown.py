@@ -7,6 +7,8 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
+
 from stratix_kombu import Application, JobFailed
 from tests.waiting import until
 
@@ -62,10 +64,8 @@ def test_a_dependency_of_another_queue_can_be_waited_for(app: Application) -> No
     last = queue.add("sum", dependencies=[part], dependencies_mode="optional")
     (found,) = last.get_dependencies()
     app.start()
-    try:
+    with pytest.raises(JobFailed, match="ValueError: no"):
         found.wait_until_finished(timeout=10)
-    except JobFailed as failed:
-        assert failed.reason == "ValueError: no"
     assert found.state == "failed"
 
 
@@ -80,7 +80,8 @@ def test_answers_are_plain_values(app: Application) -> None:
         queue.get_status(), queue.get_metrics(minutes=2), app.check_health(), *queue.get_workers(),
         *queue.get_events(), *app.schedule.list(), queue.add_repeatable_job("r", {"a": [1]}, every=1000, start_date=at),
     ]  # fmt: skip
-    status, metrics, health, worker, *_, schedule, repeatable = [json.loads(json.dumps(one.to_dict())) for one in answers]
+    plain = [json.loads(json.dumps(one.to_dict())) for one in answers]
+    status, metrics, health, worker, *_, schedule, repeatable = plain
     assert (status["name"], status["counts"]["completed"]) == ("q", 1)
     assert (metrics["total"]["completed"], len(metrics["minutes"]), metrics["total"]["run"]["count"]) == (1, 2, 1)
     assert (health["ok"], health["workers"][0]["queue"], worker["queue"]) == (True, "q", "q")
