@@ -127,7 +127,6 @@ class Repeatables:
         schedules.put(schedule)
         if older:
             schedules.remove(older)
-        self._engine.wake_clock()
         return self._one(key)
 
     def all(self) -> list[RepeatableJob]:
@@ -159,7 +158,6 @@ class Repeatables:
         if schedule.paused and next_ms:
             next_ms = Recurrence.decode(schedule.rule).next_after(self._engine.store.queries.now()) or 0
         self._engine.store.schedules.set_paused(schedule.key, False, next_ms)
-        self._engine.wake_clock()
 
     def run(self, key: str) -> tuple[list[NewJob], Added]:
         """A run now, besides its slots; as it was added."""

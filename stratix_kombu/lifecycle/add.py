@@ -74,8 +74,6 @@ def _add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     engine.check_open("add jobs")
     added = engine.store.transitions.add(jobs)
     settle(engine, Change(ready=added.ready, more=added.more))
-    if any(job.delay_ms or job.due_ms for job in jobs):
-        engine.wake_clock()
     return added
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback
 from stratix_kombu.model.record import Claimed, Limit
-from stratix_kombu.model.state import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +28,7 @@ def claim(
 ) -> Claimed:  # fmt: skip
     """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped. Asked again with
     the same ``request``, it answers the claims it made the first time."""
-    claimed = engine.store.transitions.claim(
+    return engine.store.transitions.claim(
         queue, ids, worker, lease_ms, bounds.limit, bounds.global_concurrency, request=request,
         fallback=bounds.fallback,
     )  # fmt: skip
-    if any(refused.why is Refusal.LIMITED for refused in claimed.refused):
-        engine.wake_clock()
-    return claimed

@@ -1,11 +1,17 @@
-"""The clock: promotes what is due, repeats what is scheduled, recovers what was lost. Any number may run at once."""
+"""The clock: promotes what is due, repeats what is scheduled, recovers what was lost. Any number may run at once: one
+of them leads, and the others cost a question a second until it is gone."""
 
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from stratix_kombu.errors import Unavailable
@@ -14,79 +20,130 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote
 from stratix_kombu.lifecycle.recover import Redelivery, recover
 from stratix_kombu.lifecycle.repeat import repeat
+from stratix_kombu.stores.contract import Lead
 
 logger = logging.getLogger("stratix_kombu")
 Result = TypeVar("Result")
 
-MAX_SLEEP_MS = 250
-"""Another process may have added something due sooner: never sleep longer than this."""
+REST_MS = 2_000
+"""The longest rest of the clock that leads. What becomes due sooner wakes it."""
+ASK_MS = 1_400
+"""How often the others ask whether it still leads."""
+BEHIND_MS = 250
+"""How often it looks whether more of the lost messages can be sent."""
+STUCK_S = 1.0
+"""When that is tried again which could not be done."""
 MAX_PAUSE_S = 5.0
 """Longest wait between tries while the store is away."""
-
-
-def _sooner(first: int | None, second: int | None) -> int | None:
-    return min((one for one in (first, second) if one is not None), default=None)
+TROUBLES = ("dispatch_failed", "repeat_failed", "depth_failed")
+"""Faults that another process may not have: its broker is there, or it knows the time zone."""
 
 
 class Clock:
     """A daemon thread; every step it takes is a claim in the store."""
 
     def __init__(self, engine: Engine, *, stalled_check_ms: int, max_stalled: int, grace_ms: int) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._engine = engine
+        self._clocks = engine.store.clocks
         self._stalled_check_s = stalled_check_ms / 1000
         self._max_stalled = max_stalled
         self._grace_ms = grace_ms
         self._redelivery = Redelivery(engine, grace_ms)
-        self._wake = threading.Event()
-        self._stopping = False
+        self._leads = False
+        self._troubles = 0
+        """How many there were before this round."""
+        self._next_recovery = self._next_redelivery = 0.0
+        self._stuck: dict[Callable[[Engine], bool], float] = {}
+        """When the verbs are tried again that could not do all."""
+        self._stop = threading.Event()
         self._causes = Causes()
         self._round = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="stratix-clock", daemon=True)
 
     @property
     def idle_ms(self) -> int:
-        """How long ago it did last all that was to be done."""
+        """How long ago it did last all that was to be done, or knew that another one leads."""
         return int((time.monotonic() - self._round) * 1000)
 
     def start(self) -> None:
-        self._engine.on_wake(self._wake.set)
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
+        """Another clock may lead at once."""
+        self._stop.set()
+        self._resign()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        next_recovery = next_redelivery = 0.0
         failures = 0
-        while not self._stopping:
+        while not self._stop.is_set():
             try:
-                self._wake.clear()
-                next_ms = _sooner(
-                    self._try(lambda: promote(self._engine)), self._try(lambda: repeat(self._engine))
-                )
-                now = time.monotonic()
-                if now >= next_recovery:
-                    self._try(lambda: recover(self._engine, self._max_stalled))
-                    next_recovery = now + self._stalled_check_s
-                if now >= next_redelivery:
-                    self._try(self._redelivery.look)
-                    next_redelivery = now + self._grace_ms / 2000
-                self._try(self._redelivery.go_on)
+                rest_ms = self._look()
             except Exception as error:
                 failures += 1
                 if not isinstance(error, Unavailable):  # a fault of our own must not stop the clock
                     logger.exception("the clock failed", extra={"action": "clock_failed"})
                 self._engine.report("", error, "clock_failed")
-                self._wake.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                self._stop.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
                 continue
             failures = 0
             self._engine.reached("", "clock_failed")
             self._round = time.monotonic()
-            sleep_ms = MAX_SLEEP_MS if next_ms is None else min(next_ms, MAX_SLEEP_MS)
-            self._wake.wait(max(sleep_ms, 1) / 1000)
+            self._rest(rest_ms)
+        if self._leads:  # it was made the leader once more meanwhile
+            self._resign()
+
+    def _look(self) -> int:
+        """Do what is due if this clock leads; for how many milliseconds there is nothing to do."""
+        troubles = sum(self._engine.faults[one] for one in TROUBLES)
+        lead = self._clocks.lead(self.id, REST_MS, yields=troubles > self._troubles)
+        self._troubles = troubles
+        led, self._leads = self._leads, lead.leads
+        if not lead.leads:
+            return min(lead.next_ms or ASK_MS, ASK_MS)
+        if not led:
+            self._next_recovery = self._next_redelivery = 0.0
+        if self._do(lead):
+            return 0
+        now = time.monotonic()
+        times = (self._next_recovery, self._next_redelivery, *(one for one in self._stuck.values() if one > now))
+        rests = [REST_MS, *(int((one - now) * 1000) for one in times)]
+        if lead.next_ms is not None:
+            rests.append(lead.next_ms)
+        if self._redelivery.is_behind:
+            rests.append(BEHIND_MS)
+        return max(min(rests), 1)
+
+    def _do(self, lead: Lead) -> bool:
+        """Whether something was due and is done. What could not be done is tried again in a while."""
+        now, done = time.monotonic(), False
+        for verb, is_due in ((promote, lead.promote), (repeat, lead.repeat)):
+            if not is_due or now < self._stuck.get(verb, 0.0):
+                continue
+            if self._try(partial(verb, self._engine)):
+                done = True
+            else:
+                self._stuck[verb] = now + STUCK_S
+        if now >= self._next_recovery:
+            self._try(lambda: recover(self._engine, self._max_stalled, lead.expire))
+            self._next_recovery = now + self._stalled_check_s
+        if now >= self._next_redelivery:
+            self._try(self._redelivery.look)
+            self._next_redelivery = now + self._grace_ms / 2000
+        self._try(self._redelivery.go_on)
+        return done
+
+    def _rest(self, for_ms: int) -> None:
+        if self._leads:
+            self._clocks.rest(self.id, for_ms)
+        else:
+            self._stop.wait(for_ms / 1000)
+
+    def _resign(self) -> None:
+        with suppress(Unavailable):  # its time is over soon
+            self._clocks.resign(self.id)
 
     def _try(self, step: Callable[[], Result]) -> Result | None:
         """A step that something in the store makes fail must not keep the others from being taken."""

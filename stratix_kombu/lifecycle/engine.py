@@ -37,7 +37,6 @@ class Engine(forks.OfOneProcess):
         self.runtimes: dict[str, Any] = {}
         """By queue, of those made in this process: what handles on its jobs need."""
         self._listeners: list[ErrorListener] = []
-        self._wakers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._outages = Outages()
         inline = driver.inline_queue()
@@ -46,8 +45,7 @@ class Engine(forks.OfOneProcess):
         forks.register(self)
 
     def after_fork(self) -> None:
-        """The clock is the parent's."""
-        self._lock, self._wakers = threading.Lock(), []
+        self._lock = threading.Lock()
         self._outages = Outages()
 
     def check_open(self, what: str) -> None:
@@ -91,13 +89,3 @@ class Engine(forks.OfOneProcess):
     def reached(self, queue: str, action: str) -> None:
         """What may have been reported under this action has succeeded."""
         self._outages.reached(action, queue)
-
-    def on_wake(self, waker: Callable[[], None]) -> None:
-        """Have ``waker`` called when this process has made work for the clock."""
-        with self._lock:
-            self._wakers.append(waker)
-
-    def wake_clock(self) -> None:
-        """Tell the clock that something may be due sooner than it knew."""
-        for waker in self._wakers:
-            waker()

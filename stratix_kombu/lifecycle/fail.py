@@ -13,6 +13,4 @@ def fail(engine: Engine, failures: Sequence[Failure]) -> Change:
     """Fail a batch in one round trip; ``stale`` names those whose lease was lost."""
     change = engine.store.transitions.fail(failures)
     settle(engine, change)
-    if any(failure.retry_ms for failure in failures):
-        engine.wake_clock()
     return change

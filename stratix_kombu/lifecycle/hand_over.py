@@ -13,6 +13,4 @@ def hand_over(engine: Engine, jobs: Sequence[HandOver]) -> Change:
     """End attempts whose jobs go on as something else; ``stale`` names those whose lease was lost."""
     change = engine.store.transitions.hand_over(jobs)
     settle(engine, change)
-    if any(new.due_ms or new.delay_ms for one in jobs for new in one.then):
-        engine.wake_clock()
     return change

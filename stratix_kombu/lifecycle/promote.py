@@ -6,13 +6,13 @@ from stratix_kombu.lifecycle.dispatch import dispatch, settle
 from stratix_kombu.lifecycle.engine import Engine
 
 
-def promote(engine: Engine) -> int | None:
-    """Promote all that is due; in how many milliseconds the next one is, or None."""
+def promote(engine: Engine) -> bool:
+    """Promote all that is due, and go on with what steps have left over; True."""
     while True:
-        change, next_ms = engine.store.transitions.promote()
+        change, _ = engine.store.transitions.promote()
         dispatch(engine, change.ready)
         if not change.more:
-            return next_ms
+            return True
 
 
 def promote_job(engine: Engine, job_id: str) -> None:

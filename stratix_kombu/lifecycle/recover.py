@@ -16,12 +16,12 @@ PAGES_AHEAD = 8
 """So many pages of lost messages are sent at once while others wait to be sent."""
 
 
-def recover(engine: Engine, max_stalled: int) -> None:
-    """Leases that ran out, releases a crash interrupted, records past their retention."""
+def recover(engine: Engine, max_stalled: int, expire: bool = True) -> None:
+    """Leases that ran out, releases a crash interrupted, and if ``expire`` says so records past their retention."""
     transitions = engine.store.transitions
     _paged(engine, lambda: _reported(engine, transitions.recover(max_stalled)))
-    _paged(engine, transitions.release)
-    _paged(engine, transitions.expire)
+    if expire:
+        _paged(engine, transitions.expire)
 
 
 def _reported(engine: Engine, change: Change) -> Change:
@@ -44,13 +44,15 @@ class Redelivery:
         self._behind: dict[str, bool] = {}
         """Queues to go on with, and whether the broker's queue was found empty."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more to send than was sent."""
+        return bool(self._behind)
+
     def look(self) -> None:
-        """In every queue that has waiting jobs; to be called now and then."""
-        for queue in self._engine.store.queries.queues():
-            if queue in self._behind:
-                continue
-            status = self._engine.store.queries.status(queue)
-            if not status.paused and (status.oldest_waiting_ms or 0) >= self._grace_ms:
+        """In every queue in which a job has waited long; to be called now and then."""
+        for queue in self._engine.store.queries.late_queues(self._grace_ms):
+            if queue not in self._behind:
                 self._send(queue, 1)
 
     def go_on(self) -> None:

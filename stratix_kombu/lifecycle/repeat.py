@@ -24,8 +24,6 @@ _KEPT: dict[str, Any] = {
 
 _KEPT_SINCE: dict[str, Any] = {"dead_letter": str, "limit": dict | None, "deduplication": dict | None}
 """What templates of the first release do not have."""
-STUCK_MS = 1_000
-"""When those are tried again that could not be fired."""
 
 
 def template_of(new: NewJob) -> str:
@@ -69,14 +67,14 @@ def _addressed(text: str, job_id: str, forward: bool) -> str:
     return json.dumps({**message, "properties": properties}, separators=(",", ":"))
 
 
-def repeat(engine: Engine) -> int | None:
-    """Fire all slots that have come; in how many milliseconds the next one comes, or None.
+def repeat(engine: Engine) -> bool:
+    """Fire all slots that have come; False if some of them cannot be fired here.
 
     Slots that nobody was there for are one late run: the next slot is in the future.
     """
     tried: set[tuple[str, int]] = set()
     while True:
-        due, now_ms, next_ms = engine.store.schedules.due()
+        due, now_ms, _ = engine.store.schedules.due()
         new = [one for one in due if (one.key, one.next_ms) not in tried]
         for schedule in new:
             tried.add((schedule.key, schedule.next_ms))
@@ -86,7 +84,7 @@ def repeat(engine: Engine) -> int | None:
                 # A zone this host does not know, a record of another version: the others go on.
                 engine.report(schedule.queue, problem, "repeat_failed")
         if not new:
-            return STUCK_MS if next_ms == 0 else next_ms
+            return not due
 
 
 def fire(engine: Engine, schedule: Schedule, now_ms: int) -> None:

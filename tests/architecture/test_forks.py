@@ -28,6 +28,7 @@ WITHOUT_A_RULE = {
     "lifecycle/clock.py Clock": "the parent's: QueueManager has none in the child",
     "lifecycle/outages.py Outages": "Engine makes a new one",
     "stores/memory/state.py Space": "MemoryStore gives it new locks",
+    "stores/memory/leader.py Leader": "MemoryStore makes a new one",
     "listeners.py Listener": "Listeners makes new ones",
     "celery/jobs.py Run": "one attempt: a process forked in it ends with the handler",
     "cli/supervisor.py Child": "the supervisor runs nobody's code, so nobody forks in it",

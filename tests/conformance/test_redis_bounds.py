@@ -159,6 +159,7 @@ def _read(store: Store) -> None:
     read.waiting_priorities("waiting")
     read.metrics("waiting", 10)
     read.limit_ttl("few", Limit("queue:few", 5, 1_000))
+    assert read.late_queues(0)
     for answer in (read.queues(), read.workers("waiting"), read.held("leases", "w"), read.dependencies("big0")):
         assert answer is not None
     read.dependents("root")
@@ -171,6 +172,8 @@ def _read(store: Store) -> None:
 def _clock(large: Large) -> None:
     transitions = large.store.transitions
     for _ in range(3):
+        large.store.clocks.lead("c", 1_000)
+        large.store.clocks.resign("c")
         transitions.promote(PAGE)
         transitions.recover(1, PAGE)
         transitions.redeliver("waiting", 0, True, PAGE)

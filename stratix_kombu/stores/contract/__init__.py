@@ -16,6 +16,7 @@ is the executable specification. No connection or transaction type crosses the c
 scripts, SQL transactions or conditional writes.
 """
 
+from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
@@ -23,8 +24,11 @@ from stratix_kombu.stores.contract.transitions import PAGE, Transitions, check_i
 
 __all__ = [
     "FOUND_AT_ONCE",
+    "MARGIN_MS",
     "PAGE",
+    "Clocks",
     "EventLog",
+    "Lead",
     "Locks",
     "Queries",
     "Schedules",

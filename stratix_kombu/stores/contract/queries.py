@@ -78,6 +78,10 @@ class Queries(ABC):
         """Names of all queues that ever had a job or a worker, or were paused, sorted."""
 
     @abstractmethod
+    def late_queues(self, waited_ms: int) -> list[str]:
+        """Queues in which a job has waited for that long since it was dispatched, sorted; not those that are paused."""
+
+    @abstractmethod
     def workers(self, queue: str) -> list[WorkerInfo]:
         """Workers present on the queue, sorted by id."""
 

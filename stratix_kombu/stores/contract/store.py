@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from stratix_kombu.model.record import InlineQueue
+from stratix_kombu.stores.contract.clocks import Clocks
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
 from stratix_kombu.stores.contract.transitions import Transitions
@@ -21,13 +22,14 @@ class Survey:
 
 
 class Store(ABC):
-    """One namespace of a store: its five parts, and its connection."""
+    """One namespace of a store: its six parts, and its connection."""
 
     transitions: Transitions
     queries: Queries
     schedules: Schedules
     events: EventLog
     locks: Locks
+    clocks: Clocks
 
     address: str
     """Where it is, for messages; never with credentials."""

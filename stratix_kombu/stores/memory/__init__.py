@@ -13,7 +13,9 @@ from typing import Any
 from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.stores.contract import Store, Survey
+from stratix_kombu.stores.memory.clocks import MemoryClocks
 from stratix_kombu.stores.memory.events import MemoryEventLog
+from stratix_kombu.stores.memory.leader import Leader
 from stratix_kombu.stores.memory.locks import MemoryLocks
 from stratix_kombu.stores.memory.queries import MemoryQueries
 from stratix_kombu.stores.memory.schedules import MemorySchedules
@@ -40,13 +42,14 @@ class MemoryStore(Store):
         self.schedules = MemorySchedules(space, self.transitions)
         self.events = MemoryEventLog(space)
         self.locks = MemoryLocks(space)
+        self.clocks = MemoryClocks(space)
         forks.register(self)
 
     def after_fork(self) -> None:
         """The child has a copy, without what the transition of another thread had collected so far."""
         space = self._space
         space.lock = threading.RLock()
-        space.told = threading.Condition(space.lock)
+        space.told, space.leader = threading.Condition(space.lock), Leader(space.lock)
         space.ready, space.instead = [], []
 
     def ping(self) -> None:

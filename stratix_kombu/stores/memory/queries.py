@@ -108,6 +108,12 @@ class MemoryQueries(Queries):
         with self._space.lock:
             return sorted(name for name, space in self._space.queues.items() if space.known)
 
+    def late_queues(self, waited_ms: int) -> list[str]:
+        with self._space.lock:
+            waits = {one: self.status(one).oldest_waiting_ms for one in list(self._space.queues)}
+            late = [one for one, oldest in waits.items() if oldest is not None and oldest >= waited_ms]
+            return sorted(one for one in late if not self._space.queues[one].paused)
+
     def workers(self, queue: str) -> list[WorkerInfo]:
         with self._space.lock:
             space = self._space.queues.get(queue) or QueueSpace()

@@ -20,7 +20,7 @@ class MemorySchedules(Schedules):
             known = self._space.schedules.get(schedule.key)
             if known is not None and (known.rule, known.owner) == (schedule.rule, schedule.owner):
                 schedule = replace(schedule, next_ms=known.next_ms, runs=known.runs, paused=known.paused)
-            self._space.schedules[schedule.key] = schedule
+            self._keep(schedule)
 
     def all(self, queue: str | None = None) -> list[Schedule]:
         with self._space.lock:
@@ -41,8 +41,13 @@ class MemorySchedules(Schedules):
             if schedule is None:
                 return False
             slot = schedule.next_ms if next_ms is None else next_ms
-            self._space.schedules[key] = replace(schedule, paused=paused, next_ms=slot)
+            self._keep(replace(schedule, paused=paused, next_ms=slot))
             return True
+
+    def _keep(self, schedule: Schedule) -> None:
+        self._space.schedules[schedule.key] = schedule
+        if schedule.next_ms and not schedule.paused and not schedule.owner:
+            self._space.leader.wake(schedule.next_ms)
 
     def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
         with self._space.lock:
@@ -64,5 +69,5 @@ class MemorySchedules(Schedules):
             except JobIdTaken as taken:
                 added = Added((None,), frozenset({taken.job_id}))
             runs = schedule.runs + (job is not None)
-            self._space.schedules[key] = replace(schedule, next_ms=next_ms, runs=runs)
+            self._keep(replace(schedule, next_ms=next_ms, runs=runs))
             return added

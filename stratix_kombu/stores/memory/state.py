@@ -25,6 +25,7 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.memory.graph import Edge, Graph, Outcome
+from stratix_kombu.stores.memory.leader import Leader
 from stratix_kombu.stores.memory.metrics import Counted, count
 
 EVENTS_KEPT = 10_000
@@ -176,6 +177,7 @@ class Space(Graph):
         self.limits: dict[tuple[str, bool], LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
+        self.leader = Leader(self.lock)
         self.deduplicated: dict[tuple[str, str], Holder] = {}
         """By queue and id."""
         self.sweeps = 0
@@ -236,6 +238,7 @@ class Space(Graph):
         self.move(job, State.DELAYED)
         job.due_ms = due_ms
         heapq.heappush(self.delayed, (due_ms, job.new.id))
+        self.leader.wake(due_ms)
         self.tell(job.new.queue, "delayed", job, str(due_ms))
 
     def make_ready(self, job: Job) -> None:

@@ -19,6 +19,7 @@ try:
 except ImportError as problem:  # pragma: no cover - tested in a process of its own
     raise MissingExtra("redis", "redis", "the Redis store") from problem
 
+from stratix_kombu.stores.redis.clocks import RedisClocks
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.events import RedisEventLog
 from stratix_kombu.stores.redis.locks import RedisLocks
@@ -48,6 +49,7 @@ class RedisStore(Store):
         self.schedules = RedisSchedules(self._client, scripts, self._transitions, base)
         self.events = RedisEventLog(self._client, scripts, base)
         self.locks = RedisLocks(self._client, scripts, base)
+        self.clocks = self._clocks = RedisClocks(self._client, scripts, base)
 
     def ping(self) -> None:
         self._client.run("PING", again=True)
@@ -56,6 +58,7 @@ class RedisStore(Store):
         return survey(self._client)
 
     def close(self) -> None:
+        self._clocks.close()
         self._client.close()
 
     def deliver_through(self, inline: InlineQueue) -> bool:

@@ -23,7 +23,7 @@ from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.secrets import masked
 from stratix_kombu.redis_server import Tries, is_refusal
 from stratix_kombu.stores.redis.eviction import look_at_cluster
-from stratix_kombu.stores.redis.pool import Pool, cluster_client
+from stratix_kombu.stores.redis.pool import Held, Pool, cluster_client
 
 MOVING_PAUSE_S = 0.02
 _FAULTS = (RedisError, RedisClusterException, OSError)
@@ -147,6 +147,19 @@ class Client:
         (entries,) = streams
         # The newer protocol puts each stream's entries into one more list.
         return entries[0] if entries and isinstance(entries[0], list) else entries
+
+    def line(self, key: str) -> Held:
+        """A connection of the caller's own to the server that has the key. Raises errors of redis, and OSError."""
+        if not self._options.cluster:
+            return self._pool.take(Tries(self._options).left_s())
+        pool = self._cluster_client().get_node_from_key(key).redis_connection.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        connection.connect()
+        return Held(connection, 0)
+
+    def is_current(self, line: Held) -> bool:
+        """Whether it leads to where commands are sent now, as far as is known."""
+        return bool(self._options.cluster) or self._pool.is_current(line)
 
     def unavailable(self, problem: BaseException) -> StoreUnavailable:
         return StoreUnavailable(self.address, masked(f"{type(problem).__name__}: {problem}", self._secrets))

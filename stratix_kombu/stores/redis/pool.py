@@ -96,6 +96,10 @@ class Pool:
         else:
             held.connection.disconnect()
 
+    def is_current(self, held: Held) -> bool:
+        """Whether others are still given connections of its generation."""
+        return held.generation == self._generation
+
     def renew(self, held: Held) -> None:
         """Use no connection of its generation again; that of a later one is nothing to it."""
         if held.generation == self._generation:

@@ -82,6 +82,9 @@ class RedisQueries(Queries):
     def queues(self) -> list[str]:
         return sorted({one.decode() for one in self._scripts.members("SSCAN", ":queues")})
 
+    def late_queues(self, waited_ms: int) -> list[str]:
+        return sorted({one.decode() for page in self._scripts.paged("late", waited_ms) for one in page})
+
     def workers(self, queue: str) -> list[WorkerInfo]:
         present: dict[str, WorkerInfo] = {}
         for now, *found in self._scripts.paged("workers", queue):

@@ -13,6 +13,7 @@ from stratix_kombu.testing.stores.adding import AddingSuite
 from stratix_kombu.testing.stores.again import AgainSuite
 from stratix_kombu.testing.stores.audit import audit
 from stratix_kombu.testing.stores.clock import ClockSuite
+from stratix_kombu.testing.stores.clocks import LeadSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.forks import ForkSuite
@@ -35,6 +36,6 @@ __all__ = ["StoreSuite", "audit"]
 class StoreSuite(
     AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
     ReadingSuite, ManySuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite, ForkSuite,
-    RerunSuite,
+    RerunSuite, LeadSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

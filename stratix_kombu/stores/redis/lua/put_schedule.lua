@@ -32,6 +32,10 @@ end
 redis.call('HSET', schedules, key, text)
 if schedule.next_ms > 0 and not schedule.paused then
   redis.call('ZADD', due, schedule.next_ms, key)
+  if due == P .. ':due' then
+    --- @include wake
+    wake(schedule.next_ms)
+  end
 else
   redis.call('ZREM', due, key)
 end

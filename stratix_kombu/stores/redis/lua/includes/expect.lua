@@ -16,5 +16,9 @@ local function expect(queue, part, at)
   local known = tonumber(redis.call('ZSCORE', first_key(part), queue))
   if not known or known > at then
     redis.call('ZADD', first_key(part), at, queue)
+    if part == 'delayed' then
+      --- @include wake
+      wake(at)
+    end
   end
 end
