@@ -90,7 +90,9 @@ if not TYPE_CHECKING:  # a type checker is to find a name that is not there
         if name == "__version__":
             return _version()
         if name not in _HOME:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from stratix_kombu.hints import not_exported
+
+            raise not_exported(__name__, name, __all__)
         found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
         globals()[name] = found
         return found

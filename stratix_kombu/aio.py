@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from stratix_kombu.errors import WaitTimeout
+from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
+from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
 
 if TYPE_CHECKING:
@@ -40,8 +42,10 @@ if TYPE_CHECKING:
         Unpack,
     )
 
-class AsyncJob:
+class AsyncJob(Hinted):
     """``job.aio``: the methods of a Job as coroutines."""
+
+    _foreign, _mirrored = JOB, "_job"
 
     def __init__(self, job: Job, calls: Calls) -> None:
         self._job = job
@@ -128,8 +132,10 @@ class AsyncJob:
         await self._call(self._job.remove_dependency, job)
 
 
-class AsyncFlow:
+class AsyncFlow(Hinted):
     """``flow.aio``: the methods of a Flow that talk to a server, as coroutines."""
+
+    _foreign, _mirrored = FLOW, "_flow"
 
     def __init__(self, flow: Flow, calls: Calls) -> None:
         self._flow = flow
@@ -139,8 +145,10 @@ class AsyncFlow:
         return await self._call(self._flow.counts)
 
 
-class AsyncQueue:
+class AsyncQueue(Hinted):
     """``queue.aio``: the methods of a Queue that talk to a server, as coroutines."""
+
+    _foreign, _mirrored = QUEUE, "_queue"
 
     def __init__(self, queue: Queue, calls: Calls) -> None:
         self._queue = queue
@@ -255,8 +263,10 @@ class AsyncQueue:
         return await self._call(self._queue.close, timeout)
 
 
-class AsyncQueueManager:
+class AsyncQueueManager(Hinted):
     """``app.queue.aio``: the methods of ``app.queue`` that talk to a server, as coroutines."""
+
+    _foreign, _mirrored = MANAGER, "_manager"
 
     def __init__(self, manager: QueueManager, calls: Calls) -> None:
         self._manager = manager

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from stratix_kombu import forks
 from stratix_kombu.calls import in_thread
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
+from stratix_kombu.foreign import APPLICATION
+from stratix_kombu.foreign import HOOKS as OTHER_HOOKS
 from stratix_kombu.health import Health, check_health
+from stratix_kombu.hints import Hinted
 from stratix_kombu.hooks import run_hooks
 from stratix_kombu.lock import DistributedLock
 from stratix_kombu.model.arguments import seconds
@@ -49,9 +52,11 @@ def create_app(source: str | Path | AppSettings | None = None) -> Application:
     return Application(source)
 
 
-class Application(forks.OfOneProcess):
+class Application(forks.OfOneProcess, Hinted):
     """Carries the plugins of one program. Also a context manager that starts and closes it, with
     ``async with`` in a thread."""
+
+    _foreign = APPLICATION
 
     def __init__(self, source: Source = None, plugin: Plugin = queue_plugin) -> None:
         self._source = source
@@ -131,7 +136,7 @@ class Application(forks.OfOneProcess):
         """
         key = snake(name)
         if key not in HOOKS:
-            raise ConfigurationError(f"unknown hook {name!r}{nearest(key, HOOKS)}")
+            raise ConfigurationError(f"unknown hook {name!r}{nearest(key, HOOKS, OTHER_HOOKS)}")
         if function is None:
             return lambda decorated: self.hook(name, decorated)
         self._hooks[key].append(function)

@@ -36,21 +36,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar
+
+from stratix_kombu.foreign import ERROR
+from stratix_kombu.hints import Hinted
+from stratix_kombu.hints import nearest as nearest
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'attempts'?``, or the list of what is known."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
-
-
-class StratixError(Exception):
+class StratixError(Hinted, Exception):
     """Root of all errors raised by this package."""
+
+    _foreign: ClassVar[Mapping[str, str]] = ERROR
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (rebuild, (type(self), self.args, self.__dict__))

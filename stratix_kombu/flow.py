@@ -8,6 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.errors import ConfigurationError, DependencyCycle
+from stratix_kombu.foreign import FLOW
+from stratix_kombu.hints import Hinted
 from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.awaiting import NotAwaitable
@@ -49,9 +51,10 @@ class Step:
     """Jobs or ids outside of the flow it depends on as well."""
 
 
-class Flow(NotAwaitable):
+class Flow(NotAwaitable, Hinted):
     """Jobs of one flow and the edges between them; what ``add_flow`` and ``get_flow`` answer with."""
 
+    _foreign = FLOW
     _meant = "write 'await app.queue.aio.add_flow(...)', or 'get_flow' there"
 
     def __init__(

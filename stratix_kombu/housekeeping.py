@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.foreign import STATES
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of, redrive
 from stratix_kombu.lifecycle.sweep import Extent, obliterate, sweep
@@ -53,7 +54,7 @@ class Housekeeping:
         >>> queue.clean(timedelta(days=7), state="failed")  # doctest: +SKIP
         """
         if plain_text(state, "clean: 'state'") not in _CLEANED:
-            raise ConfigurationError(f"clean: unknown state {state!r}{nearest(str(state), _CLEANED)}")
+            raise ConfigurationError(f"clean: unknown state {state!r}{nearest(str(state), _CLEANED, STATES)}")
         extent = Extent(whole(limit, "clean: 'limit'", 0, 10**9), milliseconds(grace, "clean: 'grace'"))
         return sweep(self._engine, self.name, Sweep.REMOVE, [_CLEANED[state]], extent, on_progress)
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.foreign import STATES
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of
@@ -179,4 +180,5 @@ def _state(queue: str, name: str) -> State:
         return State("waiting" if name == "paused" else name)
     except ValueError:
         known = [state.value for state in State]
-        raise ConfigurationError(f"queue {queue!r}: unknown state {name!r}{nearest(str(name), known)}") from None
+        hint = nearest(str(name), known, STATES)
+        raise ConfigurationError(f"queue {queue!r}: unknown state {name!r}{hint}") from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound
+from stratix_kombu.foreign import JOB
+from stratix_kombu.hints import Hinted
 from stratix_kombu.lifecycle.cancel import cancel
 from stratix_kombu.lifecycle.change_delay import change_delay
 from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
@@ -38,6 +39,8 @@ READ_AT_ONCE = 1000
 """Records of other jobs that are read in one call."""
 LOG_LINE_BYTES = 16 * 1024
 LOG_LINE_CUT = " ... (cut)"
+_UNREAD = object()
+"""The data of a job that nobody has asked for."""
 
 
 Resolve = Callable[["JobRecord | Ended | BaseException"], None]
@@ -67,7 +70,7 @@ class Runtime:
         """Tokens of claims whose handlers are to end."""
 
 
-class Job(NotAwaitable):
+class Job(NotAwaitable, Hinted):
     """One job of a queue: what is known of it, and what can be done with it.
 
     The attributes show the job as it was when this handle was made; ``refresh()`` reads it again. Instants are
@@ -78,12 +81,14 @@ class Job(NotAwaitable):
     """
 
     __slots__ = ("_data", "_record", "_runtime", "_token")
+    _foreign = JOB
     _meant = "write 'await queue.aio.add(...)' to add a job, 'await job.aio.wait_until_finished()' to wait for its end"
 
     def __init__(self, record: JobRecord, runtime: Runtime, token: str = "") -> None:
         self._record = record
         self._runtime = runtime
         self._token = token
+        self._data: Any = _UNREAD
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r} of queue {self.queue_name!r}: {self._record.state}>"
@@ -105,12 +110,10 @@ class Job(NotAwaitable):
     @property
     def data(self) -> Any:
         """The data it was added with, or that ``update_data`` gave it; of a Celery task its ``args`` and ``kwargs``."""
-        try:
-            return self._data
-        except AttributeError:
+        if self._data is _UNREAD:
             message = self._record.message
-            self._data: Any = arguments_of(message) if is_task_message(message) else decode(self._record.data)
-            return self._data
+            self._data = arguments_of(message) if is_task_message(message) else decode(self._record.data)
+        return self._data
 
     @property
     def is_task(self) -> bool:
@@ -339,8 +342,7 @@ class Job(NotAwaitable):
 
     def _set(self, record: JobRecord) -> None:
         self._record = record
-        with suppress(AttributeError):
-            del self._data
+        self._data = _UNREAD
 
     def _finished(self, end: JobRecord | Ended) -> Any:
         """Show how the job ended; its result. Raises JobFailed."""

@@ -12,6 +12,8 @@ from types import TracebackType
 
 from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError, WaitTimeout
+from stratix_kombu.foreign import LOCKS
+from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.names import check_lock_key
 from stratix_kombu.options import Duration, milliseconds
@@ -22,8 +24,10 @@ LOOK_AT = 100
 """So many locks that were not given back are remembered before those that have ended are looked for."""
 
 
-class Lock:
+class Lock(Hinted):
     """A lock that was taken. Leaving its ``with`` block gives it back."""
+
+    _foreign = LOCKS
 
     def __init__(self, locks: DistributedLock, key: str, token: str) -> None:
         self.key = key
@@ -53,7 +57,7 @@ class Lock:
         self.release()
 
 
-class DistributedLock:
+class DistributedLock(Hinted):
     """Locks by name over all processes on one store. Only who has taken a lock gives it back.
 
     A lock ends by itself after its time to live: it keeps others out while its owner lives, and is no proof beyond it.
@@ -63,6 +67,8 @@ class DistributedLock:
     ...     with lock:
     ...         send_reports()
     """
+
+    _foreign = LOCKS
 
     def __init__(self, store: Store) -> None:
         self._store = store

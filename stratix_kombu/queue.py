@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from stratix_kombu import forks
 from stratix_kombu.drivers.native import grouped, is_task, message_of
 from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError
+from stratix_kombu.foreign import QUEUE
+from stratix_kombu.hints import Hinted
 from stratix_kombu.housekeeping import Housekeeping
 from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
@@ -57,12 +59,14 @@ FilePath = TypeVar("FilePath", str, Path)
 Result = TypeVar("Result")
 
 
-class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess):
+class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess, Hinted):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
     >>> queue.add("welcome", {"to": "a@example.com"}, attempts=3)  # doctest: +SKIP
     """
+
+    _foreign = QUEUE
 
     def __init__(
         self, name: str, engine: Engine, options: QueueOptions, lease_ms: int, loop: LoopExecutor | None = None

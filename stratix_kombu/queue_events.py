@@ -21,6 +21,7 @@ from stratix_kombu.errors import (
     WaitTimeout,
     nearest,
 )
+from stratix_kombu.foreign import EVENTS
 from stratix_kombu.job import Job, Resolve, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.listeners import Listeners
@@ -269,8 +270,8 @@ class QueueEvents(Listeners):
         name = snake(plain_text(given, f"queue {self._queue!r}: the name of an event"))
         if name not in BUILT_IN:
             raise ConfigurationError(
-                f"queue {self._queue!r}: unknown event {given!r}{nearest(name, BUILT_IN)}; events of your own are "
-                "those of app.queue.on and app.queue.emit"
+                f"queue {self._queue!r}: unknown event {given!r}{nearest(name, BUILT_IN, EVENTS)} (for events of "
+                "your own there are app.queue.on and app.queue.emit)"
             )
         return name
 

@@ -15,6 +15,8 @@ from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.drivers.own import check_instance, close_instance
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
 from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
+from stratix_kombu.foreign import MANAGER
+from stratix_kombu.hints import Hinted
 from stratix_kombu.inspection import Overview
 from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.add import add
@@ -47,11 +49,13 @@ class Canvas(Protocol):
     def export(self, flow: Flow) -> Any: ...
 
 
-class QueueManager(Overview, Emitting, forks.OfOneProcess):
+class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
     """Creates queues, starts and closes them together.
 
     >>> app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
     """
+
+    _foreign = MANAGER
 
     def __init__(self, settings: Settings, driver: QueueDriver, store: Store) -> None:
         self.settings = settings

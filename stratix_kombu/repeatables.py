@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, RepeatableJobNotFound
+from stratix_kombu.foreign import REPEATABLE
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.repeat import run_now, template_of
 from stratix_kombu.model.awaiting import NotAwaitable
@@ -39,6 +40,7 @@ MakeJob = Callable[[Any, Any, Mapping[str, Any]], NewJob]
 class RepeatableJob(Shown, NotAwaitable):
     """A repeatable job as it is kept; ``every`` is in milliseconds, dates are aware."""
 
+    _foreign: ClassVar[Mapping[str, str]] = REPEATABLE
     _meant: ClassVar[str] = "write 'await queue.aio.add_repeatable_job(...)'"
 
     key: str

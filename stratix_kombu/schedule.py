@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
+from stratix_kombu.foreign import REPEATABLE, SCHEDULER
+from stratix_kombu.hints import Hinted
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.model.shown import Shown
@@ -64,6 +66,8 @@ def interval_ms(value: Duration | str) -> int:
 class ScheduleInfo(Shown):
     """A schedule as ``list`` shows it."""
 
+    _foreign: ClassVar[Mapping[str, str]] = REPEATABLE
+
     id: str
     name: str
     cron: str | None
@@ -108,8 +112,10 @@ class _Entry:
         self.next_ms = None if self.ended else self.rule.next_after(now)
 
 
-class Scheduler:
+class Scheduler(Hinted):
     """The schedules of one process. They run while the application is started."""
+
+    _foreign = SCHEDULER
 
     def __init__(self, store: Callable[[], Store]) -> None:
         self._store = store

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from stratix_kombu.errors import JobError, QueueNotEmpty, RepeatableJobNotFound, StratixError, WaitTimeout
+from stratix_kombu.errors import JobError, QueueNotEmpty, RepeatableJobNotFound, StratixError, WaitTimeout, nearest
+from stratix_kombu.foreign import COMMAND_OPTIONS, COMMANDS
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 EXIT_CODES = """\b
@@ -46,8 +47,28 @@ class ExitCodes(AbstractContextManager[None]):
 
 
 class Commands(click.Group):
-    """A group whose commands end with the exit codes above."""
+    """A group whose commands end with the exit codes above; it says what is near to a name that is not there."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            raise click.UsageError(f"no such command {name!r}{nearest(name, self.list_commands(ctx), COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         with ExitCodes():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.NoSuchOption as problem:
+                raise _with_ours(problem) from problem
+
+
+def _with_ours(problem: click.NoSuchOption) -> click.UsageError:
+    """The error with what the command calls an option of Celery's."""
+    ours = COMMAND_OPTIONS.get(problem.option_name)
+    known = problem.ctx.command.params if problem.ctx else []
+    if not any(ours in one.opts for one in known):
+        return problem
+    return click.UsageError(f"no such option {problem.option_name}; did you mean {ours}?", problem.ctx)

@@ -42,11 +42,12 @@ def events(
       stratix-kombu events emails --follow --limit 0 --event failed --json | jq .value
     """
     from stratix_kombu.errors import ConfigurationError, nearest
+    from stratix_kombu.foreign import EVENTS
     from stratix_kombu.model.event import EVENT_NAMES
 
     for name in wanted:
         if name not in EVENT_NAMES:
-            raise ConfigurationError(f"there is no event {name!r}{nearest(name, EVENT_NAMES)}")
+            raise ConfigurationError(f"there is no event {name!r}{nearest(name, EVENT_NAMES, EVENTS)}")
     cursors: dict[str, str] = {}
     past: list[Event] = []
     for name in names or app.queue.get_queue_names():

@@ -7,6 +7,7 @@ from hashlib import sha1
 from secrets import token_urlsafe
 
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.hints import snake as snake
 
 _QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z")
 MAX_ID = 200
@@ -19,12 +20,6 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\Z")
 _RUN = "repeat:"
 _KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
 """What stores keep beside the record of a job, under its id with this at the end."""
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
-
-
-def snake(name: str) -> str:
-    """``removeOnComplete`` -> ``remove_on_complete``."""
-    return _HUMP.sub(lambda hump: f"_{hump[1].lower()}", name)
 
 
 def check_queue_name(name: object) -> str:

@@ -7,8 +7,10 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
+from stratix_kombu.hints import Hinted
 
-class Shown:
+
+class Shown(Hinted):
     """A dataclass that can be written as JSON."""
 
     __slots__ = ()

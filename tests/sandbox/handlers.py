@@ -297,3 +297,7 @@ def write_everywhere(job: Any) -> None:
         with suppress(OSError):
             os.write(number, b"\xff" * 100)
     time.sleep(60)
+
+
+def asks_for_a_name_of_bullmq(job: Any) -> Any:
+    return job.processedOn

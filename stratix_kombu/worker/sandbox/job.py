@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from stratix_kombu import forks
 from stratix_kombu.calls import Calls
 from stratix_kombu.errors import ConfigurationError, JobCancelled
+from stratix_kombu.foreign import JOB
+from stratix_kombu.hints import hint_for, missing
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES, Message
@@ -39,7 +41,8 @@ class SandboxJob(NotAwaitable, forks.OfOneProcess):
 
     def __getattr__(self, name: str) -> Any:
         if name not in ATTRIBUTES:
-            raise AttributeError(f"a sandboxed job has no attribute {name!r}")
+            hint = "" if name.startswith("_") else hint_for(name, [*ATTRIBUTES, *dir(self)], JOB)
+            raise missing(f"a sandboxed job has no attribute {name!r}{hint}", name)
         return self._attributes[name]
 
     @property

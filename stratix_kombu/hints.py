@@ -1,0 +1,100 @@
+"""What to write in place of a name that is not there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from opcode import opmap
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stratix_kombu.foreign import OPTIONS, PACKAGE, REMEDIES
+
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+
+
+def snake(name: str) -> str:
+    """``removeOnComplete`` -> ``remove_on_complete``."""
+    return _HUMP.sub(lambda hump: f"_{hump[1].lower()}", name)
+
+
+def nearest(name: str, known: Iterable[str], others: Mapping[str, str] = OPTIONS) -> str:
+    """A hint such as ``; did you mean 'attempts'?``, or the list of what is known."""
+    names = sorted(known)
+    hint = hint_for(name, names, others)
+    return hint or (f"; known: {', '.join(names)}" if names else "")
+
+
+def hint_for(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
+    """A hint, or '' if nothing is near."""
+    meant = meant_by(name, names, others)
+    if not meant:
+        return ""
+    return f"; did you mean {meant!r}?" if meant.isidentifier() else f"; write {meant}"
+
+
+def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
+    """One of the names, or what else to write; '' if nothing is near."""
+    names = [one for one in names if one != name and not one.startswith("_")]
+    given = snake(name).replace("-", "_")
+    other = others.get(name, "") or others.get(given, "")
+    for one in (given, *other.split()):
+        if one in names:
+            return one
+    marker, remedy = REMEDIES.get(given, ("", "")) if others is OPTIONS else ("", "")
+    if marker in names:
+        return remedy
+    if other and not other.replace(" ", "_").isidentifier():
+        return other
+    return next(iter(get_close_matches(given, names, n=1, cutoff=0.6)), "")
+
+
+class Hinted:
+    """Attributes that are not there are answered with what to write. Names that begin with ``_`` are asked for by
+    ``copy``, ``pickle`` and their like, and are refused without a look."""
+
+    __slots__ = ()
+    _foreign: ClassVar[Mapping[str, str]] = {}
+    """The table for the class."""
+    _mirrored: ClassVar[str] = ""
+    """Of a mirror for asyncio: where it has the object itself."""
+
+    if not TYPE_CHECKING:  # a type checker is to find a name that is not there
+
+        def __getattr__(self, name: str) -> Any:
+            cls = type(self)
+            if name.startswith("_"):
+                raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
+            if hasattr(cls, name):
+                return object.__getattribute__(self, name)  # a property raised AttributeError: raise that
+            hint = self._hint(name)
+            raise missing(f"{cls.__name__!r} object has no attribute {name!r}{hint}", name)
+
+    def _hint(self, name: str) -> str:
+        if self._mirrored:
+            there = dir(getattr(self, self._mirrored))
+            meant = name if name in there else meant_by(name, [*dir(self), *there], self._foreign)
+            if meant in there and meant not in dir(self):
+                return f"; write {meant!r} without 'aio': it asks no server"
+        return hint_for(name, dir(self), self._foreign)
+
+
+def missing(message: str, name: str) -> AttributeError:
+    """The error for an attribute that is not there. It has the name and not the object, for which the interpreter would
+    look for a hint of its own."""
+    return AttributeError(message, name=name)
+
+
+def not_exported(module: str, name: str, names: Iterable[str]) -> Exception:
+    """The error for a name that a module does not have, to be raised by its ``__getattr__``: an ImportError in
+    ``from module import name``, which drops what an AttributeError says."""
+    hint = "" if name.startswith("_") else hint_for(name, names, PACKAGE)
+    if hint and _imports(sys._getframe(2)):
+        return ImportError(f"cannot import name {name!r} from {module!r}{hint}", name=module)
+    return missing(f"module {module!r} has no attribute {name!r}{hint}", name)
+
+
+def _imports(frame: Any) -> bool:
+    """Whether it is at a ``from ... import``."""
+    return bool(frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"])

@@ -1,0 +1,368 @@
+"""Names that are not there: what to write instead is said wherever one can be wrong."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import pickle
+import re
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from click.testing import CliRunner
+
+import stratix_kombu
+from stratix_kombu import (
+    Application,
+    ConfigurationError,
+    Flow,
+    Job,
+    JobFailed,
+    Queue,
+    create_app,
+    foreign,
+    hints,
+    types,
+)
+from stratix_kombu.aio import AsyncFlow, AsyncJob, AsyncQueue, AsyncQueueManager
+from stratix_kombu.application import HOOKS
+from stratix_kombu.cli import main
+from stratix_kombu.hints import Hinted
+from stratix_kombu.lock import DistributedLock
+from stratix_kombu.model.event import BUILT_IN
+from stratix_kombu.model.state import State
+from stratix_kombu.queues import QueueManager
+from stratix_kombu.repeatables import RepeatableJob
+from stratix_kombu.schedule import ScheduleInfo, Scheduler
+from tests.waiting import until
+
+
+@pytest.fixture
+def app() -> Iterator[Application]:
+    """In memory: names do not depend on the store."""
+    app = create_app({"driver": "memory", "store": f"memory://{uuid.uuid4()}"})
+    yield app
+    app.close(5)
+
+
+@pytest.fixture
+def owners(app: Application) -> dict[str, Any]:
+    """One of each class whose attributes are hinted."""
+    queue = app.queue.get_queue("work")
+    job, flow = queue.add("n"), app.queue.add_flow({"name": "n", "queue": "work"})
+    app.schedule.cron("30 3 * * *", print)
+    return {
+        "package": stratix_kombu, "app": app, "manager": app.queue, "queue": queue, "job": job, "flow": flow,
+        "schedule": app.schedule, "locks": app.distributed_lock, "queue.aio": queue.aio, "job.aio": job.aio,
+        "manager.aio": app.queue.aio, "flow.aio": flow.aio, "lock": app.distributed_lock.acquire("k", 1000),
+        "repeatable": queue.add_repeatable_job("n", cron="30 3 * * *"), "info": app.schedule.list()[0],
+        "error": JobFailed("1", "no"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "hint"),
+    [
+        ("package", "createApp", "did you mean 'create_app'?"),
+        ("package", "queuePlugin", "did you mean 'queue_plugin'?"),
+        ("package", "Worker", "write queue.process(handler), and app.run()"),
+        ("package", "FlowProducer", "write app.queue.add_flow(...)"),
+        ("app", "createQueue", "write app.queue.create_queue(name)"),
+        ("app", "distributedLock", "did you mean 'distributed_lock'?"),
+        ("app", "stop", "did you mean 'close'?"),
+        ("manager", "createQueue", "did you mean 'create_queue'?"),
+        ("manager", "add", "write queue.add(...), of app.queue.get_queue(name)"),
+        ("queue", "getJobCounts", "did you mean 'get_job_counts'?"),
+        ("queue", "getWaiting", "write queue.get_jobs('waiting')"),
+        ("queue", "getWaitingCount", "write queue.get_job_counts()['waiting']"),
+        ("queue", "get_failed", "write queue.get_jobs('failed')"),
+        ("queue", "count", "did you mean 'get_job_counts'?"),
+        ("queue", "upsertJobScheduler", "did you mean 'upsert_job_scheduler'?"),
+        ("queue", "removeRepeatableByKey", "did you mean 'remove_repeatable_job'?"),
+        ("queue", "proces", "did you mean 'process'?"),
+        ("job", "processedOn", "did you mean 'processed_on'?"),
+        ("job", "returnvalue", "did you mean 'return_value'?"),
+        ("job", "moveToFailed", "write raise UnrecoverableError(...) in the handler"),
+        ("job", "isCompleted", "write job.get_state() == 'completed'"),
+        ("flow", "getCounts", "did you mean 'counts'?"),
+        ("schedule", "add", "did you mean 'register'?"),
+        ("locks", "lock", "did you mean 'acquire'?"),
+        ("lock", "unlock", "did you mean 'release'?"),
+        ("repeatable", "nextRun", "did you mean 'next_run'?"),
+        ("repeatable", "pattern", "did you mean 'cron'?"),
+        ("info", "next", "did you mean 'next_run'?"),
+        ("error", "failedReason", "did you mean 'reason'?"),
+        ("error", "message", "write str(error)"),
+        ("queue.aio", "getJobs", "did you mean 'get_jobs'?"),
+        ("queue.aio", "process", "write 'process' without 'aio': it asks no server"),
+        ("job.aio", "returnvalue", "write 'return_value' without 'aio': it asks no server"),
+        ("manager.aio", "createQueue", "write 'create_queue' without 'aio': it asks no server"),
+        ("flow.aio", "root", "write 'root' without 'aio': it asks no server"),
+    ],
+)
+def test_attributes(owners: dict[str, Any], owner: str, name: str, hint: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(owners[owner], name)
+    assert str(caught.value).endswith(f"has no attribute {name!r}; {hint}")
+    shown = "".join(traceback.format_exception(caught.value)).rstrip()
+    assert shown.endswith(hint), "the interpreter adds no hint of its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("createApp", "did you mean 'create_app'?"), ("QueueEvents", "write queue.on('completed', fun")]
+)
+def test_an_import_from_the_package(name: str, hint: str) -> None:
+    with pytest.raises(ImportError) as caught:
+        exec(f"from stratix_kombu import {name}", {})
+    assert str(caught.value).startswith(f"cannot import name {name!r} from 'stratix_kombu'; {hint}")
+    assert not hasattr(stratix_kombu, name)
+    with pytest.raises(AttributeError):
+        getattr(importlib.import_module("stratix_kombu"), name)
+
+
+@pytest.mark.parametrize("name", ["errors", "types", "create_app"])
+def test_an_import_of_what_is_there(name: str) -> None:
+    held: dict[str, Any] = {}
+    exec(f"from stratix_kombu import {name}", held)
+    assert held[name] is getattr(stratix_kombu, name)
+
+
+def _adding(app: Application, **options: Any) -> None:
+    app.queue.get_queue("work").add("n", None, options)  # type: ignore[arg-type]
+
+
+def _repeating(app: Application, **options: Any) -> None:
+    app.queue.get_queue("work").add_repeatable_job("n", None, options)  # type: ignore[arg-type]
+
+
+def _creating(app: Application, **options: Any) -> None:
+    app.queue.create_queue("other", **options)
+
+
+def _settings(app: Application, **options: Any) -> None:
+    Application({"driver": "memory", **options}).queue  # noqa: B018
+
+
+REPEATABLE = "write queue.add_repeatable_job(name, data, cron=...) for a job that repeats"
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "hint"),
+    [
+        (_adding, {"repeat": {"pattern": "* * * * *"}}, REPEATABLE),
+        (_adding, {"cron": "* * * * *"}, REPEATABLE),
+        (_adding, {"dependsOn": []}, "did you mean 'dependencies'?"),
+        (_adding, {"atempts": 3}, "did you mean 'attempts'?"),
+        (_adding, {"retries": 3}, "did you mean 'attempts'?"),
+        (_adding, {"countdown": 3}, "did you mean 'delay'?"),
+        (_adding, {"limiter": {"max": 1, "window": 2}}, "did you mean 'duration'?"),
+        (_repeating, {"pattern": "* * * * *"}, "did you mean 'cron'?"),
+        (_repeating, {"cron": "* * * * *", "count": 3}, "did you mean 'limit'?"),
+        (_creating, {"workers": 3}, "did you mean 'concurrency'?"),
+        (_creating, {"default_job_options": {"retries": 3}}, "did you mean 'attempts'?"),
+        (_creating, {"processor": {"sandbox": True}}, "did you mean 'sandboxed'?"),
+        (_settings, {"prefix": "shop"}, "did you mean 'namespace'?"),
+        (_settings, {"connection": {}}, "did you mean 'redis'?"),
+        (_settings, {"brokerUrl": "x"}, "did you mean 'driver'?"),
+        (_settings, {"concurrency": 3}, "write app.queue.create_queue(name, concurrency=...), or the setting queues"),
+        (_settings, {"driver": "redis", "redis": {"tls": {}}}, "did you mean 'ssl'?"),
+        (_settings, {"driver": "redis", "redis": {"keyPrefix": "x"}}, "did you mean 'connection_namespace'?"),
+        (_settings, {"driver": "redis", "redis": {"ssl": {"rejectUnauthorized": False}}}, "did you mean 'verify'?"),
+        (_settings, {"driver": "rabbitmq", "store": "memory://", "rabbitmq": {"user": "a"}}, "mean 'username'?"),
+        (_settings, {"driver": "sqs", "store": "memory://", "sqs": {"region": "a"}}, "did you mean 'aws'?"),
+        (_settings, {"worker": {"lockDuration": 1000}}, "did you mean 'lease_duration'?"),
+    ],
+)
+def test_options(app: Application, call: Callable[..., None], options: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        call(app, **options)
+    assert str(caught.value).endswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ("complete", "completed"), ("waiting-children", "blocked"), ("global:failed", "failed"), ("added", "waiting"),
+        ("retries-exhausted", "retries_exhausted"),
+    ],
+)  # fmt: skip
+def test_events(app: Application, given: Any, ours: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"unknown event '{given}'; did you mean '{ours}'"):
+        app.queue.get_queue("work").on(given, print)
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [("wait", "waiting"), ("waiting-children", "blocked"), ("success", "completed"), ("fail", "failed")],
+)
+def test_states(app: Application, given: Any, ours: str) -> None:
+    queue = app.queue.get_queue("work")
+    with pytest.raises(ConfigurationError, match=f"unknown state '{given}'; did you mean '{ours}'"):
+        queue.get_jobs(given)
+    if given != "wait":
+        with pytest.raises(ConfigurationError, match=f"unknown state '{given}'; did you mean '{ours}'"):
+            queue.clean(state=given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["status"], "no such command 'status'; did you mean 'queues'?"),
+        (["worke"], "no such command 'worke'; did you mean 'worker'?"),
+        (["purge"], "no such command 'purge'; did you mean 'drain'?"),
+        (["job", "delete"], "no such command 'delete'; did you mean 'remove'?"),
+        (["repeat", "rm"], "no such command 'rm'; did you mean 'remove'?"),
+        (["worker", "-Q", "emails"], "no such option -Q; did you mean --queues?"),
+        (["worker", "-c", "4"], "no such option -c; did you mean --concurrency?"),
+        (["repeat", "add", "q", "n", "--schedule", "x"], "no such option --schedule; did you mean --cron?"),
+    ],
+)
+def test_commands(arguments: list[str], hint: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert hint in done.output
+
+
+@pytest.mark.parametrize("sandboxed", [False, True])
+def test_the_reason_of_a_job_whose_handler_asks_for_such_a_name(app: Application, sandboxed: bool) -> None:
+    from tests.sandbox.handlers import asks_for_a_name_of_bullmq
+
+    queue = app.queue.create_queue("work", processor={"sandboxed": sandboxed})
+    queue.process(asks_for_a_name_of_bullmq)
+    app.start()
+    with pytest.raises(JobFailed, match=r"no attribute 'processedOn'; did you mean 'processed_on'\?"):
+        queue.add("n").wait_until_finished(60)
+
+
+def test_the_log_of_a_listener_that_asks_for_such_a_name(app: Application, caplog: pytest.LogCaptureFixture) -> None:
+    queue = app.queue.get_queue("work")
+    queue.process(lambda job: 1)
+    queue.on("completed", lambda job, result: job.returnvalue)  # type: ignore[attr-defined]
+    app.start()
+    queue.add("n")
+    until(lambda: "has no attribute 'returnvalue'; did you mean 'return_value'?" in caplog.text, 30)
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"), [("beforeStop", "before_start"), ("onClose", "before_close"), ("onReady", "after_start")]
+)
+def test_hooks(app: Application, given: Any, ours: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"unknown hook '{given}'; did you mean '{ours}'"):
+        app.hook(given, print)
+
+
+# -- what must go on as it was -----------------------------------------------------------------------------------------
+
+
+def test_names_that_begin_with_an_underscore_are_refused_without_a_look(owners: dict[str, Any]) -> None:
+    with mock.patch.object(hints, "meant_by", side_effect=AssertionError("it looked")):
+        for owner in owners.values():
+            for name in ("__deepcopy__", "__wrapped__", "_repr_html_", "_ipython_display_", "_asdict"):
+                assert not hasattr(owner, name)
+
+
+def test_tools_that_ask_for_names(owners: dict[str, Any]) -> None:
+    job, error, repeatable = owners["job"], owners["error"], owners["repeatable"]
+    assert copy.copy(job).id == job.id
+    assert pickle.loads(pickle.dumps(error)).reason == "no"
+    assert copy.deepcopy(repeatable) == repeatable == pickle.loads(pickle.dumps(repeatable))
+    for owner in owners.values():
+        assert not hasattr(owner, "shape")
+        assert getattr(owner, "shape", 7) == 7
+        assert not inspect.isawaitable(owner) or isinstance(owner, Job | Flow | RepeatableJob)
+    spec = mock.create_autospec(Job, instance=True)
+    assert not hasattr(spec, "processedOn")
+    assert hasattr(spec, "processed_on")
+
+
+def test_what_a_property_raises_is_not_replaced() -> None:
+    class Broken(Hinted):
+        @property
+        def value(self) -> int:
+            return [].value  # type: ignore[attr-defined, no-any-return]
+
+    with pytest.raises(AttributeError, match=r"^'list' object has no attribute 'value'$"):
+        Broken().value  # noqa: B018
+
+
+def test_an_unfinished_object_refuses_plainly() -> None:
+    """As ``copy`` and ``pickle`` make them: without ``__init__``."""
+    for cls in (Job, Queue, QueueManager, Application, AsyncJob, AsyncQueue, Flow):
+        with pytest.raises(AttributeError):
+            cls.__new__(cls)._engine_of_nobody  # type: ignore[attr-defined]  # noqa: B018
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+TABLES = {
+    "JOB": (Job, AsyncJob), "QUEUE": (Queue, AsyncQueue), "MANAGER": (QueueManager, AsyncQueueManager),
+    "FLOW": (Flow, AsyncFlow), "APPLICATION": (Application,), "SCHEDULER": (Scheduler,), "LOCKS": (DistributedLock,),
+    "REPEATABLE": (RepeatableJob, ScheduleInfo), "ERROR": (JobFailed,),
+}  # fmt: skip
+PATHS = {
+    "app.queue.aio": AsyncQueueManager, "app.queue": QueueManager, "app.schedule": Scheduler, "app": Application,
+    "app.distributed_lock": DistributedLock, "queue.aio": AsyncQueue, "queue": Queue, "job": Job, "flow": Flow,
+}  # fmt: skip
+OF_INSTANCES = {"settings", "jobs", "dependencies", "reason"}
+"""Attributes that a class does not show."""
+
+
+def _there(owner: type, name: str) -> bool:
+    return hasattr(owner, name) or name in OF_INSTANCES | set(getattr(owner, "__dataclass_fields__", ()))
+
+
+def _says(text: str) -> None:
+    """Fail for a name in it that does not exist."""
+    for path, name in re.findall(r"\b((?:app|queue|job|flow|stratix_kombu)(?:\.\w+)*)\.(\w+)", text):
+        if path.startswith("stratix_kombu"):
+            assert hasattr(importlib.import_module(path), name), text
+        else:
+            assert _there(PATHS[path], name) if path in PATHS else path == "flow.root" and _there(Job, name), text
+    for name in re.findall(r"\b[A-Z]\w+(?=\()", text):
+        assert hasattr(stratix_kombu, name) or f".{name}" in text, text
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_what_is_meant_exists(table: str) -> None:
+    for other, ours in getattr(foreign, table).items():
+        if ours.isidentifier():
+            assert _there(TABLES[table][0], ours), (other, ours)
+        else:
+            _says(ours)
+        assert not hasattr(TABLES[table][0], other) or len(TABLES[table]) > 1, f"{other} is there, and never hinted"
+    for cls in TABLES[table]:
+        assert cls._foreign is getattr(foreign, table)
+
+
+def test_what_is_meant_by_options_events_and_states_exists() -> None:
+    classes = [cls for name, cls in vars(types).items() if hasattr(cls, "__optional_keys__")]
+    known = {key for cls in classes for key in cls.__optional_keys__ | cls.__required_keys__}
+    known |= {"max_receive_count"}
+    assert {one for names in foreign.OPTIONS.values() for one in names.split()} - known == set()
+    assert {marker for marker, _ in foreign.REMEDIES.values()} <= known
+    for _, text in foreign.REMEDIES.values():
+        _says(text)
+    assert set(foreign.HOOKS.values()) <= set(HOOKS)
+    assert set(foreign.EVENTS.values()) <= BUILT_IN
+    assert set(foreign.STATES.values()) <= {one.value for one in State}
+    for name, text in foreign.PACKAGE.items():
+        assert not hasattr(stratix_kombu, name)
+        assert hasattr(stratix_kombu, text) if text.isidentifier() else _says(text) is None
+
+
+def test_what_is_meant_by_commands_exists() -> None:
+    names, options, pending = set(), set(), [main]
+    while pending:
+        group = pending.pop()
+        names |= set(group.commands)
+        options |= {one for command in group.commands.values() for param in command.params for one in param.opts}
+        pending += [one for one in group.commands.values() if hasattr(one, "commands")]
+    assert {one for names in foreign.COMMANDS.values() for one in names.split()} <= names
+    assert set(foreign.COMMAND_OPTIONS.values()) <= options
+
+
