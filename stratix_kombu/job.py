@@ -97,14 +97,17 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def id(self) -> str:
+        """The id it was given, or that was made for it."""
         return self._record.id
 
     @property
     def name(self) -> str:
+        """What its handler is found by."""
         return self._record.name
 
     @property
     def queue_name(self) -> str:
+        """The queue it was added to."""
         return self._record.queue
 
     @property
@@ -122,7 +125,8 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def opts(self) -> Mapping[str, Any]:
-        """Options kept with the job: ``attempts``, ``priority``, and ``backoff`` if it has one."""
+        """Options kept with the job: ``attempts``, ``priority``, and of ``backoff``, ``timeout`` (milliseconds) and
+        ``group`` those it has."""
         kept = decode(self._record.options) if self._record.options else {}
         return {"attempts": self._record.max_attempts, "priority": self._record.priority, **kept}
 
@@ -133,6 +137,7 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def progress(self) -> Any:
+        """What ``update_progress`` was given last, a JSON value; None before."""
         return decode(self._record.progress)
 
     @property
@@ -147,10 +152,12 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def return_value(self) -> Any:
+        """What its handler returned, a JSON value; None until it has completed."""
         return decode(self._record.result)
 
     @property
     def failed_reason(self) -> str | None:
+        """Why it has failed, or its last attempt has; None if it has completed, and before that."""
         return self._record.failed_reason
 
     @property
@@ -160,20 +167,22 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def stacktrace(self) -> list[str]:
+        """The traceback of its last attempt if that failed: a list of texts, empty if there is none."""
         return list(decode(self._record.stacktrace) or [])
 
     @property
     def timestamp(self) -> int:
-        """When it was added."""
+        """When it was added: milliseconds since the epoch."""
         return self._record.created_ms
 
     @property
     def processed_on(self) -> int | None:
-        """When its last attempt began."""
+        """When its last attempt began: milliseconds since the epoch; None before the first."""
         return self._record.processed_ms or None
 
     @property
     def finished_on(self) -> int | None:
+        """When it ended: milliseconds since the epoch; None before."""
         return self._record.finished_ms or None
 
     @property
