@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -212,6 +213,12 @@ class Application(forks.OfOneProcess, Hinted):
                 self.start(queues)
                 while not signals.number and not ended.is_set():
                     signals.wait()
+                if signals.number:
+                    logger.info(
+                        "%s: no further job begins here; a second signal ends the process at once, and its jobs wait "
+                        "for the end of their leases", signal.Signals(signals.number).name,
+                        extra={"action": "signal_received"},
+                    )  # fmt: skip
             finally:
                 self.close()
 

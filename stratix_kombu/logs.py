@@ -68,7 +68,8 @@ class JobContext(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record: time, level, logger, the job in brackets, message; with colours if they are asked for."""
+    """One line a record: time, level, logger, the job in brackets unless the message names it, message; with colours if
+    they are asked for."""
 
     def __init__(self, colour: bool = False) -> None:
         super().__init__()
@@ -79,7 +80,9 @@ class TextFormatter(logging.Formatter):
         if self._colour:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
         at = datetime.fromtimestamp(record.created).isoformat(" ", "milliseconds")
-        return f"{at} {level} {record.name}{self._job(record)}: {record.message}"
+        said = getattr(record, "job_id", None)
+        job = "" if said and str(said) in record.message else self._job(record)
+        return f"{at} {level} {record.name}{job}: {record.message}"
 
     def _job(self, record: logging.LogRecord) -> str:
         said = {name: getattr(record, name, None) for name in _JOB}

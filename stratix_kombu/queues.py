@@ -32,6 +32,7 @@ from stratix_kombu.settings import Settings
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.user_events import Emitting, UserEvents
 from stratix_kombu.worker.coroutines import LoopExecutor
+from stratix_kombu.worker.stopping import log_stopping, log_who_still_runs
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueueManager
@@ -211,7 +212,10 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
             f"queue {name!r}": partial(Queue.end if isinstance(queue, Queue) else self._close_own, queue, patience)
             for name, queue in queues.items()
         }
-        return all(ended is not False for ended in close_within(patience, parts))
+        workers = [queue._worker for queue in queues.values() if isinstance(queue, Queue) and queue._worker]
+        log_stopping(workers, patience)
+        still = partial(log_who_still_runs, workers)
+        return all(ended is not False for ended in close_within(patience, parts, still=still))
 
     # -- within the package ---------------------------------------------------------------------
 

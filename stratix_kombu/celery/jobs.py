@@ -23,12 +23,13 @@ from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import Change, Claim, Completion, Failure, Held
 from stratix_kombu.worker.attempt import Outcome, Postponed
+from stratix_kombu.worker.attempt_log import log_cancelled
 
 
 def register_jobs(app: Celery) -> None:
     """Make the task known to an application's workers."""
 
-    @app.task(name=TASK, bind=True, ignore_result=True, shared=False, typing=False)
+    @app.task(name=TASK, bind=True, ignore_result=True, shared=False, typing=False, throws=(JobFailed,))
     def job(self: Any) -> Any:
         """Run the handler of the queue that the message came from."""
         bridge = bridge_of(app)
@@ -76,7 +77,7 @@ class Run:
     def outcome(self) -> Outcome:
         """Run the handler; what has been settled."""
         token = self._claim.token
-        self._bridge.claims.on_end(token, lambda: self._queue.cancelled.add(token))
+        self._bridge.claims.on_end(token, self._told_to_end)
         try:
             if self._attempts.is_async(self._claim):
                 return self._settle(asyncio.run(self._run_async()))
@@ -86,12 +87,19 @@ class Run:
             self._bridge.claims.on_end(token, None)
             self._queue.cancelled.discard(token)
 
+    def _told_to_end(self) -> None:
+        """The job was cancelled, or lost."""
+        token, record = self._claim.token, self._claim.record
+        if token not in self._queue.cancelled and not self._bridge.claims.is_lost(token):
+            log_cancelled(record.id, record.name, self._queue.name)
+        self._queue.cancelled.add(token)
+
     async def _run_async(self) -> Outcome:
         loop = asyncio.get_running_loop()
         work = loop.create_task(self._attempts.run_async(self._claim))
 
         def end() -> None:
-            self._queue.cancelled.add(self._claim.token)
+            self._told_to_end()
             loop.call_soon_threadsafe(work.cancel)
 
         self._bridge.claims.on_end(self._claim.token, end)

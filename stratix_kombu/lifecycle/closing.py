@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,13 +11,19 @@ from typing import Any
 
 logger = logging.getLogger("stratix_kombu")
 
+TELL_S = 5.0
+"""How often it is said who is waited for."""
 GRACE_S = 1.0
 """How much longer than asked for closing may take: to hand back, to store outcomes, to say goodbye."""
 
 
-def close_within(seconds: float | None, parts: Mapping[str, Callable[[], Any]], grace_s: float = GRACE_S) -> list[Any]:
+def close_within(
+    seconds: float | None, parts: Mapping[str, Callable[[], Any]], grace_s: float = GRACE_S,
+    still: Callable[[], object] = lambda: None,
+) -> list[Any]:  # fmt: skip
     """Close the named parts side by side and return what they return, as far as they end within ``seconds`` and the
-    grace (None = without limit). What takes longer goes on, on a thread that does not keep the process from ending."""
+    grace (None = without limit). What takes longer goes on, on a thread that does not keep the process from ending.
+    ``still`` is called every few seconds meanwhile."""
     deadline = None if seconds is None else time.monotonic() + seconds + grace_s
     ended: dict[str, Any] = {}
 
@@ -36,7 +43,14 @@ def close_within(seconds: float | None, parts: Mapping[str, Callable[[], Any]], 
         except RuntimeError:  # the system has no thread left
             close(name, part)
     for thread in threads:
-        thread.join(None if deadline is None else max(deadline - time.monotonic(), 0))
+        while thread.is_alive() and (left_s := _left(deadline)) > 0:
+            thread.join(min(left_s, TELL_S))
+            if thread.is_alive() and left_s > TELL_S:
+                still()
     if left := [name for name in parts if name not in ended]:
         logger.warning("closed without waiting any longer for %s", ", ".join(left), extra={"action": "left_behind"})
     return [ended.get(name, False) for name in parts]
+
+
+def _left(deadline: float | None) -> float:
+    return math.inf if deadline is None else max(deadline - time.monotonic(), 0)

@@ -19,6 +19,7 @@ from stratix_kombu.model.backoff import MAX_DELAY_MS, custom_delay, retry_delay
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
 from stratix_kombu.options import JobOptions, milliseconds
+from stratix_kombu.worker.attempt_log import log_failure
 from stratix_kombu.worker.handlers import Handlers
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxStarved
@@ -185,8 +186,7 @@ class Attempts:
     def timed_out(self, claim: Claim) -> Failure:
         """What becomes of an attempt that took too long."""
         seconds = self.timeout_s(claim) or 0.0
-        reason = f"timed out after {seconds * 1000:.0f} ms"
-        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim))
+        return self._failed(claim, f"timed out after {seconds * 1000:.0f} ms", final=False)
 
     def _completion(self, claim: Claim, value: Any) -> Completion:
         if value is None:
@@ -197,7 +197,7 @@ class Attempts:
     def _no_handler(self, claim: Claim) -> Failure:
         known = ", ".join(self._handlers.names) or "none"
         reason = f"no handler for {claim.record.name!r} on queue {self._queue!r} in this worker (handlers: {known})"
-        return Failure(claim.record.id, claim.token, reason, "", self._retry_ms(claim))
+        return self._failed(claim, reason, final=False)
 
     def _failure(self, claim: Claim, error: BaseException) -> Failure | Postponed:
         record = claim.record
@@ -208,23 +208,27 @@ class Attempts:
             )
             return Postponed(record.id, claim.token, 0)
         if isinstance(error, SandboxFailure):
-            return self._failed(claim, error.reason, error.stacktrace, error.final)
+            return self._failed(claim, error.reason, error.final, error)
         if isinstance(error, RateLimited):
             try:
                 return Postponed(record.id, claim.token, milliseconds(error.retry_after, "'retry_after'"))
             except ConfigurationError as problem:
                 error = problem
         final = isinstance(error, UnrecoverableError | InvalidPayload | JobCancelled)
-        return self._failed(claim, reason_of(error), stacktrace_of(error), final)
+        return self._failed(claim, reason_of(error), final, error)
 
-    def _failed(self, claim: Claim, reason: str, stacktrace: str, final: bool) -> Failure:
+    def _failed(self, claim: Claim, reason: str, final: bool, error: BaseException | None = None) -> Failure:
         record = claim.record
-        retry_ms = None if final else self._retry_ms(claim)
-        logger.info(
-            "job failed: %s", reason,
-            extra={"action": "attempt_failed", "job_id": record.id, "queue": self._queue, "retry_ms": retry_ms},
-        )
-        return Failure(record.id, claim.token, reason, stacktrace, retry_ms)
+        stacktrace, shown = "", error
+        if isinstance(error, SandboxFailure):  # its traceback is that of the child
+            stacktrace, shown = error.stacktrace, None
+        elif error is not None:
+            stacktrace = stacktrace_of(error)
+        failure = Failure(record.id, claim.token, reason, stacktrace, None if final else self._retry_ms(claim))
+        # One that was told to end was cancelled, handed back or lost, or has timed out: that is logged already.
+        if error is None or claim.token not in self._settings.cancelled:
+            log_failure(record, failure, shown)
+        return failure
 
     def _retry_ms(self, claim: Claim) -> int | None:
         record = claim.record

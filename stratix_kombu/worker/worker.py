@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -10,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim, Unavailable
@@ -19,6 +20,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.model.record import Claim, Claimed, Failure, Held, WorkerInfo
 from stratix_kombu.worker.attempt import Attempts, Outcome, WorkerSettings
+from stratix_kombu.worker.attempt_log import about, log_cancelled
 from stratix_kombu.worker.consumer import Consumer
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
@@ -31,8 +33,23 @@ from stratix_kombu.worker.timeouts import Timeouts
 
 __all__ = ["Worker", "WorkerSettings"]
 
+logger = logging.getLogger("stratix_kombu.worker")
+
 SETTLE_S = 10.0
 """How long a stop goes on trying to store outcomes while the store is away."""
+
+
+class Running(NamedTuple):
+    """A job whose handler has not ended."""
+
+    job_id: str
+    name: str
+    queue: str
+    began: float
+    """On the clock of ``time.monotonic``."""
+
+    def __str__(self) -> str:
+        return f"{about(self.job_id, self.name, self.queue)}, for {time.monotonic() - self.began:.0f} s"
 
 
 class Worker:
@@ -50,7 +67,7 @@ class Worker:
         self._engine = engine
         self._held: dict[str, Held] = {}
         """By token: the claims whose outcome is not stored yet."""
-        self._running: dict[str, str] = {}
+        self._running: dict[str, Running] = {}
         """By token: the jobs whose handler has not ended."""
         self._opens: dict[str, float] = {}
         """By token: when a job may begin that was granted early, on the clock of ``time.monotonic``."""
@@ -101,6 +118,11 @@ class Worker:
         """Jobs it holds: running, or with an outcome that is not stored yet."""
         return len(self._held)
 
+    @property
+    def running(self) -> list[Running]:
+        """The jobs whose handler has not ended, and whose attempt is not over."""
+        return [one for token, one in list(self._running.items()) if token not in self._given_up]
+
     def start(self) -> None:
         """Begin to take jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the
         system has no thread left; then nothing goes on."""
@@ -139,11 +161,16 @@ class Worker:
         with self._changed:
             tokens = [token for token in self._running if token in self._held and token not in self._given_up]
             self._given_up.update(self._running)
+        self._cancelled.update(tokens)  # what comes of their attempts now is no failure of theirs
         if self._sandboxes is not None:
             self._sandboxes.close()
+        if tokens:
+            logger.warning(
+                "handing back %d jobs of queue %s that have not ended: another worker runs them again",
+                len(tokens), self.queue, extra={"action": "handed_back", "queue": self.queue},
+            )  # fmt: skip
         self._hand_back(tokens)
         for token in tokens:
-            self._cancelled.add(token)
             self._loop.cancel(token)
 
     def _hand_back(self, tokens: Sequence[str]) -> None:
@@ -160,7 +187,7 @@ class Worker:
 
     def _begin(self, claim: Claim) -> None:
         self._held[claim.token] = Held(claim.record.id, claim.token)
-        self._running[claim.token] = claim.record.id
+        self._running[claim.token] = Running(claim.record.id, claim.record.name, self.queue, time.monotonic())
         if claim.wait_ms:
             self._opens[claim.token] = time.monotonic() + claim.wait_ms / 1000
         try:
@@ -250,17 +277,19 @@ class Worker:
     def _lose(self, token: str) -> None:
         """The lease ran out while the handler runs. Its outcome is not offered to the store, which would refuse it."""
         with self._changed:
-            job_id = self._running.get(token)
-            if job_id is None or token not in self._held or token in self._given_up:
+            running = self._running.get(token)
+            if running is None or token not in self._held or token in self._given_up:
                 return
             self._given_up.add(token)
             self._lost.add(token)
-        self._engine.report(self.queue, StaleClaim(job_id), "lease_lost")
+        self._engine.report(self.queue, StaleClaim(running.job_id), "lease_lost")
         self._end(token)
 
     def _cancel(self, token: str) -> None:
         """Somebody wants the job to end."""
-        if token in self._running and token not in self._cancelled:
+        running = self._running.get(token)
+        if running is not None and token not in self._cancelled:
+            log_cancelled(running.job_id, running.name, self.queue)
             self._end(token)
 
     def _end(self, token: str) -> None:

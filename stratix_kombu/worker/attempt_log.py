@@ -1,0 +1,52 @@
+"""What is logged of an attempt. A message says which job it is about, for programs whose logging shows nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from stratix_kombu.model.record import Failure, JobRecord
+
+logger = logging.getLogger("stratix_kombu.worker")
+
+MAX_REASON = 500
+"""Characters of a reason in a log message; the record keeps more."""
+
+
+def about(job_id: str, name: str, queue: str) -> str:
+    """How a message names a job."""
+    return f"job {job_id} ({name}, queue {queue})"
+
+
+def log_cancelled(job_id: str, name: str, queue: str) -> None:
+    """A job that runs was cancelled."""
+    extra = {"action": "job_cancelled", "job_id": job_id, "queue": queue, "job_name": name}
+    logger.info("%s was cancelled: its handler is told to end", about(job_id, name, queue), extra=extra)
+
+
+def log_failure(record: JobRecord, failure: Failure, error: BaseException | None = None) -> None:
+    """An attempt has failed: WARNING if there is another one, else ERROR with the traceback of ``error``, or with the
+    one that a sandbox has sent."""
+    retry_ms = failure.retry_ms
+    attempt = record.attempts_made + 1
+    shown = f"{attempt} of {record.max_attempts}" if attempt <= record.max_attempts else f"{attempt}"
+    job, why = about(record.id, record.name, record.queue), failure.reason[:MAX_REASON]
+    extra = {
+        "action": "attempt_failed" if retry_ms is not None else "job_failed", "job_id": record.id,
+        "queue": record.queue, "job_name": record.name, "attempt": attempt,
+    }  # fmt: skip
+    if retry_ms is not None:
+        extra["retry_ms"] = retry_ms
+        logger.warning("%s: attempt %s failed, next in %d ms: %s", job, shown, retry_ms, why, extra=extra)
+        return
+    message = "%s failed for good with attempt %s: %s"
+    if error is None and failure.stacktrace and logger.isEnabledFor(logging.ERROR):
+        made = logger.makeRecord(
+            logger.name, logging.ERROR, __file__, 0, message, (job, shown, why), None, "log_failure", extra
+        )
+        made.exc_text = "\n".join(json.loads(failure.stacktrace))
+        logger.handle(made)
+        return
+    # The first frame is our own call of the handler.
+    info = None if error is None else (type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+    logger.error(message, job, shown, why, exc_info=info, extra=extra)

@@ -1,0 +1,36 @@
+"""What is logged while workers stop: for how many jobs they wait, and at intervals for which."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from stratix_kombu.worker.worker import Worker
+
+logger = logging.getLogger("stratix_kombu.worker")
+
+SHOWN = 10
+"""Jobs that a line names."""
+
+
+def log_stopping(workers: Sequence[Worker], patience: float | None) -> None:
+    """Say how many jobs are waited for, and for how many seconds at most; nothing without workers."""
+    if not workers:
+        return
+    jobs = sum(worker.active for worker in workers)
+    until = "" if patience is None else f", up to {patience:g} s"
+    logger.info(
+        "stopping, %s", f"waiting for {jobs} job{'' if jobs == 1 else 's'}{until}" if jobs else "no job runs",
+        extra={"action": "stopping", "jobs": jobs},
+    )  # fmt: skip
+
+
+def log_who_still_runs(workers: Sequence[Worker]) -> None:
+    """Say which jobs are still waited for."""
+    found = [one for worker in workers for one in worker.running]
+    if found:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        logger.info(
+            "still waiting for %s%s", "; ".join(map(str, found[:SHOWN])), more,
+            extra={"action": "still_stopping", "jobs": len(found)},
+        )  # fmt: skip
