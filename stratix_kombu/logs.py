@@ -94,8 +94,12 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: ``time`` (UTC), ``level``, ``logger``, ``message``, every extra that is not None, and
-    ``exception``."""
+    """One JSON object a record: ``time`` (UTC), ``level``, ``logger``, ``message``, every extra that is not None,
+    ``exception`` and ``stack``. What is none in JSON becomes text; with ``ensure_ascii`` all of it is ASCII."""
+
+    def __init__(self, ensure_ascii: bool = False) -> None:
+        super().__init__()
+        self._ensure_ascii = ensure_ascii
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
@@ -104,6 +108,12 @@ class JsonFormatter(logging.Formatter):
             key: value for key, value in record.__dict__.items()
             if key not in _STANDARD and key not in said and value is not None
         }  # fmt: skip
-        if record.exc_info:
-            extras["exception"] = self.formatException(record.exc_info)
-        return json.dumps({**said, **extras}, ensure_ascii=False, default=str)
+        if record.exc_info or record.exc_text:
+            extras["exception"] = record.exc_text or (record.exc_info and self.formatException(record.exc_info))
+        if record.stack_info:
+            extras["stack"] = record.stack_info
+        try:
+            return json.dumps({**said, **extras}, ensure_ascii=self._ensure_ascii, default=str, allow_nan=False)
+        except (TypeError, ValueError):  # keys that are no text, numbers that JSON does not have, circles
+            shown = {str(key): repr(value) for key, value in extras.items()}
+            return json.dumps({**said, **shown}, ensure_ascii=self._ensure_ascii)

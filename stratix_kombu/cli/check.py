@@ -12,7 +12,7 @@ import click
 
 from stratix_kombu.cli.commands import FAILED
 from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
-from stratix_kombu.cli.output import is_terminal, json_option, print_json, print_table
+from stratix_kombu.cli.output import echo, is_terminal, json_option, print_json, print_table
 from stratix_kombu.errors import ConfigurationError, StratixError
 
 if TYPE_CHECKING:
@@ -76,21 +76,21 @@ def _print(report: dict[str, Any]) -> None:
         _heading("Connections")
         for one in report["connections"]:
             state = click.style(one["problem"] or "answers", fg="red" if one["problem"] else "green")
-            click.echo(f"{one['what']:<7} {one['address']}  {state}  {one['about']}".rstrip())
+            echo(f"{one['what']:<7} {one['address']}  {state}  {one['about']}".rstrip())
         for warning in report["warnings"]:
-            click.echo(f"{click.style('warning', fg='yellow')} {warning}")
+            echo(f"{click.style('warning', fg='yellow')} {warning}")
     if "celery" in report:
         _heading("Celery: what the bridge changes")
         for one in report["celery"]:
-            click.echo(click.style(f"{one['subject']}: {one['found']}", bold=True))
-            click.echo(f"  by Celery alone  {one['alone']}")
-            click.echo(f"  with the bridge  {one['bridged']}")
+            echo(click.style(f"{one['subject']}: {one['found']}", bold=True))
+            echo(f"  by Celery alone  {one['alone']}")
+            echo(f"  with the bridge  {one['bridged']}")
     if "problem" in report:
-        click.echo(f"{click.style('note', fg='yellow')} {report['problem']}")
+        echo(f"{click.style('note', fg='yellow')} {report['problem']}")
 
 
 def _heading(text: str) -> None:
-    click.echo(click.style(text, bold=True) if is_terminal() else f"# {text}")
+    echo(click.style(text, bold=True) if is_terminal() else f"# {text}")
 
 
 # -- settings -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from stratix_kombu.cli.streams import prepare, problem_of_output
 from stratix_kombu.errors import JobError, QueueNotEmpty, RepeatableJobNotFound, StratixError, WaitTimeout, nearest
 from stratix_kombu.foreign import COMMAND_OPTIONS, COMMANDS
 
@@ -42,6 +43,8 @@ class ExitCodes(AbstractContextManager[None]):
             raise Failed(str(error)) from error
         if isinstance(error, StratixError):
             raise Unusable(str(error)) from error
+        if problem := problem_of_output(error):
+            raise Unusable(problem) from error
         if isinstance(error, KeyboardInterrupt | click.Abort):  # the latter at a question
             raise click.exceptions.Exit(INTERRUPTED) from error
 
@@ -58,6 +61,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        prepare()
         with ExitCodes():
             try:
                 return super().invoke(ctx)

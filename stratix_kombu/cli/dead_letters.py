@@ -10,7 +10,7 @@ import click
 
 from stratix_kombu.cli.commands import Commands
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import confirm, json_option, print_json, print_table, progress, yes_option
+from stratix_kombu.cli.output import confirm, echo, json_option, print_json, print_table, progress, yes_option
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -81,4 +81,4 @@ def redrive(app: Application, dead_letter: str, limit: int, yes: bool, **choice:
         confirm(f"Send all {number} letters of {dead_letter} back?", yes)
     with progress(f"redriving {dead_letter}", min(limit, number) if limit else number) as on_progress:
         count = queue.redrive(limit, lambda letter: _chosen(letter, **choice), on_progress)
-    click.echo(f"sent {count} letters back")
+    echo(f"sent {count} letters back")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import STATE_COLOURS, json_option, print_json, printable
+from stratix_kombu.cli.output import STATE_COLOURS, echo, json_option, print_json
+from stratix_kombu.model.text import printable
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -85,8 +86,9 @@ def _show(found: list[Event], as_json: bool) -> None:
             print_json({key: value for key, value in asdict(one).items() if key != "cursor"})
             continue
         if one.missed:
-            click.echo(f"... {one.missed} events of {one.queue} before this one are no longer kept")
+            echo(f"... {one.missed} events of {one.queue} before this one are no longer kept")
         at = datetime.fromtimestamp(one.at_ms / 1000).isoformat(" ", "milliseconds")
-        name = click.style(f"{one.name:<10}", fg=STATE_COLOURS.get(one.name))
-        said = (one.queue, one.job_id, one.job_name, printable(one.value or "").replace("\n", "\\n"))
-        click.echo(f"{at} {name} {' '.join(part for part in said if part)}")
+        name = click.style(f"{printable(one.name):<10}", fg=STATE_COLOURS.get(one.name))
+        said = (one.queue, one.job_id, one.job_name, one.value or "")
+        shown = " ".join(printable(part).replace("\n", "\\n") for part in said if part)
+        echo(f"{at} {name} {shown}")

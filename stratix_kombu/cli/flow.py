@@ -1,20 +1,41 @@
-"""``flow``: jobs that depend on each other, as a tree."""
+"""``flow``: jobs that depend on each other, as a tree; and how far they are."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stratix_kombu.cli.commands import Commands
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import STATE_COLOURS, json_option, print_json, printable
+from stratix_kombu.cli.output import (
+    STATE_COLOURS,
+    echo,
+    is_terminal,
+    json_option,
+    print_json,
+    print_table,
+    rich_table,
+    screen_lines,
+)
+from stratix_kombu.cli.streams import can_show
 from stratix_kombu.errors import JobNotFound
+from stratix_kombu.model.text import printable
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.flow import Flow
+
+LINES, ASCII_LINES = ("├── ", "└── ", "│   "), ("|-- ", "`-- ", "|   ")
+STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed", "removed")
+UNFINISHED = ("waiting", "active", "delayed", "blocked")
+COLUMNS = ("name", "queue", *STATES, "jobs")
+PAGE = 1_000
 
 
 @click.group("flow", cls=Commands)
@@ -25,25 +46,48 @@ def flow() -> None:
 @flow.command("show")
 @with_application
 @click.argument("job_id", metavar="ID")
+@click.option("--summary", is_flag=True, help="How many jobs are in each state, by name, in place of the tree.")
+@click.option("--watch", is_flag=True, help="With --summary: again and again, until all have ended or Ctrl-C.")
+@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1), help="Seconds, for --watch.")
+@click.option("--all", "whole", is_flag=True, help="The whole tree, also where that is more than a screen.")
 @json_option
-def show(app: Application, job_id: str, as_json: bool) -> None:
-    """The whole flow that a job belongs to, with the state of each: below a job is what it waits for."""
+def show(app: Application, job_id: str, summary: bool, watch: bool, as_json: bool, **shown: Any) -> None:
+    """The whole flow that a job belongs to, with the state of each: below a job is what it waits for.
+
+    \b
+    Examples:
+      stratix-kombu flow show 4711 --summary --watch
+      stratix-kombu flow show 4711 --summary --json | jq .counts.failed
+    """
     found = app.queue.get_flow(job_id)
     if found is None:
         raise JobNotFound(job_id)
-    if as_json:
+    if watch and not summary:
+        raise click.UsageError("--watch is for --summary")
+    if summary:
+        _summary(app, found, job_id, as_json, shown["interval"] if watch else None)
+    elif as_json:
         for job in found:
             edges = list(found.dependencies.get(job.id, ()))
             print_json(
                 {"id": job.id, "queue": job.queue_name, "name": job.name, "state": job.state, "dependencies": edges}
             )
-        return
-    for line in tree(found):
-        click.echo(line)
+    else:
+        _tree(found, job_id, sys.maxsize if shown["whole"] else screen_lines())
+
+
+def _tree(found: Flow, job_id: str, most: int) -> None:
+    lines = list(tree(found))
+    kept = len(lines) if len(lines) <= most else most - 1
+    for line in islice(lines, kept):
+        echo(line)
+    if kept < len(lines):
+        echo(f"... {len(lines) - kept} more lines: flow show {job_id} --all, or --summary")
 
 
 def tree(found: Flow) -> Iterator[str]:
     """Lines of the tree. What several jobs wait for is unfolded once."""
+    between, end, along = LINES if can_show(sys.stdout, LINES[0]) else ASCII_LINES
     seen: set[str] = set()
     stack = [(one.id, "", "") for one in reversed(found.roots)]
     while stack:
@@ -52,11 +96,64 @@ def tree(found: Flow) -> Iterator[str]:
         again = " (see above)" if job_id in seen and found.dependencies.get(job_id) else ""
         state = click.style(job.state, fg=STATE_COLOURS.get(job.state))
         reason = f" {printable(job.failed_reason or '').partition(chr(10))[0]}" if job.state == "failed" else ""
-        yield f"{before}{job.name} {state} {job.id} ({job.queue_name}){again}{reason}"
+        yield f"{before}{printable(job.name)} {state} {job.id} ({job.queue_name}){again}{reason}"
         if job_id in seen:
             continue
         seen.add(job_id)
         needed = found.dependencies.get(job_id, ())
         for number, one in enumerate(reversed(needed)):
             last = number == 0
-            stack.append((one, f"{below}{'└── ' if last else '├── '}", f"{below}{'    ' if last else '│   '}"))
+            stack.append((one, f"{below}{end if last else between}", f"{below}{'    ' if last else along}"))
+
+
+# -- how far it is --------------------------------------------------------------------------------
+
+
+def _summary(app: Application, found: Flow, job_id: str, as_json: bool, interval: float | None) -> None:
+    if interval is not None and is_terminal() and not as_json:
+        _watch(app, found, interval)
+        return
+    while True:
+        rows = _progress(app, found)
+        total = rows[-1]
+        if as_json:
+            named = [{"name": name, "queue": queue, "counts": counts} for name, queue, counts in rows[:-1]]
+            print_json({"id": job_id, "jobs": len(found), "counts": total[2], "names": named})
+        else:
+            print_table(COLUMNS, map(_row, rows), "")
+        if interval is None or not _unfinished(total[2]):
+            return
+        time.sleep(interval)
+
+
+def _watch(app: Application, found: Flow, interval: float) -> None:
+    from rich.live import Live
+
+    with Live(auto_refresh=False, screen=False) as live:
+        while True:
+            rows = _progress(app, found)
+            live.update(rich_table(COLUMNS, map(_row, rows)), refresh=True)
+            if not _unfinished(rows[-1][2]):
+                return
+            time.sleep(interval)
+
+
+def _progress(app: Application, found: Flow) -> list[tuple[str, str, dict[str, int]]]:
+    """How many jobs are in each state now, by name and queue; the last row is of all."""
+    jobs = list(found)
+    counts: dict[tuple[str, str], Counter[str]] = {(job.name, job.queue_name): Counter() for job in jobs}
+    for start in range(0, len(jobs), PAGE):
+        page = jobs[start : start + PAGE]
+        for job, state in zip(page, app.queue.engine.store.queries.states([one.id for one in page]), strict=True):
+            counts[job.name, job.queue_name][state.value if state else "removed"] += 1
+    rows = [(name, queue, {state: one[state] for state in STATES}) for (name, queue), one in counts.items()]
+    return [*rows, ("all", "", {state: sum(one[state] for one in counts.values()) for state in STATES})]
+
+
+def _row(row: tuple[str, str, dict[str, int]]) -> list[Any]:
+    name, queue, counts = row
+    return [name, queue, *counts.values(), sum(counts.values())]
+
+
+def _unfinished(counts: dict[str, int]) -> int:
+    return sum(counts[state] for state in UNFINISHED)

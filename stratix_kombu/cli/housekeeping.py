@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import confirm, progress, yes_option
+from stratix_kombu.cli.output import confirm, echo, progress, yes_option
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -29,7 +29,7 @@ def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
     confirm(f"Remove {number} jobs that {'wait or are delayed' if delayed else 'wait'} from {name}?", yes)
     with progress(f"draining {name}", number) as on_progress:
         removed = queue.drain(delayed=delayed, on_progress=on_progress)
-    click.echo(f"removed {removed} jobs")
+    echo(f"removed {removed} jobs")
 
 
 @click.command("clean", short_help="Remove jobs that ended some time ago.")
@@ -51,7 +51,7 @@ def clean(app: Application, name: str, state: CleanedState, grace: str, limit: i
     number = queue.get_job_counts()[state]
     with progress(f"cleaning {name}", min(number, limit) if limit else number) as on_progress:
         removed = queue.clean(interval_ms(grace), limit, state, on_progress)
-    click.echo(f"removed {len(removed)} {state} jobs")
+    echo(f"removed {len(removed)} {state} jobs")
 
 
 @click.command("obliterate", short_help="Remove a queue with all its jobs.")
@@ -67,4 +67,4 @@ def obliterate(app: Application, name: str, force: bool, yes: bool) -> None:
     confirm(f"Remove the queue {name} with all of its {number} jobs ({counts['active']} active)?", yes)
     with progress(f"removing {name}", number) as on_progress:
         removed = queue.obliterate(force=force, on_progress=on_progress)
-    click.echo(f"removed {name} with {removed} jobs")
+    echo(f"removed {name} with {removed} jobs")

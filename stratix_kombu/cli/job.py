@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,9 @@ import click
 from stratix_kombu.cli.commands import Commands, Failed
 from stratix_kombu.cli.jobs import as_dict
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import instant, json_option, print_fields, print_json, printable, span
+from stratix_kombu.cli.output import echo, instant, json_option, print_fields, print_json, progress, span
 from stratix_kombu.errors import JobError, JobNotFound
+from stratix_kombu.model.text import printable
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 POLL_S = 0.25
 
 
-@click.group("job", cls=Commands, short_help="Look at one job; retry, remove, promote or cancel it.")
+@click.group("job", cls=Commands, short_help="Look at one job; retry, rerun, remove, promote or cancel it.")
 def job() -> None:
-    """Look at one job by its id, retry, remove, promote or cancel it."""
+    """Look at one job by its id, retry, rerun, remove, promote or cancel it."""
 
 
 def find(app: Application, job_id: str) -> Job:
@@ -38,9 +40,10 @@ def find(app: Application, job_id: str) -> Job:
 @job.command("show")
 @with_application
 @click.argument("job_id", metavar="ID")
+@click.option("--all", "whole", is_flag=True, help="All of it, also where that is more than a screen.")
 @json_option
-def show(app: Application, job_id: str, as_json: bool) -> None:
-    """Everything that is known of a job."""
+def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
+    """Everything that is known of a job. On a terminal, long values are cut to what fits: see --all."""
     found = find(app, job_id)
     if as_json:
         print_json({**as_dict(found), "dependencies": found.get_dependency_states()}, indent=2)
@@ -60,7 +63,8 @@ def show(app: Application, job_id: str, as_json: bool) -> None:
             "ran": ran and span(ran), "depends on": "\n".join(dependencies),
             "result": _json(found.return_value) if found.state == "completed" else None,
             "reason": found.failed_reason, "stacktrace": "\n".join(found.stacktrace),
-        }
+        },
+        None if whole else f"job show {found.id} --all",
     )  # fmt: skip
 
 
@@ -81,9 +85,9 @@ def logs(app: Application, job_id: str, follow: bool) -> None:
         ended = not follow or found.refresh().state in ("completed", "failed")
         lines, written = app.queue.engine.store.queries.logs_after(found.id, shown)
         if shown and written - len(lines) > shown:
-            click.echo(f"... {written - len(lines) - shown} lines are no longer kept")
+            echo(f"... {written - len(lines) - shown} lines are no longer kept")
         for line in lines:
-            click.echo(printable(line))
+            echo(printable(line))
         shown = written
         if ended:
             return
@@ -91,27 +95,77 @@ def logs(app: Application, job_id: str, follow: bool) -> None:
 
 
 def _each(app: Application, ids: tuple[str, ...], verb: Callable[[Job], None], done: str) -> None:
-    """What cannot be done with one job does not keep it from the others."""
+    """What cannot be done with one job does not keep it from the others. Without ids there is nothing to do: that is
+    what ``xargs`` makes of an empty list."""
     problems = []
-    for job_id in ids:
+    chosen = [one for given in ids for one in (sys.stdin.read().split() if given == "-" else [given])]
+    if not chosen:
+        click.echo("no ids were given: nothing to do", err=True)
+    for job_id in chosen:
         try:
             verb(find(app, job_id))
-            click.echo(f"{done} {job_id}")
+            echo(f"{done} {job_id}")
         except JobError as problem:
             problems.append(str(problem))
     if problems:
         raise Failed("\n".join(problems))
 
 
-_ids = click.argument("ids", nargs=-1, required=True, metavar="ID...")
+_ids = click.argument("ids", nargs=-1, metavar="ID...")
 
 
 @job.command("retry")
 @with_application
 @_ids
-def retry(app: Application, ids: tuple[str, ...]) -> None:
-    """Run failed jobs again."""
-    _each(app, ids, lambda one: one.retry(), "will run again:")
+@click.option("--state", type=click.Choice(("failed",)), help="All jobs in this state, in place of ids.")
+@click.option("--queue", "queues", multiple=True, metavar="QUEUE", help="With --state: only this queue; repeatable.")
+def retry(app: Application, ids: tuple[str, ...], state: str | None, queues: tuple[str, ...]) -> None:
+    """Run failed jobs again: those with these ids (- reads them from stdin), or all of them.
+
+    \b
+    Examples:
+      stratix-kombu jobs --name 'welcome*' --state failed --ids | stratix-kombu job retry -
+      stratix-kombu job retry --state failed --queue emails
+    """
+    if state is None and not queues:
+        _each(app, ids, lambda one: one.retry(), "will run again:")
+        return
+    if ids or state is None:
+        raise click.UsageError("give either ids, or --state with or without --queue")
+    _retry_all(app, queues or app.queue.get_queue_names())
+
+
+def _retry_all(app: Application, names: Sequence[str]) -> None:
+    """Page by page; what was done when Ctrl-C ends it stays done."""
+    total = sum(app.queue.get_queue(name).get_job_counts()["failed"] for name in names)
+    done = of_others = 0
+
+    def tell(of_queue: int) -> None:
+        nonlocal done
+        done = of_others + of_queue
+        on_progress(done)
+
+    try:
+        with progress("retrying", total) as on_progress:
+            for name in names:
+                of_others += app.queue.get_queue(name).retry_jobs(on_progress=tell)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: at least {done} of {total} failed jobs will run again", err=True)
+        raise
+    echo(f"{done} failed jobs will run again")
+
+
+@job.command("rerun")
+@with_application
+@_ids
+@click.option("--dependents", is_flag=True, help="What depends on them runs again as well, after them.")
+def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
+    """Run completed jobs again; their results are forgotten.
+
+    With --dependents everything that depends on them waits for them again: what has completed or failed runs again,
+    what is active is left alone.
+    """
+    _each(app, ids, lambda one: one.rerun(dependents), "will run again:")
 
 
 @job.command("remove")

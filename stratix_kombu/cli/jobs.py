@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import age, json_option, print_json, print_table
+from stratix_kombu.cli.output import age, echo, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -48,7 +48,7 @@ def jobs(
     wanted = islice(found, limit or None)
     if shown["only_ids"]:
         for job in wanted:
-            click.echo(job.id)
+            echo(job.id)
     elif shown["as_json"]:
         for job in wanted:
             print_json(as_dict(job))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TextIO
 
 import click
+
+from stratix_kombu.cli.streams import is_unicode
+
+logger = logging.getLogger("stratix_kombu.cli")
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -17,7 +25,7 @@ def logging_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of ``configure``."""
     function = click.option(
         "--log-format", default="text", show_default=True, type=click.Choice(("text", "json")),
-        help="Lines for people (with colours on a terminal), or a JSON object each.",
+        help="Lines for people (with colours on a terminal), or a JSON object each and nothing else on stderr.",
     )(function)  # fmt: skip
     return click.option(
         "--log-level", type=click.Choice(LEVELS), help="From which level on; info, if the module does not say."
@@ -26,18 +34,96 @@ def logging_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def configure(log_level: str | None, log_format: str) -> None:
     """Have all loggers write to stderr. An application whose module has set up logging keeps that, with the job as an
-    extra of each record."""
+    extra of each record. As ``json``, whatever is written to stderr becomes a record: warnings, tracebacks of threads,
+    what libraries print there. May be called again, when the module has been imported."""
     from stratix_kombu.logs import JobContext, JsonFormatter, TextFormatter
 
     root = logging.getLogger()
     if log_level is not None or not root.handlers:
         root.setLevel((log_level or "info").upper())
-    if root.handlers:
-        for handler in root.handlers:
-            handler.addFilter(JobContext())
+    stderr = sys.stderr.real if isinstance(sys.stderr, Lines) else sys.stderr
+    if not root.handlers:
+        handler = logging.StreamHandler(stderr)
+        colour = stderr.isatty() and "NO_COLOR" not in os.environ
+        handler.setFormatter(TextFormatter(colour))
+        root.addHandler(handler)
+    for one in root.handlers:
+        one.addFilter(JobContext())
+        if log_format == "json" and isinstance(one, logging.StreamHandler) and _writes_to_stderr(one):
+            one.setStream(stderr)
+            one.setFormatter(JsonFormatter(ensure_ascii=not is_unicode(stderr)))
+    if log_format == "json":
+        _catch_all(stderr)
+
+
+def say(text: str) -> None:
+    """Tell whoever looks at stderr; that it takes nothing, since its disk is full, stops no worker."""
+    if isinstance(sys.stderr, Lines):
+        logger.info("%s", text)
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(JobContext())
-    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(colour))
-    root.addHandler(handler)
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _writes_to_stderr(handler: logging.StreamHandler[Any]) -> bool:
+    return isinstance(handler.stream, Lines) or handler.stream in (sys.stderr, sys.__stderr__)
+
+
+def _catch_all(stderr: TextIO) -> None:
+    """Have everything that is written to stderr logged."""
+    if not isinstance(sys.stderr, Lines):
+        sys.stderr = Lines(stderr)
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda given: _uncaught(
+        given.exc_type, given.exc_value, given.exc_traceback, f"thread {given.thread and given.thread.name}"
+    )
+    sys.unraisablehook = lambda given: _uncaught(
+        given.exc_type, given.exc_value, given.exc_traceback, given.err_msg or "ignored"
+    )
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None, where: str = "main thread"
+) -> None:
+    if issubclass(kind, SystemExit):
+        return
+    logger.error("uncaught exception (%s)", where, exc_info=(kind, error or kind(), trace))
+
+
+class Lines(io.TextIOBase):
+    """In place of ``sys.stderr``: each line becomes a record of the logger ``stderr``."""
+
+    encoding = "utf-8"
+
+    def __init__(self, real: TextIO) -> None:
+        self.real = real
+        self._own = threading.local()
+        """Of each thread: the beginning of a line, and whether a record is being logged."""
+
+    def fileno(self) -> int:
+        return self.real.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        *lines, self._own.rest = (getattr(self._own, "rest", "") + text).split("\n")
+        self._log(lines)
+        return len(text)
+
+    def flush(self) -> None:
+        rest, self._own.rest = getattr(self._own, "rest", ""), ""
+        self._log([rest])
+
+    def _log(self, lines: list[str]) -> None:
+        if getattr(self._own, "logging", False):
+            return  # a handler that cannot write says so here
+        self._own.logging = True
+        try:
+            for line in filter(str.strip, lines):
+                logging.getLogger("stderr").warning("%s", line)
+        finally:
+            self._own.logging = False

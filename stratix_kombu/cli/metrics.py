@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import json_option, print_json, print_table, span
+from stratix_kombu.cli.output import echo, json_option, print_json, print_table, span
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -59,7 +59,7 @@ def _for_prometheus(app: Application, port: int | None, host: str) -> None:
     from stratix_kombu.metrics import metrics_text, serve
 
     if port is None:
-        click.echo(metrics_text(app), nl=False)
+        echo(metrics_text(app), nl=False)
         return
     with serve(app, port, host) as server:
         click.echo(f"serving http://{host}:{server.port}/metrics", err=True)

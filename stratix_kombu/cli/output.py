@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stratix_kombu.cli.commands import Failed, Unusable
+from stratix_kombu.cli.streams import can_show, is_unicode
+from stratix_kombu.model.text import INVISIBLE, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +28,14 @@ FLEXIBLE = 24
 """A column of longer text may become so narrow on a terminal, unless it is one of those that stay whole."""
 WHOLE = ("id", "key", "queue")
 GAP = 1
+SHORT = 5
+"""Lines of a long value that are shown even where the terminal has less room."""
 STATE_COLOURS = {
     "waiting": "blue", "paused": "yellow", "active": "cyan", "delayed": "magenta", "blocked": "yellow",
     "completed": "green", "failed": "red",
 }  # fmt: skip
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_IN_JSON = re.compile(f"[{INVISIBLE}]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON in place of a table; of a list, one a line.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -42,9 +47,15 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def echo(text: str, nl: bool = True) -> None:
+    """Write to stdout as it is. Where that is ASCII, click by itself would write UTF-8."""
+    click.echo(text, file=sys.stdout, nl=nl)
+
+
 def print_json(value: Any, indent: int | None = None) -> None:
-    """One JSON value; what is none in it becomes text."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent, default=str))
+    """One JSON value; what is none in it becomes text. Where not every character can be shown it is ASCII."""
+    text = json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), indent=indent, default=str)
+    echo(_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None:
@@ -52,7 +63,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None
     found = [[_text(one) for one in row] for row in rows]
     if not is_terminal():
         for line in plain_lines(columns, found):
-            click.echo(line)
+            echo(line)
     elif found:
         from rich.console import Console
 
@@ -61,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None
         needed = sum((column.min_width or 0) + GAP for column in table.columns)
         Console(width=max(Console().width, needed)).print(table)
     else:
-        click.echo(empty)
+        echo(empty)
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Row]) -> Table:
@@ -97,27 +108,43 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and is_terminal() else printable(str(value))
 
 
-def printable(text: str) -> str:
-    """The text without what a terminal would take for a command: what jobs say of themselves is not to be trusted."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
 def _short(text: str) -> str:
     """What a person wants to see of a long text in a table: its first line, or its beginning."""
     first, _, rest = text.partition("\n")
-    return f"{first[: LONG - 1]}…" if rest or len(first) > LONG else first
+    more = "…" if can_show(sys.stdout, "…") else "..."
+    return f"{first[: LONG - 1]}{more}" if rest or len(first) > LONG else first
 
 
-def print_fields(fields: dict[str, Any]) -> None:
-    """Names and values, one a line; what is not known is left out."""
-    shown = {name: value for name, value in fields.items() if value is not None and value != ""}
+def screen_lines() -> int:
+    """How many lines fit on the terminal, below the command and above the next prompt; in a pipe all do."""
+    return max(get_terminal_size().lines - 3, 10) if is_terminal() else sys.maxsize
+
+
+def print_fields(fields: dict[str, Any], hint: str | None = None) -> None:
+    """Names and values, one a line; what is not known is left out. With a ``hint``, which is the command that shows
+    all, values of many lines are cut so that all of it fits a screen."""
+    shown = {
+        name: printable(str(value)).split("\n") for name, value in fields.items() if value is not None and value != ""
+    }
     width = max(map(len, shown), default=0)
-    for name, value in shown.items():
-        lines = printable(str(value)).split("\n") or [""]
-        style = STATE_COLOURS.get(str(value)) if name == "state" else None
-        click.echo(f"{click.style(name.ljust(width), dim=True)}  {click.style(lines[0], fg=style)}")
+    if hint is not None:
+        _cut(shown, screen_lines(), hint)
+    for name, lines in shown.items():
+        value = lines[0]
+        style = STATE_COLOURS.get(value) if name == "state" else None
+        echo(f"{click.style(name.ljust(width), dim=True)}  {click.style(lines[0], fg=style)}")
         for line in lines[1:]:
-            click.echo(f"{'':{width}}  {line}")
+            echo(f"{'':{width}}  {line}")
+
+
+def _cut(fields: dict[str, list[str]], room: int, hint: str) -> None:
+    """Cut the longest values to one length, with which all of it fits the room: but a few lines of each are shown."""
+    most = max(map(len, fields.values()), default=0)
+    while most > SHORT and sum(min(len(lines), most) for lines in fields.values()) > room:
+        most -= 1
+    for name, lines in fields.items():
+        if len(lines) > most:
+            fields[name] = [*lines[: most - 1], f"... {len(lines) - most + 1} more lines: {hint}"]
 
 
 def span(ms: int | float | None, units: int = 2) -> str:

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import (
-    is_terminal,
-    json_option,
-    print_json,
-    print_table,
-    rich_table,
-    span,
-)
+from stratix_kombu.cli.output import echo, is_terminal, json_option, print_json, print_table, rich_table, span
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -85,7 +78,7 @@ def pause(app: Application, names: tuple[str, ...]) -> None:
     """Let no further job of a queue start, in any process. Jobs that run go on."""
     for name in names:
         app.queue.get_queue(name).pause()
-        click.echo(f"paused {name}")
+        echo(f"paused {name}")
 
 
 @click.command("resume", short_help="Let the jobs of a paused queue start again.")
@@ -95,6 +88,6 @@ def resume(app: Application, names: tuple[str, ...]) -> None:
     """Let the jobs of a paused queue start again."""
     for name in names:
         app.queue.get_queue(name).resume()
-        click.echo(f"resumed {name}")
+        echo(f"resumed {name}")
 
 

@@ -10,7 +10,7 @@ import click
 
 from stratix_kombu.cli.commands import Commands, Failed
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import json_option, print_json, print_table, span
+from stratix_kombu.cli.output import echo, json_option, print_json, print_table, span
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -79,7 +79,7 @@ def add(app: Application, queue: str, name: str, data: str, every: str | None, *
     if every is not None:
         given["every"] = interval_ms(every)
     made = app.queue.get_queue(queue).add_repeatable_job(name, value, cast("RepeatOpts", given))
-    click.echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
+    echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
 
 
 def _of_one(function: Any) -> Any:
@@ -93,7 +93,7 @@ def remove(app: Application, queue: str, key: str) -> None:
     """Forget a repeatable job; jobs that were added already stay."""
     if not app.queue.get_queue(queue).remove_repeatable_job(key=key):
         raise Failed(f"queue {queue!r} has no repeatable job with the key {key!r}: see 'repeat list'")
-    click.echo(f"removed {key}")
+    echo(f"removed {key}")
 
 
 @repeat.command("pause")
@@ -102,7 +102,7 @@ def remove(app: Application, queue: str, key: str) -> None:
 def pause(app: Application, queue: str, key: str) -> None:
     """Let it add no jobs until it is resumed."""
     app.queue.get_queue(queue).pause_repeatable_job(key)
-    click.echo(f"paused {key}")
+    echo(f"paused {key}")
 
 
 @repeat.command("resume")
@@ -111,7 +111,7 @@ def pause(app: Application, queue: str, key: str) -> None:
 def resume(app: Application, queue: str, key: str) -> None:
     """Let it go on with its next time."""
     app.queue.get_queue(queue).resume_repeatable_job(key)
-    click.echo(f"resumed {key}")
+    echo(f"resumed {key}")
 
 
 @repeat.command("run")
@@ -119,4 +119,4 @@ def resume(app: Application, queue: str, key: str) -> None:
 @_of_one
 def run(app: Application, queue: str, key: str) -> None:
     """Add one job of it now, besides its times; prints the job's id."""
-    click.echo(app.queue.get_queue(queue).run_repeatable_job(key).id)
+    echo(app.queue.get_queue(queue).run_repeatable_job(key).id)

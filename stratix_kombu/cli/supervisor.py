@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import click
-
 from stratix_kombu.cli.commands import UNUSABLE
+from stratix_kombu.cli.logs import say
 from stratix_kombu.signals import StopSignals
 
 POLL_S = 0.1
@@ -59,7 +58,7 @@ def supervise(command: Sequence[str], count: int) -> int:
     """Keep ``count`` processes going until a signal; the exit code: 0, or that of the first that did not end well."""
     with StopSignals() as signals:
         children = [Child(command) for _ in range(count)]
-        click.echo(f"supervisor {os.getpid()} of {count} workers", err=True)
+        say(f"supervisor {os.getpid()} of {count} workers")
         while not signals.number:
             for child in children:
                 if child.process.poll() == UNUSABLE and not child.crashes:
@@ -81,7 +80,7 @@ def keep(child: Child) -> None:
             return
         except OSError as problem:
             what = f"no worker can be started: {problem}"
-    click.echo(f"{what}: started again in {child.crashed():.1f} s", err=True)
+    say(f"{what}: started again in {child.crashed():.1f} s")
 
 
 def end(children: Sequence[Child], signals: StopSignals, code: int = 0) -> int:
@@ -103,20 +102,18 @@ def reload(command: Sequence[str]) -> int:
     """Keep one process going, and start it again when a Python file below this folder has changed."""
     with StopSignals() as signals:
         child, seen = Child(command), sources(Path.cwd())
-        click.echo(f"starts again when a Python file below {Path.cwd()} changes", err=True)
+        say(f"starts again when a Python file below {Path.cwd()} changes")
         ended = False
         while not signals.number:
             signals.wait(WATCH_S)
             if not ended and child.process.poll() is not None:
                 ended = True
-                click.echo(
-                    f"the worker ended with exit code {child.process.returncode}: waiting for a change", err=True
-                )
+                say(f"the worker ended with exit code {child.process.returncode}: waiting for a change")
             found = sources(Path.cwd())
             if found == seen:
                 continue
             changed = sorted(str(path) for path, _ in found ^ seen)
-            click.echo(f"{changed[0]} changed: starting again", err=True)
+            say(f"{changed[0]} changed: starting again")
             seen = found
             code = end([child], signals)
             if signals.number:

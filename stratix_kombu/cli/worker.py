@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.commands import Unusable
-from stratix_kombu.cli.logs import configure, logging_options
+from stratix_kombu.cli.logs import configure, logging_options, say
 from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
 from stratix_kombu.errors import ConfigurationError, nearest
 
@@ -46,6 +46,8 @@ def worker(
       stratix-kombu worker -A shop.jobs --queues emails,reports --concurrency 20 --processes 4
       stratix-kombu worker -A shop.jobs --reload
     """
+    if options["log_format"] == "json":
+        configure(options["log_level"], "json")  # what is said before the module is there is JSON, too
     if options["reload"]:
         from stratix_kombu.cli.supervisor import reload
 
@@ -70,7 +72,7 @@ def worker(
     if options["supervised"]:
         _end_with_parent()
     said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
-    click.echo(f"worker {os.getpid()} takes jobs of {said} over {app.queue.describe()}", err=True)
+    say(f"worker {os.getpid()} takes jobs of {said} over {app.queue.describe()}")
     app.run(queues=chosen)
 
 
@@ -86,11 +88,13 @@ def beat(
     Every worker has a clock of its own, so this is for where they are switched off ([worker] clock = false), or where
     repeatable jobs are to be added while no worker is up. Any number may run: each slot is fired once.
     """
+    if log_format == "json":
+        configure(log_level, log_format)
     found = find(context, reference, config)
     if is_celery(found):
         raise Unusable("the clock of a Celery project is its beat: run 'celery -A proj beat -S stratix'")
     configure(log_level, log_format)
-    click.echo(f"beat {os.getpid()} watches the clock over {found.queue.describe()}", err=True)
+    say(f"beat {os.getpid()} watches the clock over {found.queue.describe()}")
     found.run(queues=[])
 
 

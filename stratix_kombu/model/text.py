@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+INVISIBLE = r"\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""For a class of a regular expression: what a terminal takes for a command, or what changes the order in which it shows
+other characters. Those below a space are not in it."""
+_CONTROL = re.compile(rf"[\x00-\x08\x0b-\x1f{INVISIBLE}]")
+
 
 def bounded(text: str, most: int, mark: str = "") -> str:
     """The beginning of a text in at most ``most`` bytes of UTF-8, with ``mark`` after it if it was cut.
@@ -13,3 +20,14 @@ def bounded(text: str, most: int, mark: str = "") -> str:
     """
     raw = text.encode(errors="backslashreplace")
     return raw.decode() if len(raw) <= most else raw[:most].decode(errors="ignore") + mark
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would take for a command: what jobs say of themselves is not to be trusted.
+    Tabs and newlines stay."""
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from stratix_kombu.model.record import Failure, JobRecord
+from stratix_kombu.model.text import printable
 
 logger = logging.getLogger("stratix_kombu.worker")
 
+SHOWN = 10
+"""Jobs that a message names."""
 MAX_REASON = 500
 """Characters of a reason in a log message; the record keeps more."""
 
 
 def about(job_id: str, name: str, queue: str) -> str:
     """How a message names a job."""
-    return f"job {job_id} ({name}, queue {queue})"
+    return f"job {job_id} ({printable(name)}, queue {queue})"
+
+
+class Running(NamedTuple):
+    """A job whose handler has not ended."""
+
+    job_id: str
+    name: str
+    queue: str
+    began: float
+    """On the clock of ``time.monotonic``."""
+
+    def __str__(self) -> str:
+        return f"{about(self.job_id, self.name, self.queue)}, for {time.monotonic() - self.began:.0f} s"
+
+
+def some(jobs: Sequence[Running]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
+    return "; ".join(map(str, jobs[:SHOWN])) + more
 
 
 def log_cancelled(job_id: str, name: str, queue: str) -> None:
@@ -30,7 +55,7 @@ def log_failure(record: JobRecord, failure: Failure, error: BaseException | None
     retry_ms = failure.retry_ms
     attempt = record.attempts_made + 1
     shown = f"{attempt} of {record.max_attempts}" if attempt <= record.max_attempts else f"{attempt}"
-    job, why = about(record.id, record.name, record.queue), failure.reason[:MAX_REASON]
+    job, why = about(record.id, record.name, record.queue), printable(failure.reason[:MAX_REASON]).replace("\n", "\\n")
     extra = {
         "action": "attempt_failed" if retry_ms is not None else "job_failed", "job_id": record.id,
         "queue": record.queue, "job_name": record.name, "attempt": attempt,

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from stratix_kombu.worker.attempt_log import some
 from stratix_kombu.worker.worker import Worker
 
 logger = logging.getLogger("stratix_kombu.worker")
-
-SHOWN = 10
-"""Jobs that a line names."""
 
 
 def log_stopping(workers: Sequence[Worker], patience: float | None) -> None:
@@ -29,8 +27,4 @@ def log_who_still_runs(workers: Sequence[Worker]) -> None:
     """Say which jobs are still waited for."""
     found = [one for worker in workers for one in worker.running]
     if found:
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        logger.info(
-            "still waiting for %s%s", "; ".join(map(str, found[:SHOWN])), more,
-            extra={"action": "still_stopping", "jobs": len(found)},
-        )  # fmt: skip
+        logger.info("still waiting for %s", some(found), extra={"action": "still_stopping", "jobs": len(found)})

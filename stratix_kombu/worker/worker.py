@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim, Unavailable
@@ -20,7 +20,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.model.record import Claim, Claimed, Failure, Held, WorkerInfo
 from stratix_kombu.worker.attempt import Attempts, Outcome, WorkerSettings
-from stratix_kombu.worker.attempt_log import about, log_cancelled
+from stratix_kombu.worker.attempt_log import Running, log_cancelled, some
 from stratix_kombu.worker.consumer import Consumer
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
@@ -37,19 +37,6 @@ logger = logging.getLogger("stratix_kombu.worker")
 
 SETTLE_S = 10.0
 """How long a stop goes on trying to store outcomes while the store is away."""
-
-
-class Running(NamedTuple):
-    """A job whose handler has not ended."""
-
-    job_id: str
-    name: str
-    queue: str
-    began: float
-    """On the clock of ``time.monotonic``."""
-
-    def __str__(self) -> str:
-        return f"{about(self.job_id, self.name, self.queue)}, for {time.monotonic() - self.began:.0f} s"
 
 
 class Worker:
@@ -160,15 +147,14 @@ class Worker:
         what has ended are still being stored."""
         with self._changed:
             tokens = [token for token in self._running if token in self._held and token not in self._given_up]
+            running = [self._running[token] for token in tokens]
             self._given_up.update(self._running)
         self._cancelled.update(tokens)  # what comes of their attempts now is no failure of theirs
         if self._sandboxes is not None:
             self._sandboxes.close()
         if tokens:
-            logger.warning(
-                "handing back %d jobs of queue %s that have not ended: another worker runs them again",
-                len(tokens), self.queue, extra={"action": "handed_back", "queue": self.queue},
-            )  # fmt: skip
+            extra = {"action": "handed_back", "queue": self.queue, "jobs": len(tokens)}
+            logger.info("handing back what has not ended, to be run by another worker: %s", some(running), extra=extra)
         self._hand_back(tokens)
         for token in tokens:
             self._loop.cancel(token)

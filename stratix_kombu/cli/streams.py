@@ -1,0 +1,61 @@
+"""The standard streams of a command: any of them may be missing or full, or unable to show a character."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def prepare() -> None:
+    """Give the process the streams that it was started without (``2>&-``), so that no socket or file gets their
+    numbers; and have stdout and stderr escape what their encoding does not have."""
+    for number, (name, mode) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            _occupy(number)
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # it is kept open
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _occupy(number: int) -> None:
+    try:
+        os.fstat(number)
+    except OSError:
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != number:
+            os.dup2(null, number)
+            os.close(null)
+        os.set_inheritable(number, True)
+
+
+def can_show(stream: Any, text: str) -> bool:
+    """Whether the stream's encoding has these characters."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def is_unicode(stream: Any) -> bool:
+    """Whether the stream's encoding has every character."""
+    return can_show(stream, "\u00e4\u65e5\U0001f600")
+
+
+def problem_of_output(error: BaseException | None) -> str | None:
+    """Why the output cannot be written, if that is what the error is about; what is not written yet is dropped."""
+    if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
+        return None
+    with suppress(OSError, ValueError, AttributeError):  # else it is tried once more at the end of the process
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    return f"the output cannot be written: {error.strerror}"
