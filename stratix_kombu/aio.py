@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stratix_kombu.types import (
         BulkJob,
         CleanedState,
+        DeadLetter,
         Duration,
         GraphNode,
         JobOpts,
@@ -218,7 +219,7 @@ class AsyncQueue(Hinted):
     async def is_paused(self) -> bool:
         return await self._call(self._queue.is_paused)
 
-    async def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[Mapping[str, Any]]:
+    async def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[DeadLetter]:
         return await self._call(self._queue.get_dead_letters, start, end)
 
     async def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
@@ -242,7 +243,7 @@ class AsyncQueue(Hinted):
         return await self._call(self._queue.promote_jobs, count, on_progress)
 
     async def redrive(
-        self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None,
+        self, limit: int = 0, filter: Callable[[DeadLetter], object] | None = None,
         on_progress: OnProgress | None = None,
     ) -> int:  # fmt: skip
         return await self._call(self._queue.redrive, limit, filter, on_progress)

@@ -68,7 +68,7 @@ class UnknownDriver(ConfigurationError):
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
         self.name = name
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(f"no queue driver is called {name!r}{nearest(name, self.known)}")
 
 
@@ -192,7 +192,7 @@ class InvalidJobState(JobError):
     def __init__(self, job_id: str, state: str, operation: str, allowed: Iterable[str]) -> None:
         self.state = state
         self.operation = operation
-        self.allowed = tuple(allowed)
+        self.allowed: tuple[str, ...] = tuple(allowed)
         super().__init__(
             job_id, f"cannot {operation} job {job_id!r}: it is {state}, not {' or '.join(self.allowed)}"
         )
@@ -228,7 +228,7 @@ class RecordLost(StratixError):
 
     def __init__(self, queue: str, lost: Mapping[str, str]) -> None:
         self.queue = queue
-        self.ids = tuple(lost)
+        self.ids: tuple[str, ...] = tuple(lost)
         """Which jobs."""
         named = ", ".join(f"{job_id} ({why})" for job_id, why in list(lost.items())[:10])
         more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""

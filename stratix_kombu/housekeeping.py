@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from stratix_kombu.errors import ConfigurationError, nearest
@@ -17,7 +17,7 @@ from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.options import Duration, milliseconds, whole
 
 if TYPE_CHECKING:
-    from stratix_kombu.types import CleanedState
+    from stratix_kombu.types import CleanedState, DeadLetter
 
 _CLEANED = {
     "completed": State.COMPLETED, "failed": State.FAILED, "waiting": State.WAITING, "wait": State.WAITING,
@@ -73,7 +73,7 @@ class Housekeeping:
         return len(sweep(self._engine, self.name, Sweep.PROMOTE, [State.DELAYED], extent, on_progress))
 
     def redrive(
-        self, limit: int = 0, filter: Callable[[Mapping[str, Any]], Any] | None = None,
+        self, limit: int = 0, filter: Callable[[DeadLetter], object] | None = None,
         on_progress: OnProgress | None = None,
     ) -> int:  # fmt: skip
         """Send the letters that wait in this queue back to where their jobs came from, oldest first, at most ``limit``

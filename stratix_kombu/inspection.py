@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.foreign import STATES
@@ -26,7 +26,7 @@ from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
     from stratix_kombu.queue import Queue
-    from stratix_kombu.types import ListedState
+    from stratix_kombu.types import DeadLetter, ListedState
 
 MAX_EVENTS = 100_000
 READ_WAIT_S = 0.25
@@ -145,7 +145,7 @@ class Inspection:
         """Whether the queue is paused."""
         return self.get_status().paused
 
-    def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[Mapping[str, Any]]:
+    def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[DeadLetter]:
         """Those of the waiting jobs ``start`` to ``end`` (as ``get_jobs``) that are letters, oldest first: ``id``,
         ``queue``, ``name``, ``data``, ``options``, ``reason``, ``attempts`` and ``max_attempts`` of the job each tells
         of. See ``redrive``.
@@ -155,7 +155,8 @@ class Inspection:
         start = position(start, "get_dead_letters: 'start'")
         end = None if end is None else position(end, "get_dead_letters: 'end'")
         found = self._find([State.WAITING, State.DELAYED], start, end)
-        return [dict(letter) for record in found if (letter := letter_of(record.data)) is not None]
+        letters = (letter_of(record.data) for record in found)
+        return [cast("DeadLetter", dict(letter)) for letter in letters if letter is not None]
 
     def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
         """Entries of the queue's log, oldest first, at most ``limit``: those after the cursor of an ``Event``, or from

@@ -33,7 +33,7 @@ class Lock(Hinted):
         self.key = key
         self.token = token
         """What proves that it is ours."""
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         """The process that has taken it: one that was forked from it has not, and cannot give it back."""
         self._locks = locks
 

@@ -42,7 +42,10 @@ ValueEvent = Literal["completed", "progress"]
 PlainEvent = Literal["drained", "paused", "resumed"]
 """Events whose listeners get nothing."""
 EventName = JobEvent | ValueEvent | PlainEvent | Literal["failed", "cleaned", "error"]
-HookName = Literal["before_start", "after_start", "before_close", "after_close"]
+HookName = (
+    Literal["before_start", "after_start", "before_close", "after_close"]
+    | Literal["beforeStart", "afterStart", "beforeClose", "afterClose"]
+)
 HealthScope = Literal["process", "host", "all"]
 
 
@@ -116,6 +119,19 @@ class JobOpts(NodeOpts, total=False):
     """Options of ``queue.add``."""
 
     dependencies: Iterable[str | Identified] | None
+
+
+class DeadLetter(TypedDict):
+    """What a dead letter says of the job that has failed."""
+
+    id: str
+    queue: str
+    name: str
+    data: Any
+    options: str
+    reason: str
+    attempts: int
+    max_attempts: int
 
 
 class BulkJob(TypedDict, total=False):

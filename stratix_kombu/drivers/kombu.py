@@ -88,8 +88,8 @@ class KombuDriver(TransportDriver):
         for key in options:
             if key not in self.known_options:
                 raise ConfigurationError(f"unknown {self.name} option {key!r}{nearest(key, self.known_options)}")
-        self.options = dict(options)
-        self.prefix = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
+        self.options: dict[str, Any] = dict(options)
+        self.prefix: str = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
         try:
             self.url, self.transport_options = with_folders(*self.connect_options())
             self.address = self.masked_address()

@@ -37,6 +37,9 @@ emails.add_repeatable_job("backup", pattern="30 3 * * *")  # error
 emails.add_repeatable_job("backup", every="10 minutes")  # error
 emails.remove_repeatable_job(nme="backup")  # error
 emails.set_rate_limit(maximum=3)  # error
+emails.redrive(filter=lambda letter: letter["reson"] == "x")  # error
+app.queue.create_queue("images", {"concurency": 3})  # error
+app.schedule.cron("* * * * *", print, {"timezon": "UTC"})  # error
 create_app({"drivr": "redis"})  # error
 create_app({"redis": {"keyPrefix": "shop"}})  # error
 create_app({"queues": {"emails": {"concurency": 3}}})  # error

@@ -35,7 +35,7 @@ assert_type(emails.clean(timedelta(days=7), state="failed", limit=10), list[str]
 assert_type(emails.retry_jobs(state="failed", count=5), int)
 assert_type(emails.promote_jobs(), int)
 emails.redrive(limit=100, filter=lambda letter: "timeout" in letter["reason"])
-print([letter["reason"] for letter in emails.get_dead_letters()])
+assert_type([letter["reason"] for letter in emails.get_dead_letters()], list[str])
 assert_type(emails.obliterate(force=True), int)
 limit: LimiterOpts = {"max": 100, "duration": 60_000}
 emails.set_rate_limit(limit)
@@ -97,6 +97,7 @@ def often() -> int:
 
 assert_type(often(), int)
 assert_type(app.schedule.cron("*/5 * * * *", often), str)
+app.schedule.cron("0 0 1 * *", nightly_run, {"timezone": "Asia/Shanghai"})
 assert_type(app.schedule.interval(timedelta(hours=1), lambda: emails.add("check"), limit=24), str)
 schedule_id = app.schedule.register(cron="*/5 * * * *", handler=nightly_run, name="sync")
 assert_type(schedule_id, str)

@@ -64,6 +64,7 @@ async def started() -> int:
 
 
 app.hook("after_close", closing)
+app.hook("beforeClose", closing)
 app.hook("before_start", lambda: print("starting"))
 closing()
 
@@ -85,6 +86,7 @@ app.queue.create_queue(
     processor={"sandboxed": True, "timeout": 60_000, "max_memory_usage": 512, "kill_behavior": "graceful"},
 )  # fmt: skip
 app.queue.create_queue("reports", backoffs=[patient])
+app.queue.create_queue("others", {"concurrency": 10, "processor": {"sandboxed": True}})
 assert_type(app.queue.get_queue_names(), list[str])
 assert_type(app.queue.describe(), str)
 assert_type(app.queue.check_health(), dict[str, bool])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, get_args, get_type_hints
@@ -24,6 +25,10 @@ from stratix_kombu.model.tls import TlsOptions
 
 def _names(cls: Any) -> set[str]:
     return {one.name for one in fields(cls)}
+
+
+def camel(name: str) -> str:
+    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
 
 
 _RUN = options.JOB_OPTIONS - set(repeatables._NOT_REPEATED)
@@ -64,7 +69,7 @@ NAMES: dict[Any, Iterable[str]] = {
     types.JobState: [one.value for one in State],
     types.ListedState: [*(one.value for one in State), "paused"],
     types.CleanedState: _CLEANED,
-    types.HookName: HOOKS,
+    types.HookName: [*HOOKS, *(camel(one) for one in HOOKS)],
     types.HealthScope: SCOPES,
 }
 
