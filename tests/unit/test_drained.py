@@ -45,7 +45,7 @@ def test_an_empty_queue_is_drained_once_when_its_worker_comes_up(app: Applicatio
     until(lambda: heard.count("early") == 2)
     late.on("drained", lambda: heard.append("later still"))
     late.add("n").wait_until_finished(timeout=10)
-    until(lambda: "later still" in heard)
+    until(lambda: "later still" in heard and heard.count("late") == 2)
     assert sorted(heard) == ["early", "early", "late", "late", "later still"]
 
 
