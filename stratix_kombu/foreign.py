@@ -220,6 +220,8 @@ QUEUE = {
     "wait_until_ready": "app.check_health()",
     "emit": "app.queue.emit(...) for events of your own",
     "add_flow": "app.queue.add_flow(...)",
+    "create_queue": "app.queue.create_queue(name)",
+    "get_queue": "app.queue.get_queue(name)",
     "cron": "queue.add_repeatable_job(name, data, cron=...)",
 }
 MANAGER = {

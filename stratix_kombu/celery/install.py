@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 from kombu.utils.imports import symbol_by_name
@@ -32,10 +32,15 @@ from stratix_kombu.queues import QueueManager
 from stratix_kombu.settings import load_settings, needs_a_store
 from stratix_kombu.stores.registry import open_store
 
+if TYPE_CHECKING:
+    from stratix_kombu.types import AppSettings, Unpack
+
 _REDIS = ("redis", "rediss", "sentinel")
 
 
-def install(celery: Celery, source: str | Path | Mapping[str, Any] | None = None, **options: Any) -> Application:
+def install(
+    celery: Celery, source: str | Path | AppSettings | None = None, **options: Unpack[AppSettings]
+) -> Application:
     """Give a Celery application the bridge: from now on its tasks are tracked jobs.
 
     Driver and store are taken from its ``broker_url`` and ``broker_transport_options``; for a broker that cannot keep
@@ -99,9 +104,9 @@ class StratixCelery(Celery):
     >>> app.stratix.queue.get_queue("celery").get_job_counts()  # doctest: +SKIP
     """
 
-    def __init__(self, *args: Any, stratix: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, stratix: AppSettings | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stratix = install(self, **dict(stratix or {}))
+        self.stratix = install(self, **(stratix or {}))
 
 
 def _in_spawned_child(celery: Celery, worker: str, concurrency: int) -> Celery:

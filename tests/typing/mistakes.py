@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from stratix_kombu import Job, JobFailed, create_app, createApp  # noqa: F401  # error
+from stratix_kombu.celery import install  # pyright: ignore[reportUnknownVariableType]  # Celery has no types
 from stratix_kombu.types import JobOpts
 
 app = create_app({"driver": "memory"})
 emails = app.queue.create_queue("emails")
 job = emails.add("welcome")
+celery: Any = ...
 
 # -- options ---------------------------------------------------------------------------------------
 
@@ -44,6 +47,7 @@ create_app({"drivr": "redis"})  # error
 create_app({"redis": {"keyPrefix": "shop"}})  # error
 create_app({"queues": {"emails": {"concurency": 3}}})  # error
 create_app({"worker": {"lease": 30_000}})  # error
+install(celery, storee="redis://localhost")  # error
 
 # -- names -----------------------------------------------------------------------------------------
 

@@ -113,6 +113,16 @@ def test_attributes(owners: dict[str, Any], owner: str, name: str, hint: str) ->
     assert shown.endswith(hint), "the interpreter adds no hint of its own"
 
 
+def test_every_name_in_camel_case(owners: dict[str, Any]) -> None:
+    """As the document writes it."""
+    for owner in owners.values():
+        names = stratix_kombu.__all__ if owner is stratix_kombu else dir(owner)
+        for name in [one for one in names if "_" in one.strip("_") and one[0] != "_"]:
+            written = re.sub("_([a-z])", lambda found: found[1].upper(), name)
+            with pytest.raises(AttributeError, match=f"no attribute '{written}'; did you mean '{name}'"):
+                getattr(owner, written)
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("createApp", "did you mean 'create_app'?"), ("QueueEvents", "write queue.on('completed', fun")]
 )
