@@ -17,6 +17,7 @@ def send_welcome(job):
 
 if __name__ == "__main__":
     with app:
+        app.start()
         job = emails.add("welcome", {"to": "ada@example.com"})
         print(job.wait_until_finished(timeout=30))
         print(job.refresh().get_state(), job.progress, job.get_logs())

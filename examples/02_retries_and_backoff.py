@@ -25,6 +25,7 @@ def charge(job):
 
 if __name__ == "__main__":
     with app:
+        app.start()
         for backoff in (
             {"type": "fixed", "delay": 20},
             {"type": "exponential", "delay": 10, "jitter": 0.5},

@@ -12,6 +12,7 @@ reports.process(lambda job: job.data["month"] * 100)
 
 if __name__ == "__main__":
     with app:
+        app.start()
         soon = reports.add("monthly", {"month": 1}, delay=timedelta(milliseconds=150))
         at = reports.add("monthly", {"month": 2}, run_at=datetime.now(timezone.utc) + timedelta(milliseconds=50))
         later = reports.add("monthly", {"month": 3}, delay=timedelta(days=30))

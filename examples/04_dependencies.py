@@ -23,6 +23,7 @@ def load(job):
 
 if __name__ == "__main__":
     with app:
+        app.start()
         parts = [etl.add("extract", {"source": source}) for source in ("first", "second")]
         print(etl.add("load", dependencies=parts).wait_until_finished(timeout=30))
 

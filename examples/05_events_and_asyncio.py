@@ -34,5 +34,6 @@ async def main():
 
 if __name__ == "__main__":
     with app:
+        app.start()
         print(asyncio.run(main())[-1])
         print("all were told:", finished.wait(30), len(seen))

@@ -27,6 +27,7 @@ def tell(job):
 
 if __name__ == "__main__":
     with app:
+        app.start()
         flow = app.queue.add_flow(
             {
                 "name": "tell",

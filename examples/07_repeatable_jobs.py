@@ -40,6 +40,7 @@ queue.add_repeatable_job("immediate-then-scheduled", cron="0 0 * * *", immediate
 queue.add_repeatable_job("tick", {"n": 1}, key="tick", every=100, limit=3, attempts=2)
 
 with app:
+    app.start()
     names = sorted(one.name for one in queue.get_repeatable_jobs())
     print(len(names), names[0], names[-1])
 

@@ -43,6 +43,7 @@ def reports():
 daily = app.schedule.register(cron="* * * * * *", handler=reports, name="daily", limit=1)
 
 with app:
+    app.start()
     while len(emails.get_jobs("completed")) < 3:
         time.sleep(0.02)
     print(sorted(job.name for job in emails.get_jobs("completed")))

@@ -35,6 +35,7 @@ mixed.process("partner", partner)
 mixed.process(lambda job: job.name)
 
 with app:
+    app.start()
     jobs = api.add_bulk([{"name": "call"}] * 10) + burst.add_bulk([{"name": "call"}] * 6)
     jobs += few.add_bulk([{"name": "call"}] * 6) + ordered.add_bulk([{"name": "n", "data": n} for n in range(4)])
     # Jobs of one name have a limit of their own; with a key, queues share it.

@@ -26,6 +26,7 @@ def wait_for(condition):
 
 
 with app:
+    app.start()
     for to in ("ada@example.com", "bob@example.com", "eve@example.com"):
         mail.add("welcome", {"to": to}, attempts=2, backoff=10)
     wait_for(lambda: dead.get_job_counts()["waiting"] == 2)

@@ -41,6 +41,7 @@ def seconds_for(queue):
 
 
 with app:
+    app.start()
     print(reason_of(images.add("crash")))
     print(reason_of(images.add("hang", timeout=timedelta(milliseconds=100))))
     print("max_memory_usage (256 MB)" in reason_of(images.add("hoard")))

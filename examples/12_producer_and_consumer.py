@@ -51,6 +51,7 @@ if __name__ == "__main__":
         else:
             subprocess.run([sys.executable, __file__, "producer"], check=True)
         with app:
+            app.start()
             while tasks.get_job_counts()["completed"] < 5:
                 time.sleep(0.02)
             print("results", sorted(job.return_value for job in tasks.get_jobs("completed")))

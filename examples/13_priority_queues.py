@@ -40,6 +40,7 @@ if __name__ == "__main__":
         jobs += queue.add_bulk([{"name": name}] * 4)
     begin()
     with app:
+        app.start()
         for job in jobs:
             job.wait_until_finished(timeout=30)
         print(*ended)

@@ -69,6 +69,7 @@ def reason_of(job):
 
 if __name__ == "__main__":
     with app:
+        app.start()
         jobs = [main.add("task", {"type": kind, "data": n}) for n in range(3) for kind in pools]
         print(sorted(job.wait_until_finished(timeout=30) for job in jobs))
         print(reason_of(main.add("task", {"type": "sound-processing", "data": 0})))

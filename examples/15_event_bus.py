@@ -39,6 +39,8 @@ if __name__ == "__main__":
             done.set()
 
     with app, other:
+        app.start()
+        other.start()
         print(publish_event("user.registered", {"user_id": 123, "email": "ada@example.com"}).wait_until_finished(30))
         print(publish_event("user.left", {"user_id": 123}).wait_until_finished(30))
         app.queue.emit("cache.cleared", "prices", "the importer")

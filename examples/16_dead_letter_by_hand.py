@@ -50,6 +50,7 @@ def notify(job):
 
 if __name__ == "__main__":
     with app:
+        app.start()
         good = main.add("order", {"amount": 5}, attempts=3, backoff=10)
         bad = main.add("order", {"amount": -1}, attempts=3, backoff=10)
         print(good.wait_until_finished(timeout=30), "in attempt", good.refresh().attempts_made)

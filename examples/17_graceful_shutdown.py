@@ -54,6 +54,7 @@ if __name__ == "__main__":
 
     second, _, _ = make_app()  # the next version of the program, say
     with second:
+        second.start()
         watched.resume()
         while watched.get_job_counts()["completed"] < 5:
             time.sleep(0.02)

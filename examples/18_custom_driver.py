@@ -76,6 +76,7 @@ if __name__ == "__main__":
     app = create_app()
     app.register(queue_plugin, driver="custom", custom={"colour": "red"})
     with app:
+        app.start()
         queue = app.queue.create_queue("tasks", size=5)
         queue.process(lambda data: data * 2)
         print(queue.add("double", 21), queue.options, app.queue.check_health()["driver"])
@@ -93,6 +94,7 @@ if __name__ == "__main__":
         parts = [queue.add("double", number) for number in range(5)]
         print(len(list(Path(folder, "messages").iterdir())), "messages in", app.queue.describe())
         with app:
+            app.start()
             print(queue.add("sum", dependencies=parts, delay=50).wait_until_finished(timeout=30))
 
     aws = {"region": "us-east-1", "credentials": {"accessKeyId": "YOUR_ACCESS_KEY", "secretAccessKey": "YOUR_SECRET"}}

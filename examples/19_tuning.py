@@ -63,6 +63,7 @@ async def many():
 
 if __name__ == "__main__":
     with app:
+        app.start()
         results = asyncio.run(many())
         print(results == list(range(60)))
         print(cpu_queue.add("squares", 1000).wait_until_finished(timeout=30))

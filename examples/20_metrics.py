@@ -94,6 +94,7 @@ if __name__ == "__main__":
     enhanced = EnhancedQueue(emails)
     enhanced.on_custom_event("metrics:add_latency", latencies.append)
     with app:
+        app.start()
         jobs = [enhanced.add("welcome", {"number": number}) for number in range(20)]
         for job in jobs:
             job.wait_until_finished(timeout=60)

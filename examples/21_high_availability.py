@@ -84,6 +84,7 @@ if __name__ == "__main__":
     app.hook("beforeClose", lambda: print("closing: active jobs are waited for, the rest is handed back"))
 
     with app:
+        app.start()
         print(calls.add("api-call", attempts=5, backoff={"custom": "gently"}).wait_until_finished(timeout=30))
         job = payments.add("charge", job_id="payment-1")
         # What a worker leaves that is killed: a job that it took, and a lease of half a second that nobody renews.

@@ -8,7 +8,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from stratix_kombu.errors import WaitTimeout
 from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
@@ -80,7 +79,7 @@ class AsyncJob(Hinted):
             await self._call(hub.subscribe, self._job.id, resolve)
             return self._job._finished(await asyncio.wait_for(ended, patience))
         except asyncio.TimeoutError as problem:
-            raise WaitTimeout(f"job {self._job.id!r} has not ended", patience or 0.0) from problem
+            raise await self._call(hub.timed_out, self._job.id, patience or 0.0) from problem
         finally:
             hub.unsubscribe(self._job.id, resolve)
 

@@ -1,4 +1,8 @@
-"""An application: plugins, hooks, and a clean end."""
+"""An application: plugins, hooks, roles, and a clean end.
+
+The roles are plain: ``start``, ``run`` and ``stratix-kombu worker`` take jobs. Nothing else does: not making an
+application, not registering handlers, not adding, and not ``with app:``, which only closes the application at the end.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -53,9 +58,25 @@ def create_app(source: str | Path | AppSettings | None = None) -> Application:
     return Application(source)
 
 
+class _Life(Enum):
+    """In which part of its life an application is."""
+
+    OPEN = "open"
+    """It adds, reads and waits."""
+    STARTED = "started"
+    """It takes jobs, too."""
+    CLOSING = "closing"
+    CLOSED = "closed"
+    """It can be opened and started again."""
+
+
 class Application(forks.OfOneProcess, Hinted):
-    """Carries the plugins of one program. Also a context manager that starts and closes it, with
-    ``async with`` in a thread."""
+    """Carries the plugins of one program.
+
+    As a context manager (``with`` and ``async with``) it is open within the block, and closed at its end: jobs can be
+    added, read and waited for. Jobs are taken only where ``start`` or ``run`` is called. One that was closed can be
+    opened and started again.
+    """
 
     _foreign = APPLICATION
 
@@ -67,23 +88,25 @@ class Application(forks.OfOneProcess, Hinted):
         self._distributed_lock: DistributedLock | None = None
         self._hooks: dict[str, list[Callable[[], object]]] = defaultdict(list)
         self._lock = threading.RLock()
-        self._started = False
-        self._closed = False
+        self._registered = False
+        """Whether ``register`` made the queues."""
+        self._life = _Life.OPEN
         self._metrics: MetricsServer | None = None
         forks.register(self)
 
     def after_fork(self) -> None:
         """In the child it is an application that has not been started."""
         self._lock = threading.RLock()
-        self._started, self._metrics = False, None
+        self._metrics = None
+        if self._life is not _Life.OPEN:
+            self._life = _Life.OPEN if self._life is _Life.STARTED else _Life.CLOSED
 
     @property
     def queue(self) -> QueueManager:
         """The queues. Registers the queue plugin with the settings of ``create_app`` if that was not done."""
         with self._lock:
             if self._queue is None:
-                self.register(self._plugin)
-            assert self._queue is not None
+                self._queue = self._make_queue({})
             return self._queue
 
     @property
@@ -91,8 +114,8 @@ class Application(forks.OfOneProcess, Hinted):
         """Functions of this process that run by the clock."""
         with self._lock:
             if self._schedule is None:
-                self._schedule = Scheduler(lambda: self.queue.store)
-                if self._started:
+                self._schedule = Scheduler(lambda: self.queue.store, lambda: self.queue.settings.timezone)
+                if self._life is _Life.STARTED:
                     self._schedule.start()
             return self._schedule
 
@@ -116,8 +139,20 @@ class Application(forks.OfOneProcess, Hinted):
             if plugin is not self._plugin:
                 raise ConfigurationError(f"{plugin!r} is no plugin; known: queue_plugin, schedule_plugin")
             if self._queue is not None:
-                raise ConfigurationError("queue_plugin is registered already: register it before app.queue is used")
-            self._queue = self._plugin(self._source, together(options, named, "register"))
+                raise ConfigurationError(
+                    "queue_plugin is registered already: give all its options in one call, and what concerns one queue "
+                    "to app.queue.create_queue"
+                    if self._registered
+                    else "app.queue was used before queue_plugin was registered, with the settings of create_app: "
+                    "register it first"
+                )
+            self._queue = self._make_queue(together(options, named, "register"))
+            self._registered = True
+
+    def _make_queue(self, options: Mapping[str, Any]) -> QueueManager:
+        queue = self._plugin(self._source, options)
+        queue.tell_settings()
+        return queue
 
     @overload
     def hook(self, name: HookName, function: Hook) -> Hook: ...
@@ -144,7 +179,8 @@ class Application(forks.OfOneProcess, Hinted):
         return function
 
     def start(self, queues: Collection[str] | None = None) -> None:
-        """Begin to take jobs; does not block. Raises StoreUnavailable, DriverUnavailable, ConfigurationError.
+        """Begin to take jobs; does not block. One that was closed is opened again. Raises StoreUnavailable,
+        DriverUnavailable, ConfigurationError, and Closed while it is being closed.
 
         ``queues`` are the names of those to take from: by default all that have a handler. With none, only the clock
         runs (and ``app.schedule``), whatever the setting ``clock`` of ``worker`` says.
@@ -152,29 +188,48 @@ class Application(forks.OfOneProcess, Hinted):
         >>> app.start(queues=["emails"])  # doctest: +SKIP
         """
         with self._lock:
-            if self._closed:
-                raise Closed("the application")
-            if self._started:
+            if self._life is _Life.STARTED:
                 return
+            self._open()
+            self.queue.tell_settings()
             self._run_hooks("before_start")
             self.serve_metrics()
             self.queue.start(queues)
-            self._started = True
+            self._life = _Life.STARTED
             if self._schedule is not None:
                 self._schedule.start()
         self._run_hooks("after_start")
+
+    async def astart(self, queues: Collection[str] | None = None) -> None:
+        """``start``, in a thread: the event loop goes on meanwhile.
+
+        >>> async with app:  # doctest: +SKIP
+        ...     await app.astart()
+        """
+        await in_thread(self.start, queues)
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
         """End: hooks, take no more, wait for active jobs, hand back the rest, close connections.
 
         ``timeout`` is in seconds or a timedelta, by default the setting ``shutdown_timeout`` (30 s). Whether all
-        active jobs had ended. A second call does nothing.
+        active jobs had ended. A second call does nothing. Until it is opened again (``with app:``, ``start``), what is
+        asked of the application raises Closed.
         """
         patience = seconds(timeout, "close: 'timeout'")
         with self._lock:
-            if self._closed:
+            if self._life in (_Life.CLOSING, _Life.CLOSED):
                 return True
-            self._closed = True
+            self._life = _Life.CLOSING
+        try:
+            return self._close(patience)
+        finally:
+            self._life = _Life.CLOSED
+
+    async def aclose(self, timeout: float | timedelta | None = None) -> bool:
+        """``close``, in a thread: the event loop goes on meanwhile."""
+        return await in_thread(self.close, timeout)
+
+    def _close(self, patience: float | None) -> bool:
         limit = self._queue.shutdown_timeout if self._queue is not None and patience is None else patience
         problems = self._run_hooks("before_close", collect=True, seconds=limit)
         ended = True
@@ -184,10 +239,25 @@ class Application(forks.OfOneProcess, Hinted):
             ended = self._queue.close(self._queue.shutdown_timeout if patience is None else patience) and ended
         if self._metrics is not None:
             self._metrics.stop()
+            self._metrics = None
         problems += self._run_hooks("after_close", collect=True, seconds=limit)
         if problems:
             raise problems[0]
         return ended
+
+    def _open(self) -> None:
+        """Open it again, if it was closed. Raises Closed while it is being closed."""
+        with self._lock:
+            if self._life is _Life.CLOSING:
+                raise Closed("the application")
+            if self._life is _Life.CLOSED:
+                if self._schedule is not None:
+                    self._schedule.reopen()
+                if self._queue is not None:
+                    self._queue.reopen()
+                self._life = _Life.OPEN
+            if self._queue is not None:
+                self._queue.tell_settings()
 
     def check_health(self, within: Duration = 30_000, workers: HealthScope = "process") -> Health:
         """Whether broker and store answer, workers take messages, and a clock promotes what is due; it does not raise
@@ -207,8 +277,8 @@ class Application(forks.OfOneProcess, Hinted):
         main thread it blocks until ``close`` is called elsewhere."""
         with StopSignals(again=lambda number: os._exit(128 + number)) as signals:
             ended = threading.Event()
-            self.hook("after_close", ended.set)
-            self.hook("after_close", signals.wake)
+            told = (ended.set, signals.wake)
+            self._hooks["after_close"] += told
             try:
                 self.start(queues)
                 while not signals.number and not ended.is_set():
@@ -221,13 +291,11 @@ class Application(forks.OfOneProcess, Hinted):
                     )  # fmt: skip
             finally:
                 self.close()
+                for one in told:
+                    self._hooks["after_close"].remove(one)
 
     def __enter__(self) -> Application:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
+        self._open()
         return self
 
     def __exit__(
@@ -236,11 +304,7 @@ class Application(forks.OfOneProcess, Hinted):
         self.close()
 
     async def __aenter__(self) -> Application:
-        try:
-            await in_thread(self.start)
-        except BaseException:  # also if this was cancelled, while the thread goes on to start it
-            await in_thread(self.close)
-            raise
+        await in_thread(self._open)
         return self
 
     async def __aexit__(

@@ -37,7 +37,7 @@ MAX_SHOWN = 200
 
 PREFIX = "STRATIX_"
 _OTHERS = ("app", "config")
-_PLAIN = ("driver", "store", "namespace", "shutdown_timeout")
+_PLAIN = ("driver", "store", "namespace", "shutdown_timeout", "timezone")
 _WORKER = tuple(one.name for one in fields(WorkerOptions))
 _SECTIONS: Mapping[str, Collection[str]] = {
     "default_job_options": JOB_OPTIONS,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.drivers.native import arguments_of
-from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound
+from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.foreign import JOB
 from stratix_kombu.hints import Hinted
 from stratix_kombu.lifecycle.cancel import cancel
@@ -55,6 +55,8 @@ class Waits(Protocol):
     def subscribe(self, job_id: str, resolve: Resolve) -> None: ...
 
     def unsubscribe(self, job_id: str, resolve: Resolve) -> None: ...
+
+    def timed_out(self, job_id: str, patience: float) -> WaitTimeout: ...
 
 
 class Runtime:

@@ -57,8 +57,7 @@ class Listeners(ABC):
         if closed:
             self._closed.set()
         self._lock, self._opening, self._reader = threading.Lock(), threading.Lock(), None
-        own = [one for one in self._listeners if one.name in self.unlogged]
-        self._listeners = [Listener(self, one.name, one.function, one.once) for one in own]
+        self._listeners = [one.anew() for one in self._listeners if one.name in self.unlogged]
 
     # -- what a log may say differently ---------------------------------------------------------
 
@@ -114,6 +113,18 @@ class Listeners(ABC):
             reader.join()
         _stop(listeners)
 
+    def reopen(self) -> None:
+        """After ``close``: the same listeners hear what happens from now on; while the store is away, from when it is
+        back."""
+        with self._lock:
+            if not self._closed.is_set():
+                return
+            self._closed, self._reader = threading.Event(), None
+            self._listeners = [one.anew() for one in self._listeners]
+            logged = any(one.name not in self.unlogged for one in self._listeners)
+        if logged:
+            self._ensure_reader(later=True)
+
     def _open(self) -> None:
         if self._closed.is_set():
             raise Closed(self._where)
@@ -139,21 +150,29 @@ class Listeners(ABC):
 
     # -- reading --------------------------------------------------------------------------------
 
-    def _ensure_reader(self) -> None:
+    def _ensure_reader(self, later: bool = False) -> None:
+        """Raises Unavailable, unless the log may be read ``later`` as well."""
         with self._opening:
             if self._reader is None:
-                cursor = self._log.tail(self._queue)
+                cursor = ""
+                try:
+                    cursor = self._log.tail(self._queue)
+                except Unavailable:
+                    if not later:
+                        raise
                 reader = threading.Thread(
-                    target=self._read, args=(cursor,), name=f"stratix-{self._queue}-events", daemon=True
+                    target=self._read, args=(cursor, self._closed), name=f"stratix-{self._queue}-events", daemon=True
                 )
                 reader.start()
                 self._reader = reader
 
-    def _read(self, cursor: str) -> None:
+    def _read(self, cursor: str, closed: threading.Event) -> None:
+        """``cursor`` is where to begin; '' = at what comes from now on."""
         failures = 0
         behind = False
-        while not self._closed.is_set():
+        while not closed.is_set():
             try:
+                cursor = cursor or self._log.tail(self._queue)
                 events = self._log.read(self._queue, cursor, READ_AT_ONCE, 0 if behind else READ_WAIT_MS)
                 behind = len(events) == READ_AT_ONCE
                 for start in range(0, len(events), TOLD_AT_ONCE):
@@ -173,12 +192,12 @@ class Listeners(ABC):
                     logging.WARNING if failures == 1 else logging.DEBUG, "events of %s cannot be read: %s",
                     self._where, error, extra={"action": "events_failed"},
                 )  # fmt: skip
-                self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
             except Exception:
                 # A fault of our own must not end this thread.
                 failures += 1
                 logger.exception("events of %s cannot be read", self._where, extra={"action": "events_failed"})
-                self._closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
 
     def _deliver(self, events: list[Event]) -> None:
         """Raises Unavailable, with nothing told."""
@@ -208,6 +227,10 @@ class Listener:
         self._counting = threading.Lock()
         self._skipped = 0
         """Events it was not told of, since it had no room for them; told when it has again."""
+
+    def anew(self) -> Listener:
+        """The same, with no events and no thread."""
+        return Listener(self._hub, self.name, self.function, self.once)
 
     def put(self, arguments: tuple[Any, ...]) -> None:
         try:

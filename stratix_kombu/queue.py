@@ -20,14 +20,11 @@ from stratix_kombu.housekeeping import Housekeeping
 from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.add import add, check_free, pages, record_of
-from stratix_kombu.lifecycle.claim import Bounds
 from stratix_kombu.lifecycle.closing import close_within
-from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.pause import pause, resume
+from stratix_kombu.limiting import Limiting
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.codec import encode
-from stratix_kombu.model.letter import Fallback
 from stratix_kombu.model.names import check_job_name
 from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, Placed, WorkerInfo
 from stratix_kombu.model.state import State
@@ -35,8 +32,6 @@ from stratix_kombu.options import (
     MAX_CONCURRENCY,
     JobOptions,
     QueueOptions,
-    keyed,
-    limit_of,
     snake_keys,
     together,
     whole,
@@ -52,14 +47,14 @@ from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
-    from stratix_kombu.types import BulkJob, JobOpts, LimiterOpts, Task, Unpack
+    from stratix_kombu.types import BulkJob, JobOpts, Task, Unpack
 
 Handler = TypeVar("Handler", bound=Callable[[Job], object])
 FilePath = TypeVar("FilePath", str, Path)
 Result = TypeVar("Result")
 
 
-class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess, Hinted):
+class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOneProcess, Hinted):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -79,6 +74,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess, 
         self._backoffs = Backoffs(name, options.backoffs, options.default_job_options.backoff)
         self._handlers = Handlers()
         self._events = QueueEvents(engine, name, options.max_payload_bytes)
+        self._events.idle_handlers = lambda: bool(self._handlers) and not self._started
         self._runtime: Runtime = self._events.runtime
         self._repeatables = Repeatables(engine, name, self.new_job)
         self._worker: Worker | None = None
@@ -312,14 +308,6 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess, 
         )  # fmt: skip
 
     @property
-    def bounds(self) -> Bounds:
-        """How its jobs may start, by its options."""
-        options, default = self._options, self._options.default_job_options
-        fallback = Fallback(options.dead_letter, default.keep_completed, default.keep_failed)
-        limit = options.limiter and keyed(options.limiter, f"queue:{self.name}")
-        return Bounds(limit, options.global_concurrency, fallback)
-
-    @property
     def cancelled(self) -> set[str]:
         """Tokens of claims in this process whose handlers are to end."""
         return self._runtime.cancelled
@@ -341,37 +329,6 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess, 
         """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""
         return self.added(*self._repeatables.run(key))[0]
 
-    # -- pausing and bounds ---------------------------------------------------------------------
-
-    def pause(self) -> None:
-        """Let no further job start, in any process; jobs that run go on."""
-        pause(self._engine, self.name)
-
-    def resume(self) -> None:
-        """Let jobs start again."""
-        resume(self._engine, self.name)
-
-    def set_rate_limit(self, limiter: LimiterOpts | None = None, **options: Unpack[LimiterOpts]) -> None:
-        """Set the queue's limiter at run time, for all workers everywhere, in place of the one in their options;
-        without options it is theirs again. Options as for ``limiter``.
-
-        >>> queue.set_rate_limit(max=100, duration=60_000)  # doctest: +SKIP
-        """
-        given = together(limiter, options, "set_rate_limit")
-        limit = keyed(limit_of(given, "set_rate_limit"), f"queue:{self.name}") if given else None
-        settle(self._engine, self._engine.store.transitions.set_limit(self.name, limit))
-
-    def get_rate_limit_ttl(self) -> int:
-        """In how many milliseconds the next job may start by the queue's limiter; 0 = now."""
-        return self._engine.store.queries.limit_ttl(self.name, self.bounds.limit)
-
-    def set_global_concurrency(self, most: int | None) -> None:
-        """Let at most that many jobs of the queue be active at a time over all workers (0 = without bound); None
-        leaves it to the option ``global_concurrency`` of the workers again."""
-        if most is not None:
-            whole(most, "set_global_concurrency", 0, 1_000_000)
-        settle(self._engine, self._engine.store.transitions.set_global_concurrency(self.name, most))
-
     def close(self, timeout: float | timedelta | None = None) -> bool:
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
         limit), hand back the rest; whether all had ended. The queue itself and its jobs stay."""
@@ -380,16 +337,28 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, forks.OfOneProcess, 
 
     def end(self, seconds: float | None) -> bool:
         """``close``, however long servers take to answer."""
-        with self._starting:
-            self._started = False
-            worker, self._worker = self._worker, None
-        ended = worker.stop(seconds) if worker else True
-        if self._sandboxes is not None:
-            self._sandboxes.close()
+        ended = self.stop(seconds)
         if not self._closed:
             self._closed = True
             self._events.close()
         return ended
+
+    def stop(self, seconds: float | None) -> bool:
+        """Take no more jobs; as ``end``, but it can be used still, and started again."""
+        with self._starting:
+            self._started = False
+            worker, self._worker = self._worker, None
+            sandboxes, self._sandboxes = self._sandboxes, None
+        ended = worker.stop(seconds) if worker else True
+        if sandboxes is not None:
+            sandboxes.close()
+        return ended
+
+    def reopen(self) -> None:
+        """After ``end``: it has its handlers and listeners still, and takes jobs once it is started."""
+        if self._closed:
+            self._closed = False
+            self._events.reopen()
 
     def _open(self) -> None:
         if self._closed:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
@@ -18,6 +19,7 @@ from stratix_kombu.errors import (
     InvalidPayload,
     JobFailed,
     JobNotFound,
+    Unavailable,
     WaitTimeout,
     nearest,
 )
@@ -179,6 +181,9 @@ class QueueEvents(Listeners):
         self._checked = time.monotonic()
         self._to_look = False
         """Whether a worker has come up here, and nobody has heard since whether there was work for it."""
+        self.idle_handlers: Callable[[], bool] = lambda: False
+        """Whether this process has handlers of the queue and takes no jobs."""
+        self._hinted = False
         engine.on_error(self._on_error)
 
     def after_fork(self) -> None:
@@ -206,12 +211,26 @@ class QueueEvents(Listeners):
         try:
             self.subscribe(job_id, resolve)
             if not done.wait(patience):
-                raise WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", patience or 0.0)
+                raise self.timed_out(job_id, patience or 0.0)
         finally:
             self.unsubscribe(job_id, resolve)
         if isinstance(found[0], BaseException):
             raise found[0]
         return found[0]
+
+    def timed_out(self, job_id: str, patience: float) -> WaitTimeout:
+        """The error of a wait that was too short, or that nobody works for."""
+        return WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended{self._hint()}", patience)
+
+    def _hint(self) -> str:
+        """What to write, if jobs are waited for in a program that has forgotten to take them."""
+        with suppress(Unavailable):
+            if self.idle_handlers() and not self._engine.store.queries.workers(self._queue):
+                return (
+                    ": no worker of the queue is known, and this process has a handler for it but takes no jobs; "
+                    "app.start(), app.run() and 'stratix-kombu worker' do"
+                )
+        return ""
 
     def subscribe(self, job_id: str, resolve: Resolve) -> None:
         """Have ``resolve`` called once, from any thread, when the job has ended or is gone."""
@@ -304,6 +323,9 @@ class QueueEvents(Listeners):
             self._checked = time.monotonic()
             with self._lock:
                 waiting = list(self._waiters)
+            if waiting and not self._hinted and (hint := self._hint()):
+                self._hinted = True
+                logger.warning("%s is waited for%s", self._where, hint, extra={"action": "nobody_works"})
             states = self._engine.store.queries.states(waiting)
             self._recheck([one for one, state in zip(waiting, states, strict=True) if state is None or state.finished])
 

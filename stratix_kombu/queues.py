@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueueManager
     from stratix_kombu.types import GraphNode, QueueOpts, TreeNode, Unpack
 
+logger = logging.getLogger("stratix_kombu")
+
 REST_S = 0.5
 """How much longer than asked for the clock and the connections may take to end, once the queues are closed."""
 
@@ -66,6 +69,8 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         self._store = store
         self._engine = Engine(store, driver) if isinstance(driver, TransportDriver) else None
         self._calls = self._engine.calls if self._engine else Calls()
+        if self._engine is not None:
+            self._engine.timezone = settings.timezone
         self._user_events = UserEvents(store.events)
         self._loop = LoopExecutor()
         self._driver_loop = LoopExecutor()
@@ -77,6 +82,8 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         """Queues whose jobs are taken here; None = all that have a handler."""
         self._started = False
         self._closed = False
+        self._told = False
+        """Whether the log has been told of the settings."""
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -188,6 +195,24 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         """
         return f"{self._driver.get_name()} (store {self._store.address})"
 
+    def tell_settings(self) -> None:
+        """Say in the log, once, which settings, driver, store and namespace are used: as soon as it takes the line, for
+        modules are imported before logging is configured."""
+        settings = self.settings
+        level = logging.WARNING if settings.is_memory_by_default else logging.INFO
+        in_sandbox = self._engine is not None and self._engine.only_handlers
+        if self._told or in_sandbox or not logger.isEnabledFor(level):
+            return
+        self._told = True
+        sources = settings.sources or "none were found"
+        said = f"settings: {sources}; {self.describe()}, namespace {settings.namespace!r}"
+        if settings.is_memory_by_default:
+            said += (
+                ". No driver is configured, so messages are kept in the memory of this process, and no other one sees "
+                "them: say redis={...} for Redis, or driver='memory' if that is meant"
+            )
+        logger.log(level, "%s", said, extra={"action": "settings"})
+
     def check_health(self) -> dict[str, bool]:
         """Whether the broker and the store answer; never raises."""
         try:
@@ -199,7 +224,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
 
     def close_all(self, timeout: float | timedelta | None = None) -> bool:
         """Close all queues: wait for active jobs up to ``timeout`` seconds over all, hand back the rest; whether all
-        had ended. The queues can be used no more."""
+        had ended. The queues can be used no more, until the application is closed and opened again."""
         patience = seconds(timeout, "close_all: 'timeout'")
         if self._loop.is_here:
             raise ConfigurationError(
@@ -269,6 +294,15 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
             for queue in self._queues.values():
                 self._start_queue(queue)
 
+    def reopen(self) -> None:
+        """After ``close``: the queues are there still, with their handlers and listeners."""
+        with self._lock:
+            self._closed = False
+            self._user_events.reopen()
+            for queue in self._queues.values():
+                if isinstance(queue, Queue):
+                    queue.reopen()
+
     def close(self, timeout: float | None) -> bool:
         """Close the queues, the clock, and the connections."""
         began = time.monotonic()
@@ -276,16 +310,17 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         with self._lock:
             if self._closed:
                 return ended
-            self._closed = True
+            self._closed, self._started = True, False
+            clock, self._clock = self._clock, None
         left = None if timeout is None else max(timeout - (time.monotonic() - began), 0)
-        close_within(left, {"the clock and the connections": self._close_rest}, REST_S)
+        close_within(left, {"the clock and the connections": partial(self._close_rest, clock)}, REST_S)
         return ended
 
-    def _close_rest(self) -> None:
-        self._user_events.close()
-        if self._clock is not None:
-            self._clock.stop()
+    def _close_rest(self, clock: Clock | None) -> None:
         self._loop.stop()
+        self._user_events.close()
+        if clock is not None:
+            clock.stop()
         self._driver_loop.finish(self._driver.close())
         self._driver_loop.stop()
         self._store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,7 @@ from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.model.shown import Shown
+from stratix_kombu.model.zones import is_utc_here
 from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, together, whole
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ REPEAT_OPTIONS = frozenset(
 )  # fmt: skip
 _NOT_REPEATED = ("job_id", "delay", "run_at", "dependencies", "dependencies_mode")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+_told_of_utc = False
+"""Whether this process was told which zone unsaid ones are."""
 
 MakeJob = Callable[[Any, Any, Mapping[str, Any]], NewJob]
 
@@ -63,8 +68,9 @@ _SHOWN = frozenset(one.name for one in fields(RepeatableJob))
 """Of a record that is given back as a mapping, what is no option is not looked at."""
 
 
-def rule_of(given: Mapping[str, Any], where: str) -> Recurrence:
-    """The recurrence that options describe. Raises ConfigurationError, naming ``where``."""
+def rule_of(given: Mapping[str, Any], where: str, default_zone: str | None) -> Recurrence:
+    """The recurrence that options describe; ``default_zone`` is that of the application, None if it has none. Raises
+    ConfigurationError, naming ``where``."""
     if given.get("timezone") and given.get("tz"):
         raise ConfigurationError(f"{where}: 'timezone' and 'tz' are the same: give one")
     zone = given.get("timezone") or given.get("tz")
@@ -76,7 +82,7 @@ def rule_of(given: Mapping[str, Any], where: str) -> Recurrence:
     try:
         return Recurrence(
             cron=" ".join(cron.split()) if cron else "",
-            timezone=zone or "UTC",
+            timezone=zone or (zone_unsaid(default_zone) if cron else "UTC"),
             every_ms=milliseconds(given["every"], "'every'") if given.get("every") is not None else 0,
             limit=whole(limit, "'limit'", 1, 10**9) if limit is not None else 0,
             start_ms=instant(given["start_date"], "'start_date'") if given.get("start_date") is not None else 0,
@@ -85,6 +91,19 @@ def rule_of(given: Mapping[str, Any], where: str) -> Recurrence:
         )
     except ConfigurationError as problem:
         raise ConfigurationError(f"{where}: {problem}") from None
+
+
+def zone_unsaid(default: str | None) -> str:
+    """The zone of a cron rule that names none; that it is UTC is told once where clocks show something else."""
+    global _told_of_utc
+    if default is None and not _told_of_utc and not is_utc_here():
+        _told_of_utc = True
+        logger.warning(
+            "cron rules without a timezone are in UTC, and the clock of this machine shows %s: say timezone='Europe/"
+            "Berlin' for one rule, or as a setting for all of the application ('UTC' if that is meant)",
+            "/".join(time.tzname), extra={"action": "zone_unsaid"},
+        )  # fmt: skip
+    return default or "UTC"
 
 
 class Repeatables:
@@ -102,7 +121,7 @@ class Repeatables:
         for option in _NOT_REPEATED:
             if given.get(option) is not None:
                 raise ConfigurationError(f"{where}: {option!r} has no meaning for a job that repeats")
-        rule = rule_of(given, where)
+        rule = rule_of(given, where, self._engine.timezone)
         template = self._make_job(name, data, {k: v for k, v in given.items() if k in JOB_OPTIONS})
         immediately = given.get("immediately") or False
         if not isinstance(immediately, bool):
@@ -142,7 +161,8 @@ class Repeatables:
             return self._engine.store.schedules.remove(self._full(wanted["key"]))
         if not wanted.get("name"):
             raise ConfigurationError(f"{where}: say which by 'key', or by 'name' and 'cron' or 'every'")
-        rule = rule_of(wanted, where) if wanted.get("cron") or wanted.get("every") else None
+        zone = self._engine.timezone
+        rule = rule_of(wanted, where, zone) if wanted.get("cron") or wanted.get("every") else None
         found = False
         for one in self._engine.store.schedules.all(self._queue):
             if one.name == wanted["name"] and not one.owner and (rule is None or _same_times(one, rule)):
@@ -203,7 +223,7 @@ class Repeating:
         """Add a job again and again: at the times of ``cron``, or each ``every`` (milliseconds or a timedelta).
 
         ``cron`` has five fields, or six with seconds first (the README has its rules); its times are those of
-        ``timezone`` (UTC). Further
+        ``timezone`` (by default the setting of that name, or else UTC). Further
         ``limit`` (most runs), ``start_date``, ``end_date`` (aware datetimes), ``immediately`` (the first run now),
         ``key``; other options are those of each job, ``limiter`` and ``deduplication`` among them: a slot whose run is
         refused as a duplicate adds none. The one with the same key (by default: with the same name and ``cron`` and

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
@@ -21,7 +21,7 @@ from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.options import Duration, milliseconds, snake_keys, together
-from stratix_kombu.repeatables import rule_of
+from stratix_kombu.repeatables import rule_of, zone_unsaid
 from stratix_kombu.stores.contract import Store
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class _Entry:
     failures: int = 0
     skipped: int = 0
     running: bool = field(default=False)
+    unzoned: bool = False
+    """It is a cron rule that has not been given the zone it does not name."""
 
     @property
     def ended(self) -> bool:
@@ -117,8 +119,9 @@ class Scheduler(Hinted):
 
     _foreign = SCHEDULER
 
-    def __init__(self, store: Callable[[], Store]) -> None:
+    def __init__(self, store: Callable[[], Store], default_zone: Callable[[], str | None]) -> None:
         self._store = store
+        self._default_zone = default_zone
         self._entries: dict[str, _Entry] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -147,9 +150,9 @@ class Scheduler(Hinted):
         **options: Unpack[TimerOpts],
     ) -> Any:  # fmt: skip
         """Run ``handler`` by a cron expression; its id, or as a decorator. Options, by keyword or as a mapping at the
-        end: ``timezone`` (UTC), ``limit``,
-        ``start_date``, ``end_date``, ``name``, ``once``. With ``once`` the runs of all processes count for ``limit``
-        (those of before this one was started for an hour each). Raises ConfigurationError.
+        end: ``timezone`` (by default the setting of that name, or else UTC), ``limit``, ``start_date``, ``end_date``,
+        ``name``, ``once``. With ``once`` the runs of all processes count for ``limit`` (those of before this one was
+        started for an hour each). Raises ConfigurationError.
 
         >>> app.schedule.cron("30 3 * * *", backup, timezone="Asia/Shanghai")  # doctest: +SKIP
         """
@@ -185,7 +188,8 @@ class Scheduler(Hinted):
         if not callable(handler):
             raise ConfigurationError(f"schedule: 'handler' must be a function without arguments, not {handler!r}")
         every = given.get("interval") if given.get("every") is None else given.get("every")
-        rule = rule_of({**given, "every": None if every is None else interval_ms(every)}, "schedule")
+        rules = {**given, "every": None if every is None else interval_ms(every)}
+        rule = rule_of(rules, "schedule", "UTC")
         once = given.get("once") or False
         if not isinstance(once, bool):
             raise ConfigurationError(f"schedule: 'once' must be True or False, not {once!r}")
@@ -198,11 +202,15 @@ class Scheduler(Hinted):
                 name or _name_of(handler), extra={"action": "schedule_ended"},
             )  # fmt: skip
         entry = _Entry(uuid.uuid4().hex, name or _name_of(handler), rule, handler, once, next_ms)
+        entry.unzoned = bool(rule.cron) and not (given.get("timezone") or given.get("tz"))
         with self._changed:
             if self._closed:
                 raise Closed("the scheduler")
             self._entries[entry.id] = entry
             self._changed.notify()
+            started = self._thread is not None
+        if started:
+            self._give_zones()
         return entry.id
 
     def pause(self, schedule_id: str) -> None:
@@ -225,12 +233,14 @@ class Scheduler(Hinted):
 
     def list(self) -> list[ScheduleInfo]:
         """All schedules, in the order they were registered."""
+        self._give_zones()
         with self._changed:
             return [_info(one) for one in self._entries.values()]
 
     # -- within the package -----------------------------------------------------------------------
 
     def start(self) -> None:
+        self._give_zones()
         with self._changed:
             if self._thread is not None or self._closed:
                 return
@@ -240,6 +250,11 @@ class Scheduler(Hinted):
             thread.start()
             self._thread = thread
 
+    def reopen(self) -> None:
+        """After ``close``: its schedules are there still, and run once it is started."""
+        with self._changed:
+            self._closed = False
+
     def close(self, timeout: float) -> bool:
         """Fire nothing more and wait for runs that go on; whether all had ended."""
         with self._changed:
@@ -248,10 +263,23 @@ class Scheduler(Hinted):
             thread, runs = self._thread, list(self._runs)
         if thread is not None:
             thread.join()
+            self._thread = None
         deadline = time.monotonic() + timeout
         for run in runs:
             run.join(max(deadline - time.monotonic(), 0))
         return not any(run.is_alive() for run in runs)
+
+    def _give_zones(self) -> None:
+        """A rule that names none has the application's. Its settings are not read before: the module that registers
+        schedules may go on to register the plugin. They are read without the lock, under that of the application."""
+        if any(one.unzoned for one in list(self._entries.values())):
+            zone = zone_unsaid(self._default_zone())
+            with self._changed:
+                for entry in self._entries.values():
+                    if entry.unzoned:
+                        entry.unzoned, entry.rule = False, replace(entry.rule, timezone=zone)
+                        entry.set_next(_now_ms())
+                self._changed.notify()
 
     def _decorated(
         self, kind: str, when: Any, handler: Handler | Mapping[str, Any] | None, opts: Mapping[str, Any] | None,

@@ -1,20 +1,23 @@
 """Arguments, a mapping, the environment and a file, in this order, become one ``Settings``.
 
-What the code says wins over the environment, and the environment wins over a file (which may be named by
-``STRATIX_CONFIG``).
+What the code says wins over the environment, and the environment wins over a file. The file is the one that the code
+names (a mapping stands in its place), or else ``STRATIX_CONFIG``, or else a ``stratix.toml``: see ``settings_file``.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
 from stratix_kombu.model.names import check_queue_name, snake
+from stratix_kombu.model.zones import check_zone
 from stratix_kombu.options import (
     JobOptions,
     ProcessorOptions,
@@ -33,9 +36,11 @@ else:
 
 _TOP = (
     "driver", "store", "namespace", "default_job_options", "limiter", "processor", "worker", "bullmq", "queues",
-    "shutdown_timeout", "metrics",
+    "shutdown_timeout", "metrics", "timezone",
 )  # fmt: skip
+CONFIGURATION = "stratix.toml"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
+_OPTIONS_OF = "the options of "
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel", "redis+cluster")
 
 
@@ -67,6 +72,10 @@ class Settings:
     """Seconds ``run`` and ``close`` wait for active jobs."""
     metrics: Endpoint | None = None
     """None = nowhere."""
+    timezone: str | None = None
+    """Of cron rules that name none; None = UTC."""
+    file: str | None = None
+    """The file they were read from."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """What was given, before it was read: with credentials."""
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +84,23 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings(driver={self.driver.partition('://')[0]!r}, namespace={self.namespace!r})"
+
+    @property
+    def sources(self) -> str:
+        """Where what was given came from, for people.
+
+        >>> load_settings({"driver": "memory"}, environment={}).sources
+        'the code'
+        """
+        names = {"argument": "the code", "environment": "the environment"}
+        said = (one for key, one in self.origin.items() if "." not in key and not one.startswith(_OPTIONS_OF))
+        others = sorted({names.get(one, one) for one in said} - {self.file})
+        return ", ".join([self.file, *others] if self.file else others)
+
+    @property
+    def is_memory_by_default(self) -> bool:
+        """Whether something was said, but not which driver: then it is memory, which may not be what was meant."""
+        return bool(self.given) and "driver" not in self.origin
 
     def queue_options(self, name: str, given: Mapping[str, Any]) -> QueueOptions:
         """Options of one queue: those of its creation over those of the configuration."""
@@ -104,9 +130,10 @@ def load_settings(
     'stratix'
     """
     environment = environment or {}
-    path = environment.get("STRATIX_CONFIG") if source is None else source
+    path = source if source is not None else environment.get("STRATIX_CONFIG") or settings_file()
     outer = from_environment(environment, drivers)
     layers: list[tuple[str, Mapping[str, Any]]] = [("environment", outer)]
+    file = str(path) if isinstance(path, (str, Path)) else None
     if isinstance(path, (str, Path)):
         layers.insert(0, (str(path), _from_file(Path(path))))
     elif path is not None:
@@ -116,13 +143,46 @@ def load_settings(
     origin: dict[str, str] = {}
     for name, layer in layers:
         _merge(merged, {snake(key): value for key, value in layer.items()}, name, origin)
-    if origin.get("store") == "environment" and origin.get("driver") == "argument" and _in_memory(merged["driver"]):
-        del merged["store"], origin["store"]  # code that says memory, as tests do, does not write into a server
-    return _settings(merged, origin, drivers, own)
+    if _in_memory(merged.get("driver")) and "store" in merged and _rank(origin["store"]) < _rank(origin["driver"]):
+        del merged["store"], origin["store"]  # who says memory, as tests do, does not write into a server
+    return replace(_settings(merged, origin, drivers, own), file=file)
 
 
 def _in_memory(driver: Any) -> bool:
     return isinstance(driver, str) and driver.partition("://")[0] == "memory"
+
+
+def _rank(origin: str) -> int:
+    """Which layer it is: the higher one wins."""
+    return {"argument": 2, "environment": 1}.get(origin, 0)
+
+
+def settings_file() -> Path | None:
+    """The ``stratix.toml`` of a program that names no file, None if there is none: in the working folder, or else
+    beside the main module, whether that is a script, a module of a package (then beside the package too), or frozen."""
+    for folder in dict.fromkeys(_folders()):
+        with suppress(OSError):
+            if (folder / CONFIGURATION).is_file():
+                return folder / CONFIGURATION
+    return None
+
+
+def _folders() -> Iterator[Path]:
+    with suppress(OSError):  # it was removed
+        yield Path.cwd()
+    main = sys.modules.get("__main__")
+    if getattr(sys, "frozen", False):
+        path = sys.executable
+    else:
+        # Processes that multiprocessing spawns import the main module under another name, after they were told argv.
+        path = getattr(main, "__file__", None) or (sys.argv[0] if sys.argv else "")
+    if not path or not os.path.isfile(path):  # a session, a notebook, or 'python -c'
+        return
+    beside = Path(os.path.realpath(path)).parent
+    yield beside
+    spec = getattr(main, "__spec__", None)
+    levels = spec.name.count(".") if spec is not None else 0  # 'python -m package.module'
+    yield from list(beside.parents)[levels - 1 : levels] if levels else ()
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -178,7 +238,7 @@ def _settings(
     merged: dict[str, Any], origin: dict[str, str], drivers: Collection[str], own: Collection[str]
 ) -> Settings:
     if "driver" not in merged and (named := _driver_of_its_options(merged, drivers)):
-        merged["driver"], origin["driver"] = named, f"the options of {named}"
+        merged["driver"], origin["driver"] = named, f"{_OPTIONS_OF}{named}"
     driver = merged.get("driver", "memory")
     if not isinstance(driver, str):
         raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not a {type(driver).__name__}")
@@ -207,6 +267,7 @@ def _settings(
         processor=_processor(merged),
         shutdown_timeout=_seconds(merged.get("shutdown_timeout", 30.0)),
         metrics=_endpoint(_mapping(merged, "metrics")),
+        timezone=check_zone(merged["timezone"]) if "timezone" in merged else None,
         given=merged,
         origin=origin,
     )
@@ -239,7 +300,7 @@ def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping
         return store
     scheme = driver.partition("://")[0]
     if driver == "redis":
-        return dict(options)
+        return dict(options) or {"host": "localhost"}
     if "://" in driver and scheme in _REDIS_SCHEMES:
         return driver
     if scheme == "memory":
@@ -252,8 +313,9 @@ def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping
 def needs_a_store(driver: str) -> ConfigurationError:
     """The error for a driver of messages without a store."""
     return ConfigurationError(
-        f"the driver {driver!r} carries messages and needs a 'store' to keep jobs in: redis://host:6379/0 "
-        "(or rediss://, sentinel://, redis+cluster://), or memory:// if everything runs in this one process"
+        f"the driver {driver!r} carries messages and needs a 'store' to keep jobs in: store='redis://host:6379/0' "
+        "(or rediss://, sentinel://, redis+cluster://), or store={'host': ...} with the options of redis={...}, which "
+        "itself is for the driver 'redis' alone; or store='memory://' if everything runs in this one process"
     )
 
 

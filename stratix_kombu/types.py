@@ -390,6 +390,7 @@ class AppSettings(TypedDict, total=False):
     bullmq: WorkerOpts
     queues: Mapping[str, QueueOpts]
     shutdown_timeout: float
+    timezone: str
     metrics: MetricsOpts
     memory: Mapping[str, Any]
     redis: RedisDriverOpts

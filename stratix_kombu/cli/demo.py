@@ -59,6 +59,7 @@ def demo(
     try:
         app.register(queue_plugin, driver=driver)
         with app:
+            app.start()
             _run(app, files, concurrency, console)
     except StratixError as problem:
         console.print(f"[red]{type(problem).__name__}[/]: {problem}", highlight=False)

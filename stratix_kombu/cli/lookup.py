@@ -19,11 +19,11 @@ from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.awaiting import call
+from stratix_kombu.settings import CONFIGURATION, settings_file
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
 
-CONFIGURATION = "stratix.toml"
 _META = "stratix_kombu.cli"
 _USUAL = ("app", "application", "celery")
 HINT = f"""\b
@@ -85,9 +85,8 @@ def find(context: click.Context, reference: str | None, config: Path | None) -> 
         raise ConfigurationError("--app and --config were given: the application at --app has its own configuration")
     if config is None and (reference := reference or os.environ.get("STRATIX_APP")):
         return load(reference)
-    if config is None and "STRATIX_CONFIG" not in os.environ and Path(CONFIGURATION).is_file():
-        config = Path(CONFIGURATION)
-    if config is None and "STRATIX_CONFIG" not in os.environ and not from_environment(os.environ, known_drivers()):
+    found = config or os.environ.get("STRATIX_CONFIG") or settings_file()
+    if not found and not from_environment(os.environ, known_drivers()):
         raise ConfigurationError(
             f"which application? Say it with --app module:attr, --config file.toml, a {CONFIGURATION} in this folder, "
             "or the environment (STRATIX_APP, STRATIX_DRIVER, ...)"

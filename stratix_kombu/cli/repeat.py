@@ -54,7 +54,7 @@ def _row(one: RepeatableJob) -> list[Any]:
 @click.argument("queue")
 @click.argument("name")
 @click.option("--cron", help="Five fields, or six with seconds first: '30 3 * * *'.")
-@click.option("--timezone", help="Of the cron's times, such as Europe/Berlin; UTC by default.")
+@click.option("--timezone", help="Of the cron's times, such as Europe/Berlin; by default as configured, or UTC.")
 @click.option("--every", metavar="INTERVAL", help="'10 minutes', '1 hour', '30 s'; in place of --cron.")
 @click.option("--data", metavar="JSON", default="null", help="The data of each job.")
 @click.option("--key", help="By which it is known; the same key again replaces it.")

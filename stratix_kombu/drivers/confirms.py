@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from stratix_kombu.drivers.kombu import Link
+from stratix_kombu.drivers.link import Link
 
 POLL_S = 0.0005
 

@@ -125,7 +125,8 @@ class QueueDriver(ABC):
 
     @abstractmethod
     def init(self) -> None:
-        """Prepare: check options and that the broker can be reached. Raises DriverUnavailable."""
+        """Prepare: check options and that the broker can be reached. Called at each start, so again after ``close`` if
+        the application is started again. Raises DriverUnavailable."""
 
     @abstractmethod
     def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
@@ -134,7 +135,7 @@ class QueueDriver(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Its next use opens new ones."""
 
     @abstractmethod
     def get_name(self) -> str:

@@ -7,19 +7,18 @@ import json
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu import Connection, Consumer, Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
-from kombu.transport import virtual
 from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
 from stratix_kombu.drivers.folders import with_folders
+from stratix_kombu.drivers.link import Link, read_any_message
 from stratix_kombu.drivers.tries import Once, Tries
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
@@ -34,43 +33,6 @@ BATCH = 500
 """Messages sent with one batch."""
 
 Result = TypeVar("Result")
-
-
-class Link:
-    """One connection with its channel and producer; used by one thread at a time."""
-
-    channel: Any = None
-    reply_s = 30.0
-    """How long the broker may be silent."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        forks.register(self)
-        # Each host is tried once: who sends again, and when, is decided in ``attempt``.
-        connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))
-        self.connected()
-        self.channel = connection.channel()
-        self.producer = Producer(self.channel, auto_declare=False)
-        self.leads_to: Any = None
-        """For drivers whose server may be another one later: which it is."""
-        self.confirms: Any = None
-        """For transports with publisher confirms: their count."""
-
-    def connected(self) -> None:
-        """The connection is open, and has no channel yet."""
-
-    def after_fork(self) -> None:
-        """It is the parent's. What a transport would say when it is collected is not known, so it is kept."""
-        forks.keep(self)
-        for name in ("_pool", "_async_pool"):  # Kombu's Redis transport
-            pool = getattr(self.channel, name, None)
-            if pool is not None:
-                forks.abandon_pool(pool)
-
-    def close(self, problem: BaseException | None = None) -> None:
-        """``problem``: the fault that it is closed for, if one is. Whoever would answer may be gone then."""
-        with suppress(Exception):
-            self.connection.close()
 
 
 class KombuDriver(TransportDriver):
@@ -103,7 +65,8 @@ class KombuDriver(TransportDriver):
         self._idle: list[Link] = []
         self._declared: set[str] = set()
         self._lock = threading.Lock()
-        self._closed = False
+        self._closes = 0
+        """How often it was closed: links of before are not kept."""
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -180,7 +143,8 @@ class KombuDriver(TransportDriver):
         return None
 
     def close(self) -> None:
-        self._closed = True
+        """It can be used again."""
+        self._closes += 1
         self._drop_idle()
 
     def get_name(self) -> str:
@@ -287,7 +251,9 @@ class KombuDriver(TransportDriver):
         if link is not None and not self.is_usable(link):
             link.close()
             link = None
+        closes = self._closes
         link = link or self.link()
+        link.closes = closes
         try:
             yield link
         except BaseException as problem:
@@ -298,27 +264,10 @@ class KombuDriver(TransportDriver):
     def keep(self, link: Link) -> None:
         """For the next who needs a link."""
         with self._lock:
-            if not self._closed:
+            if link.closes == self._closes:
                 self._idle.append(link)
                 return
         link.close()
-
-
-def _read_any_message(channel: Any) -> None:
-    """Of a message that Kombu's virtual transports cannot take apart, they raise in the middle of receiving: what is
-    no message becomes one that names nothing."""
-    kind = channel.Message
-    if not issubclass(kind, virtual.Message):
-        return
-
-    class Message(kind):  # type: ignore[valid-type, misc]
-        def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
-            try:
-                super().__init__(payload, channel, **kwargs)
-            except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-                super().__init__({"properties": {"delivery_tag": str(uuid.uuid4())}}, channel, **kwargs)
-
-    channel.Message = Message
 
 
 class KombuReceiver(Receiver):
@@ -346,7 +295,7 @@ class KombuReceiver(Receiver):
     def open(self) -> Link:
         """Connect and begin to consume."""
         link = self.driver.link()
-        _read_any_message(link.channel)
+        read_any_message(link.channel)
         entity = self.driver.queue_entity(self.queue)(link.channel)
         self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
         self.consumer.qos(prefetch_count=1)

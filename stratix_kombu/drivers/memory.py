@@ -13,7 +13,8 @@ from kombu.transport import TRANSPORT_ALIASES, memory
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
-from stratix_kombu.drivers.kombu import KombuDriver, Link
+from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.drivers.link import Link
 from stratix_kombu.model.message import read_headers
 from stratix_kombu.model.record import Ready
 

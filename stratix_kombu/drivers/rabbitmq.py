@@ -20,7 +20,8 @@ from kombu import Connection, Consumer, Queue
 
 from stratix_kombu.drivers.confirms import POLL_S, Confirms
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
-from stratix_kombu.drivers.kombu import BATCH, KombuDriver, KombuReceiver, Link
+from stratix_kombu.drivers.kombu import BATCH, KombuDriver, KombuReceiver
+from stratix_kombu.drivers.link import Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
 from stratix_kombu.model.redis_options import keepalive_options
@@ -247,7 +248,7 @@ class RabbitMQDriver(KombuDriver):
             super().keep(link)
             return
         with self._lock:
-            if not self._closed:
+            if link.closes == self._closes:
                 self._blocked.append(link)
                 return
         link.close()

@@ -16,7 +16,8 @@ from kombu import Connection
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
-from stratix_kombu.drivers.kombu import KombuDriver, Link
+from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.drivers.link import Link
 from stratix_kombu.errors import ConfigurationError, MissingExtra
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_envelope
 from stratix_kombu.model.record import InlineQueue, Ready

@@ -30,6 +30,8 @@ class Engine(forks.OfOneProcess):
     def __init__(self, store: Store, driver: TransportDriver) -> None:
         self.store = store
         self.driver = driver
+        self.timezone: str | None = None
+        """Of cron rules that name none; None = UTC, since nobody has said it."""
         self.calls = Calls()
         """Runs what is called from coroutines."""
         self.faults: Counter[str] = Counter()

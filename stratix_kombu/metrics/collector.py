@@ -36,7 +36,9 @@ _LE = [*(str(one) for one in BOUNDS_MS), "+Inf"]
 class StratixCollector(Collector):
     """A collector for a registry of ``prometheus_client``: all queues of the application's namespace.
 
-    While the store cannot be reached there is only ``stratix_store_up 0``.
+    While the store cannot be reached there is only ``stratix_store_up 0``. A registry that has metrics of the same
+    names already (``queue_size``, ``job_processing_time``) refuses it, with a ValueError that names them: give it a
+    registry of its own, or use ``metrics_app``.
 
     >>> prometheus_client.REGISTRY.register(StratixCollector(app))  # doctest: +SKIP
     """
@@ -45,20 +47,24 @@ class StratixCollector(Collector):
         self._app = app
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: being registered must not ask the store."""
-        return []
+        """Its names, so that a registry refuses it beside metrics of the same names. The store is not asked."""
+        return [_up(0), *_families(self._app.queue.store.queries, ())]
 
     def collect(self) -> Iterable[Metric]:
-        up = GaugeMetricFamily("stratix_store_up", "Whether the store answers", value=1)
         try:
-            families = _families(self._app.queue.store.queries)
+            queries = self._app.queue.store.queries
+            families = _families(queries, queries.queues())
         except Unavailable:
-            return [GaugeMetricFamily("stratix_store_up", "Whether the store answers", value=0)]
-        return [up, *families]
+            return [_up(0)]
+        return [_up(1), *families]
 
 
-def _families(queries: Queries) -> list[Metric]:
-    """Every family with the samples of all queues, as Prometheus wants them grouped."""
+def _up(value: int) -> Metric:
+    return GaugeMetricFamily("stratix_store_up", "Whether the store answers", value=value)
+
+
+def _families(queries: Queries, names: Iterable[str]) -> list[Metric]:
+    """Every family with the samples of the queues, as Prometheus wants them grouped."""
     queue = ["queue"]
     size = GaugeMetricFamily("queue_size", "Jobs in the queue, by state", labels=["queue", "status"])
     run = HistogramMetricFamily(
@@ -79,7 +85,7 @@ def _families(queries: Queries) -> list[Metric]:
         )
     }
     lag_ms = 0
-    for name in queries.queues():
+    for name in names:
         status, totals, workers = queries.status(name), queries.totals(name), queries.workers(name)
         for state, count in status.counts.items():
             size.add_metric([name, state], count)

@@ -10,13 +10,14 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.model.codec import decode_mapping
 from stratix_kombu.model.cron import NoSuchDate, is_alias
 from stratix_kombu.model.cron import read as read_cron
 from stratix_kombu.model.instant import FIRST_MS, LAST_MS
+from stratix_kombu.model.zones import check_zone
 
 MIN_EVERY_MS = 100
 MAX_CRON = 500
@@ -69,10 +70,7 @@ class Recurrence:
             )
         if any(_BY_CHANCE.match(one) for one in self.cron.split()):
             raise ConfigurationError(f"cron {self.cron!r} leaves a field to chance: every process would choose another")
-        try:
-            ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as problem:
-            raise ConfigurationError(f"unknown timezone {self.timezone!r}: say it like 'Europe/Berlin'") from problem
+        check_zone(self.timezone)
         try:
             read_cron(self.cron)
         except NoSuchDate as problem:

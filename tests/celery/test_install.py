@@ -159,6 +159,7 @@ def test_a_task_for_workers_without_the_bridge_has_completed_when_it_is_sent(red
         return x + y
 
     with create_app({"driver": "redis", "redis": {"url": redis_url}, "namespace": name}) as app:
+        app.start()
         queue = app.queue.get_queue("tasks")
         job = queue.add(add, {"x": 1, "y": 2}, delay=20)
         task_id = job.wait_until_finished(timeout=10)

@@ -19,6 +19,7 @@ def test_health(app: Application, cli: Cli) -> None:
     queue = app.queue.create_queue("emails", concurrency=4)
     queue.process(lambda job: None)
     with app:
+        app.start()
         until(lambda: [one.idle_ms is not None for one in queue.get_workers()] == [True])
         shown = cli("health", "--workers", "host")
         assert shown[2] == "workers  healthy"

@@ -130,6 +130,7 @@ def test_reload_while_developing(folder: Path, app: Application) -> None:
 def test_beat_is_the_clock_alone(config: Path) -> None:
     config.write_text(config.read_text() + "[worker]\nclock = false\n")
     with create_app(config) as app, running(config.parent, "beat", "--config", config.name) as beat:
+        app.start()
         queue = app.queue.get_queue("emails")
         job = queue.add("n", delay=300)
         queue.add_repeatable_job("tick", every=1000, limit=1, key="tick")
@@ -177,6 +178,7 @@ def test_logs_are_followed_until_the_job_has_ended(folder: Path, app: Applicatio
         job.log("two")
 
     with app:
+        app.start()
         job = queue.add("n")
         with running(folder, "job", "logs", job.id, "-f", "--config", "settings.toml") as logs:
             assert logs.ended() == 0

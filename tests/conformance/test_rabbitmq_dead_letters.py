@@ -34,6 +34,7 @@ def test_what_no_worker_can_read_goes_to_the_dead_letter_exchange(
     options = {"url": amqp_url, "dead_letter_exchange": "", "dead_letter_routing_key": dead}
     settings = {"driver": "rabbitmq", "store": redis_url, "namespace": namespace, "rabbitmq": options}
     with create_app(settings) as app:
+        app.start()
         queue, errors = app.queue.create_queue("mail"), list[BaseException]()
         queue.on("error", errors.append)
         first = queue.add("n")

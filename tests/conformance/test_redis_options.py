@@ -163,6 +163,7 @@ def test_without_a_ready_check_an_application_starts_before_its_server() -> None
     with pytest.raises(StratixError):
         create_app({"driver": "redis", "redis": options}).start()
     with create_app({"driver": "redis", "redis": {**options, "enableReadyCheck": False}}) as app:
+        app.start()
         queue = app.queue.create_queue("q")
         queue.process(lambda job: "done")
         with _server(port):
@@ -211,6 +212,7 @@ def test_tls(certificates: Certificates, tmp_path: Path) -> None:
         stratix.close()
         settings = {"driver": "redis", "namespace": "tls", "redis": {**url, "ssl": {"ca": files.ca, **own}}}
         with create_app(settings) as app:
+            app.start()
             queue = app.queue.create_queue("q")
             queue.process(lambda job: "done")
             assert queue.add("n").wait_until_finished(timeout=30) == "done"

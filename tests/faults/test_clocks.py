@@ -27,6 +27,7 @@ def test_each_slot_is_fired_once(redis_url: str) -> None:
             assert clock.stdout is not None
             assert clock.stdout.readline() == "ready\n"
         with create_app({**settings, "worker": {"clock": False}}) as app:
+            app.start()
             queue = app.queue.get_queue("q")
             for number in range(REPEATABLES):
                 queue.add_repeatable_job("tick", key=f"k{number}", every=1000)

@@ -116,6 +116,7 @@ def test_the_master_is_killed_in_the_middle_of_a_thousand_jobs(sentinels: Sentin
         "driver": "redis", "redis": sentinels.options, "worker": WORKER, "namespace": f"fail{uuid.uuid4().hex[:8]}",
     }  # fmt: skip
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("work")
         jobs = queue.add_bulk([{"name": f"job-{number}"} for number in range(JOBS)])
         assert sentinels.replicated()
@@ -150,6 +151,7 @@ def test_the_slot_of_a_namespace_moves_in_the_middle_of_a_thousand_jobs(
     source = cluster.owner(slot)
     target = next(port for port in cluster.ports if port != source)
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("work")
         jobs = queue.add_bulk([{"name": f"job-{number}"} for number in range(JOBS)])
         with worker_process(settings, "work", runs, concurrency=10):

@@ -154,6 +154,7 @@ def test_a_job_that_stalls_too_often_has_failed(redis_url: str, tmp_path: Path) 
     }  # fmt: skip
     runs = tmp_path / "runs"
     with create_app(settings) as app:
+        app.start()
         queue, stalled = app.queue.create_queue("q"), list[str]()
         queue.on("stalled", lambda job: stalled.append(job.id))
         job = queue.add("n", attempts=5)

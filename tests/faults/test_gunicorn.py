@@ -61,6 +61,7 @@ def test_workers_that_were_preloaded(redis_url: str, tmp_path: Path) -> None:
         process.terminate()
         process.wait(30)
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.get_queue("mail")
         assert queue.get_job_counts()["waiting"] == COUNT + 1
         assert len(queue.get_repeatable_jobs()) == 1

@@ -84,6 +84,7 @@ def app(proxy: Proxy, redis_url: str) -> Iterator[Application]:
         "rabbitmq": {"url": proxy.url, "heartbeat": 1, "command_timeout": REPLY_S * 1000},
     }  # fmt: skip
     with create_app(settings) as app:
+        app.start()
         yield app
         proxy.thaw()
 

@@ -33,6 +33,7 @@ class Own(BaseException):
 def queue() -> Iterator[Queue]:
     app: Application = create_app({"driver": "memory", "namespace": f"handlers{uuid.uuid4().hex[:8]}"})
     with app:
+        app.start()
         yield app.queue.create_queue("q", concurrency=2)
 
 
@@ -146,6 +147,7 @@ def test_hundreds_of_coroutines_run_at_once() -> None:
         await asyncio.wait_for(all_run.wait(), 20)
 
     with app:
+        app.start()
         queue = app.queue.create_queue("many", concurrency=300)
         queue.process(handler)
         jobs = queue.add_bulk([{"name": "n"} for _ in range(300)])

@@ -54,6 +54,7 @@ def send_to_sqs(driver: Any, queue: str) -> None:
 
 def test_a_worker_outlives_them(settings: dict[str, Any], tmp_path: Path) -> None:
     with create_app({**settings, "worker": {**settings["worker"], "redelivery_grace": 60_000}}) as app:
+        app.start()
         queue = app.queue.get_queue("hostile")
         driver = app.queue.engine.driver
         assert isinstance(driver, KombuDriver)

@@ -17,6 +17,7 @@ def test_every_job_ends_once_when_a_worker_is_killed(settings: dict[str, Any], t
     runs = tmp_path / "runs"
     completed: Counter[str] = Counter()
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("work")
         queue.on("completed", lambda job, result: completed.update([job.id]))
         jobs = queue.add_bulk([{"name": f"job-{number}", "data": {"number": number}} for number in range(JOBS)])

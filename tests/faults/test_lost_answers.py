@@ -188,6 +188,7 @@ def test_a_worker(lossy: Lossy, step: str, times: int) -> None:
 
     queue.process(handle)
     with lossy.app:
+        lossy.app.start()
         lossy.lose(step, times)
         job = lossy.direct.queue.get_queue("q").add("n")
         until(lambda: job.refresh().state == ("failed" if step == "fail" else "completed"))

@@ -20,6 +20,7 @@ from tests.waiting import until
 @pytest.fixture
 def app(settings: dict[str, Any]) -> Iterator[Application]:
     with create_app(settings) as app:
+        app.start()
         yield app
 
 

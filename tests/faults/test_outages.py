@@ -31,6 +31,7 @@ def test_a_store_that_goes_and_comes_back(proxy: Proxy, caplog: pytest.LogCaptur
         "driver": "memory", "store": proxy.url, "namespace": f"out{uuid.uuid4().hex[:8]}", "worker": WORKER,
     }  # fmt: skip
     with caplog.at_level(logging.WARNING, "stratix_kombu"), create_app(settings) as app:
+        app.start()
         heard: dict[str, list[BaseException]] = {"one": [], "two": []}
         for name, errors in heard.items():
             queue = app.queue.create_queue(name, concurrency=3)

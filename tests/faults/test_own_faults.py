@@ -24,6 +24,7 @@ LEASE_MS = 300
 def app() -> Iterator[Application]:
     watch = {"lease_duration": LEASE_MS, "stalled_check_interval": 50, "max_stalled_count": 5}
     with create_app({"driver": "memory", "namespace": f"own{uuid.uuid4().hex[:8]}", "worker": watch}) as app:
+        app.start()
         yield app
 
 
@@ -109,6 +110,7 @@ def test_what_is_no_text_fails_the_job_and_no_more(redis_url: str, flavour: str)
     """Names of files may hold lone surrogates, and get into the messages of errors."""
     settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"own{uuid.uuid4().hex[:8]}"}
     with create_app({**settings, "worker": WORKER}) as app:
+        app.start()
         queue = app.queue.create_queue("q")
 
         @queue.process("bad")
@@ -191,6 +193,7 @@ def test_a_cause_that_goes_on_is_reported_again(monkeypatch: pytest.MonkeyPatch)
 def test_a_burst_of_messages_of_another_program_is_one_error(redis_url: str) -> None:
     settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"own{uuid.uuid4().hex[:8]}"}
     with create_app(settings) as app:
+        app.start()
         queue, errors = app.queue.create_queue("q", concurrency=2), list[str]()
         driver = app.queue.engine.driver
         assert isinstance(driver, KombuDriver)

@@ -29,6 +29,7 @@ def test_when_a_pause_returns_no_further_job_starts(settings: dict[str, Any], tm
         worker_process(settings, "work", runs, concurrency=3, seconds=0.03),
         worker_process(settings, "work", runs, concurrency=3, seconds=0.03),
     ):
+        app.start()
         queue = app.queue.get_queue("work")
         heard: dict[str, list[str]] = {"active": [], "completed": []}
         queue.on("active", lambda job: heard["active"].append(job.id))

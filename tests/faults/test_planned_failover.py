@@ -75,6 +75,7 @@ def test_nothing_is_lost_and_both_hosts_go_on(sentinels: SentinelServers, tmp_pa
     project = _celery_project(sentinels)
     celery_add = project.task("add").delay
     with create_app(settings) as app, worker_process(settings, "work", tmp_path / "runs"), project.worker():
+        app.start()
         work = app.queue.create_queue("work")
         assert work.add("before").wait_until_finished(timeout=SOON_S) == "before"
         assert celery_add(1, 1).get(timeout=SOON_S) == 2
@@ -106,6 +107,7 @@ def test_the_new_master_is_found_while_another_replica_does_not_follow_it() -> N
                 sentinel.sentinel_set(MASTER, "failover-timeout", 600_000)
         settings = {"driver": "redis", "redis": servers.options, "namespace": f"fo{uuid.uuid4().hex[:8]}"}
         with create_app(settings) as app:
+            app.start()
             queue = app.queue.create_queue("q")
             queue.add("before")
             old = servers.planned_failover()

@@ -63,6 +63,7 @@ def open_app(node: RabbitMQNode, redis_url: str) -> OpenApp:
             "rabbitmq": {"url": node.url, **options}, "worker": {"redelivery_grace": 1000},
         }  # fmt: skip
         with create_app(settings) as app:
+            app.start()
             yield app
 
     return opened

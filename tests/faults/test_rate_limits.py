@@ -129,6 +129,7 @@ def test_a_limit_is_exact_over_all_processes(settings: dict[str, Any]) -> None:
     """On each driver; how fast it is depends on the transport."""
     limiter = {"max": 50, "duration": 1000}
     with workers(settings, {"api": {"limiter": limiter}}), create_app(settings) as app:
+        app.start()
         queue = app.queue.get_queue("api")
         queue.add_bulk([{"name": "call"}] * 200)
         wait_for(queue, 200)
@@ -146,6 +147,7 @@ def test_every_kind_of_limit_is_exact_and_used(on_redis: dict[str, Any]) -> None
     }  # fmt: skip
     own, shared = {"max": 30, "duration": 1500}, {**limiter, "key": "partner"}
     with workers(on_redis, queues), create_app(on_redis) as app, Stalls() as stalls:
+        app.start()
         queue, in_order, bucket, jobs, one, other = (app.queue.get_queue(name) for name in queues)
         for plain in (queue, in_order, bucket):
             plain.add_bulk([{"name": "call"}] * 290)
@@ -172,6 +174,7 @@ def test_every_kind_of_limit_is_exact_and_used(on_redis: dict[str, Any]) -> None
 def test_removed_paused_and_late_jobs_do_not_break_the_bound(on_redis: dict[str, Any]) -> None:
     limiter = {"max": 20, "duration": 500}
     with workers(on_redis, {"api": {"limiter": limiter}}), create_app(on_redis) as app:
+        app.start()
         queue = app.queue.get_queue("api")
         queue.add_bulk([{"name": "call"}] * 200)
         until(lambda: queue.get_job_counts()["completed"] >= 30, 60)

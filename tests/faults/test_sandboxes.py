@@ -64,6 +64,7 @@ def busy(app: Application, tmp_path: Path) -> list[int]:
 def test_cancel_from_another_process_and_no_child_is_left(settings: dict[str, Any], tmp_path: Path, end: str) -> None:
     """Not even one whose handler does not give up its interpreter, nor what a handler has started."""
     with create_app(settings) as app, worker(settings) as process:
+        app.start()
         queue, hears, deaf = app.queue.get_queue("work"), tmp_path / "hears", tmp_path / "not"
         jobs = [queue.add("until_cancelled", str(hears)), queue.add("deaf", str(deaf), attempts=3)]
         until(lambda: noted(hears) and len(noted(deaf)) == 2, WAIT_S)

@@ -69,6 +69,7 @@ def _lines(notes: Path, word: str) -> Counter[str]:
 def test_what_runs_too_long_is_handed_back_at_once(patient: dict[str, Any], tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     with create_app(patient) as app:
+        app.start()
         queue = app.queue.get_queue("work")
         jobs = [queue.add("plain"), queue.add("loop"), queue.add("plain")]
         with stopping({**patient, "shutdown_timeout": 0.3}, first, LONG_S) as worker:
@@ -88,6 +89,7 @@ def test_what_ends_in_time_is_waited_for(patient: dict[str, Any], tmp_path: Path
     """The rest stays in the queue, also what the worker had received already."""
     notes = tmp_path / "notes"
     with create_app(patient) as app:
+        app.start()
         queue = app.queue.get_queue("work")
         jobs = queue.add_bulk([{"name": "plain"}] * 6)
         with stopping(patient, notes, 1.0, concurrency=2) as worker:
@@ -105,6 +107,7 @@ def test_a_rolling_restart_loses_and_repeats_nothing(patient: dict[str, Any], tm
     notes = tmp_path / "notes"
     jobs: list[str] = []
     with create_app(patient) as app, ExitStack() as stack:
+        app.start()
         queue = app.queue.get_queue("work")
 
         def load() -> None:
@@ -143,6 +146,7 @@ def test_a_signal_that_comes_twice_is_one(redis_url: str) -> None:
     """GNU ``timeout`` and orchestrators signal a process and its group, which it belongs to."""
     settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"doubled{uuid.uuid4().hex[:8]}"}
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.get_queue("work")
         count = 24
         queue.add_bulk([{"name": "plain"}] * count)

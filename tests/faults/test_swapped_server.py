@@ -49,6 +49,7 @@ def test_producer_and_worker_go_on_with_the_new_master(
     broker, store = (redis_url if moves == other else proxy.url for other in ("store", "broker"))
     settings = _settings(broker, store)
     with create_app(settings) as app, worker_process(settings, "work", tmp_path / "runs"):
+        app.start()
         queue, errors = app.queue.create_queue("work"), list[BaseException]()
         queue.on("error", errors.append)
         assert queue.add("before").wait_until_finished(timeout=SOON_S) == "before"

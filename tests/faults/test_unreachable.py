@@ -89,6 +89,7 @@ def test_a_broker_that_is_away_loses_no_job(redis_url: str, amqp_url: str) -> No
     producer.close()
     back = {**away, "rabbitmq": {"url": amqp_url}, "worker": {"redelivery_grace": 500, "stalled_check_interval": 200}}
     with create_app(back) as consumer:
+        consumer.start()
         queue = consumer.queue.get_queue("q")
         queue.process(lambda job: job.data)
         again = queue.get_job(job.id)

@@ -21,6 +21,8 @@ from tests.waiting import until
 
 def test_a_worker_that_takes_messages(settings: dict[str, Any]) -> None:
     with create_app(settings) as app, create_app(settings) as producer:
+        app.start()
+        producer.start()
         queue = app.queue.create_queue("work", concurrency=2)
         queue.process(lambda job: None)
         until(lambda: app.check_health().ok)
@@ -42,6 +44,7 @@ def test_a_worker_that_takes_messages(settings: dict[str, Any]) -> None:
 
 def test_nobody_is_there(settings: dict[str, Any]) -> None:
     with create_app(settings) as app:
+        app.start()
         app.queue.get_queue("work").add("n")
         assert app.check_health().ok
         health = app.check_health(workers="all")
@@ -52,12 +55,14 @@ def test_nobody_is_there(settings: dict[str, Any]) -> None:
 
 def test_no_clock_promotes_what_is_due(settings: dict[str, Any]) -> None:
     with create_app({**settings, "worker": {"clock": False}}) as app:
+        app.start()
         app.queue.get_queue("work").add("n", delay=1)
         until(lambda: not app.check_health(within=20).clock)
         health = app.check_health(within=20)
         assert health.clock_lag_ms > 20
         assert "no clock promotes it" in health.problems[0]
         with create_app(settings) as other:
+            other.start()
             until(lambda: app.check_health().clock_lag_ms == 0)
             assert other.check_health().ok
 
@@ -83,6 +88,8 @@ def test_a_frozen_broker_is_noticed_and_the_worker_comes_back(settings: dict[str
         with create_app({**settings, "redis": redis, "store": redis_url}) as app, create_app(
             {**settings, "driver": "memory", "redis": {}, "store": redis_url}
         ) as observer:
+            app.start()
+            observer.start()
             queue = app.queue.create_queue("work")
             queue.process(lambda job: "done")
             assert queue.add("n").wait_until_finished(timeout=10) == "done"
@@ -128,6 +135,8 @@ def test_no_slot_can_run_anything(settings: dict[str, Any]) -> None:
     """Handlers that go on after their time hold all slots: nothing is taken, though the connection is sound."""
     go_on = threading.Event()
     with create_app(settings) as app, create_app(settings) as observer:
+        app.start()
+        observer.start()
         queue = app.queue.create_queue("work", concurrency=3)
         queue.process("deaf", lambda job: go_on.wait(60))
         queue.process("n", lambda job: "done")
@@ -153,6 +162,7 @@ def test_no_slot_can_run_anything(settings: dict[str, Any]) -> None:
 def test_long_jobs_in_all_slots_are_healthy(settings: dict[str, Any]) -> None:
     go_on = threading.Event()
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("work", concurrency=2)
         queue.process(lambda job: go_on.wait(60))
         jobs = [queue.add("n", timeout=60_000), queue.add("n")]

@@ -14,7 +14,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
 from stratix_kombu import ConfigurationError, create_app
@@ -32,6 +32,7 @@ At = Callable[..., float | None]
 
 def test_everything_that_is_told(settings: dict[str, Any], at: At) -> None:
     with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
+        app.start()
         queue = app.queue.create_queue("mail", concurrency=3)
         queue.process(lambda job: None)
         slow = app.queue.create_queue("slow")
@@ -74,6 +75,7 @@ def _wsgi(application: Any, **environment: str) -> tuple[str, str, bytes]:
 
 def test_as_a_wsgi_application() -> None:
     with create_app({"driver": "memory", "namespace": "wsgi"}) as app:
+        app.start()
         queue = app.queue.get_queue("mail")
         queue.process(lambda job: None)
         queue.add('a "name"\\ of its own').wait_until_finished(timeout=10)
@@ -89,6 +91,7 @@ def test_as_a_wsgi_application() -> None:
 
 def test_many_names_of_jobs_are_bounded(settings: dict[str, Any]) -> None:
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("mail", concurrency=20)
         queue.process(lambda job: None)
         jobs = queue.add_bulk([{"name": f"user {number}"} for number in range(NAMES_KEPT + 20)])
@@ -140,6 +143,7 @@ def test_a_port_that_is_taken_stops_no_worker(settings: dict[str, Any], caplog: 
     server = app.serve_metrics()
     assert server is not None
     with create_app({**settings, "metrics": {"port": server.port, "host": "127.0.0.1"}}) as other:
+        other.start()
         assert other.serve_metrics() is None
         assert f"cannot listen on 127.0.0.1:{server.port}" in caplog.text
         with pytest.raises(ConfigurationError, match="cannot listen"):
@@ -190,3 +194,26 @@ def test_without_the_extra_the_error_names_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "pip install 'stratix-kombu[prometheus]'" in done.stdout, done.stderr
+
+
+def test_a_registry_with_metrics_of_the_same_names_refuses_it() -> None:
+    """Else the page would have two of a name, which Prometheus cannot read."""
+    with create_app({"driver": "memory", "namespace": "registry"}) as app:
+        registry = CollectorRegistry()
+        Gauge("queue_size", "My own.", registry=registry)
+        with pytest.raises(ValueError, match="queue_size"):
+            registry.register(StratixCollector(app))
+        other = CollectorRegistry()
+        Gauge("my_queue_size", "My own.", registry=other)
+        other.register(StratixCollector(app))
+        for name in ("queue_size", "job_processing_time", "stratix_jobs_completed_total", "stratix_store_up"):
+            with pytest.raises(ValueError, match=name):
+                Gauge(name, "Too late.", registry=other)
+
+
+def test_being_registered_asks_no_store() -> None:
+    app = create_app({"driver": "memory", "store": "redis://127.0.0.1:1/0", "namespace": "away"})
+    registry = CollectorRegistry()
+    registry.register(StratixCollector(app))
+    assert [one.name for one in registry.collect()] == ["stratix_store_up"]
+    app.close()

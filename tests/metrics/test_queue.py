@@ -23,6 +23,7 @@ def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_what_happened_in_a_queue(settings: dict[str, Any]) -> None:
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("work", concurrency=2)
         queue.process("ok", lambda job: time.sleep(0.02))
         queue.process("broken", lambda job: 1 / 0)

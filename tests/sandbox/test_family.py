@@ -28,6 +28,7 @@ NAMES = ("leave_daemon", "leave_litter", "wait_with_daemon", "wait_for_file", "e
 @pytest.fixture
 def app() -> Iterator[Application]:
     with create_app({"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}", "shutdown_timeout": 5}) as app:
+        app.start()
         yield app
 
 

@@ -35,6 +35,7 @@ MEMORY_MB = 150
 def app() -> Iterator[Application]:
     settings = {"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}", "shutdown_timeout": 5}
     with create_app(settings) as app:
+        app.start()
         yield app
 
 
@@ -186,6 +187,7 @@ def test_a_handler_that_holds_the_interpreter_keeps_its_lease(redis_url: str) ->
         assert clock.stdout is not None
         assert clock.stdout.readline() == "ready\n"
         with create_app({**settings, "worker": {**watch, "clock": False}}) as app:
+            app.start()
             queue = app.queue.create_queue("q", processor={"sandboxed": True})
             queue.process(handlers.hold_the_interpreter_for)
             job = queue.add("n", 3_000_000)
@@ -300,6 +302,7 @@ def _closed(tmp_path: Path, timeout: float, after: Callable[[Path], None]) -> tu
     settings = {"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}"}
     observer = create_app({**settings, "worker": {"clock": False}})
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("q", processor={"sandboxed": True})
         queue.process(handlers.wait_for_file)
         gate = tmp_path / "gate"

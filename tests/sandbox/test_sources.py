@@ -29,6 +29,7 @@ class Methods:
 @pytest.fixture(scope="module")
 def app() -> Iterator[Application]:
     with create_app({"driver": "memory", "namespace": f"box{uuid.uuid4().hex[:8]}"}) as app:
+        app.start()
         yield app
 
 
@@ -120,7 +121,7 @@ def handler(job):
 
 """
 GUARD = "if __name__ == '__main__':\n"
-RUN = "    with app:\n        print(queue.add('n').wait_until_finished(timeout=60))\n"
+RUN = "    with app:\n        app.start()\n        print(queue.add('n').wait_until_finished(timeout=60))\n"
 
 
 def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

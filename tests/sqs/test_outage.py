@@ -35,6 +35,7 @@ def test_jobs_wait_in_the_store_until_sqs_is_back(
 ) -> None:
     aws = {"region": "us-east-1", "credentials": {**CREDENTIALS, "session_token": TOKEN}}
     with caplog.at_level(logging.DEBUG, "stratix_kombu"), create_app(settings(aws=aws, wait_time_seconds=1)) as app:
+        app.start()
         queue, errors = app.queue.create_queue("mail", concurrency=4), list[BaseException]()
         queue.on("error", errors.append)
         queue.process(lambda job: job.data)

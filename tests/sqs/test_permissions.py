@@ -28,6 +28,7 @@ def test_the_whole_path_with_a_small_policy(front: Front, settings: Settings, na
     options = {**settings(predefined_queues=urls, wait_time_seconds=1)}
     options["worker"] = {**options["worker"], "redelivery_grace": 300}
     with create_app(options) as app:
+        app.start()
         queue, errors = app.queue.create_queue("mail", concurrency=5), list[BaseException]()
         queue.on("error", errors.append)
         driver = app.queue.engine.driver

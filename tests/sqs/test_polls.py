@@ -63,6 +63,7 @@ def test_requests_per_thousand_jobs(front: Front, settings: Settings) -> None:
     """The numbers of the README: ten jobs a request to send, to receive and to delete, but for a few not full ones."""
     count, per_thousand = 100, 10
     with create_app({**settings(), "worker": {}}) as app:
+        app.start()
         queue = app.queue.create_queue("mail", concurrency=count + 10)  # ten are free, however slow the handlers are
         queue.add_bulk([{"name": "n"} for _ in range(count)])
         sent = front.calls
@@ -116,6 +117,7 @@ def test_jobs_and_delays_longer_than_the_visibility_timeout(settings: Settings, 
             time.sleep(3)
 
     with create_app({**settings(wait_time_seconds=1, visibility_timeout=1), "worker": {}}) as app:
+        app.start()
         queue = app.queue.create_queue("mail", concurrency=3)
         queue.process(work)
         jobs = [queue.add("long"), queue.add("delayed", delay=2_000)]

@@ -53,6 +53,8 @@ def test_the_most_urgent_jobs_are_first(settings: Settings, monkeypatch: pytest.
         order.append(job.opts["priority"])
 
     with create_app(settings()) as producer, create_app(settings()) as consumer:
+        producer.start()
+        consumer.start()
         priorities = [9, 4, 0, 7, 9, 0]
         producer.queue.get_queue("mail").add_bulk([{"name": "n", "opts": {"priority": one}} for one in priorities])
         queue = consumer.queue.create_queue("mail", concurrency=1)
@@ -72,6 +74,8 @@ def test_an_idle_worker_polls_one_queue_and_is_not_held_up_by_it(
 
     monkeypatch.setattr(RedisQueries, "waiting_priorities", look)
     with create_app(settings(wait_time_seconds=20)) as producer, create_app(settings(wait_time_seconds=20)) as consumer:
+        producer.start()
+        consumer.start()
         consumer.queue.create_queue("mail").process(lambda job: job.data)
         until(lambda: _polled(front) == ["mail"])
         queue = producer.queue.get_queue("mail")

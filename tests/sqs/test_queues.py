@@ -71,6 +71,7 @@ def test_a_queue_that_was_deleted_is_created_again(make: Make, namespace: str, a
 def test_a_fifo_queue_keeps_the_order_within_a_group(settings: Settings, front: Front) -> None:
     order: list[Any] = []
     with create_app(settings()) as app:
+        app.start()
         queue = app.queue.create_queue("orders.fifo", concurrency=1)
         jobs = queue.add_bulk([{"name": "n", "data": n, "opts": {"group": f"g{n % 2}"}} for n in range(8)])
         queue.add("alone", -1)
@@ -120,6 +121,8 @@ def test_a_job_that_is_sent_again_is_no_duplicate_to_a_fifo_queue(make: Make) ->
 
 def test_groups_on_a_standard_queue_and_where_there_are_none(settings: Settings, front: Front) -> None:
     with create_app(settings()) as app, create_app({"namespace": "other"}) as plain:
+        app.start()
+        plain.start()
         app.queue.get_queue("mail").add("n", group="tenant-1")
         app.queue.get_queue("mail").add("n")
         job = plain.queue.get_queue("mail").add("n", {"some": "data"}, group="tenant-1")
@@ -132,6 +135,7 @@ def test_groups_on_a_standard_queue_and_where_there_are_none(settings: Settings,
 
 def test_a_message_that_sqs_moved_away_is_no_lost_job(settings: Settings, admin: Any, namespace: str) -> None:
     with create_app(settings(visibility_timeout=1, redrive={"queue": "dead", "max_receive_count": 1})) as app:
+        app.start()
         queue = app.queue.create_queue("mail")
         job = queue.add("n", "here")
         url = admin.get_queue_url(QueueName=f"{namespace}-mail")["QueueUrl"]
@@ -155,6 +159,7 @@ def test_a_message_that_sqs_moved_away_is_no_lost_job(settings: Settings, admin:
 def test_what_no_worker_can_read(settings: Settings, admin: Any, namespace: str, redrive: Any) -> None:
     options = {"visibility_timeout": 1, "wait_time_seconds": 1, **({"redrive": redrive} if redrive else {})}
     with create_app(settings(**options)) as app:
+        app.start()
         queue, errors = app.queue.create_queue("mail"), list[BaseException]()
         queue.on("error", errors.append)
         job = queue.add("n")

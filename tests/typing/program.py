@@ -51,6 +51,7 @@ assert_type(app.close(timeout=timedelta(seconds=1)), bool)
 assert_type(app.check_health(within=timedelta(seconds=30), workers="all"), Health)
 app.run(queues=["emails"])
 with app as entered:
+    app.start()
     assert_type(entered, Application)
 
 

@@ -24,4 +24,5 @@ def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
 def app(settings: dict[str, Any]) -> Iterator[Application]:
     """A started application."""
     with create_app(settings) as app:
+        app.start()
         yield app

@@ -48,6 +48,7 @@ def test_an_application_is_started_and_closed_by_a_coroutine_whose_executor_is_f
         app.hook("after_close", lambda: where.append(threading.current_thread() is threading.main_thread()))
         try:
             async with app as entered:
+                await app.astart()
                 assert entered is app
                 app.queue.get_queue("work").process(lambda job: job.data)
                 job = await app.queue.get_queue("work").aio.add("n", 8)
@@ -77,6 +78,7 @@ def test_an_application_whose_start_does_not_succeed_is_closed(how: str) -> None
 
     async def enter() -> None:
         async with app:
+            await app.astart()
             raise AssertionError("it was entered")
 
     async def main() -> BaseException | None:
@@ -122,6 +124,7 @@ def test_calls_are_bounded() -> None:
 
 def test_the_threads_end_with_the_application_and_begin_with_the_first_call() -> None:
     with create_app({"driver": "memory"}) as app:
+        app.start()
         calls = app.queue.engine.calls
         assert calls._pool is None
         thread = asyncio.run(calls.run(threading.current_thread))
@@ -159,6 +162,7 @@ def test_a_function_by_the_clock_may_return_the_job_it_has_added() -> None:
     queue = app.queue.get_queue("work")
     app.schedule.interval(100, lambda: queue.add("n"), limit=2)
     with app:
+        app.start()
         until(lambda: queue.get_job_counts()["waiting"] == 2)
         until(lambda: app.schedule.list()[0].runs == 2)
     assert app.schedule.list()[0].failures == 0

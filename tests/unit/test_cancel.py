@@ -153,8 +153,10 @@ def test_from_another_process(redis_url: str) -> None:
         job.check_cancelled()
 
     with create_app(settings) as worker:
+        worker.start()
         worker.queue.get_queue("q").process(work)
         with create_app({**settings, "worker": {"clock": False}}) as other:
+            other.start()
             job = other.queue.get_queue("q").add("n")
             assert began.wait(10)
             job.cancel("")

@@ -79,8 +79,10 @@ def test_runs_of_a_repeatable_job_leave_letters(app: Application) -> None:
 
 def test_only_the_workers_program_knows_of_the_letters(settings: dict[str, Any]) -> None:
     with create_app(settings) as producer:
+        producer.start()
         producer.queue.get_queue("mail").add("welcome", "a", priority=3)
         with create_app(settings) as app:
+            app.start()
             _, dead = failing(app, "mail", dead_letter="dead")
             until(lambda: dead.get_job_counts()["waiting"] == 1)
 

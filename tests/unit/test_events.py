@@ -26,6 +26,7 @@ def settings(settings: dict[str, Any]) -> dict[str, Any]:
 def elsewhere(settings: dict[str, Any]) -> Iterator[Application]:
     """Another application of the namespace, which runs no handler."""
     with create_app({**settings, "worker": {"clock": False}}) as app:
+        app.start()
         yield app
 
 
@@ -188,6 +189,7 @@ def test_own_events_reach_every_application_in_order(app: Application, elsewhere
 def test_namespaces_do_not_hear_each_other(app: Application, settings: dict[str, Any]) -> None:
     heard: list[str] = []
     with create_app({**settings, "namespace": f"other{uuid.uuid4().hex[:8]}"}) as other:
+        other.start()
         for one, name in ((app, "here"), (other, "there")):
             one.queue.on("note", lambda name=name: heard.append(name))
         other.queue.emit("note")

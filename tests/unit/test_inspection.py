@@ -17,6 +17,7 @@ def test_queues_and_jobs_of_whichever_program(app: Application, settings: dict[s
     app.queue.get_queue("emails").add("n", job_id="one")
     app.queue.get_queue("archive").add("n", job_id="two")
     with create_app(settings) as other:
+        other.start()
         assert other.queue.get_queue_names() == ["archive", "emails"]
         found = other.queue.get_job("two")
         assert found is not None

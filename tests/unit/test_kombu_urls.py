@@ -26,6 +26,7 @@ def runs_jobs(given: dict[str, Any]) -> None:
     queue = app.queue.get_queue("work")
     queue.process(lambda job: job.data * 2)
     with app:
+        app.start()
         jobs = queue.add_bulk([{"name": "n", "data": number} for number in range(3)])
         assert [job.wait_until_finished(30) for job in jobs] == [0, 2, 4]
 

@@ -21,6 +21,7 @@ def test_evicted_jobs_are_told_of_once_and_the_clock_runs(redis_url: str, kind: 
     }  # fmt: skip
     errors: list[BaseException] = []
     with create_app(settings) as app, Redis.from_url(redis_url) as client:
+        app.start()
         queue = app.queue.get_queue("q")
         queue.on("error", errors.append)
         queue.pause()

@@ -202,6 +202,7 @@ def test_pause_resume_and_run_now(app: Application) -> None:
 def test_missed_slots_are_one_late_run(settings: dict[str, Any]) -> None:
     hour = 3_600_000
     with create_app({**settings, "worker": {"clock": False}}) as app:
+        app.start()
         queue = app.queue.get_queue("q")
         queue.add_repeatable_job("hourly", key="k", every=hour)
         (schedule,) = app.queue.store.schedules.all()

@@ -22,6 +22,7 @@ def app() -> Iterator[Application]:
     app = create_app({"driver": "memory", "namespace": f"sch{uuid.uuid4().hex[:8]}"})
     app.register(schedule_plugin)
     with app:
+        app.start()
         yield app
 
 
@@ -146,6 +147,7 @@ def test_closing_waits_for_a_run() -> None:
         ended.append(1)
 
     with create_app({"driver": "memory"}) as app:
+        app.start()
         app.schedule.interval(100, slow)
         until(lambda: app.schedule.list()[0].runs == 1)
     assert ended
@@ -178,6 +180,7 @@ def test_options_are_checked(app: Application) -> None:
 @pytest.fixture
 def locks(settings: dict[str, Any]) -> Iterator[Application]:
     with create_app(settings) as app:
+        app.start()
         yield app
 
 

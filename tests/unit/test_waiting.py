@@ -32,6 +32,7 @@ def driven(request: pytest.FixtureRequest) -> Iterator[Application]:
         settings["sqs"] = {"endpoint_url": request.getfixturevalue("sqs_url"), "aws": aws}
         settings["store"] = request.getfixturevalue("redis_url")
     with create_app(settings) as app:
+        app.start()
         yield app
 
 

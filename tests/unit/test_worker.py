@@ -36,6 +36,7 @@ def app() -> Iterator[Application]:
         "worker": {"lease_duration": 300, "stalled_check_interval": 50},
     }  # fmt: skip
     with create_app(settings) as app:
+        app.start()
         yield app
 
 
@@ -377,6 +378,7 @@ def test_leases_of_all_jobs_that_run_at_a_time_are_renewed() -> None:
         "worker": {"lease_duration": 200, "stalled_check_interval": 50},
     }  # fmt: skip
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("q", concurrency=5)
         queue.process(lambda job: time.sleep(0.8))
         jobs = queue.add_bulk([{"name": "n"}] * 5)

@@ -49,7 +49,7 @@ class Store(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connections; the records stay."""
+        """Close the connections; the records stay. Its next use opens new ones."""
 
     def deliver_through(self, inline: InlineQueue) -> bool:
         """Offer the broker's queue: a store on the same server may from now on put messages into it within its

@@ -5,8 +5,12 @@ Stores with the same URL and namespace in one process are the same store; it liv
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +26,10 @@ from stratix_kombu.stores.memory.schedules import MemorySchedules
 from stratix_kombu.stores.memory.state import Space
 from stratix_kombu.stores.memory.transitions import MemoryTransitions
 
+logger = logging.getLogger("stratix_kombu.stores")
+
+SHOWN = 10
+"""Queues that are named when the process ends."""
 _spaces: dict[tuple[str, str], Space] = {}
 
 
@@ -62,10 +70,46 @@ class MemoryStore(Store):
         pass
 
 
+class _AtExit:
+    """Says, once, what ends with the process: jobs that were added and are lost."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self.told = True
+        """False: nothing is said, since tests leave jobs behind."""
+
+    def register(self) -> None:
+        if not self._pid:
+            self._pid = os.getpid()
+            atexit.register(self._tell)
+
+    def _tell(self) -> None:
+        left: Counter[str] = Counter()
+        for space in _spaces.values() if self.told and os.getpid() == self._pid else ():  # a forked child has a copy
+            for queue, held in list(space.queues.items()):
+                left[queue] += sum(len(ids) for state, ids in held.ids.items() if not state.finished)
+        if total := sum(left.values()):
+            queues = ", ".join(f"{name} ({count})" for name, count in left.most_common(SHOWN) if count)
+            logger.warning(
+                "%d unfinished jobs end with this process, which kept them in its memory, in the queues %s: configure "
+                "redis={'url': ...} (or [redis] in stratix.toml, or STRATIX_REDIS_URL) to keep them",
+                total, queues, extra={"action": "jobs_lost"},
+            )  # fmt: skip
+
+
+_at_exit = _AtExit()
+
+
+def be_silent_at_exit() -> None:
+    """Say nothing of unfinished jobs when this process ends: it runs tests."""
+    _at_exit.told = False
+
+
 def open_memory_store(options: Mapping[str, Any], *, namespace: str) -> MemoryStore:
     """The process's store for ``memory://`` or ``memory://<name>``, and a namespace."""
     unknown = [key for key in options if key != "url"]
     if unknown:
         raise ConfigurationError(f"unknown option {unknown[0]!r} of the memory store{nearest(unknown[0], ['url'])}")
+    _at_exit.register()
     key = (str(options["url"]), namespace)
     return MemoryStore(_spaces.get(key) or _spaces.setdefault(key, Space(_wall_clock)))

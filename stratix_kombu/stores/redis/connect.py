@@ -165,6 +165,9 @@ class Client:
         return StoreUnavailable(self.address, masked(f"{type(problem).__name__}: {problem}", self._secrets))
 
     def close(self) -> None:
+        """It can be used again."""
         self._pool.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        with self._lock:
+            cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.close()

@@ -1,0 +1,68 @@
+"""One connection of Kombu to a broker."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from kombu import Connection, Producer
+from kombu.transport import virtual
+
+from stratix_kombu import forks
+
+
+class Link:
+    """One connection with its channel and producer; used by one thread at a time."""
+
+    channel: Any = None
+    reply_s = 30.0
+    """How long the broker may be silent."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        forks.register(self)
+        # Each host is tried once: who sends again, and when, is decided in ``attempt``.
+        connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))
+        self.connected()
+        self.channel = connection.channel()
+        self.producer = Producer(self.channel, auto_declare=False)
+        self.closes = 0
+        """How often its driver had been closed when it was taken."""
+        self.leads_to: Any = None
+        """For drivers whose server may be another one later: which it is."""
+        self.confirms: Any = None
+        """For transports with publisher confirms: their count."""
+
+    def connected(self) -> None:
+        """The connection is open, and has no channel yet."""
+
+    def after_fork(self) -> None:
+        """It is the parent's. What a transport would say when it is collected is not known, so it is kept."""
+        forks.keep(self)
+        for name in ("_pool", "_async_pool"):  # Kombu's Redis transport
+            pool = getattr(self.channel, name, None)
+            if pool is not None:
+                forks.abandon_pool(pool)
+
+    def close(self, problem: BaseException | None = None) -> None:
+        """``problem``: the fault that it is closed for, if one is. Whoever would answer may be gone then."""
+        with suppress(Exception):
+            self.connection.close()
+
+
+def read_any_message(channel: Any) -> None:
+    """Of a message that Kombu's virtual transports cannot take apart, they raise in the middle of receiving: what is
+    no message becomes one that names nothing."""
+    kind = channel.Message
+    if not issubclass(kind, virtual.Message):
+        return
+
+    class Message(kind):  # type: ignore[valid-type, misc]
+        def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
+            try:
+                super().__init__(payload, channel, **kwargs)
+            except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+                super().__init__({"properties": {"delivery_tag": str(uuid.uuid4())}}, channel, **kwargs)
+
+    channel.Message = Message
