@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from difflib import get_close_matches
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.errors import ConfigurationError
 
 
 def check_zone(name: object) -> str:
@@ -17,8 +18,8 @@ def check_zone(name: object) -> str:
     try:
         ZoneInfo(name)  # type: ignore[arg-type]  # of whatever type it is, it says so
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError, AttributeError) as problem:
-        near = nearest(str(name), available_timezones())
-        hint = near if "did you mean" in near else ""  # not the names of all 600
+        close = get_close_matches(str(name), available_timezones(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigurationError(f"unknown timezone {name!r}{hint}: say it like 'Europe/Berlin'") from problem
     return str(name)
 
