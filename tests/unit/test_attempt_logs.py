@@ -144,6 +144,7 @@ def test_who_is_waited_for_and_what_is_handed_back(
     file.write_text("import time\ndef process(job):\n    job.update_progress(1)\n    time.sleep(60)\n")
     began, gate = threading.Semaphore(0), threading.Event()
     with create_app(settings) as app:
+        app.start()
         queue = app.queue.create_queue("videos", concurrency=3)
 
         @queue.process("loop")
@@ -178,9 +179,11 @@ def test_who_is_waited_for_and_what_is_handed_back(
 
 def test_stopping_without_jobs(settings: dict[str, Any], caplog: Log) -> None:
     with create_app(settings) as app:
+        app.start()
         app.queue.get_queue("q").process(fail)
     assert [one.getMessage() for one in said(caplog, "stopping")] == ["stopping, no job runs"]
     with create_app(settings) as app:
+        app.start()
         app.queue.get_queue("q")
     assert len(said(caplog, "stopping")) == 1, "it took no jobs"
 
@@ -203,6 +206,7 @@ def welcome(job):
     raise ValueError("no such thing")
 
 with app:
+    app.start()
     try:
         queue.add("welcome", attempts=2, job_id="j1").wait_until_finished(timeout=30)
     except JobFailed:
