@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stratix_kombu.foreign import OPTIONS, PACKAGE, REMEDIES
 
+NO_OTHERS: Mapping[str, str] = {}
+"""For names that are the user's own."""
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
@@ -19,11 +21,16 @@ def snake(name: str) -> str:
     return _HUMP.sub(lambda hump: f"_{hump[1].lower()}", name)
 
 
-def nearest(name: str, known: Iterable[str], others: Mapping[str, str] = OPTIONS) -> str:
+def nearest(name: str, known: Iterable[str], others: Mapping[str, str] = NO_OTHERS) -> str:
     """A hint such as ``; did you mean 'attempts'?``, or the list of what is known."""
     names = sorted(known)
     hint = hint_for(name, names, others)
     return hint or (f"; known: {', '.join(names)}" if names else "")
+
+
+def nearest_option(name: str, known: Iterable[str]) -> str:
+    """``nearest`` for the name of an option, which may be what others call it."""
+    return nearest(name, known, OPTIONS)
 
 
 def hint_for(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
@@ -55,7 +62,7 @@ class Hinted:
     ``copy``, ``pickle`` and their like, and are refused without a look."""
 
     __slots__ = ()
-    _foreign: ClassVar[Mapping[str, str]] = {}
+    _foreign: ClassVar[Mapping[str, str]] = NO_OTHERS
     """The table for the class."""
     _mirrored: ClassVar[str] = ""
     """Of a mirror for asyncio: where it has the object itself."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu.environment import from_environment
-from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest
+from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest_option
 from stratix_kombu.model.names import check_queue_name, snake
 from stratix_kombu.model.zones import check_zone
 from stratix_kombu.options import (
@@ -247,7 +247,7 @@ def _settings(
     allowed = {*_TOP, *drivers, driver}
     for key in merged:
         if key not in allowed:
-            raise ConfigurationError(f"unknown setting {key!r}{nearest(key, allowed)}")
+            raise ConfigurationError(f"unknown setting {key!r}{nearest_option(key, allowed)}")
     name = ALIASES.get(driver, driver)
     # The document calls the driver 'bullmq', keeps the server under 'redis' and the worker's watch under 'bullmq'.
     given = _mapping(merged, name) or (_mapping(merged, driver) if driver != "bullmq" else {})

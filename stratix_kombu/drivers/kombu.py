@@ -20,7 +20,7 @@ from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receive
 from stratix_kombu.drivers.folders import with_folders
 from stratix_kombu.drivers.link import Link, read_any_message
 from stratix_kombu.drivers.tries import Once, Tries
-from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest
+from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest_option
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import Ready
@@ -49,7 +49,7 @@ class KombuDriver(TransportDriver):
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
         for key in options:
             if key not in self.known_options:
-                raise ConfigurationError(f"unknown {self.name} option {key!r}{nearest(key, self.known_options)}")
+                raise ConfigurationError(f"unknown {self.name} option {key!r}{nearest_option(key, self.known_options)}")
         self.options: dict[str, Any] = dict(options)
         self.prefix: str = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
         try:

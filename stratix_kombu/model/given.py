@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.names import snake
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
@@ -25,7 +25,7 @@ def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> 
     for given, value in options.items():
         key = given if given in known else snake(str(given))
         if key not in known:
-            raise ConfigurationError(f"{where}: unknown option {given!r}{nearest(key, known)}")
+            raise ConfigurationError(f"{where}: unknown option {given!r}{nearest_option(key, known)}")
         if key in found:
             raise ConfigurationError(f"{where}: {key!r} is given twice")
         found[key] = value

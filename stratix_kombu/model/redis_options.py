@@ -24,7 +24,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.awaiting import check_plain
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.tls import TlsOptions, switch
@@ -218,7 +218,7 @@ def _known(options: Mapping[str, Any], known: set[str], what: str) -> dict[str, 
     found = {snake(str(key)): value for key, value in options.items()}
     for key in found:
         if key not in known:
-            raise ConfigurationError(f"unknown {what} {key!r}{nearest(key, known)}")
+            raise ConfigurationError(f"unknown {what} {key!r}{nearest_option(key, known)}")
     return found
 
 

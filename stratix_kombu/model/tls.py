@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.names import snake
 
 
@@ -39,7 +39,7 @@ class TlsOptions:
         for name, one in value.items():
             key = snake(str(name))
             if key not in known:
-                raise ConfigurationError(f"{what}: unknown option {name!r}{nearest(key, known)}")
+                raise ConfigurationError(f"{what}: unknown option {name!r}{nearest_option(key, known)}")
             given[key] = switch(one, f"{what}: 'verify'") if key == "verify" else str(one)
         if ("cert" in given) != ("key" in given):
             raise ConfigurationError(f"{what}: 'cert' and 'key' belong together")

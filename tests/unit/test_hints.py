@@ -238,6 +238,13 @@ def test_commands(arguments: list[str], hint: str) -> None:
     assert hint in done.output
 
 
+def test_names_of_the_users_own_are_not_translated() -> None:
+    """A queue may be called as one of our options is."""
+    assert hints.nearest("task", ["handler", "name"]) == "; known: handler, name"
+    assert hints.nearest("task", ["handler", "name"], foreign.OPTIONS) == "; did you mean 'handler'?"
+    assert hints.nearest("emial", ["email", "image"]) == "; did you mean 'email'?"
+
+
 @pytest.mark.parametrize("sandboxed", [False, True])
 def test_the_reason_of_a_job_whose_handler_asks_for_such_a_name(app: Application, sandboxed: bool) -> None:
     from tests.sandbox.handlers import asks_for_a_name_of_bullmq
