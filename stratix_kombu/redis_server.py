@@ -6,24 +6,28 @@ import re
 import threading
 import time
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     DataError,
+    InvalidResponse,
     ReadOnlyError,
     RedisError,
     ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from stratix_kombu import forks
 from stratix_kombu.model.redis_options import Node, RedisOptions
+from stratix_kombu.model.text import printable
 
 ASK_S = 0.5
 """How often the sentinels are asked."""
@@ -31,10 +35,14 @@ FAILOVER_ASK_S = 0.05
 """How often, while one of them says that a failover is under way."""
 REST_S = 5.0
 """For how long one is not asked that has not answered."""
+MAX_SAID = 100
+"""Characters of what one answers that an error shows."""
 RESENDS = 1
 """A command whose connection was lost is sent once more, where that is safe."""
 REFUSED_PAUSE_S = 0.25
 """The longest pause between two questions to a server that can do nothing just now, such as one that was demoted."""
+_CONNECTING = re.compile(r"^Error -?\d+ connecting to \S+ (.*)$", re.DOTALL)
+"""How redis-py begins what the system says of a connection."""
 _FINAL = (ResponseError, DataError)
 """Errors that another try would only bring again."""
 _NOT_NOW = (ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError)
@@ -170,39 +178,64 @@ class Sentinels:
 
     def _ask(self) -> None:
         """A sentinel may have heard of a failover two seconds later than others, which shows in its epoch."""
-        answers, problems = [], []
+        answers: list[MasterState] = []
+        problems: dict[str, list[str]] = {}
+        """What is wrong, and with which of them."""
         for node, client in self._clients.items():
             if time.monotonic() < self._rest_until[node] and self.known is not None:
                 continue
             try:
                 answers.append(self._answer(client))
-            except (RedisError, OSError, ValueError, KeyError, TypeError) as problem:
+            except Exception as problem:  # what is there may be no sentinel, and answer anything
                 self._rest_until[node] = time.monotonic() + REST_S
-                problems.append(f"{node[0]}:{node[1]} answers {type(problem).__name__}: {problem}")
+                problems.setdefault(_said(problem), []).append(f"{node[0]}:{node[1]}")
         self._asked = time.monotonic()
-        self.ask_in_s = FAILOVER_ASK_S if any("failover_in_progress" in one["flags"] for one in answers) else ASK_S
+        self.ask_in_s = FAILOVER_ASK_S if any(one.failing_over for one in answers) else ASK_S
+        said = [f"{', '.join(nodes)}: {what}" for what, nodes in problems.items()]
         if not answers:
-            self._problem = "; ".join(problems)  # one that was known may well be there still
+            self._problem = "; ".join(said)  # one that was known may well be there still
             return
-        newest = max(one["config-epoch"] for one in answers)
-        there = [one for one in answers if one["config-epoch"] == newest and _is_up(one)]
-        self.known = (str(there[0]["ip"]), int(there[0]["port"])) if there else None
-        self._problem = "; ".join(["the sentinels take it to be down", *problems])
+        newest = max(one.epoch for one in answers)
+        there = [one for one in answers if one.epoch == newest and one.is_up]
+        self.known = there[0].node if there else None
+        self._problem = "; ".join(["the sentinels take it to be down", *said])
 
-    def _answer(self, client: Any) -> dict[str, Any]:
+    def _answer(self, client: Any) -> MasterState:
         """What a sentinel says. The one that leads a failover speaks of the old master until all other replicas follow
         the new one, which may take long; asked for the address alone, it tells the new one's."""
         state: dict[str, Any] = client.sentinel_master(self._name)
-        if "failover_in_progress" in state["flags"]:
+        node, epoch = (str(state["ip"]), int(state["port"])), int(state["config-epoch"])
+        is_up = bool(state["is_master"] and not state["is_sdown"] and not state["is_odown"])
+        failing_over = "failover_in_progress" in state["flags"]
+        if failing_over:
             host, port = client.sentinel_get_master_addr_by_name(self._name)
-            now = {"ip": host.decode() if isinstance(host, bytes) else host, "port": port}
-            if now != {"ip": state["ip"], "port": state["port"]}:
-                return {**state, **now, "is_master": True, "is_sdown": False, "is_odown": False}
-        return state
+            now = host.decode() if isinstance(host, bytes) else str(host), int(port)
+            node, is_up = now, is_up or now != node
+        return MasterState(node, epoch, is_up, failing_over)
 
 
-def _is_up(state: Any) -> bool:
-    return bool(state["is_master"] and not state["is_sdown"] and not state["is_odown"])
+class MasterState(NamedTuple):
+    """What one sentinel says of the master."""
+
+    node: Node
+    epoch: int
+    is_up: bool
+    failing_over: bool
+
+
+def _said(problem: Exception) -> str:
+    """In a few words, why a sentinel is of no use."""
+    text = printable(" ".join(_CONNECTING.sub(r"\1", str(problem)).split())).rstrip(".")[:MAX_SAID]
+    if isinstance(problem, AuthenticationError):
+        asks = "HELLO must be called" in text or "Authentication required" in text
+        return "asks for a 'sentinel_password'" if asks else f"refuses the 'sentinel_password': {text}"
+    if isinstance(problem, RedisTimeoutError):
+        return "does not answer in time"
+    if isinstance(problem, InvalidResponse):
+        return f"is no sentinel ({text})"
+    if not isinstance(problem, (RedisError, OSError)):
+        return "answers what no sentinel does"
+    return text or type(problem).__name__
 
 
 def _follow(sentinels: weakref.ref[Sentinels]) -> None:
