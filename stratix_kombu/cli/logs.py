@@ -16,8 +16,6 @@ import click
 
 from stratix_kombu.cli.streams import is_unicode
 
-logger = logging.getLogger("stratix_kombu.cli")
-
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -38,6 +36,7 @@ def configure(log_level: str | None, log_format: str) -> None:
     what libraries print there. May be called again, when the module has been imported."""
     from stratix_kombu.logs import JobContext, JsonFormatter, TextFormatter
 
+    _enable_ours()
     root = logging.getLogger()
     if log_level is not None or not root.handlers:
         root.setLevel((log_level or "info").upper())
@@ -59,10 +58,18 @@ def configure(log_level: str | None, log_format: str) -> None:
 def say(text: str) -> None:
     """Tell whoever looks at stderr; that it takes nothing, since its disk is full, stops no worker."""
     if isinstance(sys.stderr, Lines):
-        logger.info("%s", text)
+        sys.stderr.log(logging.INFO, text)
         return
     with suppress(OSError):
         click.echo(text, err=True)
+
+
+def _enable_ours() -> None:
+    """A module that sets up logging by a dictionary disables what was there before it, unless that says otherwise; and
+    we are there before all modules."""
+    for name, one in logging.getLogger().manager.loggerDict.items():
+        if isinstance(one, logging.Logger) and (name.startswith("stratix_kombu") or name == "py.warnings"):
+            one.disabled = False
 
 
 def _writes_to_stderr(handler: logging.StreamHandler[Any]) -> bool:
@@ -86,20 +93,24 @@ def _catch_all(stderr: TextIO) -> None:
 def _uncaught(
     kind: type[BaseException], error: BaseException | None, trace: TracebackType | None, where: str = "main thread"
 ) -> None:
-    if issubclass(kind, SystemExit):
-        return
-    logger.error("uncaught exception (%s)", where, exc_info=(kind, error or kind(), trace))
+    if isinstance(sys.stderr, Lines) and not issubclass(kind, SystemExit):
+        sys.stderr.log(logging.ERROR, f"uncaught exception ({where})", (kind, error or kind(), trace))
 
 
 class Lines(io.TextIOBase):
-    """In place of ``sys.stderr``: each line becomes a record of the logger ``stderr``."""
+    """In place of ``sys.stderr``: each line becomes a record of the name ``stderr``, however logging is set up."""
 
     encoding = "utf-8"
 
     def __init__(self, real: TextIO) -> None:
+        from stratix_kombu.logs import JobContext, JsonFormatter
+
         self.real = real
         self._own = threading.local()
-        """Of each thread: the beginning of a line, and whether a record is being logged."""
+        """Of each thread: the beginning of a line, and whether a record is being written."""
+        self._handler = logging.StreamHandler(real)
+        self._handler.addFilter(JobContext())
+        self._handler.setFormatter(JsonFormatter(ensure_ascii=not is_unicode(real)))
 
     def fileno(self) -> int:
         return self.real.fileno()
@@ -111,19 +122,20 @@ class Lines(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         *lines, self._own.rest = (getattr(self._own, "rest", "") + text).split("\n")
-        self._log(lines)
+        for line in filter(str.strip, lines):
+            self.log(logging.WARNING, line, name="stderr")
         return len(text)
 
     def flush(self) -> None:
-        rest, self._own.rest = getattr(self._own, "rest", ""), ""
-        self._log([rest])
+        if getattr(self._own, "rest", ""):
+            self.write("\n")
 
-    def _log(self, lines: list[str]) -> None:
-        if getattr(self._own, "logging", False):
-            return  # a handler that cannot write says so here
-        self._own.logging = True
+    def log(self, level: int, text: str, exc_info: Any = None, name: str = "stratix_kombu.cli") -> None:
+        """Write a record."""
+        if getattr(self._own, "writing", False):
+            return  # the handler cannot write, and says so here
+        self._own.writing = True
         try:
-            for line in filter(str.strip, lines):
-                logging.getLogger("stderr").warning("%s", line)
+            self._handler.handle(logging.LogRecord(name, level, "", 0, text, (), exc_info))
         finally:
-            self._own.logging = False
+            self._own.writing = False
