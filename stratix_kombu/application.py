@@ -88,6 +88,8 @@ class Application(forks.OfOneProcess, Hinted):
         self._distributed_lock: DistributedLock | None = None
         self._hooks: dict[str, list[Callable[[], object]]] = defaultdict(list)
         self._lock = threading.RLock()
+        self._starting = threading.RLock()
+        """Held while it starts, hooks included; they may use what the other lock makes, from whatever thread."""
         self._registered = False
         """Whether ``register`` made the queues."""
         self._life = _Life.OPEN
@@ -96,7 +98,7 @@ class Application(forks.OfOneProcess, Hinted):
 
     def after_fork(self) -> None:
         """In the child it is an application that has not been started."""
-        self._lock = threading.RLock()
+        self._lock, self._starting = threading.RLock(), threading.RLock()
         self._metrics = None
         if self._life is not _Life.OPEN:
             self._life = _Life.OPEN if self._life is _Life.STARTED else _Life.CLOSED
@@ -114,7 +116,7 @@ class Application(forks.OfOneProcess, Hinted):
         """Functions of this process that run by the clock."""
         with self._lock:
             if self._schedule is None:
-                self._schedule = Scheduler(lambda: self.queue.store, lambda: self.queue.settings.timezone)
+                self._schedule = Scheduler(lambda: self.queue.store_of_locks, lambda: self.queue.settings.timezone)
                 if self._life is _Life.STARTED:
                     self._schedule.start()
             return self._schedule
@@ -124,7 +126,7 @@ class Application(forks.OfOneProcess, Hinted):
         """Locks over all processes on the store."""
         with self._lock:
             if self._distributed_lock is None:
-                self._distributed_lock = DistributedLock(self.queue.store)
+                self._distributed_lock = DistributedLock(self.queue.store_of_locks)
             return self._distributed_lock
 
     def register(self, plugin: Callable[..., Any], options: Mapping[str, Any] | None = None, **named: Any) -> None:
@@ -187,7 +189,7 @@ class Application(forks.OfOneProcess, Hinted):
 
         >>> app.start(queues=["emails"])  # doctest: +SKIP
         """
-        with self._lock:
+        with self._starting:
             if self._life is _Life.STARTED:
                 return
             self._open()
@@ -216,7 +218,7 @@ class Application(forks.OfOneProcess, Hinted):
         asked of the application raises Closed.
         """
         patience = seconds(timeout, "close: 'timeout'")
-        with self._lock:
+        with self._starting:
             if self._life in (_Life.CLOSING, _Life.CLOSED):
                 return True
             self._life = _Life.CLOSING

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
@@ -21,6 +22,7 @@ from stratix_kombu.model.names import check_chosen_id, check_group, check_job_id
 from stratix_kombu.model.names import snake as snake
 from stratix_kombu.model.record import KEEP_ALL, Deduplication, Limit, NewJob, Retention
 from stratix_kombu.model.retention import retention
+from stratix_kombu.model.suspects import suspect_delay, suspect_instant
 from stratix_kombu.types import Duration as Duration
 
 MAX_CONCURRENCY, MAX_ATTEMPTS = 1000, 10_000
@@ -194,10 +196,24 @@ def _mode(value: object, what: str) -> bool:
     return value == "optional"
 
 
+def _delay(value: object, what: str) -> int:
+    delay = milliseconds(value, what)
+    if not isinstance(value, timedelta):
+        suspect_delay(delay, what)
+    return delay
+
+
+def _run_at(value: object, what: str) -> int:
+    at = instant(value, what)
+    if not isinstance(value, datetime):
+        suspect_instant(at, what)
+    return at
+
+
 _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "job_id": ("job_id", lambda value, what: check_chosen_id(value)),
-    "delay": ("delay_ms", milliseconds),
-    "run_at": ("due_ms", instant),
+    "delay": ("delay_ms", _delay),
+    "run_at": ("due_ms", _run_at),
     "priority": ("priority", lambda value, what: whole(value, what, 0, 9)),
     "attempts": ("attempts", lambda value, what: whole(value, what, 1, MAX_ATTEMPTS)),
     "backoff": ("backoff", backoff_of),

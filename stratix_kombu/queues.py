@@ -80,6 +80,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         self._lock = threading.RLock()
         self._only: frozenset[str] | None = None
         """Queues whose jobs are taken here; None = all that have a handler."""
+        self._said_locks = False
         self._started = False
         self._closed = False
         self._told = False
@@ -263,6 +264,19 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
 
     @property
     def store(self) -> Store:
+        return self._store
+
+    @property
+    def store_of_locks(self) -> Store:
+        """The store, for what is to hold over all processes. Logs once that it does not where the driver makes queues
+        of its own and no store is named."""
+        if self._engine is None and not self._store.shared and not self._said_locks:
+            self._said_locks = True
+            logger.warning(
+                "locks, and schedules with 'once', hold within this process: the driver %r has no store. Name one "
+                "(store='redis://...') to have them over all processes",
+                self._driver.get_name(), extra={"action": "local_locks"},
+            )  # fmt: skip
         return self._store
 
     @property

@@ -1,19 +1,13 @@
-"""What is kept of finished jobs, as users say it. A pure value, and warnings of what was probably meant otherwise."""
+"""What is kept of finished jobs, as users say it. A pure value."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 
 from stratix_kombu.model.given import milliseconds, snake_keys, whole
-
-logger = logging.getLogger("stratix_kombu.queue")
-
-MINUTE_MS, HOUR_S = 60_000, 3600
-LEAST_SUSPECT = 10 * MINUTE_MS
+from stratix_kombu.model.suspects import suspect_age, suspect_count
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,34 +46,12 @@ def retention(value: object, what: str) -> Retention:
             None if age is None else _age_ms(age, f"{what}['age']"),
         )
     count = whole(value, what, 0, 10**9)
-    _suspect_count(count, what)
+    suspect_count(count, what)
     return Retention(count=count)
 
 
 def _age_ms(value: object, what: str) -> int:
     age_ms = milliseconds(value, what)
     if not isinstance(value, timedelta):
-        _suspect_age(age_ms, what)
+        suspect_age(age_ms, what)
     return age_ms
-
-
-@lru_cache(maxsize=1000)  # each is said once
-def _suspect_count(count: int, what: str) -> None:
-    """A count that is whole minutes in milliseconds is most likely an age."""
-    if count >= LEAST_SUSPECT and not count % MINUTE_MS:
-        age = timedelta(milliseconds=count)
-        logger.warning(
-            "%s is a count: the newest %s jobs are kept. For an age of %s say {'age': %d} (milliseconds) or %r",
-            what, f"{count:,}", age, count, age, extra={"action": "suspect_option"},
-        )  # fmt: skip
-
-
-@lru_cache(maxsize=1000)
-def _suspect_age(age: int, what: str) -> None:
-    """An age that is whole hours in seconds, as BullMQ counts it, and no whole minutes in milliseconds."""
-    if age >= HOUR_S and not age % HOUR_S and age % MINUTE_MS:
-        meant = timedelta(seconds=age)
-        logger.warning(
-            "%s is in milliseconds: jobs are kept for %s. For %s say %d or %r",
-            what, timedelta(milliseconds=age), meant, age * 1000, meant, extra={"action": "suspect_option"},
-        )  # fmt: skip

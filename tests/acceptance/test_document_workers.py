@@ -23,7 +23,7 @@ from stratix_kombu import (
     register_queue_driver,
 )
 from stratix_kombu.drivers import registry
-from stratix_kombu.model import retention
+from stratix_kombu.model import suspects
 from stratix_kombu.model.record import Retention
 from tests.acceptance.document import heading
 
@@ -267,7 +267,7 @@ def test_retention(make_app: Any, driver: dict[str, Any], caplog: pytest.LogCapt
     assert (counts["completed"], counts["failed"]) == (2, 1)
     assert [one for one in caplog.records if one.levelno >= logging.WARNING and "count" in one.getMessage()] == []
 
-    retention._suspect_count.cache_clear()  # each is said once in a process
+    suspects._said.clear()  # each is said once in a process
     aged = make_app({**driver, "defaultJobOptions": {"removeOnComplete": 24 * 3600 * 1000}})
     assert aged.queue.settings.job_defaults.keep_completed == Retention(count=86_400_000)
     said = " ".join(one.getMessage() for one in caplog.records)

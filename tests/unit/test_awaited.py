@@ -74,6 +74,28 @@ def test_hooks_share_the_loop_of_the_handlers() -> None:
     assert started is handled is closing is not closed
 
 
+def test_async_hooks_may_use_all_of_the_application() -> None:
+    app, seen = create_app({"driver": "memory"}), list[Any]()
+
+    async def use() -> None:
+        queue = app.queue.get_queue("q")
+        await queue.aio.add("n")
+        app.schedule.interval("1 hour", print)
+        lock = app.distributed_lock.acquire("key", 1000)
+        assert lock is not None
+        seen.append((await queue.aio.get_job_counts())["waiting"])
+        lock.release()
+
+    async def start() -> None:  # a loop runs in the thread that starts it
+        app.start()
+
+    for name in ("before_start", "after_start", "before_close"):
+        app.hook(name, use)
+    asyncio.run(start())
+    app.close()
+    assert seen == [1, 2, 3]
+
+
 def test_an_application_that_is_closed_within_a_loop_awaits_its_hooks() -> None:
     async def main() -> list[str]:
         app, called = create_app({"driver": "memory"}), list[str]()

@@ -158,6 +158,28 @@ def test_numbers_that_are_probably_meant_otherwise_are_said_once(
         assert re.search(words, said[0])
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"runAt": 60_000}, "'run_at' is an instant: 1970-01-01T00:01:00+00:00, which is past. A time from now is"),
+        ({"delay": 1_800_000_000_000}, "'delay' is a time from now: 57 years. An instant is said by 'run_at'"),
+        ({"runAt": 1_800_000_000_000}, ""),
+        ({"runAt": datetime(1970, 1, 2, tzinfo=timezone.utc)}, ""),
+        ({"delay": 10 * 365 * 86_400_000}, ""),
+        ({"delay": timedelta(days=20_000)}, ""),
+    ],
+)
+def test_delays_and_instants_are_told_apart(
+    options: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    for more in (0, 1):
+        JobOptions.parse({key: value + more if isinstance(value, int) else value for key, value in options.items()},
+                         request.node.name)  # fmt: skip
+    said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(said) == bool(words)
+    assert words in "".join(said)
+
+
 def test_retention_says_its_units() -> None:
     options = JobOptions.parse({"removeOnFail": {"age": 5000, "count": 1000}}, "here")
     assert "<Retention: the newest 1,000 jobs, each for 5,000 ms (0:00:05)>" in repr(options)

@@ -139,6 +139,23 @@ def test_queues_that_cannot_be_closed_are_told(register: Callable[..., str], cap
     assert queues["plain"].closed == 1
 
 
+@pytest.mark.parametrize("store", ["", "redis"])
+def test_locks_without_a_store_are_said_to_be_local(
+    register: Callable[..., str], store: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = {"store": request.getfixturevalue("redis_url")} if store else {}
+    app = create_app({"driver": register(Driver), **named})
+    app.schedule.interval(100, print, once=True, name="s", limit=1)
+    for _ in range(2):
+        lock = app.distributed_lock.acquire(uuid.uuid4().hex, 1000)
+        assert lock is not None
+    app.start()
+    until(lambda: app.schedule.list()[0].runs == 1)
+    said = [one.getMessage() for one in caplog.records if "hold within this process" in one.getMessage()]
+    assert len(said) == (not store)
+    app.close()
+
+
 def test_what_an_async_driver_raises_is_raised(register: Callable[..., str]) -> None:
     class Broken(Driver):
         async def init(self) -> None:  # type: ignore[override]

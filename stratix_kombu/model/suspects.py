@@ -1,0 +1,56 @@
+"""Numbers that can be used and were probably meant otherwise: a warning in the log, once for each place.
+
+Only plain numbers can be mistaken so: a timedelta, an aware datetime and ``{"count": ...}`` say what they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+
+logger = logging.getLogger("stratix_kombu.queue")
+
+MINUTE_MS, HOUR_S = 60_000, 3600
+YEAR_MS = 365 * 24 * 3600 * 1000
+MOST_PLACES = 1000
+
+_said: set[str] = set()
+
+
+def suspect_count(count: int, what: str) -> None:
+    """A count that is whole minutes in milliseconds, ten of them or more, is most likely an age."""
+    if count >= 10 * MINUTE_MS and not count % MINUTE_MS:
+        age = timedelta(milliseconds=count)
+        _say(
+            what, f"is a count: the newest {count:,} jobs are kept. For an age of {age} say {{'age': {count}}} "
+            f"(milliseconds) or {age!r}",
+        )  # fmt: skip
+
+
+def suspect_age(age: int, what: str) -> None:
+    """An age that is whole hours in seconds, as BullMQ counts it, and no whole minutes in milliseconds."""
+    if age >= HOUR_S and not age % HOUR_S and age % MINUTE_MS:
+        meant = timedelta(seconds=age)
+        _say(
+            what, f"is in milliseconds: jobs are kept for {timedelta(milliseconds=age)}. For {meant} say {age * 1000} "
+            f"or {meant!r}",
+        )  # fmt: skip
+
+
+def suspect_delay(delay: int, what: str) -> None:
+    """A delay of decades is most likely an instant."""
+    if delay >= 20 * YEAR_MS:
+        _say(what, f"is a time from now: {delay // YEAR_MS} years. An instant is said by 'run_at'")
+
+
+def suspect_instant(instant: int, what: str) -> None:
+    """An instant of the first years after 1970 is most likely a delay."""
+    if 0 <= instant < 10 * YEAR_MS:
+        at = datetime.fromtimestamp(instant / 1000, timezone.utc)
+        _say(what, f"is an instant: {at.isoformat()}, which is past. A time from now is said by 'delay'")
+
+
+def _say(what: str, problem: str) -> None:
+    if what not in _said and len(_said) < MOST_PLACES:
+        _said.add(what)
+        logger.warning("%s %s", what, problem, extra={"action": "suspect_option"})
