@@ -158,6 +158,8 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
         results = str(conf.result_backend or "")
         if results.partition("://")[0] in _REDIS:
             named["store"] = store_settings(conf, results)
+    # A stratix.toml that lies there may be that of another program: the project's settings are Celery's.
+    source = source if source is not None else os.environ.get("STRATIX_CONFIG") or {}
     settings = load_settings(source, named, os.environ, [*known_drivers()])
     if not settings.store:
         raise needs_a_store(settings.driver)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery, Task, shared_task
 from celery.app.backends import by_name
+from celery.exceptions import TimeoutError as CeleryTimeoutError
 
 from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import StratixCelery, install
@@ -45,6 +47,41 @@ def test_a_broker_that_keeps_nothing_takes_the_result_backend_as_store(redis_url
         install(make("sqs://", broker_transport_options={"region": "eu-west-1"})).queue  # noqa: B018
     named = install(make("sqs://"), store="memory://")
     assert named.queue.describe() == "sqs (store memory://)"
+
+
+def test_a_settings_file_that_lies_there_is_not_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    """It may be that of another program of the same repository."""
+    file = tmp_path / "stratix.toml"
+    file.write_text('driver = "redis"\nnamespace = "another"\n[redis]\nhost = "away"\nport = 1\n')
+    monkeypatch.chdir(tmp_path)
+    assert install(make(redis_url)).queue.settings.namespace == "stratix"
+    assert install(make("memory://"), str(file)).queue.settings.namespace == "another"
+    monkeypatch.setenv("STRATIX_CONFIG", str(file))
+    assert install(make("memory://")).queue.settings.namespace == "another"
+
+
+def test_what_was_closed_can_be_opened_again(redis_url: str) -> None:
+    """A web process that sends tasks opens and closes the application with each of its lifespans."""
+    app = make(redis_url)
+    stratix = install(app, namespace=f"inst{uuid.uuid4().hex[:8]}")
+
+    @app.task(shared=False, name="again.add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    for number in range(2):
+        with stratix:
+            result = add.delay(number, 1)
+            assert result.state == "PENDING"
+            job = stratix.queue.get_queue("celery").get_job(result.id)
+            assert job is not None
+            with pytest.raises(CeleryTimeoutError):
+                result.get(timeout=0.05)
+            result.revoke()
+            assert result.state == "REVOKED"
+    app.close()
 
 
 def test_configuration_may_come_later() -> None:

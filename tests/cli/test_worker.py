@@ -30,6 +30,7 @@ def test_a_worker_takes_jobs_and_ends_in_peace(folder: Path, app: Application) -
     options = ["--queues", "emails", "--concurrency", "7", "--log-format", "json"]
     with running(folder, "worker", "--app", "shop:app", *options) as worker:
         worker.says("takes jobs of emails (7) over redis (store redis://")
+        worker.says("settings.toml; redis (store redis://")
         job = app.queue.get_queue("emails").add("welcome", "ada")
         assert job.wait_until_finished(timeout=30)[1] == "first"
         (presence,) = app.queue.get_queue("emails").get_workers()

@@ -82,6 +82,24 @@ def test_what_parent_and_children_add_runs_once(app: Application) -> None:
     assert sorted(ran) == sorted(["first", *added])
 
 
+def test_what_the_parent_had_closed_a_child_can_start(on_redis: Application) -> None:
+    """And the parent itself, beside it."""
+    queue = on_redis.queue.get_queue("mail")
+    queue.process("double", lambda job: job.data * 2)
+    on_redis.start()
+    assert queue.add("double", 1).wait_until_finished(10) == 2
+    on_redis.close()
+
+    def work() -> Any:
+        with on_redis:
+            on_redis.start()
+            return [queue.add("double", number).wait_until_finished(20) for number in range(5)]
+
+    children = [Child(work) for _ in range(2)]
+    assert [work(), work()] == [[0, 2, 4, 6, 8]] * 2
+    assert [child.answer() for child in children] == [[0, 2, 4, 6, 8]] * 2
+
+
 def test_a_wait_begun_in_a_child_returns(on_redis: Application) -> None:
     queue = on_redis.queue.get_queue("mail")
     queue.process("double", lambda job: job.data * 2)
