@@ -1,7 +1,7 @@
 """Producer and consumer apart: two programs that share their configuration and nothing else. The producer does not ask
-for jobs (`app.run()` and `app.start()` do), so it takes none; it may be gone before a consumer begins. Run `... producer`
-and `... consumer` in two terminals; without a word the one is started by the other (in one process where the driver is
-memory, which no other can see).
+for jobs (`app.run()` and `app.start()` do), so it takes none; it may be gone before a consumer begins. Run
+`... producer` and `... consumer` in two terminals; without a word the one is started by the other (in one process where
+the driver is memory, which no other can see).
 """
 
 import subprocess
