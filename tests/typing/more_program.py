@@ -121,6 +121,7 @@ app.distributed_lock.release("import")
 async def main() -> None:
     async with app as host:
         await app.astart()
+        assert_type(await app.aclose(timeout=5), bool)
         assert_type(host, Application)
         added = await emails.aio.add("welcome", {"to": "ada"}, attempts=3)
         assert_type(added, Job)

@@ -93,6 +93,7 @@ assert_type(app.queue.describe(), str)
 assert_type(app.queue.check_health(), dict[str, bool])
 assert_type(app.queue.close_all(timeout=5), bool)
 emails.concurrency = 20
+assert_type(emails.handler_names, list[str])
 
 # -- adding ----------------------------------------------------------------------------------------
 
