@@ -176,7 +176,7 @@ class AsyncQueue(Hinted):
         return await self._call(self._queue.get_repeatable_jobs)
 
     async def remove_repeatable_job(
-        self, opts: RepeatSelection | None = None, **options: Unpack[RepeatSelection]
+        self, opts: RepeatSelection | RepeatableJob | None = None, **options: Unpack[RepeatSelection]
     ) -> bool:
         return await self._call(self._queue.remove_repeatable_job, opts, **options)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 import time
 import uuid
@@ -12,8 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job, Queue, QueueManager, WaitTimeout, create_app
-from stratix_kombu.aio import AsyncJob, AsyncQueue, AsyncQueueManager
+from stratix_kombu import Application, ConfigurationError, Job, Queue, WaitTimeout, create_app
 from stratix_kombu.errors import (
     DependencyNotFound,
     InvalidJobState,
@@ -340,16 +338,6 @@ def test_listeners(queue: Queue) -> None:
     assert queue.off("completed") == 1
     with pytest.raises(ConfigurationError, match="did you mean 'completed'"):
         queue.on("complete", print)
-
-
-def test_the_asyncio_side_has_the_same_methods() -> None:
-    for plain, coroutine in ((Queue, AsyncQueue), (Job, AsyncJob), (QueueManager, AsyncQueueManager)):
-        for name, method in inspect.getmembers(coroutine, inspect.isfunction):
-            if name.startswith("_"):
-                continue
-            assert inspect.iscoroutinefunction(method), name
-            here, there = (inspect.signature(getattr(one, name)).parameters for one in (plain, coroutine))
-            assert list(here) == list(there), name
 
 
 def test_asyncio(queue: Queue) -> None:
