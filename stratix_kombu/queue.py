@@ -42,6 +42,7 @@ from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers, is_path, say_what_is_unused
+from stratix_kombu.worker.heartbeat import Heartbeat
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.worker import Worker, WorkerSettings
 
@@ -64,12 +65,12 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
     _foreign = QUEUE
 
     def __init__(
-        self, name: str, engine: Engine, options: QueueOptions, lease_ms: int, loop: LoopExecutor | None = None
+        self, name: str, engine: Engine, options: QueueOptions, heartbeat: Heartbeat, loop: LoopExecutor | None = None
     ) -> None:
         self.name = name
         self._engine = engine
         self._options = options
-        self._lease_ms = lease_ms
+        self._heartbeat = heartbeat
         self._loop = loop
         self._backoffs = Backoffs(name, options.backoffs, options.default_job_options.backoff)
         self._handlers = Handlers()
@@ -289,7 +290,10 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
             if self._worker is not None or not self._started:
                 return
             settings = self._worker_settings(self._options.concurrency)
-            worker = Worker(self._engine, self.name, self._handlers, settings, self._make_job, self._loop)
+            worker = Worker(
+                self._engine, self.name, self._handlers, settings, self._make_job, heartbeat=self._heartbeat,
+                loop=self._loop,
+            )  # fmt: skip
             worker.start()
             self._worker = worker
             self._events.worker_came_up()
@@ -302,7 +306,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         if processor.sandboxed:  # nothing is taken that could not run
             concurrency = min(concurrency, self._sandboxes.size)
         return WorkerSettings(
-            concurrency=concurrency, lease_ms=self._lease_ms, backoffs=self._backoffs.functions,
+            concurrency=concurrency, backoffs=self._backoffs.functions,
             max_payload_bytes=options.max_payload_bytes, bounds=self.bounds, cancelled=self._runtime.cancelled,
             sandboxes=self._sandboxes, processor_timeout_ms=processor.timeout_ms,
         )  # fmt: skip

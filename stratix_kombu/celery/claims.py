@@ -1,5 +1,5 @@
-"""The claims that this process holds, and the threads that renew them. Celery's own timers stop when a worker shuts
-down or a solo task runs (celery#5998), so leases have threads of their own; forked children begin anew."""
+"""The claims that this process holds, and the thread that renews them. Celery's own timers stop when a worker shuts
+down or a solo task runs (celery#5998), so leases have a thread of their own; forked children begin anew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim
 from stratix_kombu.lifecycle.claim import Bounds, claim
 from stratix_kombu.model.record import Claim, Claimed, Held, WorkerInfo
-from stratix_kombu.worker.heartbeat import Heartbeat
+from stratix_kombu.worker.heartbeat import Heartbeat, Member
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -31,7 +31,9 @@ class Claims:
         """By queue and token."""
         self._gone: set[str] = set()
         """Tokens that were lost while their task runs."""
-        self._heartbeats: dict[str, Heartbeat] = {}
+        self._heartbeat: Heartbeat | None = None
+        self._watched: set[str] = set()
+        """Queues on which presence is shown."""
         self._enders: dict[str, Callable[[], None]] = {}
         self._stopping = threading.Event()
         self._proved: float | None = None
@@ -39,17 +41,19 @@ class Claims:
         """Tokens of attempts that timed out while their handler goes on, in this process."""
         self.worker = ""
         self.concurrency = 1
+        self._main_pid = 0
         forks.register(self)
 
     def after_fork(self) -> None:
         """A child of a worker claims in its name, and renews by itself what it has claimed."""
         self._lock, self._stopping, self._proved = threading.Lock(), threading.Event(), None
-        self._held, self._heartbeats, self._enders = {}, {}, {}
-        self.stuck, self._gone = set(), set()
+        self._held, self._heartbeat, self._enders = {}, None, {}
+        self.stuck, self._gone, self._watched = set(), set(), set()
 
     def name_worker(self, hostname: str, concurrency: int) -> None:
         """Called in a worker's main process: its children claim in its name."""
         self.worker, self.concurrency = f"{hostname}-{os.getpid()}", concurrency
+        self._main_pid = os.getpid()
 
     def prove(self) -> None:
         """Called by the event loop that takes messages, while its connection is up."""
@@ -68,11 +72,10 @@ class Claims:
     def take(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Claimed]:
         """Try to claim one job, and renew its lease until ``drop``. Asked again with the same ``request``, since no
         answer came, it is the same claim."""
-        worker = self.worker or f"{socket.gethostname()}-{os.getpid()}"
         self._see_to_renewal(queue)
         while True:
             claimed = claim(
-                self._bridge.engine, queue, [job_id], worker, self._bridge.lease_ms, bounds, request=request
+                self._bridge.engine, queue, [job_id], self._id, self._bridge.lease_ms, bounds, request=request
             )
             if claimed.claims:
                 break
@@ -118,23 +121,26 @@ class Claims:
         """Show presence on the queue, and renew what is held of it. Raises RuntimeError if the system has no thread
         left."""
         with self._lock:
-            if queue in self._heartbeats:
+            if queue in self._watched:
                 return
+            if self._heartbeat is None:
+                self._heartbeat = Heartbeat(self._bridge.engine, self._bridge.lease_ms)
+                self._heartbeat.id = self._id
+                self._heartbeat.shows = not self.worker or self._main_pid == os.getpid()
             held = self._held.setdefault(queue, {})
             info = WorkerInfo(
-                id=self.worker or f"{socket.gethostname()}-{os.getpid()}", queue=queue, host=socket.gethostname(),
-                pid=os.getpid(), concurrency=self.concurrency,
-            )  # fmt: skip
-            heartbeat = Heartbeat(
-                self._bridge.engine, info, self._bridge.lease_ms, lambda: list(held.values()),
+                id=self._id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=self.concurrency
+            )
+            member = Member(
+                lambda: replace(info, idle_ms=self.idle_ms(), stuck=len(self.stuck)), lambda: list(held.values()),
                 lambda token: self._lose(queue, token), self._end,
             )  # fmt: skip
-            heartbeat.describe = self._describe
-            heartbeat.start()
-            self._heartbeats[queue] = heartbeat
+            self._heartbeat.join(queue, member)
+            self._watched.add(queue)
 
-    def _describe(self, worker: WorkerInfo) -> WorkerInfo:
-        return replace(worker, idle_ms=self.idle_ms(), stuck=len(self.stuck))
+    @property
+    def _id(self) -> str:
+        return self.worker or f"{socket.gethostname()}-{os.getpid()}"
 
     def drain(self) -> None:
         """The worker is stopping: nothing is waited for any more, while the leases of what runs are renewed."""
@@ -144,9 +150,11 @@ class Claims:
         """End the presence of this process."""
         self._stopping.set()
         with self._lock:
-            heartbeats, self._heartbeats = list(self._heartbeats.values()), {}
-        for heartbeat in heartbeats:
-            heartbeat.stop()
+            heartbeat, self._heartbeat = self._heartbeat, None
+            watched, self._watched = self._watched, set()
+        if heartbeat is not None:
+            for queue in watched:
+                heartbeat.leave(queue)
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the worker is stopping: then only a moment."""

@@ -57,7 +57,6 @@ class WorkerSettings:
     """How one queue is worked on in this process."""
 
     concurrency: int = 1
-    lease_ms: int = 30_000
     backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     """Custom back-off functions by name or dotted path; a job can call no others. Less than 0: no further attempt."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES

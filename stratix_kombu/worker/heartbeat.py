@@ -1,11 +1,18 @@
-"""Renews the leases of what a worker runs, in a thread of its own: nothing else may hold it up."""
+"""Renews the leases of what a process runs, and shows which queues it serves, in a thread of its own: nothing else may
+hold it up. One call for all queues."""
 
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
+import time
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from stratix_kombu import forks
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
@@ -16,70 +23,142 @@ logger = logging.getLogger("stratix_kombu.worker")
 BEATS_PER_LEASE = 3
 MAX_INTERVAL_S = 1.0
 """Who cancels a job does not wait much longer than this."""
+IDLE_INTERVAL_S = 5.0
+"""How often a process that runs no job shows that it is there."""
+PAUSED_INTERVAL_S = 0.5
+"""How often it is asked whether a paused queue goes on."""
+HELD_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What a heartbeat is to know of one queue that is served here."""
+
+    describe: Callable[[], WorkerInfo]
+    """What others are to see of it now."""
+    held: Callable[[], list[Held]]
+    """The claims to be renewed."""
+    lost: Callable[[str], None]
+    """Called with the token of a claim that is no longer held; there may be another claim on the same job."""
+    cancelled: Callable[[str], None]
+    """Called with that of a claim whose job is to end, each time it is renewed."""
 
 
 class Heartbeat:
-    """One renewal for all claims of a worker, three times a lease or each second; ``lost`` is called with tokens no
-    longer held, ``cancelled`` with those of jobs that are to end. The worker may run another attempt of such a job."""
+    """One for all queues of an application: three times a lease or each second while jobs run, else now and then."""
 
-    def __init__(
-        self, engine: Engine, worker: WorkerInfo, lease_ms: int, held: Callable[[], list[Held]],
-        lost: Callable[[str], None], cancelled: Callable[[str], None] = lambda token: None,
-    ) -> None:  # fmt: skip
+    def __init__(self, engine: Engine, lease_ms: int) -> None:
+        self.lease_ms = lease_ms
         self._engine = engine
-        self._worker = worker
-        self._lease_ms = lease_ms
-        self._held = held
-        self._lost = lost
-        self._cancelled = cancelled
-        self.describe: Callable[[WorkerInfo], WorkerInfo] = lambda worker: worker
-        """What others are to see of the worker now."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"stratix-{worker.queue}-heartbeat", daemon=True)
+        self._interval_s = min(lease_ms / 1000 / BEATS_PER_LEASE, MAX_INTERVAL_S)
+        self._idle_s = min(lease_ms / 1000 / BEATS_PER_LEASE, IDLE_INTERVAL_S)
+        self._causes = Causes()
+        self.after_fork()
+        forks.register(self)
 
-    def start(self) -> None:
-        self._thread.start()
+    def after_fork(self) -> None:
+        """A child is a worker of its own, and serves nothing yet."""
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        """Of all workers of this process."""
+        self.shows = True
+        """Whether the process is to be seen by others."""
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._beating = threading.RLock()
+        """Held while it renews, so that no renewal under way shows a queue again that was left."""
+        self._members: dict[str, Member] = {}
+        self._paused: dict[str, bool] = {}
+        """Queues of which somebody wants to know whether they are paused still."""
+        self._thread: threading.Thread | None = None
+        self._beaten: float | None = None
 
-    def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        try:
-            self._engine.store.transitions.leave(self._worker.id, self._worker.queue)
-        except Unavailable as error:
-            self._engine.report(self._worker.queue, error, "leave_failed")
+    def join(self, queue: str, member: Member) -> None:
+        """Show presence on the queue from now on, and renew what is held of it. Raises RuntimeError if the system has
+        no thread left."""
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="stratix-heartbeat", daemon=True)
+                thread.start()  # it waits for the lock
+                self._thread = thread
+            self._members[queue] = member
+            self._beaten = None  # it is shown at once
+            self._wake.set()
 
-    def paused(self) -> bool:
-        """Renew now, and tell whether the queue is paused."""
-        return self._worker.queue in self._beat()
+    def leave(self, queue: str) -> None:
+        """The queue is no longer served. With the last one the thread ends."""
+        with self._lock:
+            if self._members.pop(queue, None) is None:
+                return
+            self._paused.pop(queue, None)
+            thread = None
+            if not self._members:
+                thread, self._thread = self._thread, None
+                self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        with self._beating:
+            try:
+                if self.shows:
+                    self._engine.store.transitions.leave(self.id, [queue])
+            except Unavailable as error:
+                self._engine.report(queue, error, "leave_failed")
+
+    def is_paused(self, queue: str) -> bool:
+        """Whether a queue that was paused is so still, as far as is known; to be asked now and then. It is found out
+        together with that of other queues."""
+        paused = self._paused.get(queue)
+        if paused is None:
+            self._paused[queue] = True
+            self._wake.set()
+        elif not paused:
+            self._paused.pop(queue, None)
+        return paused is not False
 
     def _run(self) -> None:
-        interval = min(self._lease_ms / 1000 / BEATS_PER_LEASE, MAX_INTERVAL_S)
-        causes = Causes()
+        mine = threading.current_thread()
         while True:
-            try:
-                self._beat()
-                self._engine.reached(self._worker.queue, "renew_failed")
-                wait = interval
-            except Unavailable as error:
-                self._engine.report(self._worker.queue, error, "renew_failed")
-                wait = min(interval, 1.0)
-            except Exception as error:
-                # A fault of our own: without heartbeats all jobs of the worker would be lost to it.
-                if causes.is_new(error):
-                    extra = {"action": "renew_failed", "queue": self._worker.queue}
-                    logger.exception("the heartbeat failed", extra=extra)
-                    self._engine.report(self._worker.queue, error, "renew_failed")
-                wait = interval
-            if self._stop.wait(wait):
-                return
+            self._wake.clear()
+            with self._beating:
+                with self._lock:
+                    members = dict(self._members)
+                    if self._thread is not mine:
+                        return
+                wait = self._try(members)
+            self._wake.wait(wait)
 
-    def _beat(self) -> frozenset[str]:
-        renewed = self._engine.store.transitions.renew(
-            self.describe(self._worker), self._held(), self._lease_ms
-        )
-        for token in renewed.lost:
-            self._lost(token)
-        for token in renewed.cancelled:
-            self._cancelled(token)
-        return renewed.paused
+    def _try(self, members: dict[str, Member]) -> float:
+        """Renew if it is time; for how long to wait then."""
+        asked = [one for one, paused in list(self._paused.items()) if paused]
+        try:
+            held = [(one.token, one, member) for member in members.values() for one in member.held()]
+            if held or asked or self._beaten is None or time.monotonic() >= self._beaten + self._idle_s:
+                beaten = time.monotonic()
+                self._beat(members, held, asked)
+                self._beaten = beaten
+            self._engine.reached("", "renew_failed")
+        except Unavailable as error:
+            self._beaten = None
+            self._engine.report("", error, "renew_failed")
+        except Exception as error:
+            # A fault of our own: without heartbeats all jobs of the worker would be lost to it.
+            if self._causes.is_new(error):
+                logger.exception("the heartbeat failed", extra={"action": "renew_failed"})
+                self._engine.report("", error, "renew_failed")
+        return PAUSED_INTERVAL_S if asked else self._interval_s
+
+    def _beat(self, members: dict[str, Member], held: list[tuple[str, Held, Member]], asked: list[str]) -> None:
+        present = [member.describe() for member in members.values()] if self.shows else []
+        every_ms = int(self._idle_s * 1000)
+        for start in range(0, len(held) or 1, HELD_AT_ONCE):
+            page = held[start : start + HELD_AT_ONCE]
+            renewed = self._engine.store.transitions.renew(
+                present, [one for _, one, _ in page], self.lease_ms, every_ms=every_ms, asked=asked
+            )
+            for token, _, member in page:
+                if token in renewed.lost:
+                    member.lost(token)
+                elif token in renewed.cancelled:
+                    member.cancelled(token)
+            for queue in asked:
+                if queue in self._paused:
+                    self._paused[queue] = queue in renewed.paused
+            present, asked = [], []

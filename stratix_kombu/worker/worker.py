@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,7 @@ from stratix_kombu.worker.attempt_log import Running, log_cancelled, some
 from stratix_kombu.worker.consumer import Consumer
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
-from stratix_kombu.worker.heartbeat import Heartbeat
+from stratix_kombu.worker.heartbeat import Heartbeat, Member
 from stratix_kombu.worker.sandbox.turns import Turns
 from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
@@ -47,9 +46,9 @@ class Worker:
 
     def __init__(
         self, engine: Engine, queue: str, handlers: Handlers, settings: WorkerSettings,
-        make_job: Callable[[Claim], Any], loop: LoopExecutor | None = None,
+        make_job: Callable[[Claim], Any], *, heartbeat: Heartbeat, loop: LoopExecutor | None = None,
     ) -> None:  # fmt: skip
-        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.id = heartbeat.id
         self.queue = queue
         self._engine = engine
         self._held: dict[str, Held] = {}
@@ -64,10 +63,8 @@ class Worker:
         self._info = WorkerInfo(
             id=self.id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=settings.concurrency
         )
-        self._heartbeat = Heartbeat(
-            engine, self._info, settings.lease_ms, self._to_renew, self._lose, self._cancel
-        )
-        self._lease_ms = settings.lease_ms
+        self._heartbeat = heartbeat
+        self._lease_ms = heartbeat.lease_ms
         self._bounds = settings.bounds
         self._cancelled = settings.cancelled
         self._given_up: set[str] = set()
@@ -82,9 +79,9 @@ class Worker:
         self._own_loop = loop is None
         self._loop = loop or LoopExecutor()
         self._consumer = Consumer(
-            engine, queue, self._slots, self._take, self._begin, self._heartbeat.paused, lease_s=self._lease_ms / 1000
-        )
-        self._heartbeat.describe = lambda worker: self.info
+            engine, queue, self._slots, self._take, self._begin, partial(heartbeat.is_paused, queue),
+            lease_s=self._lease_ms / 1000,
+        )  # fmt: skip
         self._unstuck = time.monotonic()
         """When a slot was last seen free, or in use for a job."""
 
@@ -114,7 +111,9 @@ class Worker:
         """Begin to take jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the
         system has no thread left; then nothing goes on."""
         try:
-            self._heartbeat.start()
+            self._heartbeat.join(
+                self.queue, Member(lambda: self.info, self._to_renew, self._lose, self._cancel)
+            )
             self._settler.start()
             self._consumer.start()
         except RuntimeError:
@@ -139,7 +138,7 @@ class Worker:
         if self._own_loop:
             self._loop.stop()
         self._settler.stop(SETTLE_S)
-        self._heartbeat.stop()
+        self._heartbeat.leave(self.queue)
         return ended
 
     def _give_up(self) -> None:

@@ -22,7 +22,6 @@ WITHOUT_A_RULE = {
     "worker/consumer.py Consumer": OF_A_WORKER,
     "worker/timeouts.py Timeouts": OF_A_WORKER,
     "worker/settler.py Settler": OF_A_WORKER,
-    "worker/heartbeat.py Heartbeat": "its worker's, or of Claims, which begins anew",
     "worker/sandbox/pool.py SandboxPool": "the queue makes a new one; each Sandbox has a rule",
     "worker/sandbox/turns.py Turns": OF_A_WORKER,
     "lifecycle/clock.py Clock": "the parent's: QueueManager has none in the child",

@@ -115,11 +115,13 @@ def _build(large: Large) -> None:
     large.client.sadd(large.key("queues"), *names)
     large.fill("first:active", names)
     large.fill("first:delayed", names)
-    large.fill("q:waiting:workers", names)
+    large.fill("processes", names)
     large.fill("limit:queue:few:starts", names)
     large.fill("limit:queue:few:retries", names)
     large.fill("q:few:dedup-until", names)
-    for key, text in (("q:waiting:worker-info", "{}"), ("q:few:dedup", "1\n1:gone")):
+    for key, text in (
+        ("q:waiting:serving", "1"), ("q:few:serving", "1"), ("process", "{}"), ("q:few:dedup", "1\n1:gone"),
+    ):  # fmt: skip
         large.client.hset(large.key(key), mapping=dict.fromkeys(names, text))
     large.client.rpush(large.key("lost"), *['["a","b","c"]'] * SIZE)
     large.client.rpush(large.key("job:root:logs"), *["line"] * 1_000)  # more are not kept
@@ -180,8 +182,8 @@ def _clock(large: Large) -> None:
         transitions.redeliver("parked", 0, True, PAGE)
         transitions.expire(PAGE)
         large.store.schedules.due(PAGE)
-    transitions.renew(WorkerInfo(id="w", queue="waiting"), [], 1_000)
-    transitions.leave("w", "waiting")
+    transitions.renew([WorkerInfo(id="w", queue="waiting")], [], 1_000)
+    transitions.leave("w", ["waiting"])
 
 
 def _by_hand(large: Large) -> None:

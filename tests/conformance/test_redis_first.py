@@ -92,7 +92,7 @@ def test_a_lease_that_is_renewed_for_a_shorter_time_ends_then(space: Namespace) 
     transitions = space.store.transitions
     transitions.add([_new("a")])
     (claim,) = transitions.claim("q", ["a"], "w", 60_000).claims
-    transitions.renew(WorkerInfo(id="w", queue="q"), [Held("a", claim.token)], 1)
+    transitions.renew([WorkerInfo(id="w", queue="q")], [Held("a", claim.token)], 1)
     until(lambda: transitions.recover(1).affected == ("a",))
     assert space.first("active") == {}
 

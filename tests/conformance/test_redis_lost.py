@@ -377,9 +377,9 @@ def test_a_schedule_that_is_lost_holds_up_no_other(at: Spoiled, text: str | None
 def test_a_worker_that_cannot_be_read_hides_no_other(at: Spoiled, text: str) -> None:
     workers: Sequence[WorkerInfo] = [WorkerInfo(id=one, queue="q") for one in ("bad", "good")]
     for one in workers:
-        at.store.transitions.renew(one, [], LEASE_MS)
-    at.client.hset(f"{at.base}:q:q:worker-info", "bad", text)
+        at.store.transitions.renew([one], [], LEASE_MS)
+    at.client.hset(f"{at.base}:process", "bad", text)
     assert [one.id for one in at.store.queries.workers("q")][-1] == "good"
     for one in workers:
-        at.store.transitions.renew(one, [], LEASE_MS)
+        at.store.transitions.renew([one], [], LEASE_MS)
     assert [one.id for one in at.store.queries.workers("q")] == ["bad", "good"]

@@ -53,7 +53,7 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
     keep = Retention(count=0)
     store.transitions.add([_job("a", keep_completed=keep), _job("b", dependencies=("a",), keep_completed=keep)])
     store.transitions.log("a", "line", 5)
-    store.transitions.renew(WorkerInfo(id="w", queue="q"), [Held("x", "y")], 1000)
+    store.transitions.renew([WorkerInfo(id="w", queue="q")], [Held("x", "y")], 1000)
     with Redis.from_url(redis_url, decode_responses=True) as client:
         keys = list(client.scan_iter(f"*{namespace}*"))
         assert keys
@@ -61,7 +61,7 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
         for job_id in ("a", "b"):
             (claim,) = store.transitions.claim("q", [job_id], "w", 1000).claims
             store.transitions.complete([Completion(job_id, claim.token, "1")])
-        store.transitions.leave("w", "q")
+        store.transitions.leave("w", ["q"])
         keys = list(client.scan_iter(f"*{namespace}*"))
         left = {key.partition("}")[2] for key in keys}
         minutes = {key for key in keys if ":minute:" in key}

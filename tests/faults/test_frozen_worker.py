@@ -104,7 +104,7 @@ class Losing:
             stalled = {one.id for one in self._store.queries.get(ids) if one is not None and one.stalled_count}
             for one in self.queue.get_workers() if end_leases else ():
                 held = self._store.queries.held(self.queue.name, one.id)
-                self._store.transitions.renew(one, [each for each in held if each.job_id not in stalled], 0)
+                self._store.transitions.renew([one], [each for each in held if each.job_id not in stalled], 0)
             self._store.transitions.recover(3)
             return len(stalled) == JOBS
 

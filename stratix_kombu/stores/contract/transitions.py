@@ -134,14 +134,23 @@ class Transitions(ABC):
         """
 
     @abstractmethod
-    def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
-        """Extend the leases of what a worker runs, and its presence on the queue (which ends ``lease_ms`` later; its
-        ``idle_ms`` grows with the time until a renewal that tells another one). What is lost or cancelled is named by
-        token: the worker may hold another claim on the same job."""
+    def renew(
+        self, present: Sequence[WorkerInfo], held: Sequence[Held], lease_ms: int, *, every_ms: int = 0,
+        asked: Sequence[str] = (),
+    ) -> Renewed:  # fmt: skip
+        """Extend the leases of what a worker runs, and its presence on the queues that it serves; say which of the
+        ``asked`` queues are paused. One call for a process.
+
+        ``present`` names the worker once for each of its queues, with one id; none = it shows no presence. It is
+        present on a queue that was named once until it leaves it, or until ``lease_ms`` after its last renewal. When it
+        was to be renewed again, ``every_ms`` later, its ``idle_ms`` begins to grow.
+
+        What is lost or cancelled is named by token: the worker may hold another claim on the same job.
+        """
 
     @abstractmethod
-    def leave(self, worker: str, queue: str) -> None:
-        """End a worker's presence on a queue."""
+    def leave(self, worker: str, queues: Sequence[str]) -> None:
+        """End a worker's presence on these queues."""
 
     @abstractmethod
     def complete(self, results: Sequence[Completion]) -> Change:
@@ -318,4 +327,5 @@ class Transitions(ABC):
 
     @abstractmethod
     def forget_queue(self, queue: str) -> bool:
-        """Forget a queue that has no jobs, its events, pause, limits and what was counted. False if it has jobs."""
+        """Forget a queue that has no jobs, its events, pause, limits and what was counted; not its workers. False if it
+        has jobs."""

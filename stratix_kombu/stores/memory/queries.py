@@ -118,7 +118,8 @@ class MemoryQueries(Queries):
         with self._space.lock:
             space = self._space.queues.get(queue) or QueueSpace()
             now = self._space.now()
-            present = (one.at(now) for one in space.workers.values() if one.until_ms > now)
+            known = ((self._space.present.get(one.id), one) for one in space.workers.values())
+            present = (found.at(now, one) for found, one in known if found is not None and found.until_ms > now)
             return sorted(present, key=lambda worker: worker.id)
 
     def held(self, queue: str, worker: str) -> list[Held]:

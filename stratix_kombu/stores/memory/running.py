@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from stratix_kombu.model.record import Held, Renewed, WorkerInfo
 from stratix_kombu.stores.contract import Transitions
@@ -15,15 +14,17 @@ class Running(Steps, Transitions):
     """Renewals, and what handlers write into their records."""
 
     @step
-    def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
+    def renew(
+        self, present: Sequence[WorkerInfo], held: Sequence[Held], lease_ms: int, *, every_ms: int = 0,
+        asked: Sequence[str] = (),
+    ) -> Renewed:  # fmt: skip
         now = self.space.now()
         until = now + lease_ms
-        queue = self.space.queues[worker.queue]
-        queue.known = True
-        before = queue.workers.get(worker.id)
-        if worker.idle_ms is None and before is not None:
-            worker = replace(worker, idle_ms=before.at(now).idle_ms)
-        queue.workers[worker.id] = Presence(worker, until, now)
+        for worker in present:
+            queue = self.space.queues[worker.queue]
+            queue.known = True
+            queue.workers[worker.id] = worker
+            self.space.present[worker.id] = Presence(until, now + every_ms)
         lost, cancelled = set[str](), set[str]()
         for one in held:
             job = self._held(one.job_id, one.token)
@@ -33,12 +34,14 @@ class Running(Steps, Transitions):
             job.lease_ms = until
             if job.cancelled is not None:
                 cancelled.add(one.token)
-        paused = frozenset({worker.queue} if queue.paused else ())
+        paused = frozenset(one for one in asked if one in self.space.queues and self.space.queues[one].paused)
         return Renewed(frozenset(lost), paused, frozenset(cancelled))
 
     @step
-    def leave(self, worker: str, queue: str) -> None:
-        self.space.queues[queue].workers.pop(worker, None)
+    def leave(self, worker: str, queues: Sequence[str]) -> None:
+        for queue in queues:
+            if queue in self.space.queues:
+                self.space.queues[queue].workers.pop(worker, None)
 
     # -- the record -----------------------------------------------------------------------------
 

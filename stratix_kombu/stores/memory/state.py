@@ -112,15 +112,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A worker as it was when it was renewed last."""
+    """Until when a worker is present, and when it was to be renewed again."""
 
-    worker: WorkerInfo
     until_ms: int
-    renewed_ms: int
+    again_ms: int
 
-    def at(self, now: int) -> WorkerInfo:
-        idle_ms = self.worker.idle_ms
-        return replace(self.worker, idle_ms=None if idle_ms is None else idle_ms + now - self.renewed_ms)
+    def at(self, now: int, worker: WorkerInfo) -> WorkerInfo:
+        """The worker as it was when it was renewed last, now."""
+        idle_ms = worker.idle_ms
+        return worker if idle_ms is None else replace(worker, idle_ms=idle_ms + max(now - self.again_ms, 0))
 
 
 @dataclass(slots=True)
@@ -143,7 +143,8 @@ class QueueSpace:
     """No job starts before this instant."""
     claimed_ms: dict[int, int] = field(default_factory=dict)
     """Per priority: the latest dispatch of a job that was claimed at its first dispatch."""
-    workers: dict[str, Presence] = field(default_factory=dict)
+    workers: dict[str, WorkerInfo] = field(default_factory=dict)
+    """As they were renewed last."""
     counted: Counted = field(default_factory=Counted)
 
 
@@ -177,6 +178,8 @@ class Space(Graph):
         self.limits: dict[tuple[str, bool], LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
+        self.present: dict[str, Presence] = {}
+        """By worker."""
         self.leader = Leader(self.lock)
         self.deduplicated: dict[tuple[str, str], Holder] = {}
         """By queue and id."""

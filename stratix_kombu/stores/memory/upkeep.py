@@ -242,7 +242,11 @@ class Upkeep(Steps, Transitions):
     def forget_queue(self, queue: str) -> bool:
         if any(self.space.queues[queue].ids.values()):
             return False
-        del self.space.queues[queue]
+        present, now = self.space.present, self.space.now()
+        workers = self.space.queues.pop(queue).workers
+        if any(one in present and present[one].until_ms > now for one in workers):
+            space = self.space.queues[queue]
+            space.known, space.workers = True, workers
         for key in [one for one in self.space.deduplicated if one[0] == queue]:
             del self.space.deduplicated[key]
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.metrics import tally_of, totals_of
+from stratix_kombu.stores.redis.presence import worker_of
 from stratix_kombu.stores.redis.records import FIELDS, STATES, ended_of, limit_text, record_of
 from stratix_kombu.stores.redis.scripts import Scripts, pages
 
@@ -88,8 +88,8 @@ class RedisQueries(Queries):
     def workers(self, queue: str) -> list[WorkerInfo]:
         present: dict[str, WorkerInfo] = {}
         for now, *found in self._scripts.paged("workers", queue):
-            for i in range(0, len(found), 2):
-                worker = _worker(queue, found[i].decode(), found[i + 1], now)
+            for i in range(0, len(found), 4):
+                worker = worker_of(queue, now, found[i : i + 4])
                 if worker is not None:
                     present[worker.id] = worker
         return sorted(present.values(), key=lambda one: one.id)
@@ -146,14 +146,3 @@ def _records(found: Sequence[Any]) -> list[JobRecord]:
     """From an answer id, values of ``FIELDS``, id, ..."""
     records = (record_of(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2))
     return [record for record in records if record is not None]
-
-
-def _worker(queue: str, worker: str, text: bytes, now: int) -> WorkerInfo | None:
-    """A worker's presence; None where what it said of itself cannot be read: it will say it again."""
-    try:
-        info = json.loads(text)
-        proved_ms = info.pop("proved_ms", None)
-        idle_ms = None if proved_ms is None else max(now - proved_ms, 0)
-        return WorkerInfo(id=worker, queue=queue, idle_ms=idle_ms, **info)
-    except (AttributeError, TypeError, ValueError):
-        return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
 
@@ -15,6 +15,7 @@ from stratix_kombu.model.names import new_request
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.connect import Client
 
+Item = TypeVar("Item")
 _AGAIN = re.compile(r"^--- @again$", re.MULTILINE)
 _INCLUDE = re.compile(r"^( *)--- @include (\w+)$", re.MULTILINE)
 
@@ -103,6 +104,6 @@ class Scripts:
         return [one for page in self.paged("members", command, key) for one in page]
 
 
-def pages(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Parts of at most that size."""
     return (items[start : start + size] for start in range(0, len(items), size))

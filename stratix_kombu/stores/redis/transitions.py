@@ -43,6 +43,7 @@ from stratix_kombu.model.record import (
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions, check_ids
+from stratix_kombu.stores.redis.presence import Presence, told_of
 from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
 
@@ -94,6 +95,7 @@ def _then(jobs: Sequence[NewJob]) -> str:
 class RedisTransitions(Transitions):
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
+        self._presence = Presence(scripts)
         self._sending: tuple[str, str, str] = ("", "", "")
 
     def deliver_through(self, inline: InlineQueue) -> None:
@@ -215,20 +217,22 @@ class RedisTransitions(Transitions):
                 claimed.refused.append(Refused(answer[0].decode(), Refusal.GONE))
         return claimed
 
-    def renew(self, worker: WorkerInfo, held: Sequence[Held], lease_ms: int) -> Renewed:
-        info = json.dumps({
-            "host": worker.host, "pid": worker.pid, "concurrency": worker.concurrency, "stuck": worker.stuck
-        })  # fmt: skip
-        idle = "" if worker.idle_ms is None else worker.idle_ms
+    def renew(
+        self, present: Sequence[WorkerInfo], held: Sequence[Held], lease_ms: int, *, every_ms: int = 0,
+        asked: Sequence[str] = (),
+    ) -> Renewed:  # fmt: skip
+        info, apart = told_of(present, every_ms) if present else ("", [])
         flat = [part for one in held for part in (one.job_id, one.token)]
-        paused, lost, cancelled = self._scripts.run("renew", (worker.queue, worker.id, info, lease_ms, idle, *flat))
-        return Renewed(
-            frozenset(one.decode() for one in lost), frozenset({worker.queue} if paused else ()),
-            frozenset(one.decode() for one in cancelled),
-        )  # fmt: skip
+        worker = present[0].id if present else ""
+        arguments = (worker, info, lease_ms, len(asked), len(apart) // 2, *asked, *apart, *flat)
+        known, *answers = self._scripts.run("renew", arguments)
+        if present:
+            self._presence.serve(present, bool(known))
+        paused, lost, cancelled = (frozenset(one.decode() for one in answer) for answer in answers)
+        return Renewed(lost, paused, cancelled)
 
-    def leave(self, worker: str, queue: str) -> None:
-        self._scripts.run("leave", (queue, worker))
+    def leave(self, worker: str, queues: Sequence[str]) -> None:
+        self._presence.leave(worker, queues)
 
     def complete(self, results: Sequence[Completion]) -> Change:
         arguments: list[Any] = [PAGE]

@@ -177,8 +177,8 @@ class AgainSuite(StoreCase):
         store.transitions.recover(5)
         (second,) = self.claim(store, "a")
         held = [Held("a", first.token), Held("a", second.token)]
-        renewed = store.transitions.renew(WORKER, held, LEASE_MS)
+        renewed = store.transitions.renew([WORKER], held, LEASE_MS)
         assert (renewed.lost, renewed.cancelled) == (frozenset({first.token}), frozenset())
         store.transitions.cancel("a", "stop")
-        renewed = store.transitions.renew(WORKER, held, LEASE_MS)
+        renewed = store.transitions.renew([WORKER], held, LEASE_MS)
         assert (renewed.lost, renewed.cancelled) == (frozenset({first.token}), frozenset({second.token}))

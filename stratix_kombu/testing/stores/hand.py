@@ -241,7 +241,7 @@ class HandSuite(StoreCase):
         other = self.start(store, new("b"))
         assert store.transitions.cancel("a", "stop").ready == ()
         held = [Held("a", claim.token), Held("b", other.token)]
-        renewed = store.transitions.renew(WorkerInfo(id="w", queue=QUEUE), held, LEASE_MS)
+        renewed = store.transitions.renew([WorkerInfo(id="w", queue=QUEUE)], held, LEASE_MS)
         assert (renewed.cancelled, renewed.lost) == (frozenset({claim.token}), frozenset())
         assert self.states(store, "a") == ["active"]
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ()
@@ -251,7 +251,7 @@ class HandSuite(StoreCase):
         job = new("a", max_attempts=2, dead_letter="dead")
         claim = self.start(store, job)
         store.transitions.cancel("a", reason)
-        (held,) = store.transitions.renew(WorkerInfo(id="w", queue=QUEUE), [Held("a", claim.token)], LEASE_MS).cancelled
+        (held,) = store.transitions.renew([], [Held("a", claim.token)], LEASE_MS).cancelled
         assert held == claim.token
         store.transitions.fail([Failure("a", claim.token, "CancelledError", '["trace"]', retry_ms=0, error='"e"')])
         record = self.record(store, "a")

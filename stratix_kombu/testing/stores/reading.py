@@ -82,7 +82,7 @@ class ReadingSuite(StoreCase):
     def test_all_workers_and_all_that_one_holds(self, store: Store) -> None:
         workers = [f"w{n:03}" for n in range(600)]
         for one in workers:
-            store.transitions.renew(WorkerInfo(id=one, queue=QUEUE), [], LEASE_MS)
+            store.transitions.renew([WorkerInfo(id=one, queue=QUEUE)], [], LEASE_MS)
         assert self.ids(store.queries.workers(QUEUE)) == workers
         names = [f"{n:04}" for n in range(1_200)]
         self.add(store, *(new(one) for one in names))

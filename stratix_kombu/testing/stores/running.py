@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stratix_kombu.model.names import letter_id
-from stratix_kombu.model.record import LETTER, Completion, Failure, Held, Limit, Retention, WorkerInfo
+from stratix_kombu.model.record import LETTER, Completion, Failure, Held, Limit, Renewed, Retention, WorkerInfo
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
@@ -183,7 +183,7 @@ class RunningSuite(StoreCase):
 
     def test_renewing_keeps_a_lease(self, store: Store) -> None:
         claim = self.start(store, new("a"), lease_ms=1)
-        renewed = store.transitions.renew(WORKER, [Held("a", claim.token)], LEASE_MS)
+        renewed = store.transitions.renew([WORKER], [Held("a", claim.token)], LEASE_MS)
         assert (renewed.lost, renewed.paused) == (frozenset(), frozenset())
         assert store.transitions.recover(3).affected == ()
         assert self.states(store, "a") == ["active"]
@@ -192,34 +192,66 @@ class RunningSuite(StoreCase):
         claim = self.start(store, new("a"))
         store.transitions.pause(QUEUE)
         held = [Held("a", claim.token), Held("a", "other"), Held("nobody", "w:1")]
-        renewed = store.transitions.renew(WORKER, held[1:], LEASE_MS)
+        renewed = store.transitions.renew([WORKER], held[1:], LEASE_MS, asked=[QUEUE, "nobodys"])
         assert renewed.lost == {"other", "w:1"}
         assert renewed.paused == {QUEUE}
+        assert store.transitions.renew([], held[:1], LEASE_MS) == Renewed(), "nothing is asked about"
+        assert "nobodys" not in store.queries.queues()
 
     def test_presence_of_workers(self, store: Store) -> None:
         assert store.queries.workers(QUEUE) == []
-        store.transitions.renew(WORKER, [], LEASE_MS)
-        store.transitions.renew(WorkerInfo(id="brief", queue=QUEUE), [], 1)
+        store.transitions.renew([WORKER], [], LEASE_MS)
+        store.transitions.renew([WorkerInfo(id="brief", queue=QUEUE)], [], 1)
         assert store.queries.queues() == [QUEUE]
         until(lambda: store.queries.workers(QUEUE) == [WORKER])
         assert store.queries.status(QUEUE).workers == 1
-        store.transitions.leave("w", QUEUE)
-        store.transitions.leave("w", QUEUE)
+        store.transitions.leave("w", [QUEUE])
+        store.transitions.leave("w", [QUEUE])
         assert store.queries.workers(QUEUE) == []
 
     def test_how_long_ago_a_worker_took_messages(self, store: Store) -> None:
-        store.transitions.renew(replace(WORKER, idle_ms=5_000), [], LEASE_MS)
+        store.transitions.renew([replace(WORKER, idle_ms=5_000)], [], LEASE_MS)
         (first,) = store.queries.workers(QUEUE)
         assert first.idle_ms is not None
         assert first == replace(WORKER, idle_ms=first.idle_ms)
         assert 5_000 <= first.idle_ms < 65_000
         until(lambda: (store.queries.workers(QUEUE)[0].idle_ms or 0) > (first.idle_ms or 0))
-        store.transitions.renew(WORKER, [], LEASE_MS)
-        assert (store.queries.workers(QUEUE)[0].idle_ms or 0) > 5_000, "who cannot tell changes nothing"
-        store.transitions.renew(replace(WORKER, idle_ms=0), [], LEASE_MS)
-        assert (store.queries.workers(QUEUE)[0].idle_ms or 0) < 5_000
-        store.transitions.leave("w", QUEUE)
-        assert store.queries.workers(QUEUE) == []
+        store.transitions.renew([replace(WORKER, idle_ms=0)], [], LEASE_MS, every_ms=LEASE_MS)
+        assert store.queries.workers(QUEUE) == [replace(WORKER, idle_ms=0)], "it was not to be renewed yet"
+        store.transitions.renew([WORKER], [], LEASE_MS)
+        assert store.queries.workers(QUEUE) == [WORKER], "it cannot tell any more"
+
+    def test_one_worker_on_many_queues(self, store: Store) -> None:
+        times = [0, 400, 90_000, None]
+        present = [
+            replace(WORKER, queue=f"q{n}", concurrency=n + 1, idle_ms=one, stuck=n // 3) for n, one in enumerate(times)
+        ]
+        store.transitions.renew(present[:2], [], LEASE_MS)
+        store.transitions.renew(present, [], LEASE_MS, every_ms=LEASE_MS)
+        found = [store.queries.workers(one.queue) for one in present]
+        assert [len(one) for one in found] == [1] * 4
+        for (told,), one in zip(found, present, strict=True):
+            assert replace(told, idle_ms=one.idle_ms) == one
+            assert (told.idle_ms is None) == (one.idle_ms is None)
+            assert abs((told.idle_ms or 0) - (one.idle_ms or 0)) <= 1_000
+        store.transitions.leave(WORKER.id, ["q0", "q1"])
+        assert [len(store.queries.workers(one.queue)) for one in present] == [0, 0, 1, 1]
+        assert [store.queries.status(one.queue).workers for one in present] == [0, 0, 1, 1]
+        store.transitions.renew([replace(WORKER, queue="q2", concurrency=7)], [], LEASE_MS)
+        assert [one.concurrency for one in store.queries.workers("q2")] == [7]
+        store.transitions.renew([replace(WORKER, queue="q2")], [], 1)
+        until(lambda: store.queries.workers("q2") == store.queries.workers("q3") == [])
+        assert store.queries.status("q2").workers == 0
+
+    def test_a_queue_that_is_forgotten_keeps_its_workers(self, store: Store) -> None:
+        store.transitions.renew([WORKER], [], LEASE_MS)
+        assert store.transitions.forget_queue(QUEUE)
+        assert store.queries.workers(QUEUE) == [WORKER]
+        store.transitions.renew([WORKER], [], LEASE_MS)
+        assert store.queries.queues() == [QUEUE]
+        store.transitions.leave(WORKER.id, [QUEUE])
+        assert store.transitions.forget_queue(QUEUE)
+        assert store.queries.queues() == []
 
     def test_retention_by_count(self, store: Store) -> None:
         keep = Retention(count=2)

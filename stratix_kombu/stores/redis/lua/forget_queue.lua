@@ -4,6 +4,7 @@
 --- @include base
 --- @include count
 --- @include first
+--- @include present
 
 local queue = ARGV[1]
 local sets = { 'active', 'delayed', 'blocked', 'completed', 'failed' }
@@ -26,5 +27,8 @@ redis.call('UNLINK', unpack(minutes))
 for _, part in ipairs({ 'delayed', 'active' }) do
   redis.call('ZREM', first_key(part), queue)
 end
-redis.call('SREM', P .. ':queues', queue)
+if present_on(queue) == 0 then
+  redis.call('UNLINK', queue_key(queue, 'serving'))
+  redis.call('SREM', P .. ':queues', queue)
+end
 return 1

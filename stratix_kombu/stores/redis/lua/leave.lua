@@ -1,9 +1,15 @@
--- End a worker's presence on a queue.
--- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker
+-- End a worker's presence on queues.
+-- KEYS[1] '{namespace}'; ARGV[1] worker; ARGV[2] 1 if it serves no other ones; then the queues
 -- Returns 1
 --- @again
 --- @include base
 
-redis.call('ZREM', queue_key(ARGV[1], 'workers'), ARGV[2])
-redis.call('HDEL', queue_key(ARGV[1], 'worker-info'), ARGV[2])
+for i = 3, #ARGV do
+  redis.call('HDEL', queue_key(ARGV[i], 'serving'), ARGV[1])
+end
+if ARGV[2] == '1' then
+  redis.call('ZREM', P .. ':processes', ARGV[1])
+  redis.call('HDEL', P .. ':process', ARGV[1])
+  redis.call('DEL', P .. ':process:' .. ARGV[1])
+end
 return 1

@@ -1,31 +1,39 @@
--- Extend leases and a worker's presence.
--- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] worker's description, a JSON object; ARGV[4] lease in ms;
--- ARGV[5] how long ago it proved that it takes messages, or ''; then per claim: id, token
--- Returns {paused, lost tokens, cancelled tokens}
+-- Extend leases, and the presence of a worker on all queues that it serves.
+-- KEYS[1] '{namespace}'; ARGV[1] worker, or '' if it shows none; ARGV[2] what it says of itself, a JSON object; ARGV[3]
+--   lease in ms; ARGV[4] number of queues asked about; ARGV[5] number of queues of which it says something else; then the
+--   former; then the latter, each with that, a JSON object; then per claim: id, token
+-- Returns {whether the worker was known, queues that are paused, lost tokens, cancelled tokens}
 --- @again
 --- @include base
 --- @include expect
 
-local queue, lease = ARGV[1], tonumber(ARGV[4])
-redis.call('SADD', P .. ':queues', queue)
-redis.call('ZADD', queue_key(queue, 'workers'), now + lease, ARGV[2])
-local info, proved = ARGV[3], nil
-if ARGV[5] ~= '' then
-  proved = now - tonumber(ARGV[5])
-else
-  local before = redis.call('HGET', queue_key(queue, 'worker-info'), ARGV[2])
-  proved = num((decoded(before) or {}).proved_ms)
+local worker, lease, place = ARGV[1], tonumber(ARGV[3]), 5
+local processes, infos = P .. ':processes', P .. ':process'
+local paused, lost, cancelled = {}, {}, {}
+for _ = 1, tonumber(ARGV[4]) do
+  place = place + 1
+  if redis.call('HEXISTS', queue_key(ARGV[place], 'meta'), 'paused') == 1 then
+    paused[#paused + 1] = ARGV[place]
+  end
 end
-if proved then
-  info = string.sub(info, 1, -2) .. string.format(',"proved_ms":%.0f}', proved)
+local known = 1
+if worker ~= '' then
+  known = redis.call('HEXISTS', infos, worker)
+  redis.call('ZADD', processes, now + lease, worker)
+  redis.call('HSET', infos, worker, string.sub(ARGV[2], 1, -2) .. string.format(',"told_ms":%.0f}', now))
+  local others = P .. ':process:' .. worker
+  redis.call('DEL', others)
+  for _ = 1, tonumber(ARGV[5]) do
+    redis.call('HSET', others, ARGV[place + 1], ARGV[place + 2])
+    place = place + 2
+  end
+  redis.call('PEXPIRE', others, 2 * lease)
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', processes, '-inf', now - 60000, 'LIMIT', 0, 100)) do
+    redis.call('ZREM', processes, gone)
+    redis.call('HDEL', infos, gone)
+  end
 end
-redis.call('HSET', queue_key(queue, 'worker-info'), ARGV[2], info)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue, 'workers'), '-inf', now - 60000, 'LIMIT', 0, 100)) do
-  redis.call('ZREM', queue_key(queue, 'workers'), gone)
-  redis.call('HDEL', queue_key(queue, 'worker-info'), gone)
-end
-local lost, cancelled = {}, {}
-for i = 6, #ARGV, 2 do
+for i = place + 1, #ARGV, 2 do
   local v = read(ARGV[i], 'state', 'token', 'queue', 'cancel')
   if v[1] == 'active' and v[2] == ARGV[i + 1] then
     redis.call('ZADD', queue_key(v[3], 'active'), now + lease, ARGV[i])
@@ -37,4 +45,4 @@ for i = 6, #ARGV, 2 do
     lost[#lost + 1] = ARGV[i + 1]
   end
 end
-return { redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused'), lost, cancelled }
+return { known, paused, lost, cancelled }

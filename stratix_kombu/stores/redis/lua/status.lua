@@ -4,6 +4,7 @@
 --   the first delayed one has been due}
 --- @again
 --- @include base
+--- @include present
 
 local queue = ARGV[1]
 local waiting, oldest = 0, nil
@@ -21,7 +22,7 @@ end
 local due = redis.call('ZRANGE', queue_key(queue, 'delayed'), 0, 0, 'WITHSCORES')[2]
 return {
   redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused'), waiting, counts[1], counts[2], counts[3], counts[4],
-  counts[5], redis.call('ZCOUNT', queue_key(queue, 'workers'), '(' .. string.format('%.0f', now), '+inf'),
+  counts[5], present_on(queue),
   oldest and math.max(math.floor((now_us - oldest) / 1000), 0) or -1,
   due and math.max(now - math.floor(tonumber(due) / 1000), 0) or 0,
 }

@@ -1,0 +1,11 @@
+-- A worker serves queues: see renew.lua. Of each it is known how many jobs it runs at a time.
+-- KEYS[1] '{namespace}'; ARGV[1] worker; then per queue: name, number of jobs
+-- Returns 1
+--- @again
+--- @include base
+
+for i = 2, #ARGV, 2 do
+  redis.call('SADD', P .. ':queues', ARGV[i])
+  redis.call('HSET', queue_key(ARGV[i], 'serving'), ARGV[1], ARGV[i + 1])
+end
+return 1
