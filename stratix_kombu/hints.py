@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from opcode import opmap
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stratix_kombu.foreign import OPTIONS, PACKAGE, REMEDIES
@@ -35,10 +36,11 @@ def nearest_option(name: str, known: Iterable[str]) -> str:
 
 def hint_for(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
     """A hint, or '' if nothing is near."""
+    names = list(names)
     meant = meant_by(name, names, others)
     if not meant:
         return ""
-    return f"; did you mean {meant!r}?" if meant.isidentifier() else f"; write {meant}"
+    return f"; did you mean {meant!r}?" if meant in names else f"; write {meant}"
 
 
 def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
@@ -54,7 +56,8 @@ def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
         return remedy
     if other and not other.replace(" ", "_").isidentifier():
         return other
-    return next(iter(get_close_matches(given, names, n=1, cutoff=0.6)), "")
+    close = (get_close_matches(one, names, n=1, cutoff=0.6) for one in (name, given))
+    return next((found[0] for found in close if found), "")
 
 
 class Hinted:
@@ -97,11 +100,11 @@ def not_exported(module: str, name: str, names: Iterable[str]) -> Exception:
     """The error for a name that a module does not have, to be raised by its ``__getattr__``: an ImportError in
     ``from module import name``, which drops what an AttributeError says."""
     hint = "" if name.startswith("_") else hint_for(name, names, PACKAGE)
-    if hint and _imports(sys._getframe(2)):
+    if hint and _imports(sys._getframe(1).f_back):
         return ImportError(f"cannot import name {name!r} from {module!r}{hint}", name=module)
     return missing(f"module {module!r} has no attribute {name!r}{hint}", name)
 
 
-def _imports(frame: Any) -> bool:
-    """Whether it is at a ``from ... import``."""
-    return bool(frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"])
+def _imports(frame: FrameType | None) -> bool:
+    """Whether it is at a ``from ... import``; None is a caller that is not written in Python."""
+    return frame is not None and frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]

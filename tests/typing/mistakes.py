@@ -59,6 +59,7 @@ app.check_health(workers="everywhere")  # error
 app.hook("before_stop", print)  # error
 print(job.processedOn)  # error
 print(job.returnvalue)  # error
+print(job.state == "complete")  # error
 emails.getJobCounts()  # error
 print(app.distributedLock)  # error
 

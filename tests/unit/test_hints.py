@@ -243,6 +243,8 @@ def test_names_of_the_users_own_are_not_translated() -> None:
     assert hints.nearest("task", ["handler", "name"]) == "; known: handler, name"
     assert hints.nearest("task", ["handler", "name"], foreign.OPTIONS) == "; did you mean 'handler'?"
     assert hints.nearest("emial", ["email", "image"]) == "; did you mean 'email'?"
+    assert hints.nearest("e-mial", ["e-mail", "image"]) == "; did you mean 'e-mail'?"
+    assert hints.nearest("Europe/Berln", ["Europe/Berlin", "UTC"]) == "; did you mean 'Europe/Berlin'?"
 
 
 @pytest.mark.parametrize("sandboxed", [False, True])
