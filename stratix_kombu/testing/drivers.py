@@ -303,6 +303,19 @@ class DriverSuite:
         finally:
             receiver.close()
 
+    def test_it_can_be_used_again_after_it_was_closed(self, driver: TransportDriver, queue: str) -> None:
+        """As when an application is closed, opened and started again; a producer does not call ``init``."""
+        for initialised in (False, True):
+            driver.publish(ready(queue, 2))
+            driver.close()
+            driver.close()
+            if initialised:
+                driver.init()
+            driver.publish(ready(queue, 2))
+            receiver = driver.receiver(queue, 10)
+            take(receiver, 4)
+            receiver.close()
+
     def test_health_and_name(self, driver: TransportDriver) -> None:
         assert driver.check_health() is True
         assert driver.get_name()

@@ -240,3 +240,22 @@ def test_a_driver_of_messages_in_the_place_of_redis_keeps_its_store(
     app = create_app({"driver": "redis", "redis": {"url": redis_url}})
     assert "store redis://" in app.queue.describe()
     app.close()
+
+
+def test_it_is_initialised_anew_when_the_application_is_started_again(register: Callable[..., str]) -> None:
+    """Its queues are the same ones, with their handlers; each start has a loop of its own."""
+    driver = Driver({})
+    name = register(lambda options: driver)
+    app = create_app({"driver": name})
+    queue: Any = app.queue.create_queue("tasks")
+    queue.process(lambda data: data * 2)
+    driver.loops.clear()
+    for _ in range(3):
+        with app:
+            app.start()
+            assert app.queue.get_queue("tasks") is queue
+            assert asyncio.run(queue.add("double", 21)) == 42
+            assert app.queue.check_health() == {"driver": True, "store": True}
+    assert len(driver.loops) == 6  # init and close, three times
+    assert len({id(one) for one in driver.loops}) == 3
+    assert len(queue.closed) == 3

@@ -23,6 +23,14 @@ class PartsSuite(StoreCase):
         assert store.address
         assert abs(store.queries.now() - time.time_ns() // 1_000_000) < 60_000
 
+    def test_it_can_be_used_again_after_it_was_closed(self, store: Store) -> None:
+        self.add(store, new("a"))
+        store.close()
+        store.close()
+        store.ping()
+        self.add(store, new("b"))
+        assert [one.id for one in store.queries.get(["a", "b"]) if one] == ["a", "b"]
+
     # -- events ---------------------------------------------------------------------------------
 
     def test_reading_goes_on_after_the_cursor(self, store: Store) -> None:
