@@ -358,10 +358,7 @@ class Job(NotAwaitable, Hinted):
     def _finished(self, end: JobRecord | Ended) -> Any:
         """Show how the job ended; its result. Raises JobFailed."""
         if isinstance(end, Ended):
-            end = replace(
-                self._record, state=end.state, finished_ms=end.finished_ms, result=end.result,
-                failed_reason=end.failed_reason,
-            )  # fmt: skip
+            end = end.record_of(self._record)
         self._set(end)
         if end.state is State.FAILED:
             raise JobFailed(self.id, end.failed_reason or "")

@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
@@ -338,7 +337,10 @@ class QueueEvents(Listeners):
         ended = {event.job_id: event for event in events if event.name in _ENDS and event.job_id in waited}
         ids = dict.fromkeys([*ended, *(event.job_id for event in heard if event.job_id)])
         records = self._records(ids) if ids else {}
-        unsaid = (one.job_id for one in (*ended.values(), *heard) if one.name == "completed" and one.value is None)
+        unsaid = (
+            one.job_id for one in (*ended.values(), *heard)
+            if one.name == "failed" or (one.name == "completed" and one.value is None)
+        )  # fmt: skip
         ends = self._ends(dict.fromkeys(one for one in unsaid if records[one] is None))
         for job_id, event in ended.items():
             self._tell_waiters(event, records[job_id], ends.get(job_id))
@@ -356,7 +358,7 @@ class QueueEvents(Listeners):
         self, event: Event, record: JobRecord | InvalidPayload | None, ended: Ended | None
     ) -> None:
         if record is None:
-            self._resolve(event.job_id, _end_of(event) or ended or JobNotFound(event.job_id, self._queue))
+            self._resolve(event.job_id, _end_of(event, ended) or JobNotFound(event.job_id, self._queue))
         elif isinstance(record, InvalidPayload) or record.state.finished:
             self._resolve(event.job_id, record)
 
@@ -380,19 +382,19 @@ class QueueEvents(Listeners):
         return (job,)
 
 
-def _end_of(event: Event) -> Ended | None:
-    """How the job ended, if the event says that."""
+def _end_of(event: Event, ended: Ended | None) -> Ended | None:
+    """How the job ended, by what the event says of that before what is kept of it."""
     if event.name == "completed" and event.value is not None:
         return Ended(State.COMPLETED, event.at_ms, result=event.value)
     if event.name == "failed":
-        return Ended(State.FAILED, event.at_ms, failed_reason=event.value or "")
-    return None
+        return Ended(State.FAILED, event.at_ms, None, event.value or "", ended is not None and ended.cancelled)
+    return ended
 
 
 def _record_of(event: Event, ended: Ended | None) -> JobRecord:
     """What an event tells of a job whose record is gone."""
-    ended = _end_of(event) or ended
+    ended = _end_of(event, ended)
     bare = bare_record(event.job_id, event.queue, event.job_name, ended.state if ended else State.WAITING)
     if ended is None:
         return bare
-    return replace(bare, finished_ms=ended.finished_ms, result=ended.result, failed_reason=ended.failed_reason)
+    return ended.record_of(bare)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from stratix_kombu.model.retention import KEEP_ALL as KEEP_ALL
 from stratix_kombu.model.retention import KEEP_NONE as KEEP_NONE
@@ -151,6 +151,11 @@ class Ended:
     finished_ms: int
     result: str | None = None
     failed_reason: str | None = None
+    cancelled: bool = False
+
+    def record_of(self, record: JobRecord) -> JobRecord:
+        """The record of the job as it has ended."""
+        return replace(record, **{one.name: getattr(self, one.name) for one in fields(self)})
 
 
 ENDED_KEPT_MS = 60_000

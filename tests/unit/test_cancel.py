@@ -46,6 +46,17 @@ def test_other_failures_are_no_cancels_and_are_counted_apart(app: Application) -
     assert (total.completed, total.failed, total.cancelled) == (1, 2, 1)
 
 
+def test_one_that_is_not_kept_says_so_too(app: Application) -> None:
+    queue, heard = app.queue.get_queue("q"), list[bool]()
+    queue.on("failed", lambda job, error: heard.append(job.was_cancelled))
+    job = queue.add("n", delay=60_000, remove_on_fail=True)
+    job.cancel("by user 7")
+    with pytest.raises(JobFailed, match="by user 7"):
+        job.wait_until_finished(timeout=10)
+    assert job.was_cancelled
+    until(lambda: heard == [True])
+
+
 def test_for_asyncio(app: Application) -> None:
     async def main() -> list[bool]:
         job = await app.queue.get_queue("q").aio.add("n", delay=60_000)

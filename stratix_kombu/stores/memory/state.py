@@ -327,7 +327,8 @@ class Space(Graph):
         while self.ended and not is_kept(next(iter(self.ended.values()))[0], self.now()):
             del self.ended[next(iter(self.ended))]
         result = job.result if job.state is State.COMPLETED else None
-        self.ended[job.new.id] = Ended(job.state, job.finished_ms, result, job.failed_reason), job.ended
+        cancelled = job.cancelled is not None and job.state is State.FAILED
+        self.ended[job.new.id] = Ended(job.state, job.finished_ms, result, job.failed_reason, cancelled), job.ended
 
     def delete(self, job: Job) -> None:
         """Forget the record; keep how it ended for dependents that may still ask."""

@@ -117,7 +117,7 @@ def ended_of(raw: bytes) -> Ended:
     state, finished, _ = how.split(":", 2)
     if state == State.COMPLETED.value:
         return Ended(State.COMPLETED, int(finished), result=said)
-    return Ended(State.FAILED, int(finished), failed_reason=said)
+    return Ended(State.FAILED, int(finished), failed_reason=said, cancelled=state == "cancelled")
 
 
 def claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:

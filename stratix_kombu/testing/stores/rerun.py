@@ -185,7 +185,18 @@ class RerunSuite(StoreCase):
             assert self.states(store, "a") == ["waiting"], "the run before was cancelled, not this one"
 
     def test_cancelled_jobs_that_are_not_kept_are_counted(self, store: Store) -> None:
-        self.add(store, new("a", keep_failed=Retention(count=0)))
+        not_kept = Retention(count=0)
+        self.add(store, *(new(one, keep_failed=not_kept, keep_completed=not_kept) for one in "abcd"))
         store.transitions.cancel("a", "stop")
-        assert self.states(store, "a") == ["gone"]
-        assert counted(store, QUEUE) == {"cancelled": 1}
+        for one in "bcd":
+            (claim,) = self.claim(store, one)
+            if one != "c":
+                store.transitions.cancel(one, "stop")
+            if one == "d":
+                store.transitions.complete([Completion(one, claim.token, "1")])
+            else:
+                store.transitions.fail([Failure(one, claim.token, "no")])
+        assert self.states(store, *"abcd") == ["gone"] * 4
+        assert counted(store, QUEUE) == {"cancelled": 2, "failed": 1, "completed": 1}
+        known = [one and (one.failed_reason, one.cancelled) for one in store.queries.ended([*"abcd"])]
+        assert known == [("stop", True), ("stop", True), ("no", False), (None, False)]

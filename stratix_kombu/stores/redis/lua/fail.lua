@@ -24,7 +24,6 @@ for i = 5, #ARGV, 7 do
     touch(job.queue)
     local cancel = redis.call('HMGET', key, 'cancel', 'cancel_error')
     if cancel[1] then
-      job.cancelled = true
       fail_job(job, cancel[1], trace, nil, cancel[2] ~= '' and cancel[2] or ARGV[i + 5])
     elseif retry == '' then
       bury(id, reason)

@@ -60,7 +60,6 @@ end
 local function end_cancelled(job)
   local v = redis.call('HMGET', job_key(job.id), 'cancel', 'cancel_error')
   if v[1] then
-    job.cancelled = true
     fail_job(job, v[1], nil, nil, v[2])
   end
   return v[1]

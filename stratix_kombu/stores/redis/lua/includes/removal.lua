@@ -33,7 +33,8 @@ local function retire(job)
   local left = job.finished + 60000 - now
   if left > 0 then
     local said = job.state == 'completed' and job.result or job.reason or ''
-    local value = job.state .. ':' .. string.format('%.0f', job.finished) .. ':' .. (job.ended or '') .. '\n' .. said
+    local how = job.state == 'failed' and job.cancelled and 'cancelled' or job.state
+    local value = how .. ':' .. string.format('%.0f', job.finished) .. ':' .. (job.ended or '') .. '\n' .. said
     redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
   end
 end
