@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from stratix_kombu import Application, Job
-from stratix_kombu.cli import main
+from stratix_kombu.cli import flow as flows
+from stratix_kombu.cli import main, output
 from stratix_kombu.lifecycle import sweep as sweeping
 from tests.cli.conftest import Cli
 from tests.waiting import until
@@ -112,3 +113,46 @@ def test_how_far_a_flow_is(app: Application, cli: Cli) -> None:
     watched = cli("flow", "show", root, "--summary", "--watch", "--interval", "0.1", "--json")
     assert json.loads(watched[-1])["counts"]["completed"] == 4, "it ends when all have ended"
     assert "--watch is for --summary" in cli.refused("flow", "show", root, "--watch", code=2)
+
+
+@pytest.fixture
+def on_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 24 lines and 80 columns."""
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("COLUMNS", "80")
+    for module in (flows, output):
+        monkeypatch.setattr(module, "is_terminal", lambda: True)
+
+
+@pytest.mark.usefixtures("on_a_screen")
+def test_what_is_longer_than_the_screen_is_cut_with_a_hint(app: Application, cli: Cli) -> None:
+    queue = app.queue.get_queue("etl")
+    parts = [queue.add("part", job_id=f"part-{n}") for n in range(100)]
+    data = {"lines": ["x" * 20] * 60}
+    queue.add("sum", data, job_id="sum", dependencies=parts)
+    for command in ("job", "flow"):
+        shown = cli(command, "show", "sum")
+        assert len(shown) <= 21, "and the command and the next prompt fit, too"
+        assert any(f"more lines: {command} show sum --all" in line for line in shown)
+        assert "\n".join(cli(command, "show", "sum", "--all")).count("part-") == 100
+    assert "sum" in cli("job", "show", "sum")[0], "short values are shown whole"
+    few = queue.add("few", {"lines": ["y"]}, dependencies=parts[:3])
+    assert not any("more lines" in line for line in cli("job", "show", few.id))
+
+
+def test_in_a_pipe_nothing_is_cut(app: Application, cli: Cli) -> None:
+    queue = app.queue.get_queue("etl")
+    queue.add("sum", job_id="sum", dependencies=[queue.add("part", job_id=f"part-{n}") for n in range(100)])
+    for command in ("job", "flow"):
+        assert "\n".join(cli(command, "show", "sum")).count("part-") == 100
+
+
+@pytest.mark.usefixtures("on_a_screen")
+def test_a_flow_is_watched_until_it_has_ended(app: Application, cli: Cli) -> None:
+    queue = app.queue.get_queue("etl")
+    first = queue.add("first", job_id="first")
+    queue.add("sum", job_id="sum", dependencies=[first])
+    ended(app, "etl")
+    shown = "\n".join(cli("flow", "show", "first", "--summary", "--watch", "--interval", "0.1"))
+    assert "completed" in shown
+    assert "all" in shown
