@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from billiard.einfo import ExceptionInfo
 from celery import group, signature
-from celery.exceptions import Ignore, Reject, Retry
+from celery.backends.base import EXCEPTION_ABLE_CODECS
+from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 from kombu.utils import json
 
 from stratix_kombu.celery.collect import Collector, collecting, results_in
+from stratix_kombu.celery.compat import call_errbacks, errbacks_of
 from stratix_kombu.errors import InvalidPayload, RateLimited
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
-from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.lifecycle.hand_over import hand_over
 from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.logs import InJob
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import Completion, Failure, HandOver, Held, NewJob
 from stratix_kombu.options import milliseconds
 
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("stratix_kombu.celery")
 
+REJECTED = "Reject: it is to be delivered again"
+"""The reason of an attempt that raised ``Reject(requeue=True)``."""
+NO_RESULT = '{"no_result":true}'
+"""Data of a task that has ended without a result to be known of: it raised ``Ignore``, or its result is ignored."""
 MAX_REASON = 4_000
 MAX_STACKTRACE = 16_000
 
@@ -45,12 +52,27 @@ def trace_of(error: BaseException) -> str:
 
 
 def error_text(backend: Any, error: BaseException) -> str:
-    """The error as JSON, as Celery's result backends keep it."""
+    """The error as JSON, as Celery's result backends keep it: as the result serializer says it, if that can."""
     try:
+        if backend.serializer in EXCEPTION_ABLE_CODECS:
+            return str(backend.result_text(backend.prepare_exception(error)))
         return str(json.dumps(backend.prepare_exception(error, serializer="json")))
-    except (TypeError, ValueError):
+    except Exception:  # whatever a serializer raises
         plain = {"exc_type": type(error).__name__, "exc_module": type(error).__module__, "exc_message": [str(error)]}
         return str(json.dumps(plain))
+
+
+def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any) -> Completion | Failure:
+    """The outcome of a task whose final state was stored by hand; ``meta`` is encoded as backends do it."""
+    if state == "SUCCESS":
+        return Completion(job_id, token, backend.result_text(meta))
+    try:
+        error = backend.exception_to_python(meta)
+    except Exception:  # it is no error
+        error = None
+    if not isinstance(error, BaseException):
+        error = TaskRevokedError(*([] if meta is None else [meta])) if state == "REVOKED" else Exception(meta)
+    return Failure(job_id, token, f"{state}: {reason_of(error)}"[:MAX_REASON], error=error_text(backend, error))
 
 
 class Attempt:
@@ -60,7 +82,7 @@ class Attempt:
         self._bridge = bridge
         self._task = task
         self._request = request
-        self.job_id: str = request.id
+        self.job_id = task_job_id(request.id)
         self.queue = queue
         self.token = token
         self.adopted = adopted
@@ -133,60 +155,63 @@ class Attempt:
         return value
 
     def _succeeded(self, value: Any) -> None:
+        wanted = self._wants_result()
         try:
-            result = self._bridge.celery.backend.result_text(value) if self._wants_result() else "null"
+            kept = wanted or self._request.chord  # a chord gets the values of tasks that keep none, too
+            result = self._bridge.celery.backend.result_text(value) if kept else "null"
         except Exception as problem:
             error = InvalidPayload(f"the result of {self._task.name} cannot be kept: {problem}")
             self.failed(error)
             raise error from problem
         with self.continuing():
             self._continue(value)
-        self._end(Completion(self.job_id, self.token, result, tuple(self._extra), self._trail()))
+        trail = self._trail() if wanted else NO_RESULT
+        self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail))
         request = self._request
         request.callbacks = request.chain = None
         if not self.adopted:
             request.chord = None
 
     def failed(self, error: BaseException) -> None:
-        """The task has failed for good: its errbacks are called, what was to follow fails with it."""
+        """The task has failed for good: what was to follow fails with it, errbacks that are tasks are added. Those that
+        are called here find the failure stored."""
         backend = self._bridge.celery.backend
+        called, sent = errbacks_of(backend, self._request)
         with self.continuing() as collector:
-            backend.call_errbacks(self._request, error, None)
+            call_errbacks(backend, self._request, sent, error, "")
             for job_id, name in self._carried():
                 collector.fail(job_id, name)
+        if self._request.children:
+            self._bridge.engine.store.transitions.update_data(self.job_id, self._trail())
+        text = error_text(backend, error)
         self._end(
             Failure(
-                self.job_id,
-                self.token,
-                reason_of(error),
-                trace_of(error),
-                error=error_text(backend, error),
-                then=tuple(self._extra),
+                self.job_id, self.token, reason_of(error), trace_of(error), error=text, then=tuple(self._extra)
             )
         )
+        if called:
+            told = ExceptionInfo((type(error), error, error.__traceback__)).traceback
+            call_errbacks(backend, self._request, called, error, told)
 
     def _hand_over(self, error: BaseException | None) -> None:
         reason, trace = ("", "") if error is None else (reason_of(error), trace_of(error))
         self._end(HandOver(self.job_id, self.token, (*self._successors, *self._extra), reason, trace))
 
     def _ignored(self) -> None:
-        backend = self._bridge.celery.backend
+        """What the task has said of itself stands; if that is nothing, no result is known."""
         if self._successors:
             self._hand_over(None)
-        elif self.stored and self.stored[0] != "SUCCESS":
-            state, error = self.stored
-            text = str(json.dumps(error))
-            self._end(Failure(self.job_id, self.token, f"{state}: {error}"[:MAX_REASON], error=text))
+        elif self.stored:
+            self._end(ended_as(self._bridge.celery.backend, self.job_id, self.token, *self.stored))
         else:
-            result = backend.result_text(self.stored[1]) if self.stored else "null"
-            self._end(Completion(self.job_id, self.token, result))
+            self._end(Completion(self.job_id, self.token, "null", data=NO_RESULT))
 
     def _reject(self, reject: Reject) -> None:
         if not reject.requeue:
             self.failed(reject.reason if isinstance(reject.reason, BaseException) else reject)
             return
         # The store sends it again; the message itself must not come back as well.
-        self._settle(lambda: hand_back(self._bridge.engine, [Held(self.job_id, self.token)]))
+        self._end(Failure(self.job_id, self.token, REJECTED, retry_ms=0))
         raise Ignore("given back")
 
     # -- what follows -----------------------------------------------------------------------------
@@ -194,9 +219,9 @@ class Attempt:
     def _continue(self, value: Any) -> None:
         """Callbacks and the next step of the chain, as Celery's tracer would publish them."""
         app, request = self._bridge.celery, self._request
-        root_id = request.root_id or self.job_id
+        root_id = request.root_id or request.id
         inherit = app.conf.task_inherit_parent_priority
-        common: dict[str, Any] = {"parent_id": self.job_id, "root_id": root_id}
+        common: dict[str, Any] = {"parent_id": request.id, "root_id": root_id}
         if inherit and (request.delivery_info or {}).get("priority") is not None:
             common["priority"] = request.delivery_info["priority"]
         plain = []

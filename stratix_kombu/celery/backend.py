@@ -6,6 +6,7 @@ chord is a job that depends on its header (see ``join.py``). The tracer's ``mark
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from celery import current_task, states
@@ -13,10 +14,12 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu.utils import json
 
-from stratix_kombu.celery.attempt import error_text, reason_of
+from stratix_kombu.celery import compat
+from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
 from stratix_kombu.celery.collect import collecting, current, leaves, results_in
 from stratix_kombu.celery.results import Results
 from stratix_kombu.celery.task import attempt_of
+from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.complete import complete
@@ -25,9 +28,12 @@ from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.remove import remove
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import group_id as group_record
-from stratix_kombu.model.names import join_id
+from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, NewJob
 from stratix_kombu.model.state import State
+
+RESULT = "celery.result"
+"""The name of a record that only holds what a program has stored of a task."""
 
 
 class StratixBackend(Results):
@@ -56,16 +62,17 @@ class StratixBackend(Results):
             return
         collector = current()
         if collector is not None and collector.owner:
-            collector.fail(task_id)
+            collector.fail(task_job_id(task_id))
             return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
-        with collecting(task_id) as collector:
-            if request is not None and call_errbacks:
-                self.call_errbacks(request, exc, traceback)
+        called, sent = compat.errbacks_of(self, request) if request is not None and call_errbacks else ([], [])
+        with collecting(task_job_id(task_id)) as collector:
+            compat.call_errbacks(self, request, sent, exc, traceback)
             for step in getattr(request, "chain", None) or ():
                 for job_id, name in results_in(step):
                     collector.fail(job_id, name)
         self._end_by_hand(task_id, exc, traceback, collector.finish(self.app.conf.task_default_queue))
+        compat.call_errbacks(self, request, called, exc, traceback)
 
     def mark_as_revoked(
         self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True,
@@ -79,67 +86,62 @@ class StratixBackend(Results):
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
 
-    def call_errbacks(self, request: Any, error: BaseException, traceback: Any) -> None:
-        """Call or publish what ``link_error`` named."""
-        if request.errbacks:
-            self._call_task_errbacks(request, error, traceback)
-
     def _end_by_hand(
         self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()
     ) -> None:
         trace = str(json.dumps([str(traceback)])) if traceback else ""
-        fail(
-            self.bridge.engine,
-            [Failure(task_id, ANY_CLAIM, reason_of(error), trace, error=error_text(self, error), then=then)],
-        )
+        text = error_text(self, error)
+        failure = Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), trace, error=text, then=then)
+        fail(self.bridge.engine, [failure])
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
         """``update_state`` and its like; ``result`` is encoded already."""
         attempt = attempt_of(request)
-        if state in (states.STARTED, states.RETRY, states.RECEIVED, states.PENDING):
-            return result
+        if attempt is None and request is not None and request.get(TRACKED) and request.id == task_id:
+            return result  # the tracer, before the job is claimed: ``begin`` says that it has started
         if state not in states.READY_STATES:
             self._tell_progress(task_id, state, result)
-        elif attempt is not None and not attempt.settled and attempt.job_id == task_id:
+        elif attempt is not None and not attempt.settled and attempt.job_id == task_job_id(task_id):
             attempt.stored = (state, result)
         else:
-            self._store_final(task_id, result, state)
+            self._store_final(task_id, result, state, traceback)
         return result
 
     def _tell_progress(self, task_id: str, state: str, meta: Any) -> None:
-        value = str(json.dumps({"celery_state": state, "meta": meta}))
+        job_id, value = task_job_id(task_id), self.progress_text(state, meta)
         try:
-            self.bridge.engine.store.transitions.progress(task_id, value)
+            self.bridge.engine.store.transitions.progress(job_id, value)
         except JobNotFound:
-            add(self.bridge.engine, [self._document(task_id, "celery.result")])
-            self.bridge.engine.store.transitions.progress(task_id, value)
+            add(self.bridge.engine, [self._document(job_id, RESULT)])
+            self.bridge.engine.store.transitions.progress(job_id, value)
 
-    def _store_final(self, task_id: str, result: Any, state: str) -> None:
+    def _store_final(self, task_id: str, result: Any, state: str, traceback: Any) -> None:
         collector = current()
         if collector is not None and collector.owner and state != states.SUCCESS:
-            collector.fail(task_id)
+            collector.fail(task_job_id(task_id))
             return
-        engine = self.bridge.engine
-        add(engine, [self._document(task_id, "celery.result")])
-        if state == states.SUCCESS:
-            complete(engine, [Completion(task_id, ANY_CLAIM, self.result_text(result))])
+        engine, job_id = self.bridge.engine, task_job_id(task_id)
+        add(engine, [self._document(job_id, RESULT)])
+        outcome = ended_as(self, job_id, ANY_CLAIM, state, result)
+        if isinstance(outcome, Completion):
+            complete(engine, [outcome])
         else:
-            error = self.exception_to_python(result) if isinstance(result, dict) else Exception(str(result))
-            fail(engine, [Failure(task_id, ANY_CLAIM, reason_of(error), error=error_text(self, error))])
+            trace = str(json.dumps([str(traceback)])) if traceback else ""
+            fail(engine, [replace(outcome, stacktrace=trace)])
 
     def _document(self, job_id: str, name: str, kind: str = "") -> NewJob:
         """A record that nobody runs."""
-        keep, _ = self.bridge.publisher.retention(False)
+        keep_failed, keep = self.bridge.publisher.retention(False)
         return NewJob(
             id=job_id, queue=self.app.conf.task_default_queue, name=name, vacant=True, keep_completed=keep,
-            keep_failed=keep, kind=kind,
+            keep_failed=keep_failed, kind=kind,
         )  # fmt: skip
 
     def _forget(self, task_id: str) -> None:
         try:
-            remove(self.bridge.engine, task_id)
+            remove(self.bridge.engine, task_job_id(task_id))
         except (JobNotFound, InvalidJobState):
             return
 
@@ -153,18 +155,20 @@ class StratixBackend(Results):
 
     def _save_group(self, group_id: str, result: Any) -> Any:
         self._delete_group(group_id)
-        engine, job_id = self.bridge.engine, group_record(group_id)
+        engine, job_id = self.bridge.engine, task_job_id(group_record(group_id))
         add(engine, [self._document(job_id, "celery.group", GROUP)])
         complete(engine, [Completion(job_id, ANY_CLAIM, str(json.dumps(result.as_tuple())))])
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
         # The first release called it differently.
-        found = self.bridge.engine.store.queries.get([group_record(group_id), f"{group_id}.group"])
+        found = self.bridge.engine.store.queries.get(
+            [task_job_id(group_record(group_id)), task_job_id(f"{group_id}.group")]
+        )
         record = found[0] or found[1]
         if record is None or record.state is not State.COMPLETED:
             return None
-        return {"result": result_from_tuple(self.value_of(record.result), self.app)}
+        return {"result": result_from_tuple(json.loads(record.result or "null"), self.app)}
 
     def _delete_group(self, group_id: str) -> None:
         self._forget(group_record(group_id))
@@ -188,15 +192,16 @@ class StratixBackend(Results):
         attempt = attempt_of(current_task.request) if current_task else None
         if attempt is None:
             raise StratixError("a task can be added to a chord only by a running task of its header")
+        job_id = task_job_id(result.id)
         placeholder = NewJob(
-            id=result.id, queue=attempt.queue, name="awaited", vacant=True, dependencies=(attempt.job_id,)
+            id=job_id, queue=attempt.queue, name="awaited", vacant=True, dependencies=(attempt.job_id,)
         )
         add(self.bridge.engine, [placeholder])
-        add_dependency(self.bridge.engine, join_id(chord_id), result.id)
+        add_dependency(self.bridge.engine, task_job_id(join_id(chord_id)), job_id)
 
 
 def _tree(result: Any) -> Any:
     if isinstance(result, GroupResult):
         return [_tree(one) for one in result.results]
     assert isinstance(result, AsyncResult)
-    return result.id
+    return task_job_id(result.id)

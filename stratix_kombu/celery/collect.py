@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from typing import Any
 
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import NewJob
 
 _local = threading.local()
 
 
 def results_in(signature: Any) -> Iterator[tuple[str, str]]:
-    """Ids and task names of all tasks that a signature (or its dict) will publish and whose results others may want:
-    of a chord its body's, of a group and a chain all. Freezing has given them their ids."""
+    """Ids of jobs, and names, of all tasks that a signature (or its dict) will publish and whose results others may
+    want: of a chord its body's, of a group and a chain all. Freezing has given them their ids."""
     if not isinstance(signature, Mapping):
         return
     options, kind = signature.get("options") or {}, signature.get("subtask_type")
@@ -26,7 +27,7 @@ def results_in(signature: Any) -> Iterator[tuple[str, str]]:
         for one in signature["kwargs"].get("tasks") or ():
             yield from results_in(one)
     elif options.get("task_id"):
-        yield options["task_id"], str(signature.get("task"))
+        yield task_job_id(options["task_id"]), str(signature.get("task"))
     for one in options.get("chain") or ():
         yield from results_in(one)
 
@@ -57,7 +58,9 @@ class Collector:
     def fail(self, job_id: str, name: str = "") -> None:
         """This job will not be run: it fails with its owner."""
         name = name or "never sent"
-        self.jobs.append(NewJob(id=job_id, queue="", name=name, vacant=True, dependencies=(self.owner,)))
+        self.jobs.append(
+            NewJob(id=job_id, queue="", name=name, vacant=True, dependencies=(self.owner,), anew=True)
+        )
 
     def show_what_is_carried(self, known: str = "") -> None:
         """A placeholder for everything that is to be published later, one after the other."""
@@ -68,7 +71,9 @@ class Collector:
                 if carried not in found:
                     found.add(carried)
                     name = self.names.get(carried, "awaited")
-                    before = NewJob(id=carried, queue=job.queue, name=name, vacant=True, dependencies=(before.id,))
+                    before = NewJob(
+                        id=carried, queue=job.queue, name=name, vacant=True, dependencies=(before.id,), anew=True
+                    )
                     self.later.append(before)
 
     def finish(self, queue: str = "") -> tuple[NewJob, ...]:
@@ -82,7 +87,7 @@ class Collector:
                 if wanted not in found and carrier is not None:
                     name = self.names.get(wanted, "awaited")
                     found[wanted] = NewJob(
-                        id=wanted, queue=carrier.queue, name=name, vacant=True, dependencies=(carrier.id,)
+                        id=wanted, queue=carrier.queue, name=name, vacant=True, dependencies=(carrier.id,), anew=True
                     )
         if self.joins or self.later:
             edges = {one: [other for other in job.dependencies if other in found] for one, job in found.items()}

@@ -1,8 +1,10 @@
 """Everything private of Celery that the bridge touches; each has a tripwire test on what it looks like upstream.
 
 * ``_chord.run`` and ``group.apply_async`` are wrapped, so that all messages of one canvas become one batch of jobs.
+* ``_chain.run`` leaves the id of the last task in the chain's options, where the next call of the same chain finds it.
 * Kombu's SQS channel polls from Celery's event loop: ``_get_from_sqs`` is wrapped, for a poll that fails would be the
   last one of the worker.
+* ``backend._call_task_errbacks`` calls some errbacks and sends the others: which, ``_errback_arity_greater`` tells.
 * ``app._pool`` and ``app.amqp._producer_pool`` hold connections that a forked child must not use.
 * ``app.__reduce_keys__`` tells what a spawned child of the pool is to know of the configuration.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
@@ -19,7 +21,9 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery, group
-from celery.canvas import _chord
+from celery.app.task import Context
+from celery.canvas import _chain, _chord
+from celery.exceptions import NotRegistered
 from kombu import pools
 
 from stratix_kombu.errors import ConfigurationError
@@ -37,6 +41,25 @@ def batch_canvas(scope: Scope) -> None:
         original = getattr(owner, name)
         if not hasattr(original, "stratix_original"):
             setattr(owner, name, _within(original, scope))
+    if not hasattr(_chain.run, "stratix_original"):
+        _chain.run = _with_an_id_of_its_own(_chain.run)
+
+
+def _with_an_id_of_its_own(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Celery gives the last task of a chain that is sent several times the same id each time. Jobs are known by their
+    ids: unless the caller has chosen one, each time has its own."""
+
+    @functools.wraps(original)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        chosen = "task_id" in self.options
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            if not chosen and hasattr(self.app, "stratix_bridge"):
+                self.options.pop("task_id", None)
+
+    run.stratix_original = original  # type: ignore[attr-defined]
+    return run
 
 
 def _within(original: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
@@ -116,3 +139,24 @@ def forget_backend(app: Celery) -> None:
     app._backend_cache = None
     if hasattr(app._local, "backend"):
         del app._local.backend
+
+
+def errbacks_of(backend: Any, request: Any) -> tuple[list[Any], list[Any]]:
+    """The errbacks of a request: those that Celery calls where the task has failed, with its request, the error and the
+    traceback; and those that it sends as tasks, with an id."""
+    called, sent = list[Any](), list[Any]()
+    for errback in request.errbacks or ():
+        signature = backend.app.signature(errback)
+        try:
+            header = getattr(signature.type, "__header__", None)
+        except NotRegistered:  # another worker may have it
+            header = None
+        bound = header is None or isinstance(header, functools.partial)
+        (sent if bound or not backend._errback_arity_greater(signature, 1) else called).append(errback)
+    return called, sent
+
+
+def call_errbacks(backend: Any, request: Any, errbacks: list[Any], error: BaseException, traceback: Any) -> None:
+    """Call or send these errbacks of a request."""
+    if errbacks:
+        backend._call_task_errbacks(Context(vars(request), errbacks=errbacks), error, traceback)

@@ -7,9 +7,11 @@ from typing import Any
 from celery.exceptions import TaskRevokedError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
+from stratix_kombu.celery.backend import RESULT
 from stratix_kombu.celery.bridge import Bridge
 from stratix_kombu.celery.collect import current
 from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure
 from stratix_kombu.model.state import State
 
@@ -21,7 +23,8 @@ def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
         def revoke(
             self, task_id: Any, destination: Any = None, terminate: bool = False, signal: str = "SIGTERM", **kwargs: Any
         ) -> Any:
-            ids = _not_failing([task_id] if isinstance(task_id, str) else list(task_id))
+            several = isinstance(task_id, (list, tuple, set, frozenset))
+            ids = _not_failing([str(one) for one in task_id] if several else [str(task_id)])
             revoke_jobs(bridge, ids, terminate)
             if not ids:
                 return None
@@ -44,18 +47,19 @@ def _not_failing(ids: list[str]) -> list[str]:
     if collector is None:
         return ids
     failing = {job.id for job in collector.jobs if job.vacant}
-    return [one for one in ids if one not in failing]
+    return [one for one in ids if task_job_id(one) not in failing]
 
 
 def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> None:
     """End jobs that have not started; with ``terminate`` also running ones, whose results are then refused."""
-    records = bridge.engine.store.queries.get(ids)
+    records = bridge.engine.store.queries.get([task_job_id(one) for one in ids])
     running = (State.ACTIVE,)
     error = TaskRevokedError("terminated" if terminate else "revoked")
     chosen = [
         Failure(record.id, ANY_CLAIM, reason_of(error), error=error_text(bridge.celery.backend, error))
         for record in records
         if record is not None and not record.state.finished and (terminate or record.state not in running)
+        and record.name != RESULT
     ]
     if chosen:
         fail(bridge.engine, chosen)

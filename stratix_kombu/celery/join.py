@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from celery import Celery, maybe_signature
+from celery import Celery, group, maybe_signature
 from celery.exceptions import ChordError
 
 from stratix_kombu.celery.bridge import bridge_of
@@ -26,7 +27,8 @@ def register_join(app: Celery) -> None:
 
 
 def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
-    """Publish the body in the step that completes the join. Raises ChordError."""
+    """Publish the body in the step that completes the join. Raises ChordError; for a group as body the error of the
+    header itself, which its tasks then hold."""
     bridge, attempt = bridge_of(app), attempt_of(request)
     assert bridge is not None
     assert attempt is not None
@@ -46,15 +48,24 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
                 raise error
             except ChordError as raised:  # Celery's handling wants an exception that is being handled
                 backend.chord_error_from_stack(callback, raised)
-            raise error
-        values = [_values(one, results, backend) for one in (*tree, *added)]
-        callback.apply_async((values,), root_id=request.root_id)
+            raise error if not isinstance(callback, group) else error.__cause__ or error
+        values = [_values(one, results, records, backend) for one in (*tree, *added)]
+        callback.apply_async((values,), **_descent(callback, ids, records))
 
 
-def _values(tree: Any, results: dict[str, str], backend: Any) -> Any:
+def _descent(callback: Any, ids: list[str], records: dict[str, JobRecord | None]) -> dict[str, str]:
+    """Parent and root of the body: the task of the header that has ended last, and whose tree that belongs to."""
+    known = [record for record in records.values() if record is not None]
+    last = max(known, key=lambda record: record.finished_ms, default=None)
+    headers = json.loads(last.message)["headers"] if last is not None and last.message else {}
+    parent = last.id if last is not None else ids[0]
+    return {"parent_id": parent, "root_id": callback.options.get("root_id") or headers.get("root_id") or parent}
+
+
+def _values(tree: Any, results: dict[str, str], records: dict[str, JobRecord | None], backend: Any) -> Any:
     if isinstance(tree, str):
-        return backend.value_of(results.get(tree))
-    return [_values(one, results, backend) for one in tree]
+        return backend.value_of(results.get(tree), records.get(tree))
+    return [_values(one, results, records, backend) for one in tree]
 
 
 def _chord_error(backend: Any, job_id: str, record: JobRecord | None) -> ChordError:

@@ -16,10 +16,9 @@ from kombu.exceptions import OperationalError
 
 from stratix_kombu.celery.collect import collecting, current, results_in
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
-from stratix_kombu.errors import JobError, JobIdTaken, StoreUnavailable
+from stratix_kombu.errors import JobIdTaken, StoreUnavailable
 from stratix_kombu.lifecycle.add import add
-from stratix_kombu.lifecycle.remove import remove
-from stratix_kombu.model.names import check_task_id, join_id
+from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import JOIN, KEEP_NONE, NewJob, Placed, Retention
 from stratix_kombu.options import instant, milliseconds
 
@@ -49,6 +48,8 @@ class Publisher:
         """As ``Celery.send_task``; the task is added to the store, which sends its message when it is time."""
         producer = options.pop("producer", None) or options.pop("publisher", None)
         connection = options.pop("connection", None)
+        if options.get("task_id"):
+            options["task_id"] = str(options["task_id"])  # a UUID, say
         self._shorten(options)
         keeping = KeepingProducer(self._app.connection_for_write(), self._publish_now)
         result = self._original(name, args, kwargs, producer=keeping, **options)
@@ -85,8 +86,8 @@ class Publisher:
         self.add(collector.finish())
 
     def add(self, jobs: Sequence[NewJob]) -> list[Placed | None]:
-        """Add jobs together; an id whose job has ended may be used again, as in Celery, also in another queue. Where
-        each is; None for one whose id is that of a job that has not ended. Raises OperationalError."""
+        """Add jobs together; jobs that have ended give way to those of the same ids, as in Celery, all in one step.
+        Where each is; None for one whose id is that of a job that has not ended. Raises OperationalError."""
         left = list(jobs)
         placed: dict[str, Placed | None] = {}
         try:
@@ -94,28 +95,13 @@ class Publisher:
                 try:
                     answer = add(self._bridge.engine, left)
                 except JobIdTaken as taken:
-                    if not self._free(taken.job_id):
-                        left = [job for job in left if job.id != taken.job_id]
+                    left = [job for job in left if job.id != taken.job_id]
                     continue
                 placed.update(zip((job.id for job in left), answer.placed, strict=True))
-                for job in left:
-                    if job.id in answer.duplicates and self._free(job.id):
-                        placed[job.id] = add(self._bridge.engine, [job]).placed[0]
                 break
         except StoreUnavailable as error:
             raise OperationalError(str(error)) from error
         return [placed.get(job.id) for job in jobs]
-
-    def _free(self, job_id: str) -> bool:
-        """Remove a job that has ended, so that its id can be used again; whether it can."""
-        (record,) = self._bridge.engine.store.queries.get([job_id])
-        if record is None or not record.state.finished:
-            return record is None
-        try:
-            remove(self._bridge.engine, job_id)
-        except JobError:
-            return False  # another process was first
-        return True
 
     # -- jobs -----------------------------------------------------------------------------------
 
@@ -127,10 +113,10 @@ class Publisher:
         name = str(headers["task"])
         keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
         return NewJob(
-            id=check_task_id(headers["id"]), queue=queue, name=name, message=envelope(published, queue, queue),
+            id=task_job_id(headers["id"]), queue=queue, name=name, message=envelope(published, queue, queue),
             delay_ms=delay_ms, due_ms=due_ms, priority=self._priority(published),
             carries=tuple(one for one, _ in _carried(published)), keep_completed=keep_completed, keep_failed=keep,
-            max_stalled=None if self._acks_late(name) else 0,
+            max_stalled=None if self._acks_late(name) else 0, anew=True,
         )  # fmt: skip
 
     def join(self, group_id: str, tree: Sequence[Any], body: Mapping[str, Any], wanted: Sequence[str]) -> None:
@@ -158,11 +144,12 @@ class Publisher:
         return 0, instant(maybe_make_aware(maybe_iso8601(eta), self._app.timezone), "eta")
 
     def retention(self, ignore_result: bool) -> tuple[Retention, Retention]:
-        expires = self._app.conf.result_expires
-        if isinstance(expires, (int, float)):
-            expires = timedelta(seconds=expires)
-        keep = Retention(age_ms=milliseconds(expires, "result_expires") if expires else None)
-        return keep, KEEP_NONE if ignore_result else keep
+        """Of failed and of completed tasks."""
+        conf = self._app.conf
+        keep = _kept_for(conf.result_expires, "result_expires")
+        failures = conf.get("result_failure_expires")
+        failed = keep if failures is None else _kept_for(failures, "result_failure_expires")
+        return failed, KEEP_NONE if ignore_result else keep
 
     def _acks_late(self, name: str) -> bool:
         task = self._app.tasks.get(name) if self._app.finalized else None
@@ -205,6 +192,12 @@ class Publisher:
         """An event about the task."""
         with self._app.producer_or_acquire() as real:
             return real.publish(body, **options)
+
+
+def _kept_for(expires: Any, name: str) -> Retention:
+    if isinstance(expires, (int, float)):
+        expires = timedelta(seconds=expires)
+    return Retention(age_ms=milliseconds(expires, name) if expires else None)
 
 
 def _carried(published: Published) -> list[tuple[str, str]]:

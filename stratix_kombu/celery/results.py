@@ -6,24 +6,26 @@ import base64
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from celery import exceptions, states
 from celery.backends.base import BaseBackend
-from celery.exceptions import ImproperlyConfigured, TaskRevokedError, WorkerLostError
+from celery.exceptions import ImproperlyConfigured, WorkerLostError
 from celery.result import ResultBase
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.meta import TOLD, is_celerys, meta_of, told_meta
 from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
-from stratix_kombu.model.message import is_task_message
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
-from stratix_kombu.model.state import State
 from stratix_kombu.queue_events import QueueEvents
 
 SERIALIZED = "__serialized__"
+"""The only key of what another serializer wrote. A result of JSON that looks like that is written as if its serializer
+were another one, so that it is never taken for what it looks like."""
 LOOK_AGAIN_S = 1.0
 """A job may change its queue, or not be there yet: longest wait for its event before it is read again."""
 UNKNOWN_POLL_S = 0.005
@@ -35,6 +37,7 @@ class Results(BaseBackend):
     """The reading half of the backend."""
 
     supports_autoexpire = True
+    supports_failure_expires = True
     supports_native_join = True
     persistent = True
 
@@ -64,16 +67,17 @@ class Results(BaseBackend):
         """A task's result as JSON; what JSON cannot say as the result serializer of the configuration says it."""
         if isinstance(value, ResultBase):
             value = value.as_tuple()
-        if self.serializer == "json":
+        if self.serializer == "json" and not _looks_serialized(value):
             return str(json.dumps(value))
         content_type, encoding, payload = dumps(value, serializer=self.serializer)
         raw = payload if isinstance(payload, bytes) else payload.encode()
         return str(json.dumps({SERIALIZED: [content_type, encoding, base64.b64encode(raw).decode()]}))
 
-    def value_of(self, text: str | None) -> Any:
-        """What ``result_text`` wrote."""
-        value = json.loads(text) if text else None
-        if isinstance(value, dict) and value.keys() == {SERIALIZED}:
+    def value_of(self, text: str | None, record: JobRecord | None = None) -> Any:
+        """What ``result_text`` wrote. What a handler of a queue has returned is JSON, whatever it looks like: the
+        record tells, where there is one."""
+        value: Any = json.loads(text) if text else None
+        if _looks_serialized(value) and (record is None or is_celerys(record)):
             content_type, encoding, payload = value[SERIALIZED]
             return loads(base64.b64decode(payload), content_type, encoding, accept=self.accept)
         return value
@@ -81,86 +85,61 @@ class Results(BaseBackend):
     def error_of(self, record: JobRecord) -> BaseException:
         """The exception for which a job failed."""
         if record.result:
-            error: BaseException = self.exception_to_python(json.loads(record.result))
+            error: BaseException = self.exception_to_python(self.value_of(record.result, record))
             return error
         reason = record.failed_reason or "unknown"
         return WorkerLostError(reason) if "stopped renewing the lease" in reason else JobFailed(record.id, reason)
 
+    def progress_text(self, state: str, meta: Any) -> str:
+        """A state that a task has told of itself, as the progress of its job."""
+        return str(json.dumps({TOLD: state, "meta": json.loads(self.result_text(meta))}))
+
     # -- reading --------------------------------------------------------------------------------
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        (record,) = self.bridge.engine.store.queries.get([str(task_id)])
-        return self._meta(str(task_id), record)
+        (record,) = self.bridge.engine.store.queries.get([task_job_id(task_id)])
+        return meta_of(self, str(task_id), record)
 
-    def _meta(self, task_id: str, record: JobRecord | None) -> dict[str, Any]:
-        meta: dict[str, Any] = {
-            "task_id": task_id, "status": states.PENDING, "result": None, "traceback": None, "children": None,
-        }  # fmt: skip
-        if record is None:
-            return meta
-        if is_task_message(record.message) and record.data != "null":
-            meta["children"] = (json.loads(record.data) or {}).get("children")
-        if record.state is State.COMPLETED:
-            meta.update(status=states.SUCCESS, result=self.value_of(record.result))
-        elif record.state is State.FAILED:
-            error = self.error_of(record)
-            status = states.REVOKED if isinstance(error, TaskRevokedError) else states.FAILURE
-            meta.update(status=status, result=error, traceback=_traceback(record))
-        elif record.progress:
-            told = json.loads(record.progress)
-            if isinstance(told, dict) and "celery_state" in told:
-                meta.update(status=told["celery_state"], result=told.get("meta"))
-        if record.state is State.ACTIVE and meta["status"] == states.PENDING and self.app.conf.task_track_started:
-            meta["status"] = states.STARTED
-        elif record.attempts_made and not record.state.finished and record.state is not State.ACTIVE:
-            meta.update(status=states.RETRY, result=Exception(record.failed_reason or ""), traceback=_traceback(record))
-        if record.finished_ms:
-            meta["date_done"] = _instant(record.finished_ms)
-        if self.app.conf.result_extended:
-            meta["name"], meta["queue"], meta["worker"] = record.name, record.queue, record.worker
-            meta["retries"] = max(record.attempts_made - 1, 0)
-        return meta
+    def wait_for_pending(
+        self, result: Any, timeout: float | None = None, interval: float = 0.5,
+        on_message: Callable[[Any], Any] | None = None, on_interval: Callable[[], Any] | None = None, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        """The value of a task once it has ended; ``on_message`` is called with each meta until then."""
+        self._ensure_not_eager()
+        if on_message is None:
+            meta = self.wait_for(result.id, timeout=timeout, interval=interval, on_interval=on_interval)
+        else:
+            meta = News(self, result.id, on_message).wait(timeout, interval, on_interval)
+        result._maybe_set_cache(meta)
+        kwargs.pop("no_ack", None)
+        return result.maybe_throw(**kwargs)
 
     def wait_for(
         self, task_id: str, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
         on_interval: Callable[[], Any] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """The meta of a task that has ended; told by the store's events, not by polling. Raises TimeoutError."""
-        self._ensure_not_eager()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause, told = UNKNOWN_POLL_S, time.monotonic()
-        while True:
-            (record,) = self.bridge.engine.store.queries.get([str(task_id)])
-            meta = self._meta(str(task_id), record)
-            if meta["status"] in states.READY_STATES:
-                return meta
-            if on_interval and time.monotonic() - told >= interval:
-                told = time.monotonic()
-                on_interval()
-            pause = self._wait_for_news(str(task_id), record, deadline, pause)
-            if deadline is not None and time.monotonic() >= deadline:
-                raise exceptions.TimeoutError("The operation timed out.")
+        return News(self, task_id).wait(timeout, interval, on_interval)
 
     def get_many(
         self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5,
         on_message: Callable[[Any], Any] | None = None, on_interval: Callable[[], Any] | None = None, **kwargs: Any,
     ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
         """Id and meta of each task as it ends, many read at a time."""
-        waiting = dict.fromkeys(str(one) for one in task_ids)
+        waiting = {task_job_id(one): str(one) for one in task_ids}
         deadline = None if timeout is None else time.monotonic() + timeout
         rounds, pause, told = 0, UNKNOWN_POLL_S, time.monotonic()
         while waiting:
             ids = list(waiting)
-            open_: tuple[str, JobRecord | None] | None = None
+            open_: tuple[JobRecord | None] | None = None
             for one, record in zip(ids, self.bridge.engine.store.queries.get(ids), strict=True):
-                meta = self._meta(one, record)
+                meta = meta_of(self, waiting[one], record)
                 if meta["status"] in states.READY_STATES:
-                    del waiting[one]
                     if on_message is not None:
                         on_message(meta)
-                    yield one, meta
+                    yield waiting.pop(one), meta
                 else:
-                    open_ = (one, record)
+                    open_ = (record,)
             rounds += 1
             if open_ is None or rounds == kwargs.get("max_iterations"):
                 return
@@ -169,26 +148,88 @@ class Results(BaseBackend):
             if on_interval and time.monotonic() - told >= interval:
                 told = time.monotonic()
                 on_interval()
-            pause = self._wait_for_news(*open_, deadline, pause)
+            pause = self.wait_for_news(*open_, deadline, pause)
 
-    def _wait_for_news(
-        self, task_id: str, record: JobRecord | None, deadline: float | None, pause: float
-    ) -> float:
+    def hub(self, queue: str) -> QueueEvents:
+        """The events of a queue."""
+        return self._hubs.get(queue) or self._hubs.setdefault(queue, QueueEvents(self.bridge.engine, queue))
+
+    def wait_for_news(self, record: JobRecord | None, deadline: float | None, pause: float) -> float:
         """Return when the job may have ended; how long to pause the next time while it is not there yet."""
         left = LOOK_AGAIN_S if deadline is None else min(max(deadline - time.monotonic(), 0), LOOK_AGAIN_S)
-        if record is None:
+        if record is None or record.state.finished:  # unknown yet, or ended without a result
             time.sleep(min(left, pause))
             return min(pause * 1.5, UNKNOWN_POLL_MAX_S)
-        queue = record.queue
-        hub = self._hubs.get(queue) or self._hubs.setdefault(queue, QueueEvents(self.bridge.engine, queue))
         with suppress(WaitTimeout, JobNotFound):
-            hub.wait(task_id, left)
+            self.hub(record.queue).wait(record.id, left)
         return UNKNOWN_POLL_S
 
 
-def _traceback(record: JobRecord) -> str | None:
-    return "\n".join(json.loads(record.stacktrace)) if record.stacktrace else None
+class News:
+    """Waiting for the end of one task; ``hear`` is called with each meta, as it is told."""
+
+    def __init__(self, backend: Results, task_id: str, hear: Callable[[Any], Any] | None = None) -> None:
+        self._backend = backend
+        self._task_id = str(task_id)
+        self._job_id = task_job_id(task_id)
+        self._hear = hear
+        self._told: SimpleQueue[Any] = SimpleQueue()
+        self._last: Any = None
+        self._hub: QueueEvents | None = None
+
+    def wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> dict[str, Any]:
+        """The meta of the task that has ended. Raises TimeoutError."""
+        self._backend._ensure_not_eager()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause, told = UNKNOWN_POLL_S, time.monotonic()
+        try:
+            while True:
+                (record,) = self._backend.bridge.engine.store.queries.get([self._job_id])
+                meta = meta_of(self._backend, self._task_id, record)
+                self._say(meta)
+                if meta["status"] in states.READY_STATES:
+                    if on_interval and meta["status"] in states.PROPAGATE_STATES:
+                        on_interval()  # Celery's raises the error of a parent, which is the cause of this one
+                    return meta
+                if on_interval and time.monotonic() - told >= interval:
+                    told = time.monotonic()
+                    on_interval()
+                pause = self._wait(record, deadline, pause)
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise exceptions.TimeoutError("The operation timed out.")
+        finally:
+            if self._hub is not None:
+                self._hub.off("progress", self._progressed)
+
+    def _wait(self, record: JobRecord | None, deadline: float | None, pause: float) -> float:
+        if self._hear is None or record is None or record.state.finished:
+            return self._backend.wait_for_news(record, deadline, pause)
+        if self._hub is None:
+            self._hub = self._backend.hub(record.queue)
+            self._hub.on("progress", self._progressed)
+            return pause  # it is read once more: what was told meanwhile is not missed
+        self._hub.subscribe(self._job_id, self._told.put)
+        try:
+            left = LOOK_AGAIN_S if deadline is None else min(max(deadline - time.monotonic(), 0), LOOK_AGAIN_S)
+            with suppress(Empty):
+                progress = self._told.get(timeout=left)
+                if isinstance(progress, dict):
+                    self._say(told_meta(self._backend, self._task_id, progress))
+        finally:
+            self._hub.unsubscribe(self._job_id, self._told.put)
+        return UNKNOWN_POLL_S
+
+    def _progressed(self, job: Any, value: Any) -> None:
+        if job.id == self._job_id and isinstance(value, dict) and TOLD in value:
+            self._told.put(value)
+
+    def _say(self, meta: dict[str, Any]) -> None:
+        """Each state once, unless what it says is new."""
+        said = meta["status"], meta["result"]
+        if self._hear is not None and said != self._last and meta["status"] != states.PENDING:
+            self._last = said
+            self._hear(meta)
 
 
-def _instant(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, timezone.utc).isoformat()
+def _looks_serialized(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {SERIALIZED}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
+from celery.app.task import get_actual_ignore_result
 from celery.exceptions import Ignore
+from celery.states import STARTED
 
-from stratix_kombu.celery.attempt import Attempt
+from stratix_kombu.celery.attempt import REJECTED, Attempt
 from stratix_kombu.celery.collect import collecting
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
-from stratix_kombu.model.names import new_request
+from stratix_kombu.model.names import new_request, task_job_id
 from stratix_kombu.model.record import Claim, Claimed
 from stratix_kombu.model.state import Refusal
 
@@ -88,22 +91,29 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     """Claim the job of a request. Raises Ignore if it is not to run now."""
     marker = request.get(TRACKED)
     queue = marker or queue_of(request)
-    asked = new_request()
-    def take() -> tuple[Claim | None, Claimed]:
-        return bridge.claims.take(queue, request.id, asked, bridge.task_bounds(queue))
+    asked, job_id = new_request(), task_job_id(request.id)
 
-    claim, claimed = bridge.patiently(request.id, queue, take)
+    def take() -> tuple[Claim | None, Claimed]:
+        return bridge.claims.take(queue, job_id, asked, bridge.task_bounds(queue))
+
+    claim, claimed = bridge.patiently(job_id, queue, take)
     if claim is None and marker is None and claimed.refused[0].why is Refusal.GONE:
-        bridge.patiently(request.id, queue, lambda: adopt(bridge, task, request))
-        claim, claimed = bridge.patiently(request.id, queue, take)
+        bridge.patiently(job_id, queue, lambda: adopt(bridge, task, request))
+        claim, claimed = bridge.patiently(job_id, queue, take)
     if claim is None:
         why = claimed.refused[0].why
         logger.info(
             "message of task %s[%s] dropped: %s", task.name, request.id, why,
-            extra={"action": "message_dropped", "job_id": request.id, "queue": queue},
+            extra={"action": "message_dropped", "job_id": job_id, "queue": queue},
         )
         raise Ignore(f"not to run now: {why}")
     adopted = marker is None or bool(request.get(ADOPTED))
+    record = claim.record
+    if record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
+        request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
+    if task.track_started and not get_actual_ignore_result(task, request):
+        told = bridge.celery.backend.progress_text(STARTED, {"pid": os.getpid(), "hostname": request.hostname})
+        bridge.patiently(job_id, queue, lambda: bridge.engine.store.transitions.progress(job_id, told))
     return Attempt(bridge, task, request, queue, claim.token, adopted)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha1
+from hashlib import sha1, sha256
 from secrets import token_urlsafe
 
 from stratix_kombu.errors import ConfigurationError
@@ -17,6 +17,8 @@ _DERIVED = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9_.:@/+=,-]{1,200}#[A-Za-z0-9_.:@
 _IN_MESSAGE = re.compile(r"[A-Za-z0-9_.:@/+=,#-]{1,255}\Z")
 _GROUP = re.compile(r"[!-~]{1,128}\Z")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\Z")
+_TASK_ID = re.compile(r'[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"\\]{1,255}\Z')
+"""What can stand in a message as it is."""
 _RUN = "repeat:"
 _KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
 """What stores keep beside the record of a job, under its id with this at the end."""
@@ -53,14 +55,12 @@ def is_job_id(job_id: object) -> bool:
     return isinstance(job_id, str) and _IN_MESSAGE.match(job_id) is not None and not job_id.endswith(_KEPT_BESIDE)
 
 
-def check_task_id(task_id: object) -> str:
-    """``task_id`` if a Celery task may be tracked under it; ConfigurationError otherwise."""
-    if not isinstance(task_id, str) or not _NAME.match(task_id) or task_id.endswith(_KEPT_BESIDE):
-        raise ConfigurationError(
-            f"{shown(task_id)} cannot be the id of a task that is tracked: use 1 to 200 characters without control "
-            f"characters, not ending in {' or '.join(_KEPT_BESIDE)}"
-        )
-    return task_id
+def task_job_id(task_id: object) -> str:
+    """The id of the job that a Celery task is: the task's own, unless a job cannot have that. Celery takes any text."""
+    text = str(task_id)
+    if _TASK_ID.match(text) and not text.endswith(_KEPT_BESIDE):
+        return text
+    return f"task:{sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def new_request() -> str:

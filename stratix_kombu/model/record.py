@@ -80,6 +80,8 @@ class NewJob:
     forward: bool = False
     """A job that nobody claims, for workers that do not know of the store: it has completed once its message is
     sent."""
+    anew: bool = False
+    """An ended job of the same id, of any queue, gives way to it; one that has not ended stays, as it always does."""
     kind: str = ""
     """What the package added for itself, one of ``GATE`` and its like; '' for a job of the user's."""
 

@@ -29,6 +29,7 @@ WITHOUT_A_RULE = {
     "stores/memory/state.py Space": "MemoryStore gives it new locks",
     "stores/memory/leader.py Leader": "MemoryStore makes a new one",
     "listeners.py Listener": "Listeners makes new ones",
+    "celery/results.py News": "one wait: a process forked meanwhile does not go on with it",
     "celery/jobs.py Run": "one attempt: a process forked in it ends with the handler",
     "cli/supervisor.py Child": "the supervisor runs nobody's code, so nobody forks in it",
 }

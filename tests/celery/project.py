@@ -18,6 +18,7 @@ from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
 from stratix_kombu.logs import current_job
+from tests.celery import shapes
 from tests.sandbox import handlers
 
 FOREIGN = "x-only-a-header"
@@ -63,6 +64,7 @@ def define_tasks(app: Celery) -> None:
     define_plain(app)
     define_faulty(app)
     define_changing(app)
+    shapes.define(app)
 
 
 def define_plain(app: Celery) -> None:

@@ -82,7 +82,8 @@ def test_a_worker_that_lost_its_lease_starts_no_continuation(on_redis: Project, 
         until(lambda: lines(notes) == ["stale"], 20)
         engine = on_redis.app.stratix.queue.engine
         complete(engine, [Completion(result.parent.id, "*", '"by another"')])
-        until(lambda: result.state == "FAILURE", 20)  # the other one sent nothing on
+        until(lambda: on_redis.queue.get_job(result.id).state == "failed", 20)  # the other one sent nothing on
+        assert result.state == "PENDING"
         until(lambda: "lease lost" in worker.text() or "stale claim" in worker.text(), 20)
         assert value(note.delay(notes, "end")) == "end"
     assert value(result.parent) == "by another"

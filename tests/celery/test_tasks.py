@@ -98,7 +98,9 @@ def test_states_that_a_task_tells_of_itself(hosted: Project, tmp_path: Path) -> 
 
 
 def test_ignore_and_reject(hosted: Project, notes: str) -> None:
-    assert value(hosted.task("ignore").delay()) is None
+    nothing = hosted.task("ignore").delay()
+    until(lambda: hosted.queue.get_job(nothing.id).state == "completed")
+    assert (nothing.state, nothing.result) == ("PENDING", None)
     own = hosted.task("ignore").delay("FAILURE")
     with pytest.raises(ValueError, match="own"):
         value(own)

@@ -8,8 +8,9 @@ import pickle
 import celery
 import pytest
 from celery import Celery, Task, group
+from celery.app.task import Context
 from celery.backends.base import BaseBackend
-from celery.canvas import _chord
+from celery.canvas import _chain, _chord
 from celery.worker.consumer import Consumer
 from kombu.transport.SQS import Channel
 from vine import transform
@@ -34,6 +35,29 @@ def test_chords_run_and_groups_apply_as_they_did() -> None:
     assert list(apply.parameters)[:3] == ["self", "args", "kwargs"]
     source = inspect.getsource(original(_chord.run))  # type: ignore[arg-type]
     assert source.index("backend.apply_chord(") < source.index("header.apply_async(")
+
+
+def test_a_chain_leaves_the_id_of_its_last_task_in_its_options() -> None:
+    assert "self.id = results[0].id" in inspect.getsource(_chain.prepare_steps)
+    options = list(inspect.signature(original(_chain.run)).parameters)  # type: ignore[arg-type]
+    assert {"task_id", "app"} <= set(options)
+    for app, kept in ((Celery("up", broker="memory://", set_as_current=False), True), (spawned_app, False)):
+        row = app.signature("any.task") | app.signature("any.task")
+        row.apply_async()
+        assert ("task_id" in row.options) is kept
+
+
+def test_which_errbacks_are_called_and_which_are_sent() -> None:
+    app = make_app("memory://", "cache+memory://", "up", bridge=False)
+    signatures = [app.tasks[f"proj.{one}"].s("path") for one in ("on_error", "on_error_id", "note")]
+    signatures.append(app.signature("unknown.task"))
+    called, sent = compat.errbacks_of(app.backend, Context(errbacks=signatures))
+    assert [one.task for one in called] == ["proj.on_error", "proj.note"]
+    assert [one.task for one in sent] == ["proj.on_error_id", "unknown.task"]
+    source = inspect.getsource(BaseBackend._call_task_errbacks)
+    for known in ("hasattr(errback.type, '__header__')", "isinstance(errback.type.__header__, partial)",
+                  "self._errback_arity_greater(errback, 1)", "except NotRegistered"):  # fmt: skip
+        assert known in source
 
 
 def test_canvas_is_wrapped_once() -> None:

@@ -55,12 +55,18 @@ class Project:
         finally:
             process.end()
 
-    def start_worker(self, pool: str = "threads", concurrency: int = 4, *arguments: str, **more: Any) -> WorkerProcess:
+    def start_worker(
+        self, pool: str = "threads", concurrency: int = 4, *arguments: str, ready: bool = True, **more: Any
+    ) -> WorkerProcess:
         settings = {"broker": self.broker, "store": self.store, "prefix": self.prefix, **self.conf, **more}
-        return WorkerProcess(pool, concurrency, settings, arguments)
+        process = WorkerProcess(pool, concurrency, settings, arguments)
+        if ready:
+            process.wait_until_ready()
+        return process
 
     def close(self) -> None:
-        self.app.stratix.close()
+        if hasattr(self.app, "stratix"):
+            self.app.stratix.close()
         self.app.close()
 
 
@@ -79,6 +85,9 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
             )
+
+    def wait_until_ready(self) -> None:
+        """Until it takes messages."""
         until(self._ready, 60)
 
     def _ready(self) -> bool:

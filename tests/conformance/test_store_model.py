@@ -129,7 +129,7 @@ class Stores(RuleBasedStateMachine):
     @rule(
         chosen=st.lists(
             st.tuples(ids, elsewhere, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, keeps,
-                      st.integers(0, 9), st.sampled_from([False, False, True]), st.lists(ids, max_size=2)),
+                      st.integers(0, 9), st.sampled_from([False, False, True]), st.lists(ids, max_size=2), elsewhere),
             min_size=1, max_size=4,
         )
     )  # fmt: skip
@@ -139,8 +139,8 @@ class Stores(RuleBasedStateMachine):
                    delay_ms=FAR_MS if late else 0, keep_completed=keep, keep_failed=keep_failed,
                    priority=priority,
                    max_attempts=2, vacant=vacant,
-                   carries=tuple(carries))
-            for one, away, deps, optional, late, keep, keep_failed, priority, vacant, carries in chosen
+                   carries=tuple(carries), anew=anew)
+            for one, away, deps, optional, late, keep, keep_failed, priority, vacant, carries, anew in chosen
         ]  # fmt: skip
         self.both(lambda store: store.transitions.add(jobs))
 
@@ -200,15 +200,18 @@ class Stores(RuleBasedStateMachine):
 
     @rule(
         job_id=ids, way=st.sampled_from(["complete", "fail", "hand_over"]), anyhow=st.booleans(),
-        chosen=st.lists(st.tuples(ids, queues, st.lists(ids, max_size=2), st.lists(ids, max_size=2), st.booleans()),
-                        max_size=3),
+        chosen=st.lists(
+            st.tuples(ids, queues, st.lists(ids, max_size=2), st.lists(ids, max_size=2), st.booleans(), elsewhere),
+            max_size=3,
+        ),
     )  # fmt: skip
     def go_on(self, job_id: str, way: str, anyhow: bool, chosen: list[Any]) -> None:
         token = ANY_CLAIM if anyhow else self.tokens.get(job_id, "")
         then = tuple(
             NewJob(id=one, queue=queue, name=f"t{one}", dependencies=tuple(other for other in deps if other != one),
-                   carries=tuple(other for other in carries if other != one), vacant=vacant, message=f"m{job_id}")
-            for one, queue, deps, carries, vacant in chosen
+                   carries=tuple(other for other in carries if other != one), vacant=vacant, message=f"m{job_id}",
+                   anew=anew)
+            for one, queue, deps, carries, vacant, anew in chosen
         )  # fmt: skip
         ends = {
             "complete": Completion(job_id, token, "2", then),

@@ -77,6 +77,8 @@ class Transitions(ABC):
         (reason ``what it waited for ended without sending it``); one with a delay is delayed, and fails so when that
         is over. Vacant jobs named by ``carries`` of a new job depend on it from now on.
 
+        A job that is ``anew`` takes the place of one that has ended, in the same step (event ``removed``).
+
         An id may be used again when its job was removed. Whatever referred to that job goes on to do so: its dependents
         are told how it ended, and read its result, not those of the later job; it is not removed because of the age of
         the earlier one, nor replaced where that one held a deduplication id. A gate (see ``GATE``) is a dependency that

@@ -36,7 +36,8 @@ class Adding(Steps):
             known.add(job.id)
         for job in jobs:
             there = space.jobs.get(job.id)
-            if there and there.new.queue != job.queue and not (job.vacant or there.is_open):
+            gives_way = there is not None and (there.is_open or (job.anew and there.state.finished))
+            if there and there.new.queue != job.queue and not (job.vacant or gives_way):
                 raise JobIdTaken(job.id, there.new.queue)
         space.instead.clear()
         first = space.numbers + 1
@@ -65,6 +66,10 @@ class Adding(Steps):
     def _add_one(self, new: NewJob, number: int = 0) -> Placed | None:
         space, now = self.space, self.space.now()
         known = space.jobs.get(new.id)
+        if known is not None and new.anew and known.state.finished:
+            space.delete_by_hand(known)
+            space.tell(known.new.queue, "removed", known)
+            known = None
         takes_over = known is not None and known.is_open and not new.vacant
         if known is not None and not takes_over:
             if not new.vacant:

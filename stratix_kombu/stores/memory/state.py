@@ -23,13 +23,12 @@ from stratix_kombu.model.record import (
     Schedule,
     WorkerInfo,
 )
-from stratix_kombu.model.state import State
+from stratix_kombu.model.state import NEVER_SENT, State
 from stratix_kombu.stores.memory.graph import Edge, Graph, Outcome
 from stratix_kombu.stores.memory.leader import Leader
 from stratix_kombu.stores.memory.metrics import Counted, count
 
 EVENTS_KEPT = 10_000
-NEVER_SENT = "what it waited for ended without sending it"
 TRIMMED_AT_ONCE = 100
 """How many finished jobs one completion removes at most, when a retention by count was tightened."""
 

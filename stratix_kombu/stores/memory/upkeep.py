@@ -9,12 +9,12 @@ from itertools import islice
 
 from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import MAX_REASON_BYTES, Change, Limit
-from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.model.state import NEVER_SENT, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
-from stratix_kombu.stores.memory.state import NEVER_SENT, Job
+from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import Steps, step
 
 _UNFINISHED = [state.value for state in State if not state.finished]

@@ -68,6 +68,8 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
         extra["carries"] = job.carries
     if job.vacant:
         extra["vacant"] = True
+    if job.anew:
+        extra["anew"] = True
     if job.forward:
         extra["forward"] = True
     if job.kind:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu.errors import InvalidJobState
+from stratix_kombu.errors import InvalidJobState, JobIdTaken
 from stratix_kombu.model.record import (
     ANY_CLAIM,
     KEEP_NONE,
@@ -219,6 +219,49 @@ class GoingOnSuite(StoreCase):
         self.add(store, new("1", carries=("2",)), new("2", vacant=True, dependencies=("1",)))
         store.transitions.remove("1")
         assert self.record(store, "2").failed_reason == "dependency 1 was removed"
+
+    # -- the id of a job that has ended ------------------------------------------------------------
+
+    def test_a_job_takes_the_place_of_one_that_has_ended(self, store: Store) -> None:
+        """A whole graph at once: nobody waits for a job, or reads a result, of the time before."""
+        def graph() -> list[NewJob]:
+            return [
+                new("1", carries=("2",), anew=True), new("2", vacant=True, dependencies=("1",), anew=True),
+                new("after", dependencies=("2",), anew=True),
+            ]  # fmt: skip
+
+        self.add(store, *graph())
+        self.add(store, new("other", dependencies=("1", "after")))
+        assert self.completion(store, "1", new("2", anew=True)) == ["2"]
+        self.fail(store, "2", reason="no")
+        assert self.states(store, "1", "2", "after", "other") == ["completed", "failed", "failed", "failed"]
+        first = self.record(store, "1")
+        added = store.transitions.add(graph())
+        assert (self.ids(added.ready), added.duplicates) == (["1"], frozenset())
+        assert self.states(store, "1", "2", "after", "other") == ["waiting", "blocked", "blocked", "failed"]
+        again = self.record(store, "1")
+        assert (again.result, again.attempts_made, again.number > first.number) == (None, 0, True)
+        assert store.queries.dependencies("other") == {"1": State.COMPLETED, "after": State.FAILED}
+        assert self.completion(store, "1", new("2", anew=True)) == ["2"]
+        assert self.completion(store, "2") == ["after"]
+
+    def test_one_that_has_not_ended_stays(self, store: Store) -> None:
+        self.add(store, new("a"), new("b", queue="else", dependencies=("a",)))
+        for one in (new("a", anew=True), new("b", queue="else", anew=True)):
+            assert store.transitions.add([one]).duplicates == {one.id}
+        self.start(store, new("c"))
+        assert store.transitions.add([new("c", anew=True)]).duplicates == {"c"}
+        with pytest.raises(JobIdTaken):
+            store.transitions.add([new("b", anew=True)])
+
+    def test_it_may_be_of_another_queue_and_come_by_another_job(self, store: Store) -> None:
+        for one in ("a", "b"):
+            self.add(store, new(one))
+            self.complete(store, one)
+        assert self.ids(store.transitions.add([new("a", queue="else", anew=True)]).ready) == ["a"]
+        self.add(store, new("c"))
+        assert self.completion(store, "c", new("b", queue="else", anew=True)) == ["b"]
+        assert [self.record(store, one).queue for one in ("a", "b")] == ["else", "else"]
 
     # -- handing over -----------------------------------------------------------------------------
 

@@ -52,7 +52,9 @@ for first = 7, #ARGV, 5000 do
     local queue = known and redis.call('HGET', job_key(ARGV[i]), 'queue')
     if queue then
       local more = ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]) or {}
-      if queue ~= (more.queue or ARGV[4]) and not more.vacant and not is_vacant(load(ARGV[i])) then
+      local there = load(ARGV[i])
+      local gives_way = is_vacant(there) or more.anew and there and finished(there.state)
+      if queue ~= (more.queue or ARGV[4]) and not more.vacant and not gives_way then
         return { 'taken', ARGV[i], queue }
       end
     end

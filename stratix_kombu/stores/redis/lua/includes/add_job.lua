@@ -1,7 +1,7 @@
 -- Add one job. `extra` is '' or JSON with what is not default: prio, delay, due, max, deps, optional, keep_completed,
--- keep_failed, limit, queue, msg, stalls, vacant, carries, forward, dead, dedup, kind. False if the id is known, unless it
--- is that of a vacant job; true if it waits, under the given number; else what became of it: {state, when it was
--- added, its number, not before, dependencies to wait for}.
+-- keep_failed, limit, queue, msg, stalls, vacant, carries, forward, dead, dedup, kind, anew. False if the id is known, unless
+-- it is that of a vacant job, or with `anew` of one that has ended; true if it waits, under the given number; else what
+-- became of it: {state, when it was added, its number, not before, dependencies to wait for}.
 --- @include moves
 --- @include removal
 --- @include edges
@@ -94,6 +94,11 @@ local function add_job(queue, id, name, data, options, extra, number)
   unused[id] = nil
   if not fresh and redis.call('EXISTS', key) == 1 then
     known = load(id)
+  end
+  if known and more.anew and finished(known.state) then
+    delete_by_hand(known)
+    tell(known.queue, 'removed', id, known.name)
+    known, replaced = nil, true
   end
   if known then
     if more.vacant or not is_vacant(known) then

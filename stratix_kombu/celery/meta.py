@@ -1,0 +1,136 @@
+"""What Celery's results say of a task, from the record of its job."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from celery import states
+from celery.exceptions import TaskRevokedError
+from kombu.compression import decompress
+from kombu.exceptions import KombuError
+from kombu.serialization import loads
+from kombu.utils import json
+
+from stratix_kombu.celery.attempt import NO_RESULT, REJECTED
+from stratix_kombu.model.message import is_task_message
+from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.state import NEVER_SENT, State
+
+if TYPE_CHECKING:
+    from stratix_kombu.celery.results import Results
+
+TOLD = "celery_state"
+"""In the progress of a job: the state that its task has told of itself."""
+
+
+def is_celerys(record: JobRecord) -> bool:
+    """Whether what is kept of the job was written by this package: it is a task, a document, or a place for a task."""
+    return record.vacant or is_task_message(record.message)
+
+
+def _pending(task_id: str) -> dict[str, Any]:
+    return {"task_id": task_id, "status": states.PENDING, "result": None, "traceback": None, "children": None}
+
+
+def told_meta(backend: Results, task_id: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The meta for what a task has told of itself: the progress of its job."""
+    status = told[TOLD]
+    return {**_pending(task_id), "status": status, "result": _told(backend, status, told.get("meta"))}
+
+
+def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[str, Any]:
+    """As ``Backend.get_task_meta`` answers it."""
+    meta = _pending(task_id)
+    if record is None or (record.vacant and record.failed_reason == NEVER_SENT):
+        return meta  # unknown, or a task that its predecessor was to send and did not
+    trail: dict[str, Any] = {}
+    if is_task_message(record.message) and record.data != "null":
+        trail = json.loads(record.data) or {}
+    known = record.data != NO_RESULT
+    if record.state is State.COMPLETED and known:
+        children = trail.get("children") or []
+        meta.update(status=states.SUCCESS, result=backend.value_of(record.result, record), children=children)
+    elif record.state is State.FAILED:
+        error = backend.error_of(record)
+        status = states.REVOKED if isinstance(error, TaskRevokedError) else states.FAILURE
+        children = trail.get("children") or []
+        meta.update(status=status, result=error, traceback=_traceback(record), children=children)
+    elif record.progress and is_celerys(record):
+        told = json.loads(record.progress)
+        if isinstance(told, dict) and TOLD in told:
+            meta = told_meta(backend, task_id, told)
+    if _awaits_a_retry(record):
+        meta.update(status=states.RETRY, result=_retried_for(backend, record), traceback=_traceback(record))
+    if record.finished_ms and meta["status"] != states.PENDING:
+        meta["date_done"] = datetime.fromtimestamp(record.finished_ms / 1000, timezone.utc).isoformat()
+    if meta["status"] != states.PENDING and is_task_message(record.message):
+        meta.update(_of_the_request(backend, record))
+    return meta
+
+
+def _told(backend: Results, status: str, meta: Any) -> Any:
+    """What a task has told of itself: an error in a state that says there was one, else whatever it was."""
+    value = backend.value_of(str(json.dumps(meta)))
+    return backend.exception_to_python(value) if status in states.EXCEPTION_STATES else value
+
+
+def _awaits_a_retry(record: JobRecord) -> bool:
+    if record.state.finished or record.state is State.ACTIVE or not record.attempts_made:
+        return False
+    return record.failed_reason != REJECTED
+
+
+def _retried_for(backend: Results, record: JobRecord) -> BaseException:
+    """The error of the last attempt, as far as its reason and traceback tell."""
+    name, _, text = (record.failed_reason or "").partition(": ")
+    lines = (_traceback(record) or "").strip().splitlines()
+    module = next((one.partition(":")[0].rpartition(".")[0] for one in reversed(lines) if name and name in one), "")
+    if not name.isidentifier():
+        return Exception(record.failed_reason or "")
+    described = {"exc_type": name, "exc_module": module or "builtins", "exc_message": [text] if text else []}
+    try:
+        error: BaseException = backend.exception_to_python(described)
+    except Exception:  # Celery refuses what is no error
+        error = Exception(record.failed_reason or "")
+    return error
+
+
+def _of_the_request(backend: Results, record: JobRecord) -> dict[str, Any]:
+    """Which group and parent the task has; with ``result_extended`` all that backends keep of a request."""
+    message: Mapping[str, Any] = json.loads(record.message)
+    headers = message["headers"]
+    found = {"group_id": headers.get("group"), "parent_id": headers.get("parent_id")}
+    meta = {key: value for key, value in found.items() if value}
+    if not backend.app.conf.result_extended:
+        return meta
+    try:
+        args, kwargs, *_ = _body(message, backend.accept)
+    except (KombuError, ValueError, TypeError, zlib.error):
+        args = kwargs = None
+    meta.update(
+        name=record.name, args=args, kwargs=kwargs, worker=record.worker.rpartition("-")[0] or record.worker,
+        retries=headers.get("retries"), queue=message["properties"]["delivery_info"].get("routing_key"),
+    )  # fmt: skip
+    stamps, stamped = headers.get("stamps"), headers.get("stamped_headers") or ()
+    if stamps:
+        meta["stamped_headers"] = stamped
+        meta.update({key: stamps[key] for key in stamped if key in stamps})
+    return meta
+
+
+def _body(message: Mapping[str, Any], accept: Any) -> Any:
+    """The body of a message; nothing is unpickled that results may not be."""
+    body, properties = message["body"], message["properties"]
+    payload = base64.b64decode(body) if properties.get("body_encoding") == "base64" else body
+    compression = message["headers"].get("compression")
+    if compression:
+        payload = decompress(payload, compression)
+    return loads(payload, message["content-type"], message["content-encoding"], accept=accept)
+
+
+def _traceback(record: JobRecord) -> str | None:
+    return "\n".join(json.loads(record.stacktrace)) if record.stacktrace else None

@@ -1,0 +1,79 @@
+"""The same small project with stock Celery and with the bridge, side by side on one broker: two workers, one script."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tests.celery.workers import Project
+
+Answer = TypeVar("Answer")
+WAIT_S = 15
+
+
+@dataclass
+class Side:
+    """One of the two: its application in this process."""
+
+    name: str
+    project: Project
+    log: Callable[[], str] = str
+    """What its worker has logged."""
+
+    @property
+    def app(self) -> Any:
+        return self.project.app
+
+    def task(self, name: str) -> Any:
+        return self.project.task(name)
+
+    def new_id(self) -> str:
+        """An id that no other task has, on either side."""
+        return f"{self.name}-{uuid.uuid4().hex[:10]}"
+
+
+@dataclass
+class Beside:
+    """Both."""
+
+    stock: Side
+    bridge: Side
+
+    def both(self, script: Callable[[Side], Answer]) -> Answer:
+        """What a script answers, which must be the same on both sides."""
+        stock, bridge = script(self.stock), script(self.bridge)
+        assert bridge == stock, f"with stock Celery: {stock!r}; with the bridge: {bridge!r}"
+        return bridge
+
+
+@contextmanager
+def beside(broker: str, store: str, pool: str = "threads", concurrency: int = 4, **conf: Any) -> Iterator[Beside]:
+    """Two workers of one project, with and without the bridge; ``conf`` are settings of Celery."""
+    sides = [
+        Side(name, Project(broker, store, conf={"bridge": name == "bridge", **conf})) for name in ("stock", "bridge")
+    ]
+    workers = [one.project.start_worker(pool, concurrency, ready=False) for one in sides]
+    for side, worker in zip(sides, workers, strict=True):
+        side.log = worker.text
+    try:
+        for worker in workers:
+            worker.wait_until_ready()
+        yield Beside(*sides)
+    finally:
+        for worker in workers:
+            worker.end()
+        for one in sides:
+            # Results that a failed test holds look for the server when they go.
+            one.app.backend.remove_pending_result = lambda result: result
+            one.project.close()
+
+
+def outcome(get: Callable[[], Any]) -> Any:
+    """What a call returns, or the text of what it raises."""
+    try:
+        return get()
+    except Exception as error:
+        return f"{type(error).__module__}.{type(error).__name__}: {error}"

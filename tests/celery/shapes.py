@@ -1,0 +1,104 @@
+"""Tasks for comparisons with stock Celery: what they return tells what they have seen."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Ignore, Reject
+
+
+class OddError(Exception):
+    """One with more than a text."""
+
+    def __init__(self, code: int, *, why: str = "") -> None:
+        super().__init__(code)
+        self.code, self.why = code, why
+
+    def __reduce__(self) -> Any:
+        return _odd, (self.code, self.why)
+
+
+def _odd(code: int, why: str) -> OddError:
+    return OddError(code, why=why)
+
+
+def note(path: str, line: Any) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def define(app: Celery) -> None:
+    """Add them to an application; names begin with ``proj.``."""
+    tasks = app.tasks
+
+    @app.task(shared=False, name="proj.odd")
+    def odd(*args: Any) -> None:
+        raise OddError(7, why="oddly")
+
+    @app.task(shared=False, name="proj.whole_errback")
+    def whole_errback(request: Any, error: Any, traceback: Any, path: str) -> None:
+        result = app.AsyncResult(request.id)
+        told = "ValueError: boom" in (traceback or "")
+        note(path, f"{type(error).__name__} {told} {result.state} {type(result.result).__name__}")
+
+    @app.task(shared=False, name="proj.family", bind=True)
+    def family(self: Task, *args: Any) -> list[Any]:
+        request = self.request
+        return [request.id, request.parent_id, request.root_id]
+
+    @app.task(shared=False, name="proj.redelivered", bind=True, acks_late=True)
+    def redelivered(self: Task, path: str) -> list[bool]:
+        again = bool(self.request.delivery_info.get("redelivered"))
+        note(path, again)
+        if not again and len(Path(path).read_text().splitlines()) < 5:
+            raise Reject("later", requeue=True)
+        return [line == "True" for line in Path(path).read_text().split()]
+
+    @app.task(shared=False, name="proj.quiet", ignore_result=True)
+    def quiet(value: Any = None) -> Any:
+        return value
+
+    @app.task(shared=False, name="proj.ignored", bind=True)
+    def ignored(self: Task, state: str = "", meta: Any = None) -> None:
+        if state:
+            self.update_state(state=state, meta=meta)
+        raise Ignore
+
+    @app.task(shared=False, name="proj.cut", bind=True)
+    def cut(self: Task, value: Any) -> Any:
+        self.request.chain = None
+        return value
+
+    @app.task(shared=False, name="proj.parent_of", bind=True)
+    def parent_of(self: Task, fails: bool) -> None:
+        tasks["proj.add"].delay(1, 1)
+        if fails:
+            raise ValueError("boom")
+
+    @app.task(shared=False, name="proj.tracked", track_started=True)
+    def tracked(gate: str) -> str:
+        while not Path(gate).exists():
+            time.sleep(0.01)
+        return "done"
+
+    @app.task(shared=False, name="proj.fails_and_retries", bind=True)
+    def fails_and_retries(self: Task) -> None:
+        try:
+            raise ValueError("not yet")
+        except ValueError as error:
+            raise self.retry(exc=error, countdown=60) from error
+
+    @app.task(shared=False, name="proj.count")
+    def count(path: str) -> int:
+        note(path, "ran")
+        return len(Path(path).read_text().splitlines())
+
+    @app.task(shared=False, name="proj.steps", bind=True)
+    def steps(self: Task, gate: str) -> str:
+        self.update_state(state="PROGRESS", meta={"step": 1})
+        while not Path(gate).exists():
+            time.sleep(0.01)
+        return "done"

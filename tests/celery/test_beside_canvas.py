@@ -1,0 +1,208 @@
+"""Canvas beside stock Celery: what a program sees of chains, groups and chords is the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import chain, chord, group
+from celery.exceptions import TimeoutError as NotInTime
+
+from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.conftest import lines
+from tests.waiting import until
+
+IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+
+
+@pytest.fixture(scope="module")
+def pair(redis_url: str) -> Iterator[Beside]:
+    with beside(redis_url, redis_url) as both:
+        yield both
+
+
+def value(result: Any) -> Any:
+    return outcome(lambda: result.get(timeout=WAIT_S))
+
+
+def held(result: Any) -> str:
+    """What a result that failed holds, whoever asks later."""
+    until(result.ready)
+    return IDS.sub("ID", repr(result.result))
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_failed_chord_raises_the_error_of_its_header(pair: Beside, later: bool) -> None:
+    def script(side: Side) -> Any:
+        add, boom, total = side.task("add"), side.task("boom"), side.task("total")
+        told = []
+        for _ in range(4):
+            result = chord([add.s(1, 1), boom.s()], total.s()).apply_async()
+            if later:
+                until(result.ready)
+            told.append((value(result), held(result)))
+        return told
+
+    assert pair.both(script)[0] == (
+        "builtins.ValueError: boom", "ChordError(\"Dependency ID raised ValueError('boom')\")"
+    )  # fmt: skip
+
+
+def test_tasks_of_a_group_as_body_hold_the_error_of_the_header(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        boom, total, add = side.task("boom"), side.task("total"), side.task("add")
+        bodies = chord([boom.s(), add.s(1, 1)], group(total.s(), total.s())).apply_async()
+        return [value(bodies), *(held(one) for one in bodies)]
+
+    assert pair.both(script) == ["builtins.ValueError: boom"] + ["ValueError('boom')"] * 2
+
+
+def test_errors_of_nested_headers(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        boom, total, add, same = (side.task(one) for one in ("boom", "total", "add", "same"))
+        failing = [
+            chord([chain(add.s(1, 1), boom.s()), add.s(1, 1)], total.s()),
+            chord([chord([boom.s(), add.s(1, 1)], total.s()), add.s(1, 1)], total.s()),
+            chain(group(add.s(1, 1), boom.s()), total.s(), add.s(1)),
+            chain(add.s(1, 1), boom.s(), group(same.s(), same.s()), total.s()),
+        ]
+        return [IDS.sub("ID", str(value(one.apply_async()))) for one in failing]
+
+    pair.both(script)
+
+
+def test_errbacks_that_are_called_find_the_failure_stored(pair: Beside, tmp_path: Path) -> None:
+    def script(side: Side) -> Any:
+        path = str(tmp_path / side.name)
+        side.task("boom").apply_async(link_error=side.task("whole_errback").s(path))
+        side.task("boom").apply_async(link_error=[side.task("whole_errback").s(path), side.task("on_error_id").s(path)])
+        until(lambda: Path(path).exists() and len(lines(path)) == 3)
+        return sorted(re.sub("task .*", "task", line) for line in lines(path))
+
+    assert pair.both(script) == ["ValueError True FAILURE ValueError"] * 2 + ["task"]
+
+
+# -- sent several times ----------------------------------------------------------------------------
+
+
+def test_a_chain_is_sent_several_times(pair: Beside, tmp_path: Path) -> None:
+    def script(side: Side) -> Any:
+        path = str(tmp_path / side.name)
+        note = side.task("note")
+        two = chain(note.si(path, "a"), note.si(path, "b"))
+        partial = note.s("c") | note.si(path, "d")
+        for _ in range(5):
+            two.delay()
+            partial.apply_async((path,))
+        until(lambda: Path(path).exists() and len(lines(path)) == 20)
+        return sorted(lines(path))
+
+    pair.both(script)
+
+
+def test_a_chain_sent_again_gives_its_result_each_time(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        add = side.task("add")
+        wide = chain(add.si(0, 1), group(add.s(1), add.s(2)), side.task("total").s(), add.s(0))
+        rows = [add.si(1, 1) | add.s(1), wide]
+        return [[value(row.delay()) for _ in range(4)] for row in rows]
+
+    assert pair.both(script) == [[3] * 4, [5] * 4]
+
+
+def test_an_id_that_was_chosen_is_the_chain_s(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        add, chosen = side.task("add"), side.new_id()
+        row = add.s(1, 1) | add.s(1)
+        first = row.apply_async(task_id=chosen)
+        answers = [first.id == chosen, value(first)]
+        frozen = row.freeze()
+        again = row.apply_async()
+        return [*answers, again.id == frozen.id, value(again)]
+
+    assert pair.both(script) == [True, 3, True, 3]
+
+
+@pytest.mark.parametrize("shape", ["chain", "chord", "chain of chords", "chord of chords"])
+def test_results_of_a_frozen_canvas_are_those_of_its_last_time(pair: Beside, tmp_path: Path, shape: str) -> None:
+    side, path = pair.bridge, str(tmp_path / "count")
+    count, add, total = side.task("count"), side.task("add"), side.task("total")
+    canvas: Any = {
+        "chain": chain(count.si(path), add.s(100), add.s(1000)),
+        "chord": chord([count.si(path), add.si(0, 100)], total.s() | add.s(1000)),
+        "chain of chords": chain(
+            count.si(path), group(add.s(50), add.s(50)), total.s(), group(add.s(1000), add.s(0)), total.s()
+        ),
+        "chord of chords": chord([chord([count.si(path), add.si(0, 100)], total.s()), add.si(500, 500)], total.s()),
+    }[shape]
+    canvas.freeze()
+    queue = side.project.queue
+    rule = {"chain of chords": lambda ran: 4 * ran + 1200}.get(shape, lambda ran: ran + 1100)
+    for ran in (1, 2, 3):
+        result = canvas.apply_async()
+        side.app.backend._cache.clear()
+        assert result.get(timeout=WAIT_S) == rule(ran)
+        until(lambda: not queue.get_jobs(["waiting", "active", "delayed", "blocked"]))
+
+
+# -- who belongs to whom ---------------------------------------------------------------------------
+
+
+def test_parents_and_roots_are_tasks_of_the_canvas(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        family, same = side.task("family"), side.task("same")
+        result = chord([same.s(1), same.s(2)], family.s()).apply_async()
+        own, parent, root = value(result)
+        header = [one.id for one in result.parent]
+        row = chain(same.s(0), group(family.s(), family.s()), family.s()).apply_async()
+        body, body_parent, body_root = value(row)
+        parts = [value(one) for one in row.parent]
+        first = row.parent.parent.id
+        return [
+            own == result.id, parent in header, root in header or root == parent,
+            body == row.id, body_parent in [one[0] for one in parts], body_root == first,
+            [one[1:] == [first, first] for one in parts],
+        ]  # fmt: skip
+
+    assert pair.both(script) == [True] * 6 + [[True, True]]
+
+
+def test_children_of_tasks_that_succeeded_and_failed(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        counts = []
+        for fails in (False, True):
+            result = side.task("parent_of").delay(fails)
+            until(result.ready)
+            counts.append([value(one) for one in result.children or ()])
+        return counts
+
+    assert pair.both(script) == [[2], [2]]
+
+
+# -- odd tasks in a canvas -------------------------------------------------------------------------
+
+
+def test_a_chord_gets_what_its_header_does_not_keep(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        quiet, same = side.task("quiet"), side.task("same")
+        result = chord([quiet.s(5), same.s(6), same.s(7).set(ignore_result=True)], same.s()).apply_async()
+        return [value(result), [side.app.AsyncResult(one.id).state for one in result.parent]]
+
+    assert pair.both(script) == [[5, 6, 7], ["PENDING", "SUCCESS", "PENDING"]]
+
+
+def test_a_task_that_drops_the_rest_of_its_chain(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        result = (side.task("cut").s(1) | side.task("add").s(1)).apply_async()
+        answers = [value(result.parent)]
+        with pytest.raises(NotInTime):
+            result.get(timeout=0.2)
+        return [*answers, result.state, result.info]
+
+    assert pair.both(script) == [1, "PENDING", None]
