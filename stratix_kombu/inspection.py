@@ -49,7 +49,8 @@ class Overview(ABC):
         return self.engine.store.shared and self.engine.driver.capabilities.shared
 
     def get_queue_names(self) -> list[str]:
-        """Names of all queues that ever had a job or a worker, sorted.
+        """Names of all queues that had a job or a worker, sorted. One that nobody has used for a day is forgotten: it
+        has no job, worker, repeatable job, pause, limit or bound, and no event.
 
         >>> app.queue.get_queue_names()  # doctest: +SKIP
         ['emails', 'reports']

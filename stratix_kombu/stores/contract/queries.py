@@ -75,7 +75,8 @@ class Queries(ABC):
 
     @abstractmethod
     def queues(self) -> list[str]:
-        """Names of all queues that ever had a job or a worker, or were paused, sorted."""
+        """Names of all queues that had a job or a worker, or were paused, sorted; one that has been unused for
+        ``UNUSED_MS`` is forgotten (see ``Transitions.recover``)."""
 
     @abstractmethod
     def late_queues(self, waited_ms: int) -> list[str]:

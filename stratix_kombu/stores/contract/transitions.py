@@ -36,6 +36,8 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import State, Sweep
 
+UNUSED_MS = 24 * 3_600_000
+"""After so long a queue that nobody uses is forgotten."""
 PAGE = 250
 """How many jobs, or edges of jobs, one step touches at most, where the caller does not say. Further steps do what is
 left of it: ``Change.more``."""
@@ -222,6 +224,9 @@ class Transitions(ABC):
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
         """Jobs whose lease ran out -> waiting (event ``stalled``, then ``waiting``), or failed when it happened more
         than ``max_stalled`` times (events ``stalled`` and ``failed``).
+
+        Besides, as ``forget_queue`` does, it forgets queues that for ``UNUSED_MS`` had no job, worker, schedule, pause,
+        limit, bound, hold nor deduplication id, and no event; each call looks at some.
 
         ``lost`` tells what any step has dropped since: a job whose record is missing (it was evicted, or deleted by
         hand) or unreadable holds up no step. It is dropped from the list that named it, its dependents are told that

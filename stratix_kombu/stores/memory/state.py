@@ -177,6 +177,8 @@ class Space(Graph):
         self.limits: dict[tuple[str, bool], LimitLog] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
+        self.unused: dict[str, int] = {}
+        """Queues that nobody uses, and when that was seen first."""
         self.present: dict[str, Presence] = {}
         """By worker."""
         self.leader = Leader(self.lock)

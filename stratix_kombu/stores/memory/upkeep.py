@@ -16,6 +16,7 @@ from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
 from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import Steps, step
+from stratix_kombu.stores.memory.unused import forget, forget_unused
 
 _UNFINISHED = [state.value for state in State if not state.finished]
 
@@ -53,6 +54,7 @@ class Upkeep(Steps, Transitions):
     @step
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
         space, now = self.space, self.space.now()
+        forget_unused(space)
         active = (space.jobs[i] for queue in list(space.queues.values()) for i in queue.ids[State.ACTIVE])
         expired = list(islice((job for job in active if job.lease_ms <= now), limit))
         for job in expired:
@@ -242,13 +244,7 @@ class Upkeep(Steps, Transitions):
     def forget_queue(self, queue: str) -> bool:
         if any(self.space.queues[queue].ids.values()):
             return False
-        present, now = self.space.present, self.space.now()
-        workers = self.space.queues.pop(queue).workers
-        if any(one in present and present[one].until_ms > now for one in workers):
-            space = self.space.queues[queue]
-            space.known, space.workers = True, workers
-        for key in [one for one in self.space.deduplicated if one[0] == queue]:
-            del self.space.deduplicated[key]
+        forget(self.space, queue)
         return True
 
     @step

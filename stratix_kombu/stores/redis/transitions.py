@@ -42,7 +42,7 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
-from stratix_kombu.stores.contract import PAGE, Transitions, check_ids
+from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions, check_ids
 from stratix_kombu.stores.redis.presence import Presence, told_of
 from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
@@ -285,7 +285,7 @@ class RedisTransitions(Transitions):
         return change_of(answer), None if answer[3] < 0 else int(answer[3])
 
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
-        return change_of(self.run_sending("recover", max_stalled, limit, PAGE))
+        return change_of(self.run_sending("recover", max_stalled, limit, PAGE, UNUSED_MS))
 
     def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("redeliver", queue, grace_ms, int(broker_empty), limit))

@@ -4,6 +4,16 @@
 -- Returns 1, or 0 if there is no such schedule
 --- @include base
 
+-- Queues are kept as long as they have schedules: see unused.lua.
+local function belongs_to(before, after)
+  if before and before.queue then
+    redis.call('SREM', queue_key(before.queue, 'schedules'), ARGV[2])
+  end
+  if after then
+    redis.call('SADD', queue_key(after.queue, 'schedules'), ARGV[2])
+  end
+end
+
 local schedules, step, key, text = P .. ':schedules', ARGV[1], ARGV[2], ARGV[3]
 local found = redis.call('HGET', schedules, key)
 local known = decoded(found)
@@ -12,6 +22,7 @@ if step == 'put' then
   schedule = cjson.decode(text)
 elseif step == 'remove' then
   redis.call('ZREM', P .. ':due' .. (known and known.owner or ''), key)
+  belongs_to(known, nil)
   return redis.call('HDEL', schedules, key)
 elseif not known or not num(known.next_ms) then
   return 0
@@ -29,6 +40,7 @@ if step == 'put' and known then
     text = cjson.encode(schedule)
   end
 end
+belongs_to(known, schedule)
 redis.call('HSET', schedules, key, text)
 if schedule.next_ms > 0 and not schedule.paused then
   redis.call('ZADD', due, schedule.next_ms, key)

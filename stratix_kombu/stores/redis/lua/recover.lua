@@ -1,5 +1,6 @@
 -- Jobs whose lease ran out: waiting again, or failed when it happened too often.
--- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] most stalls; ARGV[5] page; ARGV[6] page for releases
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] most stalls; ARGV[5] page; ARGV[6] page for releases; ARGV[7]
+--   after how many ms a queue that nobody uses is forgotten
 -- Returns {more, {}, ready, -1, recovered ids, '', what was dropped since: JSON of {id, queue, why}}
 -- Events stalled, waiting | failed, drained; those of release.lua
 --- @again
@@ -8,17 +9,23 @@
 --- @include moves
 --- @include first
 --- @include release
+--- @include unused
 --- @include bury
 --- @include stranded
 
 -- Go on walking over all queues, to find what the index of first.lua does not know of: what the first release of this
--- package has written, and what the server has evicted. Whether the first lap is under way.
+-- package has written, and what the server has evicted; queues that nobody uses are forgotten. Whether the first lap is
+-- under way.
 local function walk()
   local laps, cursor = string.match(redis.call('GET', P .. ':walk') or '', '^(%d+) (%d+)$')
   local page = redis.call('SSCAN', P .. ':queues', cursor or 0, 'COUNT', 50)
+  local workers = 0
   for _, queue in ipairs(page[2]) do
     look_again(queue, 'delayed')
     look_again(queue, 'active')
+    if workers <= MOST_COUNTED then
+      workers = workers + tidy(queue, tonumber(ARGV[7]))
+    end
   end
   look_at_blocked(page[2])
   laps = tonumber(laps or 0) + (page[1] == '0' and 1 or 0)
