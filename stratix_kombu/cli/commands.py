@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import sys
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -21,13 +22,21 @@ Exit codes:
   130  ended by Ctrl-C"""
 
 
-class Failed(click.ClickException):
+class Refusal(click.ClickException):
+    """An error of one line."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        with suppress(OSError):  # the exit code tells, where stderr takes nothing
+            super().show(file or sys.stderr)
+
+
+class Failed(Refusal):
     """The command was understood, and the answer is no."""
 
     exit_code = FAILED
 
 
-class Unusable(click.ClickException):
+class Unusable(Refusal):
     """The command cannot be carried out as it was given."""
 
     exit_code = UNUSABLE
@@ -60,8 +69,13 @@ class Commands(click.Group):
             raise click.UsageError(f"no such command {name!r}{nearest(name, self.list_commands(ctx), COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         prepare()
+        with ExitCodes():  # the help is written here
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        prepare()  # again, for a group of Celery's command line
         with ExitCodes():
             try:
                 return super().invoke(ctx)

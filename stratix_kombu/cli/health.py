@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.commands import FAILED
+from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import json_option, print_fields, print_json, print_table, span
 
@@ -47,6 +48,6 @@ def health(
         if rows:
             print_table(("queue", "worker", "concurrency", "stuck", "took messages ago"), rows, "")
         for problem in found.problems:
-            click.echo(problem, err=True)
+            say(problem)
     if not found:
         context.exit(FAILED)

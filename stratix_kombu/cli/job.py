@@ -12,6 +12,7 @@ import click
 
 from stratix_kombu.cli.commands import Commands, Failed
 from stratix_kombu.cli.jobs import as_dict
+from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import echo, instant, json_option, print_fields, print_json, progress, span
 from stratix_kombu.errors import JobError, JobNotFound
@@ -100,7 +101,7 @@ def _each(app: Application, ids: tuple[str, ...], verb: Callable[[Job], None], d
     problems = []
     chosen = [one for given in ids for one in (sys.stdin.read().split() if given == "-" else [given])]
     if not chosen:
-        click.echo("no ids were given: nothing to do", err=True)
+        say("no ids were given: nothing to do")
     for job_id in chosen:
         try:
             verb(find(app, job_id))
@@ -150,7 +151,7 @@ def _retry_all(app: Application, names: Sequence[str]) -> None:
             for name in names:
                 of_others += app.queue.get_queue(name).retry_jobs(on_progress=tell)
     except KeyboardInterrupt:
-        click.echo(f"interrupted: at least {done} of {total} failed jobs will run again", err=True)
+        say(f"interrupted: at least {done} of {total} failed jobs will run again")
         raise
     echo(f"{done} failed jobs will run again")
 

@@ -61,7 +61,7 @@ def say(text: str) -> None:
         sys.stderr.log(logging.INFO, text)
         return
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo(text, file=sys.stderr)
 
 
 def _enable_ours() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stratix_kombu.cli.logs import say
 from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, nearest
@@ -66,7 +67,7 @@ def with_application(function: Callable[..., Any]) -> Callable[..., Any]:
         application = bridged(find(context, reference, config))
         if not application.queue.shared:
             over = application.queue.describe()
-            click.echo(f"note: jobs over {over} are seen by the process that adds them, and no other", err=True)
+            say(f"note: jobs over {over} are seen by the process that adds them, and no other")
         try:
             return function(application, **options)
         finally:

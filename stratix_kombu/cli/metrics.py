@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import echo, json_option, print_json, print_table, span
 
@@ -62,7 +63,7 @@ def _for_prometheus(app: Application, port: int | None, host: str) -> None:
         echo(metrics_text(app), nl=False)
         return
     with serve(app, port, host) as server:
-        click.echo(f"serving http://{host}:{server.port}/metrics", err=True)
+        say(f"serving http://{host}:{server.port}/metrics")
         threading.Event().wait()
 
 

@@ -122,10 +122,10 @@ def test_a_worker_starts_without_a_stream_to_log_to(folder: Path, app: Applicati
         worker.wait()
 
 
-@pytest.mark.parametrize("command", ["queues", "jobs --json", "job show one"])
+@pytest.mark.parametrize("command", ["--help", "jobs --json", "job show one"])
 def test_a_full_disk_is_one_line(folder: Path, app: Application, command: str) -> None:
     app.queue.get_queue("emails").add("welcome", job_id="one")
-    done = shell(folder, f"stratix-kombu {command} --config settings.toml >/dev/full")
+    done = shell(folder, f"STRATIX_CONFIG=settings.toml stratix-kombu {command} >/dev/full")
     assert (done.returncode, done.stderr) == (2, "Error: the output cannot be written: No space left on device\n")
 
 
@@ -137,6 +137,12 @@ def test_a_reader_that_goes_is_no_error(folder: Path, app: Application, command:
     done = shell(folder, f"stratix-kombu {command} --config settings.toml | head -1")
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_stderr_that_is_full_changes_nothing(folder: Path) -> None:
+    done = shell(folder, "STRATIX_DRIVER=memory stratix-kombu queues 2>/dev/full")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "queue"), "the note that stderr does not take is left out"
+    assert shell(folder, "stratix-kombu queues --app nowhere >/dev/full 2>/dev/full").returncode == 2
 
 
 def test_without_stdout_nothing_is_said(folder: Path, app: Application) -> None:
