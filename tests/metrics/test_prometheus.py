@@ -217,3 +217,16 @@ def test_being_registered_asks_no_store() -> None:
     registry.register(StratixCollector(app))
     assert [one.name for one in registry.collect()] == ["stratix_store_up"]
     app.close()
+
+
+def test_an_application_that_is_started_again_serves_its_page_again() -> None:
+    port = free_port()
+    app = create_app({"driver": "memory", "namespace": "again", "metrics": {"port": port, "host": "127.0.0.1"}})
+    for _ in range(2):
+        with app:
+            with pytest.raises(OSError, match="refused"):
+                page(port)  # a web process that takes no jobs serves none
+            app.start()
+            assert page(port)["stratix_store_up", ()] == 1
+        with pytest.raises(OSError, match="refused"):
+            page(port)
