@@ -1,6 +1,6 @@
 """Drivers of one's own. `QueueDriver` is the documented interface: whoever replaces everything makes queues of his
-own. `KombuDriver` is the short way: any transport of Kombu becomes a driver with a URL and its options, and all
-features of the queues come with the store; here messages are files in a folder.
+own, and may write `async def`. `KombuDriver` is the short way: any transport of Kombu becomes a driver with a URL
+and its options, and all features of the queues come with the store; here messages are files in a folder.
 `stratix_kombu.testing.drivers.DriverSuite` tells whether a driver keeps the contract. Redis, RabbitMQ and SQS are
 built in, and configured like the custom ones.
 """
@@ -8,10 +8,10 @@ built in, and configured like the custom ones.
 import tempfile
 from pathlib import Path
 
-from stratix_kombu import KombuDriver, QueueDriver, create_app, queue_plugin, register_queue_driver
+from stratix_kombu import KombuDriver, QueueDriver, QueueInstance, create_app, queue_plugin, register_queue_driver
 
 
-class MyCustomQueue:
+class MyCustomQueue(QueueInstance):
     """A queue of the driver's own: it may have any of the methods of Queue, and runs its jobs at once."""
 
     def __init__(self, name, options):
@@ -23,7 +23,7 @@ class MyCustomQueue:
     def process(self, handler):
         self.handler = handler
 
-    def add(self, name, data=None):
+    def add(self, name, data=None, opts=None):
         self.results.append(self.handler(data))
         return self.results[-1]
 
@@ -38,19 +38,19 @@ class MyCustomQueueDriver(QueueDriver):
         self.options = options
         self.open = False
 
-    def init(self):
+    async def init(self):
         self.open = True
 
     def create_queue(self, name, options):
         return MyCustomQueue(name, {**self.options, **options})
 
-    def close(self):
+    async def close(self):
         self.open = False
 
     def get_name(self):
         return "custom"
 
-    def check_health(self):
+    async def check_health(self):
         return self.open
 
 

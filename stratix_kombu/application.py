@@ -177,6 +177,8 @@ class Application(forks.OfOneProcess, Hinted):
             raise ConfigurationError(f"unknown hook {name!r}{nearest(key, HOOKS, OTHER_HOOKS)}")
         if function is None:
             return lambda decorated: self.hook(name, decorated)
+        if not callable(function):
+            raise ConfigurationError(f"hook {name!r}: must be a function without arguments, not {function!r}")
         self._hooks[key].append(function)
         return function
 

@@ -244,7 +244,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         ... def send(job): ...
         """
         self._open()
-        if handler is None and (callable(name) or is_path(name)):
+        if handler is None and name is not None and (not isinstance(name, str) or is_path(name)):
             name, handler = None, name
         if handler is None:
 

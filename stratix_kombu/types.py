@@ -13,7 +13,7 @@ The README says what each option means. The tests compare these classes with the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
@@ -78,7 +78,7 @@ class BackoffOpts(TypedDict, total=False):
     type: Literal["fixed", "exponential"]
     delay: Duration
     jitter: float
-    custom: str | Callable[[int], float]
+    custom: str | Callable[[int], float | Awaitable[float]]
 
 
 class DeduplicationOpts(TypedDict, total=False):
@@ -251,7 +251,7 @@ class QueueOpts(TypedDict, total=False):
     concurrency: int
     max_payload_bytes: int
     default_job_options: JobOpts
-    backoffs: Mapping[str, Callable[[int], float]] | Sequence[Callable[[int], float]]
+    backoffs: Mapping[str, Callable[[int], Any]] | Sequence[Callable[[int], Any]]
     limiter: LimiterOpts
     global_concurrency: int
     dead_letter: str

@@ -107,6 +107,19 @@ def test_the_processors_time_out_needs_no_sandbox(kind: str, app: Application) -
         assert shorter.failed_reason == "timed out after 20 ms"
 
 
+@pytest.mark.parametrize(
+    ("job_ms", "processor_ms", "seconds"), [(0, 50, 0.05), (20, 50, 0.02), (70, 0, 0.07), (0, 0, None)]
+)
+def test_every_host_gives_an_attempt_the_shorter_time(job_ms: int, processor_ms: int, seconds: float | None) -> None:
+    """Celery workers ask for it, too."""
+    app = create_app({"driver": "memory"})
+    queue = app.queue.create_queue("q", {"processor": {"timeout": processor_ms} if processor_ms else {}})
+    job = queue.add("n", None, {"timeout": job_ms} if job_ms else {})
+    (claim,) = app.queue.store.transitions.claim("q", [job.id], "a host", 10_000).claims
+    assert queue.attempts(1).timeout_s(claim) == seconds
+    app.close(0)
+
+
 def test_a_default_of_all_queues_bounds_attempts_too() -> None:
     app = create_app({"driver": "memory", "processor": {"timeout": 30}})
     queue = app.queue.get_queue("q")

@@ -273,6 +273,21 @@ def test_functions_that_nothing_can_await_are_refused_by_name() -> None:
         _ = create_app({"redis": {"url": "redis://127.0.0.1:1/0", "connectRetryStrategy": strategy}}).queue
 
 
+def test_a_coroutine_in_the_place_of_a_function_is_refused() -> None:
+    app = create_app({"driver": "memory"})
+    queue = app.queue.get_queue("q")
+    given: Any = make()
+    for call in (
+        lambda: app.hook("before_close", given), lambda: queue.process(given), lambda: queue.process("n", given),
+        lambda: queue.on("drained", given), lambda: app.queue.on("mine", given),
+        lambda: app.schedule.interval("1 s", given), lambda: app.schedule.register({"every": 1000, "handler": given}),
+    ):  # fmt: skip
+        with pytest.raises(ConfigurationError, match=r"must be a function.* not <coroutine object make"):
+            call()
+    given.close()
+    app.close()
+
+
 async def make() -> Application:
     """What a program may have in place of an application."""
     return create_app({"driver": "memory"})
