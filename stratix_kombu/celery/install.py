@@ -195,6 +195,7 @@ def _driver(
     scheme = name.partition("://")[0]
     if scheme in _REDIS:
         options.setdefault("queue_name_prefix", transport_options.get("global_keyprefix", ""))
+        options.update({one: transport_options[one] for one in ("priority_steps", "sep") if one in transport_options})
     elif scheme == "sqs":
         options.setdefault("queue_name_prefix", transport_options.get("queue_name_prefix", ""))
         options.setdefault("priorities", False)  # a worker takes from the queues it was told, all alike

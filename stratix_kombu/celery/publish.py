@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 NOT_TRACKED = ""
 """Value of the header for messages that are no jobs: every worker that gets one runs it."""
 JOIN_REFERENCE = "stratix_join"
+_ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
 _LEVELLED = ("redis", "sqs")
 """Drivers whose priorities are lists or queues of their own."""
 
@@ -39,6 +41,8 @@ class Publisher:
         self._bridge = bridge
         self._app: Celery = bridge.celery
         self._original = self._app.send_task
+        self._given: tuple[Callable[[], Any], bool] = (lambda: None, True)
+        """The last connection that was given for a task, and whether it leads to this broker."""
 
     # -- the seam -------------------------------------------------------------------------------
 
@@ -48,10 +52,14 @@ class Publisher:
         """As ``Celery.send_task``; the task is added to the store, which sends its message when it is time."""
         producer = options.pop("producer", None) or options.pop("publisher", None)
         connection = options.pop("connection", None)
+        if not self._is_ours(connection or getattr(producer, "connection", None)):
+            return self._original(
+                name, args, kwargs, countdown, eta, producer=producer, connection=connection, **options
+            )
         if options.get("task_id"):
             options["task_id"] = str(options["task_id"])  # a UUID, say
         self._shorten(options)
-        keeping = KeepingProducer(self._app.connection_for_write(), self._publish_now)
+        keeping = KeepingProducer(self._app.connection_for_write(), self._publish_now, self._app.amqp.queues)
         result = self._original(name, args, kwargs, producer=keeping, **options)
         published = keeping.kept
         assert published is not None
@@ -67,6 +75,17 @@ class Publisher:
         with self.batch():
             self._keep(published, countdown, eta)
         return result
+
+    def _is_ours(self, connection: Any) -> bool:
+        """Whether a connection that was given leads to the broker of the application; if not, a message over it is none
+        of our jobs."""
+        if connection is None:
+            return True
+        last, ours = self._given
+        if last() is not connection:  # the tasks of a group are given the same one
+            ours = _broker_of(connection) == _broker_of(self._app.connection_for_write())
+            self._given = weakref.ref(connection), ours
+        return ours
 
     def _keep(self, published: Published, countdown: Any, eta: Any) -> None:
         collector = current()
@@ -122,9 +141,10 @@ class Publisher:
     def join(self, group_id: str, tree: Sequence[Any], body: Mapping[str, Any], wanted: Sequence[str]) -> None:
         """Add the job that waits for a chord's header and then sends the body."""
         with collecting() as own:
-            queue = (body.get("options") or {}).get("queue")
-            routed = {"queue": queue} if queue else {}
-            self.send_task("stratix.join", (dict(body), list(tree)), task_id=join_id(group_id), **routed)
+            given = {"task_id": join_id(group_id), **self._route_of(body)}
+            self.send_task("stratix.join", (dict(body), list(tree)), **given)
+            if not own.jobs:  # several queues get the body: the join is one job all the same
+                self.send_task("stratix.join", (dict(body), list(tree)), task_id=join_id(group_id))
         (join,) = own.jobs
         carried = dict(results_in(body))
         carries = tuple(carried)
@@ -134,6 +154,24 @@ class Publisher:
             assert collector is not None
             collector.joins.append(join)
             collector.names.update(carried)
+
+    def _route_of(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a chord's body goes: somebody listens there, and not on the default queue perhaps."""
+        options: dict[str, Any] = {}
+        task: Any = body
+        while True:
+            given = task.get("options") or {}
+            options = {**{one: given[one] for one in _ROUTING if given.get(one)}, **options}
+            inner = _first_of(task)
+            if inner is None:
+                break
+            task = inner
+        name = task.get("task")
+        queue = getattr(self._app.tasks.get(name), "queue", None)
+        if queue and "queue" not in options:
+            options["queue"] = queue
+        route: dict[str, Any] = self._app.amqp.router.route(options, name)
+        return {one: route[one] for one in _ROUTING if route.get(one)}
 
     def _when(self, countdown: Any, eta: Any) -> tuple[int, int]:
         """Delay and instant in milliseconds, of any length: the store waits, not a worker."""
@@ -192,6 +230,21 @@ class Publisher:
         """An event about the task."""
         with self._app.producer_or_acquire() as real:
             return real.publish(body, **options)
+
+
+def _first_of(signature: Mapping[str, Any]) -> Any:
+    """The task that a chain, a group or a chord begins with; None for one that is a task itself."""
+    kind, kwargs = signature.get("subtask_type"), signature.get("kwargs") or {}
+    if kind == "chord":
+        return kwargs.get("body")
+    tasks = kwargs.get("tasks") if kind in ("chain", "group") else None
+    return tasks[0] if isinstance(tasks, (list, tuple)) and tasks else None
+
+
+def _broker_of(connection: Any) -> tuple[Any, ...]:
+    """What tells one broker from another, of a connection of Kombu."""
+    info = connection.info()
+    return (info["transport"], *(info[one] for one in ("hostname", "port", "virtual_host")))
 
 
 def _kept_for(expires: Any, name: str) -> Retention:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kombu import Producer
@@ -42,23 +43,43 @@ class Published:
         headers: dict[str, Any] = self.options["headers"]
         return headers
 
+    queues: Mapping[str, Any] = field(default_factory=dict)
+    """The queues that its application knows, of Kombu."""
+
     @property
     def queue(self) -> str | None:
-        """The queue it goes to; None if an exchange decides."""
-        declare: list[Any] = list(self.options.get("declare") or ())
-        if not self.options.get("exchange"):
-            return self.options.get("routing_key") or None
-        entity = declare[0] if len(declare) == 1 else None
-        if entity is not None and entity.exchange.type in ("direct", "topic"):
-            return str(entity.name)
-        return None
+        """The queue it goes to; None if that is no queue that is known, or several."""
+        exchange, key = self.options.get("exchange"), self.options.get("routing_key") or ""
+        if not exchange:
+            return key or None
+        known = {one.name: one for one in (*self.queues.values(), *(self.options.get("declare") or ()))}
+        bound = [name for name, one in known.items() if _is_bound(one, getattr(exchange, "name", exchange), key)]
+        return str(bound[0]) if len(bound) == 1 else None
+
+
+def _is_bound(queue: Any, exchange: str, key: str) -> bool:
+    """Whether a message to an exchange reaches a queue; of exchanges that send to one queue or some by the key."""
+    bindings = [(queue.exchange, queue.routing_key), *((one.exchange, one.routing_key) for one in queue.bindings)]
+    return any(
+        one is not None and one.name == exchange and _matches(one.type, pattern or "", key) for one, pattern in bindings
+    )
+
+
+def _matches(kind: str, pattern: str, key: str) -> bool:
+    if kind == "topic":
+        words = {"*": r"[^.]+", "#": r".*"}
+        return re.fullmatch(r"\.".join(words.get(one, re.escape(one)) for one in pattern.split(".")), key) is not None
+    return kind == "direct" and pattern == key
 
 
 class KeepingProducer(Producer):
     """Keeps the first message it is given and sends the others: those are events about it."""
 
-    def __init__(self, connection: Any, later: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, connection: Any, later: Callable[..., Any] | None = None, queues: Mapping[str, Any] | None = None
+    ) -> None:
         self._connection = connection
+        self._queues = queues or {}
         self.kept: Published | None = None
         self._later = later
 
@@ -68,7 +89,7 @@ class KeepingProducer(Producer):
 
     def publish(self, body: Any, **options: Any) -> Any:
         if self.kept is None:
-            self.kept = Published(body, options)
+            self.kept = Published(body, options, self._queues)
             return None
         return self._later(body, **options) if self._later else None
 

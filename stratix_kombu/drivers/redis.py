@@ -8,6 +8,7 @@ take two).
 from __future__ import annotations
 
 import json
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -35,23 +36,25 @@ except (ImportError, AttributeError) as problem:  # Kombu's module itself trips 
 STEPS: Sequence[int] = _transport.PRIORITY_STEPS
 SEPARATOR: str = _transport.Channel.sep
 
+_OF_LISTS = ("priority_steps", "sep")
 _HOLES = ("id", "root_id", "shadow")
 
 
-def priority_suffixes() -> tuple[str, ...]:
+def priority_suffixes(steps: Sequence[int] = STEPS, separator: str = SEPARATOR) -> tuple[str, ...]:
     """What Kombu appends to a list's key for each priority 0..9: one list for every step."""
-    steps = [max(step for step in STEPS if step <= priority) for priority in range(10)]
-    return tuple(f"{SEPARATOR}{step}" if step else "" for step in steps)
+    chosen = [steps[bisect(steps, priority) - 1] for priority in range(10)]
+    return tuple(f"{separator}{step}" if step else "" for step in chosen)
 
 
 class RedisDriver(KombuDriver):
-    """Options as for the store (see ``stratix_kombu.model.redis_options``), and ``queue_name_prefix``."""
+    """Options as for the store (see ``stratix_kombu.model.redis_options``), and ``queue_name_prefix``; besides what
+    Kombu calls ``priority_steps`` and ``sep``, which say the names of the lists for priorities."""
 
     name = "redis"
     capabilities = DriverCapabilities(durable=True, ordered=True, priorities=True, counts=True, shared=True)
 
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
-        given = {key: value for key, value in options.items() if key != "queue_name_prefix"}
+        given = {key: value for key, value in options.items() if key not in (*_OF_LISTS, "queue_name_prefix")}
         self.server = RedisOptions.parse(given)
         if self.server.cluster:
             raise ConfigurationError(
@@ -61,13 +64,16 @@ class RedisDriver(KombuDriver):
         space = f"{self.server.connection_namespace}:" if self.server.connection_namespace else ""
         prefix = options.get("queue_name_prefix", f"{space}{namespace}.")
         self.known_options = frozenset({"queue_name_prefix"})
+        self._of_lists = {key: options[key] for key in _OF_LISTS if key in options}
+        steps, separator = self._of_lists.get("priority_steps", STEPS), self._of_lists.get("sep", SEPARATOR)
+        self._suffixes = priority_suffixes(steps, separator)
         self._sentinels: Sentinels | None = None
         super().__init__({"queue_name_prefix": prefix}, namespace=namespace)
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
         sockets = {key: value for key, value in self.server.arguments().items() if key.startswith("socket_")}
         sockets["socket_timeout"] /= 2  # the other half is for a second try over a new link
-        return self.server.url, {"ack_emulation": False, **sockets}
+        return self.server.url, {"ack_emulation": False, **self._of_lists, **sockets}
 
     def connection(self) -> Connection:
         host, port = self.master()
@@ -161,11 +167,11 @@ class RedisDriver(KombuDriver):
         text = json.dumps(message, separators=(",", ":")).replace("%", "%%")
         for bare in ('"shadow":', '"priority":'):  # these are given as JSON, the others as they are
             text = text.replace(f'{bare}"\\u0000"', f"{bare}%s")
-        return InlineQueue(self.server.address, self.prefix, priority_suffixes(), text.replace("\\u0000", "%s"))
+        return InlineQueue(self.server.address, self.prefix, self._suffixes, text.replace("\\u0000", "%s"))
 
     def list_keys(self, queue: str) -> list[str]:
         """The broker's lists of a queue, the most urgent first."""
-        return [self.broker_queue(queue) + suffix for suffix in dict.fromkeys(priority_suffixes())]
+        return [self.broker_queue(queue) + suffix for suffix in dict.fromkeys(self._suffixes)]
 
     def client(self, read_timeout: float) -> Any:
         """A client of its own, whose reads may block for ``read_timeout`` seconds."""

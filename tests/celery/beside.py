@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tests.celery.workers import Project
+from tests.celery.workers import Project, WorkerProcess
 
 Answer = TypeVar("Answer")
 WAIT_S = 15
@@ -50,12 +50,20 @@ class Beside:
 
 
 @contextmanager
-def beside(broker: str, store: str, pool: str = "threads", concurrency: int = 4, **conf: Any) -> Iterator[Beside]:
-    """Two workers of one project, with and without the bridge; ``conf`` are settings of Celery."""
-    sides = [
-        Side(name, Project(broker, store, conf={"bridge": name == "bridge", **conf})) for name in ("stock", "bridge")
-    ]
-    workers = [one.project.start_worker(pool, concurrency, ready=False) for one in sides]
+def beside(
+    broker: str, store: str, pool: str = "threads", concurrency: int = 4, routed: str = "", **conf: Any
+) -> Iterator[Beside]:
+    """Two workers of one project, with and without the bridge; ``conf`` are settings of Celery. ``routed``: the end of
+    the name of a queue, to which its tasks go, and the only one that its worker consumes."""
+    sides, workers = list[Side](), list[WorkerProcess]()
+    for name in ("stock", "bridge"):
+        project = Project(broker, store, conf={"bridge": name == "bridge", **conf})
+        queue = project.prefix + (routed or "q")
+        if routed:
+            project.conf["task_routes"] = {"proj.*": {"queue": queue}}
+            project.app.conf.task_routes = project.conf["task_routes"]
+        workers.append(project.start_worker(pool, concurrency, "-Q", queue, ready=False))
+        sides.append(Side(name, project))
     for side, worker in zip(sides, workers, strict=True):
         side.log = worker.text
     try:

@@ -230,6 +230,12 @@ def define_handlers(app: Celery) -> None:
     async def greet_async(job: Any) -> str:
         return f"hello {job.data['name']}"
 
+    @queue.process("echo")
+    def echo(job: Any) -> Any:
+        if isinstance(job.data, dict) and job.data.get("progress"):
+            job.update_progress(job.data)
+        return job.data
+
     queue.process("greet later", lambda job: greet_async(job))
 
     @queue.process("fork")

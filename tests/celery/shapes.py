@@ -91,6 +91,14 @@ def define(app: Celery) -> None:
         except ValueError as error:
             raise self.retry(exc=error, countdown=60) from error
 
+    @app.task(shared=False, name="proj.tell", bind=True)
+    def tell(self: Task, state: str, meta: Any) -> None:
+        self.update_state(state=state, meta=meta)
+
+    @app.task(shared=False, name="proj.raise_with")
+    def raise_with(value: Any) -> None:
+        raise ValueError(value)
+
     @app.task(shared=False, name="proj.count")
     def count(path: str) -> int:
         note(path, "ran")
