@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from stratix_kombu.errors import WaitTimeout
+from stratix_kombu.lifecycle.closing import GRACE_S
+from stratix_kombu.model.awaiting import NotFinished
 
 Function = Callable[[], Any]
 
 
 class Finish(Protocol):
-    """Awaits what a function has returned, if it is to be. Raises TimeoutError."""
+    """Awaits what a function has returned, if it is to be. Raises NotFinished after so many seconds."""
 
     def __call__(self, value: Any, seconds: float | None = None) -> Any: ...
 
@@ -21,8 +23,8 @@ def run_hooks(
     name: str, functions: Sequence[Function], finish: Finish, collect: bool = False, seconds: float | None = None
 ) -> list[Exception]:
     """Call the functions in order; what they raised, if that is to be collected. What is awaited of all of them
-    together may take ``seconds``; then it is cancelled, which is a WaitTimeout."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    together may take ``seconds`` and the grace of closing; then it is cancelled, which is a WaitTimeout."""
+    deadline = None if seconds is None else time.monotonic() + seconds + GRACE_S
     problems: list[Exception] = []
     for function in functions:
         left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
@@ -39,8 +41,6 @@ def _run(name: str, function: Function, finish: Finish, seconds: float | None) -
     returned = function()
     try:
         finish(returned, seconds)
-    except TimeoutError as problem:
-        if seconds is None:
-            raise
+    except NotFinished as problem:
         called = getattr(function, "__qualname__", repr(function))
-        raise WaitTimeout(f"the hook {called} ({name}) has not ended and was cancelled", seconds) from problem
+        raise WaitTimeout(f"the hook {called} ({name}) was cancelled: it has not ended", seconds or 0.0) from problem

@@ -249,7 +249,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
 
     def finish(self, value: Any, seconds: float | None = None) -> Any:
         """What a function of the user's has returned, awaited on the loop of the handlers if it is to be. Raises what
-        it raises, and TimeoutError, with it cancelled, after so many seconds."""
+        it raises, and NotFinished, with it cancelled, after so many seconds."""
         return self._loop.finish(value, seconds)
 
     def known(self, name: str) -> Queue | None:

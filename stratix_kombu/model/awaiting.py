@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from stratix_kombu.errors import ConfigurationError
 
+CANCEL_S = 1.0
+"""How long what was cancelled may take to end."""
+
 
 class NotAwaitable:
     """Answers of the plain methods. Whoever awaits one has meant ``aio``; what was asked for is done already."""
@@ -59,18 +62,25 @@ async def outcome_of(value: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
+class NotFinished(Exception):
+    """It took too long and was cancelled. What it raised by itself, a TimeoutError say, is another matter."""
+
+
 async def _within(value: Awaitable[Any], seconds: float | None) -> tuple[Any, BaseException | None]:
-    return await outcome_of(asyncio.wait_for(value, seconds))
+    work = asyncio.ensure_future(outcome_of(value))
+    if (await asyncio.wait({work}, timeout=seconds))[0]:
+        return work.result()
+    work.cancel()
+    await asyncio.wait({work}, timeout=CANCEL_S)
+    return None, NotFinished()
 
 
 def finished(value: Any, seconds: float | None = None) -> Any:
     """What a function of the user's has returned; if it is to be awaited, what comes of that, on a loop of its own.
-    Raises what it raises, and TimeoutError, with it cancelled, after so many seconds."""
+    Raises what it raises, and NotFinished, with it cancelled, after so many seconds."""
     if not is_awaitable(value):
         return value
     result, error = _run(_within(value, seconds))
-    if isinstance(error, asyncio.TimeoutError):
-        raise TimeoutError(str(error)) from error
     if error is not None:
         raise error
     return result

@@ -169,8 +169,9 @@ class Attempts:
     def timeout_s(self, claim: Claim) -> float | None:
         """How long an attempt may take: as the job says, or the queue's ``processor``, whichever is shorter."""
         options = self._options_of(claim.record)
-        limits = (options.timeout_ms if options else 0, self._settings.processor_timeout_ms)
-        return min((one / 1000 for one in limits if one), default=None)
+        of_job, of_queue = options.timeout_ms if options else 0, self._settings.processor_timeout_ms
+        shorter = min(of_job, of_queue) if of_job and of_queue else of_job or of_queue
+        return shorter / 1000 or None
 
     @staticmethod
     def _options_of(record: JobRecord) -> JobOptions | None:

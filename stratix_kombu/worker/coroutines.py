@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stratix_kombu import forks
-from stratix_kombu.model.awaiting import finished, is_awaitable, outcome_of
+from stratix_kombu.model.awaiting import NotFinished, finished, is_awaitable, outcome_of
 from stratix_kombu.model.record import Claim
 
 
@@ -41,7 +41,7 @@ class LoopExecutor:
 
     def finish(self, value: Any, seconds: float | None = None) -> Any:
         """What a function of the user's has returned; if it is to be awaited, what comes of that, on this loop. Raises
-        what it raises, and TimeoutError, with it cancelled, after so many seconds."""
+        what it raises, and NotFinished, with it cancelled, after so many seconds."""
         if not is_awaitable(value) or self.is_here:
             return finished(value, seconds)
         work = asyncio.run_coroutine_threadsafe(outcome_of(value), self._running_loop())
@@ -49,7 +49,7 @@ class LoopExecutor:
             result, error = work.result(seconds)
         except concurrent.futures.TimeoutError as late:
             work.cancel()
-            raise TimeoutError from late
+            raise NotFinished from late
         if error is not None:
             raise error
         return result

@@ -108,6 +108,16 @@ def test_an_application_that_is_closed_within_a_loop_awaits_its_hooks() -> None:
     assert asyncio.run(main()) == list(HOOKS)
 
 
+def test_async_hooks_run_though_jobs_get_no_time() -> None:
+    app, called = create_app({"driver": "memory"}), list[str]()
+    _ = app.queue
+    for name in HOOKS:
+        app.hook(name, hooks_of(called, name)["async def"])
+    app.start()
+    app.close(timeout=0)
+    assert called == list(HOOKS)
+
+
 def test_what_an_async_hook_raises_is_raised_as_by_a_plain_one() -> None:
     async def broken() -> None:
         await asyncio.sleep(0)
@@ -128,6 +138,20 @@ def test_what_an_async_hook_raises_is_raised_as_by_a_plain_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["before_close", "after_close"])
+def test_a_time_out_of_the_hooks_own_is_not_ours(name: str) -> None:
+    async def connect() -> None:
+        await asyncio.wait_for(asyncio.Event().wait(), 0.01)
+
+    app = create_app({"driver": "memory"})
+    _ = app.queue
+    app.hook(name, connect)
+    app.start()
+    with pytest.raises(asyncio.TimeoutError) as raised:
+        app.close()
+    assert not isinstance(raised.value, WaitTimeout)
+
+
+@pytest.mark.parametrize("name", ["before_close", "after_close"])
 def test_closing_gives_async_hooks_as_long_as_the_jobs(name: str) -> None:
     app, ended = create_app({"driver": "memory"}), list[str]()
     queue = app.queue.create_queue("q")
@@ -140,7 +164,7 @@ def test_closing_gives_async_hooks_as_long_as_the_jobs(name: str) -> None:
 
     app.hook(name, endless)
     app.start()
-    with pytest.raises(WaitTimeout, match=rf"hook .*endless \({name}\) has not ended and was cancelled"):
+    with pytest.raises(WaitTimeout, match=rf"hook .*endless \({name}\) was cancelled: it has not ended"):
         app.close(timeout=0.1)
     until(lambda: ended == ["cancelled"])
     with pytest.raises(Exception, match="closed"):
