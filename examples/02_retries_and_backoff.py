@@ -2,7 +2,11 @@
 delays is called by the worker, which must know it: it is named in the worker's own `backoffs`.
 """
 
+import logging
+
 from stratix_kombu import JobFailed, UnrecoverableError, create_app
+
+logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
 
 def gently(attempts_made):

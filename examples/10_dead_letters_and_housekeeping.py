@@ -2,10 +2,13 @@
 mended; jobs that are there already are not added again; queues are drained, cleaned and removed.
 """
 
+import logging
 import time
 from datetime import timedelta
 
 from stratix_kombu import create_app
+
+logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
 app = create_app()
 mail = app.queue.create_queue("mail", concurrency=4, dead_letter="mail-dead")

@@ -4,6 +4,7 @@ children import that, and what the main program does belongs under `__main__`, a
 shows what two sandboxes gain over two threads on the same work.
 """
 
+import logging
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from processors.images import count_primes, crash, hang, hoard
 
 from stratix_kombu import JobFailed, create_app
+
+logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
 app = create_app()
 images = app.queue.create_queue(

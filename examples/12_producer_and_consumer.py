@@ -4,11 +4,14 @@ for jobs (`app.run()` and `app.start()` do), so it takes none; it may be gone be
 the driver is memory, which no other can see).
 """
 
+import logging
 import subprocess
 import sys
 import time
 
 from stratix_kombu import create_app, queue_plugin
+
+logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
 
 def make_app():

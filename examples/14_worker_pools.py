@@ -6,8 +6,11 @@ nothing waits forever.
 """
 
 import asyncio
+import logging
 
 from stratix_kombu import JobFailed, UnrecoverableError, create_app
+
+logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
 app = create_app()
 main = app.queue.create_queue("main-tasks", concurrency=100)

@@ -4,10 +4,13 @@ it once. (The queue option `dead_letter`, in 10_dead_letters_and_housekeeping.py
 failed for good, in the same step, and `redrive` sends letters back.)
 """
 
+import logging
 import time
 import traceback
 
 from stratix_kombu import UnrecoverableError, create_app
+
+logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
 app = create_app()
 main = app.queue.create_queue("main-tasks", concurrency=3)

@@ -3,11 +3,14 @@ one's own, a job whose worker died, and a clean end. The servers in the first pa
 when they are given, and a connection is made with the first use.
 """
 
+import logging
 import threading
 import time
 
 from stratix_kombu import ConfigurationError, StoreUnavailable, create_app, queue_plugin
 from stratix_kombu.lifecycle.claim import claim
+
+logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
 SENTINEL = {
     "sentinels": [{"host": f"sentinel-{number}", "port": 26379} for number in (1, 2, 3)],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +61,7 @@ def demo(
     app = create_app(config)
     try:
         app.register(queue_plugin, driver=driver)
-        with app:
+        with _quiet(), app:
             app.start()
             _run(app, files, concurrency, console)
     except StratixError as problem:
@@ -67,6 +70,18 @@ def demo(
     except KeyboardInterrupt:
         console.print("interrupted: jobs that had not begun stay in the queue")
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The report says which files have failed, so the log does not."""
+    logger = logging.getLogger("stratix_kombu.worker")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _run(app: Application, files: list[str], concurrency: int, console: Console) -> None:
