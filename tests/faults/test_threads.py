@@ -97,11 +97,11 @@ def test_a_second_thread_that_cannot_be_started(app: Application, shortage: Shor
     assert short.wait_until_finished(timeout=10) == 7
 
 
-@pytest.mark.parametrize("thread", ["heartbeat", "settler", "consumer"])
+@pytest.mark.parametrize("thread", ["heartbeat", "work-settler", "work-consumer"])
 def test_a_worker_that_cannot_start_leaves_nothing(app: Application, shortage: Shortage, thread: str) -> None:
     queue = app.queue.create_queue("work")
     queue.process("a", _echo)
-    shortage.of = (f"stratix-work-{thread}",)
+    shortage.of = (f"stratix-{thread}",)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         app.start()
     assert queue.worker is None
