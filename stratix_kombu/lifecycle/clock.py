@@ -25,8 +25,9 @@ from stratix_kombu.stores.contract import Lead
 logger = logging.getLogger("stratix_kombu")
 Result = TypeVar("Result")
 
-REST_MS = 2_000
-"""The longest rest of the clock that leads. What becomes due sooner wakes it."""
+REST_MS = 2_400
+"""The longest rest of the clock that leads. What becomes due sooner wakes it; with ``MARGIN_MS`` it is how long nobody
+leads after it has died."""
 ASK_MS = 1_400
 """How often the others ask whether it still leads."""
 BEHIND_MS = 250

@@ -23,7 +23,7 @@ logger = logging.getLogger("stratix_kombu.worker")
 BEATS_PER_LEASE = 3
 MAX_INTERVAL_S = 1.0
 """Who cancels a job does not wait much longer than this."""
-IDLE_INTERVAL_S = 5.0
+IDLE_INTERVAL_S = 6.0
 """How often a process that runs no job shows that it is there."""
 PAUSED_INTERVAL_S = 0.5
 """How often it is asked whether a paused queue goes on."""

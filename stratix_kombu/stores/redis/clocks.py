@@ -12,7 +12,7 @@ from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.pool import Held
 from stratix_kombu.stores.redis.scripts import Scripts
 
-ASKED_S = 10
+ASKED_S = 20
 """For so long the server lets one question wait."""
 LATE_S = 2.0
 """So much later the connection is taken to be dead."""

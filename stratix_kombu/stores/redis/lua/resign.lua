@@ -9,5 +9,5 @@ if redis.call('HGET', leader, 'clock') ~= ARGV[1] then
 end
 redis.call('DEL', leader)
 redis.call('RPUSH', bell, '')
-redis.call('PEXPIRE', bell, 10000)
+redis.call('PEXPIRE', bell, 30000)
 return 1

@@ -5,6 +5,6 @@ local function wake(at)
     local bell = P .. ':wake:' .. v[1]
     redis.call('HSET', P .. ':leader', 'rests', at)
     redis.call('RPUSH', bell, '')
-    redis.call('PEXPIRE', bell, 10000)
+    redis.call('PEXPIRE', bell, 30000)
   end
 end
