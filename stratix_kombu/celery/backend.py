@@ -64,6 +64,12 @@ class StratixBackend(Results):
         if collector is not None and collector.owner:
             collector.fail(task_job_id(task_id))
             return
+        if attempt is None and getattr(request, "is_eager", False):
+            if call_errbacks and request.errbacks:
+                self._call_task_errbacks(request, exc, traceback)
+            if store_result:
+                self._end_by_hand(task_id, exc, traceback)
+            return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
         called, sent = compat.errbacks_of(self, request) if request is not None and call_errbacks else ([], [])
         with collecting(task_job_id(task_id)) as collector:
@@ -91,6 +97,7 @@ class StratixBackend(Results):
     ) -> None:
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
+        add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # of a task that is no job, perhaps
         failure = Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), trace, error=text, then=then)
         fail(self.bridge.engine, [failure])
 

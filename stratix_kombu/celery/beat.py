@@ -7,7 +7,6 @@ and a restart goes on where it was. Repeatable jobs that are added or changed at
 from __future__ import annotations
 
 import copy
-import logging
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -24,8 +23,6 @@ from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.model.cron import instant_of
 from stratix_kombu.model.names import run_id
 from stratix_kombu.model.record import Change, Schedule
-
-logger = logging.getLogger("stratix_kombu.celery")
 
 OWNER = "beat"
 MAX_SLEEP_S = 0.25
@@ -131,11 +128,7 @@ class StratixScheduler(Scheduler):
         entry.options = {**(entry.options or {}), "task_id": run_id(schedule.key, schedule.next_ms)}
         with collecting() as collector:
             collector.deferred = []
-            try:
-                self.apply_async(entry, advance=False)
-            except Exception:
-                # As Celery's own beat: this time is lost, the others go on.
-                logger.exception("entry %s cannot be sent", entry.name, extra={"action": "beat_failed"})
+            self.apply_entry(entry)  # of one that cannot be sent it logs why: this time is lost, the others go on
         job = collector.jobs[0] if collector.jobs else None
         added = engine.store.schedules.fire(schedule.key, schedule.next_ms, following, job)
         if added is None:

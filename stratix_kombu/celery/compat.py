@@ -7,6 +7,7 @@
 * ``backend._call_task_errbacks`` calls some errbacks and sends the others: which, ``_errback_arity_greater`` tells.
 * ``app._pool`` and ``app.amqp._producer_pool`` hold connections that a forked child must not use.
 * ``app.__reduce_keys__`` tells what a spawned child of the pool is to know of the configuration.
+* ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
 """
 
@@ -24,6 +25,7 @@ from celery import Celery, group
 from celery.app.task import Context
 from celery.canvas import _chain, _chord
 from celery.exceptions import NotRegistered
+from click import get_current_context
 from kombu import pools
 
 from stratix_kombu.errors import ConfigurationError
@@ -160,3 +162,22 @@ def call_errbacks(backend: Any, request: Any, errbacks: list[Any], error: BaseEx
     """Call or send these errbacks of a request."""
     if errbacks:
         backend._call_task_errbacks(Context(vars(request), errbacks=errbacks), error, traceback)
+
+
+def purge_jobs_too(purge_jobs: Callable[[Any, list[str]], None]) -> None:
+    """Have ``celery purge`` call ``purge_jobs(app, queues)`` at its end; once a process."""
+    module = sys.modules.get("celery.bin.purge")
+    command = getattr(module, "purge", None)
+    if command is None or hasattr(command.callback, "stratix_original"):
+        return
+    original = command.callback
+
+    @functools.wraps(original)
+    def purge(*args: Any, queues: Any = None, exclude_queues: Any = None, **kwargs: Any) -> None:
+        original(*args, queues=queues, exclude_queues=exclude_queues, **kwargs)
+        app = get_current_context().obj.app
+        names = set(queues or app.amqp.queues.keys()) - set(exclude_queues or ())
+        purge_jobs(app, sorted(names))
+
+    purge.stratix_original = original  # type: ignore[attr-defined]
+    command.callback = purge

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from celery.exceptions import TaskRevokedError
@@ -34,10 +35,21 @@ def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
                 return super().revoke(ids, destination, terminate, signal, **kwargs)
             return None
 
+        def purge(self, connection: Any = None) -> int:
+            messages: int = super().purge(connection)
+            return max(messages, purge_jobs(bridge, bridge.celery.amqp.queues.consume_from))
+
+        discard_all = purge
+
         def terminate(self, task_id: Any, destination: Any = None, signal: str = "SIGTERM", **kwargs: Any) -> Any:
             return self.revoke(task_id, destination, True, signal, **kwargs)
 
     return Control
+
+
+def purge_jobs(bridge: Bridge, queues: Iterable[str]) -> int:
+    """Remove the jobs whose messages wait in the broker's queues: they would be sent again. How many."""
+    return sum(bridge.queue.get_queue(queue).drain() for queue in queues)
 
 
 def _not_failing(ids: list[str]) -> list[str]:

@@ -17,8 +17,8 @@ from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
-from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling, pickle_by_name
-from stratix_kombu.celery.control import control_class
+from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling, pickle_by_name, purge_jobs_too
+from stratix_kombu.celery.control import control_class, purge_jobs
 from stratix_kombu.celery.jobs import register_jobs
 from stratix_kombu.celery.join import register_join
 from stratix_kombu.celery.steps import StratixStep
@@ -69,6 +69,7 @@ def install(
     register_join(celery)
     register_jobs(celery)
     batch_canvas(_scope)
+    purge_jobs_too(_purge)
 
     def track_all(**_: Any) -> None:
         for task in list(celery.tasks.values()):
@@ -122,6 +123,12 @@ def _close(celery: Celery) -> None:
     assert bridge is not None
     bridge.claims.stop()
     celery.backend.close()
+
+
+def _purge(celery: Any, queues: list[str]) -> None:
+    bridge = bridge_of(celery)
+    if bridge is not None:
+        purge_jobs(bridge, queues)
 
 
 def _scope(celery: Any) -> Any:

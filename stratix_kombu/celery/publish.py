@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 
 from stratix_kombu.celery.collect import collecting, current, results_in
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
-from stratix_kombu.errors import JobIdTaken, StoreUnavailable
+from stratix_kombu.errors import ConfigurationError, JobIdTaken, StoreUnavailable
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import JOIN, KEEP_NONE, NewJob, Placed, Retention
@@ -40,9 +40,14 @@ class Publisher:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._app: Celery = bridge.celery
-        self._original = self._app.send_task
+        self._own = vars(self._app).get("send_task")
         self._given: tuple[Callable[[], Any], bool] = (lambda: None, True)
         """The last connection that was given for a task, and whether it leads to this broker."""
+
+    def _original(self, *args: Any, **kwargs: Any) -> Any:
+        """What the application would call without the bridge: its class's own, in front of which others may put theirs
+        at any time."""
+        return self._own(*args, **kwargs) if self._own else type(self._app).send_task(self._app, *args, **kwargs)
 
     # -- the seam -------------------------------------------------------------------------------
 
@@ -50,6 +55,8 @@ class Publisher:
         self, name: str, args: Any = None, kwargs: Any = None, countdown: Any = None, eta: Any = None, **options: Any
     ) -> Any:
         """As ``Celery.send_task``; the task is added to the store, which sends its message when it is time."""
+        if self._app.conf.task_protocol == 1:
+            raise ConfigurationError("the bridge needs task_protocol 2, Celery's default: version 1 has no headers")
         producer = options.pop("producer", None) or options.pop("publisher", None)
         connection = options.pop("connection", None)
         if not self._is_ours(connection or getattr(producer, "connection", None)):

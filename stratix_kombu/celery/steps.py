@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from celery import bootsteps, signals
-from celery.exceptions import WorkerLostError
+from celery.exceptions import InvalidTaskError, WorkerLostError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_back import hand_back
-from stratix_kombu.model.record import Failure, Held
+from stratix_kombu.model.names import task_job_id
+from stratix_kombu.model.record import ANY_CLAIM, Failure, Held
 
 PROVE_S = 1.0
 """How often the event loop of a worker shows that it goes round."""
@@ -37,6 +39,7 @@ class StratixStep(bootsteps.StartStopStep):
         if bridge is None:
             return
         signals.worker_shutdown.connect(self._end, sender=worker)
+        signals.task_rejected.connect(self._rejected)
         for queue in worker.app.amqp.queues.consume_from:
             bridge.claims.watch(queue)
         bridge.application.serve_metrics()
@@ -50,6 +53,19 @@ class StratixStep(bootsteps.StartStopStep):
                 max_stalled=settings.max_stalled_count, grace_ms=settings.redelivery_grace,
             )  # fmt: skip
             self._clock.start()
+
+    def _rejected(self, sender: Any, message: Any, exc: Any, **_: Any) -> None:
+        """Celery has dropped a message that it cannot read: the job it names would be sent again, and again."""
+        bridge, headers = self._bridge, message.headers or {}
+        queue, task_id = headers.get(TRACKED), headers.get("id")
+        if bridge is None or sender.app is not bridge.celery or not queue or not task_id:
+            return
+        error = exc if isinstance(exc, BaseException) else InvalidTaskError("it is no message of a task")
+        text = error_text(bridge.celery.backend, error)
+        try:
+            fail(bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), error=text)])
+        except Unavailable as problem:
+            bridge.engine.report(queue, problem, "settle_failed")  # it will come again
 
     def _prove(self, worker: Any) -> None:
         """Timers run in the loop that takes messages, and Celery has no connection while it looks for the broker."""

@@ -109,6 +109,8 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
         raise Ignore(f"not to run now: {why}")
     adopted = marker is None or bool(request.get(ADOPTED))
     record = claim.record
+    if request.headers and TRACKED in request.headers:  # of the transport, and none of the producer's
+        request.headers = {key: value for key, value in request.headers.items() if key != TRACKED}
     if record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
     if task.track_started and not get_actual_ignore_result(task, request):

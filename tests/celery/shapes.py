@@ -99,6 +99,11 @@ def define(app: Celery) -> None:
     def raise_with(value: Any) -> None:
         raise ValueError(value)
 
+    @app.task(shared=False, name="proj.seen", bind=True)
+    def seen(self: Task) -> dict[str, Any]:
+        own = {key: value for key, value in (self.request.headers or {}).items() if key != "origin"}
+        return {"headers": own, "delivery_info": self.request.delivery_info, "eta": self.request.eta}
+
     @app.task(shared=False, name="proj.count")
     def count(path: str) -> int:
         note(path, "ran")

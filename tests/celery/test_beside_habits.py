@@ -1,0 +1,148 @@
+"""What projects do besides sending tasks, beside stock Celery: purge, settings, companions that wrap Celery."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery, chord
+from celery.app.base import Celery as CeleryClass
+from kombu import Producer
+
+from stratix_kombu import ConfigurationError
+from stratix_kombu.celery import install
+from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.test_beside_routes import both
+from tests.celery.workers import ROOT
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def pair(redis_url: str) -> Iterator[Beside]:
+    with beside(redis_url, redis_url) as both_sides:
+        yield both_sides
+
+
+def value(result: Any) -> Any:
+    return outcome(lambda: result.get(timeout=WAIT_S))
+
+
+@pytest.mark.parametrize("way", ["control", "command"])
+def test_what_was_purged_is_gone(redis_url: str, way: str) -> None:
+    with both(redis_url) as apps:
+        counts = []
+        for app, name in apps.values():
+            results = [app.send_task("any.task", (number,)) for number in range(3)]
+            if way == "control":
+                counts.append(app.control.purge())
+            else:
+                lines = [
+                    "from celery.bin.celery import celery", "from celery import Celery",
+                    "from stratix_kombu.celery import install", f"app = Celery('purge', broker={redis_url!r})",
+                    f"app.conf.task_default_queue = {name!r}",
+                    f"install(app, namespace={name!r})" if hasattr(app, "stratix") else "",
+                    "celery(['-A', '__main__', 'purge', '-f'])",
+                ]  # fmt: skip
+                done = subprocess.run(
+                    [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, env=os.environ, capture_output=True, text=True,
+                    timeout=60,
+                )  # fmt: skip
+                counts.append(done.stdout.strip())
+            assert [one.state for one in results] == ["PENDING"] * 3
+            if hasattr(app, "stratix"):
+                assert not app.stratix.queue.get_queue(name).get_jobs()
+        assert counts[0] == counts[1]
+
+
+def test_a_message_that_may_not_be_read_is_dropped_once(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        result = side.app.send_task("proj.same", (1,), serializer="pickle")
+        until(lambda: "Refusing to deserialize untrusted content of type pickle" in side.log())
+        assert value(side.task("add").delay(1, 1)) == 2
+        return result
+
+    pair.both(lambda side: script(side) and None)
+    result = script(pair.bridge)
+    until(lambda: result.state == "FAILURE")
+    assert "of type pickle" in str(result.result)
+
+
+def test_the_request_beside(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        seen = value(side.task("seen").apply_async(headers={"mine": 1}, priority=3))
+        return {**seen, "queue": seen["delivery_info"].pop("routing_key") == side.app.conf.task_default_queue}
+
+    assert pair.both(script)["headers"]["mine"] == 1
+
+
+def test_the_old_protocol_is_refused_in_words(redis_url: str) -> None:
+    app = Celery("old", broker=redis_url, set_as_current=False)
+    app.conf.task_protocol = 1
+    install(app, namespace="old")
+    with pytest.raises(ConfigurationError, match="task_protocol 2"):
+        app.send_task("any.task")
+
+
+def test_eager_results_are_stored_if_the_project_says_so(redis_url: str) -> None:
+    answers = []
+    with both(redis_url, task_always_eager=True, task_store_eager_result=True) as apps:
+        for app, _ in apps.values():
+
+            @app.task(shared=False, name="eager.add")
+            def add(x: int, y: int) -> int:
+                return x + y
+
+            @app.task(shared=False, name="eager.boom")
+            def boom() -> None:
+                raise ValueError("boom")
+
+            told = [add.delay(1, 2), boom.delay()]
+            answers.append([(app.AsyncResult(one.id).state, repr(app.AsyncResult(one.id).result)) for one in told])
+    assert answers == [[("SUCCESS", "3"), ("FAILURE", "ValueError('boom')")]] * 2
+
+
+def test_failures_are_kept_as_long_as_the_project_says(redis_url: str) -> None:
+    with both(redis_url, result_expires=3600, result_failure_expires=7200) as apps:
+        app, _ = apps["bridge"]
+        failed, completed = app.stratix_bridge.publisher.retention(False)
+        assert (failed.age_ms, completed.age_ms) == (7_200_000, 3_600_000)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_who_wraps_celery_sees_every_task(redis_url: str, monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
+    """As Sentry and New Relic do, before the bridge is installed or after that."""
+    seen: list[str] = []
+    send, publish = CeleryClass.send_task, Producer.publish
+
+    def wrap() -> None:
+        def send_task(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+            seen.append(f"send {name}")
+            return send(self, name, *args, **{**kwargs, "headers": {**(kwargs.get("headers") or {}), "trace": "t1"}})
+
+        def published(self: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(f"publish {kwargs['headers']['task']}")
+            kwargs["headers"]["span"] = "s1"
+            return publish(self, *args, **kwargs)
+
+        monkeypatch.setattr(CeleryClass, "send_task", send_task)
+        monkeypatch.setattr(Producer, "publish", published)
+
+    if before:
+        wrap()
+    with both(redis_url) as apps:
+        app, name = apps["bridge"]
+        if not before:
+            wrap()
+        chord([app.signature("one.task"), app.signature("two.task")], app.signature("body.task")).apply_async()
+        jobs = app.stratix.queue.get_queue(name).get_jobs()
+        assert len(jobs) == 4
+        wanted = [f"{what} {task}" for what in ("publish", "send") for task in ("one.task", "stratix.join", "two.task")]
+        assert sorted(seen) == wanted
+        with app.connection_for_read() as connection:
+            message = connection.SimpleQueue(name).get(timeout=5)
+            assert (message.headers["trace"], message.headers["span"]) == ("t1", "s1")
+            message.ack()
