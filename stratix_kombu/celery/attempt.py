@@ -16,6 +16,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery.collect import Collector, collecting, results_in
 from stratix_kombu.celery.compat import call_errbacks, errbacks_of
+from stratix_kombu.celery.mirror import adopting
 from stratix_kombu.errors import InvalidPayload, RateLimited
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
@@ -99,7 +100,7 @@ class Attempt:
     @contextmanager
     def succeeding(self) -> Iterator[None]:
         """What is published within goes on with the job under its id: a retry, a replacement."""
-        with collecting() as collector:
+        with adopting(self.adopted, self._request.chord), collecting() as collector:
             try:
                 yield
             finally:
@@ -109,7 +110,7 @@ class Attempt:
     @contextmanager
     def continuing(self) -> Iterator[Collector]:
         """What is published within is added when the task ends, in the same step."""
-        with collecting(self.job_id) as collector:
+        with adopting(self.adopted), collecting(self.job_id) as collector:
             try:
                 yield collector
             finally:

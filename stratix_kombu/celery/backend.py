@@ -17,8 +17,9 @@ from kombu.utils import json
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
 from stratix_kombu.celery.collect import collecting, current, leaves, results_in
+from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.celery.results import Results
-from stratix_kombu.celery.task import attempt_of
+from stratix_kombu.celery.task import TrackedTask, attempt_of
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
 from stratix_kombu.lifecycle.add import add
@@ -48,8 +49,8 @@ class StratixBackend(Results):
         if attempt is None:
             if store_result and getattr(request, "task", "") != TASK:  # a handler's outcome is stored by its run
                 self.store_result(task_id, result, state, request=request)
-        elif attempt.adopted and (previous := self.bridge.previous_backend) is not None:
-            previous.mark_as_done(task_id, result, request, store_result, state)
+        else:
+            self.bridge.mirror.done(task_id, result, request, store_result, state)
 
     def mark_as_failure(
         self, task_id: str, exc: BaseException, traceback: Any = None, request: Any = None, store_result: bool = True,
@@ -57,8 +58,7 @@ class StratixBackend(Results):
     ) -> None:  # fmt: skip
         attempt = attempt_of(request)
         if attempt is not None and attempt.settled:
-            if attempt.adopted and (previous := self.bridge.previous_backend) is not None:
-                previous.mark_as_failure(task_id, exc, traceback, request, store_result, False, **kwargs)
+            self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
             return
         collector = current()
         if collector is not None and collector.owner:
@@ -78,6 +78,7 @@ class StratixBackend(Results):
                 for job_id, name in results_in(step):
                     collector.fail(job_id, name)
         self._end_by_hand(task_id, exc, traceback, collector.finish(self.app.conf.task_default_queue))
+        self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
         compat.call_errbacks(self, request, called, exc, traceback)
 
     def mark_as_revoked(
@@ -85,9 +86,11 @@ class StratixBackend(Results):
         state: str = states.REVOKED,
     ) -> None:  # fmt: skip
         self._end_by_hand(task_id, TaskRevokedError(reason), None)
+        self.bridge.mirror.revoked(task_id, reason, request, store_result, state)
 
     def mark_as_retry(self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, **kwargs: Any) -> None:
         """The store knows: the attempt was handed over."""
+        self.bridge.mirror.told(task_id, states.RETRY, exc, request, traceback)
 
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
@@ -106,15 +109,22 @@ class StratixBackend(Results):
     ) -> Any:
         """``update_state`` and its like; ``result`` is encoded already."""
         attempt = attempt_of(request)
-        if attempt is None and request is not None and request.get(TRACKED) and request.id == task_id:
-            return result  # the tracer, before the job is claimed: ``begin`` says that it has started
+        if attempt is None and self._is_to_be_claimed(request, task_id):
+            return result  # the tracer: ``begin`` says that it has started
         if state not in states.READY_STATES:
             self._tell_progress(task_id, state, result)
+            self.bridge.mirror.told(task_id, state, result, request)
         elif attempt is not None and not attempt.settled and attempt.job_id == task_job_id(task_id):
             attempt.stored = (state, result)
         else:
             self._store_final(task_id, result, state, traceback)
         return result
+
+    def _is_to_be_claimed(self, request: Any, task_id: str) -> bool:
+        """Whether it is the request of a task that is a job, which has not been claimed yet."""
+        if request is None or request.id != task_id or request.is_eager or request.get(TRACKED) == NOT_TRACKED:
+            return False
+        return isinstance(self.app.tasks.get(request.task), TrackedTask)
 
     def _tell_progress(self, task_id: str, state: str, meta: Any) -> None:
         job_id, value = task_job_id(task_id), self.progress_text(state, meta)

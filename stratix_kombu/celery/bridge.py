@@ -13,6 +13,7 @@ from stratix_kombu import forks
 from stratix_kombu.application import Application
 from stratix_kombu.celery.claims import Claims
 from stratix_kombu.celery.compat import forget_pools
+from stratix_kombu.celery.mirror import Mirror
 from stratix_kombu.celery.publish import Publisher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import ConfigurationError, StaleClaim, Unavailable
@@ -36,11 +37,12 @@ Result = TypeVar("Result")
 class Bridge:
     """One for each Celery application; made by ``install``."""
 
-    def __init__(self, celery: Celery, application: Application) -> None:
+    def __init__(self, celery: Celery, application: Application, mirror: bool = False) -> None:
         self.celery = celery
         self.application = application
         self.publisher = Publisher(self)
         self.claims = Claims(self)
+        self.mirror = Mirror(self, mirror)
         self.previous_backend_cls = celery.backend_cls
         self._previous_backend: Any = None
         forks.register(self)

@@ -16,6 +16,7 @@ from kombu.common import Broadcast
 from kombu.exceptions import OperationalError
 
 from stratix_kombu.celery.collect import collecting, current, results_in
+from stratix_kombu.celery.mirror import ADOPTED, JOIN_REFERENCE, is_adopting, is_kept
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
 from stratix_kombu.errors import ConfigurationError, JobIdTaken, StoreUnavailable
 from stratix_kombu.lifecycle.add import add
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 NOT_TRACKED = ""
 """Value of the header for messages that are no jobs: every worker that gets one runs it."""
-JOIN_REFERENCE = "stratix_join"
 _ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
 _LEVELLED = ("redis", "sqs")
 """Drivers whose priorities are lists or queues of their own."""
@@ -65,6 +65,8 @@ class Publisher:
             )
         if options.get("task_id"):
             options["task_id"] = str(options["task_id"])  # a UUID, say
+        if is_adopting():
+            options["headers"] = {**(options.get("headers") or {}), ADOPTED: True}
         self._shorten(options)
         keeping = KeepingProducer(self._app.connection_for_write(), self._publish_now, self._app.amqp.queues)
         result = self._original(name, args, kwargs, producer=keeping, **options)
@@ -211,7 +213,7 @@ class Publisher:
     def _shorten(self, options: dict[str, Any]) -> None:
         """The body of a chord is kept once, in its join; tasks of the header refer to it."""
         chord = options.get("chord")
-        if isinstance(chord, Mapping) and "task" in chord and options.get("group_id"):
+        if isinstance(chord, Mapping) and "task" in chord and options.get("group_id") and not is_kept(chord):
             options["chord"] = {JOIN_REFERENCE: join_id(options["group_id"])}
         if options.get("chain"):
             options["chain"] = [_shortened(step) for step in options["chain"]]

@@ -14,6 +14,7 @@ from celery.states import STARTED
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt
 from stratix_kombu.celery.collect import collecting
+from stratix_kombu.celery.mirror import ADOPTED, adopting
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stratix_kombu.celery")
 
 ATTEMPT = "stratix_attempt"
-ADOPTED = "stratix_adopted"
-"""Header of messages whose producer does not have the bridge."""
 
 
 def attempt_of(request: Any) -> Attempt | None:
@@ -114,16 +113,18 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     if record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
     if task.track_started and not get_actual_ignore_result(task, request):
-        told = bridge.celery.backend.progress_text(STARTED, {"pid": os.getpid(), "hostname": request.hostname})
+        meta = {"pid": os.getpid(), "hostname": request.hostname}
+        told = bridge.celery.backend.progress_text(STARTED, meta)
+        bridge.mirror.told(request.id, STARTED, meta, request)
         bridge.patiently(job_id, queue, lambda: bridge.engine.store.transitions.progress(job_id, told))
     return Attempt(bridge, task, request, queue, claim.token, adopted)
 
 
 def adopt(bridge: Bridge, task: Any, request: Any) -> None:
     """Add the job of a message that was sent without the bridge, as if it had been sent with it."""
-    with collecting() as collector:
+    with adopting(chord=request.chord), collecting() as collector:
         again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
-        again.apply_async(chord=request.chord, add_to_parent=False, headers={**(request.headers or {}), ADOPTED: True})
+        again.apply_async(chord=request.chord, add_to_parent=False, headers=dict(request.headers or {}))
     with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
         add(bridge.engine, collector.finish())
 

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chord
+from celery import Celery, chord, group
 from celery.app.base import Celery as CeleryClass
 from kombu import Producer
 
@@ -146,3 +147,36 @@ def test_who_wraps_celery_sees_every_task(redis_url: str, monkeypatch: pytest.Mo
             message = connection.SimpleQueue(name).get(timeout=5)
             assert (message.headers["trace"], message.headers["span"]) == ("t1", "s1")
             message.ack()
+
+
+def test_workers_come_first_and_their_producers_are_answered(pair: Beside, tmp_path: Path) -> None:
+    """What a producer without the bridge waits for it finds where it looks, whatever its worker is."""
+
+    def script(side: Side) -> Any:
+        plain = side.project.make(bridge=False)
+        plain.backend.remove_pending_result = lambda result: result
+        task = {one: plain.tasks[f"proj.{one}"] for one in ("add", "flaky", "boom", "total", "same", "tracked", "note")}
+        add, total = task["add"], task["total"]
+        answers = [
+            value(task["flaky"].delay("z", 2, 0.01)), value((add.s(1, 1) | add.s(1) | add.s(1)).apply_async()),
+            value(chord([add.s(1, 1), add.s(2, 2)], total.s()).apply_async()),
+            value((add.s(1, 1) | group(add.s(1), add.s(2)) | total.s() | add.s(1)).apply_async()),
+            value((task["boom"].s() | add.s(1)).apply_async()),
+            value(chord([add.s(1, 1), task["boom"].s()], total.s()).apply_async()),
+            value(chord([task["flaky"].s(5, 1, 0.01), task["flaky"].s(6, 0)], task["same"].s()).apply_async()),
+        ]  # fmt: skip
+        expired = add.apply_async((1, 1), expires=-10)
+        gate = tmp_path / side.name
+        started = task["tracked"].delay(str(gate))
+        until(lambda: expired.state == "REVOKED" and started.state == "STARTED")
+        gate.touch()
+        revoked = task["note"].apply_async((str(gate),), countdown=30)
+        until(lambda: "proj.note" in side.log())
+        waits = task["flaky"].delay("y", 1, 30)
+        until(lambda: waits.state == "RETRY")
+        revoked.revoke()
+        answers += [value(started), repr(waits.result)]
+        plain.close()
+        return answers
+
+    assert pair.both(script)[:4] == [["z", 2], 4, 6, 8]
