@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,7 @@ class Attempt:
         """A final state that the task has stored by itself, before it raised ``Ignore``."""
         self._successors: tuple[NewJob, ...] = ()
         self._extra: list[NewJob] = []
+        self._after: list[Callable[[], object]] = []
 
     # -- what the task asks for while it runs -----------------------------------------------------
 
@@ -106,6 +107,7 @@ class Attempt:
             finally:
                 collector.show_what_is_carried(self.job_id)
                 self._successors = collector.finish(self.queue)
+                self._after += collector.after
 
     @contextmanager
     def continuing(self) -> Iterator[Collector]:
@@ -115,6 +117,7 @@ class Attempt:
                 yield collector
             finally:
                 self._extra += collector.finish(self.queue)
+                self._after += collector.after
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -263,6 +266,8 @@ class Attempt:
             self._settle(lambda: fail(engine, [outcome]))
         else:
             self._settle(lambda: hand_over(engine, [outcome]))
+        for send in self._after:
+            send()
 
     def _settle(self, step: Any) -> None:
         try:

@@ -17,7 +17,8 @@ from kombu.utils import json
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
 from stratix_kombu.celery.collect import collecting, current, leaves, results_in
-from stratix_kombu.celery.publish import NOT_TRACKED
+from stratix_kombu.celery.meta import is_unsent
+from stratix_kombu.celery.publish import NOT_TRACKED, RESULT
 from stratix_kombu.celery.results import Results
 from stratix_kombu.celery.task import TrackedTask, attempt_of
 from stratix_kombu.drivers.native import TRACKED
@@ -32,9 +33,6 @@ from stratix_kombu.model.names import group_id as group_record
 from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, NewJob
 from stratix_kombu.model.state import State
-
-RESULT = "celery.result"
-"""The name of a record that only holds what a program has stored of a task."""
 
 
 class StratixBackend(Results):
@@ -140,13 +138,21 @@ class StratixBackend(Results):
             collector.fail(task_job_id(task_id))
             return
         engine, job_id = self.bridge.engine, task_job_id(task_id)
-        add(engine, [self._document(job_id, RESULT)])
+        document = self._document(job_id, RESULT)
+        add(engine, [document])
+        trace = str(json.dumps([str(traceback)])) if traceback else ""
+        if self._ended(job_id, state, result, trace):
+            return
+        (record,) = engine.store.queries.get([job_id])
+        if record is not None and is_unsent(record):  # a place in a chain, of a task that is no job
+            add(engine, [replace(document, anew=True)])
+            self._ended(job_id, state, result, trace)
+
+    def _ended(self, job_id: str, state: str, result: Any, trace: str) -> bool:
         outcome = ended_as(self, job_id, ANY_CLAIM, state, result)
         if isinstance(outcome, Completion):
-            complete(engine, [outcome])
-        else:
-            trace = str(json.dumps([str(traceback)])) if traceback else ""
-            fail(engine, [replace(outcome, stacktrace=trace)])
+            return not complete(self.bridge.engine, [outcome]).stale
+        return not fail(self.bridge.engine, [replace(outcome, stacktrace=trace)]).stale
 
     def _document(self, job_id: str, name: str, kind: str = "") -> NewJob:
         """A record that nobody runs."""

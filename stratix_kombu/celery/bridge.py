@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celery import Celery
+from celery import Celery, Task
 
 from stratix_kombu import forks
 from stratix_kombu.application import Application
@@ -37,7 +38,10 @@ Result = TypeVar("Result")
 class Bridge:
     """One for each Celery application; made by ``install``."""
 
-    def __init__(self, celery: Celery, application: Application, mirror: bool = False) -> None:
+    def __init__(
+        self, celery: Celery, application: Application, mirror: bool = False, exclude: Sequence[str] = ()
+    ) -> None:
+        self._exclude = tuple(exclude)
         self.celery = celery
         self.application = application
         self.publisher = Publisher(self)
@@ -50,6 +54,14 @@ class Bridge:
     def after_fork(self) -> None:
         self._previous_backend = None
         forget_pools(self.celery)
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether tasks of that name stay as they are: they were excluded by name, say so themselves
+        (``stratix=False``), or bring a strategy of their own, which runs them in a way that no other knows."""
+        if any(fnmatchcase(name, pattern) for pattern in self._exclude):
+            return True
+        task = self.celery.tasks.get(name) if self.celery.finalized else None
+        return task is not None and (getattr(task, "stratix", None) is False or task.Strategy != Task.Strategy)
 
     @property
     def queue(self) -> QueueManager:

@@ -52,6 +52,8 @@ class Collector:
     later: list[NewJob] = field(default_factory=list)
     deferred: list[Callable[[], object]] | None = None
     """If it is a list: what is no job is not sent, but left here to be sent."""
+    after: list[Callable[[], object]] = field(default_factory=list)
+    """Called once the jobs are added."""
     names: dict[str, str] = field(default_factory=dict)
     """Task names of ids that are carried."""
 

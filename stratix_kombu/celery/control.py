@@ -8,9 +8,9 @@ from typing import Any
 from celery.exceptions import TaskRevokedError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
-from stratix_kombu.celery.backend import RESULT
 from stratix_kombu.celery.bridge import Bridge
 from stratix_kombu.celery.collect import current
+from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure

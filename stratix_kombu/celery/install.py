@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery, signals
 from kombu.utils.imports import symbol_by_name
@@ -39,13 +39,17 @@ _REDIS = ("redis", "rediss", "sentinel")
 
 
 def install(
-    celery: Celery, source: str | Path | AppSettings | None = None, **options: Unpack[AppSettings]
-) -> Application:
+    celery: Celery, source: str | Path | AppSettings | None = None, *, results: Literal["own", "also"] = "own",
+    exclude: Sequence[str] = (), **options: Unpack[AppSettings],
+) -> Application:  # fmt: skip
     """Give a Celery application the bridge: from now on its tasks are tracked jobs.
 
     Driver and store are taken from its ``broker_url`` and ``broker_transport_options``; for a broker that cannot keep
     jobs (SQS, RabbitMQ) its ``result_backend`` is the store if that is a Redis. ``source`` and ``options`` are those
     of ``create_app`` and ``queue_plugin``, for what is to be said otherwise (``store``, ``namespace``, ``worker``).
+    With ``results="also"`` what becomes of tasks is stored in the ``result_backend`` too, for who reads it there. Tasks
+    whose names match a pattern of ``exclude``, or that say ``@app.task(stratix=False)``, stay as they are, as do those
+    with a ``Strategy`` of their own (celery-batches).
     Returns the application whose ``queue`` shows the jobs; it is not to be started, for the Celery worker is the host.
     Settings are read with the first use, so ``celery`` may be configured later.
 
@@ -57,7 +61,11 @@ def install(
     if bridge_of(celery) is not None:
         raise ConfigurationError(f"{celery!r} has the bridge already")
     application = Application(source, plugin=lambda given, more: _manager(celery, given, {**options, **more}))
-    bridge = Bridge(celery, application)
+    if results not in ("own", "also"):
+        raise ConfigurationError(f"results must be 'own' or 'also', not {results!r}")
+    if isinstance(exclude, str):
+        raise ConfigurationError(f"exclude must be a list of patterns, not {exclude!r}")
+    bridge = Bridge(celery, application, results == "also", exclude)
     celery.stratix_bridge = bridge
     celery.backend_cls = StratixBackend
     forget_backend(celery)
@@ -73,7 +81,7 @@ def install(
 
     def track_all(**_: Any) -> None:
         for task in list(celery.tasks.values()):
-            if task.name != TASK:
+            if task.name != TASK and not bridge.leaves_out(task.name):
                 track(bridge, task)
 
     celery.on_after_finalize.connect(track_all, weak=False)

@@ -32,6 +32,11 @@ def is_celerys(record: JobRecord) -> bool:
     return record.vacant or is_task_message(record.message)
 
 
+def is_unsent(record: JobRecord) -> bool:
+    """Whether it is the place of a task that its predecessor was to send, and did not."""
+    return record.vacant and record.failed_reason == NEVER_SENT
+
+
 def _pending(task_id: str) -> dict[str, Any]:
     return {"task_id": task_id, "status": states.PENDING, "result": None, "traceback": None, "children": None}
 
@@ -45,8 +50,8 @@ def told_meta(backend: Results, task_id: str, told: Mapping[str, Any]) -> dict[s
 def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[str, Any]:
     """As ``Backend.get_task_meta`` answers it."""
     meta = _pending(task_id)
-    if record is None or (record.vacant and record.failed_reason == NEVER_SENT):
-        return meta  # unknown, or a task that its predecessor was to send and did not
+    if record is None or is_unsent(record):
+        return meta
     trail: dict[str, Any] = {}
     if is_task_message(record.message) and record.data != "null":
         trail = json.loads(record.data) or {}

@@ -90,8 +90,9 @@ class Mirror:
         elif store_result:
             previous.store_result(task_id, error, states.FAILURE, traceback=traceback, request=request)
             for step in request.chain or ():
+                told = Context(step, **(step.get("options") or {}))
                 for job_id, _ in results_in(step):
-                    previous.store_result(job_id, error, states.FAILURE, traceback=traceback)
+                    previous.store_result(job_id, error, states.FAILURE, traceback=traceback, request=told)
 
     def revoked(self, task_id: str, reason: str, request: Any, store_result: bool, state: str) -> None:
         previous = self._bridge.previous_backend

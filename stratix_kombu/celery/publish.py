@@ -27,6 +27,8 @@ from stratix_kombu.options import instant, milliseconds
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
 
+RESULT = "celery.result"
+"""The name of a record that only holds what was stored of a task."""
 NOT_TRACKED = ""
 """Value of the header for messages that are no jobs: every worker that gets one runs it."""
 _ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
@@ -59,10 +61,10 @@ class Publisher:
             raise ConfigurationError("the bridge needs task_protocol 2, Celery's default: version 1 has no headers")
         producer = options.pop("producer", None) or options.pop("publisher", None)
         connection = options.pop("connection", None)
-        if not self._is_ours(connection or getattr(producer, "connection", None)):
-            return self._original(
-                name, args, kwargs, countdown, eta, producer=producer, connection=connection, **options
-            )
+        ours = self._is_ours(connection or getattr(producer, "connection", None))
+        if not ours or self._bridge.leaves_out(name):
+            send = partial(self._original, name, args, kwargs, countdown, eta, **options)
+            return send(producer=producer, connection=connection) if not ours else self._send_as_it_is(send, options)
         if options.get("task_id"):
             options["task_id"] = str(options["task_id"])  # a UUID, say
         if is_adopting():
@@ -84,6 +86,24 @@ class Publisher:
         with self.batch():
             self._keep(published, countdown, eta)
         return result
+
+    def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
+        """A task that is no job. Where a join waits for it there is a place for its result, which comes first."""
+        if not options.get("chord"):
+            return send()
+        task_id = options["task_id"]
+        with self.batch():
+            collector = current()
+            assert collector is not None
+            failed, completed = self.retention(False)
+            collector.jobs.append(
+                NewJob(
+                    id=task_job_id(task_id), queue=self._app.conf.task_default_queue, name=RESULT, vacant=True,
+                    keep_completed=completed, keep_failed=failed, anew=True,
+                )
+            )  # fmt: skip
+            collector.after.append(send)
+        return self._app.AsyncResult(task_id)
 
     def _is_ours(self, connection: Any) -> bool:
         """Whether a connection that was given leads to the broker of the application; if not, a message over it is none
@@ -112,6 +132,8 @@ class Publisher:
             yield
         collector.show_what_is_carried()
         self.add(collector.finish())
+        for send in collector.after:
+            send()
 
     def add(self, jobs: Sequence[NewJob]) -> list[Placed | None]:
         """Add jobs together; jobs that have ended give way to those of the same ids, as in Celery, all in one step.

@@ -27,7 +27,7 @@ FOREIGN = "x-only-a-header"
 def make_app(
     broker: str, store: str, prefix: str, bridge: bool = True, worker: dict[str, Any] | None = None,
     late: bool = False, metrics: dict[str, Any] | None = None, stratix: dict[str, Any] | None = None,
-    at_import: str = "", **conf: Any,
+    at_import: str = "", left_out: list[str] | None = None, results: str = "own", **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
 
@@ -42,7 +42,8 @@ def make_app(
     define_tasks(app)
     if bridge:
         watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
-        app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics, **(stratix or {}))
+        more: dict[str, Any] = {"results": results, "exclude": left_out or (), **(stratix or {})}
+        app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics, **more)
         define_handlers(app)
     if at_import:
         app.tasks["proj.note"].delay(at_import, "at import")
