@@ -28,8 +28,6 @@ Result = TypeVar("Result")
 REST_MS = 2_400
 """The longest rest of the clock that leads. What becomes due sooner wakes it; with ``MARGIN_MS`` it is how long nobody
 leads after it has died."""
-ASK_MS = 1_400
-"""How often the others ask whether it still leads."""
 BEHIND_MS = 250
 """How often it looks whether more of the lost messages can be sent."""
 STUCK_S = 1.0
@@ -103,7 +101,7 @@ class Clock:
         self._troubles = troubles
         led, self._leads = self._leads, lead.leads
         if not lead.leads:
-            return min(lead.next_ms or ASK_MS, ASK_MS)
+            return lead.next_ms or 1  # until its time is over, if it does not ask again
         if not led:
             self._next_recovery = self._next_redelivery = 0.0
         if self._do(lead):
