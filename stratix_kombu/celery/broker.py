@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 DRIVERS = {
     "redis": "redis", "rediss": "redis", "sentinel": "redis", "amqp": "rabbitmq", "amqps": "rabbitmq",
@@ -15,9 +16,9 @@ _TLS = {"ca_certs": "ca", "certfile": "cert", "keyfile": "key", "server_hostname
 
 def broker_settings(conf: Any, urls: str) -> dict[str, Any]:
     """``driver``, and its options where a URL cannot say all: TLS with certificates of one's own, Sentinel."""
-    first = urls.split(";")[0]
+    first, in_url = without_query(urls.split(";")[0])
     scheme = first.partition("://")[0]
-    tls = tls_options(conf.broker_use_ssl)
+    tls = tls_options(conf.broker_use_ssl or in_url or None)
     if scheme not in DRIVERS or not (tls or scheme == "sentinel"):
         return {"driver": first}
     options: dict[str, Any] = {"url": urls if scheme == "sentinel" else first}
@@ -32,8 +33,21 @@ def broker_settings(conf: Any, urls: str) -> dict[str, Any]:
 
 def store_settings(conf: Any, results: str) -> Any:
     """The result backend's Redis as the store."""
-    tls = tls_options(conf.redis_backend_use_ssl)
+    results, in_url = without_query(results)
+    tls = tls_options(conf.redis_backend_use_ssl or in_url or None)
     return {"url": results, "ssl": tls} if tls else results
+
+
+def without_query(url: str) -> tuple[str, dict[str, str]]:
+    """A Redis URL as Celery and Kombu take it, without its query; and what that says of TLS (``ssl_cert_reqs`` and its
+    like). The rest of it is about connections of Kombu."""
+    if url.partition("://")[0] not in ("redis", "rediss") or "?" not in url or ";" in url:
+        return url, {}
+    url, _, query = url.partition("?")
+    given = dict(parse_qsl(query))
+    if given.get("virtual_host") and not urlsplit(url).path.strip("/"):
+        url = f"{url.rstrip('/')}/{given['virtual_host'].strip('/')}"
+    return url, {key: value for key, value in given.items() if key.startswith("ssl_")}
 
 
 def tls_options(given: Any) -> Any:
@@ -42,4 +56,4 @@ def tls_options(given: Any) -> Any:
         return bool(given)
     plain = {str(key).removeprefix("ssl_"): value for key, value in given.items()}
     options = {ours: plain[theirs] for theirs, ours in _TLS.items() if plain.get(theirs) is not None}
-    return {**options, "verify": plain.get("cert_reqs") not in (ssl.CERT_NONE, "none", "CERT_NONE")}
+    return {**options, "verify": plain.get("cert_reqs") not in (ssl.CERT_NONE, "none", "CERT_NONE", "None")}

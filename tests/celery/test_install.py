@@ -15,6 +15,7 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import StratixCelery, install
 from stratix_kombu.celery.backend import StratixBackend
+from stratix_kombu.celery.broker import broker_settings, store_settings
 from tests.waiting import until
 
 
@@ -82,6 +83,28 @@ def test_what_was_closed_can_be_opened_again(redis_url: str) -> None:
             result.revoke()
             assert result.state == "REVOKED"
     app.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "plain", "tls"),
+    [
+        ("rediss://h/0?ssl_cert_reqs=CERT_NONE", "rediss://h/0", {"verify": False}),
+        ("rediss://h/0?ssl_cert_reqs=none", "rediss://h/0", {"verify": False}),
+        ("rediss://h/2?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=%2Fetc%2Fca", "rediss://h/2",
+         {"verify": True, "ca": "/etc/ca"}),
+        ("redis://h?virtual_host=3&socket_timeout=5", "redis://h/3", None),
+        ("redis://user:pass@h:1/0", "redis://user:pass@h:1/0", None),
+    ],
+)  # fmt: skip
+def test_redis_urls_as_celery_takes_them(url: str, plain: str, tls: Any) -> None:
+    app = make(url, result_backend=url)
+    settings = broker_settings(app.conf, url)
+    if tls is None:
+        assert (settings, store_settings(app.conf, url)) == ({"driver": plain}, plain)
+    else:
+        wanted = {"url": plain, "ssl": tls}
+        assert (settings, store_settings(app.conf, url)) == ({"driver": "redis", "redis": wanted}, wanted)
+    assert install(app).queue.describe().startswith("redis ")
 
 
 def test_configuration_may_come_later() -> None:
