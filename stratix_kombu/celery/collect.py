@@ -56,6 +56,12 @@ class Collector:
     """Called once the jobs are added."""
     names: dict[str, str] = field(default_factory=dict)
     """Task names of ids that are carried."""
+    pages: bool = False
+    """Whether what has been collected may be added before the rest is there."""
+
+    def turn(self) -> None:
+        """A new page: what was collected has been added."""
+        self.jobs, self.later, self.names = [], [], {}
 
     def fail(self, job_id: str, name: str = "") -> None:
         """This job will not be run: it fails with its owner."""

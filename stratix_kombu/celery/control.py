@@ -16,6 +16,8 @@ from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure
 from stratix_kombu.model.state import State
 
+_WITHOUT_MESSAGE = (State.DELAYED, State.BLOCKED)
+
 
 def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
     """The application's own control class, with our ``revoke`` in front."""
@@ -75,3 +77,15 @@ def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> None:
     ]
     if chosen:
         fail(bridge.engine, chosen)
+        waiting = {record.id for record in records if record is not None and record.state in _WITHOUT_MESSAGE}
+        _tell(bridge, [one.job_id for one in chosen if one.job_id in waiting], terminate)
+
+
+def _tell(bridge: Bridge, ids: list[str], terminate: bool) -> None:
+    """Celery's event, of tasks whose message no worker has seen or will see: where the project has events."""
+    conf = bridge.celery.conf
+    if not ids or not (conf.worker_send_task_events or conf.task_send_sent_event):
+        return
+    with bridge.celery.events.default_dispatcher() as dispatcher:
+        for one in ids:
+            dispatcher.send("task-revoked", uuid=one, terminated=terminate, signum=None, expired=False)

@@ -21,6 +21,7 @@ from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polli
 from stratix_kombu.celery.control import control_class, purge_jobs
 from stratix_kombu.celery.jobs import register_jobs
 from stratix_kombu.celery.join import register_join
+from stratix_kombu.celery.panel import answer_for_the_store
 from stratix_kombu.celery.steps import StratixStep
 from stratix_kombu.celery.task import track
 from stratix_kombu.drivers.kombu import KombuDriver
@@ -78,6 +79,7 @@ def install(
     register_jobs(celery)
     batch_canvas(_scope)
     purge_jobs_too(_purge)
+    answer_for_the_store()
 
     def track_all(**_: Any) -> None:
         for task in list(celery.tasks.values()):

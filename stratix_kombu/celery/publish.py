@@ -31,6 +31,11 @@ RESULT = "celery.result"
 """The name of a record that only holds what was stored of a task."""
 NOT_TRACKED = ""
 """Value of the header for messages that are no jobs: every worker that gets one runs it."""
+DUE = "stratix_eta"
+"""Header with the time of a task that was not to run at once. It is past when the message is sent: in Celery's own
+header, a worker would hold the message for a moment more."""
+PAGE = 500
+"""So many tasks of a group without a body are added in one step."""
 _ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
 _LEVELLED = ("redis", "sqs")
 """Drivers whose priorities are lists or queues of their own."""
@@ -70,7 +75,9 @@ class Publisher:
         if is_adopting():
             options["headers"] = {**(options.get("headers") or {}), ADOPTED: True}
         self._shorten(options)
-        keeping = KeepingProducer(self._app.connection_for_write(), self._publish_now, self._app.amqp.queues)
+        due = self._due(countdown, eta)
+        tell = partial(self._publish_now, due=due)
+        keeping = KeepingProducer(self._app.connection_for_write(), tell, self._app.amqp.queues)
         result = self._original(name, args, kwargs, producer=keeping, **options)
         published = keeping.kept
         assert published is not None
@@ -83,6 +90,8 @@ class Publisher:
             else:
                 send()
             return result
+        if due:
+            published.headers[DUE] = due
         with self.batch():
             self._keep(published, countdown, eta)
         return result
@@ -121,14 +130,20 @@ class Publisher:
         assert collector is not None
         collector.jobs.append(self.new_job(published, countdown, eta))
         collector.names.update(_carried(published))
+        if collector.pages and len(collector.jobs) >= PAGE and not collector.joins:
+            collector.show_what_is_carried()
+            self.add(collector.finish())
+            collector.turn()
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """All tasks published within are added together, all or none."""
+        """All tasks published within are added together, all or none; of a group without a body a page at a time, so
+        that the first ones run while the others are still being made."""
         if current() is not None:
             yield
             return
         with collecting() as collector:
+            collector.pages = True
             yield
         collector.show_what_is_carried()
         self.add(collector.finish())
@@ -245,11 +260,18 @@ class Publisher:
     def _mark_untracked(self, published: Published, countdown: Any, eta: Any) -> None:
         """A broadcast, or an exchange of one's own: sent as Celery sends it."""
         published.headers[TRACKED] = NOT_TRACKED
+        due = self._due(countdown, eta)
+        if due:
+            published.headers["eta"] = due
+
+    def _due(self, countdown: Any, eta: Any) -> str | None:
+        """When a task is to run, as Celery writes it; None for at once."""
         delay_ms, due_ms = self._when(countdown, eta)
-        if delay_ms or due_ms:
-            instant_ = maybe_make_aware(maybe_iso8601(eta), self._app.timezone) if eta else None
-            due = instant_ or self._app.now() + timedelta(milliseconds=delay_ms)
-            published.headers["eta"] = due.isoformat()
+        if not (delay_ms or due_ms):
+            return None
+        instant_ = maybe_make_aware(maybe_iso8601(eta), self._app.timezone) if due_ms else None
+        due = instant_ or self._app.now() + timedelta(milliseconds=delay_ms)
+        return str(due.isoformat())
 
     def _send_untracked(self, published: Published, producer: Any, connection: Any) -> None:
         if connection is not None:
@@ -257,8 +279,10 @@ class Publisher:
         with self._app.producer_or_acquire(producer) as real:
             real.publish(published.body, **published.options)
 
-    def _publish_now(self, body: Any, **options: Any) -> Any:
+    def _publish_now(self, body: Any, due: str | None = None, **options: Any) -> Any:
         """An event about the task."""
+        if due and isinstance(body, dict) and body.get("type") == "task-sent":
+            body["eta"] = due
         with self._app.producer_or_acquire() as real:
             return real.publish(body, **options)
 

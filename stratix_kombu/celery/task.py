@@ -15,7 +15,7 @@ from celery.states import STARTED
 from stratix_kombu.celery.attempt import REJECTED, Attempt
 from stratix_kombu.celery.collect import collecting
 from stratix_kombu.celery.mirror import ADOPTED, adopting
-from stratix_kombu.celery.publish import NOT_TRACKED
+from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
@@ -108,8 +108,9 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
         raise Ignore(f"not to run now: {why}")
     adopted = marker is None or bool(request.get(ADOPTED))
     record = claim.record
-    if request.headers and TRACKED in request.headers:  # of the transport, and none of the producer's
-        request.headers = {key: value for key, value in request.headers.items() if key != TRACKED}
+    if request.headers:  # without those of the transport
+        request.headers = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE)}
+    request.eta = request.eta or request.get(DUE)
     if record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
     if task.track_started and not get_actual_ignore_result(task, request):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kombu import Producer
 from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import install
 from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.conftest import lines
 from tests.celery.test_beside_routes import both
 from tests.celery.workers import ROOT
 from tests.waiting import until
@@ -180,3 +182,68 @@ def test_workers_come_first_and_their_producers_are_answered(pair: Beside, tmp_p
         return answers
 
     assert pair.both(script)[:4] == [["z", 2], 4, 6, 8]
+
+
+def test_delayed_tasks_are_seen(pair: Beside, tmp_path: Path) -> None:
+    """By ``inspect scheduled``, by the task itself when it runs, and by who listens to events."""
+
+    def script(side: Side) -> Any:
+        inspect = side.app.control.inspect(timeout=1)
+        waits = side.task("add").apply_async((3, 4), countdown=60)
+        found: list[Any] = []
+
+        def scheduled() -> bool:
+            for answers in (inspect.scheduled() or {}).values():
+                found[:] = [one for one in answers if one["request"]["id"] == waits.id]
+                if found:
+                    return True
+            return False
+
+        until(scheduled)
+        request = found[0]["request"]
+        seen = value(side.task("seen").apply_async(countdown=0.2))
+        waits.revoke()
+        return [
+            sorted(found[0]), request["name"], list(request["args"]), request["kwargs"], "T" in found[0]["eta"],
+            "T" in seen["eta"],
+        ]  # fmt: skip
+
+    assert pair.both(script)[1:] == ["proj.add", [3, 4], {}, True, True]
+
+
+def test_a_delayed_task_that_is_revoked_is_told(redis_url: str) -> None:
+    with both(redis_url, task_send_sent_event=True) as apps:
+        app, _ = apps["bridge"]
+        told: list[Any] = []
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": told.append})
+            with receiver.consumer_context() as (own, _, _):
+                result = app.send_task("any.task", countdown=60)
+                result.revoke()
+                until(lambda: drained(own, told, 2))
+        kinds = {one["type"]: one for one in told if one.get("uuid") == result.id}
+        assert kinds.keys() == {"task-sent", "task-revoked"}
+        assert "T" in kinds["task-sent"]["eta"]
+
+
+def drained(connection: Any, told: list[Any], wanted: int) -> bool:
+    with suppress(OSError):
+        connection.drain_events(timeout=0.2)
+    return len(told) >= wanted
+
+
+def test_a_large_group_begins_while_it_is_still_being_made(pair: Beside, tmp_path: Path) -> None:
+    def script(side: Side) -> Any:
+        path, note, same = tmp_path / side.name, side.task("note"), side.task("same")
+
+        def tasks() -> Iterator[Any]:
+            yield note.s(str(path), "first")
+            for number in range(600):
+                yield same.s(number)
+            until(path.exists)
+            yield note.s(str(path), "last")
+
+        result = group(tasks()).apply_async()
+        return [value(result)[-2:], lines(str(path))]
+
+    assert pair.both(script) == [[599, "last"], ["first", "last"]]

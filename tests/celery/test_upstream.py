@@ -12,6 +12,7 @@ from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import _chain, _chord
 from celery.worker.consumer import Consumer
+from celery.worker.control import Panel, scheduled
 from kombu.transport.SQS import Channel
 from vine import transform
 
@@ -58,6 +59,12 @@ def test_which_errbacks_are_called_and_which_are_sent() -> None:
     for known in ("hasattr(errback.type, '__header__')", "isinstance(errback.type.__header__, partial)",
                   "self._errback_arity_greater(errback, 1)", "except NotRegistered"):  # fmt: skip
         assert known in source
+
+
+def test_workers_are_asked_over_a_table_of_commands() -> None:
+    assert Panel.data["scheduled"] is Panel.data["dump_schedule"]
+    assert original(Panel.data["scheduled"]) is scheduled
+    assert list(inspect.signature(scheduled).parameters) == ["state", "kwargs"]
 
 
 def test_canvas_is_wrapped_once() -> None:

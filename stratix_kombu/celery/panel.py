@@ -1,0 +1,62 @@
+"""``inspect scheduled``: what waits in the store until it is due, beside what a worker has in its memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+from celery.worker.control import Panel
+
+from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.drivers.native import arguments_of
+from stratix_kombu.errors import Unavailable
+from stratix_kombu.model.message import is_task_message
+from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.state import State
+
+AT_MOST = 100
+"""Tasks of each queue that a worker names: those that are due first."""
+_COMMANDS = ("scheduled", "dump_schedule")
+
+logger = logging.getLogger("stratix_kombu.celery")
+
+
+def answer_for_the_store() -> None:
+    """Have workers of applications with the bridge name its delayed tasks, too; once a process."""
+    original = Panel.data["scheduled"]
+    if hasattr(original, "stratix_original"):
+        return
+
+    def scheduled(state: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """List of currently scheduled ETA/countdown tasks."""
+        found = list(original(state, **kwargs))
+        bridge = bridge_of(state.app)
+        return found if bridge is None else [*found, *_delayed(bridge, state)]
+
+    scheduled.stratix_original = original  # type: ignore[attr-defined]
+    for name in _COMMANDS:
+        Panel.data[name] = scheduled
+
+
+def _delayed(bridge: Bridge, state: Any) -> Iterator[dict[str, Any]]:
+    for queue in state.app.amqp.queues.consume_from:
+        try:
+            records = bridge.engine.store.queries.find(queue, [State.DELAYED], 0, AT_MOST)
+        except Unavailable as problem:
+            bridge.engine.report(queue, problem, "inspect_failed")
+            return
+        yield from (_told(record, state.hostname) for record in records if is_task_message(record.message))
+
+
+def _told(record: JobRecord, hostname: str) -> dict[str, Any]:
+    """As Celery describes one."""
+    given = arguments_of(record.message) or {"args": [], "kwargs": {}}
+    request = {
+        "id": record.id, "name": record.name, "type": record.name, **given, "hostname": hostname, "time_start": None,
+        "acknowledged": False, "worker_pid": None,
+        "delivery_info": {"exchange": "", "routing_key": record.queue, "priority": record.priority, "redelivered": False},
+    }  # fmt: skip
+    due = datetime.fromtimestamp(record.due_ms / 1000, timezone.utc).isoformat()
+    return {"eta": due, "priority": 6, "request": request}
