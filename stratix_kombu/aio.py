@@ -1,4 +1,4 @@
-"""The same calls for asyncio: in a thread, and waits without holding one."""
+"""The same calls for asyncio: in a thread, adds of one turn of a loop in one, and waits without holding one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from stratix_kombu.adding import Adding, add_each
+from stratix_kombu.drivers.native import is_task
 from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
@@ -152,12 +154,15 @@ class AsyncQueue(Hinted):
 
     def __init__(self, queue: Queue, calls: Calls) -> None:
         self._queue = queue
+        self._calls = calls
         self._call = calls.run
 
     async def add(
         self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
     ) -> Job:
-        return await self._call(self._queue.add, name, data, opts, **options)
+        if is_task(name):  # it is published by code of Celery's and the user's, which may take its time
+            return await self._call(self._queue.add, name, data, opts, **options)
+        return await self._calls.together(add_each, Adding(self._queue, name, data, opts, options))
 
     async def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
         return await self._call(self._queue.add_bulk, jobs)

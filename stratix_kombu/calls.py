@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from stratix_kombu import forks
 
 THREADS = 32
 """Calls of one application that are under way at a time; more of them wait for their turn."""
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -26,21 +29,75 @@ class Calls:
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
         forks.register(self)
 
     def after_fork(self) -> None:
-        """The threads are the parent's. The pool is kept, since its end would speak to them."""
+        """The threads are the parent's, and so is what its loops have asked for. The pool is kept, since its end would
+        speak to them."""
         if self._pool is not None:
             forks.keep(self._pool)
         self._pool, self._lock = None, threading.Lock()
+        for line in self._lines.values():
+            line.waiting.clear()
+        self._lines = WeakKeyDictionary()
 
     async def run(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """What ``function`` returns or raises. If the caller is cancelled, a call that has begun goes on."""
+        return await asyncio.wrap_future(self._submit(function, *args, **kwargs))
+
+    async def together(
+        self, function: Callable[[Sequence[Item]], Sequence[Result | BaseException]], item: Item
+    ) -> Result:
+        """What ``function`` answers for this item. It is called with all items that tasks of this event loop give in
+        one turn, in their order, and answers for each of them, in that order: a result, or what is raised to its task.
+
+        One call at a time for a loop: what comes while it is under way is in the next one. An item whose task was
+        cancelled before is left out. All calls of one application name the same function.
+        """
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop)
+        if line is None:
+            line = self._lines[loop] = _Line()
+        future: asyncio.Future[Result] = loop.create_future()
+        line.waiting.append((item, future))
+        if not line.busy:
+            line.busy = True
+            loop.call_soon(self._begin, loop, line, function)
+        return await future
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, line: _Line, function: Callable[..., Any]) -> None:
+        """Have a thread take what waits in the line; on the loop, at the end of the turn in which it came."""
+        going = [one for one in line.waiting if not one[1].done()]
+        line.waiting.clear()
+        if not going:
+            line.busy = False
+            return
+
+        def work() -> None:
+            try:
+                answers = function([item for item, _ in going])
+            except BaseException as problem:
+                answers = [problem] * len(going)
+            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+                loop.call_soon_threadsafe(end, answers)
+
+        def end(answers: Sequence[Any]) -> None:
+            for (_, future), answer in zip(going, answers, strict=True):
+                _settle(future, answer)
+            # Not at once: tasks that go on now may have more to add.
+            loop.call_soon(self._begin, loop, line, function)
+
+        try:
+            self._submit(work)
+        except RuntimeError as problem:  # the interpreter is ending
+            end([problem] * len(going))
+
+    def _submit(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Future[Result]:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, "stratix-aio")
-            future = self._pool.submit(function, *args, **kwargs)
-        return await asyncio.wrap_future(future)
+            return self._pool.submit(function, *args, **kwargs)
 
     def close(self) -> None:
         """Let the threads end with what they run. May be called by one of them."""
@@ -48,6 +105,26 @@ class Calls:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
+
+
+class _Line:
+    """What the tasks of one loop have given to ``together``. Used by the loop's thread only."""
+
+    __slots__ = ("busy", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
+        self.busy = False
+        """Something of it is under way, or about to be."""
+
+
+def _settle(future: asyncio.Future[Any], answer: object) -> None:
+    if future.done():  # its task was cancelled
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 async def in_thread(function: Callable[..., Result], *args: Any) -> Result:

@@ -19,15 +19,14 @@ from stratix_kombu.hints import Hinted
 from stratix_kombu.housekeeping import Housekeeping
 from stratix_kombu.inspection import Inspection
 from stratix_kombu.job import Job, Runtime
-from stratix_kombu.lifecycle.add import add, check_free, pages, record_of
+from stratix_kombu.lifecycle.add import add, check_free, pages, records_of
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.limiting import Limiting
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name
-from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, Placed, WorkerInfo
-from stratix_kombu.model.state import State
+from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, WorkerInfo
 from stratix_kombu.options import (
     MAX_CONCURRENCY,
     JobOptions,
@@ -120,8 +119,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
 
         >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
         """
-        self._open()
-        new = self.new_job(name, data, together(opts, options, "add") if opts else options)
+        new = self.to_add(name, data, opts, options)
         return self.added([new], add(self._engine, [new]))[0]
 
     def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
@@ -153,6 +151,11 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
             # The error keeps its class and attributes; only its text says which job it was.
             problem.args = (f"add_bulk, job {index}: {problem}",)
             raise
+
+    def to_add(self, name: Any, data: Any, opts: Mapping[str, Any] | None, options: Mapping[str, Any]) -> NewJob:
+        """The job that ``add`` is called for. Raises Closed, and as ``new_job``."""
+        self._open()
+        return self.new_job(name, data, together(opts, options, "add") if opts else options)
 
     def new_job(self, name: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
         """A job as it would be added, checked; nothing is written."""
@@ -194,22 +197,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
 
     def added(self, jobs: Sequence[NewJob], answer: Added) -> list[Job]:
         """The handles on jobs as the store says they were added, or on those that are there instead of them."""
-        instead = dict(answer.instead)
-        return [
-            self.job_of(new, placed, instead.get(new.id, new.id))
-            for new, placed in zip(jobs, answer.placed, strict=True)
-        ]
-
-    def job_of(self, new: NewJob, placed: Placed | None, known_id: str) -> Job:
-        """The handle on a job as the store has placed it. What it did not add, or what has ended at once, is read; if
-        that is gone already, the handle says what it was to be."""
-        if placed is None or placed.state.finished:
-            (there,) = self._engine.store.queries.get([known_id])
-            if there is not None and there.queue == self.name:
-                return self.handle(there)
-            placed = placed or Placed(State.COMPLETED, 0, 0)
-            new = replace(new, id=known_id)
-        return Job(record_of(new, placed), self._runtime)
+        return [self.handle(one) for one in records_of(self._engine, jobs, answer.placed, answer.instead)]
 
     def _encode_data(self, name: str, data: Any) -> str:
         return encode(data, f"the data of job {name!r} for queue {self.name!r}", self._options.max_payload_bytes)

@@ -20,7 +20,7 @@ from stratix_kombu.foreign import MANAGER
 from stratix_kombu.hints import Hinted
 from stratix_kombu.inspection import Overview
 from stratix_kombu.job import Job
-from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.add import add, records_of
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
@@ -153,12 +153,9 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
             ids[step.key] = new.id
             planned.append((queue, new))
         answer = add(self._engine, [new for _, new in planned])
-        instead = dict(answer.instead)
+        records = records_of(self._engine, [new for _, new in planned], answer.placed, answer.instead)
         return Flow(
-            (
-                queue.job_of(new, placed, instead.get(new.id, new.id))
-                for (queue, new), placed in zip(planned, answer.placed, strict=True)
-            ),
+            (queue.handle(record) for (queue, _), record in zip(planned, records, strict=True)),
             {new.id: new.dependencies for _, new in planned},
             self.canvas.export if self.canvas else None,
         )

@@ -15,6 +15,7 @@ from stratix_kombu.celery.collect import collecting
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.flow import Flow
 from stratix_kombu.job import Job
+from stratix_kombu.lifecycle.add import records_of
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -33,8 +34,8 @@ class Canvas:
         collector.show_what_is_carried()
         new = collector.finish()
         placed = self._bridge.publisher.add(new)
-        queues = [self._bridge.queue.get_queue(one.queue) for one in new]
-        jobs = [queue.job_of(one, at, one.id) for queue, one, at in zip(queues, new, placed, strict=True)]
+        records = records_of(self._bridge.engine, new, placed)
+        jobs = [self._bridge.queue.get_queue(one.queue).handle(one) for one in records]
         return Flow(jobs, {one.id: one.dependencies for one in new}, lambda _: signature.clone())
 
     def export(self, flow: Flow) -> Any:

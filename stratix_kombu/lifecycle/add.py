@@ -12,6 +12,7 @@ from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.names import gate_id
 from stratix_kombu.model.record import ANY_CLAIM, GATE, KEEP_NONE, Added, Change, Completion, JobRecord, NewJob, Placed
+from stratix_kombu.model.state import State
 
 ONE_STEP = 1_000
 """So many jobs and dependencies are added in one step. More that belong together are added in pages, behind a gate."""
@@ -117,6 +118,25 @@ class _Behind:
         states = self.engine.store.queries.states([job.id for job in jobs])
         for one, state in zip(self.placed, states, strict=True):
             yield replace(one, state=state) if one and state else one
+
+
+def records_of(
+    engine: Engine, jobs: Sequence[NewJob], placed: Sequence[Placed | None], instead: Sequence[tuple[str, str]] = ()
+) -> list[JobRecord]:
+    """The jobs as the store has placed them. What it did not add, or what has ended at once, is read, also what is
+    there ``instead`` of it; if that is gone already, the record says what it was to be."""
+    records = [record_of(new, one or Placed(State.COMPLETED, 0, 0)) for new, one in zip(jobs, placed, strict=True)]
+    unclear = [at for at, one in enumerate(placed) if one is None or one.state.finished]
+    if unclear:
+        holders = dict(instead)
+        ids = [holders.get(jobs[at].id, jobs[at].id) for at in unclear]
+        for at, job_id, there in zip(unclear, ids, engine.store.queries.get(ids), strict=True):
+            if there is not None and there.queue == jobs[at].queue:
+                records[at] = there
+            else:
+                records[at] = replace(records[at], id=job_id)
+    return records
+
 
 def record_of(new: NewJob, placed: Placed) -> JobRecord:
     """A job that was just added, without reading it back."""

@@ -18,7 +18,7 @@ ASKS_NO_SERVER = {
     Flow: {"to_canvas", "states"},
 }
 FOR_THE_PACKAGE: dict[type, set[str]] = {
-    Queue: {"added", "after_fork", "attempts", "end", "handle", "job_of", "new_job", "reopen", "start", "stop"},
+    Queue: {"added", "after_fork", "attempts", "end", "handle", "new_job", "reopen", "start", "stop", "to_add"},
     QueueManager: {"after_fork", "close", "finish", "known", "reopen", "start", "tell_settings"},
 }
 
