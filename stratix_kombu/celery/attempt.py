@@ -12,12 +12,13 @@ from billiard.einfo import ExceptionInfo
 from celery import group, signature
 from celery.backends.base import EXCEPTION_ABLE_CODECS
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
+from kombu.exceptions import EncodeError
 from kombu.utils import json
 
 from stratix_kombu.celery.collect import Collector, collecting, results_in
 from stratix_kombu.celery.compat import call_errbacks, errbacks_of
 from stratix_kombu.celery.mirror import adopting
-from stratix_kombu.errors import InvalidPayload, RateLimited
+from stratix_kombu.errors import InvalidPayload, PayloadTooLarge, RateLimited
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_over import hand_over
@@ -167,8 +168,14 @@ class Attempt:
             error = InvalidPayload(f"the result of {self._task.name} cannot be kept: {problem}")
             self.failed(error)
             raise error from problem
-        with self.continuing():
-            self._continue(value)
+        try:
+            with self.continuing():
+                self._continue(value)
+        except (EncodeError, PayloadTooLarge) as problem:  # what follows cannot be sent
+            self._extra.clear()
+            self._after.clear()
+            self.failed(problem)
+            raise
         trail = self._trail() if wanted else NO_RESULT
         self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail))
         request = self._request

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from stratix_kombu.celery.collect import collecting, current, results_in
 from stratix_kombu.celery.mirror import ADOPTED, JOIN_REFERENCE, is_adopting, is_kept
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
-from stratix_kombu.errors import ConfigurationError, JobIdTaken, StoreUnavailable
+from stratix_kombu.errors import ConfigurationError, JobIdTaken, PayloadTooLarge, StoreUnavailable
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import JOIN, KEEP_NONE, NewJob, Placed, Retention
@@ -176,13 +176,22 @@ class Publisher:
         assert queue is not None
         delay_ms, due_ms = self._when(countdown, eta)
         name = str(headers["task"])
+        message = envelope(published, queue, queue)
+        self._refuse_what_no_broker_takes(name, message)
         keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
         return NewJob(
-            id=task_job_id(headers["id"]), queue=queue, name=name, message=envelope(published, queue, queue),
+            id=task_job_id(headers["id"]), queue=queue, name=name, message=message,
             delay_ms=delay_ms, due_ms=due_ms, priority=self._priority(published),
             carries=tuple(one for one, _ in _carried(published)), keep_completed=keep_completed, keep_failed=keep,
             max_stalled=None if self._acks_late(name) else 0, anew=True,
         )  # fmt: skip
+
+    def _refuse_what_no_broker_takes(self, name: str, message: str) -> None:
+        """Its job would wait for ever."""
+        limit = self._bridge.driver.capabilities.max_message_bytes
+        if limit is not None and (size := len(message.encode())) > limit:
+            remedy = "the broker takes no longer one: store its arguments elsewhere and pass a reference"
+            raise PayloadTooLarge(f"the message of task {name!r}", size, limit, remedy)
 
     def join(self, group_id: str, tree: Sequence[Any], body: Mapping[str, Any], wanted: Sequence[str]) -> None:
         """Add the job that waits for a chord's header and then sends the body."""

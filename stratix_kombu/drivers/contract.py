@@ -36,6 +36,8 @@ class DriverCapabilities:
     """Other processes see the same queues."""
     groups: bool = False
     """A message may belong to a group: those of one group come in order, or do not hold up those of others."""
+    max_message_bytes: int | None = None
+    """A longer message is refused; None = no bound that one meets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from celery import Celery, Task, shared_task
 from celery.app.backends import by_name
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 
-from stratix_kombu import ConfigurationError
+from stratix_kombu import ConfigurationError, PayloadTooLarge
 from stratix_kombu.celery import StratixCelery, install
 from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.broker import broker_settings, store_settings
+from tests.celery.project import sqs_broker
 from tests.waiting import until
 
 
@@ -264,3 +265,15 @@ def test_a_graph_that_is_no_canvas_names_the_edge(edges: dict[str, list[str]], w
     alone = stratix.queue.add_flow({"name": "unknown", "queue": "q"})
     with pytest.raises(ConfigurationError, match="is no Celery task"):
         alone.to_canvas()
+
+
+def test_a_message_that_sqs_would_refuse_is_refused_at_once(sqs_url: str, redis_url: str) -> None:
+    app = make(sqs_broker(sqs_url), broker_transport_options={"region": "us-east-1", "is_secure": False})
+    stratix = install(app, store=redis_url, namespace=uuid.uuid4().hex[:8])
+    name = f"large{uuid.uuid4().hex[:6]}"
+    app.conf.task_default_queue = name
+    with pytest.raises(PayloadTooLarge, match=r"message of task 'any\.task' has 9"):
+        app.send_task("any.task", ("x" * 900_000,))
+    assert not stratix.queue.get_queue(name).get_jobs()
+    sent = app.send_task("any.task", ("x" * 700_000,))
+    assert stratix.queue.get_queue(name).get_job(sent.id).state == "waiting"

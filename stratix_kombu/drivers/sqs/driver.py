@@ -77,7 +77,8 @@ class SQSDriver(KombuDriver):
         super().__init__({**options, "queue_name_prefix": prefix}, namespace=namespace)
         priorities = flag(self.options.get("priorities", True), "priorities")
         self.capabilities = DriverCapabilities(
-            durable=True, ordered=False, priorities=priorities, counts=False, shared=True, groups=True
+            durable=True, ordered=False, priorities=priorities, counts=False, shared=True, groups=True,
+            max_message_bytes=MAX_BYTES // 4 * 3 - 200,  # as base64, with a tag of its own
         )
         self.wait_s = wait_seconds(self.options.get("wait_time_seconds", 20))
         self.timeout_s = timeout_seconds(self.options.get("command_timeout", COMMAND_TIMEOUT_MS))
