@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from celery import Celery
@@ -143,12 +144,20 @@ class Run:
             self._settle(self._attempts.timed_out(self._claim))
         self._bridge.claims.drop(self._queue.name, self._claim.token)
 
+    def _explained(self, outcome: Outcome) -> Outcome:
+        """Of a job that has the name of a task, and no handler: what was meant, perhaps."""
+        name = self._claim.record.name
+        if isinstance(outcome, Failure) and outcome.reason.startswith("no handler") and name in self._bridge.celery.tasks:
+            remedy = f"{name!r} is a Celery task: queue.add(task, ...) with the task itself, or send_task"
+            return replace(outcome, reason=f"{outcome.reason}; {remedy}")
+        return outcome
+
     def _settle(self, outcome: Outcome) -> Outcome:
         """Store the outcome, unless there is one already; the one there is."""
         forks.end_if_forked(self._pid, int(isinstance(outcome, Failure)))
         with self._ending:
             if self._outcome is None:
-                self._outcome = outcome
+                self._outcome = outcome = self._explained(outcome)
                 job_id, name = self._claim.record.id, self._queue.name
                 if not self._bridge.claims.is_lost(self._claim.token):
                     self.accepted = self._bridge.settle(job_id, name, lambda: _store(self._bridge, name, outcome))

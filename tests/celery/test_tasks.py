@@ -168,6 +168,9 @@ def test_jobs_of_a_queue_run_in_a_celery_worker(hosted: Project) -> None:
     failed = queue.add("nobody knows this")
     until(lambda: queue.get_job(failed.id).state == "failed")
     assert "no handler" in queue.get_job(failed.id).failed_reason
+    meant = queue.add("proj.add", {"x": 1})
+    until(lambda: queue.get_job(meant.id).state == "failed")
+    assert "'proj.add' is a Celery task: queue.add(task, ...)" in queue.get_job(meant.id).failed_reason
 
 
 def test_a_task_is_added_as_a_job(hosted: Project, notes: str) -> None:
