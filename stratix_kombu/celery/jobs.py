@@ -146,8 +146,8 @@ class Run:
 
     def _explained(self, outcome: Outcome) -> Outcome:
         """Of a job that has the name of a task, and no handler: what was meant, perhaps."""
-        name = self._claim.record.name
-        if isinstance(outcome, Failure) and outcome.reason.startswith("no handler") and name in self._bridge.celery.tasks:
+        name, tasks = self._claim.record.name, self._bridge.celery.tasks
+        if isinstance(outcome, Failure) and outcome.reason.startswith("no handler") and name in tasks:
             remedy = f"{name!r} is a Celery task: queue.add(task, ...) with the task itself, or send_task"
             return replace(outcome, reason=f"{outcome.reason}; {remedy}")
         return outcome
