@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery, group, maybe_signature
 from celery.exceptions import ChordError
 
-from stratix_kombu.celery.bridge import bridge_of
+from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.collect import leaves
 from stratix_kombu.celery.task import attempt_of
+from stratix_kombu.errors import JobNotFound
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
 
@@ -48,9 +51,18 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
                 raise error
             except ChordError as raised:  # Celery's handling wants an exception that is being handled
                 backend.chord_error_from_stack(callback, raised)
+            _leave_children(bridge, request, callback)
             raise error if not isinstance(callback, group) else error.__cause__ or error
         values = [_values(one, results, records, backend) for one in (*tree, *added)]
         callback.apply_async((values,), **_descent(callback, ids, records))
+
+
+def _leave_children(bridge: Bridge, request: Any, callback: Any) -> None:
+    """The errbacks that were sent for the body are its children, as if it had failed by itself."""
+    if request.children and callback.id:
+        trail = json.dumps({"children": [one.as_tuple() for one in request.children]})
+        with suppress(JobNotFound):
+            bridge.engine.store.transitions.update_data(task_job_id(callback.id), trail)
 
 
 def _descent(callback: Any, ids: list[str], records: dict[str, JobRecord | None]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
     if record is None or is_unsent(record):
         return meta
     trail: dict[str, Any] = {}
-    if is_task_message(record.message) and record.data != "null":
+    if is_celerys(record) and record.data != "null":
         trail = json.loads(record.data) or {}
     known = record.data != NO_RESULT
     if record.state is State.COMPLETED and known:

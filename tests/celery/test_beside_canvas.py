@@ -185,6 +185,16 @@ def test_children_of_tasks_that_succeeded_and_failed(pair: Beside) -> None:
     assert pair.both(script) == [[2], [2]]
 
 
+def test_errbacks_of_a_failed_body_are_its_children(pair: Beside, tmp_path: Path) -> None:
+    def script(side: Side) -> Any:
+        body = side.task("total").s().on_error(side.task("on_error_id").s(path=str(tmp_path / side.name)))
+        result = chord([side.task("boom").s(), side.task("add").s(1, 1)], body).apply_async()
+        until(lambda: result.children and result.children[0].children[0].ready())
+        return [len(result.children), [one.state for one in result.children[0].children]]
+
+    assert pair.both(script) == [1, ["SUCCESS"]]
+
+
 # -- odd tasks in a canvas -------------------------------------------------------------------------
 
 

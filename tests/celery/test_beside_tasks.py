@@ -122,6 +122,17 @@ def test_the_error_of_a_task_that_will_be_tried_again(pair: Beside) -> None:
     assert pair.both(script) == ("ValueError('not yet')", True)
 
 
+def test_revoking_what_is_no_task(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        unknown, told = side.new_id(), side.new_id()
+        side.app.backend.store_result(told, {"step": 1}, "PROGRESS")
+        answers = [side.app.control.revoke(unknown), side.app.control.revoke([told])]
+        value(side.task("add").delay(1, 1))
+        return [*answers, *((one.state, one.info) for one in map(side.app.AsyncResult, (unknown, told)))]
+
+    assert pair.both(script) == [None, None, ("PENDING", None), ("PROGRESS", {"step": 1})]
+
+
 # -- ids -------------------------------------------------------------------------------------------
 
 
