@@ -127,10 +127,11 @@ def test_revoking_what_is_no_task(pair: Beside) -> None:
         unknown, told = side.new_id(), side.new_id()
         side.app.backend.store_result(told, {"step": 1}, "PROGRESS")
         answers = [side.app.control.revoke(unknown), side.app.control.revoke([told])]
-        value(side.task("add").delay(1, 1))
-        return [*answers, *((one.state, one.info) for one in map(side.app.AsyncResult, (unknown, told)))]
+        until(lambda: side.app.AsyncResult(unknown).state == "REVOKED")
+        return [*answers, *((one.state, repr(one.info)) for one in map(side.app.AsyncResult, (unknown, told)))]
 
-    assert pair.both(script) == [None, None, ("PENDING", None), ("PROGRESS", {"step": 1})]
+    revoked = ("REVOKED", "TaskRevokedError('revoked')")
+    assert pair.both(script) == [None, None, revoked, ("PROGRESS", "{'step': 1}")]
 
 
 # -- ids -------------------------------------------------------------------------------------------
