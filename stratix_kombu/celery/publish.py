@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -62,8 +62,7 @@ class Publisher:
         self, name: str, args: Any = None, kwargs: Any = None, countdown: Any = None, eta: Any = None, **options: Any
     ) -> Any:
         """As ``Celery.send_task``; the task is added to the store, which sends its message when it is time."""
-        if self._app.conf.task_protocol == 1:
-            raise ConfigurationError("the bridge needs task_protocol 2, Celery's default: version 1 has no headers")
+        self.retention(False)  # refuses settings that cannot be used, before anything is done
         producer = options.pop("producer", None) or options.pop("publisher", None)
         connection = options.pop("connection", None)
         ours = self._is_ours(connection or getattr(producer, "connection", None))
@@ -238,11 +237,18 @@ class Publisher:
 
     def retention(self, ignore_result: bool) -> tuple[Retention, Retention]:
         """Of failed and of completed tasks."""
+        failed, completed = self._kept
+        return failed, KEEP_NONE if ignore_result else completed
+
+    @cached_property
+    def _kept(self) -> tuple[Retention, Retention]:
+        """Read with the first task, as Celery's backends read it: each look at a setting takes microseconds."""
         conf = self._app.conf
+        if conf.task_protocol == 1:
+            raise ConfigurationError("the bridge needs task_protocol 2, Celery's default: version 1 has no headers")
         keep = _kept_for(conf.result_expires, "result_expires")
         failures = conf.get("result_failure_expires")
-        failed = keep if failures is None else _kept_for(failures, "result_failure_expires")
-        return failed, KEEP_NONE if ignore_result else keep
+        return keep if failures is None else _kept_for(failures, "result_failure_expires"), keep
 
     def _acks_late(self, name: str) -> bool:
         task = self._app.tasks.get(name) if self._app.finalized else None
