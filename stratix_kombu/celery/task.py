@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
@@ -127,7 +128,8 @@ def adopt(bridge: Bridge, task: Any, request: Any) -> None:
         again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
         again.apply_async(chord=request.chord, add_to_parent=False, headers=dict(request.headers or {}))
     with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
-        add(bridge.engine, collector.finish())
+        # A message that came twice may have been adopted, run and ended meanwhile: that one stays.
+        add(bridge.engine, [replace(job, anew=False) for job in collector.finish()])
 
 
 def queue_of(request: Any) -> str:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from celery import Celery, chord, group
 from celery.app.base import Celery as CeleryClass
+from celery.app.task import Context
 from kombu import Producer
 
 from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import install
+from stratix_kombu.celery.task import adopt
 from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
 from tests.celery.conftest import lines
 from tests.celery.test_beside_routes import both
@@ -248,3 +250,19 @@ def test_a_large_group_begins_while_it_is_still_being_made(pair: Beside, tmp_pat
         return [value(result)[-2:], lines(str(path))]
 
     assert pair.both(script) == [[599, "last"], ["first", "last"]]
+
+
+def test_a_message_that_is_adopted_twice_runs_once(pair: Beside) -> None:
+    """Two workers may have found no job at the same time, and one of them was quick."""
+    side = pair.bridge
+    task, queue = side.task("add"), side.project.queue
+    result = task.delay(1, 1)
+    assert value(result) == 2
+    before = queue.get_job(result.id)
+    request = Context(
+        id=result.id, task=task.name, args=(1, 1), kwargs={}, headers={}, retries=0,
+        delivery_info={"exchange": "", "routing_key": queue.name},
+    )  # fmt: skip
+    adopt(side.app.stratix_bridge, task, request)
+    after = queue.get_job(result.id)
+    assert (after.state, after.finished_on) == ("completed", before.finished_on)
