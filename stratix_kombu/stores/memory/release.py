@@ -34,7 +34,7 @@ def release_page(space: Space, limit: int) -> bool:
         dependency = next(iter(worklist))
         edges = space.dependents.get(dependency, {})
         told = space.reviving is worklist
-        page = [dependent for dependent, flag in edges.items() if flag is told][:limit]
+        page = sorted(dependent for dependent, flag in edges.items() if flag is told)[:limit]
         for dependent in page:
             edges[dependent] = not told
             step(space, space.jobs[dependent], dependency)

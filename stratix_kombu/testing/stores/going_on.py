@@ -220,6 +220,12 @@ class GoingOnSuite(StoreCase):
         store.transitions.remove("1")
         assert self.record(store, "2").failed_reason == "dependency 1 was removed"
 
+    def test_dependents_are_told_in_the_order_of_their_ids(self, store: Store) -> None:
+        self.add(store, new("0"), *(new(one, dependencies=("0",)) for one in ("c", "a", "b")))
+        store.transitions.remove("0")
+        told = [event.job_id for event in store.events.read(QUEUE, "0") if event.name == "failed"]
+        assert told == ["a", "b", "c"]
+
     # -- the id of a job that has ended ------------------------------------------------------------
 
     def test_a_job_takes_the_place_of_one_that_has_ended(self, store: Store) -> None:
