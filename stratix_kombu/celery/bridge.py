@@ -61,7 +61,7 @@ class Bridge:
         if any(fnmatchcase(name, pattern) for pattern in self._exclude):
             return True
         task = self.celery.tasks.get(name) if self.celery.finalized else None
-        return task is not None and (getattr(task, "stratix", None) is False or task.Strategy != Task.Strategy)
+        return task is not None and leaves_out(task)
 
     @property
     def queue(self) -> QueueManager:
@@ -133,6 +133,11 @@ class Bridge:
             return True
         self.engine.report(queue, StaleClaim(job_id), "stale_claim")
         return False
+
+
+def leaves_out(task: Any) -> bool:
+    """Whether a task stays as it is by itself."""
+    return getattr(task, "stratix", None) is False or task.Strategy != Task.Strategy
 
 
 def bridge_of(celery: Celery) -> Bridge | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery
 
-from stratix_kombu.celery.bridge import bridge_of
+from stratix_kombu.celery.bridge import bridge_of, leaves_out
 
 VISIBILITY_S = {"redis": 3600, "rediss": 3600, "sentinel": 3600, "sqs": 1800}
 """How long a message may be held before it is delivered again, unless the project says otherwise."""
@@ -46,7 +46,7 @@ def review(app: Celery) -> list[Finding]:
     return [
         _bridge(app, scheme), _delays(app, scheme), _chords(conf), _remote_control(conf, scheme),
         *_acknowledgements(app), _results(app), _queues(conf), *_beat(conf), *_rate_limits(app), *_eager(conf),
-        *_acks_on_redis(conf, scheme),
+        *_acks_on_redis(conf, scheme), *_left_out(app), *_protocol(conf),
     ]  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def _results(app: Celery) -> Finding:
     return Finding(
         "results", found, f"in the result backend ({own})",
         "in the job's record, for so long; AsyncResult reads it there. Who reads the old backend by itself finds only "
-        "results of tasks that producers without the bridge have sent",
+        "results of tasks that producers without the bridge have sent; install(app, results='also') stores all there",
     )  # fmt: skip
 
 
@@ -195,3 +195,17 @@ def _acks_on_redis(conf: Any, scheme: str) -> Iterator[Finding]:
             "off unless broker_transport_options says True: the store recovers what is lost, and a task costs one "
             "command in place of nine",
         )  # fmt: skip
+
+
+def _left_out(app: Celery) -> Iterator[Finding]:
+    bridge = bridge_of(app)
+    names = [one.name for one in _tasks(app) if leaves_out(one) or (bridge is not None and bridge.leaves_out(one.name))]
+    if names:
+        yield Finding(
+            "left out", _count(names), "run as ever", "the same: excluded, stratix=False, or a Strategy of their own",
+        )  # fmt: skip
+
+
+def _protocol(conf: Any) -> Iterator[Finding]:
+    if conf.task_protocol == 1:
+        yield Finding("task_protocol", "1", "messages as of Celery 3", "refused: 2 is needed, which is the default")

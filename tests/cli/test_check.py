@@ -190,6 +190,15 @@ def test_what_the_bridge_changes_on_redis_and_rabbitmq() -> None:
     assert "task_always_eager" in rabbit
 
 
+def test_what_stays_as_it_is() -> None:
+    app = project("redis://localhost:1/0", task_protocol=1)
+    app.task(shared=False, name="shop.own", stratix=False)(lambda: None)
+    found = by_subject(app)
+    assert (found["left out"].found, found["task_protocol"].found) == ("1 task (shop.own)", "1")
+    install(app, exclude=["*.early"])
+    assert by_subject(app)["left out"].found == "2 tasks (shop.early, shop.own)"
+
+
 def test_as_a_command_of_celery(tmp_path: Path, redis_url: str) -> None:
     """``celery -A proj stratix ...``, found by its entry point, with and without the bridge."""
     name = f"proj_{uuid.uuid4().hex[:8]}"
