@@ -192,7 +192,10 @@ def test_what_the_bridge_changes_on_redis_and_rabbitmq() -> None:
 
 def test_what_stays_as_it_is() -> None:
     app = project("redis://localhost:1/0", task_protocol=1)
-    app.task(shared=False, name="shop.own", stratix=False)(lambda: None)
+
+    @app.task(shared=False, name="shop.own", stratix=False)
+    def own() -> None: ...
+
     found = by_subject(app)
     assert (found["left out"].found, found["task_protocol"].found) == ("1 task (shop.own)", "1")
     install(app, exclude=["*.early"])
