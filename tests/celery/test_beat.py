@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from celery.beat import ScheduleEntry
+from celery.beat import ScheduleEntry, Scheduler
 from celery.exceptions import ImproperlyConfigured
 from celery.schedules import crontab, schedule, solar
 
@@ -67,6 +67,33 @@ def test_each_slot_of_an_entry_is_one_task(project: Project, notes: str, tmp_pat
         assert len(set(found)) == len(found) >= 3
         assert all(slot % every == 0 for slot in found)  # what comes while all beats are busy is one late run
         assert lines(notes).count(name) == len(found)
+
+
+def test_who_wraps_the_scheduler_sees_each_entry_that_is_due(
+    on_redis: Project, notes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Sentry does, for its check-ins."""
+    seen: list[str] = []
+    apply_entry = Scheduler.apply_entry
+
+    def checked_in(self: Any, entry: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(entry.name)
+        entry.options = {**entry.options, "headers": {"check-in": "1"}}
+        return apply_entry(self, entry, *args, **kwargs)
+
+    monkeypatch.setattr(Scheduler, "apply_entry", checked_in)
+    on_redis.app.conf.beat_schedule = {
+        "often": {"task": "proj.note", "schedule": 0.05, "args": [notes]},
+        "faulty": {"task": "proj.note", "schedule": 0.05, "args": [object()]},
+    }
+    scheduler = StratixScheduler(on_redis.app, lazy=False)
+    try:
+        until(lambda: scheduler.tick() is not None and {"often", "faulty"} <= set(seen))
+        (job, *_) = on_redis.queue.get_jobs("waiting")
+        (record,) = on_redis.app.stratix.queue.store.queries.get([job.id])
+        assert json.loads(record.message)["headers"]["check-in"] == "1"
+    finally:
+        scheduler.close()
 
 
 def test_a_beat_goes_on_where_it_was(on_redis: Project, notes: str, tmp_path: Path) -> None:
