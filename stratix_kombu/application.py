@@ -29,7 +29,9 @@ from stratix_kombu.hooks import run_hooks
 from stratix_kombu.lock import DistributedLock
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.awaiting import finished
+from stratix_kombu.model.functions import check_takes
 from stratix_kombu.model.names import snake
+from stratix_kombu.model.text import kind_of
 from stratix_kombu.options import Duration, together
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queues import QueueManager
@@ -139,7 +141,10 @@ class Application(forks.OfOneProcess, Hinted):
                 schedule_plugin(self, together(options, named, "register"))
                 return
             if plugin is not self._plugin:
-                raise ConfigurationError(f"{plugin!r} is no plugin; known: queue_plugin, schedule_plugin")
+                # Never as it is: it may be settings, with a password.
+                given = kind_of(plugin) if isinstance(plugin, (Mapping, str)) else repr(plugin)
+                write = "; write app.register(queue_plugin, {...})" if isinstance(plugin, Mapping) else ""
+                raise ConfigurationError(f"{given} is no plugin; known: queue_plugin, schedule_plugin{write}")
             if self._queue is not None:
                 raise ConfigurationError(
                     "queue_plugin is registered already: give all its options in one call, and what concerns one queue "
@@ -179,6 +184,7 @@ class Application(forks.OfOneProcess, Hinted):
             return lambda decorated: self.hook(name, decorated)
         if not callable(function):
             raise ConfigurationError(f"hook {name!r}: must be a function without arguments, not {function!r}")
+        check_takes(function, (), f"hook {name!r}")
         self._hooks[key].append(function)
         return function
 
@@ -285,6 +291,7 @@ class Application(forks.OfOneProcess, Hinted):
             self._hooks["after_close"] += told
             try:
                 self.start(queues)
+                self._say_what_is_idle(queues)
                 while not signals.number and not ended.is_set():
                     signals.wait()
                 if signals.number:
@@ -297,6 +304,16 @@ class Application(forks.OfOneProcess, Hinted):
                 self.close()
                 for one in told:
                     self._hooks["after_close"].remove(one)
+
+    def _say_what_is_idle(self, queues: Collection[str] | None) -> None:
+        """A program that only waits, though it was to work, has most likely not imported its handlers."""
+        handled = any(getattr(one, "handler_names", True) for one in self.queue.get_all_queues())
+        if queues is None and not handled and (self._schedule is None or not self._schedule.list()):
+            logger.warning(
+                "no queue has a handler, so this process takes no jobs and runs the clock alone: import the modules "
+                "that call queue.process() before app.run()",
+                extra={"action": "no_handlers"},
+            )
 
     def __enter__(self) -> Application:
         self._open()

@@ -239,10 +239,10 @@ class RecordLost(StratixError):
 class WaitTimeout(StratixError, TimeoutError):
     """Waiting took longer than the given timeout, in seconds."""
 
-    def __init__(self, what: str, timeout: float) -> None:
+    def __init__(self, what: str, timeout: float, hint: str = "") -> None:
         self.what = what
         self.timeout = timeout
-        super().__init__(f"{what} after {timeout:g} s")
+        super().__init__(f"{what} after {timeout:g} s{hint}")
 
 
 class Unavailable(StratixError, ConnectionError):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stratix_kombu.errors import ConfigurationError, StratixError, nearest
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.record import QueueStatus, WorkerInfo
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.options import Duration, milliseconds
@@ -21,8 +22,10 @@ SCOPES = ("process", "host", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health(Shown):
+class Health(Shown, NotAwaitable):
     """What was found. It is true in an ``if`` when nothing is wrong."""
+
+    _meant: ClassVar[str] = "leave out 'await', or write 'await asyncio.to_thread(app.check_health)'"
 
     driver: bool
     """The broker answers."""

@@ -14,7 +14,8 @@ from typing import Any
 from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, EventsMissed, Unavailable
 from stratix_kombu.model.awaiting import call
-from stratix_kombu.model.event import Event
+from stratix_kombu.model.event import LISTENERS_GET, Event
+from stratix_kombu.model.functions import check_takes
 from stratix_kombu.stores.contract import EventLog
 
 logger = logging.getLogger("stratix_kombu.events")
@@ -83,6 +84,8 @@ class Listeners(ABC):
         name = self.event_name(name)
         if not callable(function):
             raise ConfigurationError(f"{self._where}: a listener must be a function, not {function!r}")
+        if name in LISTENERS_GET:
+            check_takes(function, LISTENERS_GET[name], f"{self._where}: a listener of {name!r}")
         self._open()
         if name not in self.unlogged:
             self._ensure_reader()

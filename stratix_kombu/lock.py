@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 
 from stratix_kombu import forks
@@ -15,7 +16,9 @@ from stratix_kombu.errors import ConfigurationError, WaitTimeout
 from stratix_kombu.foreign import LOCKS
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.names import check_lock_key
+from stratix_kombu.model.suspects import suspect_ttl
 from stratix_kombu.options import Duration, milliseconds
 from stratix_kombu.stores.contract import Store
 
@@ -24,10 +27,11 @@ LOOK_AT = 100
 """So many locks that were not given back are remembered before those that have ended are looked for."""
 
 
-class Lock(Hinted):
+class Lock(NotAwaitable, Hinted):
     """A lock that was taken. Leaving its ``with`` block gives it back."""
 
     _foreign = LOCKS
+    _meant = "leave out 'await', or write 'await asyncio.to_thread(app.distributed_lock.acquire, key, ttl)'"
 
     def __init__(self, locks: DistributedLock, key: str, token: str) -> None:
         self.key = key
@@ -147,4 +151,6 @@ def _ttl(ttl: Duration) -> int:
     ms = milliseconds(ttl, "the time to live of a lock")
     if ms < 1:
         raise ConfigurationError("the time to live of a lock must be at least 1 ms")
+    if not isinstance(ttl, timedelta):
+        suspect_ttl(ms, "the time to live of a lock")
     return ms

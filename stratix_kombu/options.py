@@ -33,9 +33,10 @@ def dotted_path(function: Callable[..., Any], what: str) -> str:
     """``module:name`` of an importable function; a lambda or closure is refused."""
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
     if not callable(function) or not module or "<" in name or module == "__main__":
+        where = "a module other than the script that runs" if module == "__main__" else "a module"
         raise ConfigurationError(
             f"{what} must be a function that a worker can import by module and name, not {function!r}: "
-            "move it to the top level of a module, or register it with create_queue(backoffs={'name': function}) "
+            f"move it to the top level of {where}, or register it with create_queue(backoffs={{'name': function}}) "
             "and give the name"
         )
     return f"{module}:{name}"

@@ -131,6 +131,8 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
         """
         self._open()
+        if isinstance(jobs, (Mapping, str)):
+            raise ConfigurationError("add_bulk: give a list of mappings with 'name', not a single one")
         new = [self._new_bulk_job(index, one) for index, one in enumerate(jobs)]
         in_steps = list(pages(new))
         if len(in_steps) > 1:

@@ -219,16 +219,16 @@ class QueueEvents(Listeners):
 
     def timed_out(self, job_id: str, patience: float) -> WaitTimeout:
         """The error of a wait that was too short, or that nobody works for."""
-        return WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended{self._hint()}", patience)
+        return WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", patience, self._hint(asked=True))
 
-    def _hint(self) -> str:
-        """What to write, if jobs are waited for in a program that has forgotten to take them."""
+    def _hint(self, asked: bool = False) -> str:
+        """What to write, if jobs are waited for that nobody takes. Unasked, of a program that has forgotten to."""
+        idle = self.idle_handlers()
         with suppress(Unavailable):
-            if self.idle_handlers() and not self._engine.store.queries.workers(self._queue):
-                return (
-                    ": no worker of the queue is known, and this process has a handler for it but takes no jobs; "
-                    "app.start(), app.run() and 'stratix-kombu worker' do"
-                )
+            if (idle or asked) and not self._engine.store.queries.workers(self._queue):
+                forgotten = ", and this process has a handler for it but takes no jobs" if idle else ""
+                take = "app.start(), app.run() or 'stratix-kombu worker' takes jobs"
+                return f": no worker of the queue is known{forgotten}; {take}"
         return ""
 
     def subscribe(self, job_id: str, resolve: Resolve) -> None:

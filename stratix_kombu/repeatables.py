@@ -268,6 +268,10 @@ class Repeating:
 
         >>> queue.remove_repeatable_job(name="backup", cron="30 3 * * *")  # doctest: +SKIP
         """
+        if isinstance(opts, str):
+            raise ConfigurationError(
+                f"remove_repeatable_job: write key={opts!r}, or name={opts!r} and its cron=... or every=..."
+            )
         given: Mapping[str, Any] | None = {"key": opts.key} if isinstance(opts, RepeatableJob) else opts
         return self._repeatables.remove(together(given, options, "remove_repeatable_job"))
 

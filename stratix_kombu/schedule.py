@@ -14,10 +14,11 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from stratix_kombu import forks
-from stratix_kombu.errors import Closed, ConfigurationError, StratixError, nearest
+from stratix_kombu.errors import Closed, ConfigurationError, StratixError
 from stratix_kombu.foreign import REPEATABLE, SCHEDULER
-from stratix_kombu.hints import Hinted
+from stratix_kombu.hints import NO_OTHERS, Hinted, hint_for
 from stratix_kombu.model.awaiting import call
+from stratix_kombu.model.functions import check_takes
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.options import Duration, milliseconds, snake_keys, together
@@ -57,8 +58,8 @@ def interval_ms(value: Duration | str) -> int:
     found = _SPAN.match(value)
     unit = found[2].lower() if found else ""
     if found is None or (unit.removesuffix("s") not in _UNITS and unit not in _UNITS):
-        near = nearest(unit, [*_UNITS, *(f"{one}s" for one in _UNITS)]) if unit else ""
-        raise ConfigurationError(f"{value!r} is no interval{near}: say it like '10 minutes', '1 hour' or '30 s'")
+        near = hint_for(unit, [*_UNITS, *(f"{one}s" for one in _UNITS)], NO_OTHERS) if unit else ""
+        raise ConfigurationError(f"{value!r} is no interval{near or '.'} Say it like '10 minutes', '1 hour' or '30 s'")
     return round(float(found[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)))
 
 
@@ -187,6 +188,7 @@ class Scheduler(Hinted):
         handler, name = given.get("handler"), given.get("name")
         if not callable(handler):
             raise ConfigurationError(f"schedule: 'handler' must be a function without arguments, not {handler!r}")
+        check_takes(handler, (), "schedule: 'handler'")
         every = given.get("interval") if given.get("every") is None else given.get("every")
         rules = {**given, "every": None if every is None else interval_ms(every)}
         rule = rule_of(rules, "schedule", "UTC")

@@ -17,6 +17,8 @@ from typing import Any
 from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest_option
 from stratix_kombu.model.names import check_queue_name, snake
+from stratix_kombu.model.suspects import suspect_seconds
+from stratix_kombu.model.text import kind_of
 from stratix_kombu.model.zones import check_zone
 from stratix_kombu.options import (
     JobOptions,
@@ -41,6 +43,10 @@ _TOP = (
 CONFIGURATION = "stratix.toml"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
 _OPTIONS_OF = "the options of "
+_LIKE = {
+    "redis": "{'url': 'redis://host:6379/0'}", "rabbitmq": "{'url': 'amqp://host:5672//'}", "metrics": "{'port': 9100}",
+    "worker": "{'lease_duration': 30000}", "queues": "{'emails': {'concurrency': 3}}",
+}  # fmt: skip
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel", "redis+cluster")
 
 
@@ -135,9 +141,9 @@ def load_settings(
     layers: list[tuple[str, Mapping[str, Any]]] = [("environment", outer)]
     file = str(path) if isinstance(path, (str, Path)) else None
     if isinstance(path, (str, Path)):
-        layers.insert(0, (str(path), _from_file(Path(path))))
+        layers.insert(0, (str(path), _from_file(path)))
     elif path is not None:
-        layers.append(("argument", path))
+        layers.append(("argument", _settings_of(path)))
     layers.append(("argument", arguments or {}))
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -185,7 +191,18 @@ def _folders() -> Iterator[Path]:
     yield from list(beside.parents)[levels - 1 : levels] if levels else ()
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _settings_of(given: object) -> Mapping[str, Any]:
+    if isinstance(given, Mapping):
+        return given
+    raise ConfigurationError(f"settings are a mapping or the path of a file, not {kind_of(given)}")
+
+
+def _from_file(path: str | Path) -> dict[str, Any]:
+    if "://" in str(path):  # not shown: it may have a password in it
+        raise ConfigurationError(
+            "a URL is no file with settings: write create_app({'driver': 'redis://host:6379/0'}), or set STRATIX_DRIVER"
+        )
+    path = Path(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
@@ -241,7 +258,7 @@ def _settings(
         merged["driver"], origin["driver"] = named, f"{_OPTIONS_OF}{named}"
     driver = merged.get("driver", "memory")
     if not isinstance(driver, str):
-        raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not a {type(driver).__name__}")
+        raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not {kind_of(driver)}")
     if "://" not in driver and driver not in drivers:
         raise UnknownDriver(driver.partition(":")[0], drivers)  # it may be a URL with a slip of the pen
     allowed = {*_TOP, *drivers, driver}
@@ -259,7 +276,7 @@ def _settings(
         driver=driver,
         driver_options=options,
         store="" if name in own and merged.get("store") is None else _store(merged.get("store"), name, options),
-        namespace=check_queue_name(merged.get("namespace", "stratix")),
+        namespace=check_queue_name(merged.get("namespace", "stratix"), "cannot be the namespace"),
         job_defaults=JobOptions.parse(_mapping(merged, "default_job_options"), "'default_job_options'"),
         worker=WorkerOptions.parse(worker, "'worker'"),
         queues=_queues(_mapping(merged, "queues")),
@@ -285,7 +302,8 @@ def _of_kombu(merged: Mapping[str, Any], driver: str) -> dict[str, Any]:
 def _driver_of_its_options(merged: Mapping[str, Any], drivers: Collection[str]) -> str:
     """Without 'driver': the one whose options are given, as documented for ``redis``; '' if none are."""
     # 'bullmq' holds how workers keep watch, whatever the driver is.
-    given = [one for one in drivers if merged.get(one) and one != "bullmq"]
+    named = [one for one in drivers if merged.get(one) is not None and one != "bullmq"]
+    given = [one for one in named if merged[one]] or named  # an empty section is all of its defaults
     if len(given) > 1:
         raise ConfigurationError(f"there are options for {' and '.join(given)}: say which one is the 'driver'")
     return given[0] if given else ""
@@ -296,7 +314,7 @@ def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping
     user's own, which may need none."""
     if store is not None:
         if not isinstance(store, (str, Mapping)):
-            raise ConfigurationError(f"'store' must be a URL or options, not a {type(store).__name__}")
+            raise ConfigurationError(f"'store' must be a URL or options, not {kind_of(store)}")
         return store
     scheme = driver.partition("://")[0]
     if driver == "redis":
@@ -322,7 +340,8 @@ def needs_a_store(driver: str) -> ConfigurationError:
 def _mapping(merged: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = merged.get(key) or {}
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{key!r} must be a mapping, not a {type(value).__name__}")
+        like = f" like {_LIKE[key]}" if key in _LIKE else ""
+        raise ConfigurationError(f"{key!r} must be a mapping{like}, not {kind_of(value)}")
     return value
 
 
@@ -360,4 +379,5 @@ def _seconds(value: Any) -> float:
         seconds = -1.0
     if not 0 <= seconds < 1e9:
         raise ConfigurationError(f"'shutdown_timeout' must be seconds, not {value!r}")
+    suspect_seconds(seconds, "'shutdown_timeout'")
     return seconds

@@ -153,7 +153,7 @@ def _retry_all(app: Application, names: Sequence[str]) -> None:
     except KeyboardInterrupt:
         say(f"interrupted: at least {done} of {total} failed jobs will run again")
         raise
-    echo(f"{done} failed jobs will run again")
+    echo(f"{done} failed job{'s' if done != 1 else ''} will run again")
 
 
 @job.command("rerun")

@@ -19,6 +19,7 @@ from stratix_kombu.cli.logs import say
 from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.hints import NO_OTHERS, hint_for
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.settings import CONFIGURATION, settings_file
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from stratix_kombu.application import Application
 
 _META = "stratix_kombu.cli"
+FEW = 12
+"""Modules that are listed if none has nearly the name."""
 _USUAL = ("app", "application", "celery")
 HINT = f"""\b
 The application is, in this order:
@@ -151,14 +154,24 @@ def _import(name: str, reference: str) -> ModuleType:
         if problem.name is None or not f"{name}.".startswith(f"{problem.name}."):
             raise _broken(name, problem) from problem
         here = Path.cwd()
-        modules = [one.stem for one in here.glob("*.py")] + [one.parent.name for one in here.glob("*/__init__.py")]
-        near = nearest(problem.name, modules)
+        modules = _modules(here)
+        meant = name.removesuffix(".py").replace("/", ".")
+        near = f"; write {meant!r}" if meant in modules else nearest(meant, modules if len(modules) <= FEW else ())
+        near = near or hint_for(meant, modules, NO_OTHERS)
         raise ConfigurationError(
             f"there is no module {problem.name!r} for the application {reference!r}{near} (looked in {here} and "
             "the Python path)"
         ) from problem
     except Exception as problem:
         raise _broken(name, problem) from problem
+
+
+def _modules(folder: Path) -> set[str]:
+    """What can be imported from the folder, with the modules of its packages."""
+    files = [one for shape in ("*.py", "*/*.py", "*/*/*.py") for one in folder.glob(shape)]
+    parts = (one.relative_to(folder).with_suffix("").parts for one in files)
+    names = {".".join(one[:-1] if one[-1] == "__init__" else one) for one in parts}
+    return {one for one in names if one and all(part.isidentifier() for part in one.split("."))}
 
 
 def _broken(name: str, problem: Exception) -> ConfigurationError:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
+from kombu.transport import TRANSPORT_ALIASES, get_transport_cls
 from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu import forks
@@ -21,6 +22,7 @@ from stratix_kombu.drivers.folders import with_folders
 from stratix_kombu.drivers.link import Link, read_any_message
 from stratix_kombu.drivers.tries import Once, Tries
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest_option
+from stratix_kombu.hints import NO_OTHERS, hint_for
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import Ready
@@ -54,6 +56,7 @@ class KombuDriver(TransportDriver):
         self.prefix: str = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
         try:
             self.url, self.transport_options = with_folders(*self.connect_options())
+            self._check_scheme()
             self.address = self.masked_address()
         except ConfigurationError:
             raise
@@ -79,7 +82,14 @@ class KombuDriver(TransportDriver):
         url = self.options.get("url")
         if not isinstance(url, str) or "://" not in url:
             raise ConfigurationError(f"the {self.name} driver needs a 'url' such as sqla+sqlite:///jobs.db")
+        _check_import(url)
         return url, dict(self.options.get("transport_options") or {})
+
+    def _check_scheme(self) -> None:
+        scheme = _scheme(self.url)
+        if scheme not in TRANSPORT_ALIASES:
+            hint = hint_for(scheme, TRANSPORT_ALIASES, NO_OTHERS)
+            raise ConfigurationError(f"{self.name}: there is no transport {scheme!r} in Kombu{hint}")
 
     def masked_address(self) -> str:
         return str(maybe_sanitize_url(self.url, mask="***"))
@@ -347,3 +357,21 @@ class KombuReceiver(Receiver):
             if link is not None:
                 link.close(problem)
             raise self.driver.unavailable(problem) from problem
+
+
+def _scheme(url: str) -> str:
+    """The transport of a URL: ``sqla`` of ``sqla+sqlite:///jobs.db``."""
+    return url.partition("://")[0].partition("+")[0]
+
+
+def _check_import(url: str) -> None:
+    """Raise ConfigurationError if the transport lacks the package it needs."""
+    scheme = _scheme(url)
+    if scheme in TRANSPORT_ALIASES:
+        try:
+            get_transport_cls(scheme)
+        except Exception as problem:  # one of them is a NameError
+            raise ConfigurationError(
+                f"Kombu's transport {scheme!r} cannot be imported, so the package it needs is probably not installed: "
+                f"{type(problem).__name__}: {problem}"
+            ) from problem

@@ -25,6 +25,8 @@ def check_driver(driver: Any, name: str) -> QueueDriver:
         if inspect.iscoroutine(driver):
             driver.close()
         raise ConfigurationError(f"the factory of driver {name!r} must be a plain function: connect in its `init`")
+    if driver is None:
+        raise ConfigurationError(f"driver {name!r}: the factory has returned None, and not the driver")
     for method in sorted(QueueDriver.__abstractmethods__):
         if not callable(getattr(driver, method, None)):
             raise ConfigurationError(f"driver {name!r}: {type(driver).__name__} has no {method}(), see QueueDriver")

@@ -30,6 +30,17 @@ EVENT_NAMES = frozenset(
 BUILT_IN = EVENT_NAMES | {"error"}
 """``error`` is told within the process only, for the store may be what failed."""
 
+LISTENERS_GET = {
+    **dict.fromkeys(EVENT_NAMES, ("the job",)),
+    "completed": ("the job", "its result"),
+    "failed": ("the job", "its error"),
+    "progress": ("the job", "its progress"),
+    "cleaned": ("the number of jobs",),
+    "error": ("the error",),
+    **dict.fromkeys(("drained", "paused", "resumed"), ()),
+}
+"""What the listeners of each are called with."""
+
 USER_LOG = ".events"
 """The log of the user's own events; no queue can be called so."""
 

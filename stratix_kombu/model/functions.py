@@ -1,10 +1,14 @@
-"""Whether two functions of the user's are one and the same."""
+"""Functions of the user's: whether two are one and the same, and whether one takes what it is called with."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from functools import partial
 from types import CellType, FunctionType
 from typing import Any
+
+from stratix_kombu.errors import ConfigurationError
 
 Pairs = frozenset[tuple[int, int]]
 
@@ -49,3 +53,23 @@ def _content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # nothing is in it yet
         return CellType
+
+
+def check_takes(function: Any, arguments: Sequence[str], what: str) -> None:
+    """Raise ConfigurationError if the function surely cannot be called with these arguments, which are said by name.
+
+    >>> check_takes(lambda job: job.id, ["job"], "a handler")
+    >>> check_takes(print, [], "a hook")
+    """
+    if hasattr(function, "__signature__"):  # it says something else than what it takes, as decorators have it
+        return
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # functions of C may have none
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        called = f"called with {' and '.join(arguments)}" if arguments else "called without arguments"
+        name = getattr(function, "__name__", repr(function))
+        raise ConfigurationError(f"{what} is {called}, which {name}{signature} does not take") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.names import snake
+from stratix_kombu.model.text import kind_of
 
 MAX_MS = 100 * 365 * 24 * 3600 * 1000
 """A hundred years: longer is a mistake in the unit."""
@@ -19,7 +20,7 @@ _CAMEL = re.compile(r"[a-z][a-z0-9]*([A-Z][a-z0-9]*)+\Z")
 def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
     """The mapping with snake_case keys; ConfigurationError for one that is not known."""
     if not isinstance(options, Mapping):
-        raise ConfigurationError(f"{where} must be a mapping, not a {type(options).__name__}")
+        raise ConfigurationError(f"{where} must be a mapping, not {kind_of(options)}")
     known = set(known)
     found: dict[str, Any] = {}
     for given, value in options.items():
@@ -42,7 +43,7 @@ def together(options: Mapping[str, Any] | None, named: Mapping[str, Any], where:
     if options is None:
         return named
     if not isinstance(options, Mapping):
-        raise ConfigurationError(f"{where}: options are a mapping or keywords, not {options!r}")
+        raise ConfigurationError(f"{where}: options are a mapping or keywords, not {kind_of(options)}")
     if not named:
         return dict(options)
     said = {snake(key) for key in named}

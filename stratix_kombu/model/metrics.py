@@ -10,7 +10,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.shown import Shown
 
 MINUTE_MS = 60_000
@@ -168,8 +170,10 @@ class Period(Shown):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueMetrics(Shown):
+class QueueMetrics(Shown, NotAwaitable):
     """A queue over the last minutes."""
+
+    _meant: ClassVar[str] = "write 'await queue.aio.get_metrics(...)'"
 
     name: str
     minutes: tuple[Period, ...]

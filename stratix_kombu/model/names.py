@@ -24,11 +24,11 @@ _KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
 """What stores keep beside the record of a job, under its id with this at the end."""
 
 
-def check_queue_name(name: object) -> str:
-    """``name`` if a queue (or namespace) can be called so; ConfigurationError otherwise."""
+def check_queue_name(name: object, problem: str = "cannot name a queue") -> str:
+    """``name`` if a queue (or namespace) can be called so; ConfigurationError with the problem otherwise."""
     if not isinstance(name, str) or not _QUEUE.match(name):
         raise ConfigurationError(
-            f"{shown(name)} cannot name a queue: use 1 to 60 letters, digits, '_', '.' or '-', "
+            f"{shown(name)} {problem}: use 1 to 60 letters, digits, '_', '.' or '-', "
             "not starting with '.' or '-'"
         )
     return name

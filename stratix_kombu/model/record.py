@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
 
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.retention import KEEP_ALL as KEEP_ALL
 from stratix_kombu.model.retention import KEEP_NONE as KEEP_NONE
 from stratix_kombu.model.retention import Retention as Retention
@@ -346,8 +348,10 @@ class WorkerInfo(Shown):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueStatus(Shown):
+class QueueStatus(Shown, NotAwaitable):
     """A queue at one instant."""
+
+    _meant: ClassVar[str] = "write 'await queue.aio.get_status()'"
 
     name: str
     paused: bool

@@ -27,6 +27,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.awaiting import check_plain
 from stratix_kombu.model.names import snake
+from stratix_kombu.model.text import kind_of
 from stratix_kombu.model.tls import TlsOptions, switch
 
 Node = tuple[str, int]
@@ -193,7 +194,7 @@ def _typed(key: str, value: Any) -> Any:
     if key == "connect_retry_strategy":
         check_plain(value, f"redis: {key!r}")
     if key in _TEXTS and not isinstance(value, str):
-        raise ConfigurationError(f"redis: {key!r} must be a text, not a {type(value).__name__}")
+        raise ConfigurationError(f"redis: {key!r} must be a text, not {kind_of(value)}")
     return value
 
 
@@ -237,7 +238,8 @@ def _node_options(options: Any, known: set[str]) -> dict[str, Any]:
 
 def _from_url(url: object) -> dict[str, Any]:
     if not isinstance(url, str) or "://" not in url:
-        raise ConfigurationError(f"redis: 'url' must be like redis://host:6379/0, not {type(url).__name__}")
+        fault = ": this one has no '://'" if isinstance(url, str) else f", not {kind_of(url)}"
+        raise ConfigurationError(f"redis: 'url' must be like redis://host:6379/0{fault}")
     first, *others = url.split(";")
     try:
         parts = urlsplit(first)
@@ -276,7 +278,7 @@ def _from_url(url: object) -> dict[str, Any]:
 
 def _nodes(key: str, nodes: Any) -> tuple[Node, ...]:
     if not isinstance(nodes, (list, tuple)):
-        raise ConfigurationError(f"redis: {key!r} must be a list of nodes, not a {type(nodes).__name__}")
+        raise ConfigurationError(f"redis: {key!r} must be a list of nodes, not {kind_of(nodes)}")
     return tuple(_node(key, one) for one in nodes)
 
 

@@ -50,6 +50,19 @@ def suspect_instant(instant: int, what: str) -> None:
         _say(what, f"is an instant: {at.isoformat()}, which is past. A time from now is said by 'delay'")
 
 
+def suspect_seconds(seconds: float, what: str) -> None:
+    """Ten thousand seconds and more are most likely milliseconds."""
+    if seconds >= 10_000 and not seconds % 100:
+        _say(what, f"is in seconds: {timedelta(seconds=seconds)}. For {timedelta(seconds=seconds / 1000)} say "
+             f"{seconds / 1000:g}")  # fmt: skip
+
+
+def suspect_ttl(ttl: int, what: str) -> None:
+    """Less than a tenth of a second, as a plain number, is most likely seconds."""
+    if ttl < 100:
+        _say(what, f"is in milliseconds: it ends after {ttl / 1000:g} s. For {ttl} s say {ttl * 1000}")
+
+
 def _say(what: str, problem: str) -> None:
     if what not in _said and len(_said) < MOST_PLACES:
         _said.add(what)

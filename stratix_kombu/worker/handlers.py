@@ -10,7 +10,7 @@ from typing import Any
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.awaiting import is_async
-from stratix_kombu.model.functions import same_function
+from stratix_kombu.model.functions import check_takes, same_function
 from stratix_kombu.model.names import check_job_name
 from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox.source import Source, source_of
@@ -61,6 +61,8 @@ class Handlers:
         what = "all jobs" if name is None else f"jobs called {check_job_name(name)!r}"
         if not isinstance(function, (str, Path)) and not callable(function):
             raise ConfigurationError(f"a handler must be a function of the job, or the path of one, not {function!r}")
+        if not isinstance(function, (str, Path)):
+            check_takes(function, ("the job",), f"a handler of {what}")
         known = self._by_name.get(name)
         if known is not None:
             if same_function(known.function, function):

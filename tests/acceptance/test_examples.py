@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import uuid
@@ -114,11 +113,6 @@ PROMISED = {
 }
 
 
-HANDLERS_FAIL = {
-    "02_retries_and_backoff", "04_dependencies", "10_dead_letters_and_housekeeping", "11_sandboxes",
-    "12_producer_and_consumer", "14_worker_pools", "16_dead_letter_by_hand", "21_high_availability",
-}  # fmt: skip
-"""Attempts that fail are in the log, and so on stderr; nothing of the others is."""
 OF_ONE_DRIVER = {"18_custom_driver"}
 """They name their driver themselves."""
 RUNS = [
@@ -153,7 +147,4 @@ def test_an_example_runs(name: str, driver: str, request: pytest.FixtureRequest)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[: len(PROMISED[name])] == PROMISED[name]
-    if name in HANDLERS_FAIL:
-        assert re.match(r"job \S+ \(.*\)(:| failed for good with) attempt 1 of \d", done.stderr), done.stderr
-    else:
-        assert done.stderr == ""
+    assert done.stderr == "", "what fails in an example is meant to, and kept out of the log"

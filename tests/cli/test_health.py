@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from stratix_kombu import Application
+from stratix_kombu.model.record import WorkerInfo
 from tests.cli.conftest import Cli, call
 from tests.waiting import until
 
@@ -27,8 +28,11 @@ def test_health(app: Application, cli: Cli) -> None:
         assert (shown[5].split()[0], shown[5].split()[2]) == ("emails", "4")
         result = json.loads("\n".join(cli("health", "--json")))
         assert (result["ok"], result["problems"], result["workers"][0]["queue"]) == (True, [], "emails")
-        late = cli.call("health", "--within", "0 s", "--quiet")
+        away = WorkerInfo(id="away", queue="emails", host="elsewhere", pid=1, concurrency=1, idle_ms=60_000)
+        app.queue.store.transitions.renew([away], [], 30_000)
+        late = cli.call("health", "--quiet")
         assert (late.exit_code, late.output) == (1, "")
+        assert cli("health", "--within", "5 minutes", "--quiet") == []
 
 
 def test_what_does_not_answer(tmp_path: Path) -> None:

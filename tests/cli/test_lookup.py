@@ -105,6 +105,22 @@ def test_a_module_that_is_not_there(folder: Path) -> None:
     assert f"did you mean '{name}'?" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("{0}.job:app", "there is no module '{0}.job' for the application '{0}.job:app'; did you mean '{0}.jobs'?"),
+        ("{0}/jobs.py", "; write '{0}.jobs' (looked in"),
+    ],
+)
+def test_a_module_of_a_package(folder: Path, reference: str, said: str) -> None:
+    package = f"shop{uuid.uuid4().hex[:8]}"
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").touch()
+    (folder / package / "jobs.py").write_text(PLAIN, encoding="utf-8")
+    result = call("queues", "-A", reference.format(package))
+    assert (result.exit_code, said.format(package) in result.stderr) == (2, True), result.stderr
+
+
 def test_the_store_is_away(folder: Path) -> None:
     (folder / "stratix.toml").write_text('driver = "redis"\n[redis]\nport = 1\n', encoding="utf-8")
     result = call("queues")

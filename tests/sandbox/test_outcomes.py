@@ -45,7 +45,7 @@ def queue(app: Application) -> Queue:
     options = {"sandboxed": True, "maxSandboxes": 1, "maxMemoryUsage": MEMORY_MB}
     queue = app.queue.create_queue("q", concurrency=3, processor=options)
     for name, handler in vars(handlers).items():
-        if inspect.isfunction(handler) and handler.__module__ == handlers.__name__:
+        if inspect.isfunction(handler) and list(inspect.signature(handler).parameters) == ["job"]:
             queue.process(name, handler)
     return queue
 

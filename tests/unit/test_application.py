@@ -59,7 +59,7 @@ def test_without_a_driver_its_options_say_which() -> None:
         ({"drivr": "redis"}, "did you mean 'driver'?"),
         ({"driver": 5}, "'driver' must be a name"),
         ({"driver": "sqs"}, "needs a 'store'"),
-        ({"driver": "memory", "namespace": "a b"}, "cannot name a queue"),
+        ({"driver": "memory", "namespace": "a b"}, "'a b' cannot be the namespace"),
         ({"driver": "memory", "shutdown_timeout": "soon"}, "'shutdown_timeout' must be seconds"),
         ({"driver": "memory", "queues": {"q": 5}}, "'q' must be a mapping"),
         ({"driver": "memory", "default_job_options": {"retries": 3}}, "unknown option 'retries'"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, WaitTimeout, create_app
+from stratix_kombu import Application, ConfigurationError, Job, WaitTimeout, create_app
 from stratix_kombu.cli.lookup import load
 from stratix_kombu.model.awaiting import finished
 from tests.waiting import until
@@ -328,8 +328,11 @@ def test_errors_that_are_no_exceptions_pass_through() -> None:
     with pytest.raises(SystemExit):
         finished(leave())
     app = create_app({"driver": "memory"})
-    queue = app.queue.create_queue("q")
-    queue.process(hooks_of([], "")["async def"])
+
+    @app.queue.create_queue("q").process("n")
+    async def handle(job: Job) -> None:
+        """For its loop."""
+
     app.hook("before_start", leave)
     with pytest.raises(SystemExit):
         app.start()

@@ -243,7 +243,7 @@ emails.add("n", delay=60_000)
 reports.add("n", dependencies=[first])
 app.queue.get_queue("empty")
 """
-ENDS = r"(\d+) unfinished jobs end with this process.*emails \(2\), reports \(1\).*redis=\{'url'"
+ENDS = r"(\d+) unfinished jobs end with this process, whose .*: emails \(2\), reports \(1\).*redis=\{'url'"
 
 
 def end_of(code: str) -> str:

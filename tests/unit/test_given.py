@@ -25,7 +25,7 @@ def test_keywords_win_over_the_mapping_in_whatever_spelling() -> None:
         "attempts": 3, "remove_on_fail": 5, "removeOnComplete": 2,
     }  # fmt: skip
     assert (together(None, {"a": 1}, "here"), together(mapping, {}, "here")) == ({"a": 1}, mapping)
-    with pytest.raises(ConfigurationError, match=r"here: options are a mapping or keywords, not \['a'\]"):
+    with pytest.raises(ConfigurationError, match=r"here: options are a mapping or keywords, not a list"):
         together(["a"], {}, "here")  # type: ignore[arg-type]
 
 

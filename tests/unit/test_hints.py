@@ -34,6 +34,7 @@ from stratix_kombu.application import HOOKS
 from stratix_kombu.cli import main
 from stratix_kombu.hints import Hinted
 from stratix_kombu.lock import DistributedLock
+from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.event import BUILT_IN
 from stratix_kombu.model.state import State
 from stratix_kombu.queues import QueueManager
@@ -293,7 +294,7 @@ def test_tools_that_ask_for_names(owners: dict[str, Any]) -> None:
     for owner in owners.values():
         assert not hasattr(owner, "shape")
         assert getattr(owner, "shape", 7) == 7
-        assert not inspect.isawaitable(owner) or isinstance(owner, Job | Flow | RepeatableJob)
+        assert not inspect.isawaitable(owner) or isinstance(owner, NotAwaitable)
     spec = mock.create_autospec(Job, instance=True)
     assert not hasattr(spec, "processedOn")
     assert hasattr(spec, "processed_on")

@@ -91,9 +91,10 @@ class _AtExit:
         if total := sum(left.values()):
             queues = ", ".join(f"{name} ({count})" for name, count in left.most_common(SHOWN) if count)
             logger.warning(
-                "%d unfinished jobs end with this process, which kept them in its memory, in the queues %s: to keep "
-                "them, configure redis={'url': ...} ([redis] in stratix.toml, or STRATIX_REDIS_URL) or another store",
-                total, queues, extra={"action": "jobs_lost"},
+                "%s with this process, whose memory is the store: %s. To keep jobs, configure redis={'url': ...} "
+                "([redis] in stratix.toml, or STRATIX_REDIS_URL) or another store",
+                "1 unfinished job ends" if total == 1 else f"{total} unfinished jobs end", queues,
+                extra={"action": "jobs_lost"},
             )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import (
+    AuthenticationError,
     ClusterError,
     NoScriptError,
     RedisClusterException,
@@ -162,7 +163,10 @@ class Client:
         return bool(self._options.cluster) or self._pool.is_current(line)
 
     def unavailable(self, problem: BaseException) -> StoreUnavailable:
-        return StoreUnavailable(self.address, masked(f"{type(problem).__name__}: {problem}", self._secrets))
+        said = masked(f"{type(problem).__name__}: {problem}", self._secrets)
+        if isinstance(problem, AuthenticationError) and not self._options.password:
+            said = "AuthenticationError: it asks for a password, and none is configured"
+        return StoreUnavailable(self.address, said)
 
     def close(self) -> None:
         """It can be used again."""
