@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stratix_kombu.lifecycle.claim import Bounds
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
+from stratix_kombu.lifecycle.postpone import hold
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.letter import Fallback
-from stratix_kombu.options import QueueOptions, keyed, limit_of, together, whole
+from stratix_kombu.options import Duration, QueueOptions, keyed, limit_of, milliseconds, together, whole
 
 if TYPE_CHECKING:
     from stratix_kombu.types import LimiterOpts, Unpack
@@ -28,7 +29,7 @@ class Limiting:
         options, default = self._options, self._options.default_job_options
         fallback = Fallback(options.dead_letter, default.keep_completed, default.keep_failed)
         limit = options.limiter and keyed(options.limiter, f"queue:{self.name}")
-        return Bounds(limit, options.global_concurrency, fallback)
+        return Bounds(limit, options.global_concurrency, options.group_concurrency, fallback)
 
     def pause(self) -> None:
         """Let no further job start, in any process; jobs that run go on."""
@@ -49,8 +50,13 @@ class Limiting:
         settle(self._engine, self._engine.store.transitions.set_limit(self.name, limit))
 
     def get_rate_limit_ttl(self) -> int:
-        """In how many milliseconds the next job may start by the queue's limiter; 0 = now."""
+        """In how many milliseconds the next job may start by the queue's limiter and ``hold``; 0 = now."""
         return self._engine.store.queries.limit_ttl(self.name, self.bounds.limit)
+
+    def hold(self, duration: Duration) -> None:
+        """Let no further job start for ``duration`` (milliseconds or a timedelta), in any process, as ``RateLimited``
+        does. A shorter hold never shortens a longer one; 0 lifts it."""
+        hold(self._engine, self.name, milliseconds(duration, "hold"))
 
     def set_global_concurrency(self, most: int | None) -> None:
         """Let at most that many jobs of the queue be active at a time over all workers (0 = without bound); None

@@ -19,8 +19,8 @@ from stratix_kombu.celery.publish import Publisher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import ConfigurationError, StaleClaim, Unavailable
 from stratix_kombu.lifecycle.again import refused
-from stratix_kombu.lifecycle.claim import NO_BOUNDS, Bounds
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.claims import NO_BOUNDS, Bounds
 from stratix_kombu.model.letter import NO_FALLBACK
 from stratix_kombu.model.record import Change
 

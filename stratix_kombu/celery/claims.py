@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim
-from stratix_kombu.lifecycle.claim import Bounds, claim
-from stratix_kombu.model.record import Claim, Claimed, Held, WorkerInfo
+from stratix_kombu.lifecycle.claim import claim
+from stratix_kombu.model.claims import Bounds, Claimed
+from stratix_kombu.model.record import Claim, Held, WorkerInfo
 from stratix_kombu.worker.heartbeat import Heartbeat, Member
 
 if TYPE_CHECKING:

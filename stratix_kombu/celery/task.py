@@ -20,8 +20,9 @@ from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
+from stratix_kombu.model.claims import Claimed
 from stratix_kombu.model.names import new_request, task_job_id
-from stratix_kombu.model.record import Claim, Claimed
+from stratix_kombu.model.record import Claim
 from stratix_kombu.model.state import Refusal
 
 if TYPE_CHECKING:

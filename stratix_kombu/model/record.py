@@ -10,7 +10,7 @@ from stratix_kombu.model.retention import KEEP_ALL as KEEP_ALL
 from stratix_kombu.model.retention import KEEP_NONE as KEEP_NONE
 from stratix_kombu.model.retention import Retention as Retention
 from stratix_kombu.model.shown import Shown
-from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.model.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Limit:
     initial: int | None = None
     """Tokens in a new bucket; None = it is full."""
     bounce_back: bool = True
-    """A job that is refused is deferred to a slot. If not, it stays waiting, and its message goes back."""
+    """Kept as it was given. To a store it makes no difference: a job that is refused stays waiting, in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,13 @@ class NewJob:
     """An ended job of the same id, of any queue, gives way to it; one that has not ended stays, as it always does."""
     kind: str = ""
     """What the package added for itself, one of ``GATE`` and its like; '' for a job of the user's."""
+    group: str = ""
+    """Groups take turns, see ``Transitions.take``; '' = the jobs of the queue that name none are one group."""
+
+    @property
+    def native(self) -> bool:
+        """Its message is a task of Celery's: it is claimed by its id, in the order of the broker, and not taken."""
+        return bool(self.message) or self.forward
 
 
 GATE = "gate"
@@ -235,14 +242,17 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A job that became waiting and whose message has to be sent."""
+    """A message that has to be sent: that of a native job (see ``NewJob.native``), or a permit, which says that the
+    queue has work. A permit may name the job that became waiting; nobody relies on it. ``id`` is '' if it names
+    none."""
 
     id: str
     queue: str
-    name: str
+    name: str = ""
     priority: int = 0
     message: str = ""
     forward: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,25 +312,6 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A claim that was refused; ``retry_ms`` is how long a limit lasts."""
-
-    job_id: str
-    why: Refusal
-    retry_ms: int = 0
-    stays: bool = False
-    """It was not deferred: its message is to go back to the broker's queue."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The answer to ``claim``."""
-
-    claims: list[Claim] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class Renewed:
     """The answer to ``renew``."""
 
@@ -358,7 +349,8 @@ class QueueStatus(Shown, NotAwaitable):
     counts: dict[str, int]
     workers: int
     oldest_waiting_ms: int | None
-    """Age of the waiting job that was dispatched first, or None."""
+    """How long the first job has been waiting: of each priority the first one in order, and of these the one that waits
+    longest; None if none waits."""
     overdue_ms: int = 0
     """How long ago the first delayed job was due; it grows while no clock promotes them."""
 

@@ -37,18 +37,21 @@ class Sweep(str, Enum):
 
 
 class Refusal(str, Enum):
-    """Why a claim was refused; in every case the message may be acknowledged and dropped."""
+    """Why a claim was refused, or why a take gave fewer jobs than were wanted; in every case the message may be
+    acknowledged and dropped."""
 
     GONE = "gone"
     """The store has no such job."""
     NOT_WAITING = "not_waiting"
     """Finished, active elsewhere, delayed or blocked: a late or second message."""
     PAUSED = "paused"
-    """The queue is paused; the job is parked and dispatched again by ``resume``."""
+    """The queue is paused."""
     LIMITED = "limited"
-    """A rate limit is used up; the job is delayed to the slot it was given, or stays waiting if the limit says so."""
+    """A rate limit is used up, or the queue is held. The job stays waiting, in its place."""
     CROWDED = "crowded"
-    """As many jobs of the queue are active as may be; it is parked, and dispatched again when one of them ends."""
+    """As many jobs of the queue, or of the job's group, are active as may be. The job stays waiting, in its place."""
+    EMPTY = "empty"
+    """Nothing waits in the queue."""
 
     def __str__(self) -> str:
         return self.value

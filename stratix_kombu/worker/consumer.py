@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.drivers.own import check_receiver
@@ -15,8 +14,9 @@ from stratix_kombu.errors import InvalidPayload, Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.model.claims import Claimed
 from stratix_kombu.model.names import new_request
-from stratix_kombu.model.record import Claim, Claimed, Held
+from stratix_kombu.model.record import Claim, Held
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.slots import Slots
 

@@ -17,7 +17,8 @@ from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.claim import claim
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
-from stratix_kombu.model.record import Claim, Claimed, Failure, Held, WorkerInfo
+from stratix_kombu.model.claims import Claimed
+from stratix_kombu.model.record import Claim, Failure, Held, WorkerInfo
 from stratix_kombu.worker.attempt import Attempts, Outcome, WorkerSettings
 from stratix_kombu.worker.attempt_log import Running, log_cancelled, some
 from stratix_kombu.worker.consumer import Consumer

@@ -36,8 +36,9 @@ class Queries(ABC):
 
     @abstractmethod
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
-        """Records of the queue in the given states, state by state: waiting in the order of dispatch, delayed by due
-        time, finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end. The first
+        """Records of the queue in the given states, state by state: waiting in their order (first those that may be
+        taken, then those that are set aside, then native ones in the order of dispatch), delayed by due time,
+        finished ones newest first; from ``start`` to ``end`` inclusive, negative ones from the end. The first
         ``FOUND_AT_ONCE`` of them, if there are more."""
 
     @abstractmethod
@@ -54,10 +55,6 @@ class Queries(ABC):
     @abstractmethod
     def status(self, queue: str) -> QueueStatus:
         """Counts of all states (with ``paused`` in place of ``waiting`` for a paused queue), and more."""
-
-    @abstractmethod
-    def waiting_priorities(self, queue: str) -> list[int]:
-        """The priorities of which jobs wait in the queue, the most urgent first. Asked often: it must be cheap."""
 
     @abstractmethod
     def metrics(self, queue: str, minutes: int) -> list[Tally]:

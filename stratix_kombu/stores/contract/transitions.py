@@ -10,8 +10,27 @@ job's name. Minutes are kept for ``KEPT_MINUTES`` and names up to ``NAMES_KEPT``
 Asking again is safe. A store whose server did not answer asks again by itself while a command may take, and the step
 is made once: its second answer is the first one, and no event, count or job is there twice. When it then raises
 StoreUnavailable, the step may have been made or not. Whoever runs jobs can ask again at any later time, so that no job
-is left over: ``claim`` with the same request, and ``complete``, ``fail``, ``hand_over`` and ``hand_back`` with the same
-token. Then what has become ready is not told again: ``redeliver`` dispatches it.
+is left over: ``take`` and ``claim`` with the same request, and ``complete``, ``fail``, ``hand_over`` and ``hand_back``
+with the same token. Then what has become ready is not told again: ``redeliver`` dispatches it.
+
+Order. The waiting jobs of a queue stand in one order: by priority, then by place, then by id. A job is given its place
+when it becomes waiting, and keeps it while it waits, whatever keeps it from starting; handed back it has it again.
+Without groups each place is the next one. Groups take turns: the place of a job of a group is the one after the last
+place of its group, and no earlier than after the place from which the queue last took a job of that priority; jobs
+without a group are one group. Places are counted for each priority.
+
+Limits remember starts and nothing else: no job has a slot of its own, and none is ``delayed`` by a limit. What changes,
+lifts or removes a limit, a bound or a hold acts on all that wait. That a job is removed or cancelled leaves nothing
+behind.
+
+Permits. For each job that becomes waiting one message is to be sent (``Change.ready``), so that the broker's queue is
+as long as the backlog; a message that is not that of a native job is a permit to take one job, whichever is next.
+Permits that callers of ``take`` drop without getting a job for each, while jobs wait, are *owed*; callers that take
+more than they drop lower that. What lets jobs start again sends ``min(owed, what may start now)``, a page at most in a
+step: ``resume``, ``set_limit``, ``set_global_concurrency``, a hold that is lifted, the end of an active job where a
+bound has refused one, and ``promote`` when a limit or a hold opens. What may start is reckoned by what was set for the
+queue, else by the bounds of whoever was refused last. Native jobs whose claim was refused are sent then, too, the first
+in the order in which they were refused; one that its own limit refused, when that opens.
 """
 
 from __future__ import annotations
@@ -20,11 +39,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from stratix_kombu.errors import JobIdTaken
-from stratix_kombu.model.letter import NO_FALLBACK, Fallback
+from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Taken
 from stratix_kombu.model.record import (
     Added,
     Change,
-    Claimed,
     Completion,
     Failure,
     HandOver,
@@ -110,12 +128,44 @@ class Transitions(ABC):
     # -- running --------------------------------------------------------------------------------
 
     @abstractmethod
+    def take(
+        self, queue: str, worker: str, lease_ms: int, want: int, bounds: Bounds = NO_BOUNDS, *, permits: int = 0,
+        request: str = "",
+    ) -> Taken:  # fmt: skip
+        """Give ``worker`` up to ``want`` of the waiting jobs of ``queue`` that may start now, the first in their order:
+        waiting -> active, under a lease and a token that no other claim has. See the module on order, limits and
+        permits. Native jobs are not taken, see ``NewJob.native``.
+
+        1. Nothing starts in a paused queue (PAUSED), nor in one that is held (LIMITED until the hold ends).
+        2. No more start than ``global_concurrency`` leaves room for (CROWDED), and than the queue's limit lets start
+           now or a little ahead (LIMITED): such a claim has ``wait_ms``, and the start counts as made then.
+        3. A job that its own limit, or ``group_concurrency``, does not let start is set aside, in place: it stays
+           ``waiting``, keeps its place, and comes back into the order when its limit opens, or when an active job of
+           its group ends. Meanwhile the others are taken. If only such jobs are left: LIMITED, or CROWDED where none of
+           them waits for a limit.
+        4. EMPTY if nothing waits.
+
+        A call looks at a bounded number of jobs, some hundreds more than ``want``; ``left`` says that there is more to
+        be had at once. ``permits`` is how many messages of the broker the caller drops with this call, whatever the
+        answer.
+
+        ``request`` names this call, see ``new_request``; '' = the store makes one. Tokens are ``<request>:<position>``,
+        from 0. If the worker asks again with the request of its last take of the queue, it gets the claims of that
+        which are still held, with a lease that begins now, and the rest of the answer as it was; nothing is counted and
+        no event emitted. That is forgotten when the worker leaves.
+
+        Counts ``attempts_started``; as ``limited`` each job that is set aside because of its limit, and each take to
+        which the queue's limit or its hold gave less than was wanted. Event ``active``. ``bounds.fallback`` as for
+        ``claim``.
+        """
+
+    @abstractmethod
     def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0, *, request: str = "", fallback: Fallback = NO_FALLBACK,
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS, *,
+        request: str = "",
     ) -> Claimed:  # fmt: skip
-        """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a
-        token that no other claim has.
+        """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a token that no
+        other claim has. For native jobs, and for whoever has to run a certain job.
 
         ``request`` names this call, see ``new_request``; '' = the store makes one. The token is ``<request>:<place>``,
         the place of the id in ``ids`` from 0. Asked again with the same request and ids, the claims that are still held
@@ -123,19 +173,17 @@ class Transitions(ABC):
         by that request is tried anew.
 
         Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
-        ``paused`` (stays waiting, parked: ``resume`` dispatches it), ``crowded`` (``global_concurrency`` jobs of the
-        queue are active already: stays waiting, parked until one of them ends), ``limited`` (by ``limit``, the
-        queue's, or the job's own, or because the queue is held: -> delayed until a little before the slot it was
-        given; without ``bounce_back`` of the queue's limit it ``stays`` waiting). A claim that comes a little before
-        its limits have room is granted for that instant: the worker has to wait ``wait_ms``, and the start counts as
-        made then (see ``model.limiter``). Slots of the queue's limit (key ``queue:<queue>``) are handed out anew when
-        no job of it is delayed: they were those of jobs that were removed. What was set for the queue comes before
-        ``limit`` and ``global_concurrency``. An id named twice is claimed once. Counts ``attempts_started``. Event
-        ``active``, or ``delayed`` for a limited one.
+        ``paused``, ``crowded`` (``global_concurrency`` jobs of the queue are active already, or ``group_concurrency``
+        of its group), ``limited`` (by the queue's limit, the job's own, or because the queue is held). A job that is
+        refused by the last three stays waiting in its place. Its message may be dropped in every case: that of a native
+        job is sent again when the job may start, and in place of another one counts a permit as owed. A claim that
+        comes a little before its limits have room is granted for that instant: the worker has to wait ``wait_ms``, and
+        the start counts as made then (see ``model.limiter``). What was set for the queue comes before ``bounds``;
+        groups of native jobs have no bound. An id named twice is claimed once. Counts ``attempts_started``, and
+        ``limited``. Event ``active``.
 
-        A job that is claimed and says no ``dead_letter`` of its own has that of ``fallback`` from now on; a letter
-        (see ``LETTER``) is kept as that says.
-        """
+        A job that is claimed and says no ``dead_letter`` of its own has that of ``bounds.fallback`` from now on; a
+        letter (see ``LETTER``) is kept as that says. """
 
     @abstractmethod
     def renew(
@@ -154,7 +202,7 @@ class Transitions(ABC):
 
     @abstractmethod
     def leave(self, worker: str, queues: Sequence[str]) -> None:
-        """End a worker's presence on these queues."""
+        """End a worker's presence on these queues. What it took last of them can no longer be asked for again."""
 
     @abstractmethod
     def complete(self, results: Sequence[Completion]) -> Change:
@@ -192,8 +240,8 @@ class Transitions(ABC):
 
     @abstractmethod
     def hand_back(self, held: Sequence[Held]) -> Change:
-        """active -> waiting, at once and without counting an attempt, for jobs that were claimed but not begun.
-        ``stale`` as for ``complete``."""
+        """active -> waiting, at once and without counting an attempt, for jobs that were claimed but not begun: in the
+        place that they had, and waiting since they had been. ``stale`` as for ``complete``."""
 
     @abstractmethod
     def release(self, limit: int = PAGE) -> Change:
@@ -217,8 +265,10 @@ class Transitions(ABC):
 
     @abstractmethod
     def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
-        """Due delayed jobs of all queues -> waiting; also, in how many milliseconds the next one is due (None = none
-        is delayed). Event ``waiting``."""
+        """Due delayed jobs of all queues -> waiting, in the order of their due times and, of one instant, in that in
+        which they became delayed. Event ``waiting``. In queues whose limit or hold has opened, permits that are owed
+        are sent (see the module). Also, in how many milliseconds there is something to do again (None = it is not
+        known that there will be)."""
 
     @abstractmethod
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
@@ -235,13 +285,18 @@ class Transitions(ABC):
         """
 
     @abstractmethod
-    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
-        """Dispatch again the waiting jobs whose message seems lost.
+    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE) -> Change:
+        """Send again the messages that seem lost. ``depth`` is how many the broker's queue holds; None = not known.
+        Nothing is lost in a paused queue.
 
-        A job counts as undelivered when it was dispatched longer than ``grace_ms`` ago and either the broker's
-        queue is empty or a job of the same priority that was dispatched ``grace_ms`` later has been claimed. Each
-        time a job is dispatched again its own grace doubles, so that a slow queue is not flooded. Nothing is
-        undelivered in a paused queue; what was parked in one that is no longer paused is.
+        If for longer than ``grace_ms`` there have been fewer messages than waiting jobs, permits owed not counted, the
+        missing ones are sent; ``more`` if a page was not enough. Where the depth is not known, one is sent each time:
+        a worker that gets it goes on by itself while anything is left.
+
+        A native job counts as undelivered when it was dispatched longer than ``grace_ms`` ago and either the depth is 0
+        or not known, or a native job of the same priority that was dispatched ``grace_ms`` later has been claimed. Each
+        time it is dispatched again its own grace doubles, so that a slow queue is not flooded. One whose claim was
+        refused is sent when it may start, and not here.
         """
 
     @abstractmethod
@@ -256,21 +311,22 @@ class Transitions(ABC):
 
     @abstractmethod
     def resume(self, queue: str, limit: int = PAGE) -> Change:
-        """End the pause and dispatch what was parked. Event ``resumed``."""
+        """End the pause, and send what is owed and may start now. Event ``resumed``."""
 
     @abstractmethod
     def set_limit(self, queue: str, limit: Limit | None) -> Change:
-        """Set the queue's limit for all workers, in place of the one they bring; None leaves it to them again. What
-        was crowded is dispatched, to try again."""
+        """Set the queue's limit for all workers, in place of the one they bring; None leaves it to them again. It acts
+        at once: permits that are owed are sent for what may start now."""
 
     @abstractmethod
     def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
         """Set the bound of active jobs for all workers, in place of the one they bring (0 = none); None leaves it to
-        them again. What was crowded is dispatched, to try again."""
+        them again. It acts at once, as for ``set_limit``."""
 
     @abstractmethod
-    def hold(self, queue: str, for_ms: int) -> None:
-        """Let no job of the queue start for this long: what is claimed meanwhile is deferred."""
+    def hold(self, queue: str, for_ms: int) -> Change:
+        """Let no job of the queue start for this long. A hold that lasts longer is not shortened; 0 lifts it, and sends
+        permits that are owed for what may start now."""
 
     @abstractmethod
     def retry(self, job_id: str) -> Change:
