@@ -1,20 +1,18 @@
-"""Rate limits: an exact bound, and about one deferral a job.
+"""Rate limits: an exact bound of starts.
 
-What was started is the truth: a start is allowed only if the starts before it leave room. Slots only spread those who
-have to come back: each refused job gets the next one in virtual time, so they do not return together. A slot is a hint
-when to try, not a right to run.
+What was started is all that is remembered: a start is allowed only if the starts before it leave room. Jobs that may
+not start yet stay where they are, and no job has a slot of its own.
 
-A job comes back a little before its slot, and a claim that comes a little early is granted for an instant ahead, until
-which its worker waits: so the way from the store to the handler costs no time, and a handler begins when it may and
-not when its message has arrived. Starts are kept a little farther apart than the limit says (``GUARD``), for the
-moments by which handlers begin later than they might.
-"""
+A worker asks again a little before a limit opens, and a start that comes a little early is granted for an instant
+ahead, until which the worker waits: so the way from the store to the handler costs no time, and a handler begins when
+it may. Starts are kept a little farther apart than the limit says (``GUARD``), for the moments by which handlers begin
+later than they might. """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Protocol
 
 from stratix_kombu.errors import ConfigurationError
@@ -26,10 +24,7 @@ AHEAD, MAX_AHEAD_MS = 0.1, 250.0
 """Parts of the time in which ``max`` jobs may start, and how much each is at most."""
 
 MAX_WINDOW = 100_000
-"""Most starts in a window: the store keeps some 130 bytes of each, and as much again while jobs wait."""
-
-Ahead = Sequence[tuple[int, str]]
-"""Instants, in order, and the jobs that are to start at them."""
+"""Most starts in a window: the store keeps some ten bytes of each."""
 
 
 def check_window(most: int, duration_ms: int, what: str) -> None:
@@ -50,12 +45,12 @@ def spacing(limit: Limit) -> float:
 
 
 def early_ms(limit: Limit) -> int:
-    """How long before its slot a job comes back."""
+    """How long before it opens a limit is asked again."""
     return int(_part(limit, EARLY, MAX_EARLY_MS))
 
 
 def ahead_ms(limit: Limit) -> int:
-    """How long before its start a claim may be granted: longer, for starts may lag behind the slots."""
+    """How long before its start a claim may be granted: longer, for those who ask may be late."""
     return int(_part(limit, AHEAD, MAX_AHEAD_MS))
 
 
@@ -96,30 +91,29 @@ def limit_from(value: Mapping[str, Any]) -> Limit:
     return Limit(key, most, int(value.get("duration") or math.ceil(apart)), bounce_back=bounce)
 
 
-class Instants(Protocol):
-    """Starts, or slots: when the next one may be, and that one was."""
+class Starts(Protocol):
+    """The starts under one key."""
 
-    def free_at(self, limit: Limit, now: int, ahead: Ahead = ()) -> int:
-        """When there is room for one more, after those of ``ahead``."""
+    def free_at(self, limit: Limit, now: int) -> int:
+        """When there is room for one more; an instant that has passed, or 0, if there is."""
 
-    def remember(self, instant: int, limit: Limit, now: int) -> None: ...
+    def remember(self, instant: int, limit: Limit, now: int) -> None:
+        """Count a start, now or at an instant ahead."""
 
 
 class Window:
-    """The last ``max`` instants: the next one is a spacing after the one ``max`` ago, so no window holds more."""
+    """The last ``max`` instants: the next one is a spacing after the one ``max`` ago, so no window holds more. Each
+    counts as no earlier than the one before."""
 
     def __init__(self) -> None:
         self._instants: list[int] = []
 
-    def free_at(self, limit: Limit, now: int, ahead: Ahead = ()) -> int:
-        apart = int(spacing(limit))
-        if len(ahead) >= limit.max:
-            return ahead[-limit.max][0] + apart
-        place = len(ahead) - limit.max
-        return self._instants[place] + apart if len(self._instants) >= -place else 0
+    def free_at(self, limit: Limit, now: int) -> int:
+        full = len(self._instants) >= limit.max
+        return self._instants[-limit.max] + int(spacing(limit)) if full else 0
 
     def remember(self, instant: int, limit: Limit, now: int) -> None:
-        insort(self._instants, instant)
+        self._instants.append(max(instant, self._instants[-1] if self._instants else 0))
         del self._instants[: -limit.max]
 
 
@@ -129,8 +123,8 @@ class Bucket:
     def __init__(self) -> None:
         self._full_at: float | None = None
 
-    def free_at(self, limit: Limit, now: int, ahead: Ahead = ()) -> int:
-        return math.ceil(self._full(limit, now) - (limit.max - 1 - len(ahead)) * spacing(limit))
+    def free_at(self, limit: Limit, now: int) -> int:
+        return math.ceil(self._full(limit, now) - (limit.max - 1) * spacing(limit))
 
     def remember(self, instant: int, limit: Limit, now: int) -> None:
         self._full_at = max(self._full(limit, now), instant) + spacing(limit)
@@ -142,49 +136,15 @@ class Bucket:
         return self._full_at
 
 
-class LimitLog:
-    """The starts and the slots under one key."""
+def starts_of(limit: Limit) -> Starts:
+    """Nothing has started yet."""
+    return Bucket() if limit.refill_per_s else Window()
 
-    def __init__(self, limit: Limit) -> None:
-        self._kind: Callable[[], Instants] = Bucket if limit.refill_per_s else Window
-        self._starts: Instants = self._kind()
-        self._slots: Instants = self._kind()
-        self._retries: dict[str, int] = {}
-        """By job: when those will start who came to their slot too early."""
-        self._in_order: list[tuple[int, str]] = []
 
-    def forget_slots(self) -> None:
-        """Hand them out anew: nobody waits for one."""
-        self._slots = self._kind()
-
-    def free_at(self, now: int, limit: Limit, reserved: bool) -> int:
-        """The first instant at which a job may start; only who has no slot minds those of others."""
-        free = self._starts.free_at(limit, now)
-        return free if reserved else max(free, self._slots.free_at(limit, now))
-
-    def reserve(self, now: int, limit: Limit, job_id: str, reserved: bool) -> int:
-        """Hand out the next slot; who had one already gets the room of the next start that is not spoken for."""
-        if not reserved:
-            slot = max(now + 1, self._slots.free_at(limit, now), self._starts.free_at(limit, now))
-            self._slots.remember(slot, limit, now)
-            return slot
-        self._no_retry(job_id)
-        while self._in_order and self._in_order[0][0] <= now:
-            self._no_retry(self._in_order[0][1])
-        slot = max(now + 1, self._starts.free_at(limit, now, self._in_order))
-        self._retries[job_id] = slot
-        insort(self._in_order, (slot, job_id))
-        return slot
-
-    def start(self, instant: int, now: int, limit: Limit, job_id: str, reserved: bool) -> None:
-        """Count a start, now or at an instant ahead."""
-        self._starts.remember(instant, limit, now)
-        if reserved:
-            self._no_retry(job_id)
-        else:
-            self._slots.remember(instant, limit, now)
-
-    def _no_retry(self, job_id: str) -> None:
-        at = self._retries.pop(job_id, None)
-        if at is not None:
-            del self._in_order[bisect_left(self._in_order, (at, job_id))]
+def room(starts: Starts, limit: Limit, now: int, most: int) -> tuple[int, int]:
+    """How many may start now or a little ahead, ``most`` at most; and when the next one may after these."""
+    starts, count = deepcopy(starts), 0
+    while count < most and (free := starts.free_at(limit, now)) <= now + ahead_ms(limit):
+        starts.remember(max(free, now), limit, now)
+        count += 1
+    return count, starts.free_at(limit, now)

@@ -34,7 +34,7 @@ class MemoryClocks(Clocks):
         """When it is due, if there is one."""
         space = self._space
         while space.delayed:
-            due_ms, job_id = space.delayed[0]
+            due_ms, _, job_id = space.delayed[0]
             job = space.jobs.get(job_id)
             if job is not None and job.state is State.DELAYED and job.due_ms == due_ms:
                 return [due_ms]

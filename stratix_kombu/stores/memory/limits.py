@@ -1,57 +1,69 @@
-"""What the limits of a claim say, in memory."""
+"""What the limits of jobs and queues say, and what is set aside because of them, in memory."""
 
 from __future__ import annotations
 
-from stratix_kombu.model.limiter import LimitLog, ahead_ms, early_ms
-from stratix_kombu.model.record import Limit, Refused
-from stratix_kombu.model.state import Refusal, State
-from stratix_kombu.stores.memory.state import Job, Space
+import math
+
+from stratix_kombu.model.limiter import Starts, ahead_ms, early_ms, room, starts_of
+from stratix_kombu.model.record import Limit
+from stratix_kombu.stores.contract import PAGE
+from stratix_kombu.stores.memory.order import Line, Order
+from stratix_kombu.stores.memory.state import Space
 
 
-def limited(space: Space, job: Job, of_queue: Limit | None) -> Refused | int:
-    """The instant at which the job starts, counted by its limits; or why it does not."""
-    now, held_ms = space.now(), space.queues[job.new.queue].held_ms
-    limits = [(one, _log_of(space, one)) for one in (of_queue, job.new.limit) if one]
-    free = [start_at(space, one, job.new.queue, job.reserved) for one, _ in limits]
-    late = [held_ms > now or at > now + ahead_ms(one) for (one, _), at in zip(limits, free, strict=True)]
-    if of_queue and not of_queue.bounce_back and late[0]:
-        again = max(free[0] - early_ms(of_queue), held_ms)
-        return Refused(job.new.id, Refusal.LIMITED, again - now, stays=True)
-    if any(late) or held_ms > now:
-        return _deferred(space, job, [one for one, is_late in zip(limits, late, strict=True) if is_late])
-    at = max([now, *free])
-    for one, log in limits:
-        log.start(at, now, one, job.new.id, job.reserved)
-    job.reserved = False
+def _starts(space: Space, limit: Limit) -> Starts:
+    return space.limits.setdefault((limit.key, bool(limit.refill_per_s)), starts_of(limit))
+
+
+def free_at(space: Space, limit: Limit) -> int:
+    """The first instant at which a job may start."""
+    return _starts(space, limit).free_at(limit, space.now())
+
+
+def room_of(space: Space, limit: Limit, most: int) -> tuple[int, int]:
+    """How many jobs may start now or a little ahead; and when to ask again after these."""
+    count, free = room(_starts(space, limit), limit, space.now(), most)
+    return count, free - early_ms(limit)
+
+
+def start_at(space: Space, *limits: Limit | None) -> int | None:
+    """When a job starts, counted by its limits: now or a little ahead; None if it may not."""
+    now, given = space.now(), [one for one in limits if one]
+    if any(free_at(space, one) > now + ahead_ms(one) for one in given):
+        return None
+    at = max([now, *(free_at(space, one) for one in given)])
+    for one in given:
+        _starts(space, one).remember(at, one, now)
     return at
 
 
-def start_at(space: Space, limit: Limit, queue: str, reserved: bool = False) -> int:
-    """The first instant at which a job may start; who has a slot already need not mind those of others."""
-    return _log_of(space, limit).free_at(space.now(), limit, reserved or _unclaimed(space, limit, queue))
+def bring_back(space: Space, order: Order, most: int, group_bound: int) -> None:
+    """The first jobs of lines that have opened go back into the order: of each as many as may start now."""
+    now, left = space.now(), PAGE
+    opened = sorted((line.opens_ms, name) for name, line in order.lines.items() if line.opens_ms <= now)
+    for _, name in opened:
+        if left <= 0:
+            return
+        line = order.lines[name]
+        count = min(most, left)
+        allowed, again_ms = _allowed(space, order, name, line, count, group_bound)
+        for key in line.jobs[: min(count, allowed)]:
+            order.put(key)
+            space.jobs[key[2]].line = ""
+        left -= max(min(count, allowed), 1)
+        del line.jobs[: min(count, allowed)]
+        line.opens_ms = again_ms
+        if not line.jobs:
+            del order.lines[name]
 
 
-def _unclaimed(space: Space, limit: Limit, queue: str) -> bool:
-    """Whether nobody waits for a slot of the queue's limit: what is left of them is of jobs that were removed."""
-    return limit.key == f"queue:{queue}" and not space.queues[queue].ids[State.DELAYED]
-
-
-def _deferred(space: Space, job: Job, limits: list[tuple[Limit, LimitLog]]) -> Refused:
-    """Delayed until a little before its slot."""
-    now, held_ms = space.now(), space.queues[job.new.queue].held_ms
-    for one, log in limits:
-        if not job.reserved and _unclaimed(space, one, job.new.queue):
-            log.forget_slots()
-    slots = [log.reserve(max(now, held_ms), one, job.new.id, job.reserved) for one, log in limits]
-    early = min((early_ms(one) for one, _ in limits), default=0)
-    again = max(max(slots, default=0) - early, held_ms, now + 1)
-    job.reserved = bool(slots)
-    space.make_delayed(job, again)
-    return Refused(job.new.id, Refusal.LIMITED, again - now)
-
-
-def _log_of(space: Space, limit: Limit) -> LimitLog:
-    key = (limit.key, bool(limit.refill_per_s))
-    if key not in space.limits:
-        space.limits[key] = LimitLog(limit)
-    return space.limits[key]
+def _allowed(
+    space: Space, order: Order, name: str, line: Line, count: int, group_bound: int
+) -> tuple[int, float]:
+    """How many of a line may start, and when to look at it again."""
+    if name.startswith("g:"):
+        free = max(group_bound - order.active[name[2:]], 0) if group_bound else count
+        return free, math.inf if group_bound and free <= count else 0
+    limit = space.jobs[line.jobs[0][2]].new.limit
+    assert limit is not None
+    return room_of(space, limit, count)

@@ -6,15 +6,16 @@ import json
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import chain
+from typing import Any
 
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.memory.graph import Edge, Outcome
-from stratix_kombu.stores.memory.limits import start_at
+from stratix_kombu.stores.memory.limits import free_at
 from stratix_kombu.stores.memory.release import outcome_of
-from stratix_kombu.stores.memory.state import QueueSpace, Space, is_kept
+from stratix_kombu.stores.memory.state import QueueSpace, Space, is_kept, waiting_ids
 
 
 class MemoryQueries(Queries):
@@ -49,7 +50,7 @@ class MemoryQueries(Queries):
             if cursor:
                 ids = [one for one in json.loads(cursor) if one in space.ids[state]]
             else:
-                ids = self._ordered(space, state)[:: -1 if state.finished else 1]
+                ids = self._ordered(space, state, aside_first=True)[:: -1 if state.finished else 1]
             records = [self._space.jobs[one].record() for one in ids[:limit]]
             return records, json.dumps(ids[limit:]) if ids[limit:] else ""
 
@@ -58,15 +59,13 @@ class MemoryQueries(Queries):
             found = [self._space.jobs.get(job_id) for job_id in ids]
             return [job.state if job else None for job in found]
 
-    def _ordered(self, space: QueueSpace, state: State) -> list[str]:
-        jobs, ids = self._space.jobs, list(space.ids[state])
+    def _ordered(self, space: QueueSpace, state: State, *, aside_first: bool = False) -> list[str]:
+        jobs = [self._space.jobs[one] for one in space.ids[state]]
         if state is State.WAITING:
-            return sorted(ids, key=lambda i: (jobs[i].new.priority, jobs[i].dispatched_ms))
+            return waiting_ids(jobs, aside_first)
         if state is State.DELAYED:
-            return sorted(ids, key=lambda i: jobs[i].due_ms)
-        if state.finished:
-            return ids[::-1]
-        return ids
+            jobs.sort(key=lambda one: (one.due_ms, one.delayed_as))
+        return [one.new.id for one in (jobs[::-1] if state.finished else jobs)]
 
     def status(self, queue: str) -> QueueStatus:
         with self._space.lock:
@@ -75,18 +74,17 @@ class MemoryQueries(Queries):
             counts["paused"] = 0
             if space.paused:
                 counts["paused"], counts["waiting"] = counts["waiting"], 0
-            waiting = [self._space.jobs[i].dispatched_ms for i in space.ids[State.WAITING]]
-            oldest = self._space.now() - min(waiting) if waiting else None
+            first = dict[tuple[int, bool, bool], tuple[Any, int]]()
+            for job in (self._space.jobs[i] for i in space.ids[State.WAITING]):
+                part = job.new.priority, job.new.native, bool(job.line)
+                stands = (job.dispatched_ms if job.new.native else job.key), job.waiting_ms
+                first[part] = min(first.get(part, stands), stands)
+            oldest = self._space.now() - min(since for _, since in first.values()) if first else None
             due = min((self._space.jobs[i].due_ms for i in space.ids[State.DELAYED]), default=self._space.now())
             return QueueStatus(
                 name=queue, paused=space.paused, counts=counts, workers=len(self.workers(queue)),
                 oldest_waiting_ms=oldest, overdue_ms=max(self._space.now() - due, 0),
             )  # fmt: skip
-
-    def waiting_priorities(self, queue: str) -> list[int]:
-        with self._space.lock:
-            space = self._space.queues.get(queue) or QueueSpace()
-            return sorted({self._space.jobs[job_id].new.priority for job_id in space.ids[State.WAITING]})
 
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         with self._space.lock:
@@ -101,7 +99,7 @@ class MemoryQueries(Queries):
         with self._space.lock:
             now, space = self._space.now(), self._space.queues[queue]
             limit = space.limit or limit
-            free = start_at(self._space, limit, queue) if limit else 0
+            free = free_at(self._space, limit) if limit else 0
             return max(free, space.held_ms, now) - now
 
     def queues(self) -> list[str]:

@@ -42,6 +42,7 @@ class Running(Steps, Transitions):
         for queue in queues:
             if queue in self.space.queues:
                 self.space.queues[queue].workers.pop(worker, None)
+                self.space.queues[queue].order.took.pop(worker, None)
 
     # -- the record -----------------------------------------------------------------------------
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections import defaultdict, deque
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
-from stratix_kombu.model.limiter import LimitLog
+from stratix_kombu.model.limiter import Starts
 from stratix_kombu.model.record import (
     ENDED_KEPT_MS,
     GATE,
@@ -27,6 +27,7 @@ from stratix_kombu.model.state import NEVER_SENT, State
 from stratix_kombu.stores.memory.graph import Edge, Graph, Outcome
 from stratix_kombu.stores.memory.leader import Leader
 from stratix_kombu.stores.memory.metrics import Counted, count
+from stratix_kombu.stores.memory.order import Key, Order
 
 EVENTS_KEPT = 10_000
 TRIMMED_AT_ONCE = 100
@@ -72,8 +73,13 @@ class Job:
     lease_ms: int = 0
     dispatched_ms: int = 0
     dispatches: int = 0
-    reserved: bool = False
-    """It was deferred to a slot of a rate limit."""
+    place: int = 0
+    """Where it waits in the order of its queue, or where it did before it started; of a native job, when its own limit
+    refused it."""
+    line: str = ""
+    """In which line it is set aside."""
+    delayed_as: int = 0
+    """Of jobs that are due at one instant, the one with less is first."""
     cancelled: str | None = None
     """Why it is to end, or has ended; None = it was not cancelled."""
     cancel_error: str = ""
@@ -94,6 +100,10 @@ class Job:
     def is_open(self) -> bool:
         """Whether it is vacant, and can be taken over still."""
         return self.vacant and self.state in (State.BLOCKED, State.DELAYED)
+
+    @property
+    def key(self) -> Key:
+        return (0 if self.new.native else self.new.priority), self.place, self.new.id
 
     def record(self) -> JobRecord:
         new = self.new
@@ -133,15 +143,13 @@ class QueueSpace:
     """The number before its first one: when the queue was forgotten, listeners are at one of those before."""
     known: bool = False
     paused: bool = False
-    parked: dict[str, None] = field(default_factory=dict)
-    crowd: dict[str, None] = field(default_factory=dict)
-    """Jobs that wait for an active one to end."""
+    order: Order = field(default_factory=Order)
     limit: Limit | None = None
     global_concurrency: int | None = None
     held_ms: int = 0
     """No job starts before this instant."""
     claimed_ms: dict[int, int] = field(default_factory=dict)
-    """Per priority: the latest dispatch of a job that was claimed at its first dispatch."""
+    """Per priority: the latest dispatch of a native job that was claimed at its first dispatch."""
     workers: dict[str, WorkerInfo] = field(default_factory=dict)
     """As they were renewed last."""
     counted: Counted = field(default_factory=Counted)
@@ -150,6 +158,18 @@ class QueueSpace:
 def is_kept(ended: Ended, now: int) -> bool:
     """Whether it can still be asked for."""
     return ended.finished_ms > now - ENDED_KEPT_MS
+
+
+def waiting_ids(jobs: Iterable[Job], aside_first: bool = False) -> list[str]:
+    """The ids of waiting jobs: those in the order, those that are set aside, and native ones as they were
+    dispatched."""
+    parts: tuple[list[Job], list[Job], list[Job]] = ([], [], [])
+    for job in jobs:
+        parts[2 if job.new.native else (0 if job.line else 1) if aside_first else (1 if job.line else 0)].append(job)
+    for part in parts[:2]:
+        part.sort(key=lambda one: one.key)
+    parts[2].sort(key=lambda one: (one.new.priority, one.dispatched_ms))
+    return [job.new.id for part in parts for job in part]
 
 
 class Space(Graph):
@@ -168,13 +188,14 @@ class Space(Graph):
         self.queues: dict[str, QueueSpace] = defaultdict(
             lambda: QueueSpace(last_event=self.events, first_event=self.events)
         )
-        self.delayed: list[tuple[int, str]] = []
-        """A heap; entries whose job is no longer delayed to that instant are skipped."""
+        self.delayed: list[tuple[int, int, str]] = []
+        """A heap: when it is due, ``Job.delayed_as``, its id. Entries whose job is no longer delayed to that instant
+        are skipped."""
         self.expiring: list[tuple[int, str]] = []
         self.ended: dict[str, tuple[Ended, str]] = {}
         """Of jobs that their retention removed, for ``ENDED_KEPT_MS``; and ``Job.ended``."""
         self.numbers = 0
-        self.limits: dict[tuple[str, bool], LimitLog] = {}
+        self.limits: dict[tuple[str, bool], Starts] = {}
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
         self.unused: dict[str, int] = {}
@@ -185,9 +206,12 @@ class Space(Graph):
         self.deduplicated: dict[tuple[str, str], Holder] = {}
         """By queue and id."""
         self.sweeps = 0
+        self.delays = 0
         self.instead: list[tuple[str, str]] = []
         self.ready: list[Ready] = []
         """Collected by the transition that is under way."""
+        self.vacated: Counter[str] = Counter()
+        """How many jobs of each queue it has made no longer active."""
 
     # -- moves ----------------------------------------------------------------------------------
 
@@ -205,34 +229,55 @@ class Space(Graph):
         space.events.append(Event(str(space.last_event), queue, name, job_id, self.now(), value, job_name))
         self.told.notify_all()
 
-    def let_in(self, queue: str) -> None:
-        """A job of the queue is no longer active: the first one of the crowd may try."""
-        space = self.queues[queue]
-        while space.crowd:
-            job = self.jobs.get(next(iter(space.crowd)))
-            space.crowd.pop(next(iter(space.crowd)))
-            if job is not None and job.state is State.WAITING:
-                self.send(job)
-                return
-
     def move(self, job: Job, state: State) -> None:
         ids = self.queues[job.new.queue].ids
-        if job.state is State.ACTIVE and state is not State.ACTIVE:
-            self.let_in(job.new.queue)
+        self._leave(job)
         ids[job.state].pop(job.new.id, None)
         job.state = state
         ids[state][job.new.id] = None
+
+    def _leave(self, job: Job) -> None:
+        """What a job leaves that was waiting or active, besides the list of its state."""
+        order, new = self.queues[job.new.queue].order, job.new
+        if job.state is State.ACTIVE:
+            self.vacated[new.queue] += 1
+            if new.group and not new.native:
+                order.active[new.group] -= 1
+                if line := order.lines.get(f"g:{new.group}"):
+                    line.opens_ms = 0
+        elif job.state is State.WAITING:
+            if not new.native and job.place:
+                order.remove(job.key, job.line)
+            elif new.native:
+                order.unsent.pop(new.id, None)
+                if job.line:
+                    self.leave_unsent_line(job)
+            job.line = ""
+
+    def leave_unsent_line(self, job: Job) -> None:
+        lines = self.queues[job.new.queue].order.unsent_lines
+        lines[job.line].jobs.remove(job.key)
+        if not lines[job.line].jobs:
+            del lines[job.line]
+        job.line = ""
 
     def send(self, job: Job) -> None:
         """Have the job's message sent."""
         job.dispatched_ms = self.now()
         job.dispatches += 1
         new = job.new
-        self.ready.append(Ready(new.id, new.queue, new.name, new.priority, new.message, new.forward))
+        self.ready.append(Ready(new.id, new.queue, new.name, new.priority, new.message, new.forward, new.group))
 
-    def make_waiting(self, job: Job) -> None:
+    def make_waiting(self, job: Job, *, again: bool = False) -> None:
+        """In a new place; ``again``: in the place that it had."""
         self.move(job, State.WAITING)
-        job.waiting_ms = self.now()
+        if not again:
+            job.waiting_ms = self.now()
+            job.place = 0
+        if not job.new.native:
+            order = self.queues[job.new.queue].order
+            job.place = job.place or order.new_place(job.new)
+            order.put(job.key)
         job.due_ms = 0
         job.dispatches = 0
         self.tell(job.new.queue, "waiting", job)
@@ -240,8 +285,9 @@ class Space(Graph):
 
     def make_delayed(self, job: Job, due_ms: int) -> None:
         self.move(job, State.DELAYED)
-        job.due_ms = due_ms
-        heapq.heappush(self.delayed, (due_ms, job.new.id))
+        self.delays += 1
+        job.due_ms, job.delayed_as = due_ms, self.delays
+        heapq.heappush(self.delayed, (due_ms, job.delayed_as, job.new.id))
         self.leader.wake(due_ms)
         self.tell(job.new.queue, "delayed", job, str(due_ms))
 
@@ -282,7 +328,6 @@ class Space(Graph):
 
     def _end(self, job: Job, state: State, keep: Retention) -> None:
         self.move(job, state)
-        self.queues[job.new.queue].parked.pop(job.new.id, None)
         job.finished_ms = self.now()
         job.token = ""
         self._free(job)
@@ -336,10 +381,8 @@ class Space(Graph):
         self._free(job)
         del self.jobs[job.new.id]
         self.ended.pop(job.new.id, None)
-        space = self.queues[job.new.queue]
-        space.ids[job.state].pop(job.new.id, None)
-        space.parked.pop(job.new.id, None)
-        space.crowd.pop(job.new.id, None)
+        self._leave(job)
+        self.queues[job.new.queue].ids[job.state].pop(job.new.id, None)
         self.forget_edges(job.new.id, job.dependencies)
         if self.dependents.get(job.new.id):
             state = job.state.value if job.state.finished else "removed"

@@ -11,6 +11,7 @@ from stratix_kombu.model.record import ANY_CLAIM, Change
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.release import release_page
+from stratix_kombu.stores.memory.reopening import let_in
 from stratix_kombu.stores.memory.state import Job, Space, is_kept
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -21,6 +22,7 @@ def step(method: Method) -> Method:
     def locked(self: Steps, *args: Any, **kwargs: Any) -> Any:
         with self.space.lock:
             self.space.ready.clear()
+            self.space.vacated.clear()
             before, self.space.step_ms = self.space.step_ms, self.space.now()
             try:
                 return method(self, *args, **kwargs)
@@ -56,6 +58,7 @@ class Steps:
         return job
 
     def _change(self, more: bool = False, stale: Sequence[str] = ()) -> Change:
+        let_in(self.space)
         return Change(ready=tuple(self.space.ready), stale=tuple(stale), more=more)
 
     def _ending(self, job_id: str, token: str) -> Job | None:

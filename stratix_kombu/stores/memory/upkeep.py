@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from abc import abstractmethod
 from dataclasses import replace
 from itertools import islice
@@ -14,7 +15,8 @@ from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
-from stratix_kombu.stores.memory.state import Job
+from stratix_kombu.stores.memory.reopening import reopen, send_permits
+from stratix_kombu.stores.memory.state import NEVER_SENT, Job, waiting_ids
 from stratix_kombu.stores.memory.steps import Steps, step
 from stratix_kombu.stores.memory.unused import forget, forget_unused
 
@@ -37,19 +39,28 @@ class Upkeep(Steps, Transitions):
 
     @step
     def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
-        space, now, due = self.space, self.space.now(), self.space.delayed
+        space, now = self.space, self.space.now()
+        while (due := self._first_delayed()) and due[0] <= now and len(space.ready) < limit:
+            job = space.jobs[due[2]]
+            if job.vacant:
+                space.fail(job, NEVER_SENT)
+            else:
+                space.make_waiting(job)
+        for _, queue in sorted((one.order.opens_ms, queue) for queue, one in space.queues.items()):
+            if space.queues[queue].order.opens_ms <= now and len(space.ready) < limit:
+                reopen(space, queue, limit - len(space.ready))
+        first = min(due[0] if due else math.inf, *(one.order.opens_ms for one in space.queues.values()), math.inf)
+        more = release_page(space, PAGE) or first <= now
+        return self._change(more), None if first == math.inf else int(max(first - now, 0))
+
+    def _first_delayed(self) -> tuple[int, int, str] | None:
+        due = self.space.delayed
         while due:
-            due_ms, job_id = due[0]
-            job = space.jobs.get(job_id)
-            if job is not None and job.state is State.DELAYED and job.due_ms == due_ms:
-                if due_ms > now or len(space.ready) >= limit:
-                    return self._change(release_page(space, PAGE) or due_ms <= now), max(due_ms - now, 0)
-                if job.vacant:
-                    space.fail(job, NEVER_SENT)
-                else:
-                    space.make_waiting(job)
+            job = self.space.jobs.get(due[0][2])
+            if job is not None and job.state is State.DELAYED and (job.due_ms, job.delayed_as) == due[0][:2]:
+                return due[0]
             heapq.heappop(due)
-        return self._change(release_page(space, PAGE)), None
+        return None
 
     @step
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
@@ -74,20 +85,36 @@ class Upkeep(Steps, Transitions):
         return replace(change, affected=affected, more=change.more or len(expired) == limit)
 
     @step
-    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
-        space, now = self.space.queues[queue], self.space.now()
-        if space.paused:
+    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE) -> Change:
+        here, now = self.space.queues[queue], self.space.now()
+        if here.paused:
             return Change()
-        for job_id in list(islice(space.parked, limit)):
-            del space.parked[job_id]
-            self.space.send(self.space.jobs[job_id])
-        for job_id in list(space.ids[State.WAITING]):
+        more = self._send_missing(queue, grace_ms, depth, limit)
+        for job_id in list(here.ids[State.WAITING]):
             job = self.space.jobs[job_id]
+            if not job.new.native or job_id in here.order.unsent or job.line:
+                continue
             suspect_ms = job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0)
-            overtaken = suspect_ms <= space.claimed_ms.get(job.new.priority, 0)
-            if len(self.space.ready) < limit and suspect_ms <= now and (broker_empty or overtaken):
+            overtaken = suspect_ms <= here.claimed_ms.get(job.new.priority, 0)
+            if len(self.space.ready) < limit and suspect_ms <= now and (not depth or overtaken):
                 self.space.send(job)
-        return self._change(len(self.space.ready) >= limit)
+        return self._change(more or len(self.space.ready) >= limit)
+
+    def _send_missing(self, queue: str, grace_ms: int, depth: int | None, limit: int) -> bool:
+        """Permits that should be in the broker's queue; whether there are more of them."""
+        order, now = self.space.queues[queue].order, self.space.now()
+        missing = len(order) - order.owed - (depth or 0)
+        missing = min(missing, 1) if depth is None else missing
+        if missing <= 0:
+            order.short_ms = None
+            return False
+        order.short_ms = now if order.short_ms is None else order.short_ms
+        if now - order.short_ms < grace_ms:
+            return False
+        send_permits(self.space, queue, min(missing, limit))
+        if missing <= limit:
+            order.short_ms = now
+        return missing > limit
 
     @step
     def expire(self, limit: int = PAGE) -> Change:
@@ -120,29 +147,27 @@ class Upkeep(Steps, Transitions):
         if space.paused:
             space.paused = False
             self.space.tell(queue, "resumed")
-        for job_id in list(islice(space.parked, limit)):
-            del space.parked[job_id]
-            self.space.send(self.space.jobs[job_id])
-        return self._change(bool(space.parked))
+        return self._change(reopen(self.space, queue, limit))
 
     @step
     def set_limit(self, queue: str, limit: Limit | None) -> Change:
         self.space.queues[queue].limit = limit
-        return self._let_all_in(queue)
+        return self._reopened(queue)
 
     @step
     def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
         self.space.queues[queue].global_concurrency = global_concurrency
-        return self._let_all_in(queue)
-
-    def _let_all_in(self, queue: str) -> Change:
-        while self.space.queues[queue].crowd:
-            self.space.let_in(queue)
-        return self._change()
+        return self._reopened(queue)
 
     @step
-    def hold(self, queue: str, for_ms: int) -> None:
-        self.space.queues[queue].held_ms = self.space.now() + for_ms
+    def hold(self, queue: str, for_ms: int) -> Change:
+        here = self.space.queues[queue]
+        here.held_ms = max(here.held_ms, self.space.now() + for_ms) if for_ms else 0
+        return self._reopened(queue)
+
+    def _reopened(self, queue: str) -> Change:
+        reopen(self.space, queue, PAGE)
+        return self._change()
 
     @step
     def retry(self, job_id: str) -> Change:
@@ -162,10 +187,10 @@ class Upkeep(Steps, Transitions):
         rerun_job(self.space, self._in_state(job_id, State.COMPLETED, "rerun"), dependents)
         return self._change(release_page(self.space, PAGE))
 
-    def _back(self, job: Job) -> None:
-        """No longer active, and not ended: waiting again, unless it was cancelled."""
+    def _back(self, job: Job, *, again: bool = False) -> None:
+        """No longer active, and not ended: waiting again, unless it was cancelled; ``again`` in the place it had."""
         if not self._end_cancelled(job):
-            self.space.make_waiting(job)
+            self.space.make_waiting(job, again=again)
 
     def _end_cancelled(self, job: Job) -> bool:
         """End a job that was cancelled while it was active; whether it was."""
@@ -233,12 +258,12 @@ class Upkeep(Steps, Transitions):
         return replace(change, affected=tuple(job.new.id for job in chosen), cursor=cursor if left else "")
 
     def _in_order(self, queue: str, state: State) -> list[str]:
-        ids = list(self.space.queues[queue].ids[state])
+        jobs = [self.space.jobs[one] for one in self.space.queues[queue].ids[state]]
         if state is State.WAITING:
-            ids.sort(key=lambda one: self.space.jobs[one].new.priority)
-        elif state is State.DELAYED:
-            ids.sort(key=lambda one: self.space.jobs[one].due_ms)
-        return ids
+            return waiting_ids(jobs, aside_first=True)
+        if state is State.DELAYED:
+            jobs.sort(key=lambda one: (one.due_ms, one.delayed_as))
+        return [one.new.id for one in jobs]
 
     @step
     def forget_queue(self, queue: str) -> bool:

@@ -18,6 +18,7 @@ from stratix_kombu.errors import (
     JobNotFound,
     StoreUnavailable,
 )
+from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Refused, Taken
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
@@ -25,7 +26,6 @@ from stratix_kombu.model.record import (
     MAX_REASON_BYTES,
     Added,
     Change,
-    Claimed,
     Completion,
     Failure,
     HandOver,
@@ -36,7 +36,6 @@ from stratix_kombu.model.record import (
     NewJob,
     Placed,
     Ready,
-    Refused,
     Renewed,
     WorkerInfo,
 )

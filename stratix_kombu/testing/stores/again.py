@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stratix_kombu.model.claims import Bounds, Claimed
 from stratix_kombu.model.metrics import COUNTS
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
@@ -14,7 +15,6 @@ from stratix_kombu.model.record import (
     KEEP_NONE,
     Change,
     Claim,
-    Claimed,
     Completion,
     Failure,
     HandOver,
@@ -107,9 +107,9 @@ class AgainSuite(StoreCase):
     def test_a_pause_and_a_limit_do_not_keep_back_what_was_claimed(self, store: Store) -> None:
         self.add(store, new("a"), new("b"))
         limit, request = Limit("api", 1, 60_000), new_request()
-        first = store.transitions.claim(QUEUE, ["a", "b"], "w", LEASE_MS, limit, 1, request=request)
+        first = store.transitions.claim(QUEUE, ["a", "b"], "w", LEASE_MS, Bounds(limit, 1), request=request)
         store.transitions.pause(QUEUE)
-        again = store.transitions.claim(QUEUE, ["a", "b"], "w", LEASE_MS, limit, 1, request=request)
+        again = store.transitions.claim(QUEUE, ["a", "b"], "w", LEASE_MS, Bounds(limit, 1), request=request)
         assert [one.record.id for one in again.claims] == ["a"]
         assert again.claims == first.claims
 

@@ -85,11 +85,11 @@ class ClockSuite(StoreCase):
 
     def test_nothing_is_sent_again_within_the_grace(self, store: Store) -> None:
         self.add(store, new("a"))
-        assert store.transitions.redeliver(QUEUE, 60_000, broker_empty=True).ready == ()
+        assert store.transitions.redeliver(QUEUE, 60_000, depth=0).ready == ()
 
     def test_an_empty_broker_has_lost_what_waits(self, store: Store) -> None:
         self.add(store, *(new(f"{n}") for n in range(3)), new("later", delay_ms=60_000))
-        ready = gather(lambda: self.ids(store.transitions.redeliver(QUEUE, 30, True).ready), 3)
+        ready = gather(lambda: self.ids(store.transitions.redeliver(QUEUE, 30, 0).ready), 3)
         assert ready == ["0", "1", "2"]
         assert self.states(store, "0", "1", "2") == ["waiting"] * 3
 
@@ -100,7 +100,7 @@ class ClockSuite(StoreCase):
             job = new()
             self.add(store, job)
             self.complete(store, job.id)
-            return self.ids(store.transitions.redeliver(QUEUE, 40, False).ready)
+            return self.ids(store.transitions.redeliver(QUEUE, 40, 1).ready)
 
         assert until(overtaken) == ["lost"]
 
@@ -116,7 +116,7 @@ class ClockSuite(StoreCase):
             return claim.record.processed_ms
 
         while len(sent) < 4:
-            until(lambda: store.transitions.redeliver(QUEUE, 25, True).ready)
+            until(lambda: store.transitions.redeliver(QUEUE, 25, 0).ready)
             sent.append(now())
         gaps = [after - before for before, after in pairwise(sent)]
         assert gaps[0] >= 25
@@ -129,8 +129,8 @@ class ClockSuite(StoreCase):
         claimed = store.transitions.claim(QUEUE, ["a"], "w", LEASE_MS)
         assert [one.why for one in claimed.refused] == [Refusal.PAUSED]
         self.add(store, new("x", "other"))
-        until(lambda: store.transitions.redeliver("other", 20, True).ready)
-        assert store.transitions.redeliver(QUEUE, 20, True).ready == ()
+        until(lambda: store.transitions.redeliver("other", 20, 0).ready)
+        assert store.transitions.redeliver(QUEUE, 20, 0).ready == ()
         assert self.ids(store.transitions.resume(QUEUE).ready) == ["a"]
 
     def test_jobs_expire_by_age(self, store: Store) -> None:

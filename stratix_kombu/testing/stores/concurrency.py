@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from stratix_kombu.errors import JobAlreadyStarted, StratixError
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import Completion, Failure, Limit
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, new, until
@@ -119,7 +120,7 @@ class ConcurrencySuite(StoreCase):
 
         def work(number: int) -> None:
             mine = [f"{n}" for n in range(number, 80, THREADS)]
-            claimed.extend(c.record.id for c in store.transitions.claim(QUEUE, mine, "w", LEASE_MS, limit).claims)
+            claimed.extend(c.record.id for c in store.transitions.claim(QUEUE, mine, "w", LEASE_MS, Bounds(limit)).claims)
 
         together(work)
         assert len(claimed) == 10

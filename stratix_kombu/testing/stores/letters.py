@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.letter import Fallback, job_of
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import (
@@ -113,12 +114,12 @@ class LetterSuite(StoreCase):
     def test_what_the_worker_says_of_jobs_that_do_not_say_it(self, store: Store) -> None:
         fallback = Fallback("dead", KEEP_NONE, Retention(age_ms=1))
         self.add(store, new("a"), new("b", dead_letter="other"), new("c"))
-        store.transitions.claim(QUEUE, ["a", "b"], "w", 0, fallback=fallback)
+        store.transitions.claim(QUEUE, ["a", "b"], "w", 0, Bounds(fallback=fallback))
         self.finish_releases(store, store.transitions.recover(0))
         assert self.states(store, "a", "b") == ["failed", "failed"]
         assert [json.loads(one.data)["id"] for one in self.letters(store)] == ["a"]
         assert self.counts(store, "other") == {"waiting": 1}
-        (claim,) = store.transitions.claim(QUEUE, ["c"], "w", LEASE_MS, fallback=fallback).claims
+        (claim,) = store.transitions.claim(QUEUE, ["c"], "w", LEASE_MS, Bounds(fallback=fallback)).claims
         store.transitions.complete([Completion("c", claim.token, "1")])
         assert self.states(store, "c") == ["completed"], "that is of letters"
 
@@ -127,7 +128,7 @@ class LetterSuite(StoreCase):
         self.add(store, new("no letter", "dead"))
         fallback = Fallback(keep_completed=KEEP_NONE, keep_failed=Retention(age_ms=1))
         ids = [first, second, "no letter"]
-        claims = store.transitions.claim("dead", ids, "w", LEASE_MS, fallback=fallback).claims
+        claims = store.transitions.claim("dead", ids, "w", LEASE_MS, Bounds(fallback=fallback)).claims
         tokens = {one.record.id: one.token for one in claims}
         store.transitions.complete([Completion(one, tokens[one], "1") for one in (first, "no letter")])
         store.transitions.fail([Failure(second, tokens[second], "no")])

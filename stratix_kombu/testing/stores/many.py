@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from stratix_kombu.errors import DependencyCycle, DependencyNotFound
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import Change
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE, Store
@@ -89,7 +90,7 @@ class ManySuite(StoreCase):
     @pytest.mark.parametrize("by", ["limit", "global_concurrency"])
     def test_all_that_were_crowded_may_try(self, store: Store, by: str) -> None:
         parts = self.parts(store, QUEUE)
-        claimed = store.transitions.claim(QUEUE, parts, "w", LEASE_MS, None, 1)
+        claimed = store.transitions.claim(QUEUE, parts, "w", LEASE_MS, Bounds(global_concurrency=1))
         assert len(claimed.refused) == MANY - 1
         change = (
             store.transitions.set_limit(QUEUE, None) if by == "limit"

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.metrics import COUNTS, NAMES_KEPT, OTHER, Tally
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, HandOver, Held, Limit, Retention
 from stratix_kombu.stores.contract import Store
@@ -105,7 +106,7 @@ class MetricsSuite(StoreCase):
     def test_starts_that_a_limit_refused(self, store: Store, bounce_back: bool) -> None:
         limit = Limit("k", 1, 60_000, bounce_back=bounce_back)
         self.add(store, new("a"), new("b"), new("c"))
-        claimed = store.transitions.claim(QUEUE, ["a", "b", "c"], "w", LEASE_MS, limit)
+        claimed = store.transitions.claim(QUEUE, ["a", "b", "c"], "w", LEASE_MS, Bounds(limit))
         assert [one.record.id for one in claimed.claims] == ["a"]
         assert counted(store) == {"limited": 2}
 

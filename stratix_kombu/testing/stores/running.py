@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.names import letter_id
 from stratix_kombu.model.record import LETTER, Completion, Failure, Held, Limit, Renewed, Retention, WorkerInfo
 from stratix_kombu.model.state import Refusal, State
@@ -281,7 +282,7 @@ class RunningSuite(StoreCase):
     def test_a_limit_delays_to_a_slot_and_holds(self, store: Store) -> None:
         limit = Limit("api", 2, 60_000)
         self.add(store, *(new(f"{n}") for n in range(5)))
-        claimed = store.transitions.claim(QUEUE, [f"{n}" for n in range(5)], "w", LEASE_MS, limit)
+        claimed = store.transitions.claim(QUEUE, [f"{n}" for n in range(5)], "w", LEASE_MS, Bounds(limit))
         assert [one.record.id for one in claimed.claims] == ["0", "1"]
         assert {one.why for one in claimed.refused} == {Refusal.LIMITED}
         assert all(0 < one.retry_ms <= 180_000 for one in claimed.refused)

@@ -1,0 +1,87 @@
+"""Sending what is owed to a queue when jobs may start again, in memory."""
+
+from __future__ import annotations
+
+import math
+
+from stratix_kombu.model.record import Ready
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.memory.limits import bring_back, room_of
+from stratix_kombu.stores.memory.state import Space
+
+
+def send_permits(space: Space, queue: str, count: int) -> None:
+    space.ready.extend(Ready("", queue) for _ in range(count))
+
+
+def let_in(space: Space) -> None:
+    """Jobs of these queues are no longer active: as many others may try, where something has refused one."""
+    for queue, count in space.vacated.items():
+        here = space.queues[queue]
+        order = here.order
+        if here.paused or not (order.crowded or order.lines or order.unsent_lines):
+            continue
+        if order.crowded:
+            _send_unsent(space, queue, count)
+        permits = min(count, order.owed, len(order))
+        order.owed -= permits
+        send_permits(space, queue, permits)
+        order.crowded = order.crowded and bool(order.owed or order.unsent)
+        if order.unsent_lines:
+            order.opens_ms = min(order.opens_ms, space.now())
+    space.vacated.clear()
+
+
+def reopen(space: Space, queue: str, most: int) -> bool:
+    """Send what is owed and may start now; whether there is more of it than a page."""
+    here, now = space.queues[queue], space.now()
+    order = here.order
+    order.owed = min(order.owed, len(order))
+    order.opens_ms = math.inf
+    if here.paused or not (order.owed or order.unsent or order.unsent_lines):
+        return False
+    if here.held_ms > now:
+        order.opens_ms = here.held_ms
+        return False
+    limit = here.limit or order.limit
+    bound = order.most if here.global_concurrency is None else here.global_concurrency
+    left = min(most, max(bound - len(here.ids[State.ACTIVE]), 0)) if bound else most
+    instants = list[float]()
+    if limit and left:
+        left, again_ms = room_of(space, limit, left)
+        instants.append(again_ms)
+    if left:
+        _send_unsent(space, queue, left)
+        _send_lines(space, queue, left)
+        bring_back(space, order, min(left, order.owed), order.group_bound)
+        permits = min(left, order.owed, len(order.jobs))
+        order.owed -= permits
+        send_permits(space, queue, permits)
+        instants += (line.opens_ms for line in order.unsent_lines.values())
+    instants += (line.opens_ms for line in order.lines.values() if order.owed)
+    if order.owed or order.unsent or order.unsent_lines:
+        order.opens_ms = min((at for at in instants if at > now), default=math.inf)
+    more = left == most and bool(order.unsent or (order.owed and order.jobs))
+    if more:
+        order.opens_ms = now
+    return more
+
+
+def _send_unsent(space: Space, queue: str, count: int) -> None:
+    unsent = space.queues[queue].order.unsent
+    for job_id in list(unsent)[:count]:
+        del unsent[job_id]
+        space.send(space.jobs[job_id])
+
+
+def _send_lines(space: Space, queue: str, most: int) -> None:
+    """Native jobs whose own limit has opened."""
+    lines, now = space.queues[queue].order.unsent_lines, space.now()
+    for _, name in sorted((line.opens_ms, name) for name, line in lines.items() if line.opens_ms <= now):
+        line = lines[name]
+        jobs = [space.jobs[key[2]] for key in line.jobs]
+        assert jobs[0].new.limit is not None
+        count, line.opens_ms = room_of(space, jobs[0].new.limit, most)
+        for job in jobs[:count]:
+            space.leave_unsent_line(job)
+            space.send(job)
