@@ -33,8 +33,8 @@ class Taken:
     claims: list[Claim] = field(default_factory=list)
     """In the order in which they are to start."""
     why: Refusal | None = None
-    """Why there are fewer than were wanted: ``EMPTY``, ``PAUSED``, ``LIMITED`` or ``CROWDED``; None = there are as many
-    as were wanted."""
+    """Why there are fewer than were wanted: ``PAUSED``, ``LIMITED`` and ``CROWDED`` are said of the whole queue,
+    ``EMPTY`` if nothing waits that its own limit and its group let start; None = there are as many as were wanted."""
     until_ms: int = 0
     """In how many milliseconds it is worth asking again, where that is known: when the limit or the hold, or the limit
     of the first of the jobs that were set aside, lets jobs start. 0 = not known, or at once if ``left``."""

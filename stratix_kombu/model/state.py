@@ -49,9 +49,9 @@ class Refusal(str, Enum):
     LIMITED = "limited"
     """A rate limit is used up, or the queue is held. The job stays waiting, in its place."""
     CROWDED = "crowded"
-    """As many jobs of the queue, or of the job's group, are active as may be. The job stays waiting, in its place."""
+    """As many jobs of the queue, or of the group of the job that was named, are active as may be. It stays waiting."""
     EMPTY = "empty"
-    """Nothing waits in the queue."""
+    """Nothing waits that may start, though the queue is open."""
 
     def __str__(self) -> str:
         return self.value

@@ -164,9 +164,7 @@ class Consumer:
             self._proved = time.monotonic()
 
     def _open(self) -> Receiver:
-        receiver = check_receiver(self._engine.driver.receiver(self._queue, self._slots.size), self._queue)
-        receiver.waiting = partial(self._engine.store.queries.waiting_priorities, self._queue)
-        return receiver
+        return self._engine.driver.receiver(self._queue, self._slots.size)
 
     def _take(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> bool:
         """Claim what was received; whether the queue is paused."""

@@ -141,9 +141,10 @@ class Transitions(ABC):
            now or a little ahead (LIMITED): such a claim has ``wait_ms``, and the start counts as made then.
         3. A job that its own limit, or ``group_concurrency``, does not let start is set aside, in place: it stays
            ``waiting``, keeps its place, and comes back into the order when its limit opens, or when an active job of
-           its group ends. Meanwhile the others are taken. If only such jobs are left: LIMITED, or CROWDED where none of
-           them waits for a limit.
-        4. EMPTY if nothing waits.
+           its group ends. Meanwhile the others are taken.
+        4. EMPTY if nothing waits, or nothing but jobs that are set aside; ``until_ms`` is when the first of these may
+           start, where a limit says that. A permit may come at any time that lets another job start, while PAUSED,
+           LIMITED and CROWDED say that nothing of the queue starts.
 
         A call looks at a bounded number of jobs, some hundreds more than ``want``; ``left`` says that there is more to
         be had at once. ``permits`` is how many messages of the broker the caller drops with this call, whatever the

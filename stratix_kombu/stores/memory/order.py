@@ -62,7 +62,7 @@ class Order:
     crowded: bool = False
     """A bound has refused a job since all that was owed was sent."""
     limit: Limit | None = None
-    """The limit and the bound that refused one last."""
+    """The limit and the bound of the program that was refused last."""
     most: int = 0
     opens_ms: float = math.inf
     """When what is owed is to be looked at again."""

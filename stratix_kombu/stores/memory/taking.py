@@ -28,6 +28,7 @@ class _Call:
     worker: str
     lease_ms: int
     request: str
+    brought: Bounds
     bounds: Bounds
     """With what was set for the queue."""
 
@@ -62,9 +63,9 @@ class Taking(Steps, Transitions):
                 line.opens_ms = 0 if name.startswith("g:") else line.opens_ms
         claims, why, until_ms, left = self._take(call, want)
         order.owed = max(min(order.owed + permits - len(claims), len(order)), 0)
-        if why is Refusal.EMPTY and not claims:
+        if why is Refusal.EMPTY and not claims and not len(order):
             return Taken(claims, why)
-        if why in (Refusal.PAUSED, Refusal.LIMITED, Refusal.CROWDED):
+        if why is not None:
             self._refused(call, why)
         if order.owed:
             order.opens_ms = min(order.opens_ms, until_ms or max(order.next_line_ms(), now))
@@ -112,14 +113,13 @@ class Taking(Steps, Transitions):
                 here.counted.count(now, "limited")
             return Refusal.LIMITED if is_short else None, closed_ms, False
         left = bool(here.order.jobs) or line_ms <= now
-        why = Refusal.LIMITED if line_ms < math.inf else Refusal.CROWDED
-        return why if is_short else None, 0 if left or line_ms == math.inf else int(line_ms), left
+        return Refusal.EMPTY if is_short else None, 0 if left or line_ms == math.inf else int(line_ms), left
 
     def _call(self, queue: str, worker: str, lease_ms: int, bounds: Bounds, request: str) -> _Call:
         here = self.space.queues[queue]
         most = bounds.global_concurrency if here.global_concurrency is None else here.global_concurrency
-        bounds = replace(bounds, limit=here.limit or bounds.limit, global_concurrency=most)
-        return _Call(queue, worker, lease_ms, request or new_request(), bounds)
+        force = replace(bounds, limit=here.limit or bounds.limit, global_concurrency=most)
+        return _Call(queue, worker, lease_ms, request or new_request(), bounds, force)
 
     def _room(self, call: _Call) -> int | None:
         """How many more jobs of the queue may be active; None = any number."""
@@ -175,7 +175,7 @@ class Taking(Steps, Transitions):
 
     def _refused(self, call: _Call, why: Refusal) -> None:
         order = self.space.queues[call.queue].order
-        order.limit, order.most = call.bounds.limit, call.bounds.global_concurrency
+        order.limit, order.most = call.brought.limit, call.brought.global_concurrency
         order.crowded = order.crowded or why is Refusal.CROWDED
 
     # -- by id ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from stratix_kombu.errors import (
     JobNotFound,
     StoreUnavailable,
 )
-from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Refused, Taken
+from stratix_kombu.model.claims import Claimed, Refused
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (

@@ -25,17 +25,19 @@ from stratix_kombu.testing.stores.limits import LimitSuite
 from stratix_kombu.testing.stores.many import ManySuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
+from stratix_kombu.testing.stores.permits import PermitSuite
 from stratix_kombu.testing.stores.reading import ReadingSuite
 from stratix_kombu.testing.stores.rerun import RerunSuite
 from stratix_kombu.testing.stores.running import RunningSuite
+from stratix_kombu.testing.stores.take import TakeSuite
 from stratix_kombu.testing.stores.told import ToldSuite
 
 __all__ = ["StoreSuite", "audit"]
 
 
 class StoreSuite(
-    AddingSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite, ClockSuite, HandSuite, PartsSuite,
-    ReadingSuite, ManySuite, MetricsSuite, IdentitySuite, LetterSuite, ConcurrencySuite, ToldSuite, ForkSuite,
-    RerunSuite, LeadSuite,
+    AddingSuite, TakeSuite, PermitSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite,
+    ClockSuite, HandSuite, PartsSuite, ReadingSuite, ManySuite, MetricsSuite, IdentitySuite, LetterSuite,
+    ConcurrencySuite, ToldSuite, ForkSuite, RerunSuite, LeadSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from stratix_kombu.errors import DependencyNotFound, JobNotFound
-from stratix_kombu.model.record import Deduplication, Failure, Limit, Ready, Retention
+from stratix_kombu.model.record import Deduplication, Failure, Held, Limit, NewJob, Ready, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new, until
+from stratix_kombu.testing.stores.base import QUEUE, StoreCase, native, new, until
 
 
 class AddingSuite(StoreCase):
@@ -45,14 +46,6 @@ class AddingSuite(StoreCase):
         jobs = [new(f"job-{number}") for number in range(50)]
         assert self.add(store, *jobs) == [job.id for job in jobs]
         assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == [job.id for job in jobs]
-
-    def test_the_priorities_that_wait_are_known(self, store: Store) -> None:
-        assert store.queries.waiting_priorities(QUEUE) == []
-        self.add(store, new("a", priority=9), new("b"), new("c", priority=9), new("d", "other", priority=4))
-        self.add(store, new("later", priority=5, delay_ms=60_000))
-        assert store.queries.waiting_priorities(QUEUE) == [0, 9]
-        store.transitions.claim(QUEUE, ["b", "a"], "w", 60_000)
-        assert store.queries.waiting_priorities(QUEUE) == [9]
 
     def test_one_call_may_name_several_queues(self, store: Store) -> None:
         added = store.transitions.add([new("a", "one"), new("b", "two"), new("c", "one")])
@@ -180,6 +173,26 @@ class AddingSuite(StoreCase):
         age = store.queries.status(QUEUE).oldest_waiting_ms
         assert age is not None
         assert 0 <= age < 60_000
+
+    @pytest.mark.parametrize("kind", [new, native])
+    def test_how_long_the_first_waits_does_not_begin_anew(self, store: Store, kind: Callable[..., NewJob]) -> None:
+        """When it is sent again, when it is set aside, when it is handed back."""
+        self.add(store, kind("a", limit=Limit("key", 1, 60_000)), kind("b", limit=Limit("key", 1, 60_000), priority=2))
+
+        def age() -> int:
+            return store.queries.status(QUEUE).oldest_waiting_ms or 0
+
+        until(lambda: age() >= 30)
+        self.add(store, kind("later", priority=1))
+        until(lambda: store.transitions.redeliver(QUEUE, 0, 0).ready)
+        assert age() >= 30
+        (claim,) = self.claim(store, "a")
+        self.claim(store, "b")
+        self.taken(store, 9)
+        assert age() >= 30
+        store.transitions.remove("b")
+        store.transitions.hand_back([Held("a", claim.token)])
+        assert age() >= 30
 
     # -- deduplication ------------------------------------------------------------------------------
 

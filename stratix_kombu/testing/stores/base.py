@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Taken
 from stratix_kombu.model.record import Change, Claim, Completion, Failure, JobRecord, NewJob
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.audit import audit
@@ -21,6 +22,11 @@ QUEUE = "mail"
 def new(job_id: str = "", queue: str = QUEUE, **fields: Any) -> NewJob:
     """A job to add; its id is random if not given."""
     return NewJob(id=job_id or uuid.uuid4().hex, queue=queue, name=fields.pop("name", "send"), **fields)
+
+
+def native(job_id: str = "", queue: str = QUEUE, **fields: Any) -> NewJob:
+    """A job whose message is that of a task."""
+    return new(job_id, queue, message='{"body":"","headers":{},"properties":{}}', **fields)
 
 
 def until(condition: Callable[[], Any], timeout: float = DEADLINE_S) -> Any:
@@ -67,6 +73,17 @@ class StoreCase:
     @staticmethod
     def claim(store: Store, *ids: str, worker: str = "w", lease_ms: int = LEASE_MS, queue: str = QUEUE) -> list[Claim]:
         return store.transitions.claim(queue, ids, worker, lease_ms).claims
+
+    @staticmethod
+    def take(
+        store: Store, want: int = 1, bounds: Bounds = NO_BOUNDS, *, permits: int = 0, queue: str = QUEUE,
+        worker: str = "w", request: str = "", lease_ms: int = LEASE_MS,
+    ) -> Taken:  # fmt: skip
+        return store.transitions.take(queue, worker, lease_ms, want, bounds, permits=permits, request=request)
+
+    def taken(self, store: Store, want: int = 1, bounds: Bounds = NO_BOUNDS, **how: Any) -> list[str]:
+        """Take; the ids of the jobs."""
+        return [one.record.id for one in self.take(store, want, bounds, **how).claims]
 
     def start(self, store: Store, job: NewJob, **how: Any) -> Claim:
         """Add a job and claim it."""

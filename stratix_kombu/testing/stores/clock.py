@@ -9,7 +9,7 @@ import pytest
 from stratix_kombu.model.record import Completion, Failure, Retention
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, new, until
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, native, new, until
 
 
 class ClockSuite(StoreCase):
@@ -88,16 +88,16 @@ class ClockSuite(StoreCase):
         assert store.transitions.redeliver(QUEUE, 60_000, depth=0).ready == ()
 
     def test_an_empty_broker_has_lost_what_waits(self, store: Store) -> None:
-        self.add(store, *(new(f"{n}") for n in range(3)), new("later", delay_ms=60_000))
+        self.add(store, *(native(f"{n}") for n in range(3)), native("later", delay_ms=60_000))
         ready = gather(lambda: self.ids(store.transitions.redeliver(QUEUE, 30, 0).ready), 3)
         assert ready == ["0", "1", "2"]
         assert self.states(store, "0", "1", "2") == ["waiting"] * 3
 
     def test_a_job_that_was_overtaken_is_sent_again(self, store: Store) -> None:
-        self.add(store, new("lost"), new("other", priority=5))
+        self.add(store, native("lost"), native("other", priority=5))
 
         def overtaken() -> list[str]:
-            job = new()
+            job = native()
             self.add(store, job)
             self.complete(store, job.id)
             return self.ids(store.transitions.redeliver(QUEUE, 40, 1).ready)
@@ -105,7 +105,7 @@ class ClockSuite(StoreCase):
         assert until(overtaken) == ["lost"]
 
     def test_each_time_the_grace_doubles(self, store: Store) -> None:
-        self.add(store, new("a"))
+        self.add(store, native("a"))
         sent = [self.record(store, "a").created_ms]
         clock = new("clock", "clock")
 
@@ -124,11 +124,11 @@ class ClockSuite(StoreCase):
         assert gaps[2] >= 100 - 10
 
     def test_paused_jobs_are_not_undelivered(self, store: Store) -> None:
-        self.add(store, new("a"), new("b"))
+        self.add(store, native("a"), native("b"))
         store.transitions.pause(QUEUE)
         claimed = store.transitions.claim(QUEUE, ["a"], "w", LEASE_MS)
         assert [one.why for one in claimed.refused] == [Refusal.PAUSED]
-        self.add(store, new("x", "other"))
+        self.add(store, native("x", "other"))
         until(lambda: store.transitions.redeliver("other", 20, 0).ready)
         assert store.transitions.redeliver(QUEUE, 20, 0).ready == ()
         assert self.ids(store.transitions.resume(QUEUE).ready) == ["a"]

@@ -120,11 +120,25 @@ class ConcurrencySuite(StoreCase):
 
         def work(number: int) -> None:
             mine = [f"{n}" for n in range(number, 80, THREADS)]
-            claimed.extend(c.record.id for c in store.transitions.claim(QUEUE, mine, "w", LEASE_MS, Bounds(limit)).claims)
+            claims = store.transitions.claim(QUEUE, mine, "w", LEASE_MS, Bounds(limit)).claims
+            claimed.extend(one.record.id for one in claims)
 
         together(work)
         assert len(claimed) == 10
-        assert self.counts(store) == {"active": 10, "delayed": 70}
+        assert self.counts(store) == {"active": 10, "waiting": 70}
+
+    def test_one_of_many_takes_a_job(self, store: Store) -> None:
+        self.add(store, *(new(f"{n:03}", group=f"g{n % 7}") for n in range(200)))
+        bounds = Bounds(group_concurrency=20)
+        taken: list[str] = []
+
+        def work(number: int) -> None:
+            while ids := self.taken(store, 5, bounds, worker=f"w{number}"):
+                taken.extend(ids)
+
+        together(work)
+        assert sorted(taken) == sorted(set(taken))
+        assert Counter(int(one) % 7 for one in taken) == dict.fromkeys(range(7), 20)
 
     def test_edges_added_while_dependencies_end(self, store: Store) -> None:
         """Whatever comes first, a dependent is released exactly once or was released before."""

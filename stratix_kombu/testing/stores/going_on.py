@@ -291,7 +291,7 @@ class GoingOnSuite(StoreCase):
         claim = self.start(store, new("a", **given))
         store.transitions.hand_over([HandOver("a", claim.token, (new("a", message="{}"),))])
         assert store.transitions.claim(QUEUE, ["a"], "w", LEASE_MS).refused[0].why is Refusal.LIMITED
-        store.transitions.promote_job("a")
+        assert self.states(store, "a") == ["waiting"]
         assert store.transitions.add([new("b", deduplication=Deduplication("d"))]).instead == (("b", "a"),)
         store.transitions.fail([Failure("a", ANY_CLAIM, "no")])
         assert [one.name for one in store.queries.find("dead", [State.WAITING])] == ["send"]

@@ -3,14 +3,16 @@ steps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from stratix_kombu.errors import DependencyCycle, DependencyNotFound
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.record import Change
+from stratix_kombu.model.record import Change, NewJob
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE, Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, native, new
 
 MANY = 2 * PAGE + 50
 
@@ -87,17 +89,21 @@ class ManySuite(StoreCase):
         self.settled(store, store.transitions.retry("a"))
         assert self.counts(store, "d") == {"blocked": MANY}
 
-    @pytest.mark.parametrize("by", ["limit", "global_concurrency"])
-    def test_all_that_were_crowded_may_try(self, store: Store, by: str) -> None:
-        parts = self.parts(store, QUEUE)
+    @pytest.mark.parametrize("kind", [new, native])
+    def test_all_that_were_refused_may_try(self, store: Store, kind: Callable[[str], NewJob]) -> None:
+        parts = [f"p{n:04}" for n in range(MANY)]
+        self.add(store, *(kind(one) for one in parts))
         claimed = store.transitions.claim(QUEUE, parts, "w", LEASE_MS, Bounds(global_concurrency=1))
         assert len(claimed.refused) == MANY - 1
-        change = (
-            store.transitions.set_limit(QUEUE, None) if by == "limit"
-            else store.transitions.set_global_concurrency(QUEUE, 0)
-        )  # fmt: skip
-        assert len(change.ready) <= MANY
-        assert sorted(self.finish_releases(store, change)) == sorted(parts[1:])
+        store.transitions.pause(QUEUE)
+        store.transitions.set_global_concurrency(QUEUE, 0)
+        pages, more = [], True
+        while more:
+            change = store.transitions.resume(QUEUE)
+            pages.append(len(change.ready))
+            more = change.more
+        assert max(pages) <= PAGE
+        assert sum(pages) == MANY - 1
 
     def test_many_edges_at_once_all_or_none(self, store: Store) -> None:
         parts = self.parts(store, "p")

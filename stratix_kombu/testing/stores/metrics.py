@@ -9,6 +9,7 @@ import pytest
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.metrics import COUNTS, NAMES_KEPT, OTHER, Tally
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, HandOver, Held, Limit, Retention
+from stratix_kombu.model.state import Refusal
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
 
@@ -109,6 +110,12 @@ class MetricsSuite(StoreCase):
         claimed = store.transitions.claim(QUEUE, ["a", "b", "c"], "w", LEASE_MS, Bounds(limit))
         assert [one.record.id for one in claimed.claims] == ["a"]
         assert counted(store) == {"limited": 2}
+        assert self.take(store, 2, Bounds(limit)).why is Refusal.LIMITED
+        assert counted(store) == {"limited": 3}
+        self.add(store, *(new(f"k{n}", limit=Limit("key", 1, 60_000)) for n in range(3)))
+        assert len(self.taken(store, 9)) == 3
+        assert self.taken(store, 9) == []
+        assert counted(store) == {"limited": 5}, "each that is set aside, once"
 
     def test_handing_back_is_no_end(self, store: Store) -> None:
         claim = self.start(store, new("a"))
@@ -137,7 +144,7 @@ class MetricsSuite(StoreCase):
         """Not when it was added; and being dispatched again does not begin it anew."""
         self.add(store, new("later", delay_ms=3_600_000), new("lost"))
         time.sleep(0.06)
-        assert [one.id for one in store.transitions.redeliver(QUEUE, 30, True).ready] == ["lost"]
+        assert len(store.transitions.redeliver(QUEUE, 0, 0).ready) == 1
         promoted = time.monotonic()
         store.transitions.promote_job("later")
         self.complete(store, "later")

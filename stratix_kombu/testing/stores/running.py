@@ -279,38 +279,22 @@ class RunningSuite(StoreCase):
         assert (event.job_id, event.value) == ("a", '"r"')
         assert self.add(store, new("a")) == ["a"]
 
-    def test_a_limit_delays_to_a_slot_and_holds(self, store: Store) -> None:
+    def test_a_limit_refuses_and_changes_nothing(self, store: Store) -> None:
         limit = Limit("api", 2, 60_000)
         self.add(store, *(new(f"{n}") for n in range(5)))
         claimed = store.transitions.claim(QUEUE, [f"{n}" for n in range(5)], "w", LEASE_MS, Bounds(limit))
         assert [one.record.id for one in claimed.claims] == ["0", "1"]
         assert {one.why for one in claimed.refused} == {Refusal.LIMITED}
-        assert all(0 < one.retry_ms <= 180_000 for one in claimed.refused)
-        due = [self.record(store, one.job_id).due_ms for one in claimed.refused]
-        assert due == sorted(due)
-        assert due[2] - due[0] > 30_000, "the third has the slot after the second window"
-        assert self.counts(store) == {"active": 2, "delayed": 3}
+        assert all(50_000 < one.retry_ms <= 61_000 for one in claimed.refused)
+        assert self.counts(store) == {"active": 2, "waiting": 3}
+        assert self.taken(store, 3) == ["2", "3", "4"], "in their places"
 
     def test_a_limit_is_used_up_by_all_who_share_its_key(self, store: Store) -> None:
         self.add(store, *(new(f"{n}", queue, limit=Limit("key", 1, 60_000)) for n, queue in enumerate(("x", "y"))))
         assert len(self.claim(store, "0", queue="x")) == 1
         assert len(self.claim(store, "1", queue="y")) == 0
-        assert self.states(store, "0", "1") == ["active", "delayed"]
-
-    def test_a_limited_job_starts_once_its_slot_has_come(self, store: Store) -> None:
-        self.add(store, *(new(f"{n}", limit=Limit("key", 1, 60)) for n in range(3)))
-        assert len(self.claim(store, "0", "1", "2")) == 1
-        starts: list[int] = []
-
-        def claim_due() -> bool:
-            due = self.ids(store.transitions.promote()[0].ready)
-            starts.extend(claim.record.processed_ms for claim in self.claim(store, *due))
-            return len(starts) == 2
-
-        until(claim_due)
-        first = self.record(store, "0").processed_ms
-        assert starts[0] - first >= 60
-        assert starts[1] - starts[0] >= 60
+        assert self.taken(store, 1, queue="y") == []
+        assert self.states(store, "0", "1") == ["active", "waiting"]
 
     # -- dead letters -------------------------------------------------------------------------------
 
