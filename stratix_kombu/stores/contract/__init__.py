@@ -20,12 +20,13 @@ from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
-from stratix_kombu.stores.contract.transitions import PAGE, UNUSED_MS, Transitions, check_ids
+from stratix_kombu.stores.contract.transitions import PAGE, TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
 
 __all__ = [
     "FOUND_AT_ONCE",
     "MARGIN_MS",
     "PAGE",
+    "TAKEN_AT_ONCE",
     "UNUSED_MS",
     "Clocks",
     "EventLog",

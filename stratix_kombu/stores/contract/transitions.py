@@ -61,6 +61,10 @@ PAGE = 250
 left of it: ``Change.more``."""
 
 
+TAKEN_AT_ONCE = 1_000
+"""How many jobs one take gives at most; a caller that wants more is given as many as if it wanted these."""
+
+
 def check_ids(jobs: Sequence[NewJob]) -> None:
     """Raise JobIdTaken where one call of ``add`` names an id for two queues. For stores."""
     queues: dict[str, str] = {}

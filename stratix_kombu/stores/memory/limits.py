@@ -47,11 +47,12 @@ def bring_back(space: Space, order: Order, most: int, group_bound: int) -> None:
         line = order.lines[name]
         count = min(most, left)
         allowed, again_ms = _allowed(space, order, name, line, count, group_bound)
-        for key in line.jobs[: min(count, allowed)]:
+        back = line.jobs[: min(count, allowed)]
+        for key in back:
             order.put(key)
             space.jobs[key[2]].line = ""
-        left -= max(min(count, allowed), 1)
-        del line.jobs[: min(count, allowed)]
+        left -= max(len(back), 1)
+        del line.jobs[: len(back)]
         line.opens_ms = again_ms
         if not line.jobs:
             del order.lines[name]

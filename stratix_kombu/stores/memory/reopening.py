@@ -46,7 +46,7 @@ def reopen(space: Space, queue: str, most: int) -> bool:
     limit = here.limit or order.limit
     bound = order.most if here.global_concurrency is None else here.global_concurrency
     left = min(most, max(bound - len(here.ids[State.ACTIVE]), 0)) if bound else most
-    instants = list[float]()
+    instants, permits = list[float](), 0
     if limit and left:
         left, again_ms = room_of(space, limit, left)
         instants.append(again_ms)
@@ -61,7 +61,7 @@ def reopen(space: Space, queue: str, most: int) -> bool:
     instants += (line.opens_ms for line in order.lines.values() if order.owed)
     if order.owed or order.unsent or order.unsent_lines:
         order.opens_ms = min((at for at in instants if at > now), default=math.inf)
-    more = left == most and bool(order.unsent or (order.owed and order.jobs))
+    more = left == most and bool(order.unsent or (order.owed and len(order.jobs) > permits))
     if more:
         order.opens_ms = now
     return more

@@ -266,7 +266,8 @@ class Space(Graph):
         job.dispatched_ms = self.now()
         job.dispatches += 1
         new = job.new
-        self.ready.append(Ready(new.id, new.queue, new.name, new.priority, new.message, new.forward, new.group))
+        group = "" if new.native else new.group
+        self.ready.append(Ready(new.id, new.queue, new.name, new.priority, new.message, new.forward, group))
 
     def make_waiting(self, job: Job, *, again: bool = False) -> None:
         """In a new place; ``again``: in the place that it had."""

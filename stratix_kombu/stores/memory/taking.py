@@ -13,7 +13,7 @@ from stratix_kombu.model.limiter import ahead_ms, early_ms
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import KEEP_ALL, LETTER, Claim, Limit
 from stratix_kombu.model.state import Refusal, State
-from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.contract import PAGE, TAKEN_AT_ONCE, Transitions
 from stratix_kombu.stores.memory.limits import bring_back, free_at, room_of, start_at
 from stratix_kombu.stores.memory.order import Line, Took
 from stratix_kombu.stores.memory.state import Job
@@ -61,7 +61,7 @@ class Taking(Steps, Transitions):
             order.group_bound = bounds.group_concurrency
             for name, line in order.lines.items():
                 line.opens_ms = 0 if name.startswith("g:") else line.opens_ms
-        claims, why, until_ms, left = self._take(call, want)
+        claims, why, until_ms, left = self._take(call, min(want, TAKEN_AT_ONCE))
         order.owed = max(min(order.owed + permits - len(claims), len(order)), 0)
         if why is Refusal.EMPTY and not claims and not len(order):
             return Taken(claims, why)
@@ -186,6 +186,7 @@ class Taking(Steps, Transitions):
         request: str = "",
     ) -> Claimed:  # fmt: skip
         claimed, call = Claimed(), self._call(queue, worker, lease_ms, bounds, request)
+        order = self.space.queues[queue].order
         for place, job_id in enumerate(ids):
             token = f"{call.request}:{place}"
             job = self._held(job_id, token)
@@ -199,10 +200,12 @@ class Taking(Steps, Transitions):
                 claimed.refused.append(Refused(job_id, Refusal.NOT_WAITING))
             elif refused := self._refuse(call, job):
                 claimed.refused.append(refused)
+                order.owed += not job.new.native
             else:
                 self._start(job, worker, token, start_at(self.space, call.bounds.limit, job.new.limit) or 0)
                 _fall_back(job, bounds.fallback)
                 claimed.claims.append(self._claim(job, lease_ms))
+        order.owed = min(order.owed, len(order))
         return claimed
 
     def _refuse(self, call: _Call, job: Job) -> Refused | None:
@@ -221,9 +224,7 @@ class Taking(Steps, Transitions):
         else:
             return None
         self._refused(call, why)
-        if not job.new.native:
-            order.owed = min(order.owed + 1, len(order))
-        else:
+        if job.new.native:
             self._keep_unsent(job, own_ms)
         if until_ms:
             order.opens_ms = min(order.opens_ms, until_ms)

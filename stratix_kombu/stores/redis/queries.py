@@ -64,9 +64,6 @@ class RedisQueries(Queries):
             oldest_waiting_ms=None if oldest < 0 else oldest, overdue_ms=int(numbers[8]),
         )  # fmt: skip
 
-    def waiting_priorities(self, queue: str) -> list[int]:
-        return [int(one) for one in self._scripts.run("waiting", (queue,))]
-
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         this, found = self._scripts.run("metrics", (queue, minutes))
         return [tally_of(minute, raw) for minute, raw in enumerate(found, int(this) - len(found) + 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stratix_kombu.errors import InvalidPayload
@@ -21,6 +21,10 @@ FIELDS = (
     "number", "kind", "cancel",
 )  # fmt: skip
 """What is read of a record, in the order of JobRecord's fields after ``id``."""
+CLAIMED = tuple(
+    b"name data opts prio created due made begun max stalled pending optional progress reason trace number kind".split()
+)
+"""What claim.lua answers of a record."""
 STATES = {state.value.encode(): state for state in State}
 
 
@@ -74,6 +78,8 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
         extra["forward"] = True
     if job.kind:
         extra["kind"] = job.kind
+    if job.group and not job.native:
+        extra["group"] = job.group
     return job.id, job.name, job.data, job.options, json.dumps(extra) if extra else ""
 
 
@@ -122,22 +128,28 @@ def ended_of(raw: bytes) -> Ended:
     return Ended(State.FAILED, int(finished), failed_reason=said, cancelled=state == "cancelled")
 
 
-def claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
-    """A claim from an answer of claim.lua. Raises InvalidPayload."""
+def claim_of(
+    queue: str, worker: str, now: int, job_id: bytes, token: str, started: int, begun: int, v: Mapping[bytes, Any]
+) -> Claim:
+    """A claim from an answer of take.lua or claim.lua; ``v`` is the record as it was before. Raises InvalidPayload."""
     try:
-        return _claim_of(queue, worker, now, v)
-    except (AttributeError, TypeError, ValueError) as problem:
-        raise InvalidPayload(f"the record of job {v[0]!r} in the store cannot be read: {problem}") from problem
+        record = _active_record(queue, worker, job_id, started, begun, v)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise InvalidPayload(f"the record of job {job_id!r} in the store cannot be read: {problem}") from problem
+    return Claim(token, record, max(started - now, 0))
 
 
-def _claim_of(queue: str, worker: str, now: int, v: Sequence[Any]) -> Claim:
-    record = JobRecord(
-        id=v[0].decode(), queue=queue, name=v[3].decode(), data=v[4].decode(), options=text(v[5]),
-        state=State.ACTIVE, priority=int(v[6] or 0), created_ms=int(v[7]), due_ms=int(v[8] or 0),
-        processed_ms=v[18], finished_ms=0, attempts_made=int(v[9] or 0), attempts_started=v[10],
-        max_attempts=int(v[11] or 1), stalled_count=int(v[12] or 0), pending=int(v[13] or 0), optional=v[14] == b"1",
-        worker=worker, progress=text_or_none(v[15]), result=None,
-        failed_reason=None if v[16] is None else v[16].decode(), stacktrace=text_or_none(v[17]),
-        number=int(v[19] or 0), kind=text(v[20]),
+def _active_record(
+    queue: str, worker: str, job_id: bytes, started: int, begun: int, v: Mapping[bytes, Any]
+) -> JobRecord:
+    get, reason = v.get, v.get(b"reason")
+    return JobRecord(
+        id=job_id.decode(), queue=queue, name=v[b"name"].decode(), data=v[b"data"].decode(), options=text(get(b"opts")),
+        state=State.ACTIVE, priority=int(get(b"prio") or 0), created_ms=int(v[b"created"]),
+        due_ms=int(get(b"due") or 0), processed_ms=started, finished_ms=0, attempts_made=int(get(b"made") or 0),
+        attempts_started=begun, max_attempts=int(get(b"max") or 1), stalled_count=int(get(b"stalled") or 0),
+        pending=int(get(b"pending") or 0), optional=get(b"optional") == b"1", worker=worker,
+        progress=text_or_none(get(b"progress")), result=None,
+        failed_reason=None if reason is None else reason.decode(), stacktrace=text_or_none(get(b"trace")),
+        number=int(get(b"number") or 0), kind=text(get(b"kind")),
     )  # fmt: skip
-    return Claim(v[2].decode(), record, max(v[18] - now, 0))

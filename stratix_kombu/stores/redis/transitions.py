@@ -18,7 +18,7 @@ from stratix_kombu.errors import (
     JobNotFound,
     StoreUnavailable,
 )
-from stratix_kombu.model.claims import Claimed, Refused
+from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Refused, Taken
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
@@ -41,9 +41,9 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
-from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions, check_ids
+from stratix_kombu.stores.contract import PAGE, TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
 from stratix_kombu.stores.redis.presence import Presence, told_of
-from stratix_kombu.stores.redis.records import claim_of, job_arguments, limit_text
+from stratix_kombu.stores.redis.records import CLAIMED, claim_of, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
 
 logger = logging.getLogger("stratix_kombu.stores")
@@ -70,9 +70,9 @@ def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
     return tuple(
         Ready(
             flat[i].decode(), flat[i + 1].decode(), flat[i + 2].decode(), int(flat[i + 3]), flat[i + 4].decode(),
-            bool(flat[i + 5]),
+            bool(flat[i + 5]), flat[i + 6].decode(),
         )
-        for i in range(0, len(flat), 6)
+        for i in range(0, len(flat), 7)
     )  # fmt: skip
 
 
@@ -192,28 +192,48 @@ class RedisTransitions(Transitions):
 
     # -- running --------------------------------------------------------------------------------
 
-    def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, limit: Limit | None = None,
-        global_concurrency: int = 0, *, request: str = "", fallback: Fallback = NO_FALLBACK,
-    ) -> Claimed:  # fmt: skip
-        claimed = Claimed()
-        if not ids:
-            return claimed
-        bounds = (limit_text(limit), global_concurrency)
-        arguments = (queue, worker, lease_ms, *bounds, request or new_request(), _fallback(fallback), *ids)
-        now, answers = self._scripts.run("claim", arguments)
-        for answer in answers:
-            if answer[1]:
-                claimed.refused.append(
-                    Refused(answer[0].decode(), Refusal(answer[1].decode()), int(answer[2]), len(answer) > 3)
-                )
-                continue
+    def take(
+        self, queue: str, worker: str, lease_ms: int, want: int, bounds: Bounds = NO_BOUNDS, *, permits: int = 0,
+        request: str = "",
+    ) -> Taken:  # fmt: skip
+        request, want = request or new_request(), min(want, TAKEN_AT_ONCE)
+        now, why, until, left, *answers = self.run_sending(
+            "take", queue, worker, lease_ms, want, limit_text(bounds.limit), bounds.global_concurrency,
+            bounds.group_concurrency, _fallback(bounds.fallback), permits, request,
+        )  # fmt: skip
+        claims = []
+        for job_id, position, started, begun, flat in answers:
+            values = dict(zip(flat[::2], flat[1::2], strict=True))
             try:
-                claimed.claims.append(claim_of(queue, worker, now, answer))
+                claims.append(claim_of(queue, worker, now, job_id, f"{request}:{position}", started, begun, values))
             except InvalidPayload as problem:
                 # Its lease runs out, again and again until it has failed; the others are not held up by it.
                 logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": queue})
-                claimed.refused.append(Refused(answer[0].decode(), Refusal.GONE))
+        refusal = Refusal(why.decode()) if why else None
+        return Taken(claims, refusal, max(int(until) - now, 0) if until else 0, bool(left))
+
+    def claim(
+        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS, *,
+        request: str = "",
+    ) -> Claimed:  # fmt: skip
+        claimed, request = Claimed(), request or new_request()
+        if not ids:
+            return claimed
+        given = (limit_text(bounds.limit), bounds.global_concurrency, bounds.group_concurrency)
+        arguments = (queue, worker, lease_ms, *given, _fallback(bounds.fallback), request, *ids)
+        now, answers = self._scripts.run("claim", arguments)
+        for position, (job_id, why, at, *answer) in enumerate(answers):
+            if why:
+                claimed.refused.append(Refused(job_id.decode(), Refusal(why.decode()), int(at)))
+                continue
+            begun, values = answer[0], dict(zip(CLAIMED, answer[1], strict=False))
+            try:
+                claimed.claims.append(
+                    claim_of(queue, worker, now, job_id, f"{request}:{position}", at, begun, values)
+                )
+            except InvalidPayload as problem:
+                logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": queue})
+                claimed.refused.append(Refused(job_id.decode(), Refusal.GONE))
         return claimed
 
     def renew(
@@ -286,8 +306,8 @@ class RedisTransitions(Transitions):
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("recover", max_stalled, limit, PAGE, UNUSED_MS))
 
-    def redeliver(self, queue: str, grace_ms: int, broker_empty: bool, limit: int = PAGE) -> Change:
-        return change_of(self.run_sending("redeliver", queue, grace_ms, int(broker_empty), limit))
+    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE) -> Change:
+        return change_of(self.run_sending("redeliver", queue, grace_ms, "" if depth is None else depth, limit))
 
     def expire(self, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("expire", limit))
@@ -307,8 +327,8 @@ class RedisTransitions(Transitions):
         value = "" if global_concurrency is None else global_concurrency
         return change_of(self.run_sending("set_bound", queue, "global_concurrency", value, PAGE))
 
-    def hold(self, queue: str, for_ms: int) -> None:
-        self._scripts.run("hold", (queue, for_ms))
+    def hold(self, queue: str, for_ms: int) -> Change:
+        return change_of(self.run_sending("hold", queue, for_ms, PAGE))
 
     def retry(self, job_id: str) -> Change:
         answer = self.run_sending("retry", job_id, PAGE)

@@ -26,7 +26,8 @@ if usual and redis.call('EXISTS', unpack(keys)) == 0 then
     local more = extras[i]
     add_plain(more.queue or ARGV[4], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], more, number + (i - 7) / 5)
   end
-  return { 0, {}, ready, {}, now, number, {} }
+  write_plain()
+  return { 0, {}, sent(), {}, now, number, {} }
 end
 
 --- @include release
@@ -82,4 +83,4 @@ for i = 1, #instead, 2 do
   end
 end
 local more = (ARGV[6] ~= '' or replaced) and release_page(tonumber(ARGV[5])) or 0
-return { more, duplicates, ready, instead, now, number, placed }
+return { more, duplicates, sent(), instead, now, number, placed }

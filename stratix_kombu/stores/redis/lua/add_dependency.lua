@@ -30,7 +30,7 @@ for i = 7, #ARGV do
   end
 end
 if #new == 0 then
-  return { 0, {}, ready }
+  return { 0, {}, sent() }
 end
 local graph = redis.call('GET', P .. ':graph') or '0'
 if graph ~= ARGV[6] then
@@ -54,4 +54,4 @@ if failed_by then
 elseif job.pending > 0 and job.state ~= 'blocked' then
   make_ready(job)
 end
-return { release_page(tonumber(ARGV[5])), {}, ready }
+return { release_page(tonumber(ARGV[5])), {}, sent() }

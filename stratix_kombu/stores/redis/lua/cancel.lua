@@ -16,8 +16,8 @@ if finished(job.state) then
 end
 redis.call('HSET', job_key(job.id), 'cancel', ARGV[5], 'cancel_error', ARGV[6])
 if job.state == 'active' then
-  return { 0, {}, ready }
+  return { 0, {}, sent() }
 end
 job.cancelled = true
 fail_job(job, ARGV[5], nil, nil, ARGV[6])
-return { release_page(tonumber(ARGV[7])), {}, ready }
+return { release_page(tonumber(ARGV[7])), {}, sent() }

@@ -22,4 +22,4 @@ if delay > 0 then
 else
   make_waiting(job)
 end
-return { 0, {}, ready }
+return { 0, {}, sent() }

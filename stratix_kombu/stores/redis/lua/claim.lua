@@ -1,122 +1,168 @@
 -- Try to take the jobs that messages named.
--- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the queue's limit, JSON or '';
--- ARGV[5] most active jobs or 0; ARGV[6] request; ARGV[7] '' or JSON of what jobs say that do not say it
---   themselves: dead, and of letters keep_completed and keep_failed; then ids
--- Returns one entry per id: {id, refusal, retry in ms, 1 if it stays} or {id, '', token, fields of a claim ...}, see records.claim_of
--- Events active | delayed
+-- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the program's limit of the queue, JSON
+--   or ''; ARGV[5] its bound of active jobs or 0; ARGV[6] that of a group's; ARGV[7] '' or JSON of what jobs say that do not
+--   say it themselves: dead, and of letters keep_completed and keep_failed; ARGV[8] request; then ids
+-- Returns {now, {per id: {id, refusal, retry in ms} or {id, '', start, attempts begun, values of FIELDS}}}
+-- Events active
 --- @again
 --- @include base
 --- @include readable
 --- @include expect
+--- @include start
+
+local FIELDS = { 'name', 'data', 'opts', 'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional',
+  'progress', 'reason', 'trace', 'number', 'kind', 'token', 'limit', 'waiting', 'queue', 'state', 'dead', 'group', 'line',
+  'forward', 'sends' }
 
 -- Limits are rare, and making what they need takes longer than most commands.
-local ask_limits
+local B
 local function limits()
-  if not ask_limits then
-    --- @include limits
-    ask_limits = { decode = decode_limit, ask = ask }
+  if not B then
+    --- @include books
   end
-  return ask_limits
+  return B
 end
 
-local queue, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local set = redis.call('HMGET', queue_key(queue, 'meta'), 'paused', 'limit', 'global_concurrency', 'held')
-local paused = set[1]
-local queue_limit = set[2] or ARGV[4] ~= '' and ARGV[4] or nil
-queue_limit = queue_limit and limits().decode(queue_limit)
-local global_concurrency = num(set[3], tonumber(ARGV[5]))
-local held = num(set[4], 0)
-local request = ARGV[6]
-local active = queue_key(queue, 'active')
-local running = global_concurrency > 0 and redis.call('ZCARD', active) or 0
-local claimed = {}
-local limited, granted = 0, nil
-local answers = {}
+local queue, worker, lease, request = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[8]
+local meta, active = queue_key(queue, 'meta'), queue_key(queue, 'active')
+local set = redis.call('HMGET', meta, 'paused', 'limit', 'global_concurrency', 'held', 'owed')
+local limit, most, held = set[2] or ARGV[4], num(set[3], tonumber(ARGV[5])), num(set[4], 0)
+local group_bound, fallback = tonumber(ARGV[6]), ARGV[7] ~= '' and cjson.decode(ARGV[7]) or nil
+local book = limit ~= '' and limits().open(limit) or nil
+local running = most > 0 and redis.call('ZCARD', active) or 0
+local answers, sent_at, limited, owing, crowded, granted = {}, {}, 0, 0, false, false
 
-local fallback = ARGV[7] ~= '' and cjson.decode(ARGV[7])
+-- Why a waiting job may not start, and until when; `own` if it is its own limit that says so.
+local function refusal(v, native)
+  if set[1] then
+    return 'paused', 0
+  elseif most > 0 and running >= most then
+    return 'crowded', 0
+  elseif held > now then
+    return 'limited', held
+  end
+  local closed = book and limits().closed(book)
+  if closed then
+    return 'limited', closed
+  end
+  local own = v.limit and limits().open(v.limit)
+  closed = own and limits().closed(own)
+  if closed then
+    return 'limited', closed, own.limit.key
+  elseif group_bound > 0 and v.group and not native then
+    if num(redis.call('HGET', queue_key(queue, 'grouped'), v.group), 0) >= group_bound then
+      return 'crowded', 0
+    end
+  end
+  return nil, own
+end
 
-for i = 8, #ARGV do
-  local id = ARGV[i]
-  local key = job_key(id)
-  local token = request .. ':' .. (i - 8)
-  local v = read(id, 'token', 'limit', 'reserved', 'since', 'queue', 'state', 'name', 'data', 'opts',
-    'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional', 'progress', 'reason', 'trace',
-    'number', 'kind', 'dead')
+-- The message of a native job is dropped: it is sent again when the queue, or its own limit, opens.
+local function keep_unsent(id, v, opens, key)
+  if v.line and v.line ~= key then
+    redis.call('ZREM', queue_key(queue, 'unsent:' .. v.line), id)
+    redis.call('HDEL', job_key(id), 'line')
+  end
+  if not key then
+    redis.call('ZADD', queue_key(queue, 'unsent'), 'NX', order(), id)
+    return
+  end
+  redis.call('ZREM', queue_key(queue, 'unsent'), id)
+  redis.call('ZADD', queue_key(queue, 'unsent:' .. key), 'NX', order(), id)
+  redis.call('ZADD', queue_key(queue, 'unsent-lines'), 'LT', opens, key)
+  redis.call('HSET', job_key(id), 'line', key)
+  redis.call('HSET', meta, 'unsent_lines', 1)
+end
+
+local function refuse(id, v, native, why, opens, key)
+  limited, crowded = limited + (why == 'limited' and 1 or 0), crowded or why == 'crowded'
+  if native then
+    keep_unsent(id, v, opens, key)
+  else
+    owing = owing + 1
+  end
+  if opens > 0 then
+    expect(queue, 'opens', opens)
+  end
+  redis.call('HSET', meta, 'by_limit', ARGV[4], 'by_bound', ARGV[5])
+  return { id, why, math.max(opens - now, 0) }
+end
+
+-- The claim on a waiting job.
+local function grant(id, v, values, token, native, own)
+  local at, score = now, nil
+  local prio = v.prio or '0'
+  for _, one in ipairs({ book or false, own or false }) do
+    at = one and math.max(at, limits().free(one)) or at
+  end
+  for _, one in ipairs({ book or false, own or false }) do
+    if one then
+      limits().start(one, at)
+    end
+  end
+  if native then
+    local dispatched = redis.call('ZSCORE', queue_key(queue, 'waiting:' .. prio), id)
+    if dispatched and not v.sends then
+      sent_at[prio] = math.max(sent_at[prio] or 0, tonumber(dispatched))
+    end
+    redis.call('ZREM', queue_key(queue, 'waiting:' .. prio), id)
+    redis.call('ZREM', queue_key(queue, 'unsent'), id)
+    if v.line then
+      redis.call('ZREM', queue_key(queue, 'unsent:' .. v.line), id)
+    end
+  else
+    local list = queue_key(queue, v.line and 'aside' or 'order')
+    score = redis.call('ZSCORE', list, id)
+    redis.call('ZREM', list, id)
+    if v.line then
+      redis.call('ZREM', queue_key(queue, 'line:' .. v.line), id)
+    end
+    if score then
+      redis.call('ZADD', queue_key(queue, 'starts'), 'GT', score, prio)
+    else -- of an earlier release
+      redis.call('ZREM', queue_key(queue, 'waiting:' .. prio), id)
+    end
+  end
+  if v.line then
+    redis.call('HDEL', job_key(id), 'line')
+  end
+  redis.call('ZADD', active, at + lease, id)
+  running, granted = running + 1, true
+  return { id, '', at, begin(queue, id, v, token, at, worker, fallback, score), values }
+end
+
+for i = 9, #ARGV do
+  local id, token = ARGV[i], request .. ':' .. (i - 9)
+  local values, v = read(id, unpack(FIELDS)), {}
+  for j, field in ipairs(FIELDS) do
+    v[field] = values[j] or nil
+  end
+  -- A message may be long: it is not read.
+  local native = v.state == 'waiting' and (v.forward or redis.call('HSTRLEN', job_key(id), 'msg') > 0)
   local answer
-  if not v[5] or v[5] ~= queue then
-    if not v[5] then
+  if v.queue ~= queue then
+    answer = { id, 'gone', 0 }
+    if not v.queue then
       --- @include lost
       drop(id, queue)
     end
-    answer = { id, 'gone', 0 }
-  elseif not is_readable(v[5], v[7], v[6], v[10]) then
+  elseif not is_readable(v.queue, v.name, v.state, v.prio) then
     --- @include lost
     drop(id, queue)
     answer = { id, 'gone', 0 }
-  elseif v[6] == 'active' and v[1] == token then
+  elseif v.state == 'active' and v.token == token then
     -- Asked again: the answer was lost.
-    local starts = num(redis.call('HGET', key, 'started'), now)
+    local starts = num(redis.call('HGET', job_key(id), 'started'), now)
     redis.call('ZADD', active, math.max(starts, now) + lease, id)
-    answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], num(v[14], 1), v[15], v[16], v[17], v[18],
-      v[19], v[20], v[21], starts, v[22], v[23] }
-  elseif v[6] ~= 'waiting' then
+    answer = { id, '', starts, num(v.begun, 1), values }
+  elseif v.state ~= 'waiting' then
     answer = { id, 'not_waiting', 0 }
-  elseif paused then
-    redis.call('ZADD', queue_key(queue, 'parked'), 'NX', order(), id)
-    answer = { id, 'paused', 0 }
-  elseif global_concurrency > 0 and running >= global_concurrency then
-    redis.call('ZADD', queue_key(queue, 'crowd'), 'NX', order(), id)
-    answer = { id, 'crowded', 0 }
   else
-    local waiting = queue_key(queue, 'waiting:' .. (v[10] or '0'))
-    local told = { starts = now }
-    if queue_limit or v[2] or held > now then
-      told = limits().ask(queue_limit, limits().decode(v[2]), queue, id, v[3], held)
-    end
-    if told.again then
-      limited = limited + 1
-    end
-    if told.stays then
-      answer = { id, 'limited', told.again - now, 1 }
-    elseif told.again then
-      redis.call('ZREM', waiting, id)
-      --- @include moves_claim
-      delay_limited(queue, id, v[7], told.again, told.spread)
-      answer = { id, 'limited', told.again - now }
+    local why, opens, key = refusal(v, native)
+    if why then
+      answer = refuse(id, v, native, why, opens, key)
     else
-      local since = num(v[4])
-      if not since then
-        since = tonumber(redis.call('ZSCORE', waiting, id)) or now_us
-        local priority = v[10] or '0'
-        if since > (claimed[priority] or 0) then
-          claimed[priority] = since
-        end
-      end
-      local waited = math.max(told.starts - math.floor(since / 1000), 0)
-      local begun = num(v[14], 0) + 1
-      redis.call('ZREM', waiting, id)
-      redis.call('ZADD', active, told.starts + lease, id)
-      granted = true
-      running = running + 1
-      if global_concurrency > 0 then
-        redis.call('ZREM', queue_key(queue, 'crowd'), id)
-      end
-      redis.call('HSET', key, 'state', 'active', 'token', token, 'begun', begun, 'started',
-        told.starts, 'worker', worker, 'waited', waited)
-      if fallback and fallback.dead and not v[24] then
-        redis.call('HSET', key, 'dead', fallback.dead)
-      end
-      for _, field in ipairs(fallback and v[23] == 'letter' and { 'keep_completed', 'keep_failed' } or {}) do
-        if fallback[field] then
-          redis.call('HSET', key, field, fallback[field])
-        end
-      end
-      if v[3] then
-        redis.call('HDEL', key, 'reserved')
-      end
-      tell(queue, 'active', id, v[7])
-      answer = { id, '', token, v[7], v[8], v[9], v[10], v[11], v[12], v[13], begun, v[15], v[16], v[17], v[18], v[19],
-        v[20], v[21], told.starts, v[22], v[23] }
+      answer = grant(id, v, values, token, native, opens)
     end
   end
   answers[#answers + 1] = answer
@@ -124,11 +170,20 @@ end
 if granted then
   expect(queue, 'active', now + lease)
 end
-for priority, sent in pairs(claimed) do
-  local meta = queue_key(queue, 'meta')
-  if sent > tonumber(redis.call('HGET', meta, 'claimed:' .. priority) or 0) then
-    redis.call('HSET', meta, 'claimed:' .. priority, string.format('%.0f', sent))
+for prio, at in pairs(sent_at) do
+  if at > tonumber(redis.call('HGET', meta, 'claimed:' .. prio) or 0) then
+    redis.call('HSET', meta, 'claimed:' .. prio, string.format('%.0f', at))
   end
+end
+if owing > 0 then
+  local total = redis.call('ZCARD', queue_key(queue, 'order')) + redis.call('ZCARD', queue_key(queue, 'aside'))
+  redis.call('HSET', meta, 'owed', math.min(num(set[5], 0) + owing, total))
+end
+if crowded then
+  redis.call('HSET', meta, 'crowded', 1)
+end
+if B then
+  B.write()
 end
 if limited > 0 then
   --- @include count

@@ -24,4 +24,4 @@ for i = 1, #due, 2 do
   end
 end
 local more = release_page(page)
-return { #due == 2 * page and 1 or more, {}, ready, -1, removed }
+return { #due == 2 * page and 1 or more, {}, sent(), -1, removed }

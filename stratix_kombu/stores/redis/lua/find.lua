@@ -16,6 +16,8 @@ local function use(key, newest_first)
 end
 for i = 6 + fields, #ARGV do
   if ARGV[i] == 'waiting' then
+    use(queue_key(queue, 'order'))
+    use(queue_key(queue, 'aside'))
     for priority = 0, 9 do
       use(queue_key(queue, 'waiting:' .. priority))
     end

@@ -36,4 +36,4 @@ if schedule.next_ms > 0 then
 else
   redis.call('ZREM', P .. ':due' .. (schedule.owner or ''), ARGV[4])
 end
-return { 0, duplicates, ready, instead, now, number, placed }
+return { 0, duplicates, sent(), instead, now, number, placed }

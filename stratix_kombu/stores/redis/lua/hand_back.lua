@@ -11,16 +11,16 @@
 local stale = {}
 for i = 5, #ARGV, 2 do
   local id = ARGV[i]
-  local v = read(id, 'state', 'token', 'begun', 'ended')
+  local v = read(id, 'state', 'token', 'begun', 'ended', 'place')
   local mark = mark_of(HAND_BACK, ARGV[i + 1])
   local job = v[1] == 'active' and v[2] == ARGV[i + 1] and load(id)
   if job then
     redis.call('HSET', job_key(id), 'begun', num(v[3], 1) - 1, 'token', '', 'ended', mark)
     job.ended = mark
-    back(job)
+    back(job, true, tonumber(v[5] or ''))
   elseif not was_ended(id, v[4], mark) then
     stale[#stale + 1] = id
   end
 end
 local more = release_page(tonumber(ARGV[4]))
-return { more, stale, ready }, same_anyway(more)
+return { more, stale, sent() }, same_anyway(more)

@@ -48,4 +48,4 @@ end
 local more = release_page(tonumber(ARGV[4]))
 tell_drained()
 write_tallies()
-return { more, stale, ready }, same_anyway(more)
+return { more, stale, sent() }, same_anyway(more)

@@ -6,6 +6,7 @@
 
 for i = 3, #ARGV do
   redis.call('HDEL', queue_key(ARGV[i], 'serving'), ARGV[1])
+  redis.call('HDEL', queue_key(ARGV[i], 'meta'), 'took:' .. ARGV[1])
 end
 if ARGV[2] == '1' then
   redis.call('ZREM', P .. ':processes', ARGV[1])

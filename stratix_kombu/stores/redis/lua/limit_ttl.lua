@@ -3,9 +3,10 @@
 -- Returns milliseconds
 --- @again
 --- @include base
---- @include limits
+local B
+--- @include books
 
 local set = redis.call('HMGET', queue_key(ARGV[1], 'meta'), 'limit', 'held')
-local limit = decode_limit(set[1] or ARGV[2])
-local free = limit and start_at(limit, ARGV[1], false) or 0
+local book = B.open(set[1] or ARGV[2])
+local free = book and B.free(book) or 0
 return math.max(free, tonumber(set[2] or 0), now) - now

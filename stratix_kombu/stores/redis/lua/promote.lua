@@ -1,4 +1,4 @@
--- Due delayed jobs of all queues become waiting.
+-- Due delayed jobs of all queues become waiting; queues that open are sent what is owed to them.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page
 -- Returns {more, {}, ready, ms until the next one is due or -1}
 -- Events waiting; those of release.lua
@@ -12,6 +12,13 @@
 local page = tonumber(ARGV[4])
 local left, looks = page, page
 local queue, at = first_queue('delayed')
+local opened, opens = first_queue('opens')
+while opened and opens <= now and looks > 0 do
+  --- @include reopen
+  reopen(opened, page)
+  looks = looks - 1
+  opened, opens = first_queue('opens')
+end
 local known -- when the first one is due, for certain
 while queue and left > 0 and looks > 0 and not known do
   if at <= now then
@@ -33,5 +40,8 @@ while queue and left > 0 and looks > 0 and not known do
   queue, at = first_queue('delayed')
 end
 local next_ms = queue and math.max(at - now, 0) or -1
+if opened then
+  next_ms = math.max(queue and math.min(next_ms, opens - now) or opens - now, 0)
+end
 local more = release_page(page)
-return { next_ms == 0 and 1 or more, {}, ready, next_ms }
+return { next_ms == 0 and 1 or more, {}, sent(), next_ms }

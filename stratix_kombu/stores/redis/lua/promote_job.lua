@@ -17,4 +17,4 @@ if job.vacant then
   return { 'state', 'never sent' }
 end
 make_waiting(job)
-return { 0, {}, ready }
+return { 0, {}, sent() }

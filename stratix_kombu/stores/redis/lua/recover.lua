@@ -15,19 +15,31 @@
 
 -- Go on walking over all queues, to find what the index of first.lua does not know of: what the first release of this
 -- package has written, and what the server has evicted; queues that nobody uses are forgotten. Whether the first lap is
--- under way.
+-- under way, or old jobs are still moved.
 local function walk()
   local laps, cursor = string.match(redis.call('GET', P .. ':walk') or '', '^(%d+) (%d+)$')
   local page = redis.call('SSCAN', P .. ':queues', cursor or 0, 'COUNT', 50)
-  local workers = 0
+  local workers, left, is_moving = 0, 250, false
   for _, queue in ipairs(page[2]) do
     look_again(queue, 'delayed')
     look_again(queue, 'active')
+    local v = redis.call('HMGET', queue_key(queue, 'meta'), 'old', 'owed', 'unsent_lines', 'paused')
+    if v[1] ~= 'none' and left > 0 then
+      --- @include old
+      is_moving = not put_old_jobs(queue, v[1] or nil, left) or is_moving
+      left = is_moving and 0 or left - 1
+    end
+    if not v[4] and (v[2] or v[3] or redis.call('EXISTS', queue_key(queue, 'unsent')) == 1) then
+      expect(queue, 'opens', now)
+    end
     if workers <= MOST_COUNTED then
       workers = workers + tidy(queue, tonumber(ARGV[7]))
     end
   end
   look_at_blocked(page[2])
+  if is_moving then
+    return true -- and goes on at the same place
+  end
   laps = tonumber(laps or 0) + (page[1] == '0' and 1 or 0)
   redis.call('SET', P .. ':walk', string.format('%d ', laps) .. page[1])
   return laps == 0
@@ -79,4 +91,4 @@ while queue and at <= now and left > 0 and looks > 0 do
 end
 local more = release_page(tonumber(ARGV[6]))
 tell_drained()
-return { (walking or (queue and at <= now)) and 1 or more, {}, ready, -1, recovered, '', take_notes() }
+return { (walking or (queue and at <= now)) and 1 or more, {}, sent(), -1, recovered, '', take_notes() }

@@ -1,47 +1,59 @@
--- Send again the messages that seem lost. The score of a waiting job is when it was sent first; each time it is sent
--- again its grace doubles, which moves the score ahead.
--- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] queue; ARGV[5] grace in ms; ARGV[6] 1 if the broker's queue
---   is empty; ARGV[7] page
+-- Send again the messages that seem lost: permits as many as are missing in the broker's queue, and those of native jobs. The
+-- score of a waiting native job is when it was sent first; each time it is sent again its grace doubles, which moves the
+-- score ahead.
+-- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] queue; ARGV[5] grace in ms; ARGV[6] how many messages the
+--   broker's queue holds, or ''; ARGV[7] page
 -- Returns {more, {}, ready}
 --- @again
 --- @include base
 --- @include send
 --- @include moves
+--- @include reopen
 
-local queue, grace, left = ARGV[4], tonumber(ARGV[5]) * 1000, tonumber(ARGV[7])
+local queue, grace, left = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7])
 local meta = queue_key(queue, 'meta')
-if redis.call('HEXISTS', meta, 'paused') == 1 then
-  return { 0, {}, ready }
+local set = redis.call('HMGET', meta, 'paused', 'owed', 'short')
+if set[1] then
+  return { 0, {}, sent() }
 end
-for _, id in ipairs(redis.call('ZRANGE', queue_key(queue, 'parked'), 0, left - 1)) do
-  redis.call('ZREM', queue_key(queue, 'parked'), id)
-  local job = load(id, queue)
-  if job and job.state == 'waiting' then
-    send(id, queue, job.name, job.prio, job.message, job.forward)
-    left = left - 1
+
+-- Whether there are more permits missing than a page.
+local function send_missing()
+  local missing = waiting_in(queue) - num(set[2], 0) - (tonumber(ARGV[6]) or 0)
+  missing = ARGV[6] == '' and math.min(missing, 1) or missing
+  if missing <= 0 then
+    if set[3] then
+      redis.call('HDEL', meta, 'short')
+    end
+    return false
   end
+  local since = num(set[3], now)
+  local is_due = now - since >= grace
+  if is_due then
+    send_permits(queue, math.min(missing, left))
+  end
+  redis.call('HSET', meta, 'short', is_due and missing <= left and now or since)
+  return is_due and missing > left
 end
+
+local more = send_missing()
 for priority = 0, 9 do
   local key = queue_key(queue, 'waiting:' .. priority)
   local latest = now_us
-  if ARGV[6] ~= '1' then
+  if (tonumber(ARGV[6]) or 0) > 0 then
     latest = math.min(now_us, tonumber(redis.call('HGET', meta, 'claimed:' .. priority) or 0))
   end
-  local lost = {}
-  if left > 0 then
-    lost = redis.call('ZRANGEBYSCORE', key, '-inf', latest - grace, 'LIMIT', 0, left)
-  end
+  local lost = left > 0 and redis.call('ZRANGEBYSCORE', key, '-inf', latest - grace * 1000, 'LIMIT', 0, left) or {}
   left = left - #lost
   for _, id in ipairs(lost) do
     local job = listed(key, id, queue)
-    if job then
+    if job and (job.line or redis.call('ZSCORE', queue_key(queue, 'unsent'), id)) then
+      redis.call('ZADD', key, now_us + grace * 1000, id) -- it is sent when it may start
+    elseif job then
       local sends = bump(id, 'sends', 1)
-      if sends == 1 then
-        redis.call('HSET', job_key(id), 'since', redis.call('ZSCORE', key, id))
-      end
-      redis.call('ZADD', key, now_us + grace * (2 ^ math.min(sends, 20) - 1), id)
-      send(id, queue, job.name, priority, job.message, job.forward)
+      redis.call('ZADD', key, now_us + grace * 1000 * (2 ^ math.min(sends, 20) - 1), id)
+      send(job)
     end
   end
 end
-return { left <= 0 and 1 or 0, {}, ready }
+return { (more or left <= 0) and 1 or 0, {}, sent() }

@@ -21,4 +21,4 @@ end
 delete_by_hand(letter)
 tell(letter.queue, 'removed', letter.id, letter.name)
 local more = release_page(tonumber(ARGV[6]))
-return { more, {}, ready, instead, now, number, one == true and {} or { 0, one } }
+return { more, {}, sent(), instead, now, number, one == true and {} or { 0, one } }

@@ -8,4 +8,4 @@
 --- @include moves
 --- @include release
 
-return { release_page(tonumber(ARGV[4])), {}, ready }
+return { release_page(tonumber(ARGV[4])), {}, sent() }

@@ -17,4 +17,4 @@ if job.state == 'active' then
 end
 delete_by_hand(job)
 tell(job.queue, 'removed', job.id, job.name)
-return { release_page(tonumber(ARGV[5])), {}, ready }
+return { release_page(tonumber(ARGV[5])), {}, sent() }

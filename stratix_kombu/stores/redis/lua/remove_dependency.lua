@@ -30,4 +30,4 @@ forget_edge(id, dependency, number)
 if job.state == 'blocked' and job.pending == 0 then
   unblock(job)
 end
-return { release_page(tonumber(ARGV[6])), {}, ready }
+return { release_page(tonumber(ARGV[6])), {}, sent() }

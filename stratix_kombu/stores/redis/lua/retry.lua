@@ -19,4 +19,4 @@ if job.vacant then
   return { 'state', 'never sent' }
 end
 retry_job(job)
-return { release_page(tonumber(ARGV[5])), {}, ready }
+return { release_page(tonumber(ARGV[5])), {}, sent() }

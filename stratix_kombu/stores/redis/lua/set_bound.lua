@@ -4,8 +4,7 @@
 -- Returns {more, {}, ready}
 --- @include base
 --- @include send
---- @include moves
---- @include release
+--- @include reopen
 
 local queue = ARGV[4]
 if ARGV[6] == '' then
@@ -13,7 +12,5 @@ if ARGV[6] == '' then
 else
   redis.call('HSET', queue_key(queue, 'meta'), ARGV[5], ARGV[6])
 end
-if redis.call('EXISTS', queue_key(queue, 'crowd')) == 1 then
-  add_to_worklist('opening', queue)
-end
-return { release_page(tonumber(ARGV[7])), {}, ready }
+reopen(queue, tonumber(ARGV[7]))
+return { 0, {}, sent() }

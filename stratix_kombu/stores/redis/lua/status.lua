@@ -5,14 +5,30 @@
 --- @again
 --- @include base
 --- @include present
+--- @include place
 
 local queue = ARGV[1]
 local waiting, oldest = 0, nil
+
+-- Of a set, and of the first job that has a score between these, since when it waits.
+local function look(set, from, to)
+  local first = redis.call('ZRANGEBYSCORE', queue_key(queue, set), from, to, 'LIMIT', 0, 1)[1]
+  local v = first and read(first, 'waiting', 'created')
+  local since = v and num(v[1] or v[2])
+  oldest = since and math.min(oldest or since, since) or oldest
+  return first
+end
+
+for _, set in ipairs({ 'order', 'aside' }) do
+  local size = redis.call('ZCARD', queue_key(queue, set))
+  waiting = waiting + size
+  for priority = 0, size > 0 and 9 or -1 do
+    look(set, string.format('%.0f', priority * SPAN), string.format('(%.0f', (priority + 1) * SPAN))
+  end
+end
 for priority = 0, 9 do
-  local first = redis.call('ZRANGE', queue_key(queue, 'waiting:' .. priority), 0, 0, 'WITHSCORES')
-  if first[2] then
+  if look('waiting:' .. priority, '-inf', '+inf') then
     waiting = waiting + redis.call('ZCARD', queue_key(queue, 'waiting:' .. priority))
-    oldest = math.min(oldest or tonumber(first[2]), tonumber(first[2]))
   end
 end
 local counts = {}
@@ -23,6 +39,6 @@ local due = redis.call('ZRANGE', queue_key(queue, 'delayed'), 0, 0, 'WITHSCORES'
 return {
   redis.call('HEXISTS', queue_key(queue, 'meta'), 'paused'), waiting, counts[1], counts[2], counts[3], counts[4],
   counts[5], present_on(queue),
-  oldest and math.max(math.floor((now_us - oldest) / 1000), 0) or -1,
+  oldest and math.max(now - oldest, 0) or -1,
   due and math.max(now - math.floor(tonumber(due) / 1000), 0) or 0,
 }

@@ -63,4 +63,4 @@ local cursor = here(keys)
 if cursor ~= '' then
   cursor = string.format('%.0f %s %s', before, mark, cursor)
 end
-return { release_page(tonumber(ARGV[9])), {}, ready, -1, done, cursor }
+return { release_page(tonumber(ARGV[9])), {}, sent(), -1, done, cursor }

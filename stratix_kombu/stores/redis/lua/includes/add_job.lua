@@ -9,8 +9,8 @@
 
 -- Ids of which it is known that no job has them or had them.
 local unused = {}
-local of_the_vacant = { 'vacant', 'due', 'sends', 'since', 'reserved', 'optional', 'opts', 'prio', 'max', 'keep_completed',
-  'keep_failed', 'msg', 'stalls', 'forward', 'pending', 'kind' }
+local of_the_vacant = { 'vacant', 'due', 'sends', 'waiting', 'place', 'optional', 'opts', 'prio', 'max', 'keep_completed',
+  'keep_failed', 'msg', 'stalls', 'forward', 'pending', 'kind', 'group' }
 
 local function take_over(known)
   local key = job_key(known.id)
@@ -120,12 +120,15 @@ local function add_job(queue, id, name, data, options, extra, number)
   end
   if not known and is_plain(more) then
     add_plain(more.queue or queue, id, name, data, options, more, number)
+    write_plain()
     return true
   end
   local job = { id = id, queue = more.queue or queue, name = name, prio = more.prio or 0, due = 0, pending = 0,
-    message = more.msg, forward = more.forward and '1', vacant = more.vacant, number = number, kind = more.kind,
+    message = more.msg, forward = more.forward and '1', native = more.msg or more.forward, vacant = more.vacant,
+    group = more.group, number = number, kind = more.kind,
     optional = more.optional, keep_failed = more.keep_failed, dedup = known and known.dedup }
   local created = known and tonumber(redis.call('HGET', key, 'created')) or now
+  know_queue(job.queue)
   local fields = fields_of(job.queue, name, data, options, more)
   local function set(field, value)
     fields[#fields + 1] = field

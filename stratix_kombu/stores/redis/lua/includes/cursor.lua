@@ -6,9 +6,10 @@ local function sets_of(queue, state)
   if state ~= 'waiting' then
     return { queue_key(queue, state) }
   end
-  local keys = {}
+  -- What is set aside comes back into the order meanwhile, and the other way round.
+  local keys = { queue_key(queue, 'aside'), queue_key(queue, 'order'), queue_key(queue, 'aside') }
   for priority = 0, 9 do
-    keys[priority + 1] = queue_key(queue, 'waiting:' .. priority)
+    keys[priority + 4] = queue_key(queue, 'waiting:' .. priority)
   end
   return keys
 end

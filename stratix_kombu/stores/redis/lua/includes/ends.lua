@@ -3,32 +3,44 @@
 --- @include state
 --- @include worklist
 
--- A job of the queue is no longer active: the first one of those that wait for that may try.
-local function let_in(queue)
-  local crowd = queue_key(queue, 'crowd')
-  if redis.call('EXISTS', crowd) == 0 then
-    return
-  end
-  --- @include try_again
-  for _ = 1, 50 do
-    local first = redis.call('ZPOPMIN', crowd)
-    if not first[1] or try_again(queue, first[1]) then
-      return
+-- How many jobs of each queue are no longer active: at the end of the step as many others may try, where something has
+-- refused one.
+local vacated, vacant_queues = {}, {}
+
+let_in = function()
+  for _, queue in ipairs(vacant_queues) do
+    local v = redis.call('HMGET', queue_key(queue, 'meta'), 'crowded', 'lined', 'unsent_lines', 'paused')
+    if (v[1] or v[2] or v[3]) and not v[4] then
+      --- @include reopen
+      let_others_in(queue, vacated[queue], v[1], v[3])
     end
   end
-  add_to_worklist('opening', queue) -- none of them does wait: all may try
+end
+
+local function vacate(queue, group)
+  if not vacated[queue] then
+    vacated[queue] = 0
+    vacant_queues[#vacant_queues + 1] = queue
+  end
+  vacated[queue] = vacated[queue] + 1
+  if group then
+    local grouped = queue_key(queue, 'grouped')
+    if redis.call('HINCRBY', grouped, group, -1) <= 0 then
+      redis.call('HDEL', grouped, group)
+    end
+    redis.call('ZADD', queue_key(queue, 'lines'), 'XX', 0, 'g:' .. group)
+  end
 end
 
 local function move(job, state, score)
   if job.state then
-    redis.call('ZREM', state_key(job), job.id)
+    leave_sets(job)
+    if job.state == 'active' and state ~= 'active' then
+      vacate(job.queue, job.group)
+    end
   end
-  local was_active = job.state == 'active'
   job.state = state
   redis.call('ZADD', state_key(job), score or order(), job.id)
-  if was_active and state ~= 'active' then
-    let_in(job.queue)
-  end
 end
 
 -- The id and number of the job that holds a deduplication id, and until when (0 = until it has ended). The first release
@@ -93,9 +105,6 @@ end
 
 local function end_job(job, state, keep)
   free_id(job, job.dedup)
-  if job.state == 'waiting' then
-    redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
-  end
   move(job, state)
   if redis.call('EXISTS', job_key(job.id) .. ':dependents') == 1 then
     add_to_worklist('releasing', job.id)
@@ -117,14 +126,11 @@ end
 
 local function tell_drained()
   for _, queue in ipairs(touched) do
-    local left = redis.call('EXISTS', queue_key(queue, 'active'))
+    local keys = { queue_key(queue, 'active'), queue_key(queue, 'order'), queue_key(queue, 'aside') }
     for priority = 0, 9 do
-      if left > 0 then
-        break
-      end
-      left = redis.call('EXISTS', queue_key(queue, 'waiting:' .. priority))
+      keys[priority + 4] = queue_key(queue, 'waiting:' .. priority)
     end
-    if left == 0 then
+    if redis.call('EXISTS', unpack(keys)) == 0 then
       tell(queue, 'drained')
     end
   end

@@ -2,7 +2,7 @@
 -- their dependents are told that they were removed, and they are noted for the clock to report once: see recover.lua.
 --- @include leave_edges
 
-local LISTS = { 'active', 'delayed', 'blocked', 'completed', 'failed', 'parked', 'crowd' }
+local LISTS = { 'active', 'delayed', 'blocked', 'completed', 'failed', 'order', 'aside', 'unsent' }
 local lost = {}
 
 local function note(id, queue, why)
@@ -32,5 +32,14 @@ local function drop(id, queue)
   end
   if unreadable or found > 0 then
     note(id, queue, unreadable and 'unreadable' or 'missing')
+  end
+end
+
+-- A job that a list names is not there: its record cannot be read, or says that it is somewhere else.
+local function drop_or_note(id, queue, is_there)
+  if is_there then
+    note(id, queue, 'out of place')
+  else
+    drop(id, queue)
   end
 end

@@ -2,19 +2,50 @@
 --- @include load
 --- @include ends
 --- @include expect
+--- @include place
 
-local function make_waiting(job)
-  move(job, 'waiting')
-  redis.call('HSET', job_key(job.id), 'state', 'waiting')
-  redis.call('HDEL', job_key(job.id), 'due', 'sends', 'since')
+-- In a new place; or `again`, waiting since it had been, in the place that `score` says.
+local function make_waiting(job, again, score)
+  local key = job_key(job.id)
+  if job.native then
+    move(job, 'waiting')
+  else
+    move(job, 'waiting', score or next_score(job.queue, job.prio, job.group))
+  end
+  if again then
+    redis.call('HSET', key, 'state', 'waiting')
+  else
+    redis.call('HSET', key, 'state', 'waiting', 'waiting', now)
+  end
+  redis.call('HDEL', key, 'due', 'sends')
   job.due = 0
   tell(job.queue, 'waiting', job.id, job.name)
-  send(job.id, job.queue, job.name, job.prio, job.message, job.forward)
+  send(job)
+end
+
+-- Jobs that are due at one instant keep the order in which they became delayed. The score is in thousandths of a
+-- millisecond; if there are more, the next ones are due a little later.
+local next_delays = {}
+
+local function delay_score(queue, due)
+  local id = queue .. due
+  local score = next_delays[id]
+  if not score then
+    score = due * 1000
+    for _ = 1, 100 do
+      local last = redis.call('ZREVRANGEBYSCORE', queue_key(queue, 'delayed'), score + 999, score, 'WITHSCORES', 'LIMIT', 0, 1)
+      score = last[2] and tonumber(last[2]) + 1 or score
+      if score % 1000 ~= 0 or not last[2] then
+        break
+      end
+    end
+  end
+  next_delays[id] = score + 1
+  return score
 end
 
 local function make_delayed(job, due)
-  ticks = ticks + 1
-  move(job, 'delayed', due * 1000 + ticks % 1000)
+  move(job, 'delayed', delay_score(job.queue, due))
   expect(job.queue, 'delayed', due)
   job.due = due
   redis.call('HSET', job_key(job.id), 'state', 'delayed', 'due', due)
@@ -65,10 +96,10 @@ local function end_cancelled(job)
   return v[1]
 end
 
--- No longer active, and not ended: waiting again, unless it was cancelled.
-local function back(job)
+-- No longer active, and not ended: waiting again, unless it was cancelled; `again` and `score` as above.
+local function back(job, again, score)
   if not end_cancelled(job) then
-    make_waiting(job)
+    make_waiting(job, again, score)
   end
 end
 

@@ -6,7 +6,7 @@ local function step()
 end
 
 -- What became ready is the third part of an answer (see send.lua); the messages in it are in the records already.
-local MESSAGE, EACH = 5, 6
+local MESSAGE, EACH = 5, 7
 
 local function ready_in(answer)
   return type(answer) == 'table' and type(answer[3]) == 'table' and answer[3] or {}

@@ -3,8 +3,7 @@
 --   reviving, releasing  jobs that will run again or have ended, whose dependents are to be told
 --   seeking              jobs of which it is to be known whether they wait again
 --   forgetting           edges of jobs that have gone
---   opening              queues whose crowded jobs may try
-local worklists, of_worklists = { 'reviving', 'releasing', 'seeking', 'forgetting', 'opening' }, {}
+local worklists, of_worklists = { 'reviving', 'releasing', 'seeking', 'forgetting' }, {}
 for i, list in ipairs(worklists) do
   of_worklists[i] = P .. ':' .. list
 end
@@ -24,10 +23,8 @@ local function release_page(limit)
           done = tell_dependents(list, first, limit)
         elseif list == 'seeking' then
           done = go_on_seeking(first)
-        elseif list == 'forgetting' then
-          done = go_on_forgetting(first, limit)
         else
-          done = go_on_opening(first, limit)
+          done = go_on_forgetting(first, limit)
         end
         limit = limit - math.max(done, 1)
         break

@@ -8,9 +8,10 @@ local function delete(job)
   local key = job_key(job.id)
   free_id(job, job.dedup)
   no_expiry(job)
-  redis.call('ZREM', state_key(job), job.id)
-  redis.call('ZREM', queue_key(job.queue, 'parked'), job.id)
-  redis.call('ZREM', queue_key(job.queue, 'crowd'), job.id)
+  leave_sets(job)
+  if job.state == 'active' then
+    vacate(job.queue, job.group)
+  end
   forget_edges(job.id)
   if redis.call('EXISTS', key .. ':dependents') == 1 then
     local outcome = P .. ':outcome:' .. job.id

@@ -1,36 +1,73 @@
 -- Having messages sent: by the script itself if the broker's queues are on this server, else by the caller.
--- ARGV[1] message template or '', ARGV[2] prefix of broker queues, ARGV[3] key suffixes by priority, joined by '|'.
-local ready = {}
-local suffixes
+-- ARGV[1] template of a permit or '', ARGV[2] prefix of broker queues, ARGV[3] key suffixes by priority, joined by '|'.
+-- Scripts answer what sent() answers: id, queue, name, priority, message, forward, group of each; of a permit that names no
+-- job only the queue.
+local ready, permits, marks = {}, {}, 0
+local let_in -- see ends.lua
 
 local function suffix_of(priority)
-  if priority == 0 then
-    return ''
-  end
-  if not suffixes then
-    suffixes = {}
-    for one in string.gmatch(ARGV[3] .. '|', '([^|]*)|') do
-      suffixes[#suffixes + 1] = one
+  local place = 0
+  for suffix in string.gmatch(ARGV[3] .. '|', '([^|]*)|') do
+    if place == priority then
+      return suffix
     end
+    place = place + 1
   end
-  return suffixes[priority + 1] or ''
+  return ''
 end
 
--- `message` is that of the job itself, if it has one; `forward` '1' for a job that the caller completes by sending it.
-local function send(id, queue, name, priority, message, forward)
+-- A text that no other message has.
+local function mark()
+  marks = marks + 1
+  return string.format('%x.%x', now_us, marks)
+end
+
+local function send_permit(queue, id, name, priority, group)
+  if ARGV[1] == '' then
+    local n = #ready
+    ready[n + 1], ready[n + 2], ready[n + 3], ready[n + 4] = id or '', queue, name or '', priority or 0
+    ready[n + 5], ready[n + 6], ready[n + 7] = '', '', group or ''
+    return
+  end
+  local list, tag = ARGV[2] .. queue, mark()
+  local messages = permits[list]
+  if not messages then
+    messages = {}
+    permits[list] = messages
+  end
+  messages[#messages + 1] = string.format(ARGV[1], tag, tag, list)
+end
+
+-- The message of a native job; `forward` '1' for one that the caller completes by sending it.
+local function send_native(id, queue, name, priority, message, forward)
   if ARGV[1] == '' or forward then
     local n = #ready
     ready[n + 1], ready[n + 2], ready[n + 3], ready[n + 4] = id, queue, name, priority
-    ready[n + 5], ready[n + 6] = message or '', forward or ''
+    ready[n + 5], ready[n + 6], ready[n + 7] = message or '', forward or '', ''
     return
   end
-  local list = ARGV[2] .. queue
-  local tag = id .. '.' .. string.format('%.0f', order())
-  if message then
-    -- It ends in the braces of its properties and its own.
-    message = string.sub(message, 1, -3) .. ',"delivery_tag":"' .. tag .. '"}}'
+  -- It ends in the braces of its properties and its own.
+  message = string.sub(message, 1, -3) .. ',"delivery_tag":"' .. id .. '.' .. mark() .. '"}}'
+  redis.call('LPUSH', ARGV[2] .. queue .. suffix_of(priority), message)
+end
+
+local function send(job)
+  if job.native then
+    send_native(job.id, job.queue, job.name, job.prio, job.message, job.forward)
   else
-    message = string.format(ARGV[1], id, id, cjson.encode(name), id, list, priority, tag)
+    send_permit(job.queue, job.id, job.name, job.prio, job.group)
   end
-  redis.call('LPUSH', list .. suffix_of(priority), message)
+end
+
+-- What the caller has to send.
+local function sent()
+  if let_in then
+    let_in()
+  end
+  for list, messages in pairs(permits) do
+    for first = 1, #messages, 1000 do
+      redis.call('LPUSH', list, unpack(messages, first, math.min(first + 999, #messages)))
+    end
+  end
+  return ready
 end

@@ -1,9 +1,26 @@
--- The sets that jobs are in by their states.
+-- The sets that jobs are in by their states. A native job waits by the time of its dispatch.
 local function state_key(job)
-  if job.state == 'waiting' then
+  if job.state ~= 'waiting' then
+    return queue_key(job.queue, job.state)
+  elseif job.native then
     return queue_key(job.queue, 'waiting:' .. job.prio)
   end
-  return queue_key(job.queue, job.state)
+  return queue_key(job.queue, job.line and 'aside' or 'order')
+end
+
+-- Out of all sets that name it.
+local function leave_sets(job)
+  redis.call('ZREM', state_key(job), job.id)
+  if job.state == 'waiting' then
+    if job.native then
+      redis.call('ZREM', queue_key(job.queue, 'unsent'), job.id)
+    end
+    if job.line then
+      redis.call('ZREM', queue_key(job.queue, (job.native and 'unsent:' or 'line:') .. job.line), job.id)
+      redis.call('HDEL', job_key(job.id), 'line')
+      job.line = nil
+    end
+  end
 end
 
 local function finished(state)

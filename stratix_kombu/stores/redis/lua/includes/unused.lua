@@ -3,11 +3,15 @@
 --- @include first
 --- @include present
 
-local SETS = { 'active', 'delayed', 'blocked', 'completed', 'failed' }
+local SETS = { 'active', 'delayed', 'blocked', 'completed', 'failed', 'order', 'aside' }
+local PARTS = {
+  'events', 'meta', 'lines', 'unsent', 'unsent-lines', 'grouped', 'starts', 'dedup', 'dedup-until', 'totals', 'names',
+  'parked', 'crowd', 'workers', 'worker-info',
+}
 for priority = 0, 9 do
   SETS[#SETS + 1] = 'waiting:' .. priority
+  PARTS[#PARTS + 1] = 'groups:' .. priority
 end
-local PARTS = { 'events', 'meta', 'parked', 'crowd', 'dedup', 'dedup-until', 'totals', 'names', 'workers', 'worker-info' }
 
 local function keys_of(queue, parts)
   local keys = {}
@@ -24,7 +28,7 @@ end
 -- Its workers stay; with them its name.
 local function forget(queue)
   redis.call('UNLINK', unpack(keys_of(queue, PARTS)))
-  for _, part in ipairs({ 'delayed', 'active' }) do
+  for _, part in ipairs({ 'delayed', 'active', 'opens' }) do
     redis.call('ZREM', first_key(part), queue)
   end
   redis.call('ZREM', P .. ':unused', queue)
@@ -64,6 +68,7 @@ local function tidy(queue, unused_ms)
   for _, worker in ipairs(known > 0 and known <= MOST_COUNTED and redis.call('HKEYS', serving) or {}) do
     if redis.call('HEXISTS', P .. ':process', worker) == 0 then
       redis.call('HDEL', serving, worker)
+      redis.call('HDEL', queue_key(queue, 'meta'), 'took:' .. worker)
     end
   end
   return known

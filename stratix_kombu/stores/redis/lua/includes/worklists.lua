@@ -5,7 +5,6 @@
 --- @include graph
 --- @include outcome
 --- @include revive
---- @include try_again
 
 -- Where in the edges of a job a worklist goes on. The edges are left as they are meanwhile, so that none is passed over.
 local function cursor_of(list, name)
@@ -176,16 +175,4 @@ local function go_on_forgetting(name, most)
     redis.call('UNLINK', key)
   end
   return #page[2] / 2
-end
-
-local function go_on_opening(queue, most)
-  local crowd = queue_key(queue, 'crowd')
-  local page = redis.call('ZPOPMIN', crowd, most)
-  for i = 1, #page, 2 do
-    try_again(queue, page[i])
-  end
-  if redis.call('EXISTS', crowd) == 0 then
-    redis.call('ZREM', P .. ':opening', queue)
-  end
-  return #page / 2
 end
