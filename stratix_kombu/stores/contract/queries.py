@@ -77,7 +77,8 @@ class Queries(ABC):
 
     @abstractmethod
     def late_queues(self, waited_ms: int) -> list[str]:
-        """Queues in which a job has waited for that long since it was dispatched, sorted; not those that are paused."""
+        """Queues in which the first job has waited for that long (see ``QueueStatus.oldest_waiting_ms``), sorted; not
+        those that are paused."""
 
     @abstractmethod
     def workers(self, queue: str) -> list[WorkerInfo]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import MARGIN_MS, Clocks, Lead
@@ -19,7 +20,8 @@ class MemoryClocks(Clocks):
             now, leader = space.now(), space.leader
             if leader.is_led(clock, now):
                 return Lead(False, leader.until_ms - now)
-            jobs = self._first_delayed()
+            opens = [one.order.opens_ms for one in space.queues.values() if one.order.opens_ms < math.inf]
+            jobs = [*self._first_delayed(), *map(int, opens)]
             running = (one for one in space.schedules.values() if not one.paused and not one.owner)
             slots = [one.next_ms for one in running if one.next_ms]
             promote = any(one <= now for one in jobs) or bool(space.reviving or space.releasing)

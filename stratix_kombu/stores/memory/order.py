@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from stratix_kombu.model.record import Limit, NewJob
 from stratix_kombu.model.state import Refusal
+
+if TYPE_CHECKING:
+    from stratix_kombu.stores.memory.state import Job
 
 Key = tuple[int, int, str]
 """Where a job stands: its priority, its place and its id."""
@@ -111,3 +116,15 @@ class Order:
     def next_line_ms(self) -> float:
         """When the first line opens that opens by itself."""
         return min((line.opens_ms for line in self.lines.values()), default=math.inf)
+
+
+def waiting_ids(jobs: Iterable[Job], aside_first: bool = False) -> list[str]:
+    """The ids of waiting jobs: those in the order, those that are set aside, and native ones as they were
+    dispatched."""
+    parts: tuple[list[Job], list[Job], list[Job]] = ([], [], [])
+    for job in jobs:
+        parts[2 if job.new.native else (0 if job.line else 1) if aside_first else (1 if job.line else 0)].append(job)
+    for part in parts[:2]:
+        part.sort(key=lambda one: one.key)
+    parts[2].sort(key=lambda one: (one.new.priority, one.dispatched_as))
+    return [job.new.id for part in parts for job in part]

@@ -14,8 +14,9 @@ from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.memory.graph import Edge, Outcome
 from stratix_kombu.stores.memory.limits import free_at
+from stratix_kombu.stores.memory.order import waiting_ids
 from stratix_kombu.stores.memory.release import outcome_of
-from stratix_kombu.stores.memory.state import QueueSpace, Space, is_kept, waiting_ids
+from stratix_kombu.stores.memory.state import QueueSpace, Space, is_kept
 
 
 class MemoryQueries(Queries):
@@ -77,7 +78,7 @@ class MemoryQueries(Queries):
             first = dict[tuple[int, bool, bool], tuple[Any, int]]()
             for job in (self._space.jobs[i] for i in space.ids[State.WAITING]):
                 part = job.new.priority, job.new.native, bool(job.line)
-                stands = (job.dispatched_ms if job.new.native else job.key), job.waiting_ms
+                stands = (job.dispatched_as if job.new.native else job.key), job.waiting_ms
                 first[part] = min(first.get(part, stands), stands)
             oldest = self._space.now() - min(since for _, since in first.values()) if first else None
             due = min((self._space.jobs[i].due_ms for i in space.ids[State.DELAYED]), default=self._space.now())

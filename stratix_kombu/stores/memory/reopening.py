@@ -28,7 +28,7 @@ def let_in(space: Space) -> None:
         send_permits(space, queue, permits)
         order.crowded = order.crowded and bool(order.owed or order.unsent)
         if order.unsent_lines:
-            order.opens_ms = min(order.opens_ms, space.now())
+            space.opens(queue, space.now())
     space.vacated.clear()
 
 
@@ -41,7 +41,7 @@ def reopen(space: Space, queue: str, most: int) -> bool:
     if here.paused or not (order.owed or order.unsent or order.unsent_lines):
         return False
     if here.held_ms > now:
-        order.opens_ms = here.held_ms
+        space.opens(queue, here.held_ms)
         return False
     limit = here.limit or order.limit
     bound = order.most if here.global_concurrency is None else here.global_concurrency
@@ -60,10 +60,10 @@ def reopen(space: Space, queue: str, most: int) -> bool:
         instants += (line.opens_ms for line in order.unsent_lines.values())
     instants += (line.opens_ms for line in order.lines.values() if order.owed)
     if order.owed or order.unsent or order.unsent_lines:
-        order.opens_ms = min((at for at in instants if at > now), default=math.inf)
+        space.opens(queue, min((at for at in instants if at > now), default=math.inf))
     more = left == most and bool(order.unsent or (order.owed and len(order.jobs) > permits))
     if more:
-        order.opens_ms = now
+        space.opens(queue, now)
     return more
 
 

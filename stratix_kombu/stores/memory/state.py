@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -72,6 +72,8 @@ class Job:
     """How its last attempt was ended, and with which token."""
     lease_ms: int = 0
     dispatched_ms: int = 0
+    dispatched_as: int = 0
+    """Of native jobs, the one with less is first."""
     dispatches: int = 0
     place: int = 0
     """Where it waits in the order of its queue, or where it did before it started; of a native job, when its own limit
@@ -160,18 +162,6 @@ def is_kept(ended: Ended, now: int) -> bool:
     return ended.finished_ms > now - ENDED_KEPT_MS
 
 
-def waiting_ids(jobs: Iterable[Job], aside_first: bool = False) -> list[str]:
-    """The ids of waiting jobs: those in the order, those that are set aside, and native ones as they were
-    dispatched."""
-    parts: tuple[list[Job], list[Job], list[Job]] = ([], [], [])
-    for job in jobs:
-        parts[2 if job.new.native else (0 if job.line else 1) if aside_first else (1 if job.line else 0)].append(job)
-    for part in parts[:2]:
-        part.sort(key=lambda one: one.key)
-    parts[2].sort(key=lambda one: (one.new.priority, one.dispatched_ms))
-    return [job.new.id for part in parts for job in part]
-
-
 class Space(Graph):
     """One namespace."""
 
@@ -254,6 +244,13 @@ class Space(Graph):
                     self.leave_unsent_line(job)
             job.line = ""
 
+    def opens(self, queue: str, at_ms: float) -> None:
+        """What is owed to the queue is to be looked at then, if not before."""
+        order = self.queues[queue].order
+        if at_ms < order.opens_ms:
+            order.opens_ms = at_ms
+            self.leader.wake(int(at_ms))
+
     def leave_unsent_line(self, job: Job) -> None:
         lines = self.queues[job.new.queue].order.unsent_lines
         lines[job.line].jobs.remove(job.key)
@@ -261,9 +258,14 @@ class Space(Graph):
             del lines[job.line]
         job.line = ""
 
+    def put_off(self, job: Job) -> None:
+        """From now on it is waited for its message to arrive."""
+        self.delays += 1
+        job.dispatched_ms, job.dispatched_as = self.now(), self.delays
+
     def send(self, job: Job) -> None:
         """Have the job's message sent."""
-        job.dispatched_ms = self.now()
+        self.put_off(job)
         job.dispatches += 1
         new = job.new
         group = "" if new.native else new.group

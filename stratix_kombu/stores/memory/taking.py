@@ -68,7 +68,7 @@ class Taking(Steps, Transitions):
         if why is not None:
             self._refused(call, why)
         if order.owed:
-            order.opens_ms = min(order.opens_ms, until_ms or max(order.next_line_ms(), now))
+            self.space.opens(queue, until_ms or max(order.next_line_ms(), now))
         ids = tuple(claim.record.id for claim in claims)
         order.took[worker] = Took(call.request, ids, why, until_ms, left)
         return Taken(claims, why, max(until_ms - now, 0) if until_ms else 0, left)
@@ -227,7 +227,7 @@ class Taking(Steps, Transitions):
         if job.new.native:
             self._keep_unsent(job, own_ms)
         if until_ms:
-            order.opens_ms = min(order.opens_ms, until_ms)
+            self.space.opens(call.queue, until_ms)
         return Refused(job.new.id, why, max(until_ms - now, 0))
 
     def _keep_unsent(self, job: Job, own_ms: int) -> None:

@@ -14,9 +14,10 @@ from stratix_kombu.model.state import NEVER_SENT, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.metrics import count
+from stratix_kombu.stores.memory.order import waiting_ids
 from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
 from stratix_kombu.stores.memory.reopening import reopen, send_permits
-from stratix_kombu.stores.memory.state import NEVER_SENT, Job, waiting_ids
+from stratix_kombu.stores.memory.state import NEVER_SENT, Job
 from stratix_kombu.stores.memory.steps import Steps, step
 from stratix_kombu.stores.memory.unused import forget, forget_unused
 
@@ -90,15 +91,15 @@ class Upkeep(Steps, Transitions):
         if here.paused:
             return Change()
         more = self._send_missing(queue, grace_ms, depth, limit)
-        for job_id in list(here.ids[State.WAITING]):
-            job = self.space.jobs[job_id]
-            if not job.new.native or job_id in here.order.unsent or job.line:
-                continue
+        jobs, left = (self.space.jobs[one] for one in self._in_order(queue, State.WAITING)), limit
+        for job in [one for one in jobs if one.new.native]:
             suspect_ms = job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0)
             overtaken = suspect_ms <= here.claimed_ms.get(job.new.priority, 0)
-            if len(self.space.ready) < limit and suspect_ms <= now and (not depth or overtaken):
-                self.space.send(job)
-        return self._change(more or len(self.space.ready) >= limit)
+            if left and suspect_ms <= now and (not depth or overtaken):
+                is_kept = job.line or job.new.id in here.order.unsent
+                self.space.put_off(job) if is_kept else self.space.send(job)
+                left -= 1
+        return self._change(more or not left)
 
     def _send_missing(self, queue: str, grace_ms: int, depth: int | None, limit: int) -> bool:
         """Permits that should be in the broker's queue; whether there are more of them."""

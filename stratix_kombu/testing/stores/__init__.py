@@ -18,6 +18,7 @@ from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.forks import ForkSuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
+from stratix_kombu.testing.stores.groups import GroupSuite
 from stratix_kombu.testing.stores.hand import HandSuite
 from stratix_kombu.testing.stores.identity import IdentitySuite
 from stratix_kombu.testing.stores.letters import LetterSuite
@@ -36,8 +37,8 @@ __all__ = ["StoreSuite", "audit"]
 
 
 class StoreSuite(
-    AddingSuite, TakeSuite, PermitSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite, DependencySuite,
-    ClockSuite, HandSuite, PartsSuite, ReadingSuite, ManySuite, MetricsSuite, IdentitySuite, LetterSuite,
+    AddingSuite, TakeSuite, GroupSuite, PermitSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite,
+    DependencySuite, ClockSuite, HandSuite, PartsSuite, ReadingSuite, ManySuite, MetricsSuite, IdentitySuite, LetterSuite,
     ConcurrencySuite, ToldSuite, ForkSuite, RerunSuite, LeadSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

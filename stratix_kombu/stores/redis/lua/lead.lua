@@ -24,7 +24,8 @@ local function is_due(at)
 end
 
 local _, first_delayed = first_queue('delayed')
-local jobs = is_due(first_delayed)
+local _, first_opens = first_queue('opens')
+local jobs = math.max(is_due(first_delayed), is_due(first_opens))
 local slots = is_due(tonumber(redis.call('ZRANGE', P .. ':due', 0, 0, 'WITHSCORES')[2]))
 if slots == 1 then -- it may be one that this clock cannot fire
   local after = '(' .. string.format('%.0f', now)

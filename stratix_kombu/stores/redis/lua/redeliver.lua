@@ -48,10 +48,10 @@ for priority = 0, 9 do
   for _, id in ipairs(lost) do
     local job = listed(key, id, queue)
     if job and (job.line or redis.call('ZSCORE', queue_key(queue, 'unsent'), id)) then
-      redis.call('ZADD', key, now_us + grace * 1000, id) -- it is sent when it may start
+      redis.call('ZADD', key, order() + grace * 1000, id) -- it is sent when it may start
     elseif job then
       local sends = bump(id, 'sends', 1)
-      redis.call('ZADD', key, now_us + grace * 1000 * (2 ^ math.min(sends, 20) - 1), id)
+      redis.call('ZADD', key, order() + grace * 1000 * (2 ^ math.min(sends, 20) - 1), id)
       send(job)
     end
   end

@@ -5,31 +5,13 @@
 --- @again
 --- @include base
 --- @include present
---- @include place
+--- @include oldest
 
 local queue = ARGV[1]
-local waiting, oldest = 0, nil
-
--- Of a set, and of the first job that has a score between these, since when it waits.
-local function look(set, from, to)
-  local first = redis.call('ZRANGEBYSCORE', queue_key(queue, set), from, to, 'LIMIT', 0, 1)[1]
-  local v = first and read(first, 'waiting', 'created')
-  local since = v and num(v[1] or v[2])
-  oldest = since and math.min(oldest or since, since) or oldest
-  return first
-end
-
-for _, set in ipairs({ 'order', 'aside' }) do
-  local size = redis.call('ZCARD', queue_key(queue, set))
-  waiting = waiting + size
-  for priority = 0, size > 0 and 9 or -1 do
-    look(set, string.format('%.0f', priority * SPAN), string.format('(%.0f', (priority + 1) * SPAN))
-  end
-end
+local oldest = oldest_in(queue)
+local waiting = redis.call('ZCARD', queue_key(queue, 'order')) + redis.call('ZCARD', queue_key(queue, 'aside'))
 for priority = 0, 9 do
-  if look('waiting:' .. priority, '-inf', '+inf') then
-    waiting = waiting + redis.call('ZCARD', queue_key(queue, 'waiting:' .. priority))
-  end
+  waiting = waiting + redis.call('ZCARD', queue_key(queue, 'waiting:' .. priority))
 end
 local counts = {}
 for i, state in ipairs({ 'active', 'delayed', 'blocked', 'completed', 'failed' }) do

@@ -31,12 +31,19 @@ local function set_owed(queue, owed)
   end
 end
 
+-- From now on it is waited for its message to arrive.
+local function send_again(job)
+  redis.call('ZADD', state_key(job), order(), job.id)
+  bump(job.id, 'sends', 1)
+  send(job)
+end
+
 local function send_unsent(queue, count)
   local page = redis.call('ZPOPMIN', queue_key(queue, 'unsent'), count)
   for i = 1, #page, 2 do
     local job = load(page[i], queue)
-    if job and job.state == 'waiting' then
-      send(job)
+    if job and job.state == 'waiting' and job.native then
+      send_again(job)
     end
   end
 end
@@ -55,9 +62,9 @@ local function send_lines(queue, most)
     local page = may > 0 and redis.call('ZPOPMIN', line, may) or {}
     for i = 1, #page, 2 do
       local job = load(page[i], queue)
-      if job and job.state == 'waiting' then
+      if job and job.state == 'waiting' and job.native then
         redis.call('HDEL', job_key(job.id), 'line')
-        send(job)
+        send_again(job)
       end
     end
     if redis.call('EXISTS', line) == 1 then

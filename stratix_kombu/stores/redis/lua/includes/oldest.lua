@@ -1,0 +1,29 @@
+-- Since when jobs of a queue wait: of each priority the first one in order, the first that is set aside, and the native one
+-- that was dispatched first.
+--- @include place
+
+local function since_of(id)
+  local v = read(id, 'waiting', 'created')
+  return num(v[1] or v[2])
+end
+
+local function oldest_in(queue)
+  local oldest = math.huge
+  for _, set in ipairs({ 'order', 'aside' }) do
+    local from = '-inf'
+    while from do -- one priority after the other
+      local first = redis.call('ZRANGEBYSCORE', queue_key(queue, set), from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      from = first[2] and string.format('%.0f', (math.floor(tonumber(first[2]) / SPAN) + 1) * SPAN)
+      oldest = first[1] and math.min(oldest, since_of(first[1]) or oldest) or oldest
+    end
+  end
+  local natives = {}
+  for priority = 0, 9 do
+    natives[priority + 1] = queue_key(queue, 'waiting:' .. priority)
+  end
+  for priority = 0, redis.call('EXISTS', unpack(natives)) > 0 and 9 or -1 do
+    local first = redis.call('ZRANGE', natives[priority + 1], 0, 0)[1]
+    oldest = first and math.min(oldest, since_of(first) or oldest) or oldest
+  end
+  return oldest < math.huge and oldest or nil
+end
