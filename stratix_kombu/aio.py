@@ -261,6 +261,9 @@ class AsyncQueue(Hinted):
     async def get_rate_limit_ttl(self) -> int:
         return await self._call(self._queue.get_rate_limit_ttl)
 
+    async def hold(self, duration: Duration) -> None:
+        await self._call(self._queue.hold, duration)
+
     async def set_global_concurrency(self, most: int | None) -> None:
         await self._call(self._queue.set_global_concurrency, most)
 

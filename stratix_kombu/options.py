@@ -182,7 +182,7 @@ class JobOptions:
             priority=self.priority, delay_ms=self.delay_ms, due_ms=self.due_ms, max_attempts=self.attempts,
             dependencies=self.dependencies, optional=self.optional, keep_completed=self.keep_completed,
             keep_failed=self.keep_failed, limit=self.limiter and keyed(self.limiter, f"job:{queue}:{name}"),
-            deduplication=self.deduplication,
+            deduplication=self.deduplication, group=self.group,
         )  # fmt: skip
 
 
@@ -293,6 +293,7 @@ class QueueOptions:
     backoffs: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     limiter: Limit | None = None
     global_concurrency: int = 0
+    group_concurrency: int = 0
     dead_letter: str = ""
     processor: ProcessorOptions = field(default_factory=ProcessorOptions)
 
@@ -314,9 +315,10 @@ class QueueOptions:
             limiter=limit_of(given["limiter"], f"{where}: 'limiter'") if given.get("limiter") is not None else None,
             processor=processor,
             dead_letter=check_queue_name(given["dead_letter"]) if given.get("dead_letter") else "",
-            global_concurrency=whole(
-                given.get("global_concurrency") or 0, f"{where}: 'global_concurrency'", 0, 1_000_000
-            ),
+            **{
+                bound: whole(given.get(bound) or 0, f"{where}: {bound!r}", 0, 1_000_000)
+                for bound in ("global_concurrency", "group_concurrency")
+            },
         )
 
 

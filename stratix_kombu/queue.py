@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
-from stratix_kombu.drivers.native import grouped, is_task, message_of
+from stratix_kombu.drivers.native import is_task, message_of
 from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError
 from stratix_kombu.foreign import QUEUE
 from stratix_kombu.hints import Hinted
@@ -171,9 +171,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
             options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
             if options.backoff is not None:
                 self._backoffs.remember(options.backoff, self._engine.store.shared, bool(self._handlers))
-        new = grouped(
-            options.new_job(str(uuid.uuid4()), self.name, name, text), self._engine.driver, options.group
-        )
+        new = options.new_job(str(uuid.uuid4()), self.name, name, text)
         return replace(new, dead_letter=self._options.dead_letter) if self._options.dead_letter else new
 
     def _new_task(self, task: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
@@ -189,9 +187,10 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         size = len(message.encode())
         if size > self._options.max_payload_bytes:
             raise PayloadTooLarge(f"the message of task {task.name!r}", size, self._options.max_payload_bytes)
+        if options.group and self._engine.driver.capabilities.groups:
+            message = in_group(message, options.group)
         stalls = None if task.acks_late else 0
-        new = replace(new, message=message, forward=not tracked, max_stalled=stalls if tracked else None)
-        return grouped(new, self._engine.driver, options.group)
+        return replace(new, message=message, forward=not tracked, max_stalled=stalls if tracked else None, group="")
 
     def handle(self, record: JobRecord) -> Job:
         """The handle on a job of this queue."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim
-from stratix_kombu.lifecycle.claim import claim
-from stratix_kombu.model.claims import Bounds, Claimed
+from stratix_kombu.lifecycle.claim import claim, take
+from stratix_kombu.model.claims import PART, Bounds
 from stratix_kombu.model.record import Claim, Held, WorkerInfo
+from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.heartbeat import Heartbeat, Member
 
 if TYPE_CHECKING:
@@ -70,25 +71,26 @@ class Claims:
             return 0
         return int((time.monotonic() - self._proved) * 1000)
 
-    def take(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Claimed]:
-        """Try to claim one job, and renew its lease until ``drop``. Asked again with the same ``request``, since no
-        answer came, it is the same claim."""
+    def take(self, queue: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
+        """Take the next job of the queue for one permit, and renew its lease until ``drop``; or why there is none.
+        Asked again with the same ``request``, since no answer came, it is the same job."""
         self._see_to_renewal(queue)
-        while True:
-            claimed = claim(
-                self._bridge.engine, queue, [job_id], self._id, self._bridge.lease_ms, bounds, request=request
-            )
-            if claimed.claims:
-                break
-            (refused,) = claimed.refused
-            if not refused.stays or self._stopping.is_set():
-                return None, claimed
-            # A limit that does not defer: this slot waits, and takes nothing else.
-            self.pause(min(refused.retry_ms / 1000, 1.0))
-        (one,) = claimed.claims
-        self._held[queue][one.token] = Held(job_id, one.token)
-        time.sleep(one.wait_ms / 1000)
-        return one, claimed
+        bridge = self._bridge
+        taker = f"{self._id}{PART}{os.getpid()}-{threading.get_ident()}"
+        taken = take(bridge.engine, queue, taker, bridge.lease_ms, 1, bounds, permits=1, request=request)
+        return (self._begun(queue, taken.claims[0]), None) if taken.claims else (None, taken.why)
+
+    def claim(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
+        """The same for the job that a message of its own names."""
+        self._see_to_renewal(queue)
+        bridge = self._bridge
+        claimed = claim(bridge.engine, queue, [job_id], self._id, bridge.lease_ms, bounds, request=request)
+        return (self._begun(queue, claimed.claims[0]), None) if claimed.claims else (None, claimed.refused[0].why)
+
+    def _begun(self, queue: str, claim: Claim) -> Claim:
+        self._held[queue][claim.token] = Held(claim.record.id, claim.token)
+        time.sleep(claim.wait_ms / 1000)
+        return claim
 
     def on_end(self, token: str, end: Callable[[], None] | None) -> None:
         """Have ``end`` called when the job of a claim is to end: it was cancelled, or lost. None: no longer."""

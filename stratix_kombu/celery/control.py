@@ -12,6 +12,7 @@ from stratix_kombu.celery.bridge import Bridge
 from stratix_kombu.celery.collect import current
 from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure
 from stratix_kombu.model.state import State
@@ -28,7 +29,7 @@ def control_class(bridge: Bridge, base: type[Any]) -> type[Any]:
         ) -> Any:
             several = isinstance(task_id, (list, tuple, set, frozenset))
             ids = _not_failing([str(one) for one in task_id] if several else [str(task_id)])
-            revoke_jobs(bridge, ids, terminate)
+            ids = revoke_jobs(bridge, ids, terminate)
             if not ids:
                 return None
             with bridge.celery.connection_for_write() as connection:
@@ -64,8 +65,10 @@ def _not_failing(ids: list[str]) -> list[str]:
     return [one for one in ids if task_job_id(one) not in failing]
 
 
-def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> None:
-    """End jobs that have not started; with ``terminate`` also running ones, whose results are then refused."""
+def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> list[str]:
+    """End jobs that have not started; with ``terminate`` also running ones, whose results are then refused. The ids
+    that mean something to workers of Celery: to them the id of a job of ``queue.process`` is that of a permit, with
+    which another job may be running."""
     records = bridge.engine.store.queries.get([task_job_id(one) for one in ids])
     running = (State.ACTIVE,)
     error = TaskRevokedError("terminated" if terminate else "revoked")
@@ -79,6 +82,7 @@ def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> None:
         fail(bridge.engine, chosen)
         waiting = {record.id for record in records if record is not None and record.state in _WITHOUT_MESSAGE}
         _tell(bridge, [one.job_id for one in chosen if one.job_id in waiting], terminate)
+    return [one for one, record in zip(ids, records, strict=True) if record is None or is_task_message(record.message)]
 
 
 def _tell(bridge: Bridge, ids: list[str], terminate: bool) -> None:

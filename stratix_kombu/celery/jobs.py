@@ -39,13 +39,14 @@ def register_jobs(app: Celery) -> None:
 
 
 def run_job(bridge: Bridge, request: Any) -> Any:
-    """Claim, run and settle one job. Raises Ignore if it is not to run now, Retry and JobFailed as it ended."""
-    job_id, queue_name = request.id, queue_of(request)
+    """Take, run and settle one job: the message is a permit, whatever job it names. Raises Ignore if there is none to
+    run now, Retry and JobFailed as it ended."""
+    queue_name = queue_of(request)
     asked = new_request()
     bounds = bridge.bounds(queue_name)
-    claim, claimed = bridge.patiently(job_id, queue_name, lambda: bridge.claims.take(queue_name, job_id, asked, bounds))
+    claim, why = bridge.patiently(request.id, queue_name, lambda: bridge.claims.take(queue_name, asked, bounds))
     if claim is None:
-        raise Ignore(f"not to run now: {claimed.refused[0].why}")
+        raise Ignore(f"nothing to run now: {why}")
     run = Run(bridge, queue_name, claim)
     outcome = run.outcome()
     if not run.accepted:
@@ -56,7 +57,7 @@ def run_job(bridge: Bridge, request: Any) -> Any:
         raise Ignore("its queue is held")
     if outcome.retry_ms is not None:
         raise Retry(outcome.reason)
-    raise JobFailed(job_id, outcome.reason)
+    raise JobFailed(outcome.job_id, outcome.reason)
 
 
 class Run:

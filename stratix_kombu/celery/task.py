@@ -20,7 +20,6 @@ from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
-from stratix_kombu.model.claims import Claimed
 from stratix_kombu.model.names import new_request, task_job_id
 from stratix_kombu.model.record import Claim
 from stratix_kombu.model.state import Refusal
@@ -94,15 +93,14 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     queue = marker or queue_of(request)
     asked, job_id = new_request(), task_job_id(request.id)
 
-    def take() -> tuple[Claim | None, Claimed]:
-        return bridge.claims.take(queue, job_id, asked, bridge.task_bounds(queue))
+    def take() -> tuple[Claim | None, Refusal | None]:
+        return bridge.claims.claim(queue, job_id, asked, bridge.task_bounds(queue))
 
-    claim, claimed = bridge.patiently(job_id, queue, take)
-    if claim is None and marker is None and claimed.refused[0].why is Refusal.GONE:
+    claim, why = bridge.patiently(job_id, queue, take)
+    if claim is None and marker is None and why is Refusal.GONE:
         bridge.patiently(job_id, queue, lambda: adopt(bridge, task, request))
-        claim, claimed = bridge.patiently(job_id, queue, take)
+        claim, why = bridge.patiently(job_id, queue, take)
     if claim is None:
-        why = claimed.refused[0].why
         logger.info(
             "message of task %s[%s] dropped: %s", task.name, request.id, why,
             extra={"action": "message_dropped", "job_id": job_id, "queue": queue},

@@ -1,7 +1,8 @@
 """What a driver must do. Documented here in full, and not again in the implementations.
 
-A driver carries messages that name jobs. The store decides what they mean, so a message may come twice, late or
-never, and in any order; a driver should still do its best.
+A driver carries permits: messages that say that a queue has work. Which job is next is decided by the store, so a
+permit may come twice, late or never, and in any order; a driver should still do its best. The id of a job in a permit
+is for those who look at the broker's queue. Messages that are tasks of Celery name their job, and mean it.
 
 ``QueueDriver`` is the documented interface, for anyone who replaces everything. ``TransportDriver`` adds what
 the built-in queue and worker need; ``stratix_kombu.drivers.kombu.KombuDriver`` implements it over any Kombu
@@ -13,7 +14,7 @@ tells whether a driver conforms.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +28,10 @@ class DriverCapabilities:
     durable: bool
     """Messages survive a restart of the broker."""
     ordered: bool
-    """First in, first out, as long as nothing is given back."""
+    """First in, first out, as long as nothing is given back. It matters to tasks of Celery: the store has the order of
+    jobs."""
     priorities: bool
-    """A message of priority 0 overtakes those of 9."""
+    """A message of priority 0 overtakes those of 9; it matters to tasks of Celery, as well."""
     counts: bool
     """``depth`` can be exact."""
     shared: bool
@@ -42,10 +44,11 @@ class DriverCapabilities:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One received message."""
+    """One received message: a permit, or none of ours."""
 
     job_id: str | None
-    """The job it names; None for a message that is none of ours."""
+    """The job for which the permit was sent, which may not be the one that is taken with it; None for a message that is
+    none of ours."""
     handle: Any
     """The receiver's own: what it needs to acknowledge the message or give it back."""
     problem: str = ""
@@ -58,21 +61,20 @@ class Receiver(ABC):
     patience: float = 0.25
     """Seconds a worker lets one ``receive`` wait: how long a stop may take on an idle queue, and how often an idle
     worker asks. More where each question costs money."""
-    waiting: Callable[[], Collection[int]] | None = None
-    """Set by the worker: of which priorities jobs wait, as the store knows. For receivers whose priorities are queues
-    of their own; one round trip to the store each time."""
 
     @abstractmethod
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         """Wait up to ``timeout`` seconds for messages and take at most ``limit`` (at least 1).
 
         Returns what is there as soon as there is one: several messages are taken together when they are there
-        together, and none is held back to fill a batch. Raises DriverUnavailable; the next call connects anew.
+        together, and none is held back to fill a batch. With a ``timeout`` of 0 the worker does not need a message, for
+        the store has work for it: what can be had at once is taken, and where asking costs money the broker is not
+        asked each time. Raises DriverUnavailable; the next call connects anew.
         """
 
     @abstractmethod
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """These are dealt with: the store has decided on them. May be sent late or in batches."""
+        """These are dealt with: the store has been asked for jobs. May be sent late or in batches."""
 
     @abstractmethod
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -87,7 +89,7 @@ class Receiver(ABC):
         later one."""
 
     def tend(self) -> None:  # noqa: B027  # most connections need no tending
-        """Called about every second while the worker has no free slot: keep the connection alive."""
+        """Called about every second while the worker takes no messages: keep the connection alive."""
 
     @abstractmethod
     def close(self) -> None:
@@ -157,8 +159,8 @@ class TransportDriver(QueueDriver):
 
     @abstractmethod
     def publish(self, jobs: Sequence[Ready]) -> None:
-        """Send one message for each job, in batches where the transport has them: the one that names the job, or the
-        job's own ``message`` as it is (Kombu's envelope as JSON).
+        """Send one message for each entry, in batches where the transport has them: a permit, in the job's ``group``
+        where messages can have one, or the job's own ``message`` as it is (Kombu's envelope as JSON).
 
         Returns when the broker has taken responsibility for all of them (RabbitMQ: confirms). Raises
         DriverUnavailable when that is not known for some: they may then be sent twice, never lost.

@@ -124,9 +124,10 @@ class KombuDriver(TransportDriver):
         if job.message:
             self.publish_message(link, job, **properties)
             return
+        permit = job.id or str(uuid.uuid4())
         link.producer.publish(
-            BODY, exchange="", routing_key=self.broker_queue(job.queue), headers=message_headers(job.id, job.name),
-            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=job.id,
+            BODY, exchange="", routing_key=self.broker_queue(job.queue), headers=message_headers(permit, job.name),
+            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=permit,
             delivery_mode=2, **properties,
         )  # fmt: skip
 
@@ -317,7 +318,7 @@ class KombuReceiver(Receiver):
         self.consumer.qos(prefetch_count=limit)
         with suppress(socket.timeout):
             while len(self.received) < limit:
-                link.connection.drain_events(timeout=timeout if not self.received else 0.001)
+                link.connection.drain_events(timeout=0.001 if self.received else max(timeout, 0.001))
 
     def on_message(self, message: Any) -> None:
         job_id, problem = read_headers(message.headers)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from queue import Empty, Queue
+from collections.abc import Sequence
+from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, memory
@@ -16,12 +15,9 @@ from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receive
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.model.message import read_headers
-from stratix_kombu.model.record import Ready
 
 SCHEME = "stratix-memory"
 """Kombu refuses URLs that name a class, so the transport has a name of its own."""
-
-LOWEST = 9
 
 
 class Arrivals:
@@ -46,52 +42,8 @@ class Arrivals:
 _arrivals = Arrivals()
 
 
-class Levels:
-    """Messages by priority, 0 first, in order within one. Has what ``queue.Queue`` asks of its deque."""
-
-    def __init__(self, messages: Iterable[dict[str, Any]] = ()) -> None:
-        self._levels = tuple(deque[dict[str, Any]]() for _ in range(LOWEST + 1))
-        for message in messages:
-            self.append(message)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._levels))
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (message for level in self._levels for message in level)
-
-    def append(self, message: dict[str, Any]) -> None:
-        self._level_of(message).append(message)
-
-    def appendleft(self, message: dict[str, Any]) -> None:
-        """Before all others of its priority."""
-        self._level_of(message).appendleft(message)
-
-    def popleft(self) -> dict[str, Any]:
-        for level in self._levels:
-            if level:
-                return level.popleft()
-        raise IndexError("no message")
-
-    def clear(self) -> None:
-        for level in self._levels:
-            level.clear()
-
-    def _level_of(self, message: dict[str, Any]) -> deque[dict[str, Any]]:
-        priority = message["properties"].get("priority") or 0
-        return self._levels[min(max(int(priority), 0), LOWEST)]
-
-
 class Channel(memory.Channel):
-    """Kombu's channel in memory, with priorities, which tells when a message was put."""
-
-    def _queue_for(self, queue: str) -> Queue[Any]:
-        """The queue, shared with Kombu's own channels of this process: one of them may have made it."""
-        held: Queue[Any] = super()._queue_for(queue)
-        if not isinstance(held.queue, Levels):
-            with held.mutex:
-                held.queue = Levels(held.queue)
-        return held
+    """Kombu's channel in memory, which tells when a message was put."""
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)
@@ -106,7 +58,7 @@ class Channel(memory.Channel):
         return found
 
     def put_back(self, queue: str, messages: Sequence[dict[str, Any]]) -> None:
-        """Put messages where they came from: before all others of their priority, in their order."""
+        """Put messages where they came from: before all others, in their order."""
         held = self._queue_for(queue)
         with held.mutex:
             for message in reversed(messages):
@@ -128,16 +80,13 @@ class MemoryDriver(KombuDriver):
 
     name = "memory"
     known_options = frozenset({"url", "queue_name_prefix"})
-    capabilities = DriverCapabilities(durable=False, ordered=True, priorities=True, counts=True, shared=False)
+    capabilities = DriverCapabilities(durable=False, ordered=True, priorities=False, counts=True, shared=False)
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
         return f"{SCHEME}://", {}
 
     def masked_address(self) -> str:
         return "memory://"
-
-    def publish_one(self, link: Link, job: Ready, **properties: Any) -> None:
-        super().publish_one(link, job, **({} if job.message else {"priority": job.priority}), **properties)
 
     def receiver(self, queue: str, slots: int) -> Receiver:
         return MemoryReceiver(self, queue)

@@ -11,7 +11,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
@@ -21,8 +21,6 @@ from kombu.serialization import dumps
 
 from stratix_kombu.drivers.kombu import SET_BY_TRANSPORT
 from stratix_kombu.errors import ConfigurationError
-from stratix_kombu.model.message import in_group, message_envelope
-from stratix_kombu.model.record import NewJob
 
 TRACKED = "stratix"
 """The header of messages that name a job of the store; its value is the job's queue."""
@@ -178,15 +176,6 @@ def message_of(task: Any, data: Any, job_id: str, engine: Any, queue: str) -> tu
     assert keeping.kept is not None
     broker_queue = getattr(engine.driver, "broker_queue", str)(queue)
     return envelope(keeping.kept, queue, broker_queue, tracked), tracked
-
-
-def grouped(new: NewJob, driver: Any, group: str) -> NewJob:
-    """The job with a message of its own that names the group, where messages can have one."""
-    if not group or not driver.capabilities.groups:
-        return new
-    broker_queue = getattr(driver, "broker_queue", str)(new.queue)
-    message = new.message or json.dumps(message_envelope(new.id, new.name, broker_queue))
-    return replace(new, message=in_group(message, group))
 
 
 def _arguments(task: Any, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

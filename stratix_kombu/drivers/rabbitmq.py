@@ -72,7 +72,7 @@ class RabbitMQDriver(KombuDriver):
     """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or
     ``ca``, ``cert``, ``key``, ``verify``, ``server_name``; ``amqps://`` is True; verified unless ``verify`` is False),
     ``heartbeat`` (seconds; 0 = none), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues
-    with priorities; the queue must have been declared so), ``dead_letter_exchange`` and ``dead_letter_routing_key``
+    that were declared with priorities; the order of jobs does not need them), ``dead_letter_exchange`` and ``dead_letter_routing_key``
     (where the broker puts what no worker can read), ``command_timeout`` (milliseconds to wait for an answer, 5000),
     ``connect_timeout`` (half of it), ``queue_name_prefix``.
 
@@ -212,11 +212,7 @@ class RabbitMQDriver(KombuDriver):
             for job in jobs[start : start + BATCH]:
                 if confirms.blocked_at is not None:
                     return False
-                properties: dict[str, Any] = {"mandatory": True}
-                if self.max_priority and not job.message:
-                    # Ours 0 is the most urgent; here the highest number is.
-                    properties["priority"] = round((9 - job.priority) / 9 * self.max_priority)
-                self.publish_one(link, job, **properties)
+                self.publish_one(link, job, mandatory=True)
                 confirms.expect()
             confirms.collect()
         return confirms.blocked_at is None
@@ -288,7 +284,7 @@ class RabbitMQReceiver(KombuReceiver):
         self._settle(self.prefetch - limit)
         with suppress(socket.timeout):
             while len(self.received) < limit:
-                link.connection.drain_events(timeout=timeout if not self.received else POLL_S)
+                link.connection.drain_events(timeout=POLL_S if self.received else max(timeout, POLL_S))
         link.connection.heartbeat_check()
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:

@@ -132,9 +132,6 @@ class RedisDriver(KombuDriver):
     def secrets(self) -> Sequence[str | None]:
         return (self.server.password, self.server.sentinel_password)
 
-    def publish_one(self, link: Link, job: Ready, **properties: Any) -> None:
-        super().publish_one(link, job, **({} if job.message else {"priority": job.priority}), **properties)
-
     def depth(self, queue: str) -> int | None:
         keys = self.list_keys(queue)
         return self.attempt(lambda link: sum(int(link.channel.client.llen(key)) for key in keys))
@@ -222,7 +219,8 @@ class RedisReceiver(Receiver):
 
     def _pop_many(self, limit: int, timeout: float) -> list[tuple[str, bytes]]:
         keys = self._keys
-        answer = self._client.execute_command("BLMPOP", timeout, len(keys), *keys, "RIGHT", "COUNT", limit)
+        pop = ("BLMPOP", timeout) if timeout > 0 else ("LMPOP",)
+        answer = self._client.execute_command(*pop, len(keys), *keys, "RIGHT", "COUNT", limit)
         return [(answer[0].decode(), raw) for raw in answer[1]] if answer else []
 
     def _pop_one(self, limit: int, timeout: float) -> list[tuple[str, bytes]]:

@@ -69,10 +69,11 @@ class Redelivery:
             return
         if queue in self._behind and (depth or 0) >= PAGE:
             return
-        empty = self._behind.setdefault(queue, not depth)
+        self._behind.setdefault(queue, not depth)
         grace = self._grace_ms if depth is not None else self._grace_ms * UNKNOWN_DEPTH_FACTOR
-        for _ in range(pages):
-            change = engine.store.transitions.redeliver(queue, grace, empty)
+        for page in range(pages):
+            there = None if depth is None else depth + page * PAGE
+            change = engine.store.transitions.redeliver(queue, grace, there)
             dispatch(engine, change.ready)
             if not change.more:
                 del self._behind[queue]

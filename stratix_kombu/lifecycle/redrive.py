@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from stratix_kombu.drivers.native import grouped
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
@@ -40,7 +40,7 @@ def redrive(engine: Engine, record: JobRecord, letter: Mapping[str, Any]) -> boo
     added once. Whether it was, by this call."""
     engine.check_open("add jobs")
     job = job_of(letter, record.id, record.number, record.queue)
-    job = grouped(job, engine.driver, JobOptions.decode(letter["options"]).group)
+    job = replace(job, group=JobOptions.decode(letter["options"]).group)
     added = engine.store.transitions.redrive(record.id, record.number, job)
     if added is None:
         return False

@@ -1,23 +1,34 @@
-"""The consumer: takes no more messages than there are free slots, claims them together, acknowledges them."""
+"""The consumer: no more is taken than there are free slots. A permit from the broker says that the queue has work; the
+store says which jobs are next, or why there are none and when to ask again.
+
+While the queue has work for everybody (``Taken.left``), jobs are taken with as many permits as are at hand, and without
+one if there are none: so lost permits cost nothing. While the queue is closed (paused, limited or crowded), nothing is
+received, for others may have a use for the permits; only those that the next opening is likely to need.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.drivers.own import check_receiver
+from stratix_kombu.drivers.own import check_receiver
 from stratix_kombu.errors import InvalidPayload, Unavailable
 from stratix_kombu.lifecycle.causes import Causes
+from stratix_kombu.lifecycle.claim import take
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
-from stratix_kombu.model.claims import Claimed
+from stratix_kombu.model.claims import Bounds, Taken
 from stratix_kombu.model.names import new_request
-from stratix_kombu.model.record import Claim, Held
+from stratix_kombu.model.record import Held
 from stratix_kombu.model.state import Refusal
+from stratix_kombu.worker.heartbeat import Heartbeat
+from stratix_kombu.worker.holdings import Holdings
+from stratix_kombu.worker.runner import Runner
 from stratix_kombu.worker.slots import Slots
 
 logger = logging.getLogger("stratix_kombu.worker")
@@ -25,11 +36,21 @@ logger = logging.getLogger("stratix_kombu.worker")
 TEND_S = 1.0
 """How often the connection is tended while no slot is free."""
 MAX_BATCH = 100
-"""One claim takes no more, so that a worker of hundreds of slots does not hold up its peers."""
+"""No more is taken at once, so that a worker of hundreds of slots does not hold up its peers."""
 PAUSED_POLL_S = 0.5
+CROWDED_POLL_S = 1.0
+"""How often a crowded queue is looked at, where no job of this worker ends before."""
+LIMITED_POLL_S = 1.0
+"""How often is looked whether a limit was changed or lifted."""
+AT_HAND_S = 0.25
+"""How long before a limit opens the permits for it are received."""
 BURST_S = 1.0
-"""Messages that name no job, and come one after the other, are reported together at least this often."""
+"""Messages that are none of ours, and come one after the other, are reported together at least this often."""
 MAX_PAUSE_S = 5.0
+
+UNKNOWN = Taken(left=True)
+"""Before the store has said anything: it is asked without a permit, since those of its jobs may be lost, or may be with
+another broker."""
 
 
 class Starved(Exception):
@@ -38,9 +59,9 @@ class Starved(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A claim whose answer was lost: what it took would stay active until its lease ends."""
+    """A take whose answer was lost: what it took would stay active until its lease ends."""
 
-    ids: Sequence[str]
+    want: int
     request: str
     until: float
     """When its lease has ended, on the clock of ``time.monotonic``."""
@@ -50,27 +71,30 @@ class Consumer:
     """One thread with one receiver. It stops taking while the store or the broker is away, and comes back."""
 
     def __init__(
-        self, engine: Engine, queue: str, slots: Slots, take: Callable[[Sequence[str], str], Claimed],
-        start: Callable[[Claim], None], paused: Callable[[], bool], *, lease_s: float,
+        self, engine: Engine, queue: str, bounds: Bounds, *, slots: Slots, holdings: Holdings, runner: Runner,
+        heartbeat: Heartbeat,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._queue = queue
+        self._bounds = bounds
         self._slots = slots
-        self._claim = take
-        self._start = start
-        self._is_paused = paused
-        self._lease_s = lease_s
+        self._holdings = holdings
+        self._runner = runner
+        self._heartbeat = heartbeat
+        self._taken = UNKNOWN
+        """What the store has said last, and when, on the clock of ``time.monotonic``."""
+        self._taken_at = 0.0
+        self._stored = 0
+        """How many claims had ended when the store was asked last."""
         self._asked: _Asked | None = None
         self._receiver: Receiver | None = None
         self._stop = threading.Event()
-        self._claiming = threading.Lock()
+        self._taking = threading.Lock()
         self._failures = 0
-        self._starved: Exception | None = None
         self._causes = Causes()
         self._strangers: list[str] = []
-        """What was wrong with the messages that named no job, since it was reported."""
+        """What was wrong with the messages that were none of ours, since it was reported."""
         self._strangers_since = 0.0
-        self._limited_until = 0.0
         self._proved = time.monotonic()
         self.ready = threading.Event()
         """Set once the broker has been reached."""
@@ -78,31 +102,27 @@ class Consumer:
 
     @property
     def idle_ms(self) -> int:
-        """How long ago it proved that it takes messages: it asked the broker, and the store decided on what came; or it
-        has no free slot, and the connection is sound."""
+        """How long ago it proved that it takes jobs: it asked the broker or the store; or it has no free slot, and the
+        connection is sound."""
         return int((time.monotonic() - self._proved) * 1000)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Claim nothing from now on. What a receive under way still brings is given back."""
+        """Take nothing from now on. What a receive under way still brings is given back."""
         self._stop.set()
         self._slots.wake()
+        self._holdings.wake()
         if self._receiver is not None:
             self._receiver.interrupt()
-        with self._claiming:
+        with self._taking:
             pass
 
     def join(self) -> None:
         """Wait for the end of that receive."""
         if self._thread.is_alive():
             self._thread.join()
-
-    def starve(self, problem: Exception) -> None:
-        """Called by ``start`` for a job that could not begin, since the system has nothing left for it: nothing more is
-        taken for a while."""
-        self._starved = problem
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -136,111 +156,167 @@ class Consumer:
         self._close()
 
     def _close(self) -> None:
-        """Messages that were taken and not decided on go back."""
+        """Messages that were received and not acknowledged go back."""
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.close()
 
+    # -- one round: permits, then jobs ------------------------------------------------------------
+
     def _round(self) -> None:
         self._ask_again()
-        receiver = self._receiver = self._receiver or self._open()
-        free = self._slots.wait(TEND_S)
+        if self._receiver is None:
+            made = self._engine.driver.receiver(self._queue, self._slots.size)
+            self._receiver = check_receiver(made, self._queue)
+        receiver = self._receiver
+        free = min(self._slots.wait(TEND_S), MAX_BATCH)
         if not free:
             receiver.tend()
             return
         if self._stop.is_set():
             return
+        permits = self._permits(receiver, free)
+        if permits is not None:
+            self._take(receiver, permits, free)
+
+    def _permits(self, receiver: Receiver, free: int) -> list[Delivery] | None:
+        """Wait until it is worth asking the store for jobs; the permits that have come. None: it is not."""
+        why = self._taken.why
+        if why is Refusal.PAUSED:
+            return self._after_the_pause(receiver)
+        if why is Refusal.LIMITED:
+            return self._when_it_opens(receiver)
+        if why is Refusal.CROWDED:
+            return self._when_there_is_room(receiver)
+        if self._taken.left:
+            return self._received(receiver, free, 0.0)
         patience = min(receiver.patience, BURST_S) if self._strangers else receiver.patience
-        deliveries = receiver.receive(min(free, MAX_BATCH), patience)
-        self.ready.set()
-        paused = bool(deliveries) and self._take(receiver, deliveries)
-        starved, self._starved = self._starved, None
-        if starved is not None:
-            raise Starved(f"jobs cannot begin here and were handed back: {starved}") from starved
-        self._wait_for_the_limit(receiver)
-        while paused and not self._stop.wait(PAUSED_POLL_S):
+        opens_s = self._opens_s()
+        permits = self._received(receiver, free, patience if opens_s is None else min(patience, max(opens_s, 0.001)))
+        opens_s = self._opens_s()
+        return permits if permits or (opens_s is not None and opens_s <= 0) else None
+
+    def _opens_s(self) -> float | None:
+        """In how many seconds the store may have a job that it did not have last time."""
+        until_ms = self._taken.until_ms
+        return self._taken_at + until_ms / 1000 - time.monotonic() if until_ms else None
+
+    def _after_the_pause(self, receiver: Receiver) -> list[Delivery] | None:
+        self._stop.wait(PAUSED_POLL_S)
+        receiver.tend()
+        if self._stop.is_set() or self._heartbeat.is_paused(self._queue):
+            return None
+        self._taken = UNKNOWN
+        return None
+
+    def _when_it_opens(self, receiver: Receiver) -> list[Delivery] | None:
+        """A little before, permits are received for as many jobs as could start last time."""
+        left = self._opens_s() or 0.0
+        if left > AT_HAND_S:
+            self._stop.wait(min(left - AT_HAND_S, LIMITED_POLL_S))
             receiver.tend()
-            paused = self._is_paused()
-            self._proved = time.monotonic()
+            if left > LIMITED_POLL_S:
+                self._look_whether_it_was_changed()
+            return None
+        permits = self._received(receiver, max(len(self._taken.claims), 1), max(left, 0.0))
+        self._stop.wait(max(self._opens_s() or 0.0, 0.0))
+        return permits
 
-    def _open(self) -> Receiver:
-        return self._engine.driver.receiver(self._queue, self._slots.size)
+    def _look_whether_it_was_changed(self) -> None:
+        ttl_ms = self._engine.store.queries.limit_ttl(self._queue, self._bounds.limit)
+        if ttl_ms < (self._opens_s() or 0.0) * 1000:
+            self._taken = UNKNOWN
 
-    def _take(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> bool:
-        """Claim what was received; whether the queue is paused."""
-        ids = [delivery.job_id for delivery in deliveries if delivery.job_id is not None]
-        with self._claiming:
+    def _when_there_is_room(self, receiver: Receiver) -> list[Delivery] | None:
+        """A job of ours has ended, or perhaps one of another worker."""
+        before = self._holdings.stored
+        if before == self._stored:
+            self._holdings.wait_for_more_stored(before, CROWDED_POLL_S)
+            receiver.tend()
+        ended = self._holdings.stored - self._stored
+        if self._stop.is_set():
+            return None
+        return self._received(receiver, min(ended, MAX_BATCH), 0.0) if ended else []
+
+    def _received(self, receiver: Receiver, limit: int, timeout: float) -> list[Delivery]:
+        """The permits among what has come; the strangers are refused."""
+        deliveries = receiver.receive(limit, timeout)
+        self.ready.set()
+        strangers = [one for one in deliveries if one.job_id is None]
+        if strangers:
+            self._note_strangers(strangers)
+            receiver.refuse(strangers)
+        return [one for one in deliveries if one.job_id is not None]
+
+    def _take(self, receiver: Receiver, permits: Sequence[Delivery], free: int) -> None:
+        """Take jobs from the store and begin them. The permits are used up, whatever the store says."""
+        # Where the store has had work, or may have, it is asked for all that can run; a permit is for one job.
+        of_one_each = permits and self._taken.why in (None, Refusal.EMPTY)
+        want = min(len(permits), free) if of_one_each else free
+        with self._taking:
             if self._stop.is_set():
-                receiver.give_back(deliveries)
-                return False
+                receiver.give_back(permits)
+                return
             request = new_request()
             try:
-                claimed = self._claim(ids, request)
+                taken = self._ask(want, request, len(permits))
             except Unavailable:
-                self._asked = _Asked(ids, request, time.monotonic() + self._lease_s)
-                receiver.give_back(deliveries)
+                self._asked = _Asked(want, request, time.monotonic() + self._heartbeat.lease_ms / 1000)
+                receiver.give_back(permits)
                 raise
-            self._begin(claimed)
-        stay = {one.job_id: one.retry_ms for one in claimed.refused if one.stays}
-        try:
-            receiver.acknowledge([one for one in deliveries if one.job_id is not None and one.job_id not in stay])
-            if strangers := [one for one in deliveries if one.job_id is None]:
-                receiver.refuse(strangers)
-            if stay:
-                receiver.give_back([one for one in deliveries if one.job_id in stay])
-                self._limited_until = time.monotonic() + max(stay.values()) / 1000
-        finally:
-            self._note_strangers(deliveries)
-        refused = {one.why for one in claimed.refused}
-        if Refusal.GONE in refused:
-            gone = [one.job_id for one in claimed.refused if one.why is Refusal.GONE]
-            logger.info(
-                "messages for %d jobs that are gone were dropped", len(gone),
-                extra={"action": "gone_dropped", "queue": self._queue, "job_ids": gone},
-            )
-        return Refusal.PAUSED in refused
+            problem = self._begin(taken)
+        receiver.acknowledge(permits)
+        if problem is not None:
+            raise Starved(f"jobs cannot begin here and were handed back: {problem}") from problem
 
-    def _begin(self, claimed: Claimed) -> None:
-        """Start what an answer has brought."""
+    def _ask(self, want: int, request: str, permits: int = 0) -> Taken:
+        worker, lease_ms = self._heartbeat.id, self._heartbeat.lease_ms
+        self._stored = self._holdings.stored
+        return take(
+            self._engine, self._queue, worker, lease_ms, want, self._bounds, permits=permits, request=request
+        )
+
+    def _begin(self, taken: Taken) -> Exception | None:
+        """Begin what an answer has brought; why some could not begin."""
         self._asked = None
-        self._slots.take(len(claimed.claims))
-        for one in claimed.claims:
-            self._start(one)
+        self._taken, self._taken_at = taken, time.monotonic()
+        self._slots.take(len(taken.claims))
+        problems = [self._runner.begin(claim) for claim in taken.claims]
+        return next((one for one in problems if one is not None), None)
+
+    # -- a take whose answer was lost -------------------------------------------------------------
 
     def _ask_again(self) -> None:
-        """Before anything else is taken: what a claim took whose answer was lost is begun now. There is a free slot for
-        each; the messages were given back, and are dropped when they come."""
+        """Before anything else is taken: what a take took whose answer was lost is begun now. There is a free slot for
+        each."""
         asked = self._asked
         if asked is None:
             return
-        with self._claiming:
+        with self._taking:
             if time.monotonic() > asked.until:
                 self._asked = None
             elif not self._stop.is_set():
-                self._begin(self._claim(asked.ids, asked.request))
+                problem = self._begin(self._ask(asked.want, asked.request))
+                if problem is not None:
+                    raise Starved(f"jobs cannot begin here and were handed back: {problem}") from problem
 
     def _hand_back_asked(self) -> None:
-        """At the end nothing begins any more: what such a claim took goes to others."""
+        """At the end nothing begins any more: what such a take took goes to others."""
         asked = self._asked
         if asked is None or time.monotonic() > asked.until:
             return
         try:
-            claims = self._claim(asked.ids, asked.request).claims
+            claims = self._ask(asked.want, asked.request).claims
             hand_back(self._engine, [Held(one.record.id, one.token) for one in claims])
         except Unavailable as error:
             self._engine.report(self._queue, error, "hand_back_failed")
 
-    def _wait_for_the_limit(self, receiver: Receiver) -> None:
-        """A limit that does not defer: nothing is taken until the next start may be."""
-        while (left := self._limited_until - time.monotonic()) > 0 and not self._stop.wait(min(left, PAUSED_POLL_S)):
-            receiver.tend()
-            self._proved = time.monotonic()
+    # -- messages that are none of ours -----------------------------------------------------------
 
     def _note_strangers(self, deliveries: Sequence[Delivery]) -> None:
-        problems = [delivery.problem for delivery in deliveries if delivery.job_id is None]
-        if problems and not self._strangers:
+        if not self._strangers:
             self._strangers_since = time.monotonic()
-        self._strangers += problems
+        self._strangers += [delivery.problem for delivery in deliveries]
 
     def _report_strangers(self) -> None:
         """One report for a burst of them."""

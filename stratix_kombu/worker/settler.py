@@ -17,6 +17,7 @@ from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.model.record import Change, Completion, Failure, Held
 from stratix_kombu.worker.attempt import Outcome, Postponed
+from stratix_kombu.worker.holdings import Holdings
 
 logger = logging.getLogger("stratix_kombu.worker")
 
@@ -29,10 +30,10 @@ Kind = TypeVar("Kind", Completion, Failure, Postponed)
 class Settler:
     """A thread that completes and fails jobs in batches, and does not give up while the store is away."""
 
-    def __init__(self, engine: Engine, queue: str, settled: Callable[[Outcome], None]) -> None:
+    def __init__(self, engine: Engine, queue: str, holdings: Holdings) -> None:
         self._engine = engine
         self._queue = queue
-        self._settled = settled
+        self._holdings = holdings
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._causes = Causes()
@@ -124,5 +125,5 @@ class Settler:
             break
         if problem is None or len(outcomes) == 1:
             for outcome in outcomes:
-                self._settled(outcome)
+                self._holdings.stored_one(outcome.token)
         return problem

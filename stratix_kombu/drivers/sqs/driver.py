@@ -65,7 +65,8 @@ class SQSDriver(KombuDriver):
     * ``predefined_queues``: queue name -> URL, or ``{"url", "region", ...}``; then no queue is looked up or created
     * for queues it creates: ``visibility_timeout`` (seconds, 60), ``creation_attributes`` (such as
       ``kms_master_key_id``), ``tags``, ``redrive`` (``{"queue", "max_receive_count"}``: SQS's own dead letters)
-    * ``priorities`` (True): jobs of priority 3 to 9 go to queues of their own. False where Celery workers take the jobs
+    * ``priorities`` (True): whether there may be queues ending in ``-p3``, ``-p6`` and ``-p9``, which earlier versions
+      had for jobs of priority 3 to 9. Nothing is sent to them any more; what is left in them is taken
     * ``wait_time_seconds`` (1..20, default 20): how long an idle worker lets one question wait; each costs a request
     """
 
@@ -77,7 +78,7 @@ class SQSDriver(KombuDriver):
         super().__init__({**options, "queue_name_prefix": prefix}, namespace=namespace)
         priorities = flag(self.options.get("priorities", True), "priorities")
         self.capabilities = DriverCapabilities(
-            durable=True, ordered=False, priorities=priorities, counts=False, shared=True, groups=True,
+            durable=True, ordered=False, priorities=False, counts=False, shared=True, groups=True,
             max_message_bytes=MAX_BYTES // 4 * 3 - 200,  # as base64, with a tag of its own
         )
         self.wait_s = wait_seconds(self.options.get("wait_time_seconds", 20))
@@ -86,8 +87,6 @@ class SQSDriver(KombuDriver):
         self.queues = Queues(
             self.clients, self.transport_options, self.prefix, Redrive.parse(self.options.get("redrive")), priorities
         )
-        self.levels_used: defaultdict[str, set[int]] = defaultdict(set)
-        """By queue: the levels that this process has sent to."""
         self._count_at = 0.0
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
@@ -143,13 +142,11 @@ class SQSDriver(KombuDriver):
         self.clients.close()
 
     def publish(self, jobs: Sequence[Ready]) -> None:
-        by_place: defaultdict[tuple[str, int], list[Ready]] = defaultdict(list)
+        by_queue: defaultdict[str, list[Ready]] = defaultdict(list)
         for job in jobs:
-            by_place[job.queue, self.queues.level(job.queue, job.priority)].append(job)
-        for (queue, level), some in by_place.items():
-            if level:
-                self.levels_used[queue].add(level)
-            self.at(queue, level, partial(self._send, some))
+            by_queue[job.queue].append(job)
+        for queue, some in by_queue.items():
+            self.at(queue, 0, partial(self._send, some))
 
     def _send(self, jobs: Sequence[Ready], place: Place) -> None:
         entries = [entry_of(job, self.broker_queue(job.queue), place.is_fifo) for job in jobs]
@@ -165,8 +162,11 @@ class SQSDriver(KombuDriver):
         def count() -> int | None:
             if time.monotonic() < self._count_at:
                 return None
+            place = self.queues.look_up(queue)
+            if place is None:
+                return 0
             try:
-                return sum(waiting_messages(place) for place in self.queues.existing(queue))
+                return waiting_messages(place)
             except ClientError as problem:
                 if is_forbidden(problem):
                     self._count_at = time.monotonic() + DENIED_S
@@ -181,11 +181,11 @@ class SQSDriver(KombuDriver):
         waiting = self.depth(queue) or 0
 
         def drop() -> None:
-            for place in self.queues.existing(queue):
+            for place in filter(None, (self.queues.look_up(queue, level) for level in self.queues.levels(queue))):
                 try:
                     place.client.purge_queue(QueueUrl=place.url)
                 except ClientError as problem:
-                    # Once a minute is all SQS does. What is left names jobs that are gone, and is dropped as it comes.
+                    # Once a minute is all SQS does. What is left is dropped as it comes.
                     if "PurgeQueueInProgress" not in code_of(problem):
                         raise
 
@@ -196,6 +196,11 @@ class SQSDriver(KombuDriver):
         return SQSReceiver(self, queue)
 
     # -- calls ----------------------------------------------------------------------------------
+
+    def left_levels(self, queue: str) -> list[int]:
+        """The queues of an earlier version, for jobs of other priorities, that are still there."""
+        levels = self.queues.levels(queue)[1:]
+        return self.call(lambda: [level for level in levels if self.queues.look_up(queue, level) is not None])
 
     def ask(self, queue: str, level: int, limit: int, wait: int) -> list[Delivery]:
         """One ReceiveMessage: what is there, or comes within ``wait`` seconds."""

@@ -23,16 +23,15 @@ def entry_of(job: Ready, broker_queue: str, fifo: bool) -> Entry:
     """One entry of a batch to send.
 
     A FIFO queue keeps the order within a group, and drops what has the same deduplication id within five minutes. That
-    must not happen to a job that is sent again because its message was lost, so every sending has an id of its own:
-    the store knows what was added twice.
+    must not happen to a permit that is sent again because it was lost, so every sending has an id of its own.
     """
     tag = str(uuid.uuid4())
-    message = json.loads(job.message) if job.message else message_envelope(job.id, job.name, broker_queue)
+    message = json.loads(job.message) if job.message else message_envelope(job.id or tag, job.name, broker_queue)
     message["properties"]["delivery_tag"] = tag
     entry = {"MessageBody": base64.b64encode(json.dumps(message).encode()).decode()}
-    group = message["properties"].get(GROUP)
+    group = job.group or message["properties"].get(GROUP)
     if fifo:
-        entry |= {"MessageGroupId": group or job.id, "MessageDeduplicationId": tag}
+        entry |= {"MessageGroupId": group or job.id or tag, "MessageDeduplicationId": tag}
     elif group:
         entry["MessageGroupId"] = group
     return entry

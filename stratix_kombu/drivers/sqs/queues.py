@@ -1,7 +1,8 @@
 """The queues in SQS: what they are called, where they are, and how they are created.
 
-A queue has one SQS queue for each level of priority that is in use. Nothing is listed; a queue is looked up by name
-and created when it is missing, unless the queues are predefined: then neither happens.
+Nothing is listed; a queue is looked up by name and created when it is missing, unless the queues are predefined: then
+neither happens. Earlier versions had a queue of its own for each level of priority, whose name ends in it: one that is
+still there is looked up, and never created.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from stratix_kombu.errors import ConfigurationError, nearest
 
 FIFO = ".fifo"
 MAX_NAME = 80
-LEVELS = (0, 3, 6, 9)
-"""The priorities a level begins with, as in Kombu's lists on Redis: 0 to 2, 3 to 5, 6 to 8, and 9."""
+LEVELS = (3, 6, 9)
+"""The ends of the names of queues that earlier versions had for jobs of other priorities."""
 _BUSY = re.compile(r"Throttl|TooManyRequests|RequestTimeout|PriorRequestNotComplete|LimitExceeded|SlowDown")
 RECHECK_S = 60.0
 """How long it is believed that a queue has a redrive policy, or none."""
@@ -68,13 +69,13 @@ class Queues:
 
     def check(self, queue: str) -> None:
         """ConfigurationError for a name that SQS cannot take, or that another queue has there."""
-        name = self.name(queue, LEVELS[-1] if self._priorities else 0)
+        name = self.name(queue)
         if len(name) > MAX_NAME:
             raise ConfigurationError(f"sqs: {name!r} is longer than SQS's {MAX_NAME} characters: shorten {queue!r}")
-        level = re.search(rf"-p[{''.join(map(str, LEVELS[1:]))}]\Z", queue.removesuffix(FIFO))
+        level = re.search(rf"-p[{''.join(map(str, LEVELS))}]\Z", queue.removesuffix(FIFO))
         if self._priorities and level:
             raise ConfigurationError(
-                f"sqs: {queue!r} is what the queue for jobs of priority {level[0][2:]} of another one is called: "
+                f"sqs: {queue!r} is what the queue for jobs of priority {level[0][2:]} of another one was called: "
                 "choose another end, or say priorities=False"
             )
         self._look_for(self.name(queue))
@@ -90,13 +91,12 @@ class Queues:
         fifo = base.endswith(FIFO)
         return f"{base.removesuffix(FIFO)}-p{level}{FIFO if fifo else ''}"
 
-    def level(self, queue: str, priority: int) -> int:
-        """Where jobs of a priority go: a level that is not predefined is the queue itself."""
-        if not priority or not self._priorities:
-            return 0
-        level = max(step for step in LEVELS if step <= priority)
+    def levels(self, queue: str) -> list[int]:
+        """The queue itself (0), and those besides it that an earlier version may have left."""
+        if not self._priorities:
+            return [0]
         predefined = self.predefined
-        return level if not predefined or self.name(queue, level) in predefined else 0
+        return [0, *(level for level in LEVELS if not predefined or self.name(queue, level) in predefined)]
 
     def open(self, queue: str, level: int = 0) -> Place:
         """The queue, created if it is missing."""
@@ -108,11 +108,14 @@ class Queues:
             self._urls[name] = place.url
         return place
 
-    def existing(self, queue: str) -> list[Place]:
-        """The queue's SQS queues that are there, level by level."""
-        levels = sorted({self.level(queue, step) for step in LEVELS})
-        places = [self._look_up(self.name(queue, level)) for level in levels]
-        return [place for place in places if place is not None]
+    def look_up(self, queue: str, level: int = 0) -> Place | None:
+        """The queue if it is there; one of an earlier version also has to be one that we may use."""
+        try:
+            return self._look_up(self.name(queue, level))
+        except ClientError as problem:
+            if level and is_forbidden(problem):
+                return None
+            raise
 
     def forget(self, place: Place) -> None:
         """It is gone."""

@@ -1,14 +1,14 @@
-"""Receiving: the one long poll of an idle worker, the levels of priority besides it, and deletes in batches.
+"""Receiving: one long poll, and deletes in batches.
 
-The queue itself is polled in a thread of its own, so that nobody has to wait for the end of a poll: a worker that stops
-leaves it, and what it still brings is given back. Meanwhile deletes are sent, and the store is asked whether jobs of
-other priorities wait. Only then are their queues asked, the most urgent first. So an idle queue costs one request in
-``wait_time_seconds``, however many levels it has.
+The queue is polled in a thread of its own, so that nobody has to wait for the end of a poll: a worker that stops leaves
+it, and what it still brings is given back. Meanwhile deletes are sent, and a worker that needs no permit to take jobs
+takes them. So a queue costs one request in ``wait_time_seconds``, idle or not, and one for each ten permits that come.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import defaultdict
@@ -27,17 +27,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stratix_kombu.drivers.sqs")
 
 LOOK_S = 0.5
-"""How often an idle worker asks the store whether jobs of other priorities wait."""
+"""How often a receiver that waits looks whether deletes are due."""
 SHORTEST_S = 0.5
 """For less time than this nothing is asked again: SQS waits for whole seconds."""
-LINGER_S = 1.0
-"""How long the queue itself may take to answer before a less urgent level is asked, if the store says that it is not
-empty: longer than a request takes, shorter than a poll of an empty queue."""
-LEVEL_WAIT_S = 1
-"""How long a poll of another level waits. A shorter one asks only some of SQS's servers and may miss messages."""
-EMPTY_S = 1.0
-"""How long a level that was empty is not asked again, although the store says that its jobs wait: others have their
-messages, or they are lost."""
+LINGER_S = 0.2
+"""How long a worker that needs no permit waits for a poll that has just begun: longer than a request takes. If it brings
+none by then, the queue is empty, and the poll goes on while the worker does without."""
+LEFT_WAIT_S = 1
+"""How long a queue of an earlier version is polled. A shorter poll asks only some of SQS's servers and may miss messages.
+"""
 DELETE_S = 1.0
 """The longest that a delete waits for others to be sent with it."""
 
@@ -88,7 +86,7 @@ class Poll:
 
 
 class SQSReceiver(Receiver):
-    """Takes messages of one queue and of its levels."""
+    """Takes messages of one queue, and first what an earlier version has left in others."""
 
     def __init__(self, driver: SQSDriver, queue: str) -> None:
         self.patience = driver.wait_s
@@ -98,7 +96,8 @@ class SQSReceiver(Receiver):
         self._over = threading.Condition()
         self._stopped = False
         self._poll: Poll | None = None
-        self._empty_until: dict[int, float] = {}
+        self._left: list[int] | None = None
+        """Levels of an earlier version that may have messages; None = not known yet."""
         self._deletes: defaultdict[int, list[str]] = defaultdict(list)
         """By level: messages that are dealt with and not deleted yet."""
         self._delete_at = 0.0
@@ -110,64 +109,57 @@ class SQSReceiver(Receiver):
         self._deletes.clear()
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
-        deadline = time.monotonic() + timeout
-        left_over = self._poll is not None  # by an earlier call: it may take longer than this one wants to wait
-        while not self._stopped:
-            waiting = self._levels()
-            found = self._of_the_queue(limit, deadline, waiting)
-            left_over = left_over and self._poll is not None
-            for level in sorted(waiting - {0}):
-                if not found and not self._stopped:
-                    found = self._of_level(level, limit)
-            if found:
-                self._undecided.update((id(one), one) for one in found)
-                return found
-            if deadline - time.monotonic() < SHORTEST_S and (self._poll is None or left_over):
-                return []
-        return []
+        found = self._of_left_levels(limit) or self._of_the_queue(limit, timeout)
+        self._undecided.update((id(one), one) for one in found)
+        return found
 
     def interrupt(self) -> None:
         with self._over:
             self._stopped = True
             self._over.notify_all()
 
-    def _levels(self) -> set[int]:
-        """The levels with jobs that wait, but for those that were empty a moment ago; 0 is the queue itself."""
-        if not self._driver.capabilities.priorities:
-            return {0}
-        if self.waiting is None:
-            levels = {0, *self._driver.levels_used[self._queue]}
-        else:
-            levels = {self._driver.queues.level(self._queue, priority) for priority in self.waiting()}
-        now = time.monotonic()
-        return {level for level in levels if self._empty_until.get(level, 0) <= now}
+    def _of_left_levels(self, limit: int) -> list[Delivery]:
+        if self._left is None:
+            self._left = self._driver.left_levels(self._queue)
+        while self._left and not self._stopped:
+            found = self._driver.ask(self._queue, self._left[0], limit, LEFT_WAIT_S)
+            if found:
+                return found
+            del self._left[0]
+        return []
 
-    def _of_the_queue(self, limit: int, deadline: float, waiting: set[int]) -> list[Delivery]:
-        """What the poll of the queue itself has brought, with as much patience as the other levels leave."""
-        patience = LOOK_S
-        if waiting - {0}:
-            patience = LINGER_S if self._poll is None and 0 in waiting else 0.0
-        if self._poll is None:
-            wait = min(max(round(deadline - time.monotonic()), 0), 20)
-            self._poll = Poll(lambda: self._driver.ask(self._queue, 0, limit, wait), self._show_again, self._over)
-        poll = self._poll
-        self._send_deletes(full_only=time.monotonic() < self._delete_at)
-        with self._over:
-            self._over.wait_for(lambda: poll.over or self._stopped, patience)
-            if not poll.over:
+    def _of_the_queue(self, limit: int, timeout: float) -> list[Delivery]:
+        """What a poll has brought: one that begins now and ends in time, or one that an earlier call has begun."""
+        deadline = time.monotonic() + timeout
+        while not self._stopped:
+            until = deadline
+            if self._poll is None:
+                left = deadline - time.monotonic() if timeout else self.patience
+                wait = min(max(round(left), 0), 20)
+                self._poll = Poll(lambda: self._driver.ask(self._queue, 0, limit, wait), self._show_again, self._over)
+                until = math.inf if timeout else deadline + LINGER_S
+            poll = self._poll
+            if not self._is_over(poll, until):
                 return []
-        self._poll = None
-        if poll.problem is not None:
-            raise poll.problem
-        if len(poll.found) > limit:
-            self._show_again(poll.found[limit:])
-        return poll.found[:limit]
+            self._poll = None
+            if poll.problem is not None:
+                raise poll.problem
+            if len(poll.found) > limit:
+                self._show_again(poll.found[limit:])
+            if poll.found or deadline - time.monotonic() < SHORTEST_S:
+                return poll.found[:limit]
+        return []
 
-    def _of_level(self, level: int, limit: int) -> list[Delivery]:
-        found = self._driver.ask(self._queue, level, limit, LEVEL_WAIT_S)
-        if not found:
-            self._empty_until[level] = time.monotonic() + EMPTY_S
-        return found
+    def _is_over(self, poll: Poll, until: float) -> bool:
+        """Wait for the end of a poll; deletes are sent meanwhile."""
+        while True:
+            self._send_deletes(full_only=time.monotonic() < self._delete_at)
+            left = until - time.monotonic()
+            with self._over:
+                if self._over.wait_for(lambda: poll.over or self._stopped, max(min(left, LOOK_S), 0)):
+                    return poll.over
+            if left <= LOOK_S:
+                return False
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         if not self._deletes:
@@ -190,7 +182,7 @@ class SQSReceiver(Receiver):
                 self.acknowledge([delivery])
 
     def tend(self) -> None:
-        """No slot is free: what the poll has brought meanwhile is for others."""
+        """What the poll has brought meanwhile is for others."""
         poll = self._poll
         if poll is not None and poll.over and poll.problem is None:
             self._poll = None

@@ -1,0 +1,124 @@
+"""The claims that one worker holds: from the answer that brought them until their outcome is stored."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+from stratix_kombu.model.record import Claim, Held
+from stratix_kombu.worker.attempt_log import Running
+
+
+class Holdings:
+    """All by token, which names one attempt; used by the threads of a worker."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+        """The claims whose outcome is not stored yet."""
+        self._running: dict[str, Running] = {}
+        """The jobs whose handler has not ended."""
+        self._given_up: set[str] = set()
+        """Attempts that have failed, were handed back or are lost while their handler goes on."""
+        self._lost: set[str] = set()
+        """Of those, the lost ones."""
+        self._changed = threading.Condition()
+        self._watched = False
+        self.stored = 0
+        """How many claims are held no longer."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, claim: Claim) -> None:
+        """Its handler is about to begin."""
+        self._held[claim.token] = Held(claim.record.id, claim.token)
+        record = claim.record
+        self._running[claim.token] = Running(record.id, record.name, record.queue, time.monotonic())
+
+    def not_begun(self, token: str) -> None:
+        """Its handler will not begin."""
+        self._running.pop(token, None)
+
+    def ended(self, token: str) -> tuple[bool, bool]:
+        """The handler has ended; whether its attempt was given up before, and whether it was lost."""
+        with self._changed:
+            self._running.pop(token, None)
+            late, lost = token in self._given_up, token in self._lost
+            self._given_up.discard(token)
+            self._lost.discard(token)
+        return late, lost
+
+    def stored_one(self, token: str) -> None:
+        """The outcome is stored, or nobody wants it."""
+        self._held.pop(token, None)
+        self.stored += 1
+        if self._watched or not self._held:
+            with self._changed:
+                self._changed.notify_all()
+
+    def give_up(self, token: str) -> bool:
+        """The attempt is over while its handler goes on. False if that has ended, or the attempt is lost."""
+        with self._changed:
+            if token not in self._running or token in self._lost:
+                return False
+            self._given_up.add(token)
+        return True
+
+    def give_up_all(self) -> dict[str, Running]:
+        """Nothing that still runs counts any more; by token, the attempts whose outcome is open."""
+        with self._changed:
+            running = self._running.items()
+            found = {one: job for one, job in running if one in self._held and one not in self._given_up}
+            self._given_up.update(self._running)
+        return found
+
+    def lose(self, token: str) -> Running | None:
+        """The lease has run out: the job, if its handler runs and its outcome is open."""
+        with self._changed:
+            running = self._running.get(token)
+            if running is None or token not in self._held or token in self._given_up:
+                return None
+            self._given_up.add(token)
+            self._lost.add(token)
+        return running
+
+    def release(self, tokens: Iterable[str]) -> list[Held]:
+        """These claims are handed back."""
+        found = [self._held.pop(token, None) for token in tokens]
+        return [one for one in found if one is not None]
+
+    def running(self, token: str) -> Running | None:
+        """The job, if its handler has not ended."""
+        return self._running.get(token)
+
+    def all_running(self) -> list[Running]:
+        """The jobs whose handler has not ended, and whose attempt is not over."""
+        return [one for token, one in list(self._running.items()) if token not in self._given_up]
+
+    def to_renew(self) -> list[Held]:
+        return [one for one in list(self._held.values()) if one.token not in self._lost]
+
+    def stuck(self, over: set[str], waiting: set[str]) -> int:
+        """Handlers that go on though their attempt is over, or was to end."""
+        over = self._given_up | over
+        return sum(token in over and token not in waiting for token in list(self._running))
+
+    def wait_until_empty(self, timeout: float | None) -> bool:
+        """Whether no claim is held any more, after at most ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._held, timeout)
+
+    def wait_for_more_stored(self, stored: int, timeout: float) -> None:
+        """Return when more claims than ``stored`` are held no longer, or after ``timeout`` seconds, or at ``wake``."""
+        with self._changed:
+            self._watched = True
+            if self.stored == stored:
+                self._changed.wait(timeout)
+            self._watched = False
+
+    def wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
