@@ -29,7 +29,7 @@ DEADLINE_S = 20.0
 
 
 def ready(queue: str, count: int, priority: int = 0) -> list[Ready]:
-    """So many jobs to publish."""
+    """The permits of so many jobs."""
     return [Ready(f"{uuid.uuid4()}", queue, f"name-{number}", priority) for number in range(count)]
 
 
@@ -231,30 +231,44 @@ class DriverSuite:
         finally:
             receiver.close()
 
-    def test_urgent_messages_overtake(self, driver: TransportDriver, queue: str) -> None:
-        if not driver.capabilities.priorities:
+    def test_messages_come_in_order(self, driver: TransportDriver, queue: str) -> None:
+        """Whatever priority a job has: its permit is like any other."""
+        if not driver.capabilities.ordered:
             return
-        driver.publish(ready(queue, 3, priority=9))
-        urgent = ready(queue, 2, priority=0)
-        driver.publish(urgent)
+        jobs = [replace(job, priority=9 - 9 * (number % 2)) for number, job in enumerate(ready(queue, 20))]
+        driver.publish(jobs)
         receiver = driver.receiver(queue, 1)
         try:
-            assert {one.job_id for one in take(receiver, 2, limit=1)} == {job.id for job in urgent}
-            take(receiver, 3)
+            assert [one.job_id for one in take(receiver, 20, limit=1)] == [job.id for job in jobs]
         finally:
             receiver.close()
 
-    def test_messages_of_one_priority_come_in_order(self, driver: TransportDriver, queue: str) -> None:
-        if not driver.capabilities.ordered:
-            return
-        jobs = ready(queue, 20)
-        mixed = [replace(job, priority=9 * (number % 2)) for number, job in enumerate(jobs)]
-        driver.publish(mixed if driver.capabilities.priorities else jobs)
-        receiver = driver.receiver(queue, 1)
+    def test_a_worker_that_needs_no_message_does_not_wait_for_one(self, driver: TransportDriver, queue: str) -> None:
+        receiver = driver.receiver(queue, 10)
         try:
-            taken = [one.job_id for one in take(receiver, 20, limit=1)]
-            by_priority = [*jobs[::2], *jobs[1::2]] if driver.capabilities.priorities else jobs
-            assert taken == [job.id for job in by_priority]
+            began = time.monotonic()
+            assert receiver.receive(10, 0) == []
+            assert time.monotonic() - began < DEADLINE_S / 2
+            jobs = ready(queue, 3)
+            driver.publish(jobs)
+            taken: list[Delivery] = []
+
+            def take_at_once() -> bool:
+                received = receiver.receive(10, 0)
+                receiver.acknowledge(received)
+                taken.extend(received)
+                return len(taken) == 3
+
+            self._until(take_at_once)
+            assert {one.job_id for one in taken} == {job.id for job in jobs}
+        finally:
+            receiver.close()
+
+    def test_a_permit_that_names_no_job(self, driver: TransportDriver, queue: str) -> None:
+        driver.publish([Ready("", queue), Ready("", queue, group="g")])
+        receiver = driver.receiver(queue, 10)
+        try:
+            assert all(one.job_id for one in take(receiver, 2))
         finally:
             receiver.close()
 
