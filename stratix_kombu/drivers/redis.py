@@ -21,7 +21,7 @@ from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.errors import ConfigurationError, MissingExtra
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_envelope
-from stratix_kombu.model.record import InlineQueue, Ready
+from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.model.redis_options import Node, RedisOptions
 
 try:

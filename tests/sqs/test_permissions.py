@@ -45,14 +45,17 @@ def test_the_whole_path_with_a_small_policy(front: Front, settings: Settings, na
     assert asked == {"GetQueueAttributes"}  # for its depth and health, and it does not matter that it is refused
 
 
-def test_a_level_that_is_not_predefined_is_the_queue_itself(make: Make, namespace: str, admin: Any) -> None:
+def test_a_queue_of_an_earlier_version_is_taken_from_if_it_is_predefined(
+    make: Make, namespace: str, admin: Any, front: Front
+) -> None:
     urls = {name: admin.create_queue(QueueName=f"{namespace}-{name}")["QueueUrl"] for name in ("mail", "mail-p9")}
+    make(predefined_queues={"mail": urls["mail-p9"]}).publish(ready("mail", 1, 9))
     driver = make(predefined_queues=urls)
-    driver.publish([*ready("mail", 1, 9), *ready("mail", 1, 5), *ready("mail", 1)])
-    assert len(admin.receive_message(QueueUrl=urls["mail"], MaxNumberOfMessages=10)["Messages"]) == 2
+    driver.publish([*ready("mail", 1, 9), *ready("mail", 1)])
     receiver = driver.receiver("mail", 5)
-    assert len(take(receiver, 1)) == 1
+    assert len(take(receiver, 3)) == 3
     receiver.close()
+    assert front.calls["GetQueueUrl"] == 0
 
 
 def test_a_queue_that_is_not_predefined(make: Make, front: Front) -> None:

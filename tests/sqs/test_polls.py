@@ -44,17 +44,24 @@ def test_a_receive_that_is_not_to_wait_asks_once(make: Callable[..., SQSDriver],
     assert front.calls["ReceiveMessage"] == 1
 
 
+def test_a_worker_that_needs_no_permit_pays_for_none(make: Callable[..., SQSDriver], front: Front) -> None:
+    """However often it asks: one poll is under way, and goes on."""
+    receiver = make().receiver("mail", 1)
+    for _ in range(50):
+        assert receiver.receive(1, 0) == []
+    receiver.close()
+    assert front.calls["ReceiveMessage"] == 1
+
+
 def test_what_comes_while_no_slot_is_free_is_given_back(make: Callable[..., SQSDriver], front: Front) -> None:
     driver = make()
-    urgent, late = ready("mail", 2, 0), ready("mail", 1, 9)
-    driver.publish(late)
     full = driver.receiver("mail", 1)
-    full.waiting = lambda: [9]
-    assert [one.job_id for one in full.receive(1, 20)] == [late[0].id]  # and the poll of the queue itself goes on
-    driver.publish(urgent)
+    assert full.receive(1, 0) == []  # and the poll goes on
+    jobs = ready("mail", 2)
+    driver.publish(jobs)
     until(lambda: full.tend() is None and front.calls["ChangeMessageVisibilityBatch"] == 1)
     other = driver.receiver("mail", 5)
-    assert {one.job_id for one in take(other, 2)} == {job.id for job in urgent}
+    assert {one.job_id for one in take(other, 2)} == {job.id for job in jobs}
     other.close()
     full.close()
 

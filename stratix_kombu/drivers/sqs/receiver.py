@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stratix_kombu import forks
@@ -31,11 +32,10 @@ LOOK_S = 0.5
 SHORTEST_S = 0.5
 """For less time than this nothing is asked again: SQS waits for whole seconds."""
 LINGER_S = 0.2
-"""How long a worker that needs no permit waits for a poll that has just begun: longer than a request takes. If it brings
-none by then, the queue is empty, and the poll goes on while the worker does without."""
+"""How long a worker that needs no permit waits for a poll that has just begun: longer than a request takes. If none has
+come by then, the queue is empty, and the poll goes on while the worker does without."""
 LEFT_WAIT_S = 1
-"""How long a queue of an earlier version is polled. A shorter poll asks only some of SQS's servers and may miss messages.
-"""
+"""How long a queue of an earlier version is polled. A shorter poll asks some of SQS's servers only."""
 DELETE_S = 1.0
 """The longest that a delete waits for others to be sent with it."""
 
@@ -135,8 +135,8 @@ class SQSReceiver(Receiver):
             until = deadline
             if self._poll is None:
                 left = deadline - time.monotonic() if timeout else self.patience
-                wait = min(max(round(left), 0), 20)
-                self._poll = Poll(lambda: self._driver.ask(self._queue, 0, limit, wait), self._show_again, self._over)
+                ask = partial(self._driver.ask, self._queue, 0, limit, min(max(round(left), 0), 20))
+                self._poll = Poll(ask, self._show_again, self._over)
                 until = math.inf if timeout else deadline + LINGER_S
             poll = self._poll
             if not self._is_over(poll, until):
