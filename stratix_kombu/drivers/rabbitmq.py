@@ -71,10 +71,10 @@ class RabbitMQLink(Link):
 class RabbitMQDriver(KombuDriver):
     """Options: ``url`` or ``host``, ``port``, ``username``, ``password``, ``vhost``; ``ssl`` (True, or
     ``ca``, ``cert``, ``key``, ``verify``, ``server_name``; ``amqps://`` is True; verified unless ``verify`` is False),
-    ``heartbeat`` (seconds; 0 = none), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues
-    that were declared with priorities; the order of jobs does not need them), ``dead_letter_exchange`` and
-    ``dead_letter_routing_key`` (where the broker puts what no worker can read), ``command_timeout`` (milliseconds to wait for an answer, 5000),
-    ``connect_timeout`` (half of it), ``queue_name_prefix``.
+    ``heartbeat`` (seconds; 0 = none), ``quorum`` (queues of type quorum), ``max_priority`` (classic queues that were
+    declared with priorities; the order of jobs does not need them), ``dead_letter_exchange`` and
+    ``dead_letter_routing_key`` (where the broker puts what no worker can read), ``command_timeout`` (milliseconds to
+    wait for an answer, 5000), ``connect_timeout`` (half of it), ``queue_name_prefix``.
 
     Without options for queues, one that exists is taken as it is, whatever it was declared with.
     """

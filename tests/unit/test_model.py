@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stratix_kombu import errors
 from stratix_kombu.model.backoff import MAX_DELAY_MS, Backoff, retry_delay
 from stratix_kombu.model.codec import decode, encode
-from stratix_kombu.model.limiter import LimitLog, ahead_ms
+from stratix_kombu.model.limiter import Bucket, Window, ahead_ms
 from stratix_kombu.model.message import BODY, TASK, job_id_of, message_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name
 from stratix_kombu.model.record import Limit
@@ -121,43 +121,33 @@ def test_backoff_has_bounds(delay: int, made: int, jitter: float) -> None:
     assert 0 <= found <= MAX_DELAY_MS
 
 
-def take(log: LimitLog, now: int, limit: Limit, has_slot: bool, started: list[int]) -> None:
-    """Start now or a little ahead, or get a slot."""
-    at = max(now, log.free_at(now, limit, has_slot))
+def take(starts: Window | Bucket, now: int, limit: Limit, started: list[int]) -> None:
+    """Start now or a little ahead, or not at all."""
+    at = max(now, starts.free_at(limit, now))
     if at <= now + ahead_ms(limit):
-        log.start(at, now, limit, "job", has_slot)
+        starts.remember(at, limit, now)
         started.append(at)
-    else:
-        assert log.reserve(now, limit, "job", has_slot) > now
 
 
-@given(
-    st.lists(st.integers(0, 400), max_size=60), st.integers(1, 5), st.integers(1, 1000),
-    st.lists(st.booleans(), max_size=60),
-)  # fmt: skip
-def test_no_window_holds_more_than_max(gaps: list[int], most: int, duration: int, reserved: list[bool]) -> None:
+@given(st.lists(st.integers(0, 400), max_size=60), st.integers(1, 5), st.integers(1, 1000))
+def test_no_window_holds_more_than_max(gaps: list[int], most: int, duration: int) -> None:
     limit = Limit("l", most, duration)
-    log, now, started = LimitLog(limit), 1_000, list[int]()
-    for gap, has_slot in zip(gaps, reserved, strict=False):
+    starts, now, started = Window(), 1_000, list[int]()
+    for gap in gaps:
         now += gap
-        take(log, now, limit, has_slot, started)
+        take(starts, now, limit, started)
     for first, after in zip(sorted(started), sorted(started)[most:], strict=False):
         assert after - first >= duration
 
 
-@given(
-    st.lists(st.integers(0, 400), max_size=60), st.integers(1, 5), st.sampled_from([1, 7.5, 40]),
-    st.lists(st.booleans(), max_size=60),
-)  # fmt: skip
-def test_a_bucket_gives_no_more_than_it_was_given(
-    gaps: list[int], most: int, rate: float, reserved: list[bool]
-) -> None:
+@given(st.lists(st.integers(0, 400), max_size=60), st.integers(1, 5), st.sampled_from([1, 7.5, 40]))
+def test_a_bucket_gives_no_more_than_it_was_given(gaps: list[int], most: int, rate: float) -> None:
     limit = Limit("l", most, refill_per_s=rate, initial=0)
     begin = now = 1_000
-    log, started = LimitLog(limit), list[int]()
-    for gap, has_slot in zip(gaps, reserved, strict=False):
+    starts, started = Bucket(), list[int]()
+    for gap in gaps:
         now += gap
-        take(log, now, limit, has_slot, started)
+        take(starts, now, limit, started)
     started.sort()
     for number, at in enumerate(started):
         assert number + 1 <= (at - begin) / 1000 * rate + 1e-6
