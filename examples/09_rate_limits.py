@@ -1,7 +1,7 @@
 """Rate limits: a queue's, a job's, a token bucket, one that is shared, and one that a handler finds out about.
 
 Limits are kept in the store, so they hold over all workers of all processes: no window of ``duration`` ever holds more
-than ``max`` starts. What has to wait is deferred to a slot of its own; with ``bounce_back=False`` it keeps its place.
+than ``max`` starts. What has to wait keeps its place, on every driver.
 """
 
 from datetime import timedelta
@@ -47,7 +47,7 @@ with app:
 
     starts = sorted(job.refresh().processed_on for job in jobs if job.queue_name == "api-calls")
     print(all(later - first >= 200 for first, later in zip(starts, starts[5:], strict=False)))
-    print(sorted(seen))  # in order, where the driver keeps it
+    print(seen)
     print(called.wait_until_finished(timeout=30), called.refresh().attempts_made)
 
     api.set_rate_limit(max=1, duration=timedelta(hours=1))  # for all workers, at once; what was started counts

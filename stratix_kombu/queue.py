@@ -165,10 +165,9 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
             return self._new_task(name, data, given)
         check_job_name(name)
         text = "null" if data is None else self._encode_data(name, data)
-        defaults = self._options.default_job_options
-        options = defaults
+        options = self._options.default_job_options
         if given:
-            options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", defaults)
+            options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", options)
             if options.backoff is not None:
                 self._backoffs.remember(options.backoff, self._engine.store.shared, bool(self._handlers))
         new = options.new_job(str(uuid.uuid4()), self.name, name, text)
@@ -183,12 +182,10 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
                 "'attempts' and 'backoff'"
             )
         new = options.new_job(str(uuid.uuid4()), self.name, task.name, "null")
-        message, tracked = message_of(task, data, new.id, self._engine, self.name)
+        message, tracked = message_of(task, data, new, self._engine)
         size = len(message.encode())
         if size > self._options.max_payload_bytes:
             raise PayloadTooLarge(f"the message of task {task.name!r}", size, self._options.max_payload_bytes)
-        if options.group and self._engine.driver.capabilities.groups:
-            message = in_group(message, options.group)
         stalls = None if task.acks_late else 0
         return replace(new, message=message, forward=not tracked, max_stalled=stalls if tracked else None, group="")
 

@@ -112,7 +112,8 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
 
         Options: ``concurrency`` (1; jobs run at a time in this process), ``default_job_options``,
         ``max_payload_bytes``, ``backoffs`` (functions a job's custom back-off may name), ``limiter``,
-        ``global_concurrency``, ``processor`` (sandboxes), ``dead_letter``; the README has a section on each.
+        ``global_concurrency``, ``group_concurrency``, ``processor`` (sandboxes), ``dead_letter``; the README has a
+        section on each.
         """
         with self._lock:
             if check_queue_name(name) in self._queues:

@@ -254,6 +254,7 @@ class QueueOpts(TypedDict, total=False):
     backoffs: Mapping[str, Callable[[int], Any]] | Sequence[Callable[[int], Any]]
     limiter: LimiterOpts
     global_concurrency: int
+    group_concurrency: int
     dead_letter: str
     processor: ProcessorOpts
 

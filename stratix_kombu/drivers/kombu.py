@@ -127,8 +127,7 @@ class KombuDriver(TransportDriver):
         permit = job.id or str(uuid.uuid4())
         link.producer.publish(
             BODY, exchange="", routing_key=self.broker_queue(job.queue), headers=message_headers(permit, job.name),
-            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=permit,
-            delivery_mode=2, **properties,
+            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=permit, **{"delivery_mode": 2, **properties},
         )  # fmt: skip
 
     def publish_message(self, link: Link, job: Ready, **properties: Any) -> None:

@@ -21,6 +21,8 @@ from kombu.serialization import dumps
 
 from stratix_kombu.drivers.kombu import SET_BY_TRANSPORT
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.message import in_group
+from stratix_kombu.model.record import NewJob
 
 TRACKED = "stratix"
 """The header of messages that name a job of the store; its value is the job's queue."""
@@ -157,11 +159,12 @@ def is_task(thing: Any) -> bool:
     return hasattr(thing, "apply_async") and hasattr(thing, "app") and isinstance(getattr(thing, "name", None), str)
 
 
-def message_of(task: Any, data: Any, job_id: str, engine: Any, queue: str) -> tuple[str, bool]:
-    """The message that runs a Celery task with these arguments, and whether its workers will claim the job.
+def message_of(task: Any, data: Any, new: NewJob, engine: Any) -> tuple[str, bool]:
+    """The message that runs a Celery task as this job with these arguments, and whether its workers will claim the job.
 
     A mapping gives keyword arguments, a list positional ones. Workers with the bridge on the same engine claim; for
-    others the message gets an id of its own, so that they take it as any other task.
+    others the message gets an id of its own, so that they take it as any other task. It belongs to the job's group
+    where messages can have one.
     """
     args, kwargs = _arguments(task, data)
     app = task.app
@@ -171,11 +174,12 @@ def message_of(task: Any, data: Any, job_id: str, engine: Any, queue: str) -> tu
     # The class's own: an instance with the bridge would add a job by itself.
     type(app).send_task(
         app, task.name, args, kwargs, task_type=task, producer=keeping, add_to_parent=False,
-        task_id=job_id if tracked else str(uuid.uuid4()),
+        task_id=new.id if tracked else str(uuid.uuid4()),
     )  # fmt: skip
     assert keeping.kept is not None
-    broker_queue = getattr(engine.driver, "broker_queue", str)(queue)
-    return envelope(keeping.kept, queue, broker_queue, tracked), tracked
+    broker_queue = getattr(engine.driver, "broker_queue", str)(new.queue)
+    message = envelope(keeping.kept, new.queue, broker_queue, tracked)
+    return in_group(message, new.group) if new.group and engine.driver.capabilities.groups else message, tracked
 
 
 def _arguments(task: Any, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from bisect import bisect
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +21,7 @@ from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
-from stratix_kombu.errors import ConfigurationError, MissingExtra
+from stratix_kombu.errors import ConfigurationError, DriverUnavailable, MissingExtra
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_envelope
 from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.model.redis_options import Node, RedisOptions
@@ -37,6 +39,11 @@ STEPS: Sequence[int] = _transport.PRIORITY_STEPS
 SEPARATOR: str = _transport.Channel.sep
 
 _OF_LISTS = ("priority_steps", "sep")
+PATIENCE_S = 5.0
+SENTINEL_PATIENCE_S = 1.0
+"""How long an idle worker blocks in one command."""
+UNBLOCK_S = 0.01
+
 _HOLES = ("id", "root_id", "shadow")
 
 
@@ -178,10 +185,17 @@ class RedisDriver(KombuDriver):
 
 
 class RedisReceiver(Receiver):
-    """Pops messages; what is given back goes where it would be popped next."""
+    """Pops messages; what is given back goes where it would be popped next.
+
+    An idle worker blocks in one command for seconds, which another connection ends when the worker stops. Where that is
+    forbidden (``CLIENT UNBLOCK``), it asks more often. So it does with Sentinel: the master may be another one soon.
+    """
 
     def __init__(self, driver: RedisDriver, queue: str) -> None:
+        self.patience = SENTINEL_PATIENCE_S if driver.server.sentinels else PATIENCE_S
         self._driver = driver
+        self._stopped = self._blocked = False
+        self._client_id: int | None = None
         self._keys = driver.list_keys(queue)
         self._client: Any = None
         self._leads_to: Node | None = None
@@ -190,7 +204,7 @@ class RedisReceiver(Receiver):
         forks.register(self)
 
     def after_fork(self) -> None:
-        client, self._client = self._client, None
+        client, self._client, self._client_id = self._client, None, None
         self._undecided = {}
         if client is not None:
             forks.abandon_pool(client.connection_pool)
@@ -200,9 +214,9 @@ class RedisReceiver(Receiver):
             if self._client is not None and self._leads_to != self._driver.master():
                 self._drop()
             if self._client is None:
-                self._leads_to = self._driver.master()
-                self._client = self._driver.client(timeout)
-            popped = self._pop(limit, timeout)
+                self._open()
+            self._blocked = True
+            popped = [] if self._stopped else self._pop(limit, min(timeout, self.patience))
         except ResponseError as problem:
             if "unknown command" not in str(problem).lower() or self._pop == self._pop_one:
                 if is_refusal(problem):
@@ -213,9 +227,29 @@ class RedisReceiver(Receiver):
         except (RedisError, OSError) as problem:
             self._drop()
             raise self._driver.unavailable(problem) from problem
+        finally:
+            self._blocked = False
         received = [_delivery(key, raw) for key, raw in popped]
         self._undecided.update((id(one), one) for one in received)
         return received
+
+    def _open(self) -> None:
+        self._leads_to = self._driver.master()
+        self._client = self._driver.client(self.patience)
+        try:
+            self._client_id = int(self._client.client_id())
+        except ResponseError:
+            self._client_id, self.patience = None, Receiver.patience
+
+    def interrupt(self) -> None:
+        self._stopped = True
+        client_id, deadline = self._client_id, time.monotonic() + self.patience
+        with suppress(DriverUnavailable):
+            while client_id is not None and self._blocked and time.monotonic() < deadline:
+                # It may be on its way to the server, and not blocked there yet.
+                if self._driver.attempt(lambda link: link.channel.client.client_unblock(client_id)):
+                    break
+                time.sleep(UNBLOCK_S)
 
     def _pop_many(self, limit: int, timeout: float) -> list[tuple[str, bytes]]:
         keys = self._keys

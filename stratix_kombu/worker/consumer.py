@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.drivers.own import check_receiver
-from stratix_kombu.drivers.own import check_receiver
 from stratix_kombu.errors import InvalidPayload, Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.claim import take

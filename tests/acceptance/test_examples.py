@@ -98,6 +98,10 @@ PROMISED = {
         "20.0 20.0",
         "True",
     ],
+    "22_fair_groups": [
+        "bolt is among the first: True", "so is every tenant: True", "acme has what is left: 200 True",
+        "at most two of one tenant at a time: True",
+    ],
     "21_high_availability": [
         "sentinel: redis (store redis://sentinel:mymaster@sentinel-1:26379,sentinel-2:26379,sentinel-3:26379/0)",
         "cluster: memory (store redis://cluster:redis-node1:6379,redis-node2:6379,redis-node3:6379)",

@@ -18,7 +18,7 @@ OF_A_WORKER = "a queue's worker and all of it are the parent's: the queue has no
 WITHOUT_A_RULE = {
     "worker/slots.py Slots": OF_A_WORKER,
     "worker/threads.py ThreadExecutor": OF_A_WORKER,
-    "worker/worker.py Worker": OF_A_WORKER,
+    "worker/holdings.py Holdings": OF_A_WORKER,
     "worker/consumer.py Consumer": OF_A_WORKER,
     "worker/timeouts.py Timeouts": OF_A_WORKER,
     "worker/settler.py Settler": OF_A_WORKER,
