@@ -127,7 +127,8 @@ class KombuDriver(TransportDriver):
         permit = job.id or str(uuid.uuid4())
         link.producer.publish(
             BODY, exchange="", routing_key=self.broker_queue(job.queue), headers=message_headers(permit, job.name),
-            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=permit, **{"delivery_mode": 2, **properties},
+            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=permit, delivery_mode=2,
+            **properties,
         )  # fmt: skip
 
     def publish_message(self, link: Link, job: Ready, **properties: Any) -> None:
@@ -150,7 +151,6 @@ class KombuDriver(TransportDriver):
 
     def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
         check_queue_name(name)
-        return None
 
     def close(self) -> None:
         """It can be used again."""

@@ -22,7 +22,7 @@ from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receive
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, MissingExtra
-from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_envelope
+from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, FIXED_HEADERS, read_envelope
 from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.model.redis_options import Node, RedisOptions
 
@@ -43,8 +43,6 @@ PATIENCE_S = 5.0
 SENTINEL_PATIENCE_S = 1.0
 """How long an idle worker blocks in one command."""
 UNBLOCK_S = 0.01
-
-_HOLES = ("id", "root_id", "shadow")
 
 
 def priority_suffixes(steps: Sequence[int] = STEPS, separator: str = SEPARATOR) -> tuple[str, ...]:
@@ -153,25 +151,21 @@ class RedisDriver(KombuDriver):
 
     def inline_queue(self) -> InlineQueue | None:
         hole = "\x00"  # in no name, so what stands where is never in doubt
-        fixed = {key: value for key, value in message_headers(hole, hole).items() if key not in _HOLES}
         message = {
-            "headers": {"id": hole, "root_id": hole, "shadow": hole, **fixed},
-            "properties": {
-                "correlation_id": hole,
-                "delivery_info": {"routing_key": hole, "exchange": ""},
-                "priority": hole,
-                "delivery_tag": hole,
-                "delivery_mode": 2,
-                "body_encoding": None,
-            },
             "body": BODY,
             "content-encoding": CONTENT_ENCODING,
             "content-type": CONTENT_TYPE,
+            "headers": {**FIXED_HEADERS, "id": hole},
+            "properties": {
+                "delivery_tag": hole,
+                "delivery_info": {"exchange": "", "routing_key": hole},
+                "delivery_mode": 2,
+                "priority": 0,
+                "body_encoding": None,
+            },
         }
-        text = json.dumps(message, separators=(",", ":")).replace("%", "%%")
-        for bare in ('"shadow":', '"priority":'):  # these are given as JSON, the others as they are
-            text = text.replace(f'{bare}"\\u0000"', f"{bare}%s")
-        return InlineQueue(self.server.address, self.prefix, self._suffixes, text.replace("\\u0000", "%s"))
+        text = json.dumps(message, separators=(",", ":")).replace("%", "%%").replace("\\u0000", "%s")
+        return InlineQueue(self.server.address, self.prefix, self._suffixes, text)
 
     def list_keys(self, queue: str) -> list[str]:
         """The broker's lists of a queue, the most urgent first."""

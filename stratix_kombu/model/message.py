@@ -1,4 +1,4 @@
-"""The message that names a job: Celery protocol 2, so that Celery workers, Flower and Kombu tools understand it.
+"""The permit: a message of Celery protocol 2, so that Celery workers, Flower and Kombu tools understand it.
 
 https://docs.celeryq.dev/en/stable/internals/protocol.html
 """
@@ -11,33 +11,20 @@ from typing import Any
 from stratix_kombu.model.names import is_job_id
 
 TASK = "stratix.job"
-BODY = json.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
-"""The same for every job: a worker gets the data with its claim."""
+BODY = "[[],{},{}]"
+"""The same for every permit: a worker gets the data with the job."""
 CONTENT_TYPE = "application/json"
 CONTENT_ENCODING = "utf-8"
 GROUP = "MessageGroupId"
 """The property of a message that names its group, as Kombu calls it."""
 
-_FIXED: dict[str, Any] = {
-    "lang": "py",
-    "task": TASK,
-    "parent_id": None,
-    "group": None,
-    "group_index": None,
-    "retries": 0,
-    "timelimit": [None, None],
-    "eta": None,
-    "expires": None,
-    "argsrepr": "()",
-    "kwargsrepr": "{}",
-    "origin": "stratix",
-    "ignore_result": False,
-}
+FIXED_HEADERS: dict[str, Any] = {"lang": "py", "task": TASK}
+"""What all permits have; of what they leave out Celery has defaults."""
 
 
 def message_headers(job_id: str, name: str) -> dict[str, Any]:
-    """The headers of the message for one job."""
-    return {**_FIXED, "id": job_id, "root_id": job_id, "shadow": name}
+    """The headers of the permit for one job. That it is for this one is for those who look at the broker's queue."""
+    return {**FIXED_HEADERS, "id": job_id, "shadow": f"{TASK} ({name})" if name else None}
 
 
 def message_envelope(job_id: str, name: str, broker_queue: str, **properties: Any) -> dict[str, Any]:

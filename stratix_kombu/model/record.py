@@ -377,11 +377,11 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class InlineQueue:
-    """How a store that is also the broker puts a job's message into the broker's queue by itself.
+    """How a store that is also the broker puts messages into the broker's queue by itself.
 
-    The broker's list for a job is ``prefix + queue + suffixes[priority]``; ``template`` is the whole message as a
-    format string, whose ``%s`` are, in this order: id, id, name as a JSON string, id, ``prefix + queue``, priority,
-    and a tag that no other message has.
+    The broker's list for permits is ``prefix + queue``, for native jobs ``prefix + queue + suffixes[priority]``.
+    ``template`` is a whole permit as a format string, whose ``%s`` are, in this order: an id and a delivery tag that no
+    other message has, and ``prefix + queue``.
     """
 
     address: str

@@ -157,10 +157,8 @@ def test_a_bucket_gives_no_more_than_it_was_given(gaps: list[int], most: int, ra
 
 def test_the_message_is_one_a_celery_worker_understands() -> None:
     headers = message_headers("id-1", "näme")
-    assert (headers["id"], headers["root_id"], headers["task"], headers["shadow"]) == ("id-1", "id-1", TASK, "näme")
-    args, kwargs, embed = json.loads(BODY)
-    assert (args, kwargs) == ([], {})
-    assert set(embed) == {"callbacks", "errbacks", "chain", "chord"}
+    assert (headers["id"], headers["task"], headers["shadow"]) == ("id-1", TASK, "stratix.job (näme)")
+    assert json.loads(BODY) == [[], {}, {}]
     assert job_id_of(headers) == "id-1"
 
 

@@ -18,6 +18,7 @@ from redis import Redis
 from stratix_kombu.drivers.redis import RedisDriver
 from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.drivers.sqs.queues import sqs_name
+from stratix_kombu.model.message import read_envelope
 
 
 def test_priority_steps_and_separator() -> None:
@@ -32,10 +33,11 @@ def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
     assert isinstance(driver, RedisDriver)
     inline = driver.inline_queue()
     assert inline is not None
-    name, queue = 'a "job" %', "q"
-    list_key = f"{inline.prefix}{queue}"
-    values = ("id-1", "id-1", json.dumps(name), "id-1", list_key, 0, "tag-1")
-    ours = json.loads(inline.template % values)
+    list_key = f"{inline.prefix}q"
+    ours = json.loads(inline.template % ("id-1", "tag-1", list_key))
+    assert ours["properties"]["delivery_tag"] == "tag-1"
+    assert ours["properties"]["delivery_info"] == {"exchange": "", "routing_key": list_key}
+    assert read_envelope(json.dumps(ours)) == ("id-1", "")
     with Connection(redis_url) as connection, Redis.from_url(redis_url) as client:
         other = f"kombu{uuid.uuid4().hex[:8]}"
         channel = connection.channel()
@@ -43,13 +45,12 @@ def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
         headers = ours["headers"]
         producer.publish(
             "[]", routing_key=other, headers=headers, content_type="application/json", content_encoding="utf-8",
-            correlation_id="id-1", priority=0, delivery_mode=2,
+            priority=0, delivery_mode=2,
         )  # fmt: skip
         theirs = json.loads(client.lindex(other, 0) or b"null")
     assert theirs["headers"] == headers
     assert set(theirs) == set(ours)
     assert set(theirs["properties"]) - set(ours["properties"]) <= {"delivery_mode", "body_encoding"}
-    assert ours["headers"]["shadow"] == name
     driver.close()
 
 
