@@ -42,6 +42,7 @@ jobs += [imports.add("row", group="bolt")]
 jobs += imports.add_bulk([{"name": "row", "opts": {"group": f"tenant-{n}"}} for n in range(10) for _ in range(1 + n)])
 
 with app:
+    app.start()
     for job in jobs:
         job.wait_until_finished(timeout=60)
     print("bolt is among the first:", order.index("bolt") < 20)

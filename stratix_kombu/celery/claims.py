@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stratix_kombu import forks
 from stratix_kombu.errors import StaleClaim
 from stratix_kombu.lifecycle.claim import claim, take
-from stratix_kombu.model.claims import PART, Bounds
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import Claim, Held, WorkerInfo
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.heartbeat import Heartbeat, Member
@@ -73,11 +73,11 @@ class Claims:
 
     def take(self, queue: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
         """Take the next job of the queue for one permit, and renew its lease until ``drop``; or why there is none.
-        Asked again with the same ``request``, since no answer came, it is the same job."""
+        Asked again with the same ``request``, since no answer came, it is the same job, unless another slot of the
+        worker has taken one meanwhile: then the lease of the first one runs out."""
         self._see_to_renewal(queue)
         bridge = self._bridge
-        taker = f"{self._id}{PART}{os.getpid()}-{threading.get_ident()}"
-        taken = take(bridge.engine, queue, taker, bridge.lease_ms, 1, bounds, permits=1, request=request)
+        taken = take(bridge.engine, queue, self._id, bridge.lease_ms, 1, bounds, permits=1, request=request)
         return (self._begun(queue, taken.claims[0]), None) if taken.claims else (None, taken.why)
 
     def claim(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:

@@ -155,9 +155,7 @@ def _masked_url(found: re.Match[str]) -> str:
 def _connections(app: Application) -> Iterator[dict[str, str]]:
     driver, store = app.queue.engine.driver, app.queue.store
     can = driver.capabilities
-    abilities = (
-        (can.durable, "durable"), (can.ordered, "in order"), (can.priorities, "priorities"), (can.counts, "exact depth")
-    )  # fmt: skip
+    abilities = ((can.durable, "durable"), (can.counts, "exact depth"))
     about = ", ".join(name for able, name in abilities if able)
     yield {"what": "driver", "address": driver.address, "problem": _problem(driver.init), "about": about}
     problem = _problem(store.ping)

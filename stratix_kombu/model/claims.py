@@ -8,9 +8,6 @@ from stratix_kombu.model.letter import NO_FALLBACK, Fallback
 from stratix_kombu.model.record import Claim, Limit
 from stratix_kombu.model.state import Refusal
 
-PART = "/"
-"""Between the name of a worker and that of a part of it that takes jobs by itself, such as one of its children."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bounds:

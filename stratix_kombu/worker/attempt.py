@@ -24,6 +24,7 @@ from stratix_kombu.worker.handlers import Handlers
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxStarved
 from stratix_kombu.worker.sandbox.source import Source
+from stratix_kombu.worker.timeouts import Timeouts
 
 logger = logging.getLogger("stratix_kombu.worker")
 
@@ -104,6 +105,17 @@ class Attempts:
                 return self._completion(claim, value)
             except BaseException as error:
                 return self._failure(claim, error)
+
+    def run_in_time(self, claim: Claim, timeouts: Timeouts, over: Callable[[], None]) -> Outcome:
+        """``run``. If it takes longer than the job may take, ``over`` is called meanwhile: see ``timed_out``. The
+        function cannot be ended. ``timeouts`` has been started."""
+        seconds = self.timeout_s(claim)
+        if seconds is None or self.is_sandboxed(claim):  # a sandbox ends in time by itself
+            return self.run(claim)
+        timeouts.add(claim.token, seconds, over)
+        outcome = self.run(claim)
+        timeouts.remove(claim.token)
+        return outcome
 
     async def _awaited(self, value: Awaitable[Any], token: str) -> Any:
         """What a plain function has returned to be awaited, in its own thread; cancelled as ``async def`` handlers

@@ -91,17 +91,8 @@ class Runner:
         """On a thread."""
         if claim.wait_ms:
             time.sleep(self._wait_s(claim))
-        if self._attempts.is_sandboxed(claim):  # it ends in time by itself
-            self._ended(self._attempts.run(claim), sandboxed=True)
-            return
-        seconds = self._attempts.timeout_s(claim)
-        if seconds is None:
-            self._ended(self._attempts.run(claim))
-            return
-        self._timeouts.add(claim.token, seconds, partial(self._time_out, claim))
-        outcome = self._attempts.run(claim)
-        self._timeouts.remove(claim.token)
-        self._ended(outcome)
+        outcome = self._attempts.run_in_time(claim, self._timeouts, partial(self._time_out, claim))
+        self._ended(outcome, self._attempts.is_sandboxed(claim))
 
     async def _run_async(self, claim: Claim) -> None:
         """On the loop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,17 @@ def everywhere(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]
     return settings_on(request.param, request, tmp_path)
 
 
+@contextmanager
+def started(settings: dict[str, Any]) -> Iterator[Application]:
+    """An application that takes jobs."""
+    with create_app(settings) as app:
+        app.start()
+        yield app
+
+
 @pytest.fixture
 def app(everywhere: dict[str, Any]) -> Iterator[Application]:
-    with create_app(everywhere) as app:
+    with started(everywhere) as app:
         yield app
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, Job, Queue, RateLimited, create_app
+from stratix_kombu import Application, Job, Queue, RateLimited
 from stratix_kombu.model.record import Ready
-from tests.faults.everywhere import BROKERS, app, everywhere, settings_on, shuffled
+from tests.faults.everywhere import BROKERS, app, everywhere, settings_on, shuffled, started
 from tests.waiting import until
 
 __all__ = ["app", "everywhere"]
@@ -72,20 +72,21 @@ def test_an_urgent_job_is_next_however_many_wait(app: Application) -> None:
 def test_the_order_is_kept_over_a_pause(app: Application) -> None:
     queue, ran = app.queue.create_queue("paused"), Ran()
     queue.process(ran)
+    queue.add("n", "before").wait_until_finished(timeout=WAIT_S)
+    until(lambda: depth(app, queue) == 0, WAIT_S)  # the worker waits for the next permit
     queue.pause()
     for number in range(20):
         queue.add("n", number)
-    if app.queue.settings.driver != "memory":
-        until(lambda: depth(app, queue) < 20, WAIT_S)  # the worker has met with the pause
+    until(lambda: depth(app, queue) < 20, WAIT_S)  # it has met with the pause
     queue.resume()
-    wait_for(queue, 20)
-    assert ran.data == list(range(20))
+    wait_for(queue, 21)
+    assert ran.data == ["before", *range(20)]
 
 
 def test_the_order_is_kept_by_jobs_that_are_handed_back(everywhere: dict[str, Any]) -> None:
     ran, began, gate = Ran(), threading.Event(), threading.Event()
     shared = everywhere["driver"] != "memory"
-    with create_app(everywhere) as app:
+    with started(everywhere) as app:
         queue = app.queue.create_queue("back", concurrency=3)
 
         def stuck(job: Job) -> None:
@@ -97,7 +98,7 @@ def test_the_order_is_kept_by_jobs_that_are_handed_back(everywhere: dict[str, An
         until(lambda: queue.get_job_counts()["active"] == 3, WAIT_S)
         assert not queue.close(0.01)
         gate.set()
-        with create_app(everywhere) as second:
+        with started(everywhere) as second:
             other = second.queue.create_queue("back", concurrency=1)
             other.process(ran)
             wait_for(other, 10)
@@ -146,13 +147,13 @@ def test_a_limit_that_is_changed_acts_at_once(app: Application) -> None:
 
 
 def test_a_limit_that_the_next_release_has_no_more(everywhere: dict[str, Any]) -> None:
-    with create_app(everywhere) as old:
+    with started(everywhere) as old:
         queue = old.queue.create_queue("release", concurrency=5, limiter={"max": 2, "duration": 600_000})
         queue.process(lambda job: None)
         queue.add_bulk([{"name": "n"}] * 8)
         wait_for(queue, 2)
         queue.close()
-        with create_app(everywhere) as new:
+        with started(everywhere) as new:
             queue = new.queue.create_queue("release", concurrency=5)
             queue.process(lambda job: None)
             wait_for(queue, 8)
@@ -280,7 +281,7 @@ def test_what_was_promoted_and_waits_for_a_limit_is_next(app: Application) -> No
 def test_what_waits_longest_is_as_old_as_it_is(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Sending permits again does not make it younger."""
     settings = settings_on("rabbitmq", request, tmp_path, worker={"redelivery_grace": 200})
-    with create_app(settings) as app:
+    with started(settings) as app:
         queue = app.queue.create_queue("age")
         began = time.monotonic()
         queue.add_bulk([{"name": "n"}] * 3)
@@ -306,9 +307,9 @@ def test_a_worker_that_comes_with_another_broker(
 ) -> None:
     settings = settings_on(broker, request, tmp_path)
     others = settings_on("filesystem" if broker != "filesystem" else "redis", request, tmp_path / "another")
-    with create_app({**others, "namespace": settings["namespace"]}) as before:
+    with started({**others, "namespace": settings["namespace"]}) as before:
         jobs = before.queue.get_queue("moved").add_bulk([{"name": "n"}] * 5)
-    with create_app(settings) as app:
+    with started(settings) as app:
         app.queue.create_queue("moved", concurrency=2).process(lambda job: "done")
         for job in jobs:
             moved = app.queue.get_job(job.id)
@@ -332,22 +333,23 @@ def test_permits_that_come_twice_never_and_in_any_order_change_nothing(app: Appl
 
 
 def test_nothing_is_sent_in_a_storm_when_a_queue_is_resumed(app: Application) -> None:
-    queue, driver = app.queue.create_queue("storm", concurrency=3), app.queue.engine.driver
-    queue.pause()
+    queue = app.queue.create_queue("storm", concurrency=3)
     queue.process(lambda job: None)
+    queue.add("n").wait_until_finished(timeout=WAIT_S)
+    until(lambda: depth(app, queue) == 0, WAIT_S)
+    queue.pause()
     queue.add_bulk([{"name": "n"}] * 400)
-    if app.queue.settings.driver != "memory":
-        until(lambda: depth(app, queue) < 400, WAIT_S)
+    until(lambda: depth(app, queue) < 400, WAIT_S)
     queue.resume()
     assert depth(app, queue) <= 400
-    wait_for(queue, 400)
-    until(lambda: driver.depth("storm") == 0, WAIT_S)
+    wait_for(queue, 401)
+    until(lambda: depth(app, queue) == 0, WAIT_S)
 
 
 @pytest.mark.parametrize("broker", ["sqs"])
 def test_the_jobs_of_a_fifo_group_begin_in_order(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """By priority, and one that is tried again at once begins after those that wait."""
-    with create_app(settings_on(broker, request, tmp_path)) as app:
+    with started(settings_on(broker, request, tmp_path)) as app:
         queue, ran = app.queue.create_queue("group.fifo", concurrency=1), Ran()
 
         def handler(job: Job) -> None:

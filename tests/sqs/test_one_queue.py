@@ -57,6 +57,7 @@ def test_the_most_urgent_jobs_are_first(settings: Settings) -> None:
         order.append(job.opts["priority"])
 
     with create_app(settings()) as producer, create_app(settings()) as consumer:
+        consumer.start()
         priorities = [9, 4, 0, 7, 9, 0]
         producer.queue.get_queue("mail").add_bulk([{"name": "n", "opts": {"priority": one}} for one in priorities])
         queue = consumer.queue.create_queue("mail", concurrency=1)
@@ -79,6 +80,7 @@ def test_what_an_earlier_version_has_left_is_taken(make: Make, namespace: str, a
 def test_jobs_of_an_earlier_version_are_run_in_order(settings: Settings, namespace: str, admin: Any) -> None:
     url, order = _leave_behind(admin, namespace, 6, 12), list[int]()
     with create_app(settings()) as app:
+        app.start()
         queue = app.queue.create_queue("mail", concurrency=1)
         queue.add_bulk([{"name": "n", "data": n, "opts": {"priority": 7}} for n in range(5)])
         queue.process(lambda job: order.append(job.data))
@@ -92,6 +94,7 @@ def test_who_may_not_look_for_them_goes_on_without(front: Front, settings: Setti
         (403, "AccessDenied") if request.action == "GetQueueUrl" and "-p" in request.body else None
     )
     with create_app(settings()) as app:
+        app.start()
         queue = app.queue.create_queue("mail")
         queue.process(lambda job: "done")
         assert queue.add("n").wait_until_finished(timeout=15) == "done"
@@ -99,6 +102,7 @@ def test_who_may_not_look_for_them_goes_on_without(front: Front, settings: Setti
 
 def test_an_idle_worker_asks_once_a_poll(settings: Settings, front: Front) -> None:
     with create_app(settings(wait_time_seconds=20)) as app:
+        app.start()
         queue = app.queue.create_queue("mail")
         queue.process(lambda job: job.data)
         until(lambda: front.calls["ReceiveMessage"] == 1)

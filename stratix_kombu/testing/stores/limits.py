@@ -42,7 +42,12 @@ class LimitSuite(StoreCase):
     def test_a_bucket_lets_start_as_fast_as_it_is_refilled(self, store: Store) -> None:
         ids = self.fill(store, 6)
         bucket, started = Bounds(Limit("b", 2, refill_per_s=50)), list[str]()
-        until(lambda: started.extend(self.taken(store, 6, bucket)) or len(started) == 6)
+
+        def all_started() -> bool:
+            started.extend(self.taken(store, 6, bucket))
+            return len(started) == 6
+
+        until(all_started)
         assert started == ids
         starts = [self.record(store, one).processed_ms for one in ids]
         assert starts[5] - starts[0] >= 4 * 20 - 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stratix_kombu.model.claims import Bounds
@@ -15,7 +17,7 @@ NEVER = Limit("never", 1, 3_600_000)
 
 
 class PermitSuite(StoreCase):
-    def backlog(self, store: Store, count: int, **fields: object) -> list[str]:
+    def backlog(self, store: Store, count: int, **fields: Any) -> list[str]:
         ids = [f"{number:03}" for number in range(count)]
         assert self.add(store, *(new(one, **fields) for one in ids)) == ids
         return ids

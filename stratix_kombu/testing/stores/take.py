@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stratix_kombu.model.claims import Bounds
@@ -18,7 +20,7 @@ DELAY_MS = 5_000
 
 
 class TakeSuite(StoreCase):
-    def add_all(self, store: Store, ids: str, **fields: object) -> None:
+    def add_all(self, store: Store, ids: str, **fields: Any) -> None:
         """Jobs with ids of one character."""
         self.add(store, *(new(one, **fields) for one in ids))
 
