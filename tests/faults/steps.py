@@ -53,7 +53,8 @@ class Death:
     def watch(self, engine: Engine) -> None:
         """The steps that both hosts have."""
         transitions = engine.store.transitions
-        self.wrap(transitions, "claim", after="claimed", when=lambda answer: answer.claims)
+        for step in ("take", "claim"):
+            self.wrap(transitions, step, after="claimed", when=lambda answer: answer.claims)
         self.wrap(transitions, "complete", before="complete", after="completed")
         self.wrap(transitions, "fail", after="failed")
         self.wrap(transitions, "promote", after="promoted", when=lambda answer: answer[0].ready)

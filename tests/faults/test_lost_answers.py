@@ -42,7 +42,7 @@ class Lossy:
 def lossy(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Lossy]:
     proxy = Proxy(redis_url)
     with Redis.from_url(redis_url) as server:
-        for name in (*ONCE, "claim"):
+        for name in (*ONCE, "take", "claim"):
             server.script_load(source(name))
     worker = {**WORKER, "lease_duration": 30_000}
     common = {"driver": "redis", "namespace": f"lost{uuid.uuid4().hex[:8]}", "worker": worker}
@@ -172,7 +172,7 @@ def test_locks(lossy: Lossy) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["sent again", "asked again"])
-@pytest.mark.parametrize("step", ["claim", "complete", "fail", "hand_back"])
+@pytest.mark.parametrize("step", ["take", "complete", "fail", "hand_back"])
 def test_a_worker(lossy: Lossy, step: str, times: int) -> None:
     """It asks again by itself when also what was sent again had no answer. No job is left active until its lease ends;
     the message of one that became ready is sent by the clock, if nobody heard of it."""
@@ -188,9 +188,9 @@ def test_a_worker(lossy: Lossy, step: str, times: int) -> None:
 
     queue.process(handle)
     with lossy.app:
-        lossy.app.start()
-        lossy.lose(step, times)
         job = lossy.direct.queue.get_queue("q").add("n")
+        lossy.lose(step, times)
+        lossy.app.start()
         until(lambda: job.refresh().state == ("failed" if step == "fail" else "completed"))
         until(lambda: lossy.proxy.cuts == times)
     assert len(runs) == (2 if step == "hand_back" else 1)

@@ -43,7 +43,7 @@ def fail_once(app: Application, name: str) -> list[str]:
     return raised
 
 
-@pytest.mark.parametrize("step", ["claim", "complete", "fail", "promote", "recover"])
+@pytest.mark.parametrize("step", ["take", "complete", "fail", "promote", "recover"])
 def test_jobs_end_although_a_step_failed_once(app: Application, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stratix_kombu.worker.consumer.MAX_PAUSE_S", 0.05)
     raised = fail_once(app, step)

@@ -78,11 +78,6 @@ class Stalls:
             if (late := time.time() - before - TICK_S) > USUAL_S:
                 self._found.append((before * 1000, late * 1000))
 
-    @property
-    def long(self) -> int:
-        """Those after which jobs come too early for claims ahead of their start, and are deferred once more."""
-        return sum(late > 75 for _, late in self._found)
-
     def between(self, first_ms: float, last_ms: float) -> float:
         return sum(late for at, late in self._found if first_ms <= at <= last_ms)
 
@@ -166,9 +161,7 @@ def test_every_kind_of_limit_is_exact_and_used(on_redis: dict[str, Any]) -> None
         Starts(bucket).check_rate(stalls, (290 - 10) * 1000 / 40)
         taken = enumerate(Starts(bucket).granted)
         assert all(j - i + 1 <= 20 + (last - first) * 40 / 1000 for (i, first), (j, last) in combinations(taken, 2))
-        assert deferrals(app, in_order) == 0
-        deferred = sum(deferrals(app, each) for each in (queue, bucket, jobs, one, other))
-        assert deferred <= (1.2 + stalls.long) * 4 * 290
+        assert not any(deferrals(app, each) for each in (queue, in_order, bucket, jobs, one, other)), "all stay waiting"
 
 
 def test_removed_paused_and_late_jobs_do_not_break_the_bound(on_redis: dict[str, Any]) -> None:
@@ -178,11 +171,15 @@ def test_removed_paused_and_late_jobs_do_not_break_the_bound(on_redis: dict[str,
         queue = app.queue.get_queue("api")
         queue.add_bulk([{"name": "call"}] * 200)
         until(lambda: queue.get_job_counts()["completed"] >= 30, 60)
-        gone = queue.get_jobs("delayed")[::3]
+        queue.pause()
+        gone = queue.get_jobs("paused")[::3]
         for job in gone:
             job.remove()
+        queue.resume()
+        until(lambda: queue.get_job_counts()["completed"] >= 60, 60)
         queue.pause()
-        until(lambda: queue.get_job_counts()["paused"] >= 30, 60)  # their slots have passed
+        resumes = time.monotonic() + 1.0  # more than a window passes
+        until(lambda: time.monotonic() >= resumes)
         queue.resume()
         wait_for(queue, 200 - len(gone))
         Starts(queue).check(20, 500)

@@ -150,7 +150,7 @@ def test_the_store_is_restarted_with_its_data(fleet: Fleet) -> None:
     fleet.recover()
 
 
-@pytest.mark.parametrize("script", ["claim", "complete", "fail", "promote", "renew"])
+@pytest.mark.parametrize("script", ["take", "complete", "fail", "promote", "renew"])
 def test_the_connection_is_cut_in_the_middle_of_a_reply(fleet: Fleet, script: str) -> None:
     cuts = fleet.store.cuts
     fleet.store.cut_replies_to(digest(script).encode(), keep=3, times=4)
