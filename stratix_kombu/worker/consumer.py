@@ -188,7 +188,7 @@ class Consumer:
         if why is Refusal.CROWDED:
             return self._when_there_is_room(receiver)
         if self._taken.left:
-            return self._received(receiver, free, 0.0)
+            return self._at_hand(receiver, free)
         patience = min(receiver.patience, BURST_S) if self._strangers else receiver.patience
         opens_s = self._opens_s()
         permits = self._received(receiver, free, patience if opens_s is None else min(patience, max(opens_s, 0.001)))
@@ -217,8 +217,8 @@ class Consumer:
             if left > LIMITED_POLL_S:
                 self._look_whether_it_was_changed()
             return None
-        permits = self._received(receiver, max(len(self._taken.claims), 1), max(left, 0.0))
-        self._stop.wait(max(self._opens_s() or 0.0, 0.0))
+        permits = self._at_hand(receiver, max(len(self._taken.claims), 1))
+        self._stop.wait(max(self._opens_s() or 0.0, 0.001))
         return permits
 
     def _look_whether_it_was_changed(self) -> None:
@@ -235,7 +235,12 @@ class Consumer:
         ended = self._holdings.stored - self._stored
         if self._stop.is_set():
             return None
-        return self._received(receiver, min(ended, MAX_BATCH), 0.0) if ended else []
+        return self._at_hand(receiver, min(ended, MAX_BATCH)) if ended else []
+
+    def _at_hand(self, receiver: Receiver, limit: int) -> list[Delivery]:
+        """The permits that can be had at once, for as many jobs. None are needed, so that the broker's queue is as long
+        as the backlog. A store that is the broker as well drops them by itself."""
+        return [] if self._engine.delivers else self._received(receiver, limit, 0.0)
 
     def _received(self, receiver: Receiver, limit: int, timeout: float) -> list[Delivery]:
         """The permits among what has come; the strangers are refused."""
