@@ -37,6 +37,14 @@ def start_at(space: Space, *limits: Limit | None) -> int | None:
     return at
 
 
+def opens(space: Space, queue: str, at_ms: float) -> None:
+    """What is owed to the queue is to be looked at then, if not before."""
+    order = space.queues[queue].order
+    if at_ms < order.opens_ms:
+        order.opens_ms = at_ms
+        space.leader.wake(int(at_ms))
+
+
 def bring_back(space: Space, order: Order, most: int, group_bound: int) -> None:
     """The first jobs of lines that have opened go back into the order: of each as many as may start now."""
     now, left = space.now(), PAGE

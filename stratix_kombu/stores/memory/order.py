@@ -113,6 +113,16 @@ class Order:
         if name and not jobs:
             del self.lines[name]
 
+    def leave_unsent(self, job: Job) -> None:
+        """Its message is sent again, or not needed any more."""
+        self.unsent.pop(job.new.id, None)
+        if job.line:
+            line = self.unsent_lines[job.line]
+            line.jobs.remove(job.key)
+            if not line.jobs:
+                del self.unsent_lines[job.line]
+            job.line = ""
+
     def next_line_ms(self) -> float:
         """When the first line opens that opens by itself."""
         return min((line.opens_ms for line in self.lines.values()), default=math.inf)

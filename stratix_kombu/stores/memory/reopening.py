@@ -6,7 +6,7 @@ import math
 
 from stratix_kombu.model.record import Ready
 from stratix_kombu.model.state import State
-from stratix_kombu.stores.memory.limits import bring_back, room_of
+from stratix_kombu.stores.memory.limits import bring_back, opens, room_of
 from stratix_kombu.stores.memory.state import Space
 
 
@@ -28,7 +28,7 @@ def let_in(space: Space) -> None:
         send_permits(space, queue, permits)
         order.crowded = order.crowded and bool(order.owed or order.unsent)
         if order.unsent_lines:
-            space.opens(queue, space.now())
+            opens(space, queue, space.now())
     space.vacated.clear()
 
 
@@ -41,7 +41,7 @@ def reopen(space: Space, queue: str, most: int) -> bool:
     if here.paused or not (order.owed or order.unsent or order.unsent_lines):
         return False
     if here.held_ms > now:
-        space.opens(queue, here.held_ms)
+        opens(space, queue, here.held_ms)
         return False
     limit = here.limit or order.limit
     bound = order.most if here.global_concurrency is None else here.global_concurrency
@@ -60,10 +60,10 @@ def reopen(space: Space, queue: str, most: int) -> bool:
         instants += (line.opens_ms for line in order.unsent_lines.values())
     instants += (line.opens_ms for line in order.lines.values() if order.owed)
     if order.owed or order.unsent or order.unsent_lines:
-        space.opens(queue, min((at for at in instants if at > now), default=math.inf))
+        opens(space, queue, min((at for at in instants if at > now), default=math.inf))
     more = left == most and bool(order.unsent or (order.owed and len(order.jobs) > permits))
     if more:
-        space.opens(queue, now)
+        opens(space, queue, now)
     return more
 
 
@@ -76,12 +76,13 @@ def _send_unsent(space: Space, queue: str, count: int) -> None:
 
 def _send_lines(space: Space, queue: str, most: int) -> None:
     """Native jobs whose own limit has opened."""
-    lines, now = space.queues[queue].order.unsent_lines, space.now()
+    order, now = space.queues[queue].order, space.now()
+    lines = order.unsent_lines
     for _, name in sorted((line.opens_ms, name) for name, line in lines.items() if line.opens_ms <= now):
         line = lines[name]
         jobs = [space.jobs[key[2]] for key in line.jobs]
         assert jobs[0].new.limit is not None
         count, line.opens_ms = room_of(space, jobs[0].new.limit, most)
         for job in jobs[:count]:
-            space.leave_unsent_line(job)
+            order.leave_unsent(job)
             space.send(job)

@@ -239,24 +239,8 @@ class Space(Graph):
             if not new.native and job.place:
                 order.remove(job.key, job.line)
             elif new.native:
-                order.unsent.pop(new.id, None)
-                if job.line:
-                    self.leave_unsent_line(job)
+                order.leave_unsent(job)
             job.line = ""
-
-    def opens(self, queue: str, at_ms: float) -> None:
-        """What is owed to the queue is to be looked at then, if not before."""
-        order = self.queues[queue].order
-        if at_ms < order.opens_ms:
-            order.opens_ms = at_ms
-            self.leader.wake(int(at_ms))
-
-    def leave_unsent_line(self, job: Job) -> None:
-        lines = self.queues[job.new.queue].order.unsent_lines
-        lines[job.line].jobs.remove(job.key)
-        if not lines[job.line].jobs:
-            del lines[job.line]
-        job.line = ""
 
     def put_off(self, job: Job) -> None:
         """From now on it is waited for its message to arrive."""

@@ -14,7 +14,7 @@ from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import KEEP_ALL, LETTER, Claim, Limit
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import PAGE, TAKEN_AT_ONCE, Transitions
-from stratix_kombu.stores.memory.limits import bring_back, free_at, room_of, start_at
+from stratix_kombu.stores.memory.limits import bring_back, free_at, opens, room_of, start_at
 from stratix_kombu.stores.memory.order import Line, Took
 from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import Steps, step
@@ -68,7 +68,7 @@ class Taking(Steps, Transitions):
         if why is not None:
             self._refused(call, why)
         if order.owed:
-            self.space.opens(queue, until_ms or max(order.next_line_ms(), now))
+            opens(self.space, queue, until_ms or max(order.next_line_ms(), now))
         ids = tuple(claim.record.id for claim in claims)
         order.took[worker] = Took(call.request, ids, why, until_ms, left)
         return Taken(claims, why, max(until_ms - now, 0) if until_ms else 0, left)
@@ -227,19 +227,18 @@ class Taking(Steps, Transitions):
         if job.new.native:
             self._keep_unsent(job, own_ms)
         if until_ms:
-            self.space.opens(call.queue, until_ms)
+            opens(self.space, call.queue, until_ms)
         return Refused(job.new.id, why, max(until_ms - now, 0))
 
     def _keep_unsent(self, job: Job, own_ms: int) -> None:
         """The message of a native job is dropped: it is sent again when the queue, or its own limit, opens."""
         order = self.space.queues[job.new.queue].order
         name = job.new.limit.key if own_ms and job.new.limit else ""
-        if job.line and job.line != name:
-            self.space.leave_unsent_line(job)
+        if job.line != name or (name and job.new.id in order.unsent):
+            order.leave_unsent(job)
         if not name:
             order.unsent.setdefault(job.new.id)
             return
-        order.unsent.pop(job.new.id, None)
         line = order.unsent_lines.setdefault(name, Line())
         line.opens_ms = min(line.opens_ms, own_ms)
         if not job.line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stratix_kombu.errors import InvalidPayload
@@ -128,28 +129,32 @@ def ended_of(raw: bytes) -> Ended:
     return Ended(State.FAILED, int(finished), failed_reason=said, cancelled=state == "cancelled")
 
 
-def claim_of(
-    queue: str, worker: str, now: int, job_id: bytes, token: str, started: int, begun: int, v: Mapping[bytes, Any]
-) -> Claim:
-    """A claim from an answer of take.lua or claim.lua; ``v`` is the record as it was before. Raises InvalidPayload."""
-    try:
-        record = _active_record(queue, worker, job_id, started, begun, v)
-    except (AttributeError, KeyError, TypeError, ValueError) as problem:
-        raise InvalidPayload(f"the record of job {job_id!r} in the store cannot be read: {problem}") from problem
-    return Claim(token, record, max(started - now, 0))
+@dataclass(frozen=True, slots=True)
+class ClaimsOf:
+    """Claims from the answers of take.lua and claim.lua to one request."""
 
+    queue: str
+    worker: str
+    request: str
+    now: int
 
-def _active_record(
-    queue: str, worker: str, job_id: bytes, started: int, begun: int, v: Mapping[bytes, Any]
-) -> JobRecord:
-    get, reason = v.get, v.get(b"reason")
-    return JobRecord(
-        id=job_id.decode(), queue=queue, name=v[b"name"].decode(), data=v[b"data"].decode(), options=text(get(b"opts")),
-        state=State.ACTIVE, priority=int(get(b"prio") or 0), created_ms=int(v[b"created"]),
-        due_ms=int(get(b"due") or 0), processed_ms=started, finished_ms=0, attempts_made=int(get(b"made") or 0),
-        attempts_started=begun, max_attempts=int(get(b"max") or 1), stalled_count=int(get(b"stalled") or 0),
-        pending=int(get(b"pending") or 0), optional=get(b"optional") == b"1", worker=worker,
-        progress=text_or_none(get(b"progress")), result=None,
-        failed_reason=None if reason is None else reason.decode(), stacktrace=text_or_none(get(b"trace")),
-        number=int(get(b"number") or 0), kind=text(get(b"kind")),
-    )  # fmt: skip
+    def read(self, job_id: bytes, position: int, started: int, begun: int, v: Mapping[bytes, Any]) -> Claim:
+        """``v`` is the record as it was before. Raises InvalidPayload."""
+        try:
+            record = self._record(job_id, started, begun, v)
+        except (AttributeError, KeyError, TypeError, ValueError) as problem:
+            raise InvalidPayload(f"the record of job {job_id!r} in the store cannot be read: {problem}") from problem
+        return Claim(f"{self.request}:{position}", record, max(started - self.now, 0))
+
+    def _record(self, job_id: bytes, started: int, begun: int, v: Mapping[bytes, Any]) -> JobRecord:
+        get, reason = v.get, v.get(b"reason")
+        return JobRecord(
+            id=job_id.decode(), queue=self.queue, name=v[b"name"].decode(), data=v[b"data"].decode(),
+            options=text(get(b"opts")), state=State.ACTIVE, priority=int(get(b"prio") or 0),
+            created_ms=int(v[b"created"]), due_ms=int(get(b"due") or 0), processed_ms=started, finished_ms=0,
+            attempts_made=int(get(b"made") or 0), attempts_started=begun, max_attempts=int(get(b"max") or 1),
+            stalled_count=int(get(b"stalled") or 0), pending=int(get(b"pending") or 0),
+            optional=get(b"optional") == b"1", worker=self.worker, progress=text_or_none(get(b"progress")), result=None,
+            failed_reason=None if reason is None else reason.decode(), stacktrace=text_or_none(get(b"trace")),
+            number=int(get(b"number") or 0), kind=text(get(b"kind")),
+        )  # fmt: skip

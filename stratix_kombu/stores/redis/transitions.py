@@ -43,7 +43,7 @@ from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
 from stratix_kombu.stores.redis.presence import Presence, told_of
-from stratix_kombu.stores.redis.records import CLAIMED, claim_of, job_arguments, limit_text
+from stratix_kombu.stores.redis.records import CLAIMED, ClaimsOf, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
 
 logger = logging.getLogger("stratix_kombu.stores")
@@ -201,11 +201,11 @@ class RedisTransitions(Transitions):
             "take", queue, worker, lease_ms, want, limit_text(bounds.limit), bounds.global_concurrency,
             bounds.group_concurrency, _fallback(bounds.fallback), permits, request,
         )  # fmt: skip
-        claims = []
+        claims, found = [], ClaimsOf(queue, worker, request, now)
         for job_id, position, started, begun, flat in answers:
             values = dict(zip(flat[::2], flat[1::2], strict=True))
             try:
-                claims.append(claim_of(queue, worker, now, job_id, f"{request}:{position}", started, begun, values))
+                claims.append(found.read(job_id, position, started, begun, values))
             except InvalidPayload as problem:
                 # Its lease runs out, again and again until it has failed; the others are not held up by it.
                 logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": queue})
@@ -222,15 +222,14 @@ class RedisTransitions(Transitions):
         given = (limit_text(bounds.limit), bounds.global_concurrency, bounds.group_concurrency)
         arguments = (queue, worker, lease_ms, *given, _fallback(bounds.fallback), request, *ids)
         now, answers = self._scripts.run("claim", arguments)
+        found = ClaimsOf(queue, worker, request, now)
         for position, (job_id, why, at, *answer) in enumerate(answers):
             if why:
                 claimed.refused.append(Refused(job_id.decode(), Refusal(why.decode()), int(at)))
                 continue
             begun, values = answer[0], dict(zip(CLAIMED, answer[1], strict=False))
             try:
-                claimed.claims.append(
-                    claim_of(queue, worker, now, job_id, f"{request}:{position}", at, begun, values)
-                )
+                claimed.claims.append(found.read(job_id, position, at, begun, values))
             except InvalidPayload as problem:
                 logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": queue})
                 claimed.refused.append(Refused(job_id.decode(), Refusal.GONE))

@@ -8,7 +8,7 @@ from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import Completion, Failure, Limit
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, new, until
 
 
 class LimitSuite(StoreCase):
@@ -41,14 +41,8 @@ class LimitSuite(StoreCase):
 
     def test_a_bucket_lets_start_as_fast_as_it_is_refilled(self, store: Store) -> None:
         ids = self.fill(store, 6)
-        bucket, started = Bounds(Limit("b", 2, refill_per_s=50)), list[str]()
-
-        def all_started() -> bool:
-            started.extend(self.taken(store, 6, bucket))
-            return len(started) == 6
-
-        until(all_started)
-        assert started == ids
+        bucket = Bounds(Limit("b", 2, refill_per_s=50))
+        assert gather(lambda: self.taken(store, 6, bucket), 6) == ids
         starts = [self.record(store, one).processed_ms for one in ids]
         assert starts[5] - starts[0] >= 4 * 20 - 2
 

@@ -24,10 +24,10 @@ class TakeSuite(StoreCase):
         """Jobs with ids of one character."""
         self.add(store, *(new(one, **fields) for one in ids))
 
-    def in_order(self, store: Store, want: int = 100, **how: object) -> str:
+    def in_order(self, store: Store, want: int = 100, **how: Any) -> str:
         """All that can be taken now, one by one."""
         found = ""
-        while len(found) < want and (ids := self.taken(store, 1, **how)):  # type: ignore[arg-type]
+        while len(found) < want and (ids := self.taken(store, 1, **how)):
             found += ids[0]
         return found
 
