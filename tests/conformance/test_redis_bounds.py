@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 
 from stratix_kombu.errors import DependencyCycle
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import (
     Completion,
     Deduplication,
@@ -93,8 +94,13 @@ class Large:
 def _build(large: Large) -> None:
     waiting = large.add("waiting")
     large.add("delayed", delay_ms=1)
-    for queue in ("crowd", "parked"):
-        large.fill(f"q:{queue}:{queue}", large.add(queue))
+    large.fill("q:unsent:unsent", large.add("unsent", message="{}"))
+    large.client.hset(large.key("q:unsent:meta"), mapping={"crowded": 1, "unsent_lines": 1})
+    _set_aside(large, large.add("aside", limit=Limit("key", 1, 1)))
+    old = large.add("old")
+    large.client.rename(large.key("q:old:order"), large.key("q:old:waiting:0"))
+    large.client.hdel(large.key("q:old:meta"), "old")
+    large.fill("q:old:parked", old)
     leases = large.add("leases")
     for start in range(0, SIZE, 1_000):
         large.claim("leases", leases[start : start + 1_000], 1)
@@ -116,8 +122,10 @@ def _build(large: Large) -> None:
     large.fill("first:active", names)
     large.fill("first:delayed", names)
     large.fill("processes", names)
-    large.fill("limit:queue:few:starts", names)
-    large.fill("limit:queue:few:retries", names)
+    large.fill("first:opens", names)
+    large.client.rpush(large.key("limit:queue:few:window"), *[1] * SIZE)
+    for key in ("q:few:groups:0", "q:few:lines", "q:unsent:unsent-lines"):
+        large.fill(key, names)
     large.fill("q:few:dedup-until", names)
     for key, text in (
         ("q:waiting:serving", "1"), ("q:few:serving", "1"), ("process", "{}"), ("q:few:dedup", "1\n1:gone"),
@@ -125,6 +133,17 @@ def _build(large: Large) -> None:
         large.client.hset(large.key(key), mapping=dict.fromkeys(names, text))
     large.client.rpush(large.key("lost"), *['["a","b","c"]'] * SIZE)
     large.client.rpush(large.key("job:root:logs"), *["line"] * 1_000)  # more are not kept
+
+
+def _set_aside(large: Large, ids: Sequence[str]) -> None:
+    """All that wait for one limit."""
+    order = large.key("q:aside:order")
+    large.client.zunionstore(large.key("q:aside:line:t:key"), [order])
+    large.client.rename(order, large.key("q:aside:aside"))
+    large.fill("q:aside:lines", ["t:key"])
+    large.client.hset(large.key("q:aside:meta"), "lined", 1)
+    for one in ids:
+        large.client.hset(large.key(f"job:{one}"), "line", "t:key")
 
 
 @pytest.fixture
@@ -158,7 +177,7 @@ def _read(store: Store) -> None:
     read.find("waiting", list(State))
     read.scan("waiting", State.WAITING, "", PAGE)
     read.status("waiting")
-    read.waiting_priorities("waiting")
+    read.late_queues(1)
     read.metrics("waiting", 10)
     read.limit_ttl("few", Limit("queue:few", 5, 1_000))
     assert read.late_queues(0)
@@ -178,8 +197,8 @@ def _clock(large: Large) -> None:
         large.store.clocks.resign("c")
         transitions.promote(PAGE)
         transitions.recover(1, PAGE)
-        transitions.redeliver("waiting", 0, True, PAGE)
-        transitions.redeliver("parked", 0, True, PAGE)
+        transitions.redeliver("waiting", 0, 0, PAGE)
+        transitions.redeliver("unsent", 0, 0, PAGE)
         transitions.expire(PAGE)
         large.store.schedules.due(PAGE)
     transitions.renew([WorkerInfo(id="w", queue="waiting")], [], 1_000)
@@ -188,11 +207,13 @@ def _clock(large: Large) -> None:
 
 def _by_hand(large: Large) -> None:
     transitions = large.store.transitions
-    transitions.pause("parked")
-    transitions.resume("parked", PAGE)
-    transitions.hold("other", 1)
-    large.settle(transitions.set_global_concurrency("crowd", 0))
-    transitions.set_limit("crowd", None)
+    for queue in ("unsent", "aside"):
+        transitions.pause(queue)
+        transitions.take(queue, "w", 60_000, PAGE, permits=SIZE)
+        transitions.resume(queue, PAGE)
+        transitions.hold(queue, 1)
+        large.settle(transitions.set_global_concurrency(queue, 0))
+        transitions.set_limit(queue, None)
     for action, state, queue in (
         (Sweep.REMOVE, State.WAITING, "waiting"), (Sweep.RETRY, State.FAILED, "failed"),
         (Sweep.PROMOTE, State.DELAYED, "delayed"), (Sweep.REMOVE, State.BLOCKED, "few"),
@@ -212,7 +233,7 @@ def _by_hand(large: Large) -> None:
 def _graph(large: Large) -> None:
     """Edges in thousands; what a step leaves over is done."""
     transitions = large.store.transitions
-    transitions.add_dependency("crowd1", "parked1")
+    transitions.add_dependency("unsent1", "old1")
     for first, second in (("root", "dependents1"), ("waiting5999", "big1")):
         with pytest.raises(DependencyCycle):
             transitions.add_dependency(first, second)
@@ -240,8 +261,13 @@ def _run(large: Large) -> None:
     transitions, keep = large.store.transitions, Retention(count=1)
     new = NewJob(id="e", queue="few", name="n", deduplication=Deduplication("e", ttl_ms=5), keep_completed=keep)
     transitions.add([new])
-    large.client.hset(large.key("job:e"), "reserved", "1")
-    transitions.claim("few", ["e"], "w", 1_000, Limit("queue:few", 5, 1_000))
+    bounds = Bounds(Limit("queue:few", 5, 1_000), 3, 1)
+    transitions.claim("few", ["e"], "w", 1_000, bounds)
+    transitions.add([NewJob(id=f"g{n}", queue="few", name="n", group=f"x{n}") for n in range(5)])
+    for queue in ("few", "waiting", "aside", "unsent"):
+        transitions.take(queue, "w", 1_000, PAGE, bounds, permits=5, request="again")
+        transitions.take(queue, "w", 1_000, PAGE, bounds, permits=5, request="again")
+        transitions.take(queue, "w", 1_000, PAGE)
     transitions.add([NewJob(id="f", queue="failed", name="n", keep_failed=keep)])
     (held,) = large.claim("failed", ["f"])
     transitions.fail([Failure(*_token(held), "no")])

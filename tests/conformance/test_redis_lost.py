@@ -2,100 +2,22 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
-from redis import Redis
 
+from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import (
     Change,
     Completion,
     Deduplication,
-    Failure,
+    Limit,
     NewJob,
     Retention,
-    Schedule,
-    WorkerInfo,
 )
 from stratix_kombu.model.state import State, Sweep
-from stratix_kombu.stores.contract import Store
-from stratix_kombu.stores.redis import open_redis_store
+from tests.conformance.spoiled import LEASE_MS, MESSAGE, Spoiled
 from tests.waiting import until
-
-LEASE_MS = 600_000
-NUMBERS = ("created", "due", "started", "finished", "made", "begun", "max", "stalled", "stalls", "pending", "claims",
-           "waited", "sends", "since")  # fmt: skip
-TEXTS = ("opts", "limit", "keep_completed", "keep_failed", "dead", "dedup", "failed_by")
-
-
-class Spoiled:
-    """A store with jobs, and what somebody else does to its keys."""
-
-    def __init__(self, url: str) -> None:
-        self.base = f"{{lost{uuid.uuid4().hex[:8]}}}"
-        self.store: Store = open_redis_store({"url": url}, namespace=self.base[1:-1])
-        self.client: Any = Redis.from_url(url, decode_responses=True)
-        self.lost: list[tuple[str, str]] = []
-
-    def add(self, *ids: str, **fields: Any) -> None:
-        self.store.transitions.add([NewJob(id=one, queue="q", name="n", **fields) for one in ids])
-
-    def claim(self, *ids: str, lease_ms: int = LEASE_MS, most: int = 0) -> dict[str, str]:
-        claimed = self.store.transitions.claim("q", ids, "w", lease_ms, None, most)
-        return {one.record.id: one.token for one in claimed.claims}
-
-    def complete(self, *ids: str) -> Change:
-        ends = [Completion(one, token, "1") for one, token in self.claim(*ids).items()]
-        return self.released(self.store.transitions.complete(ends))
-
-    def fail(self, *ids: str) -> Change:
-        ends = [Failure(one, token, "no") for one, token in self.claim(*ids).items()]
-        return self.released(self.store.transitions.fail(ends))
-
-    def released(self, change: Change) -> Change:
-        while change.more:
-            change = self.store.transitions.release()
-        return change
-
-    def state(self, job_id: str) -> str:
-        (record,) = self.store.queries.get([job_id])
-        return record.state.value if record else "gone"
-
-    def spoil(self, job_id: str, way: str) -> None:
-        key = f"{self.base}:job:{job_id}"
-        if way in ("gone", "type"):
-            self.client.delete(key)
-        if way == "type":
-            self.client.set(key, "something else")
-        elif way == "fields":
-            self.client.hset(key, mapping=dict.fromkeys([*NUMBERS, *TEXTS], "\ud7ff{no"))
-        elif way in ("name", "queue"):
-            self.client.hdel(key, way)
-        elif way in ("state", "prio"):
-            self.client.hset(key, way, "{no")
-        elif way == "place":
-            self.client.hset(key, "state", "blocked" if self.client.hget(key, "state") != "blocked" else "active")
-
-    def recover(self) -> Change:
-        change = self.store.transitions.recover(1)
-        self.lost += [(one.id, one.why) for one in change.lost]
-        return change
-
-    def clock(self) -> None:
-        """Everything the clock does, to its end."""
-        transitions = self.store.transitions
-        for step in (lambda: transitions.promote()[0], self.recover, transitions.release,
-                     transitions.expire, lambda: transitions.redeliver("q", 60_000, True)):  # fmt: skip
-            for _ in range(20):
-                change = step()
-                if not change.more:
-                    break
-            else:
-                pytest.fail("a step of the clock does not come to its end")
-        self.store.schedules.due()
-
 
 Check = Callable[[], bool]
 
@@ -105,11 +27,30 @@ def waiting(at: Spoiled) -> Check:
     return lambda: set(at.claim("bad", "good")) >= {"good"}
 
 
-def undelivered(at: Spoiled) -> Check:
+def taken(at: Spoiled) -> Check:
     at.add("bad", "good")
+    return lambda: "good" in at.take(2)
+
+
+def aside(at: Spoiled) -> Check:
+    at.add("first", "bad", "good", limit=Limit("key", 1, 5))
+    assert at.take(3) == ["first"]
+    return lambda: "good" in at.take(3)
+
+
+def grouped(at: Spoiled) -> Check:
+    at.add("first", "bad", "good", group="g")
+    bounds = Bounds(group_concurrency=1)
+    (claim,) = at.store.transitions.take("q", "w", LEASE_MS, 3, bounds).claims
+    at.store.transitions.complete([Completion("first", claim.token, "1")])
+    return lambda: "good" in at.take(3)
+
+
+def undelivered(at: Spoiled) -> Check:
+    at.add("bad", "good", message=MESSAGE)
 
     def sent() -> bool:
-        ready = {one.id for one in at.store.transitions.redeliver("q", 0, True).ready}
+        ready = {one.id for one in at.store.transitions.redeliver("q", 0, 0).ready}
         return "good" in ready
 
     return sent
@@ -169,18 +110,37 @@ def cleaned(at: Spoiled) -> Check:
     return lambda: "good" in at.store.transitions.sweep("q", Sweep.REMOVE, State.WAITING).affected
 
 
-def parked(at: Spoiled) -> Check:
-    at.add("bad", "good")
+def unsent(at: Spoiled) -> Check:
+    at.add("bad", "good", message=MESSAGE)
     at.store.transitions.pause("q")
     at.claim("bad", "good")
     return lambda: "good" in {one.id for one in at.store.transitions.resume("q").ready}
 
 
+def unsent_line(at: Spoiled) -> Check:
+    at.add("first", "bad", "good", message=MESSAGE, limit=Limit("key", 1, 5))
+    at.claim("first", "bad", "good")
+    sent = set[str]()
+
+    def opened() -> bool:
+        sent.update(one.id for one in at.store.transitions.promote()[0].ready)
+        return "good" in sent
+
+    return opened
+
+
 def crowd(at: Spoiled) -> Check:
-    at.add("first", "bad", "good")
+    at.add("first", "bad", "good", message=MESSAGE)
     tokens = at.claim("first", "bad", "good", most=1)
     ends = [Completion("first", tokens["first"], "1")]
-    return lambda: {one.id for one in at.store.transitions.complete(ends).ready} & {"good", "bad"} != set()
+    sent = set[str]()
+
+    def tried() -> bool:
+        sent.update(one.id for one in at.store.transitions.complete(ends).ready)
+        sent.update(one.id for one in at.store.transitions.set_global_concurrency("q", 0).ready)
+        return "good" in sent
+
+    return tried
 
 
 def releasing(at: Spoiled) -> Check:
@@ -220,14 +180,16 @@ def forgetting(at: Spoiled) -> Check:
 
 
 def opening(at: Spoiled) -> Check:
-    at.add("first", "bad", *(f"c{n}" for n in range(700)), "good")
-    at.claim("first", "bad", *(f"c{n}" for n in range(700)), "good", most=1)
-    sent = {one.id for one in at.store.transitions.set_global_concurrency("q", 0).ready}
+    many = ("bad", *(f"c{n}" for n in range(700)), "good")
+    at.add(*many, message=MESSAGE)
+    at.store.transitions.pause("q")
+    at.claim(*many)
+    sent = {one.id for one in at.store.transitions.resume("q").ready}
 
     def tried() -> bool:
         change = Change(more=True)
         while change.more:
-            change = at.store.transitions.release()
+            change = at.store.transitions.resume("q")
             sent.update(one.id for one in change.ready)
         return "good" in sent
 
@@ -251,8 +213,9 @@ def deduplicated(at: Spoiled) -> Check:
     return added
 
 
-LISTS = [waiting, undelivered, active, delayed, dependents, dependencies, completed, failed, cleaned, parked, crowd,
-         releasing, reviving, seeking, forgetting, opening, expiring, deduplicated]  # fmt: skip
+LISTS = [waiting, taken, aside, grouped, undelivered, active, delayed, dependents, dependencies, completed, failed,
+         cleaned, unsent, unsent_line, crowd, releasing, reviving, seeking, forgetting, opening, expiring,
+         deduplicated]  # fmt: skip
 WAYS = ("gone", "type", "state", "name", "queue", "prio", "fields")
 PLACED = [(one, way) for one in LISTS for way in (*WAYS, "place")
           if way != "place" or one not in (dependencies, releasing)]  # fmt: skip
@@ -285,7 +248,9 @@ def test_the_others_go_on(at: Spoiled, names: Callable[[Spoiled], Check], way: s
 
 
 @pytest.mark.parametrize(
-    "names", [waiting, undelivered, active, delayed, dependents, completed, failed, cleaned, parked, crowd],
+    "names",
+    [waiting, taken, aside, grouped, undelivered, active, delayed, dependents, completed, failed, cleaned, unsent,
+     unsent_line, crowd],
     ids=lambda one: one.__name__,
 )  # fmt: skip
 @pytest.mark.parametrize(("way", "why"), [("gone", "missing"), ("type", "unreadable"), ("state", "unreadable")])
@@ -298,88 +263,3 @@ def test_what_was_dropped_is_told_once(
     at.clock()
     at.clock()
     assert at.lost == [("bad", why)]
-
-
-@pytest.mark.parametrize("optional", [False, True])
-def test_a_job_whose_edges_are_lost_does_not_wait_for_ever(at: Spoiled, optional: bool) -> None:
-    at.add("first", "second")
-    at.add("bad", "good", dependencies=("first", "second"), optional=optional)
-    at.client.delete(f"{at.base}:job:bad:dependencies")
-    at.complete("first")
-    assert (at.state("bad"), at.state("good")) == ("failed", "blocked")
-    (record,) = at.store.queries.get(["bad"])
-    assert record is not None
-    assert record.failed_reason == "the store has lost what this job depends on"
-    at.complete("second")
-    assert (at.state("bad"), at.state("good")) == ("failed", "waiting")
-    at.store.transitions.retry("bad")
-    assert at.state("bad") == "waiting"
-
-
-@pytest.mark.parametrize("optional", [False, True])
-@pytest.mark.parametrize(
-    ("lost", "ends", "state"),
-    [
-        (["first:dependents"], "after", "waiting"),
-        (["first:dependents"], "before", "waiting"),
-        (["first", "first:dependents"], "", "failed"),
-        (["first:dependents"], "removed", "failed"),
-        (["first:dependents"], "again", "failed"),
-        (["bad:dependencies"], "", "failed"),
-        (["bad:dependencies", "first:dependents"], "", "failed"),
-    ],
-)
-def test_a_job_that_nobody_would_tell_is_found(
-    at: Spoiled, lost: list[str], ends: str, state: str, optional: bool
-) -> None:
-    at.add("first", "second")
-    at.add("bad", dependencies=("first",), optional=optional)
-    at.add("good", dependencies=("second",))
-    for key in lost:
-        at.client.delete(f"{at.base}:job:{key}")
-    if ends == "before":
-        at.complete("first")
-    elif ends in ("removed", "again"):
-        at.store.transitions.remove("first")
-    if ends == "again":
-        at.add("first")
-    if ends == "after":
-        at.clock()
-        at.complete("first")
-    until(lambda: at.clock() or at.state("bad") != "blocked")
-    assert at.state("bad") == ("waiting" if optional and lost[0] != "bad:dependencies" else state)
-    assert at.state("good") == "blocked"
-    at.complete("second")
-    assert at.state("good") == "waiting"
-
-
-@pytest.mark.parametrize("text", [None, "{no", "[]", "5", '{"next_ms": "x"}'])
-def test_a_schedule_that_is_lost_holds_up_no_other(at: Spoiled, text: str | None) -> None:
-    schedules = at.store.schedules
-    for key in ("q:bad", "q:good"):
-        schedules.put(Schedule(key=key, queue="q", name="n", rule="{}", template="{}", next_ms=1))
-    if text is None:
-        at.client.hdel(f"{at.base}:schedules", "q:bad")
-    else:
-        at.client.hset(f"{at.base}:schedules", "q:bad", text)
-    assert [[one.key for one in schedules.due()[0]] for _ in range(2)] == [["q:good"]] * 2
-    assert [one.key for one in schedules.all("q")] == ["q:good"]
-    at.clock()
-    at.clock()
-    assert [one for one, _ in at.lost] == ["q:bad"]
-    assert schedules.fire("q:bad", 1, 2, None) is None
-    assert not schedules.set_paused("q:bad", True)
-    schedules.put(Schedule(key="q:bad", queue="q", name="n", rule="{}", template="{}", next_ms=1))
-    assert schedules.remove("q:bad")
-
-
-@pytest.mark.parametrize("text", ["{no", "[]", "5", '{"host": 5, "x": 1}'])
-def test_a_worker_that_cannot_be_read_hides_no_other(at: Spoiled, text: str) -> None:
-    workers: Sequence[WorkerInfo] = [WorkerInfo(id=one, queue="q") for one in ("bad", "good")]
-    for one in workers:
-        at.store.transitions.renew([one], [], LEASE_MS)
-    at.client.hset(f"{at.base}:process", "bad", text)
-    assert [one.id for one in at.store.queries.workers("q")][-1] == "good"
-    for one in workers:
-        at.store.transitions.renew([one], [], LEASE_MS)
-    assert [one.id for one in at.store.queries.workers("q")] == ["bad", "good"]

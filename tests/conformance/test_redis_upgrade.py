@@ -9,11 +9,21 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
-from stratix_kombu.model.record import KEEP_NONE, Completion, Deduplication, Failure, NewJob, Retention
+from stratix_kombu.model.record import (
+    KEEP_NONE,
+    Completion,
+    Deduplication,
+    Failure,
+    Held,
+    Limit,
+    NewJob,
+    Retention,
+)
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
 from stratix_kombu.testing.stores import audit
+from tests.waiting import until
 
 
 @dataclass
@@ -114,3 +124,72 @@ def test_an_old_placeholder_is_taken_over(old: Upgrade) -> None:
     old.add(_job("v"))
     assert old.complete("v") == ["d"]
     assert old.store.queries.dependency_results("d") == {"v": "1"}
+
+
+def _unordered(old: Upgrade) -> None:
+    """The waiting jobs as they stood before there was an order: by priority, and the time of their dispatch."""
+    key = f"{old.base}:q:q"
+    for n, (job_id, score) in enumerate(old.redis.zrange(f"{key}:order", 0, -1, withscores=True)):
+        old.redis.zadd(f"{key}:waiting:{int(score // 2**44)}", {job_id: 1_700_000_000_000_000 + n * 1_000})
+    old.redis.delete(f"{key}:order", f"{key}:starts")
+    old.redis.hdel(f"{key}:meta", "old", *(f"last:{n}" for n in range(10)))
+
+
+def _recovered(old: Upgrade) -> None:
+    while old.store.transitions.recover(1).more:
+        pass
+
+
+def test_jobs_that_waited_to_be_claimed_are_taken_in_their_order(old: Upgrade) -> None:
+    """Before those that were added since, whatever their priority was; native ones go on to be claimed."""
+    ids = [f"{(n * 7919) % 1000:03}" for n in range(600)]
+    old.add(*(_job(one) for one in ids), *(_job(f"p{n}", priority=4) for n in range(3)))
+    old.add(_job("native", message='{"headers":{"task":"app.add"}}'))
+    _unordered(old)
+    old.redis.zadd(f"{old.base}:q:q:parked", {"000": 1, "native": 2})
+    old.add(_job("new"), _job("urgent", priority=4))
+    assert old.store.queries.status("q").counts["waiting"] == 606
+    _recovered(old)
+    taken = [one.record.id for one in old.store.transitions.take("q", "w", 60_000, 900).claims]
+    assert taken == [*ids, "new", "p0", "p1", "p2", "urgent"]
+    assert old.states("native") == ["waiting"]
+    (claim,) = old.store.transitions.claim("q", ["native"], "w", 60_000).claims
+    assert not old.redis.exists(f"{old.base}:q:q:parked")
+    old.store.transitions.complete([Completion("native", claim.token, "1")])
+    assert old.store.transitions.take("q", "w", 60_000, 1).claims == []
+
+
+def test_a_job_with_a_permit_of_its_own_is_taken_too(old: Upgrade) -> None:
+    """Jobs of a group had one that named the group."""
+    old.add(_job("a"))
+    _unordered(old)
+    permit = '{"headers":{"lang":"py","task":"stratix.job","id":"a"},"properties":{}}'
+    old.redis.hset(f"{old.base}:job:a", "msg", permit)
+    _recovered(old)
+    assert [one.record.id for one in old.store.transitions.take("q", "w", 60_000, 1).claims] == ["a"]
+
+
+def test_since_when_they_wait_is_kept_and_their_permits_are_made_up_for(old: Upgrade) -> None:
+    old.add(_job("a"), _job("b"))
+    _unordered(old)
+    _recovered(old)
+    assert (old.store.queries.status("q").oldest_waiting_ms or 0) > 60_000_000_000
+    assert len(old.store.transitions.redeliver("q", 0, 0).ready) == 2
+
+
+def test_an_old_job_may_be_claimed_by_id_before_it_is_moved(old: Upgrade) -> None:
+    old.add(_job("a"), _job("b"))
+    _unordered(old)
+    (claim,) = old.store.transitions.claim("q", ["a"], "w", 60_000).claims
+    old.store.transitions.hand_back([Held("a", claim.token)])
+    _recovered(old)
+    taken = [one.record.id for one in old.store.transitions.take("q", "w", 60_000, 5).claims]
+    assert sorted(taken) == ["a", "b"]
+
+
+def test_a_job_that_was_deferred_to_a_slot_is_promoted_and_taken(old: Upgrade) -> None:
+    limit = Limit("key", 1, 3_600_000)
+    old.add(_job("a", limit=limit, delay_ms=1))
+    old.redis.hset(f"{old.base}:job:a", "reserved", "1")
+    until(lambda: old.store.transitions.promote()[0].ready)
+    assert [one.record.id for one in old.store.transitions.take("q", "w", 60_000, 5).claims] == ["a"]

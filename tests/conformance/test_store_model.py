@@ -30,7 +30,6 @@ from stratix_kombu.model.record import (
     Held,
     Limit,
     NewJob,
-    Refused,
     Retention,
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
@@ -159,11 +158,12 @@ class Stores(RuleBasedStateMachine):
         def step(store: Store) -> Any:
             claimed = store.transitions.claim(queue, wanted, "w", LEASE_MS, request=request)
             granted = [(one.record.id, one.token, _plain(one.record)) for one in claimed.claims]
-            return granted, [_delayed(one) for one in claimed.refused]
+            return granted, [replace(one, retry_ms=0) for one in claimed.refused]
 
         answer = self.both(step)
         self.tokens.update((job_id, token) for job_id, token, _ in answer[0])
-        self.last = step, answer
+        if all(one.why is not Refusal.LIMITED for one in answer[1]):  # each of those counts
+            self.last = step, answer
 
     @rule(chosen=st.lists(ids, min_size=1, max_size=3, unique=True), result=st.sampled_from(["1", '"r"']))
     def complete(self, chosen: list[str], result: str) -> None:
@@ -307,11 +307,6 @@ def _swept(store: Store, queue: str, action: Sweep, state: State, limit: int) ->
 def _queue_of(job_id: str, away: bool = False) -> str:
     """Mostly one queue for each id: an id of another queue is refused."""
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
-
-
-def _delayed(refused: Refused) -> Refused:
-    """A job that a limit refuses is delayed, so a claim that is asked again finds it not waiting."""
-    return replace(refused, why=Refusal.NOT_WAITING, retry_ms=0) if refused.why is Refusal.LIMITED else refused
 
 
 def _without_time(answer: Any) -> Any:

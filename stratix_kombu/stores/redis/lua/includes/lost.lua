@@ -35,11 +35,12 @@ local function drop(id, queue)
   end
 end
 
--- A job that a list names is not there: its record cannot be read, or says that it is somewhere else.
+-- A job that has been taken out of a list is not there: its record cannot be read, or says that it is somewhere else.
 local function drop_or_note(id, queue, is_there)
   if is_there then
     note(id, queue, 'out of place')
   else
     drop(id, queue)
+    note(id, queue, 'missing')
   end
 end
