@@ -138,7 +138,7 @@ class TakingStores(Stores):
 
     @rule(worker=st.sampled_from("wv"), queue=queues)
     def leave(self, worker: str, queue: str) -> None:
-        self.both(lambda store: store.transitions.leave(worker, queue))
+        self.both(lambda store: store.transitions.leave(worker, [queue]))
 
     @rule(due=st.lists(ids, min_size=2, max_size=5, unique=True))
     def add_for_one_instant(self, due: list[str]) -> None:

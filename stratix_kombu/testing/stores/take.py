@@ -118,7 +118,7 @@ class TakeSuite(StoreCase):
         self.add_all(store, "abc")
         assert self.taken(store, request="r") == ["a"]
         assert self.taken(store, request="r", worker="v") == ["b"], "another worker"
-        store.transitions.leave("w", QUEUE)
+        store.transitions.leave("w", [QUEUE])
         assert self.taken(store, request="r") == ["c"], "forgotten when it left"
 
     # -- order ------------------------------------------------------------------------------------
