@@ -37,8 +37,6 @@ header, a worker would hold the message for a moment more."""
 PAGE = 500
 """So many tasks of a group without a body are added in one step."""
 _ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
-_LEVELLED = ("redis", "sqs")
-"""Drivers whose priorities are lists or queues of their own."""
 
 
 class Publisher:
@@ -258,7 +256,7 @@ class Publisher:
         """In which of the broker's lists it goes, where priorities are lists. Elsewhere the message itself says it."""
         given = published.options.get("priority")
         driver = self._bridge.driver
-        if given is None or not driver.capabilities.priorities or driver.name not in _LEVELLED:
+        if given is None or driver.name != "redis":
             return 0
         return min(max(int(given), 0), 9)
 

@@ -8,8 +8,8 @@ take two).
 from __future__ import annotations
 
 import json
-from bisect import bisect
 import time
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace

@@ -69,11 +69,13 @@ class Redelivery:
             return
         if queue in self._behind and (depth or 0) >= PAGE:
             return
-        self._behind.setdefault(queue, not depth)
+        empty = self._behind.setdefault(queue, not depth)
         grace = self._grace_ms if depth is not None else self._grace_ms * UNKNOWN_DEPTH_FACTOR
+        found, again = (0, depth or 0) if empty else (depth, 0)  # what is there now was sent since it was found empty
         for page in range(pages):
-            there = None if depth is None else depth + page * PAGE
-            change = engine.store.transitions.redeliver(queue, grace, there)
+            change = engine.store.transitions.redeliver(
+                queue, grace, None if depth is None else found, sent=again + page * PAGE
+            )
             dispatch(engine, change.ready)
             if not change.more:
                 del self._behind[queue]

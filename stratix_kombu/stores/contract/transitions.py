@@ -290,9 +290,11 @@ class Transitions(ABC):
         """
 
     @abstractmethod
-    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE) -> Change:
-        """Send again the messages that seem lost. ``depth`` is how many the broker's queue holds; None = not known.
-        Nothing is lost in a paused queue.
+    def redeliver(
+        self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0
+    ) -> Change:
+        """Send again the messages that seem lost. ``depth`` is how many the broker's queue held; None = not known.
+        ``sent`` is how many it was sent since, by calls that found ``more``. Nothing is lost in a paused queue.
 
         If for longer than ``grace_ms`` there have been fewer messages than waiting jobs, permits owed not counted, the
         missing ones are sent; ``more`` if a page was not enough. Where the depth is not known, one is sent each time:

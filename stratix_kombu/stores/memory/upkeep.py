@@ -17,7 +17,7 @@ from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.order import waiting_ids
 from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
 from stratix_kombu.stores.memory.reopening import reopen, send_permits
-from stratix_kombu.stores.memory.state import NEVER_SENT, Job
+from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import Steps, step
 from stratix_kombu.stores.memory.unused import forget, forget_unused
 
@@ -86,11 +86,13 @@ class Upkeep(Steps, Transitions):
         return replace(change, affected=affected, more=change.more or len(expired) == limit)
 
     @step
-    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE) -> Change:
+    def redeliver(
+        self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0
+    ) -> Change:
         here, now = self.space.queues[queue], self.space.now()
         if here.paused:
             return Change()
-        more = self._send_missing(queue, grace_ms, depth, limit)
+        more = self._send_missing(queue, grace_ms, None if depth is None else depth + sent, limit)
         jobs, left = (self.space.jobs[one] for one in self._in_order(queue, State.WAITING)), limit
         for job in [one for one in jobs if one.new.native]:
             suspect_ms = job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0)

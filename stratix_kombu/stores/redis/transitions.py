@@ -305,8 +305,11 @@ class RedisTransitions(Transitions):
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("recover", max_stalled, limit, PAGE, UNUSED_MS))
 
-    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE) -> Change:
-        return change_of(self.run_sending("redeliver", queue, grace_ms, "" if depth is None else depth, limit))
+    def redeliver(
+        self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0
+    ) -> Change:
+        held = "" if depth is None else depth
+        return change_of(self.run_sending("redeliver", queue, grace_ms, held, limit, sent))
 
     def expire(self, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("expire", limit))

@@ -2,7 +2,7 @@
 -- score of a waiting native job is when it was sent first; each time it is sent again its grace doubles, which moves the
 -- score ahead.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] queue; ARGV[5] grace in ms; ARGV[6] how many messages the
---   broker's queue holds, or ''; ARGV[7] page
+--   broker's queue held, or ''; ARGV[7] page; ARGV[8] how many it was sent since
 -- Returns {more, {}, ready}
 --- @again
 --- @include base
@@ -19,7 +19,7 @@ end
 
 -- Whether there are more permits missing than a page.
 local function send_missing()
-  local missing = waiting_in(queue) - num(set[2], 0) - (tonumber(ARGV[6]) or 0)
+  local missing = waiting_in(queue) - num(set[2], 0) - (tonumber(ARGV[6]) or 0) - tonumber(ARGV[8])
   missing = ARGV[6] == '' and math.min(missing, 1) or missing
   if missing <= 0 then
     if set[3] then

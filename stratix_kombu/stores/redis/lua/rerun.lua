@@ -16,4 +16,4 @@ if job.state ~= 'completed' then
   return { 'state', job.state }
 end
 rerun_job(job, ARGV[6] == '1')
-return { release_page(tonumber(ARGV[5])), {}, ready }
+return { release_page(tonumber(ARGV[5])), {}, sent() }

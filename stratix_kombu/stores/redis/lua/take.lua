@@ -101,7 +101,7 @@ if n > 0 then
   end
   if ARGV[1] ~= '' and n > permits then
     --- @include drop_permits
-    permits = permits + drop_permits(ARGV[2] .. queue, n - permits)
+    permits = permits + drop_permits(ARGV[2] .. queue .. string.match(ARGV[3], '^[^|]*'), n - permits)
   end
 end
 

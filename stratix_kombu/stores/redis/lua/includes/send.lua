@@ -16,6 +16,11 @@ local function suffix_of(priority)
   return ''
 end
 
+-- Where permits are.
+local function permits_of(queue)
+  return ARGV[2] .. queue .. string.match(ARGV[3], '^[^|]*')
+end
+
 -- A text that no other message has.
 local function mark()
   marks = marks + 1
@@ -29,13 +34,13 @@ local function send_permit(queue, id, name, priority, group)
     ready[n + 5], ready[n + 6], ready[n + 7] = '', '', group or ''
     return
   end
-  local list, tag = ARGV[2] .. queue, mark()
+  local list, tag = permits_of(queue), mark()
   local messages = permits[list]
   if not messages then
     messages = {}
     permits[list] = messages
   end
-  messages[#messages + 1] = string.format(ARGV[1], tag, tag, list)
+  messages[#messages + 1] = string.format(ARGV[1], tag, tag, ARGV[2] .. queue)
 end
 
 -- The message of a native job; `forward` '1' for one that the caller completes by sending it.
