@@ -31,7 +31,7 @@ from stratix_kombu.model.record import NewJob, Ready, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions
 from stratix_kombu.settings import load_settings
-from stratix_kombu.stores.redis.records import FIELDS, claim_of, record_of
+from stratix_kombu.stores.redis.records import FIELDS, ClaimsOf, record_of
 from stratix_kombu.stores.redis.schedules import _readable
 from tests.hostile import DEEP, NAMES, PICKLED, TRACE, fuzz, mappings, raws, scalars, texts, values
 from tests.waiting import until
@@ -157,7 +157,9 @@ def test_templates(changes: dict[str, Any]) -> None:
 @fuzz(80)
 @given(st.lists(st.none() | raws, min_size=len(FIELDS), max_size=len(FIELDS)))
 def test_records(fields: list[bytes | None]) -> None:
-    for read in (lambda: record_of("id", fields), lambda: claim_of("q", "w", 1, [b"id", b"", b"t", *fields[:15], 0])):
+    named = {name.encode(): value for name, value in zip(FIELDS, fields, strict=True) if value is not None}
+    claims = ClaimsOf("q", "w", "r", 1)
+    for read in (lambda: record_of("id", fields), lambda: claims.read(b"id", 0, 1, 1, named)):
         with suppress(InvalidPayload):
             read()
 

@@ -290,9 +290,7 @@ class Transitions(ABC):
         """
 
     @abstractmethod
-    def redeliver(
-        self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0
-    ) -> Change:
+    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0) -> Change:
         """Send again the messages that seem lost. ``depth`` is how many the broker's queue held; None = not known.
         ``sent`` is how many it was sent since, by calls that found ``more``. Nothing is lost in a paused queue.
 

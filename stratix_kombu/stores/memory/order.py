@@ -54,8 +54,8 @@ class Order:
     """And those that their own limit refused, by its key."""
     last: Counter[int] = field(default_factory=Counter)
     """Per priority: the last place of the jobs without a group."""
-    started: Counter[int] = field(default_factory=Counter)
-    """Per priority: the last place from which a job started."""
+    started: dict[int, int] = field(default_factory=dict)
+    """Per priority of which there are groups: the last place from which a job started."""
     groups: dict[tuple[int, str], int] = field(default_factory=dict)
     """The last place of each group."""
     active: Counter[str] = field(default_factory=Counter)
@@ -84,12 +84,16 @@ class Order:
             self.last[new.priority] += 1
             return self.last[new.priority]
         group = (new.priority, new.group)
+        if new.priority not in self.started:
+            first = next((place for priority, place, _ in self.jobs if priority == new.priority), None)
+            self.started[new.priority] = self.last[new.priority] if first is None else first - 1
         self.groups[group] = max(self.started[new.priority], self.groups.get(group, 0)) + 1
         return self.groups[group]
 
     def begun_at(self, place: int, new: NewJob) -> None:
         """A job has started from its place."""
-        self.started[new.priority] = max(self.started[new.priority], place)
+        if new.priority in self.started:
+            self.started[new.priority] = max(self.started[new.priority], place)
         if new.group:
             self.active[new.group] += 1
             self.last[new.priority] = max(self.last[new.priority], place)

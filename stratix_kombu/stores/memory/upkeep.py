@@ -86,9 +86,7 @@ class Upkeep(Steps, Transitions):
         return replace(change, affected=affected, more=change.more or len(expired) == limit)
 
     @step
-    def redeliver(
-        self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0
-    ) -> Change:
+    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0) -> Change:
         here, now = self.space.queues[queue], self.space.now()
         if here.paused:
             return Change()

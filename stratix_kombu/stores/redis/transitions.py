@@ -305,9 +305,7 @@ class RedisTransitions(Transitions):
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
         return change_of(self.run_sending("recover", max_stalled, limit, PAGE, UNUSED_MS))
 
-    def redeliver(
-        self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0
-    ) -> Change:
+    def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0) -> Change:
         held = "" if depth is None else depth
         return change_of(self.run_sending("redeliver", queue, grace_ms, held, limit, sent))
 

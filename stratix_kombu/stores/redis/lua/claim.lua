@@ -118,7 +118,7 @@ local function grant(id, v, values, token, native, own)
       redis.call('ZREM', queue_key(queue, 'line:' .. v.line), id)
     end
     if score then
-      redis.call('ZADD', queue_key(queue, 'starts'), 'GT', score, prio)
+      redis.call('ZADD', queue_key(queue, 'starts'), 'XX', 'GT', score, prio)
     else -- of an earlier release
       redis.call('ZREM', queue_key(queue, 'waiting:' .. prio), id)
     end

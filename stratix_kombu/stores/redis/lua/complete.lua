@@ -13,7 +13,7 @@ for i = 5, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
   local key = job_key(id)
   local v = read(id, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
-    'started', 'waited', 'ended', 'number', 'kind', 'group', 'line', 'forward')
+    'started', 'waited', 'ended', 'number', 'kind', 'group')
   local mark = mark_of(COMPLETE, ARGV[i + 1])
   local by_hand = mark == '' and v[1] and not finished(v[1])
   if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
@@ -38,9 +38,10 @@ for i = 5, #ARGV, 5 do
       redis.call('HSET', key, 'data', ARGV[i + 4])
     end
     local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = num(v[8], 0),
-      dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14], ended = mark, group = v[15], line = v[16] }
+      dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14], ended = mark, group = v[15] }
     if v[1] == 'waiting' then
-      job.native = v[17] or redis.call('HSTRLEN', key, 'msg') > 0
+      local w = redis.call('HMGET', key, 'line', 'forward')
+      job.line, job.native = w[1], w[2] or redis.call('HSTRLEN', key, 'msg') > 0
     end
     end_job(job, 'completed', v[6])
     tell(queue, 'completed', id, v[4], result)

@@ -15,7 +15,8 @@
 
 local queue, worker, lease, want = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local meta, waiting, active = queue_key(queue, 'meta'), queue_key(queue, 'order'), queue_key(queue, 'active')
-local set = redis.call('HMGET', meta, 'paused', 'limit', 'global_concurrency', 'held', 'owed', 'lined', 'took:' .. worker)
+local set = redis.call('HMGET', meta, 'paused', 'limit', 'global_concurrency', 'held', 'owed', 'lined', 'took:' .. worker,
+  'fair')
 local request = ARGV[13]
 if set[7] and string.sub(set[7], 1, #request + 1) == request .. '\n' then
   --- @include took
@@ -96,8 +97,8 @@ end
 if n > 0 then
   redis.call('ZADD', active, unpack(leases))
   expect(queue, 'active', now + lease)
-  for prio, score in pairs(last) do
-    redis.call('ZADD', queue_key(queue, 'starts'), 'GT', score, prio)
+  for prio, score in pairs(set[8] and last or {}) do
+    redis.call('ZADD', queue_key(queue, 'starts'), 'XX', 'GT', score, prio)
   end
   if ARGV[1] ~= '' and n > permits then
     --- @include drop_permits

@@ -2,8 +2,6 @@
 --- @include place
 
 local known_queues = {}
-local KEPT = { 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls', 'dead', 'kind', 'group' }
-local FLAGS = { 'optional', 'vacant', 'forward' }
 
 local function know_queue(queue)
   if not known_queues[queue] then
@@ -20,12 +18,13 @@ local function fields_of(queue, name, data, options, more)
     fields[7], fields[8], n = 'opts', options, 8
   end
   if next(more) then
-    for _, field in ipairs(KEPT) do
+    local kept = { 'prio', 'max', 'keep_completed', 'keep_failed', 'limit', 'msg', 'stalls', 'dead', 'kind', 'group' }
+    for _, field in ipairs(kept) do
       if more[field] then
         fields[n + 1], fields[n + 2], n = field, more[field], n + 2
       end
     end
-    for _, flag in ipairs(FLAGS) do
+    for _, flag in ipairs({ 'optional', 'vacant', 'forward' }) do
       if more[flag] then
         fields[n + 1], fields[n + 2], n = flag, 1, n + 2
       end
@@ -59,12 +58,23 @@ local function write_plain()
   plain.ids = {}
 end
 
-local function put_in_order(queue, id, prio, more)
+-- write_plain() has to come after the last one.
+local function add_plain(queue, id, name, data, options, more, number)
+  local fields, prio = fields_of(queue, name, data, options, more), more.prio or 0
+  local n = #fields
+  fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'created', now, 'number', number
+  fields[n + 5], fields[n + 6] = 'state', 'waiting'
+  redis.call('HSET', job_key(id), unpack(fields))
+  tell(queue, 'waiting', id, name)
   if more.msg or more.forward then
     know_queue(queue)
     redis.call('ZADD', queue_key(queue, 'waiting:' .. prio), order(), id)
+    --- @include send_native
+    send_native(id, queue, name, prio, more.msg, more.forward and '1')
+    return
   elseif more.group then
     know_queue(queue)
+    write_plain()
     redis.call('ZADD', queue_key(queue, 'order'), next_score(queue, prio, more.group), id)
   else
     if plain.queue ~= queue or plain.prio ~= prio then
@@ -73,20 +83,5 @@ local function put_in_order(queue, id, prio, more)
     end
     plain.ids[#plain.ids + 1] = id
   end
-end
-
--- write_plain() has to come after the last one.
-local function add_plain(queue, id, name, data, options, more, number)
-  local fields, prio = fields_of(queue, name, data, options, more), more.prio or 0
-  local n = #fields
-  fields[n + 1], fields[n + 2], fields[n + 3], fields[n + 4] = 'created', now, 'number', number
-  fields[n + 5], fields[n + 6] = 'state', 'waiting'
-  redis.call('HSET', job_key(id), unpack(fields))
-  put_in_order(queue, id, prio, more)
-  tell(queue, 'waiting', id, name)
-  if more.msg or more.forward then
-    send_native(id, queue, name, prio, more.msg, more.forward and '1')
-  else
-    send_permit(queue, id, name, prio, more.group)
-  end
+  send_permit(queue, id, name, prio, more.group)
 end

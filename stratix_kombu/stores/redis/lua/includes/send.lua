@@ -5,28 +5,6 @@
 local ready, permits, marks = {}, {}, 0
 local let_in -- see ends.lua
 
-local function suffix_of(priority)
-  local place = 0
-  for suffix in string.gmatch(ARGV[3] .. '|', '([^|]*)|') do
-    if place == priority then
-      return suffix
-    end
-    place = place + 1
-  end
-  return ''
-end
-
--- Where permits are.
-local function permits_of(queue)
-  return ARGV[2] .. queue .. string.match(ARGV[3], '^[^|]*')
-end
-
--- A text that no other message has.
-local function mark()
-  marks = marks + 1
-  return string.format('%x.%x', now_us, marks)
-end
-
 local function send_permit(queue, id, name, priority, group)
   if ARGV[1] == '' then
     local n = #ready
@@ -34,7 +12,8 @@ local function send_permit(queue, id, name, priority, group)
     ready[n + 5], ready[n + 6], ready[n + 7] = '', '', group or ''
     return
   end
-  local list, tag = permits_of(queue), mark()
+  marks = marks + 1
+  local list, tag = ARGV[2] .. queue .. string.match(ARGV[3], '^[^|]*'), string.format('%x.%x', now_us, marks)
   local messages = permits[list]
   if not messages then
     messages = {}
@@ -43,21 +22,9 @@ local function send_permit(queue, id, name, priority, group)
   messages[#messages + 1] = string.format(ARGV[1], tag, tag, ARGV[2] .. queue)
 end
 
--- The message of a native job; `forward` '1' for one that the caller completes by sending it.
-local function send_native(id, queue, name, priority, message, forward)
-  if ARGV[1] == '' or forward then
-    local n = #ready
-    ready[n + 1], ready[n + 2], ready[n + 3], ready[n + 4] = id, queue, name, priority
-    ready[n + 5], ready[n + 6], ready[n + 7] = message or '', forward or '', ''
-    return
-  end
-  -- It ends in the braces of its properties and its own.
-  message = string.sub(message, 1, -3) .. ',"delivery_tag":"' .. id .. '.' .. mark() .. '"}}'
-  redis.call('LPUSH', ARGV[2] .. queue .. suffix_of(priority), message)
-end
-
 local function send(job)
   if job.native then
+    --- @include send_native
     send_native(job.id, job.queue, job.name, job.prio, job.message, job.forward)
   else
     send_permit(job.queue, job.id, job.name, job.prio, job.group)
