@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Protocol
 
 from stratix_kombu.errors import ConfigurationError
@@ -100,6 +99,9 @@ class Starts(Protocol):
     def remember(self, instant: int, limit: Limit, now: int) -> None:
         """Count a start, now or at an instant ahead."""
 
+    def copy(self) -> Starts:
+        """One that can be tried out."""
+
 
 class Window:
     """The last ``max`` instants: the next one is a spacing after the one ``max`` ago, so no window holds more. Each
@@ -116,6 +118,11 @@ class Window:
         self._instants.append(max(instant, self._instants[-1] if self._instants else 0))
         del self._instants[: -limit.max]
 
+    def copy(self) -> Window:
+        other = Window()
+        other._instants = self._instants.copy()
+        return other
+
 
 class Bucket:
     """A token bucket as one number (GCRA): the instant at which it would be full again."""
@@ -128,6 +135,11 @@ class Bucket:
 
     def remember(self, instant: int, limit: Limit, now: int) -> None:
         self._full_at = max(self._full(limit, now), instant) + spacing(limit)
+
+    def copy(self) -> Bucket:
+        other = Bucket()
+        other._full_at = self._full_at
+        return other
 
     def _full(self, limit: Limit, now: int) -> float:
         if self._full_at is None:
@@ -143,7 +155,7 @@ def starts_of(limit: Limit) -> Starts:
 
 def room(starts: Starts, limit: Limit, now: int, most: int) -> tuple[int, int]:
     """How many may start now or a little ahead, ``most`` at most; and when the next one may after these."""
-    starts, count = deepcopy(starts), 0
+    starts, count = starts.copy(), 0
     while count < most and (free := starts.free_at(limit, now)) <= now + ahead_ms(limit):
         starts.remember(max(free, now), limit, now)
         count += 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from stratix_kombu.model.record import (
+    Limit,
     Schedule,
     WorkerInfo,
 )
@@ -105,3 +106,16 @@ def test_a_worker_that_cannot_be_read_hides_no_other(at: Spoiled, text: str) -> 
     for one in workers:
         at.store.transitions.renew([one], [], LEASE_MS)
     assert [one.id for one in at.store.queries.workers("q")] == ["bad", "good"]
+
+
+@pytest.mark.parametrize("lost", ["line:t:key", "lines", "meta", "aside"])
+def test_a_job_whose_line_is_lost_is_taken(at: Spoiled, lost: str) -> None:
+    at.add("first", "good", limit=Limit("key", 1, 5))
+    assert at.take(2) == ["first"]
+    at.client.delete(f"{at.base}:q:q:{lost}")
+
+    def taken() -> bool:
+        at.recover()
+        return at.take(2) == ["good"]
+
+    until(taken)

@@ -61,7 +61,8 @@ def reopen(space: Space, queue: str, most: int) -> bool:
     instants += (line.opens_ms for line in order.lines.values() if order.owed)
     if order.owed or order.unsent or order.unsent_lines:
         opens(space, queue, min((at for at in instants if at > now), default=math.inf))
-    more = left == most and bool(order.unsent or (order.owed and len(order.jobs) > permits))
+    owes_more = order.owed and (len(order.jobs) > permits or order.next_line_ms() <= now)
+    more = left == most and bool(order.unsent or owes_more)
     if more:
         opens(space, queue, now)
     return more

@@ -23,6 +23,7 @@ local function walk()
   for _, queue in ipairs(page[2]) do
     look_again(queue, 'delayed')
     look_again(queue, 'active')
+    look_at_aside(queue)
     local v = redis.call('HMGET', queue_key(queue, 'meta'), 'old', 'owed', 'unsent_lines', 'paused')
     if v[1] ~= 'none' and left > 0 then
       --- @include old

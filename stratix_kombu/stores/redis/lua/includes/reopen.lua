@@ -132,7 +132,8 @@ local function reopen(queue, most)
     opens = earlier(opens, next_line(queue, 'lines'))
   end
   unsent = redis.call('EXISTS', queue_key(queue, 'unsent')) == 1
-  local more = left == most and (unsent or (owed > 0 and ordered > permits))
+  local open = owed > 0 and redis.call('ZCOUNT', queue_key(queue, 'lines'), '-inf', now) > 0
+  local more = left == most and (unsent or open or (owed > 0 and ordered > permits))
   if more then
     opens = now
   elseif not (owed > 0 or unsent or redis.call('EXISTS', queue_key(queue, 'unsent-lines')) == 1) then

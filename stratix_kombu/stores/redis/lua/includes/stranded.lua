@@ -58,3 +58,22 @@ local function look_at_blocked(queues)
     end
   end
 end
+
+-- Jobs that are set aside, in a line that the server has lost.
+local function look_at_aside(queue)
+  local aside = queue_key(queue, 'aside')
+  local size = redis.call('ZCARD', aside)
+  local first = size > 0 and now_us % 999983 % size or 0
+  local page = size > 0 and redis.call('ZRANGE', aside, first, first + 4, 'WITHSCORES') or {}
+  for i = 1, #page, 2 do
+    local job = listed(aside, page[i], queue)
+    if job then
+      local line = queue_key(queue, 'line:' .. job.line)
+      if not redis.call('ZSCORE', line, job.id) then
+        redis.call('ZADD', line, page[i + 1], job.id)
+      end
+      redis.call('ZADD', queue_key(queue, 'lines'), 'NX', now, job.line)
+      redis.call('HSET', queue_key(queue, 'meta'), 'lined', 1)
+    end
+  end
+end
