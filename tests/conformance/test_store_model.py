@@ -267,7 +267,9 @@ class Stores(RuleBasedStateMachine):
         what=st.sampled_from([(Sweep.RETRY, State.FAILED), *((Sweep.REMOVE, one) for one in SWEPT)]),
     )  # fmt: skip
     def sweep(self, queue: str, limit: int, what: tuple[Sweep, State]) -> None:
-        self.both(lambda store: list(_swept(store, queue, *what, limit)))
+        action, state = what
+        order = sorted if state is State.ACTIVE else list
+        self.both(lambda store: order(_swept(store, queue, action, state, limit)))
 
     @rule(job_id=ids)
     def write(self, job_id: str) -> None:
@@ -333,8 +335,8 @@ def _told(event: Event) -> tuple[str, ...]:
 
 def _listing(store: Store, queue: str, state: State) -> list[str]:
     found = [one.id for one in store.queries.find(queue, [state])]
-    # Jobs of one millisecond have no order by due time.
-    return sorted(found) if state is State.DELAYED else found
+    # Jobs of one millisecond have no order by due time, nor by lease.
+    return sorted(found) if state in (State.DELAYED, State.ACTIVE) else found
 
 
 def _plain(record: Any) -> Any:

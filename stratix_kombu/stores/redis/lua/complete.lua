@@ -8,6 +8,25 @@
 --- @include release
 --- @include then
 
+-- Of many jobs most have no dependents, add no others, and are all kept: they change their lists together.
+local plain, dependents = #ARGV > 10, {}
+for i = 5, plain and #ARGV or 0, 5 do
+  dependents[#dependents + 1] = job_key(ARGV[i]) .. ':dependents'
+  plain = plain and ARGV[i + 3] == '' and #dependents <= 1000
+end
+plain = plain and redis.call('EXISTS', unpack(dependents)) == 0
+local leaving, arriving
+local flush = plain and function()
+  for queue, ids in pairs(leaving or {}) do
+    redis.call('ZREM', queue_key(queue, 'active'), unpack(ids))
+    redis.call('ZADD', queue_key(queue, 'completed'), unpack(arriving[queue]))
+  end
+  leaving, arriving = {}, {}
+end
+if plain then
+  flush()
+end
+
 local stale = {}
 for i = 5, #ARGV, 5 do
   local id, result = ARGV[i], ARGV[i + 2]
@@ -37,16 +56,29 @@ for i = 5, #ARGV, 5 do
     if ARGV[i + 4] ~= '' then
       redis.call('HSET', key, 'data', ARGV[i + 4])
     end
-    local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = num(v[8], 0),
-      dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14], ended = mark, group = v[15] }
-    if v[1] == 'waiting' then
-      local w = redis.call('HMGET', key, 'line', 'forward')
-      job.line, job.native = w[1], w[2] or redis.call('HSTRLEN', key, 'msg') > 0
+    if plain and v[1] == 'active' and not v[6] and not v[9] then
+      local ids, places = leaving[queue] or {}, arriving[queue] or {}
+      ids[#ids + 1], places[#places + 1], places[#places + 2] = id, order(), id
+      leaving[queue], arriving[queue] = ids, places
+      vacate(queue, v[15])
+    else
+      if plain then
+        flush()
+      end
+      local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = num(v[8], 0),
+        dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14], ended = mark, group = v[15] }
+      if v[1] == 'waiting' then
+        local w = redis.call('HMGET', key, 'line', 'forward')
+        job.line, job.native = w[1], w[2] or redis.call('HSTRLEN', key, 'msg') > 0
+      end
+      end_job(job, 'completed', v[6])
     end
-    end_job(job, 'completed', v[6])
     tell(queue, 'completed', id, v[4], result)
     add_then(ARGV[i + 3])
   end
+end
+if plain then
+  flush()
 end
 local more = release_page(tonumber(ARGV[4]))
 tell_drained()
