@@ -127,6 +127,25 @@ class ConcurrencySuite(StoreCase):
         assert len(claimed) == 10
         assert self.counts(store) == {"active": 10, "waiting": 70}
 
+    def test_no_window_holds_more_than_it_may_whoever_takes(self, store: Store) -> None:
+        """Of the queue, and of a key that some of the jobs share."""
+        key = Limit("key", 5, 60)
+        self.add(store, *(new(f"{n}", limit=key if n % 2 else None) for n in range(90)))
+        bounds, starts = Bounds(Limit("api", 15, 60)), dict[str, int]()
+
+        def work(number: int) -> None:
+            def all_started() -> bool:
+                for claim in self.take(store, 4, bounds, worker=f"w{number}").claims:
+                    starts[claim.record.id] = claim.record.processed_ms
+                return len(starts) == 90
+
+            until(all_started)
+
+        together(work)
+        for most, ids in ((15, starts), (5, [one for one in starts if int(one) % 2])):
+            instants = sorted(starts[one] for one in ids)
+            assert all(later - first >= 60 for first, later in zip(instants, instants[most:], strict=False))
+
     def test_one_of_many_takes_a_job(self, store: Store) -> None:
         self.add(store, *(new(f"{n:03}", group=f"g{n % 7}") for n in range(200)))
         bounds = Bounds(group_concurrency=20)

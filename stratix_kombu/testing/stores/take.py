@@ -9,10 +9,10 @@ import pytest
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.letter import Fallback
 from stratix_kombu.model.names import new_request
-from stratix_kombu.model.record import Completion, Failure, Held, JobRecord, Limit
+from stratix_kombu.model.record import Completion, Deduplication, Failure, Held, JobRecord, Limit
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import PAGE, Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, native, new, until
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, native, new, until
 
 LONG = 60_000
 DELAY_MS = 5_000
@@ -317,6 +317,23 @@ class TakeSuite(StoreCase):
         taken = self.take(store, 9, queue)
         assert ([one.record.id for one in taken.claims], taken.why) == (["a", "c", "d"], Refusal.LIMITED)
         assert self.taken(store, 9) == ["e", "f"]
+
+    def test_a_promoted_job_that_waits_for_a_limit_is_next(self, store: Store) -> None:
+        key = Limit("key", 1, 60)
+        self.add(store, new("first", limit=key), new("a", limit=key, delay_ms=LONG))
+        assert self.taken(store, 2) == ["first"]
+        store.transitions.promote_job("a")
+        self.add(store, new("b", limit=key))
+        assert gather(lambda: self.taken(store, 2), 2) == ["a", "b"]
+
+    def test_a_job_that_waits_for_a_limit_is_not_replaced(self, store: Store) -> None:
+        """It keeps its place: replacing is for those that are delayed."""
+        once, key = Deduplication("once", replace=True), Limit("key", 1, 60)
+        self.add(store, new("first", limit=key), new("a", limit=key, deduplication=once))
+        assert self.taken(store, 2) == ["first"]
+        assert store.transitions.add([new("b", limit=key, deduplication=once)]).instead == (("b", "a"),)
+        self.add(store, new("c", limit=key))
+        assert gather(lambda: self.taken(store, 2), 2) == ["a", "c"]
 
     @pytest.mark.parametrize("way", ["remove", "cancel", "sweep"])
     def test_what_was_set_aside_may_go(self, store: Store, way: str) -> None:
