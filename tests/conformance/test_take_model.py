@@ -170,7 +170,7 @@ def test_both_stores_agree_on_who_is_next(redis_url: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, derandomize=True, database=None,
+            max_examples=80, stateful_step_count=40, deadline=None, derandomize=True, database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

@@ -91,7 +91,8 @@ local function count_start(book, instant)
   if book.limit.initial then
     book.full = math.max(book.full, instant) + book.limit.spacing
   else
-    local last = book.made[book.count] or (book.olds > 0 and tonumber(redis.call('LINDEX', book.key, -1))) or 0
+    book.last = book.last or book.olds > 0 and tonumber(redis.call('LINDEX', book.key, -1)) or 0
+    local last = book.made[book.count] or book.last
     book.count = book.count + 1
     book.made[book.count] = math.max(instant, last)
   end
