@@ -12,7 +12,7 @@ def pause(engine: Engine, queue: str) -> bool:
 
 
 def resume(engine: Engine, queue: str) -> None:
-    """Let jobs start again, and dispatch those that were parked."""
+    """Let jobs start again, and send the messages that were dropped meanwhile."""
     while True:
         change = engine.store.transitions.resume(queue)
         dispatch(engine, change.ready)
