@@ -338,11 +338,11 @@ def test_nothing_is_sent_in_a_storm_when_a_queue_is_resumed(app: Application) ->
     queue.add("n").wait_until_finished(timeout=WAIT_S)
     until(lambda: depth(app, queue) == 0, WAIT_S)
     queue.pause()
-    queue.add_bulk([{"name": "n"}] * 400)
-    until(lambda: depth(app, queue) < 400, WAIT_S)
+    queue.add_bulk([{"name": "n"}] * 150)
+    until(lambda: depth(app, queue) < 150, WAIT_S)
     queue.resume()
-    assert depth(app, queue) <= 400
-    wait_for(queue, 401)
+    assert depth(app, queue) <= 150
+    wait_for(queue, 151)
     until(lambda: depth(app, queue) == 0, WAIT_S)
 
 
