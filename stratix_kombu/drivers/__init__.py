@@ -1,1 +1,1 @@
-"""Transports: each carries small messages that name jobs."""
+"""Transports: each carries small messages that say that a queue has work."""

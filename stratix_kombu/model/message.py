@@ -46,7 +46,7 @@ def message_envelope(job_id: str, name: str, broker_queue: str, **properties: An
 
 
 def is_task_message(message: str) -> bool:
-    """Whether a job's own message is that of a Celery task, and not one that names the job."""
+    """Whether a job's own message is that of a Celery task, and not a permit."""
     return bool(message) and json.loads(message)["headers"].get("task") != TASK
 
 

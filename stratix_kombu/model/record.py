@@ -71,7 +71,7 @@ class NewJob:
     """The queue that gets a letter when the job has failed (but not for a dependency's sake)."""
     message: str = ""
     """The whole message to send for the job, for tasks of Celery: JSON as Kombu's virtual transports write it, with
-    ``properties`` last and no delivery tag; '' for the one that only names the job."""
+    ``properties`` last and no delivery tag; '' for jobs that are taken with a permit."""
     max_stalled: int | None = None
     """How often its lease may run out before it has failed; None = as the clock says."""
     vacant: bool = False
