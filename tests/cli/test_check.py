@@ -68,7 +68,7 @@ def test_what_answers(config: Path) -> None:
     assert result.exit_code == 0, result.output
     driver, store = json.loads(result.stdout)["connections"]
     assert (driver["problem"], store["problem"]) == ("", "")
-    assert "in order" in driver["about"]
+    assert "exact depth" in driver["about"]
     assert store["about"].startswith("Redis ")
     warnings = json.loads(result.stdout)["warnings"]
     assert any("a restart loses all jobs" in one for one in warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from redis import Redis
@@ -11,6 +12,7 @@ from stratix_kombu import Queue
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.codec import decode
+from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.testing.stores import audit
 from tests.faults.processes import runs_of
@@ -23,7 +25,7 @@ DEPTH_S = 20.0
 def audit_run(work: Work, engine: Engine, runs: Path) -> list[str]:
     """What is wrong after all jobs of ``work`` have ended; empty if nothing is. For a queue with healthy workers."""
     problems = audit(engine.store)
-    jobs = {one.id: one for one in engine.store.queries.find(work.queue.name, list(State))}
+    jobs = {one.id: one for state in State for one in _all(engine, work.queue.name, state)}
     if set(jobs) != set(work.results):
         problems.append(f"added and not there, or the other way round: {set(jobs) ^ set(work.results)}")
     handled = runs_of(runs)
@@ -48,6 +50,15 @@ def audit_run(work: Work, engine: Engine, runs: Path) -> list[str]:
     return problems
 
 
+def _all(engine: Engine, queue: str, state: State) -> Iterator[JobRecord]:
+    cursor = ""
+    while True:
+        page, cursor = engine.store.queries.scan(queue, state, cursor)
+        yield from page
+        if not cursor:
+            return
+
+
 def _ends(engine: Engine, queue: str) -> Counter[str]:
     told = engine.store.events.read(queue, "0", limit=100_000)
     return Counter(one.job_id for one in told if one.name in ("completed", "failed"))
@@ -63,11 +74,11 @@ STAYING = ("number", "graph", "walk", "process", "processes")
 
 
 def keys_left(queue: Queue, server: str, prefix: str) -> list[str]:
-    """Remove the queue; the keys that are left of it. What Kombu declares is no message, and stays; answers that may be
-    asked for again go by themselves."""
+    """Remove the queue; the keys that are left of it. What Kombu declares is no message, and stays; what has a time to
+    live goes by itself: answers that may be asked for again, processes, and who wakes which clock."""
     until(lambda: not queue.get_workers(), DEPTH_S)  # those that died: their queue is not forgotten before
     queue.obliterate(force=True)
     with Redis.from_url(server) as client:
-        keys = [key.decode() for key in client.scan_iter(f"*{prefix}*", count=1000)]
+        keys = [key.decode() for key in client.scan_iter(f"*{prefix}*", count=1000) if client.ttl(key) == -1]
     ours = [key for key in keys if not key.startswith("_kombu.binding")]
-    return [key for key in ours if ":asked:" not in key and key.partition("}:")[2] not in STAYING]
+    return [key for key in ours if key.partition("}:")[2] not in STAYING]
