@@ -35,6 +35,13 @@ from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, Ne
 from stratix_kombu.model.state import State
 
 
+def _is_permit(request: Any) -> bool:
+    """Whether it is the message that a job of ``queue.process`` was taken with. Its id is that of no job; how the job
+    ends is stored by its run, and one whose child was killed loses its lease."""
+    return bool(getattr(request, "task", "") == TASK)
+
+
+
 class StratixBackend(Results):
     """Answers from the store that the bridge uses."""
 
@@ -45,7 +52,7 @@ class StratixBackend(Results):
     ) -> None:
         attempt = attempt_of(request)
         if attempt is None:
-            if store_result and getattr(request, "task", "") != TASK:  # a handler's outcome is stored by its run
+            if store_result and not _is_permit(request):
                 self.store_result(task_id, result, state, request=request)
         else:
             self.bridge.mirror.done(task_id, result, request, store_result, state)
@@ -55,6 +62,8 @@ class StratixBackend(Results):
         call_errbacks: bool = True, **kwargs: Any,
     ) -> None:  # fmt: skip
         attempt = attempt_of(request)
+        if _is_permit(request):
+            return
         if attempt is not None and attempt.settled:
             self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
             return
@@ -83,12 +92,15 @@ class StratixBackend(Results):
         self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True,
         state: str = states.REVOKED,
     ) -> None:  # fmt: skip
+        if _is_permit(request):
+            return
         self._end_by_hand(task_id, TaskRevokedError(reason), None)
         self.bridge.mirror.revoked(task_id, reason, request, store_result, state)
 
     def mark_as_retry(self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, **kwargs: Any) -> None:
         """The store knows: the attempt was handed over."""
-        self.bridge.mirror.told(task_id, states.RETRY, exc, request, traceback)
+        if not _is_permit(request):
+            self.bridge.mirror.told(task_id, states.RETRY, exc, request, traceback)
 
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
@@ -107,7 +119,7 @@ class StratixBackend(Results):
     ) -> Any:
         """``update_state`` and its like; ``result`` is encoded already."""
         attempt = attempt_of(request)
-        if attempt is None and self._is_to_be_claimed(request, task_id):
+        if _is_permit(request) or (attempt is None and self._is_to_be_claimed(request, task_id)):
             return result  # the tracer: ``begin`` says that it has started
         if state not in states.READY_STATES:
             self._tell_progress(task_id, state, result)
