@@ -80,17 +80,17 @@ class Clock:
         while not self._stop.is_set():
             try:
                 rest_ms = self._look()
+                failures = 0
+                self._engine.reached("", "clock_failed")
+                self._round = time.monotonic()
+                if not self._stop.is_set():  # who stops it ends no rest that begins later
+                    self._rest(rest_ms)
             except Exception as error:
                 failures += 1
                 if not isinstance(error, Unavailable):  # a fault of our own must not stop the clock
                     logger.exception("the clock failed", extra={"action": "clock_failed"})
                 self._engine.report("", error, "clock_failed")
                 self._stop.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
-                continue
-            failures = 0
-            self._engine.reached("", "clock_failed")
-            self._round = time.monotonic()
-            self._rest(rest_ms)
         if self._leads:  # it was made the leader once more meanwhile
             self._resign()
 
