@@ -6,28 +6,28 @@
 --   dependency}, {'taken', job, queue}. The jobs' numbers follow each other; `placed` is place in this call, {state,
 --   ...} (see add_job.lua) or '', of those that were not added under their number to wait
 -- Events waiting | delayed | blocked | failed | duplicated
+--- @include usual
 --- @include base
 --- @include send
 --- @include add_plain
 
--- The usual case first: making what the others need takes longer than the commands.
-local jobs = (#ARGV - 6) / 5
-local usual, keys, extras, seen = ARGV[6] == '' and jobs <= 1000, {}, {}, {}
-for i = 7, usual and #ARGV or 0, 5 do
-  local id, more = ARGV[i], ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]) or {}
-  usual = usual and is_plain(more) and not seen[id]
-  seen[id], extras[i] = true, more
-  keys[#keys + 1] = job_key(id)
-  keys[#keys + 1] = keys[#keys] .. ':dependents'
+-- Jobs of groups, and those that bring a message, with the functions for them, and without the many for the rest.
+local plain = not usual and ARGV[6] == '' and jobs <= 1000
+keys, extras = {}, {}
+for i = 7, plain and #ARGV or 0, 5 do
+  local key, more = job_key(ARGV[i]), ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]) or {}
+  plain = plain and is_plain(more) and not extras[key]
+  extras[key] = more
+  keys[#keys + 1] = key
+  keys[#keys + 1] = key .. ':dependents'
 end
-if usual and redis.call('EXISTS', unpack(keys)) == 0 then
-  local number = redis.call('INCRBY', P .. ':number', jobs) - jobs + 1
-  for i = 7, #ARGV, 5 do
-    local more = extras[i]
-    add_plain(more.queue or ARGV[4], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], more, number + (i - 7) / 5)
+if plain and redis.call('EXISTS', unpack(keys)) == 0 then
+  local number = redis.call('INCRBY', P .. ':number', jobs) - jobs
+  for n = 1, jobs do
+    local i, more = 2 + 5 * n, extras[keys[2 * n - 1]]
+    add_plain(more.queue or ARGV[4], ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], more, number + n)
   end
-  write_plain()
-  return { 0, {}, sent(), {}, now, number, {} }
+  return { 0, {}, sent(), {}, now, number + 1, {} }
 end
 
 --- @include release

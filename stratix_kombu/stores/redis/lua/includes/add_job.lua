@@ -120,7 +120,6 @@ local function add_job(queue, id, name, data, options, extra, number)
   end
   if not known and is_plain(more) then
     add_plain(more.queue or queue, id, name, data, options, more, number)
-    write_plain()
     return true
   end
   local job = { id = id, queue = more.queue or queue, name = name, prio = more.prio or 0, due = 0, pending = 0,

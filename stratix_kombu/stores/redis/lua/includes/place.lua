@@ -1,6 +1,6 @@
 -- The order of a queue's waiting jobs ('order', and 'aside' for those that are set aside): the score is made of priority and
 -- place. Jobs of an earlier release stand before the others, see old.lua.
-local SPAN, MIDDLE = 2 ^ 44, 2 ^ 43
+--- @include span
 
 local function score_of(prio, place)
   return prio * SPAN + MIDDLE + place
