@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stratix_kombu.errors import DependencyNotFound, JobIdTaken
+from stratix_kombu.errors import DependencyNotFound, JobIdTaken, StratixError
 from stratix_kombu.lifecycle.add import ONE_STEP, add, record_of, records_of
 from stratix_kombu.model.record import NewJob, Placed
 
@@ -42,9 +42,17 @@ def add_each(calls: Sequence[Adding]) -> list[Job | BaseException]:
         for step in _steps(jobs):
             _add(calls, step, answers)
     except Exception as problem:
-        # Each task has an error of its own: where it is raised becomes part of it.
-        answers.update((at, copy.copy(problem)) for at in jobs if at not in answers)
+        answers.update((at, _own(problem)) for at in jobs if at not in answers)
     return [answers[at] for at in range(len(calls))]
+
+
+def _own(problem: Exception) -> Exception:
+    """The error for one of several tasks: where each of them raises it becomes part of it."""
+    if not isinstance(problem, StratixError):  # others may not be made to be copied
+        return problem
+    twin = copy.copy(problem)
+    twin.__cause__ = problem.__cause__
+    return twin.with_traceback(problem.__traceback__)
 
 
 def _steps(jobs: Mapping[int, NewJob]) -> Iterator[dict[int, NewJob]]:

@@ -121,7 +121,9 @@ class _Line:
 def _settle(future: asyncio.Future[Any], answer: object) -> None:
     if future.done():  # its task was cancelled
         return
-    if isinstance(answer, BaseException):
+    if isinstance(answer, StopIteration):
+        future.set_exception(RuntimeError(f"raised {answer!r}"))  # a future takes no StopIteration
+    elif isinstance(answer, BaseException):
         future.set_exception(answer)
     else:
         future.set_result(answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +24,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.limiting import Limiting
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.codec import encode
-from stratix_kombu.model.names import check_job_name
+from stratix_kombu.model.names import check_job_name, new_id
 from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, WorkerInfo
 from stratix_kombu.options import (
     MAX_CONCURRENCY,
@@ -170,7 +169,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
             options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", options)
             if options.backoff is not None:
                 self._backoffs.remember(options.backoff, self._engine.store.shared, bool(self._handlers))
-        new = options.new_job(str(uuid.uuid4()), self.name, name, text)
+        new = options.new_job(new_id(), self.name, name, text)
         return replace(new, dead_letter=self._options.dead_letter) if self._options.dead_letter else new
 
     def _new_task(self, task: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
@@ -181,7 +180,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
                 f"{where}: a Celery task says by itself how often it is tried (max_retries, autoretry_for): leave out "
                 "'attempts' and 'backoff'"
             )
-        new = options.new_job(str(uuid.uuid4()), self.name, task.name, "null")
+        new = options.new_job(new_id(), self.name, task.name, "null")
         message, tracked = message_of(task, data, new, self._engine)
         size = len(message.encode())
         if size > self._options.max_payload_bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from stratix_kombu.errors import JobAlreadyStarted, JobError, JobIdTaken, JobNotFound, StratixError
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.model.names import gate_id
+from stratix_kombu.model.names import gate_id, new_id
 from stratix_kombu.model.record import ANY_CLAIM, GATE, KEEP_NONE, Added, Change, Completion, JobRecord, NewJob, Placed
 from stratix_kombu.model.state import State
 
@@ -45,7 +44,7 @@ def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     if len(jobs) + sum(len(job.dependencies) for job in jobs) <= ONE_STEP:
         return _add(engine, jobs)
     gate = NewJob(
-        id=gate_id(str(uuid.uuid4())), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True,
+        id=gate_id(new_id()), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True,
         delay_ms=GATE_MS, keep_completed=KEEP_NONE, keep_failed=KEEP_NONE,
     )  # fmt: skip
     _add(engine, [gate])
@@ -74,7 +73,8 @@ def check_free(engine: Engine, jobs: Sequence[NewJob]) -> None:
 def _add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     engine.check_open("add jobs")
     added = engine.store.transitions.add(jobs)
-    settle(engine, Change(ready=added.ready, more=added.more))
+    if added.ready or added.more:
+        settle(engine, Change(ready=added.ready, more=added.more))
     return added
 
 

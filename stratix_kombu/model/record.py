@@ -43,9 +43,10 @@ class Deduplication:
     """Each one that is refused begins the time anew."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewJob:
-    """A job to be added; everything is validated already."""
+    """A job to be added; everything is validated already. Not to be changed. (Frozen, one of so many fields would take
+    three times as long to make, for each job.)"""
 
     id: str
     queue: str
@@ -107,9 +108,9 @@ RUN = "run"
 """One run of a repeatable job."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class JobRecord:
-    """One job as read from the store; instants are the store's, in milliseconds since the epoch."""
+    """One job as read from the store, not to be changed; instants are the store's, in milliseconds since the epoch."""
 
     id: str
     queue: str

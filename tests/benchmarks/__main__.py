@@ -14,9 +14,14 @@ from tests.benchmarks.measure import Round, measure
 from tests.services import redis_server
 
 MARKS = {"add": 2.0, "bulk": 8.0, "drain": 4.0}
-"""Least ratios to Celery; bulk is held against Celery's ``apply_async``, one by one."""
+"""Least ratios to Celery."""
+AGAINST_ADD = ("together", "bulk")
+"""Held against Celery's ``apply_async``, one by one."""
+SPEEDS = (*MARKS, "floor", "together")
 ROWS = {
     "add": "added one by one, jobs/s",
+    "floor": "floor: a script of three commands, calls/s (ratio of add to it)",
+    "together": "added by 100 tasks of asyncio at a time, jobs/s (ratio to one by one)",
     "bulk": "added in bulk, jobs/s (ratio to one by one)",
     "drain": "drained by one worker of ten slots, jobs/s",
     "p50": "latency on an idle worker, p50 ms",
@@ -48,7 +53,8 @@ def run(url: str, options: argparse.Namespace) -> tuple[list[Round], list[Round]
             results.append(measure(side, options.singles, options.bulk))
             now = results[-1]
             console.print(
-                f"round {number + 1}/{options.rounds} {side.name:14} add {now.add:8.0f}  bulk {now.bulk:8.0f}  "
+                f"round {number + 1}/{options.rounds} {side.name:14} add {now.add:8.0f}  floor {now.floor:8.0f}  "
+                f"together {now.together:8.0f}  bulk {now.bulk:8.0f}  "
                 f"drain {now.drain:7.0f}  p50 {now.p50:5.2f} ms  p99 {now.p99:5.2f} ms"
             )
     for side in sides:
@@ -63,13 +69,19 @@ def report(celery: list[Round], stratix: list[Round]) -> None:
     for field in fields(Round):
         theirs = median(getattr(one, field.name) for one in celery)
         ours = median(getattr(one, field.name) for one in stratix)
-        base = median(one.add for one in celery) if field.name == "bulk" else theirs
-        ratio = ours / base if base else 0.0
+        ratio = _ratio(field.name, theirs, ours, celery, stratix)
         mark = MARKS.get(field.name)
         verdict = "" if mark is None else f"{'reached' if ratio >= mark else 'MISSED'} ({mark:g}x)"
-        digits = 0 if field.name in MARKS else 2
+        digits = 0 if field.name in SPEEDS else 2
         table.add_row(ROWS[field.name], f"{theirs:.{digits}f}", f"{ours:.{digits}f}", f"{ratio:.2f}", verdict)
     Console(width=120).print(table)
+
+
+def _ratio(name: str, theirs: float, ours: float, celery: list[Round], stratix: list[Round]) -> float:
+    if name == "floor":
+        return median(one.add / one.floor for one in stratix)
+    base = median(one.add for one in celery) if name in AGAINST_ADD else theirs
+    return ours / base if base else 0.0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ class Round:
     """Speeds in jobs a second, latencies in milliseconds, server reads per job."""
 
     add: float
+    floor: float
+    """Of a script of three commands, called one by one by the plain client of Redis."""
+    together: float
+    """Added by a hundred tasks of an event loop at a time; 0 = it has no calls for asyncio."""
     bulk: float
     drain: float
     p50: float
@@ -28,18 +32,20 @@ class Round:
 
 
 def measure(side: Side, singles: int, bulk: int) -> Round:
-    """Add one by one, add in bulk, drain both, then time single jobs on the idle worker."""
+    """Add one by one, by asyncio and in bulk, drain all, then time single jobs on the idle worker."""
     side.redis.flushall()
     side.begin()
     side.add_one_by_one(10)  # connections and scripts are loaded before the clock runs
     add, add_reads = _timed(side, singles, side.add_one_by_one)
+    floor, _ = _timed(side, singles, side.call_script)
+    together = _timed(side, singles, side.add_together)[0] if side.has_asyncio else 0.0
     added, bulk_reads = _timed(side, bulk, side.add_bulk)
     with side.worker():
-        drain, drain_reads = _drain(side, 10 + singles + bulk)
+        drain, drain_reads = _drain(side, 10 + singles * (1 + side.has_asyncio) + bulk)
         side.latency()
         samples = sorted(_sample(side) for _ in range(LATENCY_SAMPLES))
     p50, p99 = (samples[int(len(samples) * share)] * 1000 for share in (0.5, 0.99))
-    return Round(add, added, drain, p50, p99, add_reads, bulk_reads, drain_reads)
+    return Round(add, floor, together, added, drain, p50, p99, add_reads, bulk_reads, drain_reads)
 
 
 def _timed(side: Side, count: int, work: Callable[[int], None]) -> tuple[float, float]:

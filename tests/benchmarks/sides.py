@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -17,6 +18,13 @@ import redis
 
 ROOT = Path(__file__).resolve().parents[2]
 BULK_PAGE = 1000
+TASKS = 100
+FLOOR = """
+redis.call('HSET', KEYS[1], 'name', ARGV[1], 'data', ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[3], KEYS[1])
+redis.call('LPUSH', KEYS[3], KEYS[1])
+return 1
+"""
 
 
 class Side(ABC):
@@ -24,6 +32,7 @@ class Side(ABC):
 
     name: str
     command: tuple[str, ...]
+    has_asyncio = False
 
     def __init__(self, url: str) -> None:
         self.redis = redis.Redis.from_url(url)
@@ -37,6 +46,18 @@ class Side(ABC):
 
     @abstractmethod
     def add_one_by_one(self, count: int) -> None: ...
+
+    def call_script(self, count: int) -> None:
+        """The least that adding can cost: a hash, an order and a list, in one call of redis-py."""
+        digest = self.redis.script_load(FLOOR)
+        for number in range(count):
+            keys = (f"floor:{number}", "floor:order", "floor:list")
+            self.redis.evalsha(digest, 3, *keys, "noop", f'{{"number":{number}}}', number)
+        self.redis.delete("floor:order", "floor:list", *(f"floor:{number}" for number in range(count)))
+
+    def add_together(self, count: int) -> None:
+        """By tasks of an event loop, ``TASKS`` at a time."""
+        raise NotImplementedError
 
     @abstractmethod
     def add_bulk(self, count: int) -> None: ...
@@ -99,6 +120,7 @@ class CelerySide(Side):
 class StratixSide(Side):
     name = "stratix_kombu"
     command = (sys.executable, "-m", "tests.benchmarks.stratix_side")
+    has_asyncio = True
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -119,6 +141,15 @@ class StratixSide(Side):
     def add_one_by_one(self, count: int) -> None:
         for number in range(count):
             self._queue.add("noop", {"number": number})
+
+    def add_together(self, count: int) -> None:
+        async def main() -> None:
+            add = self._queue.aio.add
+            for start in range(0, count, TASKS):
+                page = range(start, min(start + TASKS, count))
+                await asyncio.gather(*(add("noop", {"number": number}) for number in page))
+
+        asyncio.run(main())
 
     def add_bulk(self, count: int) -> None:
         for start in range(0, count, BULK_PAGE):

@@ -59,6 +59,8 @@ def test_a_store_that_is_away_is_asked_once_for_all_of_a_turn(
     errors = asyncio.run(_all(queue, 50))
     assert {type(one) for one in errors} == {StoreUnavailable}
     assert len({id(one) for one in errors}) == 50
+    assert len({str(one) for one in errors}) == 1
+    assert all(one.__cause__ is not None for one in errors)
     assert tried == [1]
     server.thaw() if how == "frozen" else server.start()
     until(lambda: isinstance(asyncio.run(_all(queue, 1))[0], Job))

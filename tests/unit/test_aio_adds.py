@@ -265,6 +265,18 @@ def test_a_fault_that_nobody_expected_reaches_every_task(
     async def main() -> list[Any]:
         return await asyncio.gather(*(queue.aio.add("n", number) for number in range(3)), return_exceptions=True)
 
-    errors = asyncio.run(main())
-    assert [type(one) for one in errors] == [LookupError] * 3
-    assert len({id(one) for one in errors}) == 3
+    assert [type(one) for one in asyncio.run(main())] == [LookupError] * 3
+
+
+class Odd(dict[str, int]):
+    def items(self) -> Any:
+        raise StopIteration
+
+
+def test_an_error_that_no_future_takes_holds_up_no_other_add(queue: Queue) -> None:
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(queue.aio.add("n", one) for one in (1, Odd(a=1), 2)), return_exceptions=True)
+
+    before, odd, after = asyncio.run(main())
+    assert (before.data, after.data) == (1, 2)
+    assert isinstance(odd, RuntimeError)

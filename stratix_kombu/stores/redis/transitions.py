@@ -371,11 +371,13 @@ class RedisTransitions(Transitions):
 
 def added_of(count: int, answer: Sequence[Any]) -> Added:
     """The answer of add.lua and fire.lua about so many jobs."""
-    flat = [one.decode() for one in answer[3]]
-    instead = tuple(zip(flat[::2], flat[1::2], strict=True))
-    duplicates = frozenset(one.decode() for one in answer[1])
-    now, first, told = answer[4:]
+    more, known, ready, others, now, first, told = answer
     placed: list[Placed | None] = [Placed(State.WAITING, now, number) for number in range(first, first + count)]
+    if not (more or known or ready or others or told):  # as mostly
+        return Added(tuple(placed))
+    flat = [one.decode() for one in others]
+    instead = tuple(zip(flat[::2], flat[1::2], strict=True))
+    duplicates = frozenset(one.decode() for one in known)
     for place, one in zip(told[::2], told[1::2], strict=True):
         placed[place] = Placed(State(one[0].decode()), *map(int, one[1:])) if one else None
-    return Added(tuple(placed), duplicates, ready_of(answer[2]), bool(answer[0]), instead)
+    return Added(tuple(placed), duplicates, ready_of(ready), bool(more), instead)
