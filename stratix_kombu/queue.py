@@ -42,6 +42,7 @@ from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers, is_path, say_what_is_unused
 from stratix_kombu.worker.heartbeat import Heartbeat
 from stratix_kombu.worker.sandbox.pool import SandboxPool
+from stratix_kombu.worker.watch import Watch
 from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
@@ -63,12 +64,14 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
     _foreign = QUEUE
 
     def __init__(
-        self, name: str, engine: Engine, options: QueueOptions, heartbeat: Heartbeat, loop: LoopExecutor | None = None
-    ) -> None:
+        self, name: str, engine: Engine, options: QueueOptions, heartbeat: Heartbeat, watch: Watch,
+        loop: LoopExecutor | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self._engine = engine
         self._options = options
         self._heartbeat = heartbeat
+        self._watch = watch
         self._loop = loop
         self._backoffs = Backoffs(name, options.backoffs, options.default_job_options.backoff)
         self._handlers = Handlers()
@@ -277,7 +280,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
             settings = self._worker_settings(self._options.concurrency)
             worker = Worker(
                 self._engine, self.name, self._handlers, settings, self._make_job, heartbeat=self._heartbeat,
-                loop=self._loop,
+                watch=self._watch, loop=self._loop,
             )  # fmt: skip
             worker.start()
             self._worker = worker

@@ -35,6 +35,7 @@ from stratix_kombu.user_events import Emitting, UserEvents
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.heartbeat import Heartbeat
 from stratix_kombu.worker.stopping import log_stopping, log_who_still_runs
+from stratix_kombu.worker.watch import Watch
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueueManager
@@ -73,6 +74,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         if self._engine is not None:
             self._engine.timezone = settings.timezone
         self._heartbeat = Heartbeat(self._engine, settings.worker.lease_duration) if self._engine else None
+        self._watch = Watch(self._engine) if self._engine else None
         self._user_events = UserEvents(store.events)
         self._loop = LoopExecutor()
         self._driver_loop = LoopExecutor()
@@ -354,12 +356,12 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
             queue = None
             self._engine.report(name, error, "create_queue_failed")
         if queue is None:
-            if self._engine is None or self._heartbeat is None or parsed is None:
+            if self._engine is None or self._heartbeat is None or self._watch is None or parsed is None:
                 raise ConfigurationError(
                     f"the driver {self._driver.get_name()!r} made no queue: its create_queue must return one, "
                     "or it must be a TransportDriver"
                 )
-            queue = Queue(name, self._engine, parsed, self._heartbeat, self._loop)
+            queue = Queue(name, self._engine, parsed, self._heartbeat, self._watch, self._loop)
         elif not isinstance(queue, Queue):
             check_instance(queue, name, self._driver.get_name())
         self._queues[name] = queue

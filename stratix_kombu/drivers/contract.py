@@ -84,6 +84,10 @@ class Receiver(ABC):
         """These name no job: given to the broker's own dead letters where the queue has them, else dropped."""
         self.acknowledge(deliveries)
 
+    def adopt(self, deliveries: Sequence[Delivery]) -> None:  # noqa: B027  # of no use without a watcher
+        """These came by the driver's ``Watcher``; they are to be acknowledged or given back as if they had been
+        received here."""
+
     def interrupt(self) -> None:  # noqa: B027  # a short patience is enough for most
         """Called from another thread when the worker stops: a ``receive`` that waits returns at once, and so does every
         later one."""
@@ -150,6 +154,32 @@ class QueueDriver(ABC):
         """Whether the broker answers; never raises."""
 
 
+class Watcher(ABC):
+    """Waits for messages of many queues at once, so that a queue without work needs no receiver. Belongs to one thread;
+    it has a connection of its own."""
+
+    patience: float = 5.0
+    """Seconds that one ``wait`` is let wait."""
+
+    @abstractmethod
+    def wait(self, queues: Sequence[str], timeout: float) -> tuple[str, list[Delivery]] | None:
+        """Wait up to ``timeout`` seconds until one of the queues has a message; take one or a few of it. None if there
+        is none, or after an ``interrupt``. Raises DriverUnavailable; the next call connects anew."""
+
+    @abstractmethod
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Nobody could deal with these. Raises DriverUnavailable."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Called from another thread, when other queues are to be waited for: a ``wait`` under way returns at once, and
+        else the next one."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection."""
+
+
 class TransportDriver(QueueDriver):
     """A driver that carries messages for the built-in queue and worker. All methods may be called from any thread."""
 
@@ -177,6 +207,11 @@ class TransportDriver(QueueDriver):
     @abstractmethod
     def receiver(self, queue: str, slots: int) -> Receiver:
         """A new receiver for a worker with ``slots`` slots."""
+
+    def watcher(self) -> Watcher | None:
+        """What waits for many queues over one connection; None if the transport cannot: then each worker keeps a
+        receiver, and a thread, while its queue has no work."""
+        return None
 
     def inline_queue(self) -> InlineQueue | None:
         """How a store on the same server may put messages into this broker's queues by itself; None = it cannot."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from queue import Empty
 from typing import Any
+from weakref import WeakSet
 
 from kombu.transport import TRANSPORT_ALIASES, memory
 
 from stratix_kombu import forks
-from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, Watcher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.model.message import read_headers
 
+ARRIVALS_KEPT = 1_000
+"""Of so many messages a watcher remembers the queues; when there are more, it looks at all."""
 SCHEME = "stratix-memory"
 """Kombu refuses URLs that name a class, so the transport has a name of its own."""
 
@@ -25,10 +29,13 @@ class Arrivals:
 
     def __init__(self) -> None:
         self.condition = threading.Condition()
+        self.watchers: WeakSet[MemoryWatcher] = WeakSet()
         forks.register(self)
 
-    def tell(self) -> None:
+    def tell(self, queue: str) -> None:
         with self.condition:
+            for watcher in self.watchers:
+                watcher.arrived.append(queue)
             self.condition.notify_all()
 
     def after_fork(self) -> None:
@@ -47,7 +54,7 @@ class Channel(memory.Channel):
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)
-        _arrivals.tell()
+        _arrivals.tell(queue)
 
     def take(self, queue: str) -> dict[str, Any] | None:
         """The next message of a queue as it was put, or None."""
@@ -63,7 +70,7 @@ class Channel(memory.Channel):
         with held.mutex:
             for message in reversed(messages):
                 held.queue.appendleft(message)
-        _arrivals.tell()
+        _arrivals.tell(queue)
 
 
 class Transport(memory.Transport):
@@ -90,6 +97,9 @@ class MemoryDriver(KombuDriver):
 
     def receiver(self, queue: str, slots: int) -> Receiver:
         return MemoryReceiver(self, queue)
+
+    def watcher(self) -> Watcher:
+        return MemoryWatcher(self)
 
 
 class MemoryReceiver(Receiver):
@@ -125,6 +135,9 @@ class MemoryReceiver(Receiver):
             received.append(Delivery(job_id, message, problem))
         return received
 
+    def adopt(self, deliveries: Sequence[Delivery]) -> None:
+        self._undecided.update((id(one), one) for one in deliveries)
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             self._undecided.pop(id(delivery), None)
@@ -136,4 +149,50 @@ class MemoryReceiver(Receiver):
 
     def close(self) -> None:
         self.give_back(list(self._undecided.values()))
+        self._link.close()
+
+
+class MemoryWatcher(Watcher):
+    """Looks at all queues when a wait begins, and then at those in which something arrives."""
+
+    def __init__(self, driver: MemoryDriver) -> None:
+        self.arrived: deque[str] = deque(maxlen=ARRIVALS_KEPT)
+        """Names at the broker, under the condition."""
+        self._driver = driver
+        self._link = Link(driver.connection())
+        self._interrupted = False
+        _arrivals.watchers.add(self)
+
+    def wait(self, queues: Sequence[str], timeout: float) -> tuple[str, list[Delivery]] | None:
+        names = {self._driver.broker_queue(one): one for one in queues}
+        deadline = time.monotonic() + timeout
+        with _arrivals.condition:
+            candidates: Sequence[str] = list(names)
+            while True:
+                for name in candidates:
+                    message = self._link.channel.take(name) if name in names else None
+                    if message is not None:
+                        job_id, problem = read_headers(message.get("headers"))
+                        return names[name], [Delivery(job_id, message, problem)]
+                interrupted, self._interrupted = self._interrupted, False
+                left = deadline - time.monotonic()
+                if interrupted or left <= 0:
+                    return None
+                self.arrived.clear()
+                _arrivals.condition.wait(left)
+                full = len(self.arrived) == ARRIVALS_KEPT
+                candidates = list(names) if full else list(self.arrived)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            name = delivery.handle["properties"]["delivery_info"]["routing_key"]
+            self._link.channel.put_back(name, [delivery.handle])
+
+    def interrupt(self) -> None:
+        with _arrivals.condition:
+            self._interrupted = True
+            _arrivals.condition.notify_all()
+
+    def close(self) -> None:
+        _arrivals.watchers.discard(self)
         self._link.close()

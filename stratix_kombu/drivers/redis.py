@@ -18,7 +18,7 @@ from typing import Any
 from kombu import Connection
 
 from stratix_kombu import forks
-from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, Watcher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, MissingExtra
@@ -31,6 +31,7 @@ try:
     from redis import Redis
     from redis.exceptions import RedisError, ResponseError
 
+    from stratix_kombu.drivers.redis_watcher import RedisWatcher
     from stratix_kombu.redis_server import Sentinels, Tries, is_refusal, never
 except (ImportError, AttributeError) as problem:  # Kombu's module itself trips over redis when it is missing
     raise MissingExtra("redis", "redis", "the Redis driver") from problem
@@ -149,6 +150,9 @@ class RedisDriver(KombuDriver):
     def receiver(self, queue: str, slots: int) -> Receiver:
         return RedisReceiver(self, queue)
 
+    def watcher(self) -> Watcher:
+        return RedisWatcher(self, SENTINEL_PATIENCE_S if self.server.sentinels else PATIENCE_S)
+
     def inline_queue(self) -> InlineQueue | None:
         hole = "\x00"  # in no name, so what stands where is never in doubt
         message = {
@@ -227,6 +231,9 @@ class RedisReceiver(Receiver):
         self._undecided.update((id(one), one) for one in received)
         return received
 
+    def adopt(self, deliveries: Sequence[Delivery]) -> None:
+        self._undecided.update((id(one), one) for one in deliveries)
+
     def _open(self) -> None:
         self._leads_to = self._driver.master()
         self._client = self._driver.client(self.patience)
@@ -268,6 +275,8 @@ class RedisReceiver(Receiver):
         if not mine:
             return
         try:
+            if self._client is None:
+                self._open()
             with self._client.pipeline(transaction=False) as pipeline:
                 for delivery in reversed(mine):
                     pipeline.rpush(*delivery.handle)

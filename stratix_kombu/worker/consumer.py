@@ -28,7 +28,9 @@ from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.heartbeat import Heartbeat
 from stratix_kombu.worker.holdings import Holdings
 from stratix_kombu.worker.runner import Runner
+from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
+from stratix_kombu.worker.watch import Sleeper, Watch
 
 logger = logging.getLogger("stratix_kombu.worker")
 
@@ -45,6 +47,8 @@ AT_HAND_S = 0.25
 """How long before a limit opens the permits for it are received."""
 BURST_S = 1.0
 """Messages that are none of ours, and come one after the other, are reported together at least this often."""
+REST_AFTER_S = 30.0
+"""How long there is nothing to do before a queue is waited for together with others."""
 MAX_PAUSE_S = 5.0
 
 UNKNOWN = Taken(left=True)
@@ -71,7 +75,7 @@ class Consumer:
 
     def __init__(
         self, engine: Engine, queue: str, bounds: Bounds, *, slots: Slots, holdings: Holdings, runner: Runner,
-        heartbeat: Heartbeat,
+        heartbeat: Heartbeat, settler: Settler, watch: Watch,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._queue = queue
@@ -80,6 +84,15 @@ class Consumer:
         self._holdings = holdings
         self._runner = runner
         self._heartbeat = heartbeat
+        self._settler = settler
+        self._watch = watch
+        self._sleeper = Sleeper(queue, self._wake)
+        self._rests = False
+        """Whether it can be waited for together with others."""
+        self._busy_at = 0.0
+        """When there was something to do last, on the clock of ``time.monotonic``."""
+        self._brought: list[Delivery] = []
+        """What has woken it."""
         self._taken = UNKNOWN
         """What the store has said last, and when, on the clock of ``time.monotonic``."""
         self._taken_at = 0.0
@@ -97,20 +110,39 @@ class Consumer:
         self._proved = time.monotonic()
         self.ready = threading.Event()
         """Set once the broker has been reached."""
-        self._thread = threading.Thread(target=self._run, name=f"stratix-{queue}-consumer", daemon=True)
+        self._thread: threading.Thread | None = None
+        """None while it rests."""
 
     @property
     def idle_ms(self) -> int:
         """How long ago it proved that it takes jobs: it asked the broker or the store; or it has no free slot, and the
         connection is sound."""
+        if self._thread is None:
+            return self._watch.idle_ms(self._queue)
         return int((time.monotonic() - self._proved) * 1000)
 
     def start(self) -> None:
-        self._thread.start()
+        """At rest, where the driver can wait for many queues. Raises RuntimeError if the system has no thread left."""
+        self._rests = self._watch.add(self._sleeper, new=True)
+        if not self._rests:
+            self._wake([])
+
+    def _wake(self, deliveries: list[Delivery]) -> bool:
+        """Something has come, or is to be looked for; False if it is too late for that."""
+        with self._taking:
+            if self._stop.is_set():
+                return False
+            self._settler.start()
+            thread = threading.Thread(target=self._run, name=f"stratix-{self._queue}-consumer", daemon=True)
+            self._brought, self._busy_at, self._proved = deliveries, time.monotonic(), time.monotonic()
+            thread.start()
+            self._thread = thread
+        return True
 
     def stop(self) -> None:
         """Take nothing from now on. What a receive under way still brings is given back."""
         self._stop.set()
+        self._watch.remove(self._queue)
         self._slots.wake()
         self._holdings.wake()
         if self._receiver is not None:
@@ -120,8 +152,9 @@ class Consumer:
 
     def join(self) -> None:
         """Wait for the end of that receive."""
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
+        self._watch.leave(self._queue)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -131,6 +164,8 @@ class Consumer:
                 self._engine.reached(self._queue, "consume_failed")
                 self._failures = 0
                 self._proved = time.monotonic()
+                if self._is_idle() and self._rest():
+                    return
             except Unavailable as error:
                 self._failures += 1
                 self._engine.report(self._queue, error, "consume_failed")
@@ -152,7 +187,32 @@ class Consumer:
                 self._report_strangers()
         self._report_strangers()
         self._hand_back_asked()
+        if self._brought:
+            self._opened().adopt(self._brought)
         self._close()
+
+    def _is_idle(self) -> bool:
+        """Nothing is held, nothing came for a while, and the store has nothing either."""
+        taken = self._taken
+        empty = taken.why in (None, Refusal.EMPTY) and not (taken.left or taken.until_ms)
+        held = self._slots.used or len(self._holdings) or self._asked is not None or self._strangers
+        return empty and not held and time.monotonic() > self._busy_at + REST_AFTER_S
+
+    def _rest(self) -> bool:
+        """Have the queue waited for together with others, and end this thread; False if that cannot be."""
+        if not self._rests:
+            return False
+        self._close()
+        with self._taking:
+            try:
+                if self._stop.is_set() or not self._watch.add(self._sleeper):
+                    return False
+            except RuntimeError:
+                return False
+            self._settler.rest()
+            self._runner.rest()
+            self._thread = None
+        return True
 
     def _close(self) -> None:
         """Messages that were received and not acknowledged go back."""
@@ -164,10 +224,7 @@ class Consumer:
 
     def _round(self) -> None:
         self._ask_again()
-        if self._receiver is None:
-            made = self._engine.driver.receiver(self._queue, self._slots.size)
-            self._receiver = check_receiver(made, self._queue)
-        receiver = self._receiver
+        receiver = self._opened()
         free = min(self._slots.wait(TEND_S), MAX_BATCH)
         if not free:
             receiver.tend()
@@ -177,6 +234,12 @@ class Consumer:
         permits = self._permits(receiver, free)
         if permits is not None:
             self._take(receiver, permits, free)
+
+    def _opened(self) -> Receiver:
+        if self._receiver is None:
+            made = self._engine.driver.receiver(self._queue, self._slots.size)
+            self._receiver = check_receiver(made, self._queue)
+        return self._receiver
 
     def _permits(self, receiver: Receiver, free: int) -> list[Delivery] | None:
         """Wait until it is worth asking the store for jobs; the permits that have come. None: it is not."""
@@ -244,7 +307,13 @@ class Consumer:
 
     def _received(self, receiver: Receiver, limit: int, timeout: float) -> list[Delivery]:
         """The permits among what has come; the strangers are refused."""
-        deliveries = receiver.receive(limit, timeout)
+        deliveries, self._brought = self._brought, []
+        if deliveries:
+            receiver.adopt(deliveries)
+        else:
+            deliveries = receiver.receive(limit, timeout)
+        if deliveries:
+            self._busy_at = time.monotonic()
         self.ready.set()
         strangers = [one for one in deliveries if one.job_id is None]
         if strangers:
@@ -284,6 +353,8 @@ class Consumer:
         """Begin what an answer has brought; why some could not begin."""
         self._asked = None
         self._taken, self._taken_at = taken, time.monotonic()
+        if taken.claims:
+            self._busy_at = time.monotonic()
         self._slots.take(len(taken.claims))
         problems = [self._runner.begin(claim) for claim in taken.claims]
         return next((one for one in problems if one is not None), None)

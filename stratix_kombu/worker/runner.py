@@ -164,6 +164,12 @@ class Runner:
         for token in running:
             self._loop.cancel(token)
 
+    def rest(self) -> None:
+        """Nothing runs: end all threads until there are claims again."""
+        self._threads.rest()
+        self._timeouts.stop()
+        self._timeouts = Timeouts(self._queue)
+
     def stop(self) -> None:
         """End idle threads."""
         self._threads.stop()

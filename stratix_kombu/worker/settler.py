@@ -37,16 +37,27 @@ class Settler:
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._causes = Causes()
-        self._thread = threading.Thread(target=self._run, name=f"stratix-{queue}-settler", daemon=True)
+        self._thread: threading.Thread | None = None
         self.put = self._outcomes.put
 
     def start(self) -> None:
-        self._thread.start()
+        """Unless it runs. Raises RuntimeError if the system has no thread left."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=f"stratix-{self._queue}-settler", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def rest(self) -> None:
+        """No outcome is to be expected: end the thread until it is started again."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._outcomes.put(None)
+            thread.join()
 
     def stop(self, timeout: float) -> None:
         """Settle what is left, for at most ``timeout`` seconds while the store is away."""
-        self._outcomes.put(None)
-        if self._thread.is_alive():
+        if self._thread is not None:
+            self._outcomes.put(None)
             self._thread.join(timeout)
         self._stopping.set()
 

@@ -27,9 +27,8 @@ class ThreadExecutor:
         """See that there is a thread for each of ``running`` claims. Raises RuntimeError if the system has none left.
         """
         if running > len(self._threads) and len(self._threads) < self._size:
-            thread = threading.Thread(
-                target=self._work, name=f"stratix-{self._name}-{len(self._threads) + 1}", daemon=True
-            )
+            name = f"stratix-{self._name}-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._work, args=(self._queue,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -42,6 +41,11 @@ class ThreadExecutor:
         for _ in self._threads:
             self._queue.put(None)
 
-    def _work(self) -> None:
-        while (claim := self._queue.get()) is not None:
+    def rest(self) -> None:
+        """Nothing runs: let all threads end, until there are claims again."""
+        self.stop()
+        self._queue, self._threads = SimpleQueue(), []
+
+    def _work(self, queue: SimpleQueue[Claim | None]) -> None:
+        while (claim := queue.get()) is not None:
             self._run(claim)

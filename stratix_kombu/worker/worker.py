@@ -22,6 +22,7 @@ from stratix_kombu.worker.holdings import Holdings
 from stratix_kombu.worker.runner import Runner
 from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
+from stratix_kombu.worker.watch import Watch
 
 __all__ = ["Worker", "WorkerSettings"]
 
@@ -34,7 +35,7 @@ class Worker:
 
     def __init__(
         self, engine: Engine, queue: str, handlers: Handlers, settings: WorkerSettings,
-        make_job: Callable[[Claim], Any], *, heartbeat: Heartbeat, loop: LoopExecutor | None = None,
+        make_job: Callable[[Claim], Any], *, heartbeat: Heartbeat, watch: Watch, loop: LoopExecutor | None = None,
     ) -> None:  # fmt: skip
         self.id = heartbeat.id
         self.queue = queue
@@ -53,7 +54,7 @@ class Worker:
         self._heartbeat = heartbeat
         self._consumer = Consumer(
             engine, queue, settings.bounds, slots=self._slots, holdings=self._holdings, runner=self._runner,
-            heartbeat=heartbeat,
+            heartbeat=heartbeat, settler=self._settler, watch=watch,
         )  # fmt: skip
         self._unstuck = time.monotonic()
         """When a slot was last seen free, or in use for a job."""
@@ -85,7 +86,6 @@ class Worker:
             runner = self._runner
             member = Member(lambda: self.info, self._holdings.to_renew, runner.lose, runner.cancel)
             self._heartbeat.join(self.queue, member)
-            self._settler.start()
             self._consumer.start()
         except RuntimeError:
             self.stop(0)

@@ -24,6 +24,7 @@ WITHOUT_A_RULE = {
     "worker/settler.py Settler": OF_A_WORKER,
     "worker/sandbox/pool.py SandboxPool": "the queue makes a new one; each Sandbox has a rule",
     "worker/sandbox/turns.py Turns": OF_A_WORKER,
+    "worker/watch.py _Group": "Watch makes new ones",
     "lifecycle/clock.py Clock": "the parent's: QueueManager has none in the child",
     "lifecycle/outages.py Outages": "Engine makes a new one",
     "stores/memory/state.py Space": "MemoryStore gives it new locks",
