@@ -1,4 +1,4 @@
-"""Waiting for messages of many queues on Redis: one command blocks on all their lists."""
+"""Waiting for permits of many queues on Redis: one command blocks on all their lists."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class RedisWatcher(Watcher):
             forks.abandon_pool(client.connection_pool)
 
     def wait(self, queues: Sequence[str], timeout: float) -> tuple[str, list[Delivery]] | None:
-        keys = {key: queue for queue in queues for key in self._driver.list_keys(queue)}
+        # All permits are in the list of priority 0; the others are for tasks of Celery, and half of a command's cost is
+        # the number of its keys.
+        keys = {self._driver.broker_queue(queue): queue for queue in queues}
         try:
             if self._client is not None and self._leads_to != self._driver.master():
                 self.close()

@@ -272,6 +272,48 @@ class DriverSuite:
         finally:
             receiver.close()
 
+    def test_many_queues_are_waited_for_together(self, driver: TransportDriver, queue: str) -> None:
+        """Each message comes once; what a receiver adopts is its own; nothing comes of queues that are not named."""
+        watcher = driver.watcher()
+        if watcher is None:
+            pytest.skip("its receivers wait for one queue each")
+        queues = [f"{queue}-{n}" for n in range(5)]
+        sent = [one for name in queues for one in ready(name, 2)]
+        driver.publish([*sent, *ready(f"{queue}-other", 1)])
+        found: dict[str, list[Delivery]] = {name: [] for name in queues}
+        while sum(map(len, found.values())) < len(sent):
+            name, deliveries = watcher.wait(queues, DEADLINE_S) or ("", [])
+            found[name] += deliveries
+        assert {one.job_id for each in found.values() for one in each} == {one.id for one in sent}
+        assert {len(each) for each in found.values()} == {2}
+        receiver = driver.receiver(queues[0], 5)
+        first, second = found[queues[0]]
+        receiver.adopt([first, second])
+        receiver.acknowledge([first])
+        receiver.give_back([second])
+        watcher.give_back(found[queues[1]])
+        again = [watcher.wait(queues[:2], DEADLINE_S) for _ in range(3)]
+        assert sorted(one[0] for one in again if one) == [queues[0], queues[1], queues[1]]
+        receiver.close()
+        watcher.close()
+
+    def test_waiting_for_many_queues_is_interrupted(self, driver: TransportDriver, queue: str) -> None:
+        watcher = driver.watcher()
+        if watcher is None:
+            pytest.skip("its receivers wait for one queue each")
+        found: list[object] = []
+        watcher.interrupt()
+        assert watcher.wait([queue], DEADLINE_S) is None, "before it began"
+        waiting = threading.Thread(target=lambda: found.append(watcher.wait([queue], DEADLINE_S)))
+        waiting.start()
+        watcher.interrupt()
+        waiting.join(DEADLINE_S / 2)
+        assert found == [None]
+        driver.publish(ready(queue, 1))
+        assert watcher.wait([queue], DEADLINE_S) is not None
+        assert watcher.wait([queue], 0.01) is None
+        watcher.close()
+
     def test_many_threads_publish(self, driver: TransportDriver, queue: str) -> None:
         batches = [ready(queue, 10) for _ in range(8)]
         threads = [threading.Thread(target=driver.publish, args=(batch,)) for batch in batches]

@@ -17,7 +17,7 @@ from stratix_kombu.lifecycle.engine import Engine
 
 logger = logging.getLogger("stratix_kombu.worker")
 
-TOGETHER = 250
+TOGETHER = 500
 """So many queues are waited for over one connection: what is asked of the broker each time grows with them."""
 SETTLE_S = 0.02
 """Queues that come one after the other are waited for together."""
@@ -180,6 +180,8 @@ class _Group:
         if self._changed.is_set():
             time.sleep(SETTLE_S)
         with self._lock:
+            if self._stopping:
+                return
             self._changed.clear()
             queues, new = list(self._sleepers), set(self._new)
             self._waits = bool(queues) and not new
