@@ -43,6 +43,8 @@ _OF_LISTS = ("priority_steps", "sep")
 PATIENCE_S = 5.0
 SENTINEL_PATIENCE_S = 1.0
 """How long an idle worker blocks in one command."""
+WATCH_S = 10.0
+"""How long it is for queues that have nothing to do."""
 UNBLOCK_S = 0.01
 
 
@@ -151,7 +153,7 @@ class RedisDriver(KombuDriver):
         return RedisReceiver(self, queue)
 
     def watcher(self) -> Watcher:
-        return RedisWatcher(self, SENTINEL_PATIENCE_S if self.server.sentinels else PATIENCE_S)
+        return RedisWatcher(self, SENTINEL_PATIENCE_S if self.server.sentinels else WATCH_S)
 
     def inline_queue(self) -> InlineQueue | None:
         hole = "\x00"  # in no name, so what stands where is never in doubt

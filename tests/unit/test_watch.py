@@ -30,6 +30,7 @@ def app(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[A
 
 def with_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stratix_kombu.drivers.redis.PATIENCE_S", 0.1)
+    monkeypatch.setattr("stratix_kombu.drivers.redis.WATCH_S", 0.1)
 
 
 def of_queues() -> list[str]:
