@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.drivers.own import check_receiver
-from stratix_kombu.errors import InvalidPayload, Unavailable
+from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.claim import take
 from stratix_kombu.lifecycle.engine import Engine
@@ -30,6 +30,7 @@ from stratix_kombu.worker.holdings import Holdings
 from stratix_kombu.worker.runner import Runner
 from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
+from stratix_kombu.worker.strangers import BURST_S, Strangers
 from stratix_kombu.worker.watch import Sleeper, Watch
 
 logger = logging.getLogger("stratix_kombu.worker")
@@ -45,8 +46,6 @@ LIMITED_POLL_S = 1.0
 """How often is looked whether a limit was changed or lifted."""
 AT_HAND_S = 0.25
 """How long before a limit opens the permits for it are received."""
-BURST_S = 1.0
-"""Messages that are none of ours, and come one after the other, are reported together at least this often."""
 REST_AFTER_S = 30.0
 """How long there is nothing to do before a queue is waited for together with others."""
 MAX_PAUSE_S = 5.0
@@ -104,12 +103,8 @@ class Consumer:
         self._taking = threading.Lock()
         self._failures = 0
         self._causes = Causes()
-        self._strangers: list[str] = []
-        """What was wrong with the messages that were none of ours, since it was reported."""
-        self._strangers_since = 0.0
+        self._strangers = Strangers(engine, queue)
         self._proved = time.monotonic()
-        self.ready = threading.Event()
-        """Set once the broker has been reached."""
         self._thread: threading.Thread | None = None
         """None while it rests."""
 
@@ -158,7 +153,6 @@ class Consumer:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            strangers = len(self._strangers)
             try:
                 self._round()
                 self._engine.reached(self._queue, "consume_failed")
@@ -183,9 +177,8 @@ class Consumer:
                     self._engine.report(self._queue, error, "consume_failed")
                 self._close()
                 self._stop.wait(MAX_PAUSE_S)
-            if len(self._strangers) == strangers or time.monotonic() > self._strangers_since + BURST_S:
-                self._report_strangers()
-        self._report_strangers()
+            self._strangers.report_burst()
+        self._strangers.report()
         self._hand_back_asked()
         if self._brought:
             self._opened().adopt(self._brought)
@@ -314,10 +307,9 @@ class Consumer:
             deliveries = receiver.receive(limit, timeout)
         if deliveries:
             self._busy_at = time.monotonic()
-        self.ready.set()
         strangers = [one for one in deliveries if one.job_id is None]
         if strangers:
-            self._note_strangers(strangers)
+            self._strangers.note(strangers)
             receiver.refuse(strangers)
         return [one for one in deliveries if one.job_id is not None]
 
@@ -385,21 +377,3 @@ class Consumer:
             hand_back(self._engine, [Held(one.record.id, one.token) for one in claims])
         except Unavailable as error:
             self._engine.report(self._queue, error, "hand_back_failed")
-
-    # -- messages that are none of ours -----------------------------------------------------------
-
-    def _note_strangers(self, deliveries: Sequence[Delivery]) -> None:
-        if not self._strangers:
-            self._strangers_since = time.monotonic()
-        self._strangers += [delivery.problem for delivery in deliveries]
-
-    def _report_strangers(self) -> None:
-        """One report for a burst of them."""
-        problems, self._strangers = self._strangers, []
-        if not problems:
-            return
-        count = len(problems)
-        what = "a message that names no job was dropped" if count == 1 else (
-            f"{count} messages that name no job were dropped, the first because"
-        )
-        self._engine.report(self._queue, InvalidPayload(f"{what}: {problems[0]}"), "stranger_dropped")

@@ -191,9 +191,11 @@ class _Group:
         if not queues:
             self._changed.wait(self._watcher.patience)
             return
-        found = self._watcher.wait(queues, self._watcher.patience)
-        with self._lock:
-            self._waits = False
+        try:
+            found = self._watcher.wait(queues, self._watcher.patience)
+        finally:
+            with self._lock:
+                self._waits = False
         if found is not None:
             self._wake(*found)
 

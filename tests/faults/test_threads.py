@@ -97,7 +97,7 @@ def test_a_second_thread_that_cannot_be_started(app: Application, shortage: Shor
     assert short.wait_until_finished(timeout=10) == 7
 
 
-@pytest.mark.parametrize("thread", ["heartbeat", "work-settler", "work-consumer"])
+@pytest.mark.parametrize("thread", ["heartbeat", "watch"])
 def test_a_worker_that_cannot_start_leaves_nothing(app: Application, shortage: Shortage, thread: str) -> None:
     queue = app.queue.create_queue("work")
     queue.process("a", _echo)
@@ -109,6 +109,21 @@ def test_a_worker_that_cannot_start_leaves_nothing(app: Application, shortage: S
     shortage.of = ()
     queue.process("b", _echo)  # which starts it
     assert queue.add("b", 5).wait_until_finished(timeout=10) == 5
+
+
+@pytest.mark.parametrize("thread", ["settler", "consumer"])
+def test_a_queue_that_cannot_be_woken_is_woken_later(app: Application, shortage: Shortage, thread: str) -> None:
+    faults = app.queue.engine.faults
+    queue = app.queue.create_queue("work")
+    queue.process(_echo)
+    app.start()
+    shortage.of = (f"stratix-work-{thread}",)
+    job = queue.add("n", 5)
+    until(lambda: shortage.refused >= 2)
+    assert faults["start_failed"] >= 1
+    assert job.refresh().state == "waiting"
+    shortage.of = ()
+    assert job.wait_until_finished(timeout=10) == 5
 
 
 def test_closing_needs_no_thread(app: Application, shortage: Shortage) -> None:
