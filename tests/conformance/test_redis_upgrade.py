@@ -193,3 +193,12 @@ def test_a_job_that_was_deferred_to_a_slot_is_promoted_and_taken(old: Upgrade) -
     old.redis.hset(f"{old.base}:job:a", "reserved", "1")
     until(lambda: old.store.transitions.promote()[0].ready)
     assert [one.record.id for one in old.store.transitions.take("q", "w", 60_000, 5).claims] == ["a"]
+
+
+def test_presence_that_was_said_for_each_queue_is_dropped(old: Upgrade) -> None:
+    parts = [f"{old.base}:q:q:{part}" for part in ("workers", "worker-info")]
+    old.redis.zadd(parts[0], {"w": 1})
+    old.redis.hset(parts[1], "w", "{}")
+    old.add(NewJob(id="a", queue="q", name="n"))
+    assert old.store.queries.workers("q") == []
+    until(lambda: old.store.transitions.recover(1) and not old.redis.exists(*parts))

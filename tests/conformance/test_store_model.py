@@ -31,6 +31,7 @@ from stratix_kombu.model.record import (
     Limit,
     NewJob,
     Retention,
+    WorkerInfo,
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
@@ -107,6 +108,13 @@ class Stores(RuleBasedStateMachine):
             return job, [_without_time(one) for one in answers]
 
         self.both(step)
+
+    @rule(worker=st.sampled_from("wv"), served=st.sets(queues, min_size=1), leaves=st.booleans())
+    def serve(self, worker: str, served: set[str], leaves: bool) -> None:
+        present = [WorkerInfo(id=worker, queue=one, concurrency=len(served)) for one in sorted(served)]
+        self.both(lambda store: store.transitions.renew(present, [], LEASE_MS, asked=QUEUES))
+        if leaves:
+            self.both(lambda store: store.transitions.leave(worker, sorted(served)[:1]))
 
     def both(self, step: Any) -> Any:
         """Make a step; the answer both stores give."""
@@ -285,8 +293,10 @@ class Stores(RuleBasedStateMachine):
             self.alike(lambda store, queue=queue: store.queries.status(queue).counts)
 
     def they_are_the_same_throughout(self) -> None:
+        self.alike(lambda store: store.queries.late_queues(0))
         for queue in (*QUEUES, DEAD):
             self.alike(lambda store, queue=queue: _counted(store, queue))
+            self.alike(lambda store, queue=queue: store.queries.workers(queue))
             self.alike(lambda store, queue=queue: [_told(one) for one in store.events.read(queue, "0")])
             for state in State:
                 self.alike(lambda store, queue=queue, state=state: _listing(store, queue, state))

@@ -13,6 +13,9 @@ for priority = 0, 9 do
   PARTS[#PARTS + 1] = 'groups:' .. priority
 end
 
+-- Presence was said for each queue.
+local OF_EARLIER_VERSIONS = { 'workers', 'worker-info' }
+
 local function keys_of(queue, parts)
   local keys = {}
   for i, part in ipairs(parts) do
@@ -64,6 +67,7 @@ local function tidy(queue, unused_ms)
       forget(queue)
     end
   end
+  redis.call('UNLINK', unpack(keys_of(queue, OF_EARLIER_VERSIONS)))
   local known = redis.call('HLEN', serving)
   for _, worker in ipairs(known > 0 and known <= MOST_COUNTED and redis.call('HKEYS', serving) or {}) do
     if redis.call('HEXISTS', P .. ':process', worker) == 0 then
