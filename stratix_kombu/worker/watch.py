@@ -150,15 +150,18 @@ class _Group:
         with self._lock:
             self._stopping = True
             self._changed.set()
-        self._interrupt()
-        if self._thread is not threading.current_thread():
+        # While the broker is away the thread ends by itself, once its command has ended.
+        if self._interrupt() and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> bool:
+        """Whether it was heard."""
         try:
             self._watcher.interrupt()
         except Unavailable as error:
             self._engine.report("", error, "consume_failed")
+            return False
+        return True
 
     def _run(self) -> None:
         while not self._stopping:
