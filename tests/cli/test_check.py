@@ -17,6 +17,7 @@ from stratix_kombu.celery import install
 from stratix_kombu.celery.review import Finding, review
 from stratix_kombu.cli.check import listed, masked
 from stratix_kombu.settings import load_settings
+from stratix_kombu.stores.redis.survey import is_too_old
 from tests.cli.conftest import call
 from tests.services import redis_server
 
@@ -97,6 +98,14 @@ def test_a_server_that_would_lose_jobs() -> None:
         "maxmemory-policy is allkeys-lru: when its memory is full Redis removes jobs; set it to noeviction",
     )
     assert "since its last snapshot" in later[1]
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [("6.0.16", True), ("5.0.14", True), ("6.2.0", False), ("7.0.15", False), ("10.0.1", False), ("unstable", False)],
+)
+def test_a_server_that_is_too_old(version: str, old: bool) -> None:
+    assert is_too_old(version) is old
 
 
 def test_costs_and_clocks(tmp_path: Path, sqs_url: str) -> None:

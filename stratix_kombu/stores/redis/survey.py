@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,17 @@ from stratix_kombu.stores.contract import Survey
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.eviction import HARMLESS, danger
 
+OLDEST = "6.2"
+"""The first version that has every command of the scripts: ZADD with GT and LT, RPOP with a count."""
+
 
 def survey(client: Client) -> Survey:
     """Asks with INFO, and CONFIG where that is allowed: managed servers often refuse it."""
     server, memory, disk, role = (_info(client, one) for one in ("server", "memory", "persistence", "replication"))
     policy = memory.get("maxmemory_policy", HARMLESS)
-    warnings = []
+    warnings, version = [], server.get("redis_version", OLDEST)
+    if is_too_old(version):
+        warnings.append(f"it is Redis {version}, and jobs cannot be taken from it: {OLDEST} or later is needed")
     if role.get("role") == "slave":
         warnings.append("it is a replica, which takes no writes: name its master")
     if policy != HARMLESS:
@@ -27,6 +33,12 @@ def survey(client: Client) -> Survey:
         else:
             warnings.append("appendonly is no: a crash of the server loses the jobs since its last snapshot")
     return Survey(server=f"Redis {server.get('redis_version', '')}".strip(), warnings=tuple(warnings))
+
+
+def is_too_old(version: str) -> bool:
+    """Whether a server of that version lacks what scripts need. What is no version is taken as new enough."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) < tuple(map(int, OLDEST.split(".")))
 
 
 def _info(client: Client, section: str) -> dict[str, str]:
