@@ -64,14 +64,16 @@ def log_failure(record: JobRecord, failure: Failure, error: BaseException | None
         extra["retry_ms"] = retry_ms
         logger.warning("%s: attempt %s failed, next in %d ms: %s", job, shown, retry_ms, why, extra=extra)
         return
-    message = "%s failed for good with attempt %s: %s"
-    if error is None and failure.stacktrace and logger.isEnabledFor(logging.ERROR):
-        made = logger.makeRecord(
-            logger.name, logging.ERROR, __file__, 0, message, (job, shown, why), None, "log_failure", extra
-        )
-        made.exc_text = "\n".join(json.loads(failure.stacktrace))
-        logger.handle(made)
+    if not logger.isEnabledFor(logging.ERROR):
         return
     # The first frame is our own call of the handler.
     info = None if error is None else (type(error), error, error.__traceback__ and error.__traceback__.tb_next)
-    logger.error(message, job, shown, why, exc_info=info, extra=extra)
+    made = logger.makeRecord(
+        logger.name, logging.ERROR, __file__, 0, "%s failed for good with attempt %s: %s", (job, shown, why), info,
+        "log_failure", extra,
+    )  # fmt: skip
+    # Handlers write this text, and not one that they make of ``info``: what is no text in it is escaped, for no file in
+    # UTF-8 takes it.
+    lines = "\n".join(json.loads(failure.stacktrace)) if failure.stacktrace else ""
+    made.exc_text = lines.rstrip("\n").encode(errors="backslashreplace").decode() or None
+    logger.handle(made)
