@@ -13,7 +13,7 @@ stratix = create_app(json.loads(os.environ["STRATIX_TEST_WEB"]))
 queue = stratix.queue.get_queue("mail")
 queue.add_repeatable_job("nightly", {}, {"cron": "0 3 * * *"})
 queue.add("at import", job_id="at-import").refresh()
-queue.on("completed", lambda event: None)
+queue.on("completed", lambda job, result: None)
 
 
 def web(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
