@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import io
 import os
@@ -23,6 +24,21 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    atexit.register(_drop_what_stderr_does_not_take)
+
+
+def _drop_what_stderr_does_not_take() -> None:
+    """Else the interpreter tries to write it once more at its end, fails, and ends with 120."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _lead_to_nowhere(2)
+
+
+def _lead_to_nowhere(number: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    os.close(null)
 
 
 def _occupy(number: int) -> None:
@@ -55,7 +71,5 @@ def problem_of_output(error: BaseException | None) -> str | None:
     if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
         return None
     with suppress(OSError, ValueError, AttributeError):  # else it is tried once more at the end of the process
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        _lead_to_nowhere(sys.stdout.fileno())
     return f"the output cannot be written: {error.strerror}"

