@@ -18,6 +18,7 @@ import pytest
 from stratix_kombu import Application, ConfigurationError, WaitTimeout, create_app, queue_plugin
 from stratix_kombu.drivers.registry import create_driver, register_queue_driver
 from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.model import suspects
 from stratix_kombu.model.event import BUILT_IN, LISTENERS_GET
 from stratix_kombu.model.functions import check_takes
 from stratix_kombu.settings import load_settings
@@ -149,7 +150,10 @@ def test_calls_with_one_in_the_place_of_several(memory: Application) -> None:
         memory.schedule.interval("10 minuts", lambda: None)
 
 
-def test_seconds_and_milliseconds(memory: Application, caplog: pytest.LogCaptureFixture) -> None:
+def test_seconds_and_milliseconds(
+    memory: Application, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "_said", set())  # each place is told of once in a process
     with caplog.at_level(logging.WARNING), create_app({"driver": "memory", "shutdownTimeout": 30_000}) as app:
         assert app.queue.describe()
         memory.distributed_lock.acquire("a", 30)
