@@ -362,7 +362,7 @@ def test_both_stores_agree(redis_url: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=200, stateful_step_count=30, deadline=None, derandomize=True, database=None,
+            max_examples=500, stateful_step_count=30, deadline=None, derandomize=True, database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
