@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, Job, Queue, RateLimited
+from stratix_kombu.model.claims import Taken
 from stratix_kombu.model.record import Ready
+from stratix_kombu.model.state import Refusal
 from tests.faults.everywhere import BROKERS, app, everywhere, settings_on, shuffled, started
 from tests.waiting import until
 
@@ -39,6 +41,22 @@ def wait_for(queue: Queue, completed: int, seconds: float = WAIT_S) -> None:
 
 def depth(app: Application, queue: Queue) -> int:
     return app.queue.engine.driver.depth(queue.name) or 0
+
+
+class Answers:
+    """Why workers of this process got fewer jobs than they asked for, answer by answer."""
+
+    def __init__(self, app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.why: list[Refusal | None] = []
+        transitions = app.queue.engine.store.transitions
+        take = transitions.take
+
+        def recorded(*args: Any, **options: Any) -> Taken:
+            taken = take(*args, **options)
+            self.why.append(taken.why)
+            return taken
+
+        monkeypatch.setattr(transitions, "take", recorded)
 
 
 def starts(queue: Queue) -> list[int]:
@@ -69,15 +87,16 @@ def test_an_urgent_job_is_next_however_many_wait(app: Application) -> None:
     assert ran.data == [0, 1, "urgent", *range(2, 20)]
 
 
-def test_the_order_is_kept_over_a_pause(app: Application) -> None:
+def test_the_order_is_kept_over_a_pause(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     queue, ran = app.queue.create_queue("paused"), Ran()
+    answers = Answers(app, monkeypatch)
     queue.process(ran)
     queue.add("n", "before").wait_until_finished(timeout=WAIT_S)
-    until(lambda: depth(app, queue) == 0, WAIT_S)  # the worker waits for the next permit
+    until(lambda: depth(app, queue) == 0, WAIT_S)
     queue.pause()
     for number in range(20):
         queue.add("n", number)
-    until(lambda: depth(app, queue) < 20, WAIT_S)  # it has met with the pause
+    until(lambda: Refusal.PAUSED in answers.why, WAIT_S)
     queue.resume()
     wait_for(queue, 21)
     assert ran.data == ["before", *range(20)]
@@ -332,14 +351,14 @@ def test_permits_that_come_twice_never_and_in_any_order_change_nothing(app: Appl
     queue.add("n", "last").wait_until_finished(timeout=WAIT_S)
 
 
-def test_nothing_is_sent_in_a_storm_when_a_queue_is_resumed(app: Application) -> None:
-    queue = app.queue.create_queue("storm", concurrency=3)
+def test_nothing_is_sent_in_a_storm_when_a_queue_is_resumed(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, answers = app.queue.create_queue("storm", concurrency=3), Answers(app, monkeypatch)
     queue.process(lambda job: None)
     queue.add("n").wait_until_finished(timeout=WAIT_S)
     until(lambda: depth(app, queue) == 0, WAIT_S)
     queue.pause()
     queue.add_bulk([{"name": "n"}] * 150)
-    until(lambda: depth(app, queue) < 150, WAIT_S)
+    until(lambda: Refusal.PAUSED in answers.why, WAIT_S)
     queue.resume()
     assert depth(app, queue) <= 150
     wait_for(queue, 151)
