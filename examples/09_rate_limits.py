@@ -10,9 +10,7 @@ from stratix_kombu import RateLimited, create_app
 
 app = create_app()
 api = app.queue.create_queue("api-calls", concurrency=10, limiter={"max": 5, "duration": 200, "bounceBack": True})
-burst = app.queue.create_queue(
-    "throttled", concurrency=10, limiter={"max": 3, "refillRate": 50, "initialTokens": 2}
-)
+burst = app.queue.create_queue("throttled", concurrency=10, limiter={"max": 3, "refillRate": 50, "initialTokens": 2})
 ordered = app.queue.create_queue("ordered", limiter={"max": 2, "duration": 100, "bounce_back": False})
 mixed = app.queue.create_queue("mixed", concurrency=10)
 few = app.queue.create_queue("few", concurrency=10, global_concurrency=2)

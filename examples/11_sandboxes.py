@@ -17,9 +17,10 @@ logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fai
 
 app = create_app()
 images = app.queue.create_queue(
-    "image-processing", concurrency=2,
+    "image-processing",
+    concurrency=2,
     processor={"sandboxed": True, "maxSandboxes": 2, "timeout": 10_000, "maxMemoryUsage": 256, "killBehavior": "force"},
-)  # fmt: skip
+)
 threads = app.queue.create_queue("on-threads", concurrency=2)
 threads.process("count", count_primes)
 for name, handler in {"count": count_primes, "crash": crash, "hang": hang, "hoard": hoard}.items():

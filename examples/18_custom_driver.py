@@ -85,9 +85,12 @@ if __name__ == "__main__":
         app = create_app()
         # Kombu may read a file that is still being written, and loses it then: the store notices soon, and sends again.
         app.register(
-            queue_plugin, driver="folder", folder={"folder": folder}, store="memory://",
+            queue_plugin,
+            driver="folder",
+            folder={"folder": folder},
+            store="memory://",
             worker={"redelivery_grace": 1000},
-        )  # fmt: skip
+        )
         queue = app.queue.create_queue("tasks", concurrency=5)
         queue.process("double", lambda job: job.data * 2)
         queue.process("sum", lambda job: sum(job.get_dependency_results().values()))

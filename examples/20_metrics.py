@@ -28,10 +28,14 @@ def collect_queue_metrics():
             status, counts, metrics = queue.get_status(), queue.get_job_counts(), queue.get_metrics(minutes=5)
             sent.append(
                 {
-                    "queue_name": queue.name, "paused": status.paused, "oldest_waiting_ms": status.oldest_waiting_ms,
-                    "counts": counts, "metrics": asdict(metrics.total), "timestamp": time.time(),
+                    "queue_name": queue.name,
+                    "paused": status.paused,
+                    "oldest_waiting_ms": status.oldest_waiting_ms,
+                    "counts": counts,
+                    "metrics": asdict(metrics.total),
+                    "timestamp": time.time(),
                 }
-            )  # fmt: skip
+            )
         except Exception as error:
             print(f"the metrics of {queue.name} could not be collected: {error}")
 
@@ -41,9 +45,12 @@ def collect_queue_metrics():
 registry = CollectorRegistry()
 queue_size = Gauge("queue_size", "Jobs in the queue", ["queue", "status"], registry=registry)
 processing_time = Histogram(
-    "job_processing_time", "How long jobs ran, in milliseconds", ["queue", "job_name"],
-    buckets=[10, 50, 100, 500, 1000, 5000, 10_000], registry=registry,
-)  # fmt: skip
+    "job_processing_time",
+    "How long jobs ran, in milliseconds",
+    ["queue", "job_name"],
+    buckets=[10, 50, 100, 500, 1000, 5000, 10_000],
+    registry=registry,
+)
 
 
 def update_prometheus_metrics():

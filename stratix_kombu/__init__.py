@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application, create_app
-    from stratix_kombu.drivers.contract import (
-        DriverCapabilities,
-        QueueDriver,
-        QueueInstance,
-        Receiver,
-        TransportDriver,
-    )
+    from stratix_kombu.drivers.contract import DriverCapabilities, QueueDriver, QueueInstance, Receiver, TransportDriver
     from stratix_kombu.drivers.kombu import KombuDriver
     from stratix_kombu.drivers.registry import register_queue_driver
     from stratix_kombu.errors import (

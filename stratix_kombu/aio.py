@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Unpack,
     )
 
+
 class AsyncJob(Hinted):
     """``job.aio``: the methods of a Job as coroutines."""
 
@@ -233,9 +234,12 @@ class AsyncQueue(Hinted):
         return await self._call(self._queue.drain, delayed, on_progress)
 
     async def clean(
-        self, grace: Duration = 0, limit: int = 0, state: CleanedState = "completed",
+        self,
+        grace: Duration = 0,
+        limit: int = 0,
+        state: CleanedState = "completed",
         on_progress: OnProgress | None = None,
-    ) -> list[str]:  # fmt: skip
+    ) -> list[str]:
         return await self._call(self._queue.clean, grace, limit, state, on_progress)
 
     async def retry_jobs(
@@ -247,9 +251,11 @@ class AsyncQueue(Hinted):
         return await self._call(self._queue.promote_jobs, count, on_progress)
 
     async def redrive(
-        self, limit: int = 0, filter: Callable[[DeadLetter], object] | None = None,
+        self,
+        limit: int = 0,
+        filter: Callable[[DeadLetter], object] | None = None,
         on_progress: OnProgress | None = None,
-    ) -> int:  # fmt: skip
+    ) -> int:
         return await self._call(self._queue.redrive, limit, filter, on_progress)
 
     async def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:

@@ -297,9 +297,10 @@ class Application(forks.OfOneProcess, Hinted):
                 if signals.number:
                     logger.info(
                         "%s: no further job begins here; a second signal ends the process at once, and its jobs wait "
-                        "for the end of their leases", signal.Signals(signals.number).name,
+                        "for the end of their leases",
+                        signal.Signals(signals.number).name,
                         extra={"action": "signal_received"},
-                    )  # fmt: skip
+                    )
             finally:
                 self.close()
                 for one in told:

@@ -116,6 +116,9 @@ def _ignored(variable: str, rest: str, sections: Collection[str]) -> None:
     near = get_close_matches(rest, [one.upper() for one in names], n=1, cutoff=0.7)
     hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
     logger.log(
-        logging.WARNING if near else logging.INFO, "the environment variable %s is no setting and is ignored%s",
-        bounded(variable, MAX_SHOWN), hint, extra={"action": "variable_ignored"},
-    )  # fmt: skip
+        logging.WARNING if near else logging.INFO,
+        "the environment variable %s is no setting and is ignored%s",
+        bounded(variable, MAX_SHOWN),
+        hint,
+        extra={"action": "variable_ignored"},
+    )

@@ -80,9 +80,7 @@ class MissingExtra(ConfigurationError):
         self.extra = extra
         self.package = package
         self.needed_for = needed_for
-        super().__init__(
-            f"{needed_for} needs the package {package!r}: pip install 'stratix-kombu[{extra}]'"
-        )
+        super().__init__(f"{needed_for} needs the package {package!r}: pip install 'stratix-kombu[{extra}]'")
 
 
 class JobIdTaken(ConfigurationError):
@@ -111,9 +109,12 @@ class PayloadTooLarge(InvalidPayload):
     """A value is larger than the limit, in bytes of UTF-8 JSON."""
 
     def __init__(
-        self, what: str, size: int, limit: int,
+        self,
+        what: str,
+        size: int,
+        limit: int,
         remedy: str = "store it elsewhere and pass a reference, or raise 'max_payload_bytes'",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.what = what
         self.size = size
         self.limit = limit
@@ -145,9 +146,7 @@ class JobNotFound(JobError, LookupError):
     def __init__(self, job_id: str, queue: str | None = None) -> None:
         self.queue = queue
         where = f" in queue {queue!r}" if queue else ""
-        super().__init__(
-            job_id, f"no job {job_id!r}{where}: it was never added, was removed, or retention expired it"
-        )
+        super().__init__(job_id, f"no job {job_id!r}{where}: it was never added, was removed, or retention expired it")
 
 
 class RepeatableJobNotFound(StratixError, LookupError):
@@ -164,9 +163,7 @@ class DependencyNotFound(JobError, LookupError):
 
     def __init__(self, job_id: str, dependency_id: str) -> None:
         self.dependency_id = dependency_id
-        super().__init__(
-            job_id, f"job {job_id!r} cannot depend on {dependency_id!r}: the namespace has no such job"
-        )
+        super().__init__(job_id, f"job {job_id!r} cannot depend on {dependency_id!r}: the namespace has no such job")
 
 
 class DependencyCycle(JobError):
@@ -174,9 +171,7 @@ class DependencyCycle(JobError):
 
     def __init__(self, job_id: str, dependency_id: str) -> None:
         self.dependency_id = dependency_id
-        super().__init__(
-            job_id, f"job {job_id!r} cannot depend on {dependency_id!r}: it would wait for itself"
-        )
+        super().__init__(job_id, f"job {job_id!r} cannot depend on {dependency_id!r}: it would wait for itself")
 
 
 class JobAlreadyStarted(JobError):
@@ -194,9 +189,7 @@ class InvalidJobState(JobError):
         self.state = state
         self.operation = operation
         self.allowed: tuple[str, ...] = tuple(allowed)
-        super().__init__(
-            job_id, f"cannot {operation} job {job_id!r}: it is {state}, not {' or '.join(self.allowed)}"
-        )
+        super().__init__(job_id, f"cannot {operation} job {job_id!r}: it is {state}, not {' or '.join(self.allowed)}")
 
 
 class JobFailed(JobError):
@@ -218,9 +211,7 @@ class StaleClaim(JobError):
     """The worker lost the job's lease: another one may have taken it over."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(
-            job_id, f"the claim on job {job_id!r} is no longer held: its lease ran out or it was removed"
-        )
+        super().__init__(job_id, f"the claim on job {job_id!r} is no longer held: its lease ran out or it was removed")
 
 
 class RecordLost(StratixError):

@@ -214,9 +214,7 @@ def _keys(node: object, known: Sequence[str], where: str) -> dict[str, Any]:
     return given
 
 
-def _step(
-    key: str, where: str, given: Mapping[str, Any], after: tuple[str, ...], others: tuple[Any, ...] = ()
-) -> Step:
+def _step(key: str, where: str, given: Mapping[str, Any], after: tuple[str, ...], others: tuple[Any, ...] = ()) -> Step:
     options = given.get("opts") or {}
     if not isinstance(options, Mapping) or "dependencies" in options:
         raise ConfigurationError(f"{where}: 'opts' must be job options without 'dependencies', not {options!r}")

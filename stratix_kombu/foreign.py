@@ -135,9 +135,16 @@ COMMANDS = {
     ),
 }
 COMMAND_OPTIONS = {
-    "-Q": "--queues", "-q": "--queues", "-c": "--concurrency", "--autoscale": "--concurrency", "-l": "--log-level",
-    "--loglevel": "--log-level", "--workers": "--processes", "--schedule": "--cron", "--tz": "--timezone",
-}  # fmt: skip
+    "-Q": "--queues",
+    "-q": "--queues",
+    "-c": "--concurrency",
+    "--autoscale": "--concurrency",
+    "-l": "--log-level",
+    "--loglevel": "--log-level",
+    "--workers": "--processes",
+    "--schedule": "--cron",
+    "--tz": "--timezone",
+}
 """Options of commands by what Celery calls them."""
 
 JOB = {

@@ -79,9 +79,14 @@ def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: s
         problems.append(str(error))
     late = list(_late(manager, lag_ms, within_ms))
     return Health(
-        driver=answers["driver"], store=answers["store"], consuming=consuming, clock=answers["store"] and not late,
-        workers=seen, clock_lag_ms=lag_ms, problems=(*problems, *late),
-    )  # fmt: skip
+        driver=answers["driver"],
+        store=answers["store"],
+        consuming=consuming,
+        clock=answers["store"] and not late,
+        workers=seen,
+        clock_lag_ms=lag_ms,
+        problems=(*problems, *late),
+    )
 
 
 def _workers(manager: QueueManager, scope: str) -> Iterator[WorkerInfo]:

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
     from stratix_kombu.types import CleanedState, DeadLetter
 
 _CLEANED = {
-    "completed": State.COMPLETED, "failed": State.FAILED, "waiting": State.WAITING, "wait": State.WAITING,
-    "paused": State.WAITING, "delayed": State.DELAYED, "blocked": State.BLOCKED,
-}  # fmt: skip
+    "completed": State.COMPLETED,
+    "failed": State.FAILED,
+    "waiting": State.WAITING,
+    "wait": State.WAITING,
+    "paused": State.WAITING,
+    "delayed": State.DELAYED,
+    "blocked": State.BLOCKED,
+}
 
 _LETTERS = [State.WAITING, State.DELAYED]
 
@@ -45,9 +50,12 @@ class Housekeeping:
         return len(sweep(self._engine, self.name, Sweep.REMOVE, states, on_progress=on_progress))
 
     def clean(
-        self, grace: Duration = 0, limit: int = 0, state: CleanedState = "completed",
+        self,
+        grace: Duration = 0,
+        limit: int = 0,
+        state: CleanedState = "completed",
         on_progress: OnProgress | None = None,
-    ) -> list[str]:  # fmt: skip
+    ) -> list[str]:
         """Remove jobs of a state that ended, or for the others were added, at least ``grace`` ago (milliseconds or a
         timedelta), at most ``limit`` (0 = all), oldest first; their ids. Event ``cleaned`` with the count.
 
@@ -73,9 +81,11 @@ class Housekeeping:
         return len(sweep(self._engine, self.name, Sweep.PROMOTE, [State.DELAYED], extent, on_progress))
 
     def redrive(
-        self, limit: int = 0, filter: Callable[[DeadLetter], object] | None = None,
+        self,
+        limit: int = 0,
+        filter: Callable[[DeadLetter], object] | None = None,
         on_progress: OnProgress | None = None,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Send the letters that wait in this queue back to where their jobs came from, oldest first, at most ``limit``
         (0 = all); how many. ``filter`` is asked with each letter: ``id``, ``queue``, ``name``, ``data``, ``reason``,
         ``attempts``. What is no letter stays.

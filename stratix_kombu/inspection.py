@@ -62,7 +62,6 @@ class Overview(ABC):
         (record,) = self.engine.store.queries.get([check_known_id(job_id)])
         return self.get_queue(record.queue).handle(record) if record else None
 
-
     def get_repeatable_jobs(self) -> list[RepeatableJob]:
         """The repeatable jobs of all queues, sorted by queue and key.
 

@@ -185,16 +185,21 @@ class Listeners(ABC):
                 self._idle()
                 if failures:
                     logger.warning(
-                        "events of %s are read again, after %d tries", self._where, failures,
+                        "events of %s are read again, after %d tries",
+                        self._where,
+                        failures,
                         extra={"action": "events_back"},
-                    )  # fmt: skip
+                    )
                 failures = 0
             except Unavailable as error:
                 failures += 1
                 logger.log(
-                    logging.WARNING if failures == 1 else logging.DEBUG, "events of %s cannot be read: %s",
-                    self._where, error, extra={"action": "events_failed"},
-                )  # fmt: skip
+                    logging.WARNING if failures == 1 else logging.DEBUG,
+                    "events of %s cannot be read: %s",
+                    self._where,
+                    error,
+                    extra={"action": "events_failed"},
+                )
                 closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
             except Exception:
                 # A fault of our own must not end this thread.

@@ -105,9 +105,10 @@ class JsonFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         said = {"time": at, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
         extras = {
-            key: value for key, value in record.__dict__.items()
+            key: value
+            for key, value in record.__dict__.items()
             if key not in _STANDARD and key not in said and value is not None
-        }  # fmt: skip
+        }
         if record.exc_info or record.exc_text:
             extras["exception"] = record.exc_text or (record.exc_info and self.formatException(record.exc_info))
         if record.stack_info:

@@ -78,9 +78,7 @@ def deduplication_of(value: object, what: str) -> Deduplication:
             raise ConfigurationError(f"{what}[{flag!r}] must be True or False, not {given[flag]!r}")
     if given.get("extend") and not ttl_ms:
         raise ConfigurationError(f"{what}: 'extend' belongs to 'ttl': say that too")
-    return Deduplication(
-        check_job_id(given.get("id")), ttl_ms, given.get("replace", False), given.get("extend", False)
-    )
+    return Deduplication(check_job_id(given.get("id")), ttl_ms, given.get("replace", False), given.get("extend", False))
 
 
 def backoff_of(value: object, what: str) -> Backoff:
@@ -170,20 +168,32 @@ class JobOptions:
         try:
             return cls(
                 backoff=None if backoff is None else _kept_backoff(**backoff),
-                timeout_ms=whole(timeout_ms, "'timeout'", 0, MAX_MS), group=group and check_group(group),
-            )  # fmt: skip
+                timeout_ms=whole(timeout_ms, "'timeout'", 0, MAX_MS),
+                group=group and check_group(group),
+            )
         except (TypeError, ConfigurationError) as problem:
             raise InvalidPayload(f"the options of a job cannot be read: {problem}") from problem
 
     def new_job(self, job_id: str, queue: str, name: str, data: str) -> NewJob:
         """The job to be added."""
         return NewJob(
-            id=self.job_id or job_id, queue=queue, name=name, data=data, options=self.encode(),
-            priority=self.priority, delay_ms=self.delay_ms, due_ms=self.due_ms, max_attempts=self.attempts,
-            dependencies=self.dependencies, optional=self.optional, keep_completed=self.keep_completed,
-            keep_failed=self.keep_failed, limit=self.limiter and keyed(self.limiter, f"job:{queue}:{name}"),
-            deduplication=self.deduplication, group=self.group,
-        )  # fmt: skip
+            id=self.job_id or job_id,
+            queue=queue,
+            name=name,
+            data=data,
+            options=self.encode(),
+            priority=self.priority,
+            delay_ms=self.delay_ms,
+            due_ms=self.due_ms,
+            max_attempts=self.attempts,
+            dependencies=self.dependencies,
+            optional=self.optional,
+            keep_completed=self.keep_completed,
+            keep_failed=self.keep_failed,
+            limit=self.limiter and keyed(self.limiter, f"job:{queue}:{name}"),
+            deduplication=self.deduplication,
+            group=self.group,
+        )
 
 
 def keyed(limit: Limit, key: str) -> Limit:

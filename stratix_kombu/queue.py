@@ -26,14 +26,7 @@ from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name, new_id
 from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, WorkerInfo
-from stratix_kombu.options import (
-    MAX_CONCURRENCY,
-    JobOptions,
-    QueueOptions,
-    snake_keys,
-    together,
-    whole,
-)
+from stratix_kombu.options import MAX_CONCURRENCY, JobOptions, QueueOptions, snake_keys, together, whole
 from stratix_kombu.queue_events import Listening, QueueEvents
 from stratix_kombu.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
@@ -64,9 +57,14 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
     _foreign = QUEUE
 
     def __init__(
-        self, name: str, engine: Engine, options: QueueOptions, heartbeat: Heartbeat, watch: Watch,
+        self,
+        name: str,
+        engine: Engine,
+        options: QueueOptions,
+        heartbeat: Heartbeat,
+        watch: Watch,
         loop: LoopExecutor | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = name
         self._engine = engine
         self._options = options
@@ -103,9 +101,7 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
 
     # -- adding ---------------------------------------------------------------------------------
 
-    def add(
-        self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
-    ) -> Job:
+    def add(self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]) -> Job:
         """Add a job; options by keyword, or as the documented mapping.
 
         ``name`` may be a task of a Celery application: its message is sent, with ``data`` as keyword arguments (a
@@ -279,9 +275,15 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
                 return
             settings = self._worker_settings(self._options.concurrency)
             worker = Worker(
-                self._engine, self.name, self._handlers, settings, self._make_job, heartbeat=self._heartbeat,
-                watch=self._watch, loop=self._loop,
-            )  # fmt: skip
+                self._engine,
+                self.name,
+                self._handlers,
+                settings,
+                self._make_job,
+                heartbeat=self._heartbeat,
+                watch=self._watch,
+                loop=self._loop,
+            )
             worker.start()
             self._worker = worker
             self._events.worker_came_up()
@@ -294,10 +296,14 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         if processor.sandboxed:  # nothing is taken that could not run
             concurrency = min(concurrency, self._sandboxes.size)
         return WorkerSettings(
-            concurrency=concurrency, backoffs=self._backoffs.functions,
-            max_payload_bytes=options.max_payload_bytes, bounds=self.bounds, cancelled=self._runtime.cancelled,
-            sandboxes=self._sandboxes, processor_timeout_ms=processor.timeout_ms,
-        )  # fmt: skip
+            concurrency=concurrency,
+            backoffs=self._backoffs.functions,
+            max_payload_bytes=options.max_payload_bytes,
+            bounds=self.bounds,
+            cancelled=self._runtime.cancelled,
+            sandboxes=self._sandboxes,
+            processor_timeout_ms=processor.timeout_ms,
+        )
 
     @property
     def cancelled(self) -> set[str]:

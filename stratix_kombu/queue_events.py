@@ -338,9 +338,10 @@ class QueueEvents(Listeners):
         ids = dict.fromkeys([*ended, *(event.job_id for event in heard if event.job_id)])
         records = self._records(ids) if ids else {}
         unsaid = (
-            one.job_id for one in (*ended.values(), *heard)
+            one.job_id
+            for one in (*ended.values(), *heard)
             if one.name == "failed" or (one.name == "completed" and one.value is None)
-        )  # fmt: skip
+        )
         ends = self._ends(dict.fromkeys(one for one in unsaid if records[one] is None))
         for job_id, event in ended.items():
             self._tell_waiters(event, records[job_id], ends.get(job_id))
@@ -354,9 +355,7 @@ class QueueEvents(Listeners):
             else:
                 self._pass_on(event.name, arguments)
 
-    def _tell_waiters(
-        self, event: Event, record: JobRecord | InvalidPayload | None, ended: Ended | None
-    ) -> None:
+    def _tell_waiters(self, event: Event, record: JobRecord | InvalidPayload | None, ended: Ended | None) -> None:
         if record is None:
             self._resolve(event.job_id, _end_of(event, ended) or JobNotFound(event.job_id, self._queue))
         elif isinstance(record, InvalidPayload) or record.state.finished:

@@ -107,9 +107,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         """Seconds that closing waits for active jobs, by the settings."""
         return self.settings.shutdown_timeout
 
-    def create_queue(
-        self, name: str, opts: QueueOpts | None = None, **options: Unpack[QueueOpts]
-    ) -> Queue:
+    def create_queue(self, name: str, opts: QueueOpts | None = None, **options: Unpack[QueueOpts]) -> Queue:
         """A queue with its options, by keyword or as the documented mapping; ConfigurationError if it exists already.
 
         Options: ``concurrency`` (1; jobs run at a time in this process), ``default_job_options``,
@@ -277,8 +275,9 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
             logger.warning(
                 "locks, and schedules with 'once', hold within this process: the driver %r has no store. Name one "
                 "(store='redis://...') to have them over all processes",
-                self._driver.get_name(), extra={"action": "local_locks"},
-            )  # fmt: skip
+                self._driver.get_name(),
+                extra={"action": "local_locks"},
+            )
         return self._store
 
     @property
@@ -302,9 +301,11 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
             worker = self.settings.worker
             if self._engine is not None and (worker.clock or self._only == frozenset()):
                 self._clock = Clock(
-                    self._engine, stalled_check_ms=worker.stalled_check_interval,
-                    max_stalled=worker.max_stalled_count, grace_ms=worker.redelivery_grace,
-                )  # fmt: skip
+                    self._engine,
+                    stalled_check_ms=worker.stalled_check_interval,
+                    max_stalled=worker.max_stalled_count,
+                    grace_ms=worker.redelivery_grace,
+                )
                 self._clock.start()
             self._started = True
             for queue in self._queues.values():

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("stratix_kombu.queue")
 
-REPEAT_OPTIONS = frozenset(
-    {"cron", "every", "timezone", "tz", "limit", "start_date", "end_date", "immediately", "key"}
-)  # fmt: skip
+REPEAT_OPTIONS = frozenset({"cron", "every", "timezone", "tz", "limit", "start_date", "end_date", "immediately", "key"})
 _NOT_REPEATED = ("job_id", "delay", "run_at", "dependencies", "dependencies_mode")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -101,8 +99,9 @@ def zone_unsaid(default: str | None) -> str:
         logger.warning(
             "cron rules without a timezone are in UTC, and the clock of this machine shows %s: say timezone='Europe/"
             "Berlin' for one rule, or as a setting for all of the application ('UTC' if that is meant)",
-            "/".join(time.tzname), extra={"action": "zone_unsaid"},
-        )  # fmt: skip
+            "/".join(time.tzname),
+            extra={"action": "zone_unsaid"},
+        )
     return default or "UTC"
 
 
@@ -134,17 +133,22 @@ class Repeatables:
             next_ms = 0
         key, older = self._keys(given.get("key"), template.name, rule)
         schedule = Schedule(
-            key=key, queue=self._queue, name=template.name, rule=rule.encode(), template=template_of(template),
+            key=key,
+            queue=self._queue,
+            name=template.name,
+            rule=rule.encode(),
+            template=template_of(template),
             next_ms=next_ms,
-        )  # fmt: skip
+        )
         known = schedules.get(key) or (schedules.get(older) if older else None)
         if known is not None and _same_times(known, rule):
             schedule = _going_on(schedule, rule, known, now_ms)
         if not next_ms and not schedule.next_ms:
             logger.warning(
                 "%s: it has ended and will not run: no time of it is left before its 'end_date'",
-                where, extra={"action": "repeatable_ended", "queue": self._queue},
-            )  # fmt: skip
+                where,
+                extra={"action": "repeatable_ended", "queue": self._queue},
+            )
         schedules.put(schedule)
         if older:
             schedules.remove(older)
@@ -312,11 +316,20 @@ def repeatable_of(schedule: Schedule) -> RepeatableJob:
     rule = Recurrence.decode(schedule.rule)
     template = decode(schedule.template)
     return RepeatableJob(
-        key=schedule.key.removeprefix(f"{schedule.queue}:"), name=schedule.name, queue_name=schedule.queue,
-        data=decode(template["data"]), cron=rule.cron or None, timezone=rule.timezone if rule.cron else None,
-        every=rule.every_ms or None, limit=rule.limit or None, start_date=_date(rule.start_ms),
-        end_date=_date(rule.end_ms), runs=schedule.runs, next_run=_date(schedule.next_ms), paused=schedule.paused,
-    )  # fmt: skip
+        key=schedule.key.removeprefix(f"{schedule.queue}:"),
+        name=schedule.name,
+        queue_name=schedule.queue,
+        data=decode(template["data"]),
+        cron=rule.cron or None,
+        timezone=rule.timezone if rule.cron else None,
+        every=rule.every_ms or None,
+        limit=rule.limit or None,
+        start_date=_date(rule.start_ms),
+        end_date=_date(rule.end_ms),
+        runs=schedule.runs,
+        next_run=_date(schedule.next_ms),
+        paused=schedule.paused,
+    )
 
 
 def repeatables_of(schedules: Iterable[Schedule]) -> Iterator[RepeatableJob]:

@@ -9,20 +9,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError
-from stratix_kombu.foreign import REPEATABLE, SCHEDULER
+from stratix_kombu.foreign import SCHEDULER
 from stratix_kombu.hints import NO_OTHERS, Hinted, hint_for
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.functions import check_takes
-from stratix_kombu.model.recurrence import Recurrence
-from stratix_kombu.model.shown import Shown
 from stratix_kombu.options import Duration, milliseconds, snake_keys, together
 from stratix_kombu.repeatables import rule_of, zone_unsaid
+from stratix_kombu.schedule_entry import Entry, Handler, ScheduleInfo, info_of
 from stratix_kombu.stores.contract import Store
 
 if TYPE_CHECKING:
@@ -34,16 +32,25 @@ CLAIM_MS = 3_600_000
 """How long a slot of a ``once`` schedule stays taken, and its run counts for the limit in processes that start later:
 longer than clocks of hosts may differ."""
 _UNITS = {
-    "ms": 1, "millisecond": 1, "s": 1000, "sec": 1000, "second": 1000, "m": 60_000, "min": 60_000, "minute": 60_000,
-    "h": 3_600_000, "hour": 3_600_000, "d": 86_400_000, "day": 86_400_000, "w": 604_800_000, "week": 604_800_000,
-}  # fmt: skip
+    "ms": 1,
+    "millisecond": 1,
+    "s": 1000,
+    "sec": 1000,
+    "second": 1000,
+    "m": 60_000,
+    "min": 60_000,
+    "minute": 60_000,
+    "h": 3_600_000,
+    "hour": 3_600_000,
+    "d": 86_400_000,
+    "day": 86_400_000,
+    "w": 604_800_000,
+    "week": 604_800_000,
+}
 _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*\Z")
 
-_OPTIONS = (
-    "cron", "interval", "every", "handler", "name", "timezone", "tz", "limit", "start_date", "end_date", "once",
-)  # fmt: skip
+_OPTIONS = ("cron", "interval", "every", "handler", "name", "timezone", "tz", "limit", "start_date", "end_date", "once")
 
-Handler = Callable[[], object]
 Function = TypeVar("Function", bound=Handler)
 
 
@@ -63,58 +70,6 @@ def interval_ms(value: Duration | str) -> int:
     return round(float(found[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleInfo(Shown):
-    """A schedule as ``list`` shows it."""
-
-    _foreign: ClassVar[Mapping[str, str]] = REPEATABLE
-
-    id: str
-    name: str
-    cron: str | None
-    timezone: str | None
-    every: int | None
-    """Milliseconds."""
-    limit: int | None
-    once: bool
-    paused: bool
-    next_run: datetime | None
-    """None when it has ended."""
-    runs: int
-    """Of this process."""
-    failures: int
-    """Runs that raised, SystemExit and CancelledError too."""
-    skipped: int
-    """Slots that came while the last run was still going on."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    id: str
-    name: str
-    rule: Recurrence
-    handler: Handler
-    once: bool
-    next_ms: int | None
-    paused: bool = False
-    runs: int = 0
-    elsewhere: int = 0
-    """Runs of other processes that are known here: they count for the limit."""
-    failures: int = 0
-    skipped: int = 0
-    running: bool = field(default=False)
-    unzoned: bool = False
-    """It is a cron rule that has not been given the zone it does not name."""
-
-    @property
-    def ended(self) -> bool:
-        return bool(self.rule.limit) and self.runs + self.elsewhere >= self.rule.limit
-
-    def set_next(self, now: int) -> None:
-        """Its next slot after an instant, if the limit leaves one."""
-        self.next_ms = None if self.ended else self.rule.next_after(now)
-
-
 class Scheduler(Hinted):
     """The schedules of one process. They run while the application is started."""
 
@@ -123,7 +78,7 @@ class Scheduler(Hinted):
     def __init__(self, store: Callable[[], Store], default_zone: Callable[[], str | None]) -> None:
         self._store = store
         self._default_zone = default_zone
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._runs: set[threading.Thread] = set()
@@ -147,9 +102,12 @@ class Scheduler(Hinted):
     ) -> Callable[[Function], Function]: ...
 
     def cron(
-        self, expression: str, handler: Handler | TimerOpts | None = None, opts: TimerOpts | None = None,
+        self,
+        expression: str,
+        handler: Handler | TimerOpts | None = None,
+        opts: TimerOpts | None = None,
         **options: Unpack[TimerOpts],
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Run ``handler`` by a cron expression; its id, or as a decorator. Options, by keyword or as a mapping at the
         end: ``timezone`` (by default the setting of that name, or else UTC), ``limit``, ``start_date``, ``end_date``,
         ``name``, ``once``. With ``once`` the runs of all processes count for ``limit`` (those of before this one was
@@ -170,9 +128,12 @@ class Scheduler(Hinted):
     ) -> Callable[[Function], Function]: ...
 
     def interval(
-        self, every: Duration | str, handler: Handler | TimerOpts | None = None, opts: TimerOpts | None = None,
+        self,
+        every: Duration | str,
+        handler: Handler | TimerOpts | None = None,
+        opts: TimerOpts | None = None,
         **options: Unpack[TimerOpts],
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         """Run ``handler`` each ``every``: ``"10 minutes"``, a timedelta, milliseconds; options as for ``cron``.
 
         >>> app.schedule.interval("1 hour", report, limit=24)  # doctest: +SKIP
@@ -201,9 +162,10 @@ class Scheduler(Hinted):
         if next_ms is None:
             logger.warning(
                 "schedule %s has ended and will not run: no time of it is left before its 'end_date'",
-                name or _name_of(handler), extra={"action": "schedule_ended"},
-            )  # fmt: skip
-        entry = _Entry(uuid.uuid4().hex, name or _name_of(handler), rule, handler, once, next_ms)
+                name or _name_of(handler),
+                extra={"action": "schedule_ended"},
+            )
+        entry = Entry(uuid.uuid4().hex, name or _name_of(handler), rule, handler, once, next_ms)
         entry.unzoned = bool(rule.cron) and not (given.get("timezone") or given.get("tz"))
         with self._changed:
             if self._closed:
@@ -237,7 +199,7 @@ class Scheduler(Hinted):
         """All schedules, in the order they were registered."""
         self._give_zones()
         with self._changed:
-            return [_info(one) for one in self._entries.values()]
+            return [info_of(one) for one in self._entries.values()]
 
     # -- within the package -----------------------------------------------------------------------
 
@@ -284,9 +246,13 @@ class Scheduler(Hinted):
                 self._changed.notify()
 
     def _decorated(
-        self, kind: str, when: Any, handler: Handler | Mapping[str, Any] | None, opts: Mapping[str, Any] | None,
+        self,
+        kind: str,
+        when: Any,
+        handler: Handler | Mapping[str, Any] | None,
+        opts: Mapping[str, Any] | None,
         named: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         if isinstance(handler, Mapping) and opts is None:  # the options of a decorator
             handler, opts = None, handler
         options = {**together(opts, named, "schedule"), kind: when}
@@ -299,7 +265,7 @@ class Scheduler(Hinted):
 
         return decorate
 
-    def _entry(self, schedule_id: str) -> _Entry:
+    def _entry(self, schedule_id: str) -> Entry:
         try:
             return self._entries[schedule_id]
         except KeyError:
@@ -317,7 +283,7 @@ class Scheduler(Hinted):
                 ahead = [one.next_ms for one in self._entries.values() if one.next_ms is not None and not one.paused]
                 self._changed.wait(min(max((min(ahead, default=now + 60_000) - now) / 1000, 0.001), 60))
 
-    def _fire(self, entry: _Entry, now: int) -> None:
+    def _fire(self, entry: Entry, now: int) -> None:
         slot = entry.next_ms or 0
         entry.set_next(now)
         if entry.running:
@@ -344,7 +310,7 @@ class Scheduler(Hinted):
             return
         entry.set_next(now)
 
-    def _call(self, entry: _Entry, slot: int) -> None:
+    def _call(self, entry: Entry, slot: int) -> None:
         try:
             if entry.once and not self._first(entry, slot):
                 with self._changed:
@@ -360,7 +326,7 @@ class Scheduler(Hinted):
             entry.running = False
             self._runs.discard(threading.current_thread())
 
-    def _first(self, entry: _Entry, slot: int) -> bool:
+    def _first(self, entry: Entry, slot: int) -> bool:
         """Whether this process is the one to run the slot. With a limit each run takes a number below it, so that the
         runs of all processes count, those of before this one was started too."""
         try:
@@ -386,15 +352,3 @@ def _name_of(handler: Handler) -> str:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _info(entry: _Entry) -> ScheduleInfo:
-    rule = entry.rule
-    next_run = None
-    if entry.next_ms is not None:
-        next_run = datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=entry.next_ms)
-    return ScheduleInfo(
-        id=entry.id, name=entry.name, cron=rule.cron or None, timezone=rule.timezone if rule.cron else None,
-        every=rule.every_ms or None, limit=rule.limit or None, once=entry.once, paused=entry.paused, next_run=next_run,
-        runs=entry.runs, failures=entry.failures, skipped=entry.skipped,
-    )  # fmt: skip

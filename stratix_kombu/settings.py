@@ -37,16 +37,29 @@ else:
     import tomli as tomllib
 
 _TOP = (
-    "driver", "store", "namespace", "default_job_options", "limiter", "processor", "worker", "bullmq", "queues",
-    "shutdown_timeout", "metrics", "timezone",
-)  # fmt: skip
+    "driver",
+    "store",
+    "namespace",
+    "default_job_options",
+    "limiter",
+    "processor",
+    "worker",
+    "bullmq",
+    "queues",
+    "shutdown_timeout",
+    "metrics",
+    "timezone",
+)
 CONFIGURATION = "stratix.toml"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
 _OPTIONS_OF = "the options of "
 _LIKE = {
-    "redis": "{'url': 'redis://host:6379/0'}", "rabbitmq": "{'url': 'amqp://host:5672//'}", "metrics": "{'port': 9100}",
-    "worker": "{'lease_duration': 30000}", "queues": "{'emails': {'concurrency': 3}}",
-}  # fmt: skip
+    "redis": "{'url': 'redis://host:6379/0'}",
+    "rabbitmq": "{'url': 'amqp://host:5672//'}",
+    "metrics": "{'port': 9100}",
+    "worker": "{'lease_duration': 30000}",
+    "queues": "{'emails': {'concurrency': 3}}",
+}
 _REDIS_SCHEMES = ("redis", "rediss", "sentinel", "redis+cluster")
 
 
@@ -231,9 +244,7 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
             origin.update(dict.fromkeys(_paths(value, key), name))
 
 
-def _together(
-    under: Mapping[str, Any], over: Mapping[str, Any], same: Callable[[str], str] = snake
-) -> dict[str, Any]:
+def _together(under: Mapping[str, Any], over: Mapping[str, Any], same: Callable[[str], str] = snake) -> dict[str, Any]:
     """``over`` on ``under``, at all levels; ``same`` gives what two spellings of one option have in common."""
     said = {same(str(key)) for key in over}
     found = {key: value for key, value in under.items() if key in over or same(str(key)) not in said}

@@ -22,9 +22,12 @@ THOROUGH = os.environ.get("STRATIX_TEST_FUZZ") == "thorough"
 def fuzz(examples: int) -> Any:
     """How many examples of one test."""
     return settings(
-        max_examples=examples * 50 if THOROUGH else examples, derandomize=not THOROUGH, deadline=None, database=None,
+        max_examples=examples * 50 if THOROUGH else examples,
+        derandomize=not THOROUGH,
+        deadline=None,
+        database=None,
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
 
 
 TRACE = Path(tempfile.gettempdir()) / f"stratix-unpickled-{os.getpid()}"
@@ -39,26 +42,73 @@ class Bomb:
 PICKLED = pickle.dumps(Bomb())
 DEEP = "[" * 100_000
 TEXTS = [
-    "", " ", "null", "{}", "[]", "0", '"', "{", DEEP, '{"a":' * 50_000, "9" * 5_000, "-1e999", "NaN", "[1,]", "\x00",
-    "\ufeff{}", "\ud800", '{"headers": null}', '{"headers": []}', '{"headers": {"task": "stratix.job"}}',
-    '{"headers": {"task": "stratix.job", "id": 5}}', '{"headers": {"task": ["stratix.job"], "id": "a"}}',
-    json.dumps({"headers": {"task": "stratix.job", "id": "a\nb"}}), json.dumps({"headers": {"task": "x" * 10_000}}),
-    '{"headers": ' + "[" * 900 + "]" * 900 + "}", base64.b64encode(PICKLED).decode(),
-]  # fmt: skip
+    "",
+    " ",
+    "null",
+    "{}",
+    "[]",
+    "0",
+    '"',
+    "{",
+    DEEP,
+    '{"a":' * 50_000,
+    "9" * 5_000,
+    "-1e999",
+    "NaN",
+    "[1,]",
+    "\x00",
+    "\ufeff{}",
+    "\ud800",
+    '{"headers": null}',
+    '{"headers": []}',
+    '{"headers": {"task": "stratix.job"}}',
+    '{"headers": {"task": "stratix.job", "id": 5}}',
+    '{"headers": {"task": ["stratix.job"], "id": "a"}}',
+    json.dumps({"headers": {"task": "stratix.job", "id": "a\nb"}}),
+    json.dumps({"headers": {"task": "x" * 10_000}}),
+    '{"headers": ' + "[" * 900 + "]" * 900 + "}",
+    base64.b64encode(PICKLED).decode(),
+]
 NAMES = [
-    "", " ", "a b", "a\nb", "a\x00", "\x1b[31m", "a\x85b", "a\u2028b", "\ud800", "{x}", "}", "a:logs", "x:dependencies",
-    "a:dependents", "a" * 201, "a" * 100_000, "a%s", "é", 5, None, b"a", ["a"], {},
-]  # fmt: skip
+    "",
+    " ",
+    "a b",
+    "a\nb",
+    "a\x00",
+    "\x1b[31m",
+    "a\x85b",
+    "a\u2028b",
+    "\ud800",
+    "{x}",
+    "}",
+    "a:logs",
+    "x:dependencies",
+    "a:dependents",
+    "a" * 201,
+    "a" * 100_000,
+    "a%s",
+    "é",
+    5,
+    None,
+    b"a",
+    ["a"],
+    {},
+]
 """Each is bad for an id of a job; most are for other names."""
 
 scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
     | st.sampled_from([10**5_000 % 10**4_000, -1, 2**63, 1e308, "stratix.job", "\ud800", "a" * 1_000])
-)  # fmt: skip
+)
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 keys = st.sampled_from(
     ["id", "task", "headers", "body", "properties", "backoff", "timeout", "type", "delay", "jitter", "custom", "cron"]
 )

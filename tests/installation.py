@@ -90,9 +90,15 @@ def _run(command: list[str]) -> str:
     while True:
         try:
             done = subprocess.run(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                text=True, timeout=INSTALL_S, check=False,
-            )  # fmt: skip
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=INSTALL_S,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             return f"not done in {INSTALL_S:.0f} s"
         if not done.returncode:

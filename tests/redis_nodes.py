@@ -84,8 +84,10 @@ class SentinelServers:
         """The options as documented."""
         return {
             "sentinels": [{"host": "127.0.0.1", "port": port} for port in self.sentinels],
-            "name": MASTER, "sentinelPassword": SENTINEL_PASSWORD, "password": PASSWORD,
-        }  # fmt: skip
+            "name": MASTER,
+            "sentinelPassword": SENTINEL_PASSWORD,
+            "password": PASSWORD,
+        }
 
     def client(self, port: int) -> Any:
         secret = SENTINEL_PASSWORD if port in self.sentinels else PASSWORD
@@ -243,8 +245,10 @@ def _join(ports: list[int]) -> None:
     nodes = [f"127.0.0.1:{port}" for port in ports]
     done = subprocess.run(
         ["redis-cli", "-a", PASSWORD, "--no-auth-warning", "--cluster", "create", *nodes, "--cluster-yes"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -77,8 +77,11 @@ class RabbitMQNode:
         """``rabbitmqctl``, and what it prints."""
         done = subprocess.run(
             ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", *arguments],
-            env=self.environment, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -92,9 +95,13 @@ def rabbitmq_node(configuration: str = "", advanced: str = "[].", ports: Sequenc
     folder = tempfile.mkdtemp(prefix="stratix-rabbitmq-")
     environment = rabbitmq_environment(folder, port, epmd, configuration, advanced)
     process = subprocess.Popen(
-        [binary], env=environment, cwd=folder, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [binary],
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         for one in (port, *ports):
             wait_for_port(one, process)

@@ -196,9 +196,7 @@ class Attempt:
             self._bridge.engine.store.transitions.update_data(self.job_id, self._trail())
         text = error_text(backend, error)
         self._end(
-            Failure(
-                self.job_id, self.token, reason_of(error), trace_of(error), error=text, then=tuple(self._extra)
-            )
+            Failure(self.job_id, self.token, reason_of(error), trace_of(error), error=text, then=tuple(self._extra))
         )
         if called:
             told = ExceptionInfo((type(error), error, error.__traceback__)).traceback

@@ -41,7 +41,6 @@ def _is_permit(request: Any) -> bool:
     return bool(getattr(request, "task", "") == TASK)
 
 
-
 class StratixBackend(Results):
     """Answers from the store that the bridge uses."""
 
@@ -58,9 +57,15 @@ class StratixBackend(Results):
             self.bridge.mirror.done(task_id, result, request, store_result, state)
 
     def mark_as_failure(
-        self, task_id: str, exc: BaseException, traceback: Any = None, request: Any = None, store_result: bool = True,
-        call_errbacks: bool = True, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        **kwargs: Any,
+    ) -> None:
         attempt = attempt_of(request)
         if _is_permit(request):
             return
@@ -89,9 +94,13 @@ class StratixBackend(Results):
         compat.call_errbacks(self, request, called, exc, traceback)
 
     def mark_as_revoked(
-        self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True,
+        self,
+        task_id: str,
+        reason: str = "",
+        request: Any = None,
+        store_result: bool = True,
         state: str = states.REVOKED,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if _is_permit(request):
             return
         self._end_by_hand(task_id, TaskRevokedError(reason), None)
@@ -105,9 +114,7 @@ class StratixBackend(Results):
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
 
-    def _end_by_hand(
-        self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()
-    ) -> None:
+    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> None:
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
         add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # of a task that is no job, perhaps
@@ -170,9 +177,14 @@ class StratixBackend(Results):
         """A record that nobody runs."""
         keep_failed, keep = self.bridge.publisher.retention(False)
         return NewJob(
-            id=job_id, queue=self.app.conf.task_default_queue, name=name, vacant=True, keep_completed=keep,
-            keep_failed=keep_failed, kind=kind,
-        )  # fmt: skip
+            id=job_id,
+            queue=self.app.conf.task_default_queue,
+            name=name,
+            vacant=True,
+            keep_completed=keep,
+            keep_failed=keep_failed,
+            kind=kind,
+        )
 
     def _forget(self, task_id: str) -> None:
         try:

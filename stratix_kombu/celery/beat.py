@@ -90,18 +90,25 @@ class StratixScheduler(Scheduler):
         queue, (_, now_ms, _) = self.app.conf.task_default_queue, schedules.due(1, OWNER)
         for name, entry in self.schedule.items():
             kept = Schedule(
-                key=key_of(name), queue=queue, name=entry.task, rule=repr(entry.schedule), template="",
-                next_ms=next_slot(entry, now_ms), owner=OWNER,
-            )  # fmt: skip
+                key=key_of(name),
+                queue=queue,
+                name=entry.task,
+                rule=repr(entry.schedule),
+                template="",
+                next_ms=next_slot(entry, now_ms),
+                owner=OWNER,
+            )
             schedules.put(kept)
         for one in schedules.all():
             if one.owner == OWNER and one.key.removeprefix("beat:") not in self.schedule:
                 schedules.remove(one.key)
         settings = self.bridge.queue.settings.worker
         self._clock = Clock(
-            self.bridge.engine, stalled_check_ms=settings.stalled_check_interval,
-            max_stalled=settings.max_stalled_count, grace_ms=settings.redelivery_grace,
-        )  # fmt: skip
+            self.bridge.engine,
+            stalled_check_ms=settings.stalled_check_interval,
+            max_stalled=settings.max_stalled_count,
+            grace_ms=settings.redelivery_grace,
+        )
         self._clock.start()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:

@@ -8,9 +8,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 DRIVERS = {
-    "redis": "redis", "rediss": "redis", "sentinel": "redis", "amqp": "rabbitmq", "amqps": "rabbitmq",
+    "redis": "redis",
+    "rediss": "redis",
+    "sentinel": "redis",
+    "amqp": "rabbitmq",
+    "amqps": "rabbitmq",
     "pyamqp": "rabbitmq",
-}  # fmt: skip
+}
 _TLS = {"ca_certs": "ca", "certfile": "cert", "keyfile": "key", "server_hostname": "server_name"}
 
 

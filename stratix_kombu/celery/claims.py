@@ -135,9 +135,11 @@ class Claims:
                 id=self._id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=self.concurrency
             )
             member = Member(
-                lambda: replace(info, idle_ms=self.idle_ms(), stuck=len(self.stuck)), lambda: list(held.values()),
-                lambda token: self._lose(queue, token), self._end,
-            )  # fmt: skip
+                lambda: replace(info, idle_ms=self.idle_ms(), stuck=len(self.stuck)),
+                lambda: list(held.values()),
+                lambda token: self._lose(queue, token),
+                self._end,
+            )
             self._heartbeat.join(queue, member)
             self._watched.add(queue)
 

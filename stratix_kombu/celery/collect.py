@@ -66,9 +66,7 @@ class Collector:
     def fail(self, job_id: str, name: str = "") -> None:
         """This job will not be run: it fails with its owner."""
         name = name or "never sent"
-        self.jobs.append(
-            NewJob(id=job_id, queue="", name=name, vacant=True, dependencies=(self.owner,), anew=True)
-        )
+        self.jobs.append(NewJob(id=job_id, queue="", name=name, vacant=True, dependencies=(self.owner,), anew=True))
 
     def show_what_is_carried(self, known: str = "") -> None:
         """A placeholder for everything that is to be published later, one after the other."""

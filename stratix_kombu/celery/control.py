@@ -75,7 +75,9 @@ def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> list[str]:
     chosen = [
         Failure(record.id, ANY_CLAIM, reason_of(error), error=error_text(bridge.celery.backend, error))
         for record in records
-        if record is not None and not record.state.finished and (terminate or record.state not in running)
+        if record is not None
+        and not record.state.finished
+        and (terminate or record.state not in running)
         and record.name != RESULT
     ]
     if chosen:

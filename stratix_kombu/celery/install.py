@@ -40,9 +40,13 @@ _REDIS = ("redis", "rediss", "sentinel")
 
 
 def install(
-    celery: Celery, source: str | Path | AppSettings | None = None, *, results: Literal["own", "also"] = "own",
-    exclude: Sequence[str] = (), **options: Unpack[AppSettings],
-) -> Application:  # fmt: skip
+    celery: Celery,
+    source: str | Path | AppSettings | None = None,
+    *,
+    results: Literal["own", "also"] = "own",
+    exclude: Sequence[str] = (),
+    **options: Unpack[AppSettings],
+) -> Application:
     """Give a Celery application the bridge: from now on its tasks are tracked jobs.
 
     Driver and store are taken from its ``broker_url`` and ``broker_transport_options``; for a broker that cannot keep

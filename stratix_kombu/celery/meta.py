@@ -117,9 +117,13 @@ def _of_the_request(backend: Results, record: JobRecord) -> dict[str, Any]:
     except (KombuError, ValueError, TypeError, zlib.error):
         args = kwargs = None
     meta.update(
-        name=record.name, args=args, kwargs=kwargs, worker=record.worker.rpartition("-")[0] or record.worker,
-        retries=headers.get("retries"), queue=message["properties"]["delivery_info"].get("routing_key"),
-    )  # fmt: skip
+        name=record.name,
+        args=args,
+        kwargs=kwargs,
+        worker=record.worker.rpartition("-")[0] or record.worker,
+        retries=headers.get("retries"),
+        queue=message["properties"]["delivery_info"].get("routing_key"),
+    )
     stamps, stamped = headers.get("stamps"), headers.get("stamped_headers") or ()
     if stamps:
         meta["stamped_headers"] = stamped

@@ -55,8 +55,15 @@ def _told(record: JobRecord, hostname: str) -> dict[str, Any]:
     given = arguments_of(record.message) or {"args": [], "kwargs": {}}
     info = {"exchange": "", "routing_key": record.queue, "priority": record.priority, "redelivered": False}
     request = {
-        "id": record.id, "name": record.name, "type": record.name, **given, "hostname": hostname, "time_start": None,
-        "acknowledged": False, "worker_pid": None, "delivery_info": info,
-    }  # fmt: skip
+        "id": record.id,
+        "name": record.name,
+        "type": record.name,
+        **given,
+        "hostname": hostname,
+        "time_start": None,
+        "acknowledged": False,
+        "worker_pid": None,
+        "delivery_info": info,
+    }
     due = datetime.fromtimestamp(record.due_ms / 1000, timezone.utc).isoformat()
     return {"eta": due, "priority": 6, "request": request}

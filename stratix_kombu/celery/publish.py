@@ -104,10 +104,15 @@ class Publisher:
             failed, completed = self.retention(False)
             collector.jobs.append(
                 NewJob(
-                    id=task_job_id(task_id), queue=self._app.conf.task_default_queue, name=RESULT, vacant=True,
-                    keep_completed=completed, keep_failed=failed, anew=True,
+                    id=task_job_id(task_id),
+                    queue=self._app.conf.task_default_queue,
+                    name=RESULT,
+                    vacant=True,
+                    keep_completed=completed,
+                    keep_failed=failed,
+                    anew=True,
                 )
-            )  # fmt: skip
+            )
             collector.after.append(send)
         return self._app.AsyncResult(task_id)
 
@@ -177,11 +182,19 @@ class Publisher:
         self._refuse_what_no_broker_takes(name, message)
         keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
         return NewJob(
-            id=task_job_id(headers["id"]), queue=queue, name=name, message=message,
-            delay_ms=delay_ms, due_ms=due_ms, priority=self._priority(published),
-            carries=tuple(one for one, _ in _carried(published)), keep_completed=keep_completed, keep_failed=keep,
-            max_stalled=None if self._acks_late(name) else 0, anew=True,
-        )  # fmt: skip
+            id=task_job_id(headers["id"]),
+            queue=queue,
+            name=name,
+            message=message,
+            delay_ms=delay_ms,
+            due_ms=due_ms,
+            priority=self._priority(published),
+            carries=tuple(one for one, _ in _carried(published)),
+            keep_completed=keep_completed,
+            keep_failed=keep,
+            max_stalled=None if self._acks_late(name) else 0,
+            anew=True,
+        )
 
     def _refuse_what_no_broker_takes(self, name: str, message: str) -> None:
         """Its job would wait for ever."""

@@ -101,9 +101,14 @@ class Results(BaseBackend):
         return meta_of(self, str(task_id), record)
 
     def wait_for_pending(
-        self, result: Any, timeout: float | None = None, interval: float = 0.5,
-        on_message: Callable[[Any], Any] | None = None, on_interval: Callable[[], Any] | None = None, **kwargs: Any,
-    ) -> Any:  # fmt: skip
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        on_message: Callable[[Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """The value of a task once it has ended; ``on_message`` is called with each meta until then."""
         self._ensure_not_eager()
         if on_message is None:
@@ -115,16 +120,25 @@ class Results(BaseBackend):
         return result.maybe_throw(**kwargs)
 
     def wait_for(
-        self, task_id: str, timeout: float | None = None, interval: float = 0.5, no_ack: bool = True,
+        self,
+        task_id: str,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
         on_interval: Callable[[], Any] | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         """The meta of a task that has ended; told by the store's events, not by polling. Raises TimeoutError."""
         return News(self, task_id).wait(timeout, interval, on_interval)
 
     def get_many(
-        self, task_ids: Iterable[str], timeout: float | None = None, interval: float = 0.5,
-        on_message: Callable[[Any], Any] | None = None, on_interval: Callable[[], Any] | None = None, **kwargs: Any,
-    ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
+        self,
+        task_ids: Iterable[str],
+        timeout: float | None = None,
+        interval: float = 0.5,
+        on_message: Callable[[Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Id and meta of each task as it ends, many read at a time."""
         waiting = {task_job_id(one): str(one) for one in task_ids}
         deadline = None if timeout is None else time.monotonic() + timeout

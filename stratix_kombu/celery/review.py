@@ -44,10 +44,20 @@ def review(app: Celery) -> list[Finding]:
     broker = broker[0] if isinstance(broker, (list, tuple)) else str(broker)
     scheme = broker.partition("://")[0]
     return [
-        _bridge(app, scheme), _delays(app, scheme), _chords(conf), _remote_control(conf, scheme),
-        *_acknowledgements(app), _results(app), _queues(conf), *_beat(conf), *_rate_limits(app), *_eager(conf),
-        *_acks_on_redis(conf, scheme), *_left_out(app), *_protocol(conf),
-    ]  # fmt: skip
+        _bridge(app, scheme),
+        _delays(app, scheme),
+        _chords(conf),
+        _remote_control(conf, scheme),
+        *_acknowledgements(app),
+        _results(app),
+        _queues(conf),
+        *_beat(conf),
+        *_rate_limits(app),
+        *_eager(conf),
+        *_acks_on_redis(conf, scheme),
+        *_left_out(app),
+        *_protocol(conf),
+    ]
 
 
 def _tasks(app: Celery) -> Iterator[Any]:
@@ -107,13 +117,17 @@ def _remote_control(conf: Any, scheme: str) -> Finding:
     found = f"{scheme} broker" + ("" if conf.worker_enable_remote_control else ", switched off")
     if scheme != "sqs":
         return Finding(
-            "remote control", found, "revoke is kept in the workers' memory, and forgotten when they restart",
+            "remote control",
+            found,
+            "revoke is kept in the workers' memory, and forgotten when they restart",
             "revoke ends the job in the store; the rest (inspect, ping) as before",
-        )  # fmt: skip
+        )
     return Finding(
-        "remote control", found, "none on SQS: no revoke, inspect, ping, events",
+        "remote control",
+        found,
+        "none on SQS: no revoke, inspect, ping, events",
         "revoke works, through the store; events and workers: 'stratix-kombu events' and 'queues'; no inspect or ping",
-    )  # fmt: skip
+    )
 
 
 def _acknowledgements(app: Celery) -> Iterator[Finding]:
@@ -121,22 +135,26 @@ def _acknowledgements(app: Celery) -> Iterator[Finding]:
     early = [one.name for one in _tasks(app) if not one.acks_late]
     if early:
         yield Finding(
-            "acks_late=False", _count(early), "a worker that is killed loses the task silently",
+            "acks_late=False",
+            _count(early),
+            "a worker that is killed loses the task silently",
             "the task has failed (WorkerLostError) when its lease ends, and what waits for it is told",
-        )  # fmt: skip
+        )
     if late:
         yield Finding(
-            "acks_late=True", _count(late),
+            "acks_late=True",
+            _count(late),
             "delivered again when the broker notices; on Redis and SQS after visibility_timeout, even while it runs",
             "run again when the lease ends (30 s, renewed while it runs); a second delivery is refused",
-        )  # fmt: skip
+        )
     rejecting = [one.name for one in _tasks(app) if one.acks_late and one.reject_on_worker_lost]
     if rejecting:
         yield Finding(
-            "reject_on_worker_lost", _count(rejecting),
+            "reject_on_worker_lost",
+            _count(rejecting),
             "put back when a process of the pool is killed, without end",
             "no longer needed: max_stalled_count bounds it",
-        )  # fmt: skip
+        )
 
 
 def _results(app: Celery) -> Finding:
@@ -146,38 +164,45 @@ def _results(app: Celery) -> Finding:
     backend = bridge.previous_backend_cls if bridge else None
     own = str(backend or conf.result_backend or "disabled").partition("://")[0]
     return Finding(
-        "results", found, f"in the result backend ({own})",
+        "results",
+        found,
+        f"in the result backend ({own})",
         "in the job's record, for so long; AsyncResult reads it there. Who reads the old backend by itself finds only "
         "results of tasks that producers without the bridge have sent; install(app, results='also') stores all there",
-    )  # fmt: skip
+    )
 
 
 def _queues(conf: Any) -> Finding:
     names = [getattr(one, "name", str(one)) for one in conf.task_queues or ()]
     found = f"task_default_queue {conf.task_default_queue}" + (f", task_queues {_named(names)}" if names else "")
     return Finding(
-        "queues", found, "lists of messages, as long as the broker says",
+        "queues",
+        found,
+        "lists of messages, as long as the broker says",
         "the same names: 'stratix-kombu queues'; pause, limits and metrics of each. Broadcasts and exchanges of other "
         "types than direct are sent as before, and not tracked",
-    )  # fmt: skip
+    )
 
 
 def _beat(conf: Any) -> Iterator[Finding]:
     if conf.beat_schedule:
         yield Finding(
-            "beat_schedule", f"{len(conf.beat_schedule)} entries ({_named(sorted(map(str, conf.beat_schedule)))})",
+            "beat_schedule",
+            f"{len(conf.beat_schedule)} entries ({_named(sorted(map(str, conf.beat_schedule)))})",
             "one beat; two send everything twice",
             "'celery -A proj beat -S stratix': any number, each time is sent once",
-        )  # fmt: skip
+        )
 
 
 def _rate_limits(app: Celery) -> Iterator[Finding]:
     limited = [one.name for one in _tasks(app) if one.rate_limit]
     if limited:
         yield Finding(
-            "rate_limit", _count(limited), "for each worker on its own, from its memory",
+            "rate_limit",
+            _count(limited),
+            "for each worker on its own, from its memory",
             "still so; the option 'limiter' of a queue or job holds over all workers",
-        )  # fmt: skip
+        )
 
 
 def _eager(conf: Any) -> Iterator[Finding]:
@@ -190,11 +215,12 @@ def _acks_on_redis(conf: Any, scheme: str) -> Iterator[Finding]:
     if scheme in _REDIS:
         emulated = options.get("ack_emulation", True)
         yield Finding(
-            "acknowledgements on Redis", f"ack_emulation {emulated}",
+            "acknowledgements on Redis",
+            f"ack_emulation {emulated}",
             "a copy of each message in a second list, restored after the visibility timeout",
             "off unless broker_transport_options says True: the store recovers what is lost, and a task costs one "
             "command in place of nine",
-        )  # fmt: skip
+        )
 
 
 def _left_out(app: Celery) -> Iterator[Finding]:
@@ -202,8 +228,8 @@ def _left_out(app: Celery) -> Iterator[Finding]:
     names = [one.name for one in _tasks(app) if leaves_out(one) or (bridge is not None and bridge.leaves_out(one.name))]
     if names:
         yield Finding(
-            "left out", _count(names), "run as ever", "the same: excluded, stratix=False, or a Strategy of their own",
-        )  # fmt: skip
+            "left out", _count(names), "run as ever", "the same: excluded, stratix=False, or a Strategy of their own"
+        )
 
 
 def _protocol(conf: Any) -> Iterator[Finding]:

@@ -102,7 +102,10 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
         claim, why = bridge.patiently(job_id, queue, take)
     if claim is None:
         logger.info(
-            "message of task %s[%s] dropped: %s", task.name, request.id, why,
+            "message of task %s[%s] dropped: %s",
+            task.name,
+            request.id,
+            why,
             extra={"action": "message_dropped", "job_id": job_id, "queue": queue},
         )
         raise Ignore(f"not to run now: {why}")

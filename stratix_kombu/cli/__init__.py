@@ -29,10 +29,22 @@ COMPLETION = """\b
 Completion in the shell (bash; or zsh, fish):
   eval "$(_STRATIX_KOMBU_COMPLETE=bash_source stratix-kombu)\""""
 INSPECTION = (
-    check.check, queues.queues, jobs.jobs, job.job, flow.flow, repeat.repeat, queues.pause, queues.resume,
-    housekeeping.drain, housekeeping.clean, housekeeping.obliterate, dead_letters.dead_letters, events.events,
-    metrics.metrics, health.health,
-)  # fmt: skip
+    check.check,
+    queues.queues,
+    jobs.jobs,
+    job.job,
+    flow.flow,
+    repeat.repeat,
+    queues.pause,
+    queues.resume,
+    housekeeping.drain,
+    housekeeping.clean,
+    housekeeping.obliterate,
+    dead_letters.dead_letters,
+    events.events,
+    metrics.metrics,
+    health.health,
+)
 """Commands that are about an application's jobs, whoever runs them."""
 
 

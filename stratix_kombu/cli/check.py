@@ -99,10 +99,13 @@ def _heading(text: str) -> None:
 def listed(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Each setting, its value without secrets, and where it comes from."""
     defaults = {
-        "driver": settings.driver, "store": "that of the driver", "namespace": settings.namespace,
-        "shutdown_timeout": settings.shutdown_timeout, "timezone": settings.timezone or "UTC",
+        "driver": settings.driver,
+        "store": "that of the driver",
+        "namespace": settings.namespace,
+        "shutdown_timeout": settings.shutdown_timeout,
+        "timezone": settings.timezone or "UTC",
         "worker": {one.name: getattr(settings.worker, one.name) for one in fields(settings.worker)},
-    }  # fmt: skip
+    }
     given = dict(_leaves(settings.given))
     for path, value in {**dict(_leaves(defaults)), **given}.items():
         origin = _origin(path, settings.origin) if path in given else "default"

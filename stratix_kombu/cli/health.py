@@ -26,9 +26,7 @@ SCOPES: dict[str, HealthScope] = {"all": "all", "host": "host", "none": "process
 @click.option("-q", "--quiet", is_flag=True, help="Only the exit code.")
 @json_option
 @click.pass_context
-def health(
-    context: click.Context, /, app: Application, workers: str, within: str, quiet: bool, as_json: bool
-) -> None:
+def health(context: click.Context, /, app: Application, workers: str, within: str, quiet: bool, as_json: bool) -> None:
     """Whether broker and store answer, workers take messages, and a clock promotes what is due. 1 if not.
 
     As a probe of a container that runs a worker, look at those of this host:

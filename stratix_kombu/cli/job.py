@@ -54,19 +54,27 @@ def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
     dependencies = [f"{one} {state or 'removed'}" for one, state in found.get_dependency_states().items()]
     print_fields(
         {
-            "id": found.id, "queue": found.queue_name, "name": found.name, "state": found.state,
+            "id": found.id,
+            "queue": found.queue_name,
+            "name": found.name,
+            "state": found.state,
             "cancelled": "yes" if found.was_cancelled else None,
-            "data": _json(found.data), "options": _json(dict(found.opts)),
+            "data": _json(found.data),
+            "options": _json(dict(found.opts)),
             "attempts": f"{found.attempts_made} of {found.opts['attempts']}",
             "progress": None if found.progress is None else _json(found.progress),
-            "added": instant(found.timestamp), "began": instant(found.processed_on),
-            "ended": instant(found.finished_on), "waited": waited and span(waited),
-            "ran": ran and span(ran), "depends on": "\n".join(dependencies),
+            "added": instant(found.timestamp),
+            "began": instant(found.processed_on),
+            "ended": instant(found.finished_on),
+            "waited": waited and span(waited),
+            "ran": ran and span(ran),
+            "depends on": "\n".join(dependencies),
             "result": _json(found.return_value) if found.state == "completed" else None,
-            "reason": found.failed_reason, "stacktrace": "\n".join(found.stacktrace),
+            "reason": found.failed_reason,
+            "stacktrace": "\n".join(found.stacktrace),
         },
         None if whole else f"job show {found.id} --all",
-    )  # fmt: skip
+    )
 
 
 def _json(value: object) -> str:

@@ -32,9 +32,13 @@ COLUMNS = ("id", "queue", "name", "state", "tries", "age", "about")
 @click.option("--ids", "only_ids", is_flag=True, help="Only the ids, one a line.")
 @json_option
 def jobs(
-    app: Application, names: tuple[str, ...], states: tuple[JobState, ...], pattern: str | None, limit: int,
+    app: Application,
+    names: tuple[str, ...],
+    states: tuple[JobState, ...],
+    pattern: str | None,
+    limit: int,
     **shown: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Jobs of one queue, or of all, state by state: waiting ones in their order, those that ended newest first.
 
     \b
@@ -70,12 +74,22 @@ def _jobs(queue: Queue, states: tuple[JobState, ...]) -> Iterator[Job]:
 def as_dict(job: Job) -> dict[str, Any]:
     """A job as JSON shows it; instants are milliseconds since the epoch."""
     return {
-        "id": job.id, "queue": job.queue_name, "name": job.name, "state": job.state, "data": job.data,
-        "opts": dict(job.opts), "progress": job.progress, "attempts_made": job.attempts_made,
-        "return_value": job.return_value, "failed_reason": job.failed_reason, "was_cancelled": job.was_cancelled,
+        "id": job.id,
+        "queue": job.queue_name,
+        "name": job.name,
+        "state": job.state,
+        "data": job.data,
+        "opts": dict(job.opts),
+        "progress": job.progress,
+        "attempts_made": job.attempts_made,
+        "return_value": job.return_value,
+        "failed_reason": job.failed_reason,
+        "was_cancelled": job.was_cancelled,
         "stacktrace": job.stacktrace,
-        "timestamp": job.timestamp, "processed_on": job.processed_on, "finished_on": job.finished_on,
-    }  # fmt: skip
+        "timestamp": job.timestamp,
+        "processed_on": job.processed_on,
+        "finished_on": job.finished_on,
+    }
 
 
 def _row(job: Job) -> list[Any]:

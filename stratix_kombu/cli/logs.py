@@ -22,9 +22,12 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 def logging_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of ``configure``."""
     function = click.option(
-        "--log-format", default="text", show_default=True, type=click.Choice(("text", "json")),
+        "--log-format",
+        default="text",
+        show_default=True,
+        type=click.Choice(("text", "json")),
         help="Lines for people (with colours on a terminal), or a JSON object each and nothing else on stderr.",
-    )(function)  # fmt: skip
+    )(function)
     return click.option(
         "--log-level", type=click.Choice(LEVELS), help="From which level on; info, if the module does not say."
     )(function)

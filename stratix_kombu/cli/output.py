@@ -31,9 +31,14 @@ GAP = 1
 SHORT = 5
 """Lines of a long value that are shown even where the terminal has less room."""
 STATE_COLOURS = {
-    "waiting": "blue", "paused": "yellow", "active": "cyan", "delayed": "magenta", "blocked": "yellow",
-    "completed": "green", "failed": "red",
-}  # fmt: skip
+    "waiting": "blue",
+    "paused": "yellow",
+    "active": "cyan",
+    "delayed": "magenta",
+    "blocked": "yellow",
+    "completed": "green",
+    "failed": "red",
+}
 
 _IN_JSON = re.compile(f"[{INVISIBLE}]")
 

@@ -59,9 +59,12 @@ def _found(app: Application, names: tuple[str, ...]) -> Iterator[dict[str, Any]]
     for name in names or app.queue.get_queue_names():
         status = app.queue.get_queue(name).get_status()
         yield {
-            "name": name, "paused": status.paused, "counts": status.counts, "workers": status.workers,
+            "name": name,
+            "paused": status.paused,
+            "counts": status.counts,
+            "workers": status.workers,
             "oldest_waiting_ms": status.oldest_waiting_ms,
-        }  # fmt: skip
+        }
 
 
 def _row(queue: dict[str, Any]) -> list[Any]:
@@ -89,5 +92,3 @@ def resume(app: Application, names: tuple[str, ...]) -> None:
     for name in names:
         app.queue.get_queue(name).resume()
         echo(f"resumed {name}")
-
-

@@ -141,5 +141,3 @@ def _sources(folder: str) -> Iterator[tuple[str, int]]:
                     yield entry.path, entry.stat().st_mtime_ns
     except OSError:  # removed meanwhile
         return
-
-

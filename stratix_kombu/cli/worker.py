@@ -32,9 +32,14 @@ if TYPE_CHECKING:
 @logging_options
 @click.pass_context
 def worker(
-    context: click.Context, /, reference: str | None, config: Path | None, names: str | None, concurrency: int | None,
+    context: click.Context,
+    /,
+    reference: str | None,
+    config: Path | None,
+    names: str | None,
+    concurrency: int | None,
     **options: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Run the handlers of an application: those its module gives to queue.process().
 
     SIGTERM or Ctrl-C: takes no more jobs, waits for those that run (shutdown_timeout, 30 s), hands the rest back, and

@@ -127,10 +127,16 @@ class KombuDriver(TransportDriver):
             return
         permit = job.id or str(uuid.uuid4())
         link.producer.publish(
-            BODY, exchange="", routing_key=self.broker_queue(job.queue), headers=message_headers(permit, job.name),
-            content_type=CONTENT_TYPE, content_encoding=CONTENT_ENCODING, correlation_id=permit, delivery_mode=2,
+            BODY,
+            exchange="",
+            routing_key=self.broker_queue(job.queue),
+            headers=message_headers(permit, job.name),
+            content_type=CONTENT_TYPE,
+            content_encoding=CONTENT_ENCODING,
+            correlation_id=permit,
+            delivery_mode=2,
             **properties,
-        )  # fmt: skip
+        )
 
     def publish_message(self, link: Link, job: Ready, **properties: Any) -> None:
         """Send a message that the job brought along, as it is."""
@@ -140,10 +146,14 @@ class KombuDriver(TransportDriver):
         if message["properties"].get("body_encoding") == "base64":
             body = base64.b64decode(body)
         link.producer.publish(
-            body, exchange="", routing_key=self.broker_queue(job.queue), headers=message["headers"],
-            content_type=message["content-type"], content_encoding=message["content-encoding"],
+            body,
+            exchange="",
+            routing_key=self.broker_queue(job.queue),
+            headers=message["headers"],
+            content_type=message["content-type"],
+            content_encoding=message["content-encoding"],
             **{**own, **properties},
-        )  # fmt: skip
+        )
 
     # -- the contract ---------------------------------------------------------------------------
 
@@ -230,8 +240,13 @@ class KombuDriver(TransportDriver):
         """What the transport raises when the broker is away or refuses us."""
         transport = Connection(self.url).transport
         return (
-            *transport.connection_errors, *transport.channel_errors, KombuError, OperationalError, OSError, EOFError,
-        )  # fmt: skip
+            *transport.connection_errors,
+            *transport.channel_errors,
+            KombuError,
+            OperationalError,
+            OSError,
+            EOFError,
+        )
 
     def unavailable(self, problem: BaseException) -> DriverUnavailable:
         """The error for a fault, without credentials even if the library put them into its message."""

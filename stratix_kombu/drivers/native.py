@@ -27,9 +27,23 @@ from stratix_kombu.model.record import NewJob
 TRACKED = "stratix"
 """The header of messages that name a job of the store; its value is the job's queue."""
 _NOT_PROPERTIES = frozenset(
-    {"exchange", "routing_key", "serializer", "compression", "retry", "retry_policy", "declare", "headers", "timeout",
-     "confirm_timeout", "mandatory", "immediate", "auto_declare", *SET_BY_TRANSPORT}
-)  # fmt: skip
+    {
+        "exchange",
+        "routing_key",
+        "serializer",
+        "compression",
+        "retry",
+        "retry_policy",
+        "declare",
+        "headers",
+        "timeout",
+        "confirm_timeout",
+        "mandatory",
+        "immediate",
+        "auto_declare",
+        *SET_BY_TRANSPORT,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -148,9 +162,12 @@ def envelope(published: Published, queue: str, broker_queue: str, tracked: bool 
     properties.setdefault("priority", 0)
     properties.setdefault("delivery_mode", 2)
     message = {
-        "body": payload, "content-type": content_type, "content-encoding": encoding, "headers": headers,
+        "body": payload,
+        "content-type": content_type,
+        "content-encoding": encoding,
+        "headers": headers,
         "properties": properties,
-    }  # fmt: skip
+    }
     return json.dumps(message, default=str, separators=(",", ":"))
 
 
@@ -173,9 +190,15 @@ def message_of(task: Any, data: Any, new: NewJob, engine: Any) -> tuple[str, boo
     keeping = KeepingProducer(app.connection_for_write())
     # The class's own: an instance with the bridge would add a job by itself.
     type(app).send_task(
-        app, task.name, args, kwargs, task_type=task, producer=keeping, add_to_parent=False,
+        app,
+        task.name,
+        args,
+        kwargs,
+        task_type=task,
+        producer=keeping,
+        add_to_parent=False,
         task_id=new.id if tracked else str(uuid.uuid4()),
-    )  # fmt: skip
+    )
     assert keeping.kept is not None
     broker_queue = getattr(engine.driver, "broker_queue", str)(new.queue)
     message = envelope(keeping.kept, new.queue, broker_queue, tracked)

@@ -49,8 +49,10 @@ def check_instance(queue: Any, name: str, driver: str) -> None:
     if not callable(getattr(queue, "close", None)):
         logger.warning(
             "queue %r: what the driver %r has made has no close(), so it is not closed with the application",
-            name, driver, extra={"action": "no_close"},
-        )  # fmt: skip
+            name,
+            driver,
+            extra={"action": "no_close"},
+        )
 
 
 def close_instance(queue: Any, timeout: float | None) -> Any:

@@ -122,9 +122,13 @@ class RabbitMQDriver(KombuDriver):
             return super().connect_options()
         get = self.options.get
         parts = Connection(
-            hostname=get("host", "localhost"), port=int(get("port", 5672)), userid=get("username", "guest"),
-            password=get("password", "guest"), virtual_host=get("vhost", "/"), transport="pyamqp",
-        )  # fmt: skip
+            hostname=get("host", "localhost"),
+            port=int(get("port", 5672)),
+            userid=get("username", "guest"),
+            password=get("password", "guest"),
+            virtual_host=get("vhost", "/"),
+            transport="pyamqp",
+        )
         return str(parts.as_uri(include_password=True)), {}
 
     def connection(self) -> Connection:
@@ -132,9 +136,12 @@ class RabbitMQDriver(KombuDriver):
         timeout = float(self.options.get("connect_timeout", self._reply_s * 500)) / 1000
         sockets = keepalive_options(self._reply_s * 1000)
         return Connection(
-            self.url, ssl=self._tls_arguments(), connect_timeout=timeout, heartbeat=self._heartbeat,
+            self.url,
+            ssl=self._tls_arguments(),
+            connect_timeout=timeout,
+            heartbeat=self._heartbeat,
             transport_options={**self.transport_options, "read_timeout": None, "socket_settings": sockets},
-        )  # fmt: skip
+        )
 
     def link(self) -> Link:
         return RabbitMQLink(self.connection(), self._reply_s)

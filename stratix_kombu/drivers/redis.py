@@ -87,9 +87,7 @@ class RedisDriver(KombuDriver):
         host, port = self.master()
         url = replace(self.server, host=host, port=port, sentinels=(), name="").url
         # Kombu would not verify the server of a rediss:// URL.
-        return Connection(
-            url, transport_options=dict(self.transport_options), ssl=self.server.tls_arguments() or False
-        )
+        return Connection(url, transport_options=dict(self.transport_options), ssl=self.server.tls_arguments() or False)
 
     def master(self) -> Node:
         """The server's address now. Raises redis's ConnectionError if the sentinels know of none."""

@@ -44,9 +44,15 @@ def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     if len(jobs) + sum(len(job.dependencies) for job in jobs) <= ONE_STEP:
         return _add(engine, jobs)
     gate = NewJob(
-        id=gate_id(new_id()), queue=jobs[0].queue, name="stratix.gate", kind=GATE, vacant=True,
-        delay_ms=GATE_MS, keep_completed=KEEP_NONE, keep_failed=KEEP_NONE,
-    )  # fmt: skip
+        id=gate_id(new_id()),
+        queue=jobs[0].queue,
+        name="stratix.gate",
+        kind=GATE,
+        vacant=True,
+        delay_ms=GATE_MS,
+        keep_completed=KEEP_NONE,
+        keep_failed=KEEP_NONE,
+    )
     _add(engine, [gate])
     behind = _Behind(engine, gate.id)
     try:
@@ -141,9 +147,30 @@ def records_of(
 def record_of(new: NewJob, placed: Placed) -> JobRecord:
     """A job that was just added, without reading it back."""
     return JobRecord(
-        id=new.id, queue=new.queue, name=new.name, data=new.data, options=new.options, state=placed.state,
-        priority=new.priority, created_ms=placed.created_ms, due_ms=placed.due_ms, processed_ms=0, finished_ms=0,
-        attempts_made=0, attempts_started=0, max_attempts=new.max_attempts, stalled_count=0, pending=placed.pending,
-        optional=new.optional, worker="", progress=None, result=None, failed_reason=None, stacktrace=None,
-        message=new.message, vacant=new.vacant, number=placed.number, kind=new.kind,
-    )  # fmt: skip
+        id=new.id,
+        queue=new.queue,
+        name=new.name,
+        data=new.data,
+        options=new.options,
+        state=placed.state,
+        priority=new.priority,
+        created_ms=placed.created_ms,
+        due_ms=placed.due_ms,
+        processed_ms=0,
+        finished_ms=0,
+        attempts_made=0,
+        attempts_started=0,
+        max_attempts=new.max_attempts,
+        stalled_count=0,
+        pending=placed.pending,
+        optional=new.optional,
+        worker="",
+        progress=None,
+        result=None,
+        failed_reason=None,
+        stacktrace=None,
+        message=new.message,
+        vacant=new.vacant,
+        number=placed.number,
+        kind=new.kind,
+    )

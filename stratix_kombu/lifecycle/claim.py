@@ -9,18 +9,31 @@ from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Taken
 
 
 def take(
-    engine: Engine, queue: str, worker: str, lease_ms: int, want: int, bounds: Bounds = NO_BOUNDS, *, permits: int = 0,
+    engine: Engine,
+    queue: str,
+    worker: str,
+    lease_ms: int,
+    want: int,
+    bounds: Bounds = NO_BOUNDS,
+    *,
+    permits: int = 0,
     request: str = "",
-) -> Taken:  # fmt: skip
+) -> Taken:
     """Take up to ``want`` jobs in one round trip; ``permits`` messages may be dropped after it. Asked again with the
     same ``request``, it answers the claims it made the first time."""
     return engine.store.transitions.take(queue, worker, lease_ms, want, bounds, permits=permits, request=request)
 
 
 def claim(
-    engine: Engine, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS,
-    *, request: str = "",
-) -> Claimed:  # fmt: skip
+    engine: Engine,
+    queue: str,
+    ids: Sequence[str],
+    worker: str,
+    lease_ms: int,
+    bounds: Bounds = NO_BOUNDS,
+    *,
+    request: str = "",
+) -> Claimed:
     """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped. Asked again with
     the same ``request``, it answers the claims it made the first time."""
     return engine.store.transitions.claim(queue, ids, worker, lease_ms, bounds, request=request)

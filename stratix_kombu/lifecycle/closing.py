@@ -18,9 +18,11 @@ GRACE_S = 1.0
 
 
 def close_within(
-    seconds: float | None, parts: Mapping[str, Callable[[], Any]], grace_s: float = GRACE_S,
+    seconds: float | None,
+    parts: Mapping[str, Callable[[], Any]],
+    grace_s: float = GRACE_S,
     still: Callable[[], object] = lambda: None,
-) -> list[Any]:  # fmt: skip
+) -> list[Any]:
     """Close the named parts side by side and return what they return, as far as they end within ``seconds`` and the
     grace (None = without limit). What takes longer goes on, on a thread that does not keep the process from ending.
     ``still`` is called every few seconds meanwhile."""

@@ -74,9 +74,13 @@ class Engine(forks.OfOneProcess):
         outage = self._outages.failed(error, action, queue) if isinstance(error, Unavailable) else None
         known = outage is not None and outage.tries > 1
         logger.log(
-            logging.DEBUG if known else logging.WARNING, "%s (queue %s): %s", action.replace("_", " "), queue or "-",
-            error, extra={"action": action, "queue": queue},
-        )  # fmt: skip
+            logging.DEBUG if known else logging.WARNING,
+            "%s (queue %s): %s",
+            action.replace("_", " "),
+            queue or "-",
+            error,
+            extra={"action": action, "queue": queue},
+        )
         for listener in listeners:
             if outage is not None and listener in outage.heard:
                 continue

@@ -63,6 +63,9 @@ class Outages:
                     over.append(outage)
         for outage in over:
             logger.warning(
-                "%s is back after %.1f s, %d tries", outage.what, now - outage.began, outage.tries,
+                "%s is back after %.1f s, %d tries",
+                outage.what,
+                now - outage.began,
+                outage.tries,
                 extra={"action": "server_back"},
-            )  # fmt: skip
+            )

@@ -17,9 +17,17 @@ from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.options import deduplication_of
 
 _KEPT: dict[str, Any] = {
-    "name": str, "data": str, "options": str, "priority": int, "max_attempts": int, "keep_completed": dict,
-    "keep_failed": dict, "message": str, "max_stalled": int | None, "forward": bool,
-}  # fmt: skip
+    "name": str,
+    "data": str,
+    "options": str,
+    "priority": int,
+    "max_attempts": int,
+    "keep_completed": dict,
+    "keep_failed": dict,
+    "message": str,
+    "max_stalled": int | None,
+    "forward": bool,
+}
 
 
 _KEPT_SINCE: dict[str, Any] = {"dead_letter": str, "limit": dict | None, "deduplication": dict | None}

@@ -29,9 +29,13 @@ class Extent:
 
 
 def sweep(
-    engine: Engine, queue: str, action: Sweep, states: Sequence[State], extent: Extent = Extent(),
+    engine: Engine,
+    queue: str,
+    action: Sweep,
+    states: Sequence[State],
+    extent: Extent = Extent(),
     on_progress: OnProgress | None = None,
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Page by page, each page atomic; the ids."""
     found: list[str] = []
     for state in states:

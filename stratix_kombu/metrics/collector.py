@@ -7,12 +7,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from stratix_kombu.errors import Unavailable
@@ -103,9 +98,10 @@ def _families(queries: Queries, names: Iterable[str]) -> list[Metric]:
             gauges["worker_idle_seconds"].add_metric([name], max(idle) / 1000)
         lag_ms = max(lag_ms, status.overdue_ms)
     lag = GaugeMetricFamily(
-        "stratix_clock_lag_seconds", "How long ago the first delayed job was due; it grows while no clock runs",
+        "stratix_clock_lag_seconds",
+        "How long ago the first delayed job was due; it grows while no clock runs",
         value=lag_ms / 1000,
-    )  # fmt: skip
+    )
     return [size, run, wait, *counters.values(), *gauges.values(), lag]
 
 

@@ -42,9 +42,14 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 _PART = re.compile(r"(?:(?P<star>[*?])|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[0-9]{1,6}))?\Z")
 _NTH = re.compile(r"(?:l(?P<last>\w+)|(?P<day>\w+)#(?P<nth>[1-5]))\Z")
 _ALIASES = {
-    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
-}  # fmt: skip
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
 MAX_YEARS = 41
 """29 February on one day of the week comes after forty years at most."""
 _DAY_S = 86_400

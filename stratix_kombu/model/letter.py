@@ -46,19 +46,29 @@ def _retention_from(text: object) -> Retention:
 def letter_for(job: JobRecord, new: NewJob, reason: str) -> NewJob:
     """The letter of a job that has failed. Stores that cannot call this write the same (see ``bury.lua``)."""
     letter = {
-        "id": job.id, "queue": job.queue, "name": job.name, "data": json.loads(job.data), "options": job.options,
-        "reason": reason, "attempts": job.attempts_made, "max_attempts": job.max_attempts,
+        "id": job.id,
+        "queue": job.queue,
+        "name": job.name,
+        "data": json.loads(job.data),
+        "options": job.options,
+        "reason": reason,
+        "attempts": job.attempts_made,
+        "max_attempts": job.max_attempts,
         "again": {
-            "priority": job.priority, "max_stalled": new.max_stalled,
+            "priority": job.priority,
+            "max_stalled": new.max_stalled,
             "keep_completed": None if new.keep_completed == KEEP_ALL else retention_text(new.keep_completed),
             "keep_failed": None if new.keep_failed == KEEP_ALL else retention_text(new.keep_failed),
             "limit": limit_value(new.limit) if new.limit else None,
         },
-    }  # fmt: skip
+    }
     return NewJob(
-        id=letter_id(job.id, job.number, job.attempts_started), queue=new.dead_letter, name=job.name, kind=LETTER,
+        id=letter_id(job.id, job.number, job.attempts_started),
+        queue=new.dead_letter,
+        name=job.name,
+        kind=LETTER,
         data=json.dumps(letter, separators=(",", ":"), ensure_ascii=False),
-    )  # fmt: skip
+    )
 
 
 def job_of(letter: Mapping[str, Any], letter_id: str, number: int, dead_letter: str) -> NewJob:
@@ -68,14 +78,18 @@ def job_of(letter: Mapping[str, Any], letter_id: str, number: int, dead_letter: 
     kept: Mapping[str, Any] = again if isinstance(again, Mapping) else {}
     try:
         return NewJob(
-            id=again_id(letter_id, number), queue=letter["queue"], name=letter["name"],
+            id=again_id(letter_id, number),
+            queue=letter["queue"],
+            name=letter["name"],
             data=encode(letter["data"], "a letter", sys.maxsize),  # it was small enough for its queue
-            options=letter["options"], max_attempts=letter["max_attempts"], dead_letter=dead_letter,
+            options=letter["options"],
+            max_attempts=letter["max_attempts"],
+            dead_letter=dead_letter,
             priority=min(max(int(kept.get("priority") or 0), 0), 9),
             max_stalled=None if kept.get("max_stalled") is None else max(int(kept["max_stalled"]), 0),
             keep_completed=_retention_from(kept.get("keep_completed")),
             keep_failed=_retention_from(kept.get("keep_failed")),
             limit=limit_from(kept["limit"]) if kept.get("limit") else None,
-        )  # fmt: skip
+        )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as problem:
         raise InvalidPayload(f"the letter {letter_id!r} cannot be read: {problem}") from problem

@@ -6,7 +6,7 @@ not start yet stay where they are, and no job has a slot of its own.
 A worker asks again a little before a limit opens, and a start that comes a little early is granted for an instant
 ahead, until which the worker waits: so the way from the store to the handler costs no time, and a handler begins when
 it may. Starts are kept a little farther apart than the limit says (``GUARD``), for the moments by which handlers begin
-later than they might. """
+later than they might."""
 
 from __future__ import annotations
 
@@ -64,9 +64,12 @@ def _part(limit: Limit, part: float, most: float) -> float:
 def limit_value(limit: Limit) -> dict[str, Any]:
     """A limit as stores keep it: as it was given, and how far apart its starts are."""
     value: dict[str, Any] = {
-        "key": limit.key, "max": limit.max, "spacing": spacing(limit), "early": early_ms(limit),
+        "key": limit.key,
+        "max": limit.max,
+        "spacing": spacing(limit),
+        "early": early_ms(limit),
         "ahead": ahead_ms(limit),
-    }  # fmt: skip
+    }
     if limit.refill_per_s:
         value["initial"] = limit.max if limit.initial is None else limit.initial
         value["refill"] = limit.refill_per_s

@@ -54,6 +54,8 @@ def in_group(message: str, group: str) -> str:
     """A message, as JSON, that belongs to a group."""
     found = json.loads(message)
     return json.dumps({**found, "properties": {**found["properties"], GROUP: group}}, separators=(",", ":"))
+
+
 MAX_MESSAGE_BYTES = 256 * 1024
 """Ours have less than one thousand. Of a longer one nothing is read."""
 

@@ -28,8 +28,7 @@ def check_queue_name(name: object, problem: str = "cannot name a queue") -> str:
     """``name`` if a queue (or namespace) can be called so; ConfigurationError with the problem otherwise."""
     if not isinstance(name, str) or not _QUEUE.match(name):
         raise ConfigurationError(
-            f"{shown(name)} {problem}: use 1 to 60 letters, digits, '_', '.' or '-', "
-            "not starting with '.' or '-'"
+            f"{shown(name)} {problem}: use 1 to 60 letters, digits, '_', '.' or '-', not starting with '.' or '-'"
         )
     return name
 
@@ -153,9 +152,7 @@ def check_group(group: object) -> str:
 def check_job_name(name: object) -> str:
     """``name`` if a job can be called so; ConfigurationError otherwise."""
     if not isinstance(name, str) or not _NAME.match(name):
-        raise ConfigurationError(
-            f"{shown(name)} cannot name a job: use 1 to 200 characters without control characters"
-        )
+        raise ConfigurationError(f"{shown(name)} cannot name a job: use 1 to 200 characters without control characters")
     return name
 
 

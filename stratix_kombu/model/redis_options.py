@@ -248,18 +248,12 @@ def _from_url(url: object) -> dict[str, Any]:
         tail = urlsplit(others[-1] if others and "://" in others[-1] else first)
     except ValueError:
         # From None: what stands where the port should be may be part of a password.
-        raise ConfigurationError(
-            f"redis: the port in 'url' is not a number from 0 to 65535; {QUOTE_IT}"
-        ) from None
+        raise ConfigurationError(f"redis: the port in 'url' is not a number from 0 to 65535; {QUOTE_IT}") from None
     scheme, default = parts.scheme, 26379 if parts.scheme == "sentinel" else 6379
     node = (parts.hostname or "localhost", port or default)
     values: dict[str, Any] = _known(dict(parse_qsl(parts.query or tail.query)), _names(), "option in the redis URL")
     values.update(
-        {
-            key: unquote(value)
-            for key, value in (("username", parts.username), ("password", parts.password))
-            if value
-        }
+        {key: unquote(value) for key, value in (("username", parts.username), ("password", parts.password)) if value}
     )
     database = (parts.path or tail.path).strip("/")
     if database and not database.isdigit():

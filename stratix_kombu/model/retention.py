@@ -28,6 +28,7 @@ class Retention:
 KEEP_ALL = Retention()
 KEEP_NONE = Retention(count=0)
 
+
 def retention(value: object, what: str) -> Retention:
     """True: keep none; False: all; a number: the newest that many; a timedelta or ``{"age", "count"}``: by age (in
     milliseconds, or a timedelta) and count. Logs a warning, once for each, where a number is probably an age, or an age

@@ -56,5 +56,6 @@ class Refusal(str, Enum):
     def __str__(self) -> str:
         return self.value
 
+
 NEVER_SENT = "what it waited for ended without sending it"
 """The reason of a vacant job that failed since nobody took it over."""

@@ -22,9 +22,10 @@ def suspect_count(count: int, what: str) -> None:
     if count >= 10 * MINUTE_MS and not count % MINUTE_MS:
         age = timedelta(milliseconds=count)
         _say(
-            what, f"is a count: the newest {count:,} jobs are kept. For an age of {age} say {{'age': {count}}} "
+            what,
+            f"is a count: the newest {count:,} jobs are kept. For an age of {age} say {{'age': {count}}} "
             f"(milliseconds) or {age!r}",
-        )  # fmt: skip
+        )
 
 
 def suspect_age(age: int, what: str) -> None:
@@ -32,9 +33,10 @@ def suspect_age(age: int, what: str) -> None:
     if age >= HOUR_S and not age % HOUR_S and age % MINUTE_MS:
         meant = timedelta(seconds=age)
         _say(
-            what, f"is in milliseconds: jobs are kept for {timedelta(milliseconds=age)}. For {meant} say {age * 1000} "
+            what,
+            f"is in milliseconds: jobs are kept for {timedelta(milliseconds=age)}. For {meant} say {age * 1000} "
             f"or {meant!r}",
-        )  # fmt: skip
+        )
 
 
 def suspect_delay(delay: int, what: str) -> None:
@@ -53,8 +55,11 @@ def suspect_instant(instant: int, what: str) -> None:
 def suspect_seconds(seconds: float, what: str) -> None:
     """Ten thousand seconds and more are most likely milliseconds."""
     if seconds >= 10_000 and not seconds % 100:
-        _say(what, f"is in seconds: {timedelta(seconds=seconds)}. For {timedelta(seconds=seconds / 1000)} say "
-             f"{seconds / 1000:g}")  # fmt: skip
+        _say(
+            what,
+            f"is in seconds: {timedelta(seconds=seconds)}. For {timedelta(seconds=seconds / 1000)} say "
+            f"{seconds / 1000:g}",
+        )
 
 
 def suspect_ttl(ttl: int, what: str) -> None:

@@ -49,6 +49,4 @@ def _factory(scheme: str) -> StoreFactory:
     if scheme in known:
         return cast(StoreFactory, known[scheme].load())
     scheme = scheme.partition(":")[0]  # what follows may hold a password
-    raise ConfigurationError(
-        f"no store has the URL scheme {scheme!r}{nearest(scheme, [*_BUILT_IN, *known])}"
-    )
+    raise ConfigurationError(f"no store has the URL scheme {scheme!r}{nearest(scheme, [*_BUILT_IN, *known])}")

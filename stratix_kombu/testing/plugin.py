@@ -115,9 +115,11 @@ def _at_work(queue: Queue, timeout: float) -> Iterator[None]:
         return
     closed, watch = queue._closed, WorkerOptions()
     clock = Clock(
-        queue._engine, stalled_check_ms=watch.stalled_check_interval, max_stalled=watch.max_stalled_count,
+        queue._engine,
+        stalled_check_ms=watch.stalled_check_interval,
+        max_stalled=watch.max_stalled_count,
         grace_ms=watch.redelivery_grace,
-    )  # fmt: skip
+    )
     queue.reopen()
     queue.start()
     clock.start()

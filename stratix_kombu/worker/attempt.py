@@ -40,7 +40,6 @@ FALLBACK_DELAY_MS = 1_000
 """Used when a custom back-off raises or is not registered here."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Postponed:
     """The handler asks that its queue starts nothing for a while: the job goes back, without an attempt made."""
@@ -215,7 +214,8 @@ class Attempts:
         record = claim.record
         if isinstance(error, SandboxStarved):
             logger.warning(
-                "a job was handed back: %s", error,
+                "a job was handed back: %s",
+                error,
                 extra={"action": "start_failed", "job_id": record.id, "queue": self._queue},
             )
             return Postponed(record.id, claim.token, 0)
@@ -265,9 +265,12 @@ class Attempts:
         record = claim.record
         said = f"custom back-off {name!r} cannot be used, waiting {FALLBACK_DELAY_MS} ms: {reason_of(error)}"
         logger.warning(
-            "job %s of queue %s: %s", record.id, self._queue, said,
+            "job %s of queue %s: %s",
+            record.id,
+            self._queue,
+            said,
             extra={"action": "backoff_failed", "job_id": record.id, "queue": self._queue},
-        )  # fmt: skip
+        )
         with suppress(Exception):  # the store is away, or the job is gone
             self._make_job(claim).log(said)
 

@@ -57,9 +57,12 @@ def log_failure(record: JobRecord, failure: Failure, error: BaseException | None
     shown = f"{attempt} of {record.max_attempts}" if attempt <= record.max_attempts else f"{attempt}"
     job, why = about(record.id, record.name, record.queue), printable(failure.reason[:MAX_REASON]).replace("\n", "\\n")
     extra = {
-        "action": "attempt_failed" if retry_ms is not None else "job_failed", "job_id": record.id,
-        "queue": record.queue, "job_name": record.name, "attempt": attempt,
-    }  # fmt: skip
+        "action": "attempt_failed" if retry_ms is not None else "job_failed",
+        "job_id": record.id,
+        "queue": record.queue,
+        "job_name": record.name,
+        "attempt": attempt,
+    }
     if retry_ms is not None:
         extra["retry_ms"] = retry_ms
         logger.warning("%s: attempt %s failed, next in %d ms: %s", job, shown, retry_ms, why, extra=extra)
@@ -69,9 +72,16 @@ def log_failure(record: JobRecord, failure: Failure, error: BaseException | None
     # The first frame is our own call of the handler.
     info = None if error is None else (type(error), error, error.__traceback__ and error.__traceback__.tb_next)
     made = logger.makeRecord(
-        logger.name, logging.ERROR, __file__, 0, "%s failed for good with attempt %s: %s", (job, shown, why), info,
-        "log_failure", extra,
-    )  # fmt: skip
+        logger.name,
+        logging.ERROR,
+        __file__,
+        0,
+        "%s failed for good with attempt %s: %s",
+        (job, shown, why),
+        info,
+        "log_failure",
+        extra,
+    )
     # Handlers write this text, and not one that they make of ``info``: what is no text in it is escaped, for no file in
     # UTF-8 takes it.
     lines = "\n".join(json.loads(failure.stacktrace)) if failure.stacktrace else ""

@@ -42,6 +42,10 @@ class Backoffs:
         self._said.add(name)
         logger.warning(
             "queue %s: the custom back-off %r %s. Make the queue with create_queue(%r, backoffs=[function]), or "
-            "backoffs={'name': function}", self._queue, name, problem, self._queue,
+            "backoffs={'name': function}",
+            self._queue,
+            name,
+            problem,
+            self._queue,
             extra={"action": "backoff_unknown", "queue": self._queue},
-        )  # fmt: skip
+        )

@@ -73,9 +73,18 @@ class Consumer:
     """One thread with one receiver. It stops taking while the store or the broker is away, and comes back."""
 
     def __init__(
-        self, engine: Engine, queue: str, bounds: Bounds, *, slots: Slots, holdings: Holdings, runner: Runner,
-        heartbeat: Heartbeat, settler: Settler, watch: Watch,
-    ) -> None:  # fmt: skip
+        self,
+        engine: Engine,
+        queue: str,
+        bounds: Bounds,
+        *,
+        slots: Slots,
+        holdings: Holdings,
+        runner: Runner,
+        heartbeat: Heartbeat,
+        settler: Settler,
+        watch: Watch,
+    ) -> None:
         self._engine = engine
         self._queue = queue
         self._bounds = bounds
@@ -337,9 +346,7 @@ class Consumer:
     def _ask(self, want: int, request: str, permits: int = 0) -> Taken:
         worker, lease_ms = self._heartbeat.id, self._heartbeat.lease_ms
         self._stored = self._holdings.stored
-        return take(
-            self._engine, self._queue, worker, lease_ms, want, self._bounds, permits=permits, request=request
-        )
+        return take(self._engine, self._queue, worker, lease_ms, want, self._bounds, permits=permits, request=request)
 
     def _begin(self, taken: Taken) -> Exception | None:
         """Begin what an answer has brought; why some could not begin."""

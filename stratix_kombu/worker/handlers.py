@@ -41,8 +41,10 @@ def say_what_is_unused(queue: str, function: object, processor: ProcessorOptions
     if processor.max_memory_usage and not processor.sandboxed and not is_path(function):
         logger.warning(
             "queue %s: 'max_memory_usage' bounds sandboxed handlers only: say processor={'sandboxed': True, ...}, or "
-            "leave it out", queue, extra={"action": "option_unused", "queue": queue},
-        )  # fmt: skip
+            "leave it out",
+            queue,
+            extra={"action": "option_unused", "queue": queue},
+        )
 
 
 class Handlers:

@@ -120,5 +120,3 @@ class Holdings:
     def wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-

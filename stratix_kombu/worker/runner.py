@@ -34,9 +34,17 @@ class Runner:
     """
 
     def __init__(
-        self, engine: Engine, queue: str, attempts: Attempts, settings: WorkerSettings, *, holdings: Holdings,
-        slots: Slots, settler: Settler, loop: LoopExecutor,
-    ) -> None:  # fmt: skip
+        self,
+        engine: Engine,
+        queue: str,
+        attempts: Attempts,
+        settings: WorkerSettings,
+        *,
+        holdings: Holdings,
+        slots: Slots,
+        settler: Settler,
+        loop: LoopExecutor,
+    ) -> None:
         self._engine = engine
         self._queue = queue
         self._attempts = attempts

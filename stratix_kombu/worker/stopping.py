@@ -18,9 +18,10 @@ def log_stopping(workers: Sequence[Worker], patience: float | None) -> None:
     jobs = sum(worker.active for worker in workers)
     until = "" if patience is None else f", up to {patience:g} s"
     logger.info(
-        "stopping, %s", f"waiting for {jobs} job{'' if jobs == 1 else 's'}{until}" if jobs else "no job runs",
+        "stopping, %s",
+        f"waiting for {jobs} job{'' if jobs == 1 else 's'}{until}" if jobs else "no job runs",
         extra={"action": "stopping", "jobs": jobs},
-    )  # fmt: skip
+    )
 
 
 def log_who_still_runs(workers: Sequence[Worker]) -> None:

@@ -46,7 +46,9 @@ class Strangers:
         if not problems:
             return
         count = len(problems)
-        what = "a message that names no job was dropped" if count == 1 else (
-            f"{count} messages that name no job were dropped, the first because"
+        what = (
+            "a message that names no job was dropped"
+            if count == 1
+            else (f"{count} messages that name no job were dropped, the first because")
         )
         self._engine.report(self._queue, InvalidPayload(f"{what}: {problems[0]}"), "stranger_dropped")

@@ -24,8 +24,7 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
 
     def grow(self, running: int) -> None:
-        """See that there is a thread for each of ``running`` claims. Raises RuntimeError if the system has none left.
-        """
+        """See that there is a thread for each of ``running`` claims. Raises RuntimeError if there is none left."""
         if running > len(self._threads) and len(self._threads) < self._size:
             name = f"stratix-{self._name}-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._work, args=(self._queue,), name=name, daemon=True)

@@ -34,9 +34,17 @@ class Worker:
     """Takes jobs of one queue and runs their handlers, ``concurrency`` at a time."""
 
     def __init__(
-        self, engine: Engine, queue: str, handlers: Handlers, settings: WorkerSettings,
-        make_job: Callable[[Claim], Any], *, heartbeat: Heartbeat, watch: Watch, loop: LoopExecutor | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        engine: Engine,
+        queue: str,
+        handlers: Handlers,
+        settings: WorkerSettings,
+        make_job: Callable[[Claim], Any],
+        *,
+        heartbeat: Heartbeat,
+        watch: Watch,
+        loop: LoopExecutor | None = None,
+    ) -> None:
         self.id = heartbeat.id
         self.queue = queue
         self._slots = Slots(settings.concurrency)
@@ -48,14 +56,27 @@ class Worker:
         self._holdings = Holdings()
         self._settler = Settler(engine, queue, self._holdings)
         self._runner = Runner(
-            engine, queue, Attempts(queue, handlers, settings, make_job), settings, holdings=self._holdings,
-            slots=self._slots, settler=self._settler, loop=self._loop,
-        )  # fmt: skip
+            engine,
+            queue,
+            Attempts(queue, handlers, settings, make_job),
+            settings,
+            holdings=self._holdings,
+            slots=self._slots,
+            settler=self._settler,
+            loop=self._loop,
+        )
         self._heartbeat = heartbeat
         self._consumer = Consumer(
-            engine, queue, settings.bounds, slots=self._slots, holdings=self._holdings, runner=self._runner,
-            heartbeat=heartbeat, settler=self._settler, watch=watch,
-        )  # fmt: skip
+            engine,
+            queue,
+            settings.bounds,
+            slots=self._slots,
+            holdings=self._holdings,
+            runner=self._runner,
+            heartbeat=heartbeat,
+            settler=self._settler,
+            watch=watch,
+        )
         self._unstuck = time.monotonic()
         """When a slot was last seen free, or in use for a job."""
 

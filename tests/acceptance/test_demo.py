@@ -66,10 +66,14 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
 def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-m", "stratix_kombu", "demo", "--concurrency", "1"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         # A shell that runs the tests in the background has them ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     assert "one job each" in process.stdout.readline()
     process.send_signal(signal.SIGINT)

@@ -37,9 +37,7 @@ def test_complex_workflows(app: Application) -> None:
     queue.process(lambda job: order.append((job.name, job.data.get("part"))))
     init_job = queue.add("init-process", {"processId": "abc123"})
     tasks = [queue.add("process-data", {"part": part}, {"dependencies": [init_job.id]}) for part in (1, 2, 3)]
-    finalize_job = queue.add(
-        "finalize-process", {"processId": "abc123"}, {"dependencies": [task.id for task in tasks]}
-    )
+    finalize_job = queue.add("finalize-process", {"processId": "abc123"}, {"dependencies": [task.id for task in tasks]})
     app.start()
     finalize_job.wait_until_finished(timeout=10)
     assert order[0] == ("init-process", None)
@@ -88,9 +86,7 @@ def test_cron_expressions(app: Application) -> None:
     queue = app.queue.create_queue("repeated")
     queue.add_repeatable_job("nightly-backup", {"type": "full"}, {"cron": "30 3 * * *"})
     queue.add_repeatable_job("weekly-report", {"format": "pdf"}, {"cron": "0 9 * * 1"})
-    queue.add_repeatable_job(
-        "monthly-invoice", {"generate": True}, {"cron": "0 0 1 * *", "timezone": "Asia/Shanghai"}
-    )
+    queue.add_repeatable_job("monthly-invoice", {"generate": True}, {"cron": "0 0 1 * *", "timezone": "Asia/Shanghai"})
     found = {one.name: one for one in queue.get_repeatable_jobs()}
     nightly, weekly, monthly = (
         found[name].next_run or pytest.fail(name) for name in ("nightly-backup", "weekly-report", "monthly-invoice")
@@ -121,11 +117,15 @@ def test_advanced_scheduling(app: Application) -> None:
     queue, ran = app.queue.create_queue("repeated"), list[str]()
     queue.process(lambda job: ran.append(job.name))
     app.start()
-    queue.add_repeatable_job("business-hours-task", data, {
-        "cron": "0 * 9-17 * * 1-5",
-        "startDate": datetime(2023, 1, 1, tzinfo=timezone.utc),
-        "endDate": datetime(2023, 12, 31, tzinfo=timezone.utc),
-    })  # fmt: skip
+    queue.add_repeatable_job(
+        "business-hours-task",
+        data,
+        {
+            "cron": "0 * 9-17 * * 1-5",
+            "startDate": datetime(2023, 1, 1, tzinfo=timezone.utc),
+            "endDate": datetime(2023, 12, 31, tzinfo=timezone.utc),
+        },
+    )
     queue.add_repeatable_job("immediate-then-scheduled", data, {"cron": "0 0 * * *", "immediately": True})
     until(lambda: ran == ["immediate-then-scheduled"])
     assert [one.name for one in queue.get_repeatable_jobs() if one.next_run is None] == ["business-hours-task"]

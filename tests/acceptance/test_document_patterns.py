@@ -25,10 +25,18 @@ def delays(attempts_made: int) -> int:
 @heading("Fault tolerance", "Redis that is highly available")
 def test_redis_that_is_highly_available() -> None:
     app = create_app()
-    app.register(queue_plugin, {"driver": "bullmq", "redis": {
-        "sentinels": [{"host": f"sentinel-{number}", "port": 26379} for number in (1, 2, 3)], "name": "mymaster",
-        "sentinelPassword": "sentinel-password", "password": "redis-password",
-    }})  # fmt: skip
+    app.register(
+        queue_plugin,
+        {
+            "driver": "bullmq",
+            "redis": {
+                "sentinels": [{"host": f"sentinel-{number}", "port": 26379} for number in (1, 2, 3)],
+                "name": "mymaster",
+                "sentinelPassword": "sentinel-password",
+                "password": "redis-password",
+            },
+        },
+    )
     assert "mymaster" in app.queue.describe()
     cluster = {
         "cluster": [{"host": f"redis-node{number}", "port": 6379} for number in (1, 2, 3)],
@@ -119,9 +127,9 @@ def test_basic_metrics(app: Application) -> None:
             status, counts, metrics = await asyncio.gather(
                 queue.aio.get_status(), queue.aio.get_job_counts(), queue.aio.get_metrics()
             )
-            sent.append({
-                "queueName": queue.name, "status": status.to_dict(), "counts": counts, "metrics": metrics.to_dict(),
-            })  # fmt: skip
+            sent.append(
+                {"queueName": queue.name, "status": status.to_dict(), "counts": counts, "metrics": metrics.to_dict()}
+            )
 
     app.start()
     app.queue.get_queue("emails").add("n").wait_until_finished(timeout=10)
@@ -273,10 +281,14 @@ def test_dead_letters(app: Application) -> None:
         try:
             raise ConnectionRefusedError("permanent")
         except OSError as error:
-            await dead_letter_queue.aio.add("failed-task", {
-                "originalJob": {"id": job.id, "name": job.name, "data": job.data},
-                "error": {"message": str(error), "code": error.errno}, "timestamp": time.time(),
-            })  # fmt: skip
+            await dead_letter_queue.aio.add(
+                "failed-task",
+                {
+                    "originalJob": {"id": job.id, "name": job.name, "data": job.data},
+                    "error": {"message": str(error), "code": error.errno},
+                    "timestamp": time.time(),
+                },
+            )
             raise RuntimeError(f"moved to the dead letters: {error}") from error
 
     @dead_letter_queue.process

@@ -237,11 +237,20 @@ def test_connections_to_redis(make_app: Any, redis_options: dict[str, Any]) -> N
         tried.append(times)
         return min(times * 200, 5000)
 
-    app = make_app({"redis": {
-        **redis_options["redis"], "connectTimeout": 10_000, "maxRetriesPerRequest": 3, "enableReadyCheck": True,
-        "autoResendUnfulfilledCommands": True, "connectionNamespace": "queue", "enableOfflineQueue": True,
-        "connectRetryStrategy": connect_retry_strategy,
-    }})  # fmt: skip
+    app = make_app(
+        {
+            "redis": {
+                **redis_options["redis"],
+                "connectTimeout": 10_000,
+                "maxRetriesPerRequest": 3,
+                "enableReadyCheck": True,
+                "autoResendUnfulfilledCommands": True,
+                "connectionNamespace": "queue",
+                "enableOfflineQueue": True,
+                "connectRetryStrategy": connect_retry_strategy,
+            }
+        }
+    )
     queue = app.queue.create_queue("q")
     queue.process(lambda job: job.data)
     app.start()

@@ -99,7 +99,9 @@ PROMISED = {
         "True",
     ],
     "22_fair_groups": [
-        "bolt is among the first: True", "so is every tenant: True", "acme has what is left: 200 True",
+        "bolt is among the first: True",
+        "so is every tenant: True",
+        "acme has what is left: 200 True",
         "at most two of one tenant at a time: True",
     ],
     "21_high_availability": [

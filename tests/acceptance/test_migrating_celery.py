@@ -29,10 +29,16 @@ def test_the_suite_passes(request: pytest.FixtureRequest, tmp_path: Path, transp
         broker = sqs_broker(request.getfixturevalue("sqs_url"))
         options = {"region": "us-east-1", "is_secure": False, "polling_interval": 0, "wait_time_seconds": 1}
     environment = {
-        **os.environ, "SHOP_BROKER": broker, "SHOP_RESULTS": store, "SHOP_QUEUE": f"shop{uuid.uuid4().hex[:8]}",
-        "SHOP_LEDGER": str(tmp_path / "ledger"), "SHOP_TRANSPORT_OPTIONS": json.dumps(options), "SHOP_STRATIX": bridge,
-        "C_FORCE_ROOT": "1", "PYTHONPATH": str(FOLDER),
-    }  # fmt: skip
+        **os.environ,
+        "SHOP_BROKER": broker,
+        "SHOP_RESULTS": store,
+        "SHOP_QUEUE": f"shop{uuid.uuid4().hex[:8]}",
+        "SHOP_LEDGER": str(tmp_path / "ledger"),
+        "SHOP_TRANSPORT_OPTIONS": json.dumps(options),
+        "SHOP_STRATIX": bridge,
+        "C_FORCE_ROOT": "1",
+        "PYTHONPATH": str(FOLDER),
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", "."]
     done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr

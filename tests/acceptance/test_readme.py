@@ -57,7 +57,11 @@ DOCUMENTED = {
     "Job flows": ["Basic dependencies", "Complex workflows", "Dynamic dependencies", "Failing dependencies"],
     "Repeatable jobs": ["Cron expressions", "Fixed intervals", "Advanced scheduling", "Managing repeatable jobs"],
     "The schedule plugin": [
-        "Integration", "Jobs from schedules", "Intervals and queues", "Dynamic schedules", "Choosing between the two",
+        "Integration",
+        "Jobs from schedules",
+        "Intervals and queues",
+        "Dynamic schedules",
+        "Choosing between the two",
         "Locks over processes",
     ],
     "Sandboxes": ["Switching them on", "Handlers in files", "Options", "Advantages and drawbacks"],
@@ -65,11 +69,14 @@ DOCUMENTED = {
     "Custom drivers": ["Implementing a driver", "Registering it", "Third-party systems"],
     "Performance": ["Bulk operations", "Size of data", "Concurrency", "Connections to Redis", "Retention"],
     "Fault tolerance": [
-        "Redis that is highly available", "Retry strategies", "Failover and stalled jobs", "Graceful shutdown",
+        "Redis that is highly available",
+        "Retry strategies",
+        "Failover and stalled jobs",
+        "Graceful shutdown",
     ],
     "Monitoring": ["Basic metrics", "Prometheus", "Custom events and metrics"],
     "Patterns": ["Producer and consumer apart", "Priority queues", "Worker pools", "Event bus", "Dead letters"],
-}  # fmt: skip
+}
 """The chapters of the document and their headings."""
 
 

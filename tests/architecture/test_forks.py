@@ -8,10 +8,31 @@ from collections.abc import Iterator
 from tests.architecture.test_shape import PACKAGE, SOURCES
 
 KEPT = {
-    "Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier", "Thread", "Timer", "socket",
-    "socketpair", "create_connection", "SimpleQueue", "Queue", "LifoQueue", "PriorityQueue", "ThreadPoolExecutor",
-    "ProcessPoolExecutor", "Popen", "DefaultSelector", "new_event_loop", "Redis", "RedisCluster", "Connection",
-}  # fmt: skip
+    "Lock",
+    "RLock",
+    "Condition",
+    "Event",
+    "Semaphore",
+    "BoundedSemaphore",
+    "Barrier",
+    "Thread",
+    "Timer",
+    "socket",
+    "socketpair",
+    "create_connection",
+    "SimpleQueue",
+    "Queue",
+    "LifoQueue",
+    "PriorityQueue",
+    "ThreadPoolExecutor",
+    "ProcessPoolExecutor",
+    "Popen",
+    "DefaultSelector",
+    "new_event_loop",
+    "Redis",
+    "RedisCluster",
+    "Connection",
+}
 """What makes a lock, thread, socket, queue, executor, process or loop."""
 
 OF_A_WORKER = "a queue's worker and all of it are the parent's: the queue has none in the child"

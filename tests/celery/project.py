@@ -25,9 +25,18 @@ FOREIGN = "x-only-a-header"
 
 
 def make_app(
-    broker: str, store: str, prefix: str, bridge: bool = True, worker: dict[str, Any] | None = None,
-    late: bool = False, metrics: dict[str, Any] | None = None, stratix: dict[str, Any] | None = None,
-    at_import: str = "", left_out: list[str] | None = None, results: str = "own", **conf: Any,
+    broker: str,
+    store: str,
+    prefix: str,
+    bridge: bool = True,
+    worker: dict[str, Any] | None = None,
+    late: bool = False,
+    metrics: dict[str, Any] | None = None,
+    stratix: dict[str, Any] | None = None,
+    at_import: str = "",
+    left_out: list[str] | None = None,
+    results: str = "own",
+    **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
 
@@ -98,10 +107,16 @@ def define_plain(app: Celery) -> None:
     def about(self: Task, *args: Any) -> dict[str, Any]:
         request = self.request
         return {
-            "id": request.id, "retries": request.retries, "eta": request.eta, "parent": request.parent_id,
-            "root": request.root_id, "header": request.get("only_a_header"), "group": request.group,
-            "priority": (request.delivery_info or {}).get("priority"), "reply_to": bool(request.reply_to),
-        }  # fmt: skip
+            "id": request.id,
+            "retries": request.retries,
+            "eta": request.eta,
+            "parent": request.parent_id,
+            "root": request.root_id,
+            "header": request.get("only_a_header"),
+            "group": request.group,
+            "priority": (request.delivery_info or {}).get("priority"),
+            "reply_to": bool(request.reply_to),
+        }
 
     @app.task(shared=False, name="proj.current")
     def current() -> Any:

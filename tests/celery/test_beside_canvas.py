@@ -50,8 +50,9 @@ def test_a_failed_chord_raises_the_error_of_its_header(pair: Beside, later: bool
         return told
 
     assert pair.both(script)[0] == (
-        "builtins.ValueError: boom", "ChordError(\"Dependency ID raised ValueError('boom')\")"
-    )  # fmt: skip
+        "builtins.ValueError: boom",
+        "ChordError(\"Dependency ID raised ValueError('boom')\")",
+    )
 
 
 def test_tasks_of_a_group_as_body_hold_the_error_of_the_header(pair: Beside) -> None:
@@ -165,10 +166,14 @@ def test_parents_and_roots_are_tasks_of_the_canvas(pair: Beside) -> None:
         parts = [value(one) for one in row.parent]
         first = row.parent.parent.id
         return [
-            own == result.id, parent in header, root in header or root == parent,
-            body == row.id, body_parent in [one[0] for one in parts], body_root == first,
+            own == result.id,
+            parent in header,
+            root in header or root == parent,
+            body == row.id,
+            body_parent in [one[0] for one in parts],
+            body_root == first,
             [one[1:] == [first, first] for one in parts],
-        ]  # fmt: skip
+        ]
 
     assert pair.both(script) == [True] * 6 + [[True, True]]
 

@@ -83,9 +83,26 @@ def test_what_a_handler_returns_is_data(json_pair: Beside, tmp_path: Path) -> No
 
 
 TEXT = st.sampled_from(
-    ["__serialized__", "__type__", "__value__", "celery_state", "meta", "exc_type", "exc_message", "exc_module", "a",
-     "", "datetime", "status", "result", "children", "no_result", "application/x-python-serialize", "binary"]
-)  # fmt: skip
+    [
+        "__serialized__",
+        "__type__",
+        "__value__",
+        "celery_state",
+        "meta",
+        "exc_type",
+        "exc_message",
+        "exc_module",
+        "a",
+        "",
+        "datetime",
+        "status",
+        "result",
+        "children",
+        "no_result",
+        "application/x-python-serialize",
+        "binary",
+    ]
+)
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, width=32)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(max_size=8) | TEXT,

@@ -46,16 +46,22 @@ def test_what_was_purged_is_gone(redis_url: str, way: str) -> None:
                 counts.append(app.control.purge())
             else:
                 lines = [
-                    "from celery.bin.celery import celery", "from celery import Celery",
-                    "from stratix_kombu.celery import install", f"app = Celery('purge', broker={redis_url!r})",
+                    "from celery.bin.celery import celery",
+                    "from celery import Celery",
+                    "from stratix_kombu.celery import install",
+                    f"app = Celery('purge', broker={redis_url!r})",
                     f"app.conf.task_default_queue = {name!r}",
                     f"install(app, namespace={name!r})" if hasattr(app, "stratix") else "",
                     "celery(['-A', '__main__', 'purge', '-f'])",
-                ]  # fmt: skip
+                ]
                 done = subprocess.run(
-                    [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, env=os.environ, capture_output=True, text=True,
+                    [sys.executable, "-c", "\n".join(lines)],
+                    cwd=ROOT,
+                    env=os.environ,
+                    capture_output=True,
+                    text=True,
                     timeout=60,
-                )  # fmt: skip
+                )
                 counts.append(done.stdout.strip())
             assert [one.state for one in results] == ["PENDING"] * 3
             if hasattr(app, "stratix"):
@@ -162,13 +168,14 @@ def test_workers_come_first_and_their_producers_are_answered(pair: Beside, tmp_p
         task = {one: plain.tasks[f"proj.{one}"] for one in ("add", "flaky", "boom", "total", "same", "tracked", "note")}
         add, total = task["add"], task["total"]
         answers = [
-            value(task["flaky"].delay("z", 2, 0.01)), value((add.s(1, 1) | add.s(1) | add.s(1)).apply_async()),
+            value(task["flaky"].delay("z", 2, 0.01)),
+            value((add.s(1, 1) | add.s(1) | add.s(1)).apply_async()),
             value(chord([add.s(1, 1), add.s(2, 2)], total.s()).apply_async()),
             value((add.s(1, 1) | group(add.s(1), add.s(2)) | total.s() | add.s(1)).apply_async()),
             value((task["boom"].s() | add.s(1)).apply_async()),
             value(chord([add.s(1, 1), task["boom"].s()], total.s()).apply_async()),
             value(chord([task["flaky"].s(5, 1, 0.01), task["flaky"].s(6, 0)], task["same"].s()).apply_async()),
-        ]  # fmt: skip
+        ]
         expired = add.apply_async((1, 1), expires=-10)
         gate = tmp_path / side.name
         started = task["tracked"].delay(str(gate))
@@ -206,9 +213,13 @@ def test_delayed_tasks_are_seen(pair: Beside, tmp_path: Path) -> None:
         seen = value(side.task("seen").apply_async(countdown=0.2))
         waits.revoke()
         return [
-            sorted(found[0]), request["name"], list(request["args"]), request["kwargs"], "T" in found[0]["eta"],
+            sorted(found[0]),
+            request["name"],
+            list(request["args"]),
+            request["kwargs"],
+            "T" in found[0]["eta"],
             "T" in seen["eta"],
-        ]  # fmt: skip
+        ]
 
     assert pair.both(script)[1:] == ["proj.add", [3, 4], {}, True, True]
 
@@ -260,9 +271,14 @@ def test_a_message_that_is_adopted_twice_runs_once(pair: Beside) -> None:
     assert value(result) == 2
     before = queue.get_job(result.id)
     request = Context(
-        id=result.id, task=task.name, args=(1, 1), kwargs={}, headers={}, retries=0,
+        id=result.id,
+        task=task.name,
+        args=(1, 1),
+        kwargs={},
+        headers={},
+        retries=0,
         delivery_info={"exchange": "", "routing_key": queue.name},
-    )  # fmt: skip
+    )
     adopt(side.app.stratix_bridge, task, request)
     after = queue.get_job(result.id)
     assert (after.state, after.finished_on) == ("completed", before.finished_on)

@@ -32,11 +32,13 @@ def test_tasks_that_are_left_out_run_in_canvas_all_the_same(pair: Beside, tmp_pa
     def script(side: Side) -> Any:
         add, total, outside, same = (side.task(one) for one in ("add", "total", "outside", "same"))
         results = [
-            total.delay([1, 2]), outside.s(3).apply_async(countdown=0.1),
+            total.delay([1, 2]),
+            outside.s(3).apply_async(countdown=0.1),
             chord([add.s(1, 1), outside.s(2)], total.s())(),
-            chain(add.s(1, 1), outside.s(), add.s(10)).apply_async(), chain(add.s(0, 1), outside.s()).apply_async(),
+            chain(add.s(1, 1), outside.s(), add.s(10)).apply_async(),
+            chain(add.s(0, 1), outside.s()).apply_async(),
             chord([outside.s(1), chord([outside.s(2), add.s(1, 2)], same.s())], same.s()).apply_async(),
-        ]  # fmt: skip
+        ]
         return [value(one) for one in results]
 
     assert pair.both(script) == [3, 3, 4, 12, 1, [1, [2, 3]]]

@@ -64,9 +64,11 @@ def test_exchanges_and_routing_keys(redis_url: str, broker: str, request: pytest
         name = f"r{uuid.uuid4().hex[:8]}"
         direct, topic = Exchange(f"{name}jobs", type="direct"), Exchange(f"{name}topic", type="topic")
         queues = [
-            Queue(name), Queue(f"{name}video", direct, routing_key="video"),
-            Queue(f"{name}a", topic, routing_key="media.*"), Queue(f"{name}b", topic, routing_key="#.png"),
-        ]  # fmt: skip
+            Queue(name),
+            Queue(f"{name}video", direct, routing_key="video"),
+            Queue(f"{name}a", topic, routing_key="media.*"),
+            Queue(f"{name}b", topic, routing_key="#.png"),
+        ]
         app = Celery("routes", broker=url, backend=redis_url, set_as_current=False)
         app.conf.update(task_default_queue=name, task_queues=queues)
         if kind == "bridge":
@@ -80,7 +82,7 @@ def test_exchanges_and_routing_keys(redis_url: str, broker: str, request: pytest
         app.send_task("any.task", (3,), exchange=topic, routing_key="media.mp4")
         app.send_task("any.task", (4,), queue=f"{name}a")
         app.send_task("any.task", (5,), queue=f"{name}video", priority=0)
-        found = {queue[len(name):]: sorted(args) for queue, args in taken(app, *(one.name for one in queues)).items()}
+        found = {queue[len(name) :]: sorted(args) for queue, args in taken(app, *(one.name for one in queues)).items()}
         answers.append(found)
         if kind == "bridge":
             jobs = app.stratix.queue.get_queue(f"{name}video").get_jobs()
@@ -113,10 +115,12 @@ def test_another_broker_gets_what_is_sent_over_its_connection(redis_url: str) ->
 @pytest.mark.parametrize(
     "options",
     [
-        {"priority_steps": list(range(10)), "sep": ":", "queue_order_strategy": "priority"}, {"priority_steps": [0, 5]},
-        {"sep": "-"}, {"priority_steps": [0, 3, 6]},
+        {"priority_steps": list(range(10)), "sep": ":", "queue_order_strategy": "priority"},
+        {"priority_steps": [0, 5]},
+        {"sep": "-"},
+        {"priority_steps": [0, 3, 6]},
     ],
-)  # fmt: skip
+)
 def test_priorities_go_where_workers_look_for_them(redis_url: str, options: dict[str, Any]) -> None:
     with both(redis_url, broker_transport_options=options) as apps:
         orders = []

@@ -47,17 +47,18 @@ def test_what_an_ignored_task_has_said_stands(pair: Beside) -> None:
         until(lambda: all(one.state != "PENDING" for one in told[1:3]))
         return [(one.state, one.result) for one in told]
 
-    assert pair.both(script) == [
-        ("PENDING", None), ("CUSTOM", {"a": 1}), ("SUCCESS", {"b": 2}), ("PENDING", None),
-    ]  # fmt: skip
+    assert pair.both(script) == [("PENDING", None), ("CUSTOM", {"a": 1}), ("SUCCESS", {"b": 2}), ("PENDING", None)]
 
 
 def test_a_task_that_keeps_no_result(pair: Beside) -> None:
     """Sent by its name, too, where the sender does not know that."""
 
     def script(side: Side) -> Any:
-        results = [side.task("quiet").delay(1), side.app.send_task("proj.quiet", (2,)),
-                   side.task("add").apply_async((1, 1), ignore_result=True)]  # fmt: skip
+        results = [
+            side.task("quiet").delay(1),
+            side.app.send_task("proj.quiet", (2,)),
+            side.task("add").apply_async((1, 1), ignore_result=True),
+        ]
         value(side.task("add").delay(1, 1))
         found = [side.app.AsyncResult(one.id) for one in results]
         return [(one.state, one.result, one.info) for one in found]
@@ -95,9 +96,13 @@ def test_states_that_a_program_stores(pair: Beside) -> None:
     def script(side: Side) -> Any:
         backend, answers = side.app.backend, []
         told: dict[str, Any] = {
-            "STARTED": {"pid": 1}, "PROGRESS": {"a": [1]}, "RETRY": ValueError("x"), "SUCCESS": {"b": 2},
-            "FAILURE": KeyError("k"), "REVOKED": TaskRevokedError("gone"),
-        }  # fmt: skip
+            "STARTED": {"pid": 1},
+            "PROGRESS": {"a": [1]},
+            "RETRY": ValueError("x"),
+            "SUCCESS": {"b": 2},
+            "FAILURE": KeyError("k"),
+            "REVOKED": TaskRevokedError("gone"),
+        }
         for state, meta in told.items():
             one = side.new_id()
             backend.store_result(one, meta, state)
@@ -175,11 +180,17 @@ def test_what_is_kept_of_a_request(pair: Beside) -> None:
         grouped = (side.task("same").s(1) | side.task("same").s()).apply_async()
         value(grouped)
         return [
-            known, len(meta["children"]), meta["worker"].partition("@")[2],
-            meta["queue"] == side.app.conf.task_default_queue, result.name,
-            result.args, result.kwargs, result.retries, result.date_done is not None,
+            known,
+            len(meta["children"]),
+            meta["worker"].partition("@")[2],
+            meta["queue"] == side.app.conf.task_default_queue,
+            result.name,
+            result.args,
+            result.kwargs,
+            result.retries,
+            result.date_done is not None,
             grouped._get_task_meta()["parent_id"] == grouped.parent.id,
-        ]  # fmt: skip
+        ]
 
     pair.both(script)
 

@@ -75,8 +75,11 @@ def test_a_worker_killed_in_the_middle_of_many_chords(project: Project) -> None:
 def test_a_worker_that_lost_its_lease_starts_no_continuation(on_redis: Project, notes: str, step: str) -> None:
     """Its result, its chain, its errbacks and its retry are refused together, for they are one step."""
     note = on_redis.task("note")
-    first = {"complete": note.si(notes, "stale", 2), "fail": on_redis.task("boom_later").si(notes, 2),
-             "hand_over": on_redis.task("flaky_later").si(notes, 2)}[step]  # fmt: skip
+    first = {
+        "complete": note.si(notes, "stale", 2),
+        "fail": on_redis.task("boom_later").si(notes, 2),
+        "hand_over": on_redis.task("flaky_later").si(notes, 2),
+    }[step]
     with on_redis.worker() as worker:
         result = chain(first, note.si(notes, "next")).apply_async()
         until(lambda: lines(notes) == ["stale"], 20)
@@ -193,6 +196,7 @@ def test_an_outcome_that_comes_when_the_lease_was_lost_ends_nothing(on_redis: Pr
 
 def test_the_store_is_away_for_a_while(on_redis: Project) -> None:
     """Publishing raises what Celery's users expect."""
+
     def away(jobs: Any) -> Any:
         raise StoreUnavailable("redis://nowhere", "gone")
 

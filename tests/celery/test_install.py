@@ -91,12 +91,15 @@ def test_what_was_closed_can_be_opened_again(redis_url: str) -> None:
     [
         ("rediss://h/0?ssl_cert_reqs=CERT_NONE", "rediss://h/0", {"verify": False}),
         ("rediss://h/0?ssl_cert_reqs=none", "rediss://h/0", {"verify": False}),
-        ("rediss://h/2?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=%2Fetc%2Fca", "rediss://h/2",
-         {"verify": True, "ca": "/etc/ca"}),
+        (
+            "rediss://h/2?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=%2Fetc%2Fca",
+            "rediss://h/2",
+            {"verify": True, "ca": "/etc/ca"},
+        ),
         ("redis://h?virtual_host=3&socket_timeout=5", "redis://h/3", None),
         ("redis://user:pass@h:1/0", "redis://user:pass@h:1/0", None),
     ],
-)  # fmt: skip
+)
 def test_redis_urls_as_celery_takes_them(url: str, plain: str, tls: Any) -> None:
     app = make(url, result_backend=url)
     settings = broker_settings(app.conf, url)

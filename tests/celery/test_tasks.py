@@ -64,9 +64,11 @@ def test_countdown_and_eta_wait_in_the_store(hosted: Project, notes: str) -> Non
     note = hosted.task("note")
     eta = datetime.now(timezone.utc) + timedelta(seconds=0.3)
     whens: dict[str, dict[str, Any]] = {
-        "countdown": {"countdown": 0.3}, "eta": {"eta": eta}, "text": {"eta": eta.isoformat()},
+        "countdown": {"countdown": 0.3},
+        "eta": {"eta": eta},
+        "text": {"eta": eta.isoformat()},
         "past": {"eta": eta.replace(year=2000)},
-    }  # fmt: skip
+    }
     results = [note.apply_async((notes, name), **when) for name, when in whens.items()]
     far = note.apply_async((notes, "far"), countdown=7 * 24 * 3600)
     assert hosted.queue.get_job(far.id).state == "delayed"

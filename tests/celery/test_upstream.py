@@ -56,8 +56,12 @@ def test_which_errbacks_are_called_and_which_are_sent() -> None:
     assert [one.task for one in called] == ["proj.on_error", "proj.note"]
     assert [one.task for one in sent] == ["proj.on_error_id", "unknown.task"]
     source = inspect.getsource(BaseBackend._call_task_errbacks)
-    for known in ("hasattr(errback.type, '__header__')", "isinstance(errback.type.__header__, partial)",
-                  "self._errback_arity_greater(errback, 1)", "except NotRegistered"):  # fmt: skip
+    for known in (
+        "hasattr(errback.type, '__header__')",
+        "isinstance(errback.type.__header__, partial)",
+        "self._errback_arity_greater(errback, 1)",
+        "except NotRegistered",
+    ):
         assert known in source
 
 

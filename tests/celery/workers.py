@@ -78,9 +78,22 @@ class WorkerProcess:
         self.log = Path(tempfile.mkstemp(prefix="stratix-celery-", suffix=".log")[1])
         self.name = f"w{uuid.uuid4().hex[:8]}@test"
         command = [
-            sys.executable, "-m", "celery", "-A", "tests.celery.project", "worker", "-P", pool, "-c", str(concurrency),
-            "-l", "INFO", "-n", self.name, *arguments,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "tests.celery.project",
+            "worker",
+            "-P",
+            pool,
+            "-c",
+            str(concurrency),
+            "-l",
+            "INFO",
+            "-n",
+            self.name,
+            *arguments,
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.waiting import until
 
-MODULE = '''
+MODULE = """
 import logging
 import os
 import time
@@ -37,7 +37,7 @@ def welcome(job):
 
 
 reports.process(lambda job: None)
-'''
+"""
 
 
 def write_module(config: Path) -> Path:
@@ -54,10 +54,15 @@ class Process:
         command = [sys.executable, "-m", "stratix_kombu", *arguments]
         with self._out.open("w") as out, self._err.open("w") as err:
             self._process = subprocess.Popen(
-                command, cwd=folder, stdout=out, stderr=err, start_new_session=True, stdin=subprocess.DEVNULL,
+                command,
+                cwd=folder,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
                 # A shell that runs the tests in the background has them ignore SIGINT.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            )  # fmt: skip
+            )
 
     @property
     def out(self) -> str:

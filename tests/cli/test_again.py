@@ -99,10 +99,21 @@ def test_how_far_a_flow_is(app: Application, cli: Cli) -> None:
     root = flow.root.id
     heading, *rows = cli("flow", "show", root, "--summary")
     assert heading.split() == [
-        "name", "queue", "waiting", "active", "delayed", "blocked", "completed", "failed", "removed", "jobs"
+        "name",
+        "queue",
+        "waiting",
+        "active",
+        "delayed",
+        "blocked",
+        "completed",
+        "failed",
+        "removed",
+        "jobs",
     ]
     assert [row.split() for row in rows] == [
-        ["part", "etl", *"30000003"], ["sum", "sums", *"00010001"], ["all", "-", *"30010004"]
+        ["part", "etl", *"30000003"],
+        ["sum", "sums", *"00010001"],
+        ["all", "-", *"30010004"],
     ]
     (shown,) = cli.json("flow", "show", root, "--summary")
     assert (shown["id"], shown["jobs"], shown["counts"]["waiting"], shown["counts"]["blocked"]) == (root, 4, 3, 1)

@@ -15,15 +15,32 @@ from tests.waiting import until
 def test_repeatable_jobs(app: Application, cli: Cli) -> None:
     assert cli("repeat", "list") == ["queue  key  name  times  next run  runs  status"]
     added = cli(
-        "repeat", "add", "ops", "backup", "--cron", "30 3 * * *", "--timezone", "Asia/Shanghai", "--key", "nightly",
-        "--data", '{"type": "full"}', "--limit", "9", "--attempts", "3",
-    )  # fmt: skip
+        "repeat",
+        "add",
+        "ops",
+        "backup",
+        "--cron",
+        "30 3 * * *",
+        "--timezone",
+        "Asia/Shanghai",
+        "--key",
+        "nightly",
+        "--data",
+        '{"type": "full"}',
+        "--limit",
+        "9",
+        "--attempts",
+        "3",
+    )
     assert added[0].startswith("nightly next runs at ")
     cli("repeat", "add", "ops", "check", "--every", "10 minutes", "--key", "often")
     nightly, often = cli.json("repeat", "list", "ops")
     assert (nightly["cron"], nightly["timezone"], nightly["data"], nightly["limit"]) == (
-        "30 3 * * *", "Asia/Shanghai", {"type": "full"}, 9,
-    )  # fmt: skip
+        "30 3 * * *",
+        "Asia/Shanghai",
+        {"type": "full"},
+        9,
+    )
     assert datetime.fromisoformat(nightly["next_run"]).minute == 30
     assert often["every"] == 600_000
     assert cli("repeat", "pause", "ops", "often") == ["paused often"]

@@ -14,7 +14,7 @@ from stratix_kombu import Application
 from tests.cli.processes import running, write_module
 from tests.waiting import until
 
-NOISE = '''
+NOISE = """
 import sys, threading, traceback, warnings
 print("imported", file=sys.stderr)
 warnings.warn("old thing", stacklevel=1)
@@ -45,15 +45,15 @@ def noise(job):
     raise ValueError("no such\\naddress")
 
 emails.process("apart", "apart.py")
-'''
-APART = '''
+"""
+APART = """
 import sys, warnings
 def process(job):
     print("to stdout")
     print("to stderr", file=sys.stderr)
     warnings.warn("in a child", stacklevel=1)
     raise ValueError("apart")
-'''
+"""
 
 DICT = """
 import logging.config

@@ -22,11 +22,22 @@ from tests.waiting import until
 NAME = "größe-日本 \U0001f600 \u202eabc\u2069"
 SAID = "grund: größe \u2014 日本\x1b[2J\x9b31m\u202e"
 COMMANDS = (
-    ["queues"], ["jobs"], ["job", "show", "first"], ["job", "logs", "first"], ["flow", "show", "first"],
-    ["flow", "show", "first", "--summary"], ["events"], ["metrics"], ["metrics", "--prometheus"], ["repeat", "list"],
-    ["dead-letters", "list", "dead"], ["check"], ["health"],
-    ["repeat", "pause", "mail", "mail:hourly"], ["repeat", "remove", "mail", "mail:hourly"],
-)  # fmt: skip
+    ["queues"],
+    ["jobs"],
+    ["job", "show", "first"],
+    ["job", "logs", "first"],
+    ["flow", "show", "first"],
+    ["flow", "show", "first", "--summary"],
+    ["events"],
+    ["metrics"],
+    ["metrics", "--prometheus"],
+    ["repeat", "list"],
+    ["dead-letters", "list", "dead"],
+    ["check"],
+    ["health"],
+    ["repeat", "pause", "mail", "mail:hourly"],
+    ["repeat", "remove", "mail", "mail:hourly"],
+)
 HAVE_JSON = ("queues", "jobs", "events", "metrics", "repeat list", "dead-letters list", "check")
 
 
@@ -100,7 +111,7 @@ def shell(folder: Path, command: str, **more: Any) -> subprocess.CompletedProces
     line = command.replace("stratix-kombu", f"{sys.executable} -m stratix_kombu")
     return subprocess.run(
         ["sh", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, **more
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,9 +140,7 @@ def test_a_full_disk_is_one_line(folder: Path, app: Application, command: str) -
     assert (done.returncode, done.stderr) == (2, "Error: the output cannot be written: No space left on device\n")
 
 
-@pytest.mark.parametrize(
-    "command", ["jobs --limit 0", "jobs --limit 0 --ids", "events --limit 5000 --follow --json"]
-)
+@pytest.mark.parametrize("command", ["jobs --limit 0", "jobs --limit 0 --ids", "events --limit 5000 --follow --json"])
 def test_a_reader_that_goes_is_no_error(folder: Path, app: Application, command: str) -> None:
     app.queue.get_queue("emails").add_bulk([{"name": "welcome", "data": "x" * 200}] * 2_000)
     done = shell(folder, f"stratix-kombu {command} --config settings.toml | head -1")

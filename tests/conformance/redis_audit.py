@@ -29,16 +29,21 @@ class _Queue:
 
     def _lines(self, prefix: str) -> dict[str, dict[str, float]]:
         start = self._key(prefix)
-        return {key.removeprefix(start): self._scores(prefix + key.removeprefix(start))
-                for key in self._redis.scan_iter(f"{start}*", count=10_000)}  # fmt: skip
+        return {
+            key.removeprefix(start): self._scores(prefix + key.removeprefix(start))
+            for key in self._redis.scan_iter(f"{start}*", count=10_000)
+        }
 
     def _record(self, job_id: str) -> dict[str, str]:
         return dict(self._redis.hgetall(f"{self._base}:job:{job_id}"))
 
     def problems(self) -> list[str]:
         order, aside, lines, unsent = (
-            self._scores("order"), self._scores("aside"), self._lines("line:"), self._lines("unsent:")
-        )  # fmt: skip
+            self._scores("order"),
+            self._scores("aside"),
+            self._lines("line:"),
+            self._lines("unsent:"),
+        )
         in_lines = {one: score for line in lines.values() for one, score in line.items()}
         meta = self._redis.hgetall(self._key("meta"))
         problems = []

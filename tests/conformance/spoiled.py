@@ -9,19 +9,29 @@ import pytest
 from redis import Redis
 
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.record import (
-    Change,
-    Completion,
-    Failure,
-    NewJob,
-)
+from stratix_kombu.model.record import Change, Completion, Failure, NewJob
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
 
 LEASE_MS = 600_000
 MESSAGE = '{"body":"","headers":{},"properties":{}}'
-NUMBERS = ("created", "due", "started", "finished", "made", "begun", "max", "stalled", "stalls", "pending", "claims",
-           "waited", "sends", "waiting", "place")  # fmt: skip
+NUMBERS = (
+    "created",
+    "due",
+    "started",
+    "finished",
+    "made",
+    "begun",
+    "max",
+    "stalled",
+    "stalls",
+    "pending",
+    "claims",
+    "waited",
+    "sends",
+    "waiting",
+    "place",
+)
 TEXTS = ("opts", "limit", "group", "keep_completed", "keep_failed", "dead", "dedup", "failed_by")
 
 
@@ -84,8 +94,13 @@ class Spoiled:
     def clock(self) -> None:
         """Everything the clock does, to its end."""
         transitions = self.store.transitions
-        for step in (lambda: transitions.promote()[0], self.recover, transitions.release,
-                     transitions.expire, lambda: transitions.redeliver("q", 60_000, 0)):  # fmt: skip
+        for step in (
+            lambda: transitions.promote()[0],
+            self.recover,
+            transitions.release,
+            transitions.expire,
+            lambda: transitions.redeliver("q", 60_000, 0),
+        ):
             for _ in range(20):
                 change = step()
                 if not change.more:

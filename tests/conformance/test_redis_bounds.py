@@ -128,8 +128,11 @@ def _build(large: Large) -> None:
         large.fill(key, names)
     large.fill("q:few:dedup-until", names)
     for key, text in (
-        ("q:waiting:serving", "1"), ("q:few:serving", "1"), ("process", "{}"), ("q:few:dedup", "1\n1:gone"),
-    ):  # fmt: skip
+        ("q:waiting:serving", "1"),
+        ("q:few:serving", "1"),
+        ("process", "{}"),
+        ("q:few:dedup", "1\n1:gone"),
+    ):
         large.client.hset(large.key(key), mapping=dict.fromkeys(names, text))
     large.client.rpush(large.key("lost"), *['["a","b","c"]'] * SIZE)
     large.client.rpush(large.key("job:root:logs"), *["line"] * 1_000)  # more are not kept
@@ -215,9 +218,11 @@ def _by_hand(large: Large) -> None:
         large.settle(transitions.set_global_concurrency(queue, 0))
         transitions.set_limit(queue, None)
     for action, state, queue in (
-        (Sweep.REMOVE, State.WAITING, "waiting"), (Sweep.RETRY, State.FAILED, "failed"),
-        (Sweep.PROMOTE, State.DELAYED, "delayed"), (Sweep.REMOVE, State.BLOCKED, "few"),
-    ):  # fmt: skip
+        (Sweep.REMOVE, State.WAITING, "waiting"),
+        (Sweep.RETRY, State.FAILED, "failed"),
+        (Sweep.PROMOTE, State.DELAYED, "delayed"),
+        (Sweep.REMOVE, State.BLOCKED, "few"),
+    ):
         transitions.sweep(queue, action, state, 0, PAGE)
         large.store.queries.status(queue)
     transitions.change_delay("delayed5999", 60_000)

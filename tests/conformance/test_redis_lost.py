@@ -7,14 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.record import (
-    Change,
-    Completion,
-    Deduplication,
-    Limit,
-    NewJob,
-    Retention,
-)
+from stratix_kombu.model.record import Change, Completion, Deduplication, Limit, NewJob, Retention
 from stratix_kombu.model.state import State, Sweep
 from tests.conformance.spoiled import LEASE_MS, MESSAGE, Spoiled
 from tests.waiting import until
@@ -213,12 +206,34 @@ def deduplicated(at: Spoiled) -> Check:
     return added
 
 
-LISTS = [waiting, taken, aside, grouped, undelivered, active, delayed, dependents, dependencies, completed, failed,
-         cleaned, unsent, unsent_line, crowd, releasing, reviving, seeking, forgetting, opening, expiring,
-         deduplicated]  # fmt: skip
+LISTS = [
+    waiting,
+    taken,
+    aside,
+    grouped,
+    undelivered,
+    active,
+    delayed,
+    dependents,
+    dependencies,
+    completed,
+    failed,
+    cleaned,
+    unsent,
+    unsent_line,
+    crowd,
+    releasing,
+    reviving,
+    seeking,
+    forgetting,
+    opening,
+    expiring,
+    deduplicated,
+]
 WAYS = ("gone", "type", "state", "name", "queue", "prio", "fields")
-PLACED = [(one, way) for one in LISTS for way in (*WAYS, "place")
-          if way != "place" or one not in (dependencies, releasing)]  # fmt: skip
+PLACED = [
+    (one, way) for one in LISTS for way in (*WAYS, "place") if way != "place" or one not in (dependencies, releasing)
+]
 """Where the record says another state than the list, the dependents go on waiting for what it says."""
 
 
@@ -249,14 +264,26 @@ def test_the_others_go_on(at: Spoiled, names: Callable[[Spoiled], Check], way: s
 
 @pytest.mark.parametrize(
     "names",
-    [waiting, taken, aside, grouped, undelivered, active, delayed, dependents, completed, failed, cleaned, unsent,
-     unsent_line, crowd],
+    [
+        waiting,
+        taken,
+        aside,
+        grouped,
+        undelivered,
+        active,
+        delayed,
+        dependents,
+        completed,
+        failed,
+        cleaned,
+        unsent,
+        unsent_line,
+        crowd,
+    ],
     ids=lambda one: one.__name__,
-)  # fmt: skip
+)
 @pytest.mark.parametrize(("way", "why"), [("gone", "missing"), ("type", "unreadable"), ("state", "unreadable")])
-def test_what_was_dropped_is_told_once(
-    at: Spoiled, names: Callable[[Spoiled], Check], way: str, why: str
-) -> None:
+def test_what_was_dropped_is_told_once(at: Spoiled, names: Callable[[Spoiled], Check], way: str, why: str) -> None:
     goes_on = names(at)
     at.spoil("bad", way)
     until(goes_on)

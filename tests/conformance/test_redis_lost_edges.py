@@ -6,11 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from stratix_kombu.model.record import (
-    Limit,
-    Schedule,
-    WorkerInfo,
-)
+from stratix_kombu.model.record import Limit, Schedule, WorkerInfo
 from tests.conformance.spoiled import LEASE_MS, Spoiled
 from tests.waiting import until
 

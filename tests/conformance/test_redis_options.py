@@ -25,10 +25,16 @@ from tests.services import end, free_port, start_redis, wait_for_port
 from tests.waiting import until
 
 DOCUMENTED = {
-    "host": "localhost", "port": 6379, "connectTimeout": 10000, "maxRetriesPerRequest": 3, "enableReadyCheck": True,
-    "autoResendUnfulfilledCommands": True, "connectionNamespace": "queue", "enableOfflineQueue": True,
+    "host": "localhost",
+    "port": 6379,
+    "connectTimeout": 10000,
+    "maxRetriesPerRequest": 3,
+    "enableReadyCheck": True,
+    "autoResendUnfulfilledCommands": True,
+    "connectionNamespace": "queue",
+    "enableOfflineQueue": True,
     "connectRetryStrategy": lambda times: min(times * 200, 5000),
-}  # fmt: skip
+}
 
 Reach = Callable[[dict[str, Any]], None]
 
@@ -204,9 +210,11 @@ def test_tls(certificates: Certificates, tmp_path: Path) -> None:
                     reach({**url, "ssl": refused})
         project = Celery("proj", broker=url["url"], set_as_current=False)
         project.conf.broker_use_ssl = {
-            "ssl_ca_certs": files.ca, "ssl_certfile": files.client_cert, "ssl_keyfile": files.client_key,
+            "ssl_ca_certs": files.ca,
+            "ssl_certfile": files.client_cert,
+            "ssl_keyfile": files.client_key,
             "ssl_cert_reqs": ssl.CERT_REQUIRED,
-        }  # fmt: skip
+        }
         stratix = install(project, namespace="tls")
         assert stratix.queue.check_health() == {"driver": True, "store": True}
         stratix.close()

@@ -9,16 +9,7 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
-from stratix_kombu.model.record import (
-    KEEP_NONE,
-    Completion,
-    Deduplication,
-    Failure,
-    Held,
-    Limit,
-    NewJob,
-    Retention,
-)
+from stratix_kombu.model.record import KEEP_NONE, Completion, Deduplication, Failure, Held, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store

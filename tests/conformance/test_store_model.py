@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from stratix_kombu.errors import StratixError
-from stratix_kombu.model.event import Event
 from stratix_kombu.model.letter import job_of
-from stratix_kombu.model.metrics import COUNTS, Tally
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
     ANY_CLAIM,
     KEEP_NONE,
-    Added,
     Change,
     Completion,
     Deduplication,
@@ -39,6 +35,7 @@ from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.redis import open_redis_store
 from stratix_kombu.testing.stores import audit
 from tests.conformance.asked_twice import open_asking_twice
+from tests.conformance.seen import counted, listing, plain, swept, told, without_time
 
 QUEUES = ("x", "y")
 DEAD = "dead"
@@ -77,18 +74,24 @@ class Stores(RuleBasedStateMachine):
         """Remove a job and give its id to another one, while others may depend on the first."""
         self.both(lambda store: store.transitions.remove(job_id))
         new = NewJob(
-            id=job_id, queue=_queue_of(job_id), name="again", dependencies=tuple(wanted), keep_completed=KEEP_NONE
+            id=job_id, queue=queue_of(job_id), name="again", dependencies=tuple(wanted), keep_completed=KEEP_NONE
         )
         self.both(lambda store: store.transitions.add([new]))
 
     @rule(job_id=ids, data=st.sampled_from(["1", '"a"', '{"b":[]}']), keep=keeps, priority=st.integers(0, 9))
     def die(self, job_id: str, data: str, keep: Retention, priority: int) -> None:
         """Add a job, or take the one there is, and let it fail: it leaves a letter."""
-        queue = _queue_of(job_id)
+        queue = queue_of(job_id)
         new = NewJob(
-            id=job_id, queue=queue, name="dies", data=data, keep_failed=keep, priority=priority, dead_letter=DEAD,
+            id=job_id,
+            queue=queue,
+            name="dies",
+            data=data,
+            keep_failed=keep,
+            priority=priority,
+            dead_letter=DEAD,
             limit=Limit("l", 1000, 1),
-        )  # fmt: skip
+        )
         self.both(lambda store: store.transitions.add([new]))
         self.claim(queue, [job_id])
         self.both(lambda store: store.transitions.fail([Failure(job_id, self.tokens.get(job_id, ""), "dead")]))
@@ -105,7 +108,7 @@ class Stores(RuleBasedStateMachine):
             assert letter is not None
             job = job_of(json.loads(letter.data), letter.id, letter.number, letter.queue)
             answers = [store.transitions.redrive(letter.id, letter.number, job) for _ in range(1 + again)]
-            return job, [_without_time(one) for one in answers]
+            return job, [without_time(one) for one in answers]
 
         self.both(step)
 
@@ -129,34 +132,60 @@ class Stores(RuleBasedStateMachine):
                 answers.append(step(store))
             except StratixError as refusal:
                 answers.append((type(refusal).__name__, str(refusal)))
-        answers = [_without_time(one) for one in answers]
+        answers = [without_time(one) for one in answers]
         assert answers[0] == answers[1]
         return answers[0]
 
     @rule(
         chosen=st.lists(
-            st.tuples(ids, elsewhere, st.lists(ids, max_size=3), st.booleans(), st.booleans(), keeps, keeps,
-                      st.integers(0, 9), st.sampled_from([False, False, True]), st.lists(ids, max_size=2), elsewhere),
-            min_size=1, max_size=4,
+            st.tuples(
+                ids,
+                elsewhere,
+                st.lists(ids, max_size=3),
+                st.booleans(),
+                st.booleans(),
+                keeps,
+                keeps,
+                st.integers(0, 9),
+                st.sampled_from([False, False, True]),
+                st.lists(ids, max_size=2),
+                elsewhere,
+            ),
+            min_size=1,
+            max_size=4,
         )
-    )  # fmt: skip
+    )
     def add(self, chosen: list[Any]) -> None:
         jobs = [
-            NewJob(id=one, queue=_queue_of(one, away), name=f"n{one}", dependencies=tuple(deps), optional=optional,
-                   delay_ms=FAR_MS if late else 0, keep_completed=keep, keep_failed=keep_failed,
-                   priority=priority,
-                   max_attempts=2, vacant=vacant,
-                   carries=tuple(carries), anew=anew)
+            NewJob(
+                id=one,
+                queue=queue_of(one, away),
+                name=f"n{one}",
+                dependencies=tuple(deps),
+                optional=optional,
+                delay_ms=FAR_MS if late else 0,
+                keep_completed=keep,
+                keep_failed=keep_failed,
+                priority=priority,
+                max_attempts=2,
+                vacant=vacant,
+                carries=tuple(carries),
+                anew=anew,
+            )
             for one, away, deps, optional, late, keep, keep_failed, priority, vacant, carries, anew in chosen
-        ]  # fmt: skip
+        ]
         self.both(lambda store: store.transitions.add(jobs))
 
     @rule(job_id=ids, away=elsewhere, replace=st.booleans(), late=st.booleans(), ttl_ms=st.sampled_from([0, FAR_MS]))
     def add_once(self, job_id: str, away: bool, replace: bool, late: bool, ttl_ms: int) -> None:
         new = NewJob(
-            id=job_id, queue=_queue_of(job_id, away), name="once", dead_letter="y", delay_ms=FAR_MS if late else 0,
+            id=job_id,
+            queue=queue_of(job_id, away),
+            name="once",
+            dead_letter="y",
+            delay_ms=FAR_MS if late else 0,
             deduplication=Deduplication("d", ttl_ms, replace),
-        )  # fmt: skip
+        )
         self.both(lambda store: store.transitions.add([new]))
 
     @rule(queue=queues, wanted=st.lists(ids, max_size=4))
@@ -165,7 +194,7 @@ class Stores(RuleBasedStateMachine):
 
         def step(store: Store) -> Any:
             claimed = store.transitions.claim(queue, wanted, "w", LEASE_MS, request=request)
-            granted = [(one.record.id, one.token, _plain(one.record)) for one in claimed.claims]
+            granted = [(one.record.id, one.token, plain(one.record)) for one in claimed.claims]
             return granted, [replace(one, retry_ms=0) for one in claimed.refused]
 
         answer = self.both(step)
@@ -204,23 +233,32 @@ class Stores(RuleBasedStateMachine):
     @staticmethod
     def look(store: Store) -> Any:
         told = [(queue, one.name, one.job_id) for queue in QUEUES for one in store.events.read(queue, "0")]
-        return store.queries.get(IDS), told, [_counted(store, queue) for queue in QUEUES]
+        return store.queries.get(IDS), told, [counted(store, queue) for queue in QUEUES]
 
     @rule(
-        job_id=ids, way=st.sampled_from(["complete", "fail", "hand_over"]), anyhow=st.booleans(),
+        job_id=ids,
+        way=st.sampled_from(["complete", "fail", "hand_over"]),
+        anyhow=st.booleans(),
         chosen=st.lists(
             st.tuples(ids, queues, st.lists(ids, max_size=2), st.lists(ids, max_size=2), st.booleans(), elsewhere),
             max_size=3,
         ),
-    )  # fmt: skip
+    )
     def go_on(self, job_id: str, way: str, anyhow: bool, chosen: list[Any]) -> None:
         token = ANY_CLAIM if anyhow else self.tokens.get(job_id, "")
         then = tuple(
-            NewJob(id=one, queue=queue, name=f"t{one}", dependencies=tuple(other for other in deps if other != one),
-                   carries=tuple(other for other in carries if other != one), vacant=vacant, message=f"m{job_id}",
-                   anew=anew)
+            NewJob(
+                id=one,
+                queue=queue,
+                name=f"t{one}",
+                dependencies=tuple(other for other in deps if other != one),
+                carries=tuple(other for other in carries if other != one),
+                vacant=vacant,
+                message=f"m{job_id}",
+                anew=anew,
+            )
             for one, queue, deps, carries, vacant, anew in chosen
-        )  # fmt: skip
+        )
         ends = {
             "complete": Completion(job_id, token, "2", then),
             "fail": Failure(job_id, token, "why", error="{}", then=then),
@@ -243,9 +281,10 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.transitions.remove_dependency(job_id, dependency))
 
     @rule(
-        job_id=ids, step=st.sampled_from(["retry", "rerun", "rerun all", "promote_job", "remove", "cancel"]),
+        job_id=ids,
+        step=st.sampled_from(["retry", "rerun", "rerun all", "promote_job", "remove", "cancel"]),
         reason=st.sampled_from(["why", "", "r" * 5000]),
-    )  # fmt: skip
+    )
     def by_hand(self, job_id: str, step: str, reason: str) -> None:
         more: dict[str, tuple[Any, ...]] = {"cancel": (reason,), "rerun all": (True,)}
         self.both(lambda store: getattr(store.transitions, step.split()[0])(job_id, *more.get(step, ())))
@@ -271,13 +310,14 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.transitions.set_global_concurrency(queue, most))
 
     @rule(
-        queue=queues, limit=st.integers(1, 3),
+        queue=queues,
+        limit=st.integers(1, 3),
         what=st.sampled_from([(Sweep.RETRY, State.FAILED), *((Sweep.REMOVE, one) for one in SWEPT)]),
-    )  # fmt: skip
+    )
     def sweep(self, queue: str, limit: int, what: tuple[Sweep, State]) -> None:
         action, state = what
         order = sorted if state is State.ACTIVE else list
-        self.both(lambda store: order(_swept(store, queue, action, state, limit)))
+        self.both(lambda store: order(swept(store, queue, action, state, limit)))
 
     @rule(job_id=ids)
     def write(self, job_id: str) -> None:
@@ -287,7 +327,7 @@ class Stores(RuleBasedStateMachine):
 
     @invariant()
     def they_look_the_same(self) -> None:
-        self.alike(lambda store: [_plain(one) for one in store.queries.get(IDS)])
+        self.alike(lambda store: [plain(one) for one in store.queries.get(IDS)])
         self.alike(lambda store: [one and replace(one, finished_ms=0) for one in store.queries.ended(IDS)])
         for queue in QUEUES:
             self.alike(lambda store, queue=queue: store.queries.status(queue).counts)
@@ -295,11 +335,11 @@ class Stores(RuleBasedStateMachine):
     def they_are_the_same_throughout(self) -> None:
         self.alike(lambda store: store.queries.late_queues(0))
         for queue in (*QUEUES, DEAD):
-            self.alike(lambda store, queue=queue: _counted(store, queue))
+            self.alike(lambda store, queue=queue: counted(store, queue))
             self.alike(lambda store, queue=queue: store.queries.workers(queue))
-            self.alike(lambda store, queue=queue: [_told(one) for one in store.events.read(queue, "0")])
+            self.alike(lambda store, queue=queue: [told(one) for one in store.events.read(queue, "0")])
             for state in State:
-                self.alike(lambda store, queue=queue, state=state: _listing(store, queue, state))
+                self.alike(lambda store, queue=queue, state=state: listing(store, queue, state))
         for job_id in IDS:
             self.both(lambda store, job_id=job_id: store.queries.logs_after(job_id, 1))
             for read in ("dependencies", "dependents", "dependency_results", "logs"):
@@ -307,54 +347,9 @@ class Stores(RuleBasedStateMachine):
         assert [audit(store) for store in self.stores] == [[], []]
 
 
-def _swept(store: Store, queue: str, action: Sweep, state: State, limit: int) -> Iterator[str]:
-    cursor = ""
-    while True:
-        change = store.transitions.sweep(queue, action, state, limit=limit, cursor=cursor)
-        yield from change.affected
-        if not (cursor := change.cursor):
-            return
-
-
-def _queue_of(job_id: str, away: bool = False) -> str:
+def queue_of(job_id: str, away: bool = False) -> str:
     """Mostly one queue for each id: an id of another queue is refused."""
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
-
-
-def _without_time(answer: Any) -> Any:
-    """What ``add`` answers without instants."""
-    if not isinstance(answer, Added):
-        return answer
-    placed = (one and replace(one, created_ms=0, due_ms=bool(one.due_ms)) for one in answer.placed)
-    return replace(answer, placed=tuple(placed))
-
-
-def _counted(store: Store, queue: str) -> Any:
-    """What was counted; not the durations. Both stores may be in different minutes."""
-    whole, totals = Tally(), store.queries.totals(queue)
-    for one in store.queries.metrics(queue, 3):
-        whole.add(one)
-    counts = [(getattr(whole, name), getattr(totals, name)) for name in COUNTS]
-    runs = {name: sum(one.counts) for name, one in totals.runs.items()}
-    return counts, whole.wait.count, whole.run.count, sum(totals.wait.counts), runs
-
-
-def _told(event: Event) -> tuple[str, ...]:
-    return event.name, event.job_id, event.job_name
-
-
-def _listing(store: Store, queue: str, state: State) -> list[str]:
-    found = [one.id for one in store.queries.find(queue, [state])]
-    # Jobs of one millisecond have no order by due time, nor by lease.
-    return sorted(found) if state in (State.DELAYED, State.ACTIVE) else found
-
-
-def _plain(record: Any) -> Any:
-    """Everything but instants, which differ by the milliseconds between two calls."""
-    if record is None:
-        return None
-    plain = {name: getattr(record, name) for name in record.__slots__ if not name.endswith("_ms")}
-    return plain, bool(record.finished_ms), bool(record.due_ms), bool(record.processed_ms)
 
 
 def test_both_stores_agree(redis_url: str) -> None:
@@ -362,10 +357,14 @@ def test_both_stores_agree(redis_url: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=500, stateful_step_count=30, deadline=None, derandomize=True, database=None,
+            max_examples=500,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
             suppress_health_check=list(HealthCheck),
         ),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"limit": 1}])

@@ -25,14 +25,20 @@ from tests.conformance.test_store_model import FAR_MS, IDS, LEASE_MS, QUEUES, St
 ids = st.sampled_from(IDS)
 queues = st.sampled_from(QUEUES)
 MESSAGE = '{"body":"","headers":{},"properties":{}}'
-OWN = {"none": None, "one": Limit("one", 1, FAR_MS), "two": Limit("two", 2, FAR_MS),
-       "bucket": Limit("bucket", 3, refill_per_s=0.0001)}  # fmt: skip
+OWN = {
+    "none": None,
+    "one": Limit("one", 1, FAR_MS),
+    "two": Limit("two", 2, FAR_MS),
+    "bucket": Limit("bucket", 3, refill_per_s=0.0001),
+}
 own_limits = st.sampled_from(["none", "none", *OWN])
 groups = st.sampled_from(["", "", "g", "h"])
 bounds = st.builds(
-    Bounds, limit=st.sampled_from([None, None, Limit("w", 2, FAR_MS), Limit("w", 4, FAR_MS)]),
-    global_concurrency=st.sampled_from([0, 0, 1, 2]), group_concurrency=st.sampled_from([0, 0, 1]),
-)  # fmt: skip
+    Bounds,
+    limit=st.sampled_from([None, None, Limit("w", 2, FAR_MS), Limit("w", 4, FAR_MS)]),
+    global_concurrency=st.sampled_from([0, 0, 1, 2]),
+    group_concurrency=st.sampled_from([0, 0, 1]),
+)
 
 
 class TakingStores(Stores):
@@ -46,22 +52,34 @@ class TakingStores(Stores):
 
     @rule(
         chosen=st.lists(
-            st.tuples(ids, own_limits, groups, st.integers(0, 2), st.sampled_from([False, False, True])), min_size=1,
+            st.tuples(ids, own_limits, groups, st.integers(0, 2), st.sampled_from([False, False, True])),
+            min_size=1,
             max_size=5,
         )
-    )  # fmt: skip
+    )
     def add_for_taking(self, chosen: list[Any]) -> None:
         jobs = [
-            NewJob(id=one, queue=_queue_of(one), name=f"n{one}", limit=OWN[own], group=group, priority=priority,
-                   message=MESSAGE if native else "", max_attempts=3)
+            NewJob(
+                id=one,
+                queue=_queue_of(one),
+                name=f"n{one}",
+                limit=OWN[own],
+                group=group,
+                priority=priority,
+                message=MESSAGE if native else "",
+                max_attempts=3,
+            )
             for one, own, group, priority, native in chosen
-        ]  # fmt: skip
+        ]
         self.both(lambda store: store.transitions.add(jobs))
 
     @rule(
-        queue=queues, want=st.integers(1, 4), given_bounds=bounds, permits=st.integers(0, 3),
+        queue=queues,
+        want=st.integers(1, 4),
+        given_bounds=bounds,
+        permits=st.integers(0, 3),
         worker=st.sampled_from("wv"),
-    )  # fmt: skip
+    )
     def take(self, queue: str, want: int, given_bounds: Bounds, permits: int, worker: str) -> None:
         request = new_request()
         before, active = self._waiting(queue), self._active(queue)
@@ -144,9 +162,11 @@ class TakingStores(Stores):
     def add_for_one_instant(self, due: list[str]) -> None:
         """Promoted together, they have the order in which they came."""
         at = 4_000_000_000_000
-        self.both(lambda store: store.transitions.add(
-            [NewJob(id=one, queue=_queue_of(one), name="due", due_ms=at) for one in due]
-        ))  # fmt: skip
+        self.both(
+            lambda store: store.transitions.add(
+                [NewJob(id=one, queue=_queue_of(one), name="due", due_ms=at) for one in due]
+            )
+        )
 
     @rule(queue=queues)
     def promote_all(self, queue: str) -> None:
@@ -171,7 +191,11 @@ def test_both_stores_agree_on_who_is_next(redis_url: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=80, stateful_step_count=40, deadline=None, derandomize=True, database=None,
+            max_examples=80,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            database=None,
             suppress_health_check=list(HealthCheck),
         ),
-    )  # fmt: skip
+    )

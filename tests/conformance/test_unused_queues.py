@@ -83,10 +83,7 @@ REASONS: dict[str, tuple[Step, Step]] = {
         lambda store: store.transitions.set_global_concurrency("kept", 3),
         lambda store: store.transitions.set_global_concurrency("kept", None),
     ),
-    "hold": (
-        lambda store: store.transitions.hold("kept", FAR_MS),
-        lambda store: store.transitions.hold("kept", 0),
-    ),
+    "hold": (lambda store: store.transitions.hold("kept", FAR_MS), lambda store: store.transitions.hold("kept", 0)),
     "schedule": (put, lambda store: store.schedules.remove("k")),
     "deduplication": (lambda store: deduplicate(store, FAR_MS), lambda store: None),
 }

@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-WORKER = {
-    "lease_duration": 2_000,
-    "stalled_check_interval": 300,
-    "redelivery_grace": 1_500,
-}
+WORKER = {"lease_duration": 2_000, "stalled_check_interval": 300, "redelivery_grace": 1_500}
 
 
 @pytest.fixture(params=["redis", "rabbitmq", "sqs"])
@@ -31,9 +27,6 @@ def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
     else:
         chosen["sqs"] = {
             "endpoint_url": request.getfixturevalue("sqs_url"),
-            "aws": {
-                "region": "us-east-1",
-                "credentials": {"access_key_id": "x", "secret_access_key": "y"},
-            },
+            "aws": {"region": "us-east-1", "credentials": {"access_key_id": "x", "secret_access_key": "y"}},
         }
     return chosen

@@ -30,9 +30,10 @@ def settings_on(broker: str, request: pytest.FixtureRequest, folder: Path, **mor
         settings["rabbitmq"] = {"url": get("amqp_url")}
     elif broker == "sqs":
         settings["sqs"] = {
-            "endpoint_url": get("sqs_url"), "aws": {"region": "us-east-1", "credentials": CREDENTIALS},
+            "endpoint_url": get("sqs_url"),
+            "aws": {"region": "us-east-1", "credentials": CREDENTIALS},
             "wait_time_seconds": 1,
-        }  # fmt: skip
+        }
     elif broker == "filesystem":
         settings["driver"] = f"filesystem://{folder}/broker"
     return {**settings, **more}

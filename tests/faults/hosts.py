@@ -50,9 +50,10 @@ class Place:
         if self.driver == "sqs":
             credentials = {"access_key_id": "x", "secret_access_key": "y"}
             options = {
-                "endpoint_url": self.broker, "visibility_timeout": VISIBILITY_S,
+                "endpoint_url": self.broker,
+                "visibility_timeout": VISIBILITY_S,
                 "aws": {"region": "us-east-1", "credentials": credentials},
-            }  # fmt: skip
+            }
         common = {"driver": self.driver, "namespace": self.namespace, "store": self.store, "worker": WATCH}
         return {**common, self.driver: options}
 
@@ -70,16 +71,27 @@ class Workers:
         self._pids: set[int] = set()
         # Unbuffered: what is read ahead would be hidden from select().
         self._process = subprocess.Popen(
-            [*python, "-m", "tests.faults.incarnations"], cwd=ROOT, bufsize=0, start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [*python, "-m", "tests.faults.incarnations"],
+            cwd=ROOT,
+            bufsize=0,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def begin(self, place: Place, step: str = "", nth: int = 1, wait: bool = True, concurrency: int = 4) -> int:
         """Start a worker; its pid. One that is waited for ends before the next one is started."""
         order: Mapping[str, Any] = {
-            "host": place.host, "settings": place.settings(), "queue": place.queue, "runs": str(self.runs(place)),
-            "log": str(self.log(place)), "step": step, "nth": nth, "wait": wait, "concurrency": concurrency,
-        }  # fmt: skip
+            "host": place.host,
+            "settings": place.settings(),
+            "queue": place.queue,
+            "runs": str(self.runs(place)),
+            "log": str(self.log(place)),
+            "step": step,
+            "nth": nth,
+            "wait": wait,
+            "concurrency": concurrency,
+        }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         pid = int(self._read(START_S)["pid"])
@@ -115,4 +127,3 @@ class Workers:
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             stream.close()
-

@@ -19,13 +19,7 @@ def worker_process(
     settings: dict[str, Any], queue: str, runs: Path, *, concurrency: int = 5, seconds: float = 0.02
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of ``queue``; killed at the end if it still lives."""
-    order = {
-        "settings": settings,
-        "queue": queue,
-        "runs": str(runs),
-        "concurrency": concurrency,
-        "seconds": seconds,
-    }
+    order = {"settings": settings, "queue": queue, "runs": str(runs), "concurrency": concurrency, "seconds": seconds}
     process = subprocess.Popen([sys.executable, "-m", "tests.faults.worker_process", json.dumps(order)], cwd=ROOT)
     try:
         yield process

@@ -37,9 +37,13 @@ class OwnServer:
     def start(self) -> None:
         """Returns when it answers."""
         self._process = subprocess.Popen(
-            self.command(), env=self.environment(), cwd=self.folder, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            self.command(),
+            env=self.environment(),
+            cwd=self.folder,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         wait_for_port(self.port, self._process)
 
     def kill(self) -> None:

@@ -90,8 +90,13 @@ def test_those_that_were_added_before_the_store_went_away_have_their_jobs(
     answers = asyncio.run(main())
     server.thaw()
     assert [one.data if isinstance(one, Job) else type(one) for one in answers] == [
-        0, 1, 0, 3, StoreUnavailable, StoreUnavailable,
-    ]  # fmt: skip
+        0,
+        1,
+        0,
+        3,
+        StoreUnavailable,
+        StoreUnavailable,
+    ]
     assert steps == [2, 2, 2]
 
 

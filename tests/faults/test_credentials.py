@@ -68,11 +68,13 @@ CASES: dict[str, Callable[[Servers], dict[str, Any]]] = {
     ),
     "rabbitmq without TLS": lambda at: _rabbitmq(url=f"amqps://guest:{QUOTED}@{at('amqp')}//", ssl=True),
     "sqs away": lambda at: {
-        "driver": "sqs", "store": "memory://",
+        "driver": "sqs",
+        "store": "memory://",
         "sqs": {"endpoint_url": f"http://{AWAY}", "aws": {"region": "eu-west-1", "credentials": KEYS}},
     },
     "sqs answers": lambda at: {
-        "driver": "sqs", "store": "memory://",
+        "driver": "sqs",
+        "store": "memory://",
         "sqs": {"endpoint_url": f"http://{at('sqs')}", "aws": {"region": "eu-west-1", "credentials": KEYS}},
     },
     "any Kombu URL": lambda at: {"driver": f"redis+socket://:{QUOTED}@{AWAY}/0", "store": "memory://"},
@@ -89,12 +91,16 @@ CASES: dict[str, Callable[[Servers], dict[str, Any]]] = {
     "nodes in a text": lambda at: _redis(sentinels=f"sentinel://:{QUOTED}@{AWAY}", name="m"),
     "a node without a port": lambda at: {"driver": "memory", "store": {"cluster": [f"user:{SECRET}@h:x"]}},
     "keys without one": lambda at: {
-        "driver": "sqs", "store": "memory://", "sqs": {"aws": {"credentials": {"secret_access_key": SECRET}}},
+        "driver": "sqs",
+        "store": "memory://",
+        "sqs": {"aws": {"credentials": {"secret_access_key": SECRET}}},
     },
     "an endpoint that is none": lambda at: {
-        "driver": "sqs", "store": "memory://", "sqs": {"endpoint_url": f"user:{SECRET}@host", "aws": {"region": "x"}},
+        "driver": "sqs",
+        "store": "memory://",
+        "sqs": {"endpoint_url": f"user:{SECRET}@host", "aws": {"region": "x"}},
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -113,8 +113,11 @@ def test_a_forked_child_asks_the_sentinels_for_itself(sentinels: SentinelServers
 def test_the_master_is_killed_in_the_middle_of_a_thousand_jobs(sentinels: SentinelServers, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     settings: dict[str, Any] = {
-        "driver": "redis", "redis": sentinels.options, "worker": WORKER, "namespace": f"fail{uuid.uuid4().hex[:8]}",
-    }  # fmt: skip
+        "driver": "redis",
+        "redis": sentinels.options,
+        "worker": WORKER,
+        "namespace": f"fail{uuid.uuid4().hex[:8]}",
+    }
     with create_app(settings) as app:
         app.start()
         queue = app.queue.create_queue("work")
@@ -144,9 +147,12 @@ def test_the_slot_of_a_namespace_moves_in_the_middle_of_a_thousand_jobs(
     runs = tmp_path / "runs"
     namespace = f"move{uuid.uuid4().hex[:8]}"
     settings: dict[str, Any] = {
-        "driver": "rabbitmq", "rabbitmq": {"url": amqp_url}, "store": cluster.options, "namespace": namespace,
+        "driver": "rabbitmq",
+        "rabbitmq": {"url": amqp_url},
+        "store": cluster.options,
+        "namespace": namespace,
         "worker": {**WORKER, "lease_duration": 10_000},
-    }  # fmt: skip
+    }
     slot = cluster.slot(f"{{{namespace}}}")
     source = cluster.owner(slot)
     target = next(port for port in cluster.ports if port != source)

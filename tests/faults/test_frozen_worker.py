@@ -149,9 +149,11 @@ def test_so_does_one_that_has_begun_them_before_it_hears_of_the_loss(
 def test_a_job_that_stalls_too_often_has_failed(redis_url: str, tmp_path: Path) -> None:
     """With the option names of the documentation."""
     settings: dict[str, Any] = {
-        "driver": "redis", "redis": {"url": redis_url}, "namespace": f"stall{uuid.uuid4().hex[:8]}",
+        "driver": "redis",
+        "redis": {"url": redis_url},
+        "namespace": f"stall{uuid.uuid4().hex[:8]}",
         "bullmq": {"stalledCheckInterval": 100, "maxStalledCount": 1, "leaseDuration": 500},
-    }  # fmt: skip
+    }
     runs = tmp_path / "runs"
     with create_app(settings) as app:
         app.start()

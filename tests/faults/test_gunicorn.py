@@ -45,9 +45,19 @@ def test_workers_that_were_preloaded(redis_url: str, tmp_path: Path) -> None:
     settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"web{uuid.uuid4().hex[:8]}"}
     path = tmp_path / "web.sock"
     command = [
-        sys.executable, "-m", "gunicorn", "--preload", "--workers", "3", "--threads", "2", "--bind", f"unix:{path}",
-        "--no-control-socket", "tests.faults.web:web",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--preload",
+        "--workers",
+        "3",
+        "--threads",
+        "2",
+        "--bind",
+        f"unix:{path}",
+        "--no-control-socket",
+        "tests.faults.web:web",
+    ]
     environment = {**os.environ, "STRATIX_TEST_WEB": json.dumps(settings)}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

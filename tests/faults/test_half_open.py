@@ -65,9 +65,10 @@ def test_a_frozen_rabbitmq_holds_up_nobody_for_ever(driver: TransportDriver, pro
     proxy.freeze()
     big = "x" * 50_000_000  # more than the buffers on the way take
     asked = (
-        lambda: driver.depth("q"), lambda: driver.publish([Ready("c", "q", big)]),
+        lambda: driver.depth("q"),
+        lambda: driver.publish([Ready("c", "q", big)]),
         lambda: receiver.give_back([delivery]),
-    )  # fmt: skip
+    )
     for ask in asked:
         assert isinstance(within(ask), DriverUnavailable)
     assert not within(receiver.close)
@@ -80,9 +81,12 @@ def test_a_frozen_rabbitmq_holds_up_nobody_for_ever(driver: TransportDriver, pro
 @pytest.fixture
 def app(proxy: Proxy, redis_url: str) -> Iterator[Application]:
     settings = {
-        "driver": "rabbitmq", "store": redis_url, "namespace": f"open{uuid.uuid4().hex[:8]}", "worker": WORKER,
+        "driver": "rabbitmq",
+        "store": redis_url,
+        "namespace": f"open{uuid.uuid4().hex[:8]}",
+        "worker": WORKER,
         "rabbitmq": {"url": proxy.url, "heartbeat": 1, "command_timeout": REPLY_S * 1000},
-    }  # fmt: skip
+    }
     with create_app(settings) as app:
         app.start()
         yield app

@@ -22,10 +22,19 @@ for _ in range(60):
     NESTED = {"a": NESTED}
 
 HEADERS: list[dict[str, Any]] = [
-    {}, {"task": TASK}, {"task": TASK, "id": 5}, {"task": TASK, "id": ""}, {"task": TASK, "id": "a\nb"},
-    {"task": TASK, "id": "{x}"}, {"task": TASK, "id": "a:logs"}, {"task": TASK, "id": ["a"]}, {"id": "a"},
-    {"task": [TASK], "id": "a"}, {"task": "x" * 5_000, "id": "a"}, {"task": TASK, "id": "gone", "shadow": NESTED},
-]  # fmt: skip
+    {},
+    {"task": TASK},
+    {"task": TASK, "id": 5},
+    {"task": TASK, "id": ""},
+    {"task": TASK, "id": "a\nb"},
+    {"task": TASK, "id": "{x}"},
+    {"task": TASK, "id": "a:logs"},
+    {"task": TASK, "id": ["a"]},
+    {"id": "a"},
+    {"task": [TASK], "id": "a"},
+    {"task": "x" * 5_000, "id": "a"},
+    {"task": TASK, "id": "gone", "shadow": NESTED},
+]
 PICKLE = {"content_type": "application/x-python-serialize", "content_encoding": "binary"}
 JSON = {"content_type": "application/json", "content_encoding": "utf-8"}
 
@@ -77,16 +86,33 @@ def test_a_worker_outlives_them(settings: dict[str, Any], tmp_path: Path) -> Non
 
 
 TASK_HEADERS: list[dict[str, Any]] = [
-    {"id": "a\nb"}, {"id": "a:logs"}, {"id": "x" * 5_000}, {"stratix": ["q"]}, {"stratix": {"q": 1}}, {"stratix": 5},
-    {"stratix": "q\n{x}"}, {"eta": "when it rains"}, {"expires": "x"}, {"retries": "x"},
-    {"group": NESTED}, {"parent_id": 5}, {"root_id": NESTED}, {"task": TASK}, {"task": TASK, "id": "{x}"},
-    {"task": "stratix.join"}, {"stratix_adopted": NESTED},
-]  # fmt: skip
+    {"id": "a\nb"},
+    {"id": "a:logs"},
+    {"id": "x" * 5_000},
+    {"stratix": ["q"]},
+    {"stratix": {"q": 1}},
+    {"stratix": 5},
+    {"stratix": "q\n{x}"},
+    {"eta": "when it rains"},
+    {"expires": "x"},
+    {"retries": "x"},
+    {"group": NESTED},
+    {"parent_id": 5},
+    {"root_id": NESTED},
+    {"task": TASK},
+    {"task": TASK, "id": "{x}"},
+    {"task": "stratix.join"},
+    {"stratix_adopted": NESTED},
+]
 """Not a ``timelimit`` that is none, nor a body ``null``: those end a Celery worker, with the bridge or without."""
 BODIES = [
-    json.dumps([[1], {}, {"chain": 5}]), json.dumps([[1], {}, {"callbacks": [{"task": "os.system", "args": [1]}]}]),
-    json.dumps([[1], {}, {"chord": {"stratix_join": NESTED}}]), json.dumps({"args": 1}), "[" * 900, "{no",
-]  # fmt: skip
+    json.dumps([[1], {}, {"chain": 5}]),
+    json.dumps([[1], {}, {"callbacks": [{"task": "os.system", "args": [1]}]}]),
+    json.dumps([[1], {}, {"chord": {"stratix_join": NESTED}}]),
+    json.dumps({"args": 1}),
+    "[" * 900,
+    "{no",
+]
 
 
 def test_a_celery_worker_outlives_them(redis_url: str) -> None:

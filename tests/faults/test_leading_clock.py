@@ -141,7 +141,8 @@ def test_clocks_at_rest_ask_little() -> None:
         after = clocks.server.info("commandstats")
         sent = {
             name: after[f"cmdstat_{name}"]["calls"] - before.get(f"cmdstat_{name}", {"calls": 0})["calls"]
-            for name in ("evalsha", "blpop") if f"cmdstat_{name}" in after
+            for name in ("evalsha", "blpop")
+            if f"cmdstat_{name}" in after
         }
         # About four seconds of two clocks; each would send thousands if it asked for each queue.
         assert sent["evalsha"] <= 20

@@ -75,9 +75,7 @@ def test_connections_killed_together_cost_nothing_if_commands_may_be_sent_again(
 
 
 @pytest.mark.parametrize("lose", [Proxy.swallow, Proxy.cut_all], ids=["silently", "with a word"])
-def test_the_next_command_finds_another_connection(
-    client: Client, proxy: Proxy, lose: Callable[[Proxy], None]
-) -> None:
+def test_the_next_command_finds_another_connection(client: Client, proxy: Proxy, lose: Callable[[Proxy], None]) -> None:
     for number in range(3):
         assert client.run("INCRBY", f"{proxy.url}:a", 0, again=True) == 0, number
         lose(proxy)

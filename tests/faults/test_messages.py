@@ -27,9 +27,7 @@ def app(settings: dict[str, Any]) -> Iterator[Application]:
 @pytest.fixture
 def broker(settings: dict[str, Any]) -> Iterator[TransportDriver]:
     """A second connection to the broker, to play tricks on the queue."""
-    driver = create_driver(
-        settings["driver"], settings[settings["driver"]], namespace=settings["namespace"]
-    )
+    driver = create_driver(settings["driver"], settings[settings["driver"]], namespace=settings["namespace"])
     assert isinstance(driver, TransportDriver)
     driver.init()
     yield driver

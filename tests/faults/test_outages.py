@@ -28,8 +28,11 @@ def proxy(redis_url: str) -> Iterator[Proxy]:
 
 def test_a_store_that_goes_and_comes_back(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
     settings: dict[str, Any] = {
-        "driver": "memory", "store": proxy.url, "namespace": f"out{uuid.uuid4().hex[:8]}", "worker": WORKER,
-    }  # fmt: skip
+        "driver": "memory",
+        "store": proxy.url,
+        "namespace": f"out{uuid.uuid4().hex[:8]}",
+        "worker": WORKER,
+    }
     with caplog.at_level(logging.WARNING, "stratix_kombu"), create_app(settings) as app:
         app.start()
         heard: dict[str, list[BaseException]] = {"one": [], "two": []}

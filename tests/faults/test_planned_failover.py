@@ -70,8 +70,11 @@ def _celery_project(sentinels: SentinelServers) -> Project:
 
 def test_nothing_is_lost_and_both_hosts_go_on(sentinels: SentinelServers, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
-        "driver": "redis", "redis": sentinels.options, "worker": WORKER, "namespace": f"fo{uuid.uuid4().hex[:8]}",
-    }  # fmt: skip
+        "driver": "redis",
+        "redis": sentinels.options,
+        "worker": WORKER,
+        "namespace": f"fo{uuid.uuid4().hex[:8]}",
+    }
     project = _celery_project(sentinels)
     celery_add = project.task("add").delay
     with create_app(settings) as app, worker_process(settings, "work", tmp_path / "runs"), project.worker():

@@ -59,9 +59,12 @@ def open_app(node: RabbitMQNode, redis_url: str) -> OpenApp:
     @contextmanager
     def opened(**options: Any) -> Iterator[Application]:
         settings = {
-            "driver": "rabbitmq", "namespace": f"prod{uuid.uuid4().hex[:8]}", "store": redis_url,
-            "rabbitmq": {"url": node.url, **options}, "worker": {"redelivery_grace": 1000},
-        }  # fmt: skip
+            "driver": "rabbitmq",
+            "namespace": f"prod{uuid.uuid4().hex[:8]}",
+            "store": redis_url,
+            "rabbitmq": {"url": node.url, **options},
+            "worker": {"redelivery_grace": 1000},
+        }
         with create_app(settings) as app:
             app.start()
             yield app
@@ -95,9 +98,11 @@ def test_tls_as_celery_says_it(certificates: Certificates, tls_port: int, node: 
     project = Celery("proj", broker=f"amqps://guest:guest@127.0.0.1:{tls_port}//", set_as_current=False)
     project.conf.task_default_queue = prefix
     project.conf.broker_use_ssl = {
-        "ca_certs": files.ca, "certfile": files.client_cert, "keyfile": files.client_key,
+        "ca_certs": files.ca,
+        "certfile": files.client_cert,
+        "keyfile": files.client_key,
         "cert_reqs": ssl.CERT_REQUIRED,
-    }  # fmt: skip
+    }
     stratix = install(project, store=redis_url, namespace=prefix)
     define_plain(project)
     project.tasks["proj.add"].delay(1, 1)

@@ -138,8 +138,10 @@ def test_every_kind_of_limit_is_exact_and_used(on_redis: dict[str, Any]) -> None
         "queue": {"limiter": limiter},
         "in-order": {"limiter": {**limiter, "bounce_back": False}},
         "bucket": {"limiter": {"max": 20, "refill_rate": 40, "initial_tokens": 10}},
-        "jobs": {}, "one": {}, "other": {},
-    }  # fmt: skip
+        "jobs": {},
+        "one": {},
+        "other": {},
+    }
     own, shared = {"max": 30, "duration": 1500}, {**limiter, "key": "partner"}
     with workers(on_redis, queues), create_app(on_redis) as app, Stalls() as stalls:
         app.start()

@@ -73,9 +73,11 @@ class Fleet:
 
     def _brokers(self) -> list[tuple[str, str]]:
         return [
-            ("redis", self.store.url), ("redis", self.redis_broker.url), ("rabbitmq", self.rabbitmq.url),
+            ("redis", self.store.url),
+            ("redis", self.redis_broker.url),
+            ("rabbitmq", self.rabbitmq.url),
             ("sqs", self.sqs.url),
-        ]  # fmt: skip
+        ]
 
     def _member(self, host: str, driver: str, broker: str, sqs_url: str) -> Member:
         """The worker reaches the store, and SQS, through the proxies; the test does without them."""

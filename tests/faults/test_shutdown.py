@@ -39,8 +39,11 @@ def stopping(settings: dict[str, Any], notes: Path, seconds: float, concurrency:
     order = {"settings": settings, "notes": str(notes), "seconds": seconds, "concurrency": concurrency}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.stopping_process", json.dumps(order)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         while process.stdout.readline() not in ("after_start\n", ""):
@@ -153,8 +156,11 @@ def test_a_signal_that_comes_twice_is_one(redis_url: str) -> None:
         order = {"settings": {**settings, "shutdown_timeout": 0.2}, "count": count}
         done = subprocess.run(
             [sys.executable, "-m", "tests.faults.doubled_process", json.dumps(order)],
-            cwd=ROOT, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.stderr == ""
         assert json.loads(done.stdout) == [0] * count
         counts = queue.get_job_counts()

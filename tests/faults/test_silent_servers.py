@@ -48,10 +48,13 @@ def _application(broker: Proxy, store: Proxy, timeout_ms: int) -> Application:
         options["url"] = broker.url
     return create_app(
         {
-            "driver": broker.name, broker.name: options, "namespace": f"mute{uuid.uuid4().hex[:8]}",
-            "store": {"url": store.url, "command_timeout": timeout_ms}, "worker": WORKER,
+            "driver": broker.name,
+            broker.name: options,
+            "namespace": f"mute{uuid.uuid4().hex[:8]}",
+            "store": {"url": store.url, "command_timeout": timeout_ms},
+            "worker": WORKER,
         }
-    )  # fmt: skip
+    )
 
 
 def test_adding_ends_in_time(broker: Proxy, store: Proxy) -> None:

@@ -78,9 +78,11 @@ def test_rabbitmq_refuses_the_password(amqp_url: str, redis_url: str, caplog: py
 def test_a_broker_that_is_away_loses_no_job(redis_url: str, amqp_url: str) -> None:
     namespace = f"away{uuid.uuid4().hex[:8]}"
     away = {
-        "driver": "rabbitmq", "namespace": namespace, "store": redis_url,
+        "driver": "rabbitmq",
+        "namespace": namespace,
+        "store": redis_url,
         "rabbitmq": {"url": f"amqp://guest:guest@127.0.0.1:{_closed_port()}//"},
-    }  # fmt: skip
+    }
     producer, errors = create_app(away), list[BaseException]()
     queue = producer.queue.get_queue("q")
     queue.on("error", errors.append)

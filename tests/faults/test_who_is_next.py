@@ -321,9 +321,7 @@ def test_thousands_of_lost_permits_are_not_missed(app: Application) -> None:
 
 
 @pytest.mark.parametrize("broker", [one for one in BROKERS if one != "memory"])
-def test_a_worker_that_comes_with_another_broker(
-    broker: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_worker_that_comes_with_another_broker(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     settings = settings_on(broker, request, tmp_path)
     others = settings_on("filesystem" if broker != "filesystem" else "redis", request, tmp_path / "another")
     with started({**others, "namespace": settings["namespace"]}) as before:

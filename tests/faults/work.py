@@ -14,12 +14,7 @@ from stratix_kombu import Job, Queue, StoreUnavailable
 from tests.waiting import until
 
 ADD_S = 60.0
-WATCH = {
-    "lease_duration": 1_500,
-    "stalled_check_interval": 200,
-    "redelivery_grace": 1_000,
-    "max_stalled_count": 1_000,
-}
+WATCH = {"lease_duration": 1_500, "stalled_check_interval": 200, "redelivery_grace": 1_000, "max_stalled_count": 1_000}
 """Quick to notice; a job of these tests may lose its worker as often as it happens."""
 
 

@@ -85,9 +85,10 @@ def test_a_frozen_broker_is_noticed_and_the_worker_comes_back(settings: dict[str
     """The process, its threads and its heartbeat all go on: only taking messages tells."""
     with broker() as (port, process):
         redis = {"url": f"redis://127.0.0.1:{port}/0", "connect_timeout": 500}
-        with create_app({**settings, "redis": redis, "store": redis_url}) as app, create_app(
-            {**settings, "driver": "memory", "redis": {}, "store": redis_url}
-        ) as observer:
+        with (
+            create_app({**settings, "redis": redis, "store": redis_url}) as app,
+            create_app({**settings, "driver": "memory", "redis": {}, "store": redis_url}) as observer,
+        ):
             app.start()
             observer.start()
             queue = app.queue.create_queue("work")

@@ -123,9 +123,10 @@ def test_every_process_tells_the_same_and_a_restart_forgets_nothing(
 
     app = create_app(settings)
     queue = app.queue.get_queue("work")
-    with worker_process(served[0], "work", tmp_path / "runs", seconds=0), worker_process(
-        served[1], "work", tmp_path / "runs", seconds=0
-    ) as second:
+    with (
+        worker_process(served[0], "work", tmp_path / "runs", seconds=0),
+        worker_process(served[1], "work", tmp_path / "runs", seconds=0) as second,
+    ):
         until(lambda: len(queue.get_workers()) == 2, 30)
         queue.add_bulk([{"name": "n"} for _ in range(200)])
         until(lambda: told(ports[0]) == told(ports[1]) == 200, 30)

@@ -17,14 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from stratix_kombu import (
-    Closed,
-    InvalidJobState,
-    JobNotFound,
-    PayloadNotSerializable,
-    RateLimited,
-    UnrecoverableError,
-)
+from stratix_kombu import Closed, InvalidJobState, JobNotFound, PayloadNotSerializable, RateLimited, UnrecoverableError
 
 kept: list[threading.Thread] = []
 
@@ -225,12 +218,23 @@ def use_the_job(job: Any) -> dict[str, Any]:
     assert job.log("one") == 1
     job.log("two")
     job.update_data({"new": True})
-    seen = {"name": job.name, "id": job.id, "attempts": job.opts["attempts"], "made": job.attempts_made,
-            "queue": job.queue_name, "logs": job.get_logs(), "state": job.get_state(), "data": job.refresh().data,
-            "progress": job.progress, "results": job.get_dependency_results(), "cancelled": job.cancelled,
-            "at once": at_once,
-            "dependencies": [(one.id, one.state, one.return_value) for one in job.get_dependencies()],
-            "states": job.get_dependency_states(), "dependents": job.get_dependents()}  # fmt: skip
+    seen = {
+        "name": job.name,
+        "id": job.id,
+        "attempts": job.opts["attempts"],
+        "made": job.attempts_made,
+        "queue": job.queue_name,
+        "logs": job.get_logs(),
+        "state": job.get_state(),
+        "data": job.refresh().data,
+        "progress": job.progress,
+        "results": job.get_dependency_results(),
+        "cancelled": job.cancelled,
+        "at once": at_once,
+        "dependencies": [(one.id, one.state, one.return_value) for one in job.get_dependencies()],
+        "states": job.get_dependency_states(),
+        "dependents": job.get_dependents(),
+    }
     job.check_cancelled()
     errors = []
     for use in (job.retry, lambda: job.update_progress(object()), lambda: job.add_dependency("nobody")):

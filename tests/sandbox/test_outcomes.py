@@ -133,12 +133,22 @@ def test_the_job_from_inside(queue: Queue) -> None:
     result = run(queue, "use_the_job", {"old": True}, dependencies=[first], attempts=2, job_id="inside")
     assert result.pop("results") == {first.id: first.refresh().return_value}
     assert result == {
-        "name": "use_the_job", "id": "inside", "attempts": 2, "made": 0, "queue": "q", "logs": ["one", "two"],
-        "state": "active", "at once": {"step": 1}, "data": {"new": True}, "progress": {"step": 1}, "cancelled": False,
-        "dependencies": [[first.id, "completed", first.return_value]], "states": {first.id: "completed"},
+        "name": "use_the_job",
+        "id": "inside",
+        "attempts": 2,
+        "made": 0,
+        "queue": "q",
+        "logs": ["one", "two"],
+        "state": "active",
+        "at once": {"step": 1},
+        "data": {"new": True},
+        "progress": {"step": 1},
+        "cancelled": False,
+        "dependencies": [[first.id, "completed", first.return_value]],
+        "states": {first.id: "completed"},
         "dependents": [],
         "errors": ["InvalidJobState retry", "PayloadNotSerializable ", "JobAlreadyStarted"],
-    }  # fmt: skip
+    }
     until(lambda: told == [{"step": 1}])
     assert queue.off("progress") == 1
 
@@ -204,8 +214,9 @@ def test_what_a_handler_logs_is_logged_by_its_worker(queue: Queue, caplog: pytes
         assert job.wait_until_finished(timeout=WAIT_S) is None
     lines = [one for one in caplog.records if one.name == "shop.images"]
     assert [(one.levelname, one.getMessage().partition("\n")[0]) for one in lines] == [
-        ("INFO", "resizing cat.png"), ("ERROR", "cannot")
-    ]  # fmt: skip
+        ("INFO", "resizing cat.png"),
+        ("ERROR", "cannot"),
+    ]
     assert "ValueError: too small" in lines[1].getMessage()
     assert {(one.__dict__["job_id"], one.__dict__["queue"]) for one in lines} == {(job.id, queue.name)}
 
@@ -328,9 +339,7 @@ def test_closing_in_time_kills_the_child_and_hands_the_job_back(tmp_path: Path) 
     assert zombies() == []
 
 
-def test_graceful_lets_the_handler_tidy_up(
-    app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_graceful_lets_the_handler_tidy_up(app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "GRACE_S", WAIT_S)
     options = {"sandboxed": True, "timeout": 200, "killBehavior": "graceful"}
     queue = app.queue.create_queue("graceful", processor=options)

@@ -96,9 +96,10 @@ def _inner() -> Callable[[Any], None]:
 
 
 @pytest.mark.parametrize(
-    "handler", [lambda job: None, _inner(), Methods().bound, Methods(), partial(handlers.fine)],
+    "handler",
+    [lambda job: None, _inner(), Methods().bound, Methods(), partial(handlers.fine)],
     ids=["lambda", "closure", "method", "object", "partial"],
-)  # fmt: skip
+)
 def test_functions_that_no_other_process_can_find_are_refused(app: Application, handler: Any) -> None:
     queue = app.queue._queues.get("strict") or app.queue.create_queue("strict", processor={"sandboxed": True})
     with pytest.raises(ConfigurationError, match=r"by module and name, not .*: move it to the top level of a module"):

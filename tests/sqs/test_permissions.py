@@ -16,8 +16,14 @@ Settings = Callable[..., dict[str, Any]]
 Make = Callable[..., SQSDriver]
 
 FORBIDDEN = {
-    "ListQueues", "CreateQueue", "GetQueueUrl", "GetQueueAttributes", "SetQueueAttributes", "DeleteQueue", "TagQueue",
-}  # fmt: skip
+    "ListQueues",
+    "CreateQueue",
+    "GetQueueUrl",
+    "GetQueueAttributes",
+    "SetQueueAttributes",
+    "DeleteQueue",
+    "TagQueue",
+}
 NEEDED = {"SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "PurgeQueue"}
 """Its permissions are SendMessage, ReceiveMessage, DeleteMessage, ChangeMessageVisibility and PurgeQueue."""
 

@@ -18,9 +18,7 @@ from tests.waiting import until
 Settings = Callable[..., dict[str, Any]]
 
 
-def test_a_stop_does_not_wait_for_the_poll(
-    front: Front, settings: Settings, make: Callable[..., SQSDriver]
-) -> None:
+def test_a_stop_does_not_wait_for_the_poll(front: Front, settings: Settings, make: Callable[..., SQSDriver]) -> None:
     app = create_app(settings(wait_time_seconds=20, visibility_timeout=600))
     app.start()
     app.queue.create_queue("mail").process(lambda job: None)

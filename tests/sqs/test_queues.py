@@ -39,15 +39,22 @@ def _messages(admin: Any, name: str) -> int:
 
 def test_what_a_new_queue_is_created_with(make: Make, namespace: str, admin: Any, front: Front) -> None:
     driver = make(
-        visibility_timeout=30, tags={"team": "mail"}, redrive={"queue": "dead", "maxReceiveCount": 5},
-        creation_attributes={"kms_master_key_id": "alias/mine", "MessageRetentionPeriod": 3600, "FifoThroughputLimit":
-                             "perMessageGroupId"},
-    )  # fmt: skip
+        visibility_timeout=30,
+        tags={"team": "mail"},
+        redrive={"queue": "dead", "maxReceiveCount": 5},
+        creation_attributes={
+            "kms_master_key_id": "alias/mine",
+            "MessageRetentionPeriod": 3600,
+            "FifoThroughputLimit": "perMessageGroupId",
+        },
+    )
     driver.publish([*ready("mail", 1, 9), *ready("orders.fifo", 1)])
     mail, orders = (_attributes(admin, f"{namespace}-{name}") for name in ("mail", "orders.fifo"))
     assert (mail["KmsMasterKeyId"], mail["MessageRetentionPeriod"], mail["VisibilityTimeout"]) == (
-        "alias/mine", "3600", "30",
-    )  # fmt: skip
+        "alias/mine",
+        "3600",
+        "30",
+    )
     policy = json.loads(mail["RedrivePolicy"])
     assert (policy["deadLetterTargetArn"].rpartition(":")[2], policy["maxReceiveCount"]) == (f"{namespace}-dead", 5)
     assert json.loads(orders["RedrivePolicy"])["deadLetterTargetArn"].endswith(f"{namespace}-dead.fifo")

@@ -82,10 +82,16 @@ assert_type(emails, Queue)
 assert_type(app.queue.get_queue("emails"), Queue)
 assert_type(app.queue.get_all_queues(), list[Queue])
 app.queue.create_queue(
-    "images", concurrency=4, global_concurrency=5, dead_letter="dead", max_payload_bytes=2**20,
-    backoffs={"patient": patient}, default_job_options={"attempts": 3}, limiter={"max": 100, "refill_rate": 10},
+    "images",
+    concurrency=4,
+    global_concurrency=5,
+    dead_letter="dead",
+    max_payload_bytes=2**20,
+    backoffs={"patient": patient},
+    default_job_options={"attempts": 3},
+    limiter={"max": 100, "refill_rate": 10},
     processor={"sandboxed": True, "timeout": 60_000, "max_memory_usage": 512, "kill_behavior": "graceful"},
-)  # fmt: skip
+)
 app.queue.create_queue("reports", backoffs=[patient])
 app.queue.create_queue("others", {"concurrency": 10, "processor": {"sandboxed": True}})
 assert_type(app.queue.get_queue_names(), list[str])
@@ -101,12 +107,22 @@ job = emails.add("welcome", {"to": "ada@example.com"})
 assert_type(job, Job)
 emails.add("welcome", {"to": "b"}, {"attempts": 3, "delay": timedelta(minutes=1)})
 emails.add(
-    "welcome", [1, 2], attempts=3, backoff={"type": "exponential", "delay": 1000, "jitter": 0.5}, priority=5,
-    timeout=timedelta(seconds=30), group="tenant", job_id="welcome-1", run_at=datetime(2030, 1, 1, tzinfo=timezone.utc),
-    dependencies=[job, "another"], dependencies_mode="optional", remove_on_complete=True, remove_on_fail=100,
+    "welcome",
+    [1, 2],
+    attempts=3,
+    backoff={"type": "exponential", "delay": 1000, "jitter": 0.5},
+    priority=5,
+    timeout=timedelta(seconds=30),
+    group="tenant",
+    job_id="welcome-1",
+    run_at=datetime(2030, 1, 1, tzinfo=timezone.utc),
+    dependencies=[job, "another"],
+    dependencies_mode="optional",
+    remove_on_complete=True,
+    remove_on_fail=100,
     limiter={"max": 10, "duration": 60_000, "key": "partner", "bounce_back": False},
     deduplication={"id": "welcome:ada", "ttl": 60_000, "extend": True},
-)  # fmt: skip
+)
 emails.add("welcome", backoff=1000)
 emails.add("welcome", backoff={"custom": patient})
 emails.add("welcome", backoff={"custom": "patient"})

@@ -12,14 +12,7 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import (
-    Closed,
-    ConfigurationError,
-    UnknownDriver,
-    create_app,
-    queue_plugin,
-    register_queue_driver,
-)
+from stratix_kombu import Closed, ConfigurationError, UnknownDriver, create_app, queue_plugin, register_queue_driver
 from stratix_kombu.drivers.memory import MemoryDriver
 from stratix_kombu.settings import load_settings
 
@@ -32,9 +25,7 @@ def test_arguments_win_over_environment_and_file(tmp_path: Path) -> None:
     file = tmp_path / "stratix.toml"
     file.write_text('driver = "redis"\nnamespace = "file"\nshutdown_timeout = 1\n[redis]\nhost = "a"\nport = 1\n')
     environment = {"STRATIX_CONFIG": str(file), "STRATIX_NAMESPACE": "env", "STRATIX_REDIS_PORT": "2", "HOME": "x"}
-    settings = load_settings(
-        None, {"redis": {"db": 3}, "shutdown_timeout": 5}, environment, ("memory", "redis")
-    )
+    settings = load_settings(None, {"redis": {"db": 3}, "shutdown_timeout": 5}, environment, ("memory", "redis"))
     assert (settings.driver, settings.namespace, settings.shutdown_timeout) == ("redis", "env", 5.0)
     assert settings.driver_options == {"host": "a", "port": "2", "db": 3}
     assert settings.store == {"host": "a", "port": "2", "db": 3}
@@ -45,8 +36,10 @@ def test_arguments_win_over_environment_and_file(tmp_path: Path) -> None:
 def test_without_a_driver_its_options_say_which() -> None:
     settings = load({"redis": {"host": "shared-redis.example.com"}, "bullmq": {"maxStalledCount": 2}})
     assert (settings.driver, settings.store, settings.worker.max_stalled_count) == (
-        "redis", {"host": "shared-redis.example.com"}, 2,
-    )  # fmt: skip
+        "redis",
+        {"host": "shared-redis.example.com"},
+        2,
+    )
     assert settings.origin["driver"] == "the options of redis"
     assert load({"bullmq": {"maxStalledCount": 2}}).driver == "memory"
     with pytest.raises(ConfigurationError, match="options for redis and sqs: say which one"):

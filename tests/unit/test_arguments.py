@@ -12,9 +12,26 @@ from stratix_kombu import Application, ConfigurationError, Job, Queue, StratixEr
 from stratix_kombu.errors import Unavailable
 
 WRONG = (
-    True, 1.5, -1, 10**30, "x", "\ud800", "x" * 5000, b"b", [], ["a"], {}, {"a": 1}, (1, 2), object(), float("nan"),
-    float("inf"), timedelta(days=10**6), timedelta(-1), None,
-)  # fmt: skip
+    True,
+    1.5,
+    -1,
+    10**30,
+    "x",
+    "\ud800",
+    "x" * 5000,
+    b"b",
+    [],
+    ["a"],
+    {},
+    {"a": 1},
+    (1, 2),
+    object(),
+    float("nan"),
+    float("inf"),
+    timedelta(days=10**6),
+    timedelta(-1),
+    None,
+)
 WAITS = ("wait_until_finished", "get_events", "hold")
 
 
@@ -22,22 +39,48 @@ def calls(app: Application, queue: Queue, job: Job) -> list[tuple[Callable[..., 
     """Each with arguments that can be used."""
     locks, manager = app.distributed_lock, app.queue
     return [
-        (queue.get_job, ("x",)), (queue.get_jobs, ("waiting", 0, 5)), (queue.get_metrics, (5,)),
-        (queue.get_dead_letters, (0, 5)), (queue.get_events, ("", 10, 0)), (queue.drain, (False,)),
-        (queue.clean, (0, 0, "completed")), (queue.retry_jobs, ("failed", 0)), (queue.promote_jobs, (1,)),
-        (queue.redrive, (0,)), (queue.set_rate_limit, (None,)), (queue.set_global_concurrency, (None,)),
-        (queue.run_repeatable_job, ("k",)), (queue.pause_repeatable_job, ("k",)),
-        (queue.resume_repeatable_job, ("k",)), (queue.remove_repeatable_job, ({"key": "k"},)),
+        (queue.get_job, ("x",)),
+        (queue.get_jobs, ("waiting", 0, 5)),
+        (queue.get_metrics, (5,)),
+        (queue.get_dead_letters, (0, 5)),
+        (queue.get_events, ("", 10, 0)),
+        (queue.drain, (False,)),
+        (queue.clean, (0, 0, "completed")),
+        (queue.retry_jobs, ("failed", 0)),
+        (queue.promote_jobs, (1,)),
+        (queue.redrive, (0,)),
+        (queue.set_rate_limit, (None,)),
+        (queue.set_global_concurrency, (None,)),
+        (queue.run_repeatable_job, ("k",)),
+        (queue.pause_repeatable_job, ("k",)),
+        (queue.resume_repeatable_job, ("k",)),
+        (queue.remove_repeatable_job, ({"key": "k"},)),
         (queue.upsert_job_scheduler, ("k", {"every": 10**6}, {})),
-        (queue.add_repeatable_job, ("n", 1, {"every": 10**6})), (queue.add, ("n", 1, {"delay": 10**6})),
-        (queue.add_bulk, ([],)), (queue.on, ("completed", print)), (queue.off, ("completed",)),
-        (queue.obliterate, (False,)), (job.get_logs, (0, 5)), (job.log, ("x",)), (job.update_progress, (1,)),
-        (job.update_data, (1,)), (job.change_delay, (10**6,)), (job.add_dependency, ("x",)),
-        (job.remove_dependency, ("x",)), (job.cancel, ("why",)), (job.wait_until_finished, (0.01,)),
-        (manager.get_queue, ("q",)), (manager.get_job, ("x",)), (manager.get_flow, ("x",)), (manager.add_flow, ([],)),
-        (manager.emit, ("e", 1)), (manager.create_queue, ("made",)), (locks.acquire, ("k", 1000)),
-        (locks.release, ("k",)), (locks.extend, ("k", 1000)),
-    ]  # fmt: skip
+        (queue.add_repeatable_job, ("n", 1, {"every": 10**6})),
+        (queue.add, ("n", 1, {"delay": 10**6})),
+        (queue.add_bulk, ([],)),
+        (queue.on, ("completed", print)),
+        (queue.off, ("completed",)),
+        (queue.obliterate, (False,)),
+        (job.get_logs, (0, 5)),
+        (job.log, ("x",)),
+        (job.update_progress, (1,)),
+        (job.update_data, (1,)),
+        (job.change_delay, (10**6,)),
+        (job.add_dependency, ("x",)),
+        (job.remove_dependency, ("x",)),
+        (job.cancel, ("why",)),
+        (job.wait_until_finished, (0.01,)),
+        (manager.get_queue, ("q",)),
+        (manager.get_job, ("x",)),
+        (manager.get_flow, ("x",)),
+        (manager.add_flow, ([],)),
+        (manager.emit, ("e", 1)),
+        (manager.create_queue, ("made",)),
+        (locks.acquire, ("k", 1000)),
+        (locks.release, ("k",)),
+        (locks.extend, ("k", 1000)),
+    ]
 
 
 def test_arguments_of_the_wrong_type(app: Application) -> None:
@@ -81,7 +124,7 @@ def test_what_is_said(app: Application) -> None:
         (lambda: queue.drain("no"), "drain: 'delayed' must be True or False, not 'no'"),
         (lambda: app.close("soon"), "close: 'timeout' must be seconds"),
         (lambda: app.queue.close_all("soon"), "close_all: 'timeout' must be seconds"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ConfigurationError) as refused:
             call()  # type: ignore[no-untyped-call]
         assert words in str(refused.value)

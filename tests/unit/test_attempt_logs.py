@@ -84,12 +84,16 @@ def test_all_ways_to_fail_are_logged_once(app: Application, caplog: Log, tmp_pat
         raise UnrecoverableError("never")
 
     reasons = {
-        "apart": "KeyError: 'apart'", "slow": "timed out after 20 ms", "slow async": "timed out after 20 ms",
-        "final": "UnrecoverableError: never", "other": "no handler for 'other' on queue 'q'",
-    }  # fmt: skip
+        "apart": "KeyError: 'apart'",
+        "slow": "timed out after 20 ms",
+        "slow async": "timed out after 20 ms",
+        "final": "UnrecoverableError: never",
+        "other": "no handler for 'other' on queue 'q'",
+    }
     for name, reason in reasons.items():
-        assert reason_of(queue.add(name, timeout=20 if "slow" in name else 0, attempts=1 + (name == "final"))
-                         ).startswith(reason)  # fmt: skip
+        assert reason_of(
+            queue.add(name, timeout=20 if "slow" in name else 0, attempts=1 + (name == "final"))
+        ).startswith(reason)
     gate.set()
     until(lambda: not queue.get_jobs("active"))
     found = {one.__dict__["job_name"]: one for one in said(caplog, "job_failed")}
@@ -188,7 +192,7 @@ def test_stopping_without_jobs(settings: dict[str, Any], caplog: Log) -> None:
     assert len(said(caplog, "stopping")) == 1, "it took no jobs"
 
 
-UVICORN = '''
+UVICORN = """
 import logging.config, sys
 from stratix_kombu import create_app, JobFailed
 
@@ -211,7 +215,7 @@ with app:
         queue.add("welcome", attempts=2, job_id="j1").wait_until_finished(timeout=30)
     except JobFailed:
         pass
-'''
+"""
 
 
 @pytest.mark.parametrize("how", ["uvicorn", "basic"])

@@ -74,9 +74,13 @@ async def fail(job: Any) -> None:
     ],
 )
 def test_a_back_off_that_cannot_be_used_is_in_the_log_of_the_job(
-    name: str, words: str, kind: str, app: Application, caplog: pytest.LogCaptureFixture,
+    name: str,
+    words: str,
+    kind: str,
+    app: Application,
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(attempt, "FALLBACK_DELAY_MS", 5)
     queue = app.queue.create_queue("q", backoffs={"broken": broken})
     job = queue.add("n", attempts=2, backoff={"custom": name})

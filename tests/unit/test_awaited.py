@@ -39,9 +39,12 @@ def hooks_of(called: list[str], name: str) -> dict[str, Any]:
             await coroutine()
 
     return {
-        "async def": coroutine, "partial": functools.partial(coroutine), "lambda": lambda: coroutine(),
-        "object": Callable(), "awaitable": lambda: Later(called, name),
-    }  # fmt: skip
+        "async def": coroutine,
+        "partial": functools.partial(coroutine),
+        "lambda": lambda: coroutine(),
+        "object": Callable(),
+        "awaitable": lambda: Later(called, name),
+    }
 
 
 @pytest.mark.parametrize("kind", ["async def", "partial", "lambda", "object", "awaitable"])
@@ -302,10 +305,14 @@ def test_a_coroutine_in_the_place_of_a_function_is_refused() -> None:
     queue = app.queue.get_queue("q")
     given: Any = make()
     for call in (
-        lambda: app.hook("before_close", given), lambda: queue.process(given), lambda: queue.process("n", given),
-        lambda: queue.on("drained", given), lambda: app.queue.on("mine", given),
-        lambda: app.schedule.interval("1 s", given), lambda: app.schedule.register({"every": 1000, "handler": given}),
-    ):  # fmt: skip
+        lambda: app.hook("before_close", given),
+        lambda: queue.process(given),
+        lambda: queue.process("n", given),
+        lambda: queue.on("drained", given),
+        lambda: app.queue.on("mine", given),
+        lambda: app.schedule.interval("1 s", given),
+        lambda: app.schedule.register({"every": 1000, "handler": given}),
+    ):
         with pytest.raises(ConfigurationError, match=r"must be a function.* not <coroutine object make"):
             call()
     given.close()

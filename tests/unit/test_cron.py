@@ -81,9 +81,7 @@ def seconds(zone: str, change: int) -> tuple[list[tuple[datetime, int]], list[tu
     """Around a change of the clock: what the clock shows at each instant; and each local second with the instant it
     stands for, where what is left out stands for the first one after it and of what comes twice the first counts."""
     tz = ZoneInfo(zone)
-    shown = [
-        (datetime.fromtimestamp(at, tz).replace(tzinfo=None), at) for at in range(change - 9_000, change + 9_000)
-    ]
+    shown = [(datetime.fromtimestamp(at, tz).replace(tzinfo=None), at) for at in range(change - 9_000, change + 9_000)]
     once, awaited = [], shown[0][0]
     for local, at in shown:
         while awaited <= local:
@@ -102,10 +100,13 @@ def test_every_second_around_a_change_of_the_clock(
     shown, once = seconds(zone, change)
     clock = shown if any(text.startswith("*") for text, _ in times) else once
     suits = {day: on(days, day) for day in {local.date() for local, _ in clock}}
-    expected = sorted({
-        at * 1000 for local, at in clock
-        if local.hour in hour and local.minute in minute and local.second in second and suits[local.date()]
-    })  # fmt: skip
+    expected = sorted(
+        {
+            at * 1000
+            for local, at in clock
+            if local.hour in hour and local.minute in minute and local.second in second and suits[local.date()]
+        }
+    )
     rule = Recurrence(cron=" ".join(text for text, _ in (*times, *days)), timezone=zone)
     # All of them if they are few; if they are many, what comes next after some of the instants.
     if len(expected) <= 40:
@@ -192,9 +193,7 @@ def test_one_rule_for_ranges_and_days(cron: str, expected: list[str]) -> None:
         ("America/New_York", "*/30 * * * *", (2026, 11, 1, 5), ["05:30", "06:00", "06:30"]),
     ],
 )
-def test_the_hours_in_which_clocks_change(
-    zone: str, cron: str, after: tuple[int, ...], expected: list[str]
-) -> None:
+def test_the_hours_in_which_clocks_change(zone: str, cron: str, after: tuple[int, ...], expected: list[str]) -> None:
     assert [one[6:] for one in slots(cron, after, len(expected), zone)] == expected
 
 

@@ -91,9 +91,15 @@ def test_only_the_workers_program_knows_of_the_letters(settings: dict[str, Any])
 def test_a_job_comes_back_as_it_was(app: Application, length: int) -> None:
     queue, dead = failing(app, "mail", dead_letter="dead", concurrency=1)
     given = {
-        "priority": 4, "attempts": 2, "backoff": 1, "timeout": 5_000, "group": "g", "remove_on_fail": {"count": 7},
-        "remove_on_complete": {"age": 60_000}, "limiter": {"max": 100, "duration": 5_000},
-    }  # fmt: skip
+        "priority": 4,
+        "attempts": 2,
+        "backoff": 1,
+        "timeout": 5_000,
+        "group": "g",
+        "remove_on_fail": {"count": 7},
+        "remove_on_complete": {"age": 60_000},
+        "limiter": {"max": 100, "duration": 5_000},
+    }
     job = queue.add("welcome", {"n": 1}, job_id="i" * length, **given)
     until(lambda: dead.get_job_counts()["waiting"] == 1)
     (letter,) = dead.get_jobs("waiting")

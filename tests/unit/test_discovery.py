@@ -38,9 +38,14 @@ def toml(folder: Path, namespace: str) -> Path:
 def run(*command: str, cwd: Path, **environment: str) -> list[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STRATIX_")}
     done = subprocess.run(
-        [sys.executable, *command], cwd=cwd, env={**inherited, **environment}, capture_output=True, text=True,
-        timeout=60, check=True,
-    )  # fmt: skip
+        [sys.executable, *command],
+        cwd=cwd,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return done.stdout.split()
 
 
@@ -158,10 +163,13 @@ def test_one_line_says_what_is_used(
             with app:
                 app.start()
     file = tmp_path / "stratix.toml"
-    assert lines(caplog) == [(
-        "INFO", f"settings: {file}, the code, the environment; redis (store redis://{host}:{port}/0), "
-        f"namespace '{tmp_path.name[:40]}'",
-    )]  # fmt: skip
+    assert lines(caplog) == [
+        (
+            "INFO",
+            f"settings: {file}, the code, the environment; redis (store redis://{host}:{port}/0), "
+            f"namespace '{tmp_path.name[:40]}'",
+        )
+    ]
 
 
 def test_it_is_said_at_the_start_where_the_log_was_configured_after_the_import(caplog: Any) -> None:
@@ -184,9 +192,14 @@ def test_credentials_are_not_said(caplog: Any) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"bullmq": {"maxStalledCount": 2}}, {"processor": {"timeout": 1000}}, {"defaultJobOptions": {"attempts": 3}},
-     {"queues": {"emails": {"concurrency": 3}}}, {"namespace": "shop"}],
-)  # fmt: skip
+    [
+        {"bullmq": {"maxStalledCount": 2}},
+        {"processor": {"timeout": 1000}},
+        {"defaultJobOptions": {"attempts": 3}},
+        {"queues": {"emails": {"concurrency": 3}}},
+        {"namespace": "shop"},
+    ],
+)
 def test_settings_without_a_driver_mean_memory_which_is_said_aloud(given: dict[str, Any], caplog: Any) -> None:
     """Whoever writes them most likely means Redis."""
     app = Application()
@@ -277,16 +290,18 @@ def test_a_forked_child_says_nothing_of_its_copy() -> None:
     ],
 )
 def test_nothing_is_said_when_nothing_is_lost(code: str) -> None:
-    assert end_of(
-        "import stratix_kombu\nwith stratix_kombu.create_app() as app:\n    app.start()\n"
-        f"    queue = app.queue.get_queue('q')\n    queue.process(print)\n    {code or 'pass'}\n"
-    ) == ""
+    assert (
+        end_of(
+            "import stratix_kombu\nwith stratix_kombu.create_app() as app:\n    app.start()\n"
+            f"    queue = app.queue.get_queue('q')\n    queue.process(print)\n    {code or 'pass'}\n"
+        )
+        == ""
+    )
 
 
 def test_tests_of_users_end_quietly(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
-        "def test_mine(stratix_queue):\n    stratix_queue.add('n')\n"
-        f"def test_mine_too():\n    exec('''{LOSES}''')\n"
+        f"def test_mine(stratix_queue):\n    stratix_queue.add('n')\ndef test_mine_too():\n    exec('''{LOSES}''')\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

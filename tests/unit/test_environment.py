@@ -28,16 +28,27 @@ def in_file(tmp_path: Path, text: str) -> Path:
 
 
 def test_all_that_a_file_may_say() -> None:
-    settings = load({
-        "STRATIX_DRIVER": "sqs", "STRATIX_STORE": "memory://", "STRATIX_NAMESPACE": "123",
-        "STRATIX_SHUTDOWN_TIMEOUT": "5", "STRATIX_SQS_AWS__REGION": "eu-west-1",
-        "STRATIX_WORKER_LEASE_DURATION": "10_000", "STRATIX_WORKER_CLOCK": "false",
-        "STRATIX_METRICS_PORT": "9100", "STRATIX_METRICS_HOST": "127.0.0.1",
-        "STRATIX_DEFAULT_JOB_OPTIONS_ATTEMPTS": "4", "STRATIX_DEFAULT_JOB_OPTIONS_BACKOFF__DELAY": "7",
-        "STRATIX_LIMITER_MAX": "3", "STRATIX_LIMITER_DURATION": "1000", "STRATIX_PROCESSOR_SANDBOXED": "true",
-        "STRATIX_QUEUES_EMAILS__CONCURRENCY": "8", "STRATIX_QUEUES_EMAILS__DEFAULT_JOB_OPTIONS__ATTEMPTS": "2",
-        "STRATIX_QUEUES": '{"e-mails" = {global_concurrency = 5}}',
-    })  # fmt: skip
+    settings = load(
+        {
+            "STRATIX_DRIVER": "sqs",
+            "STRATIX_STORE": "memory://",
+            "STRATIX_NAMESPACE": "123",
+            "STRATIX_SHUTDOWN_TIMEOUT": "5",
+            "STRATIX_SQS_AWS__REGION": "eu-west-1",
+            "STRATIX_WORKER_LEASE_DURATION": "10_000",
+            "STRATIX_WORKER_CLOCK": "false",
+            "STRATIX_METRICS_PORT": "9100",
+            "STRATIX_METRICS_HOST": "127.0.0.1",
+            "STRATIX_DEFAULT_JOB_OPTIONS_ATTEMPTS": "4",
+            "STRATIX_DEFAULT_JOB_OPTIONS_BACKOFF__DELAY": "7",
+            "STRATIX_LIMITER_MAX": "3",
+            "STRATIX_LIMITER_DURATION": "1000",
+            "STRATIX_PROCESSOR_SANDBOXED": "true",
+            "STRATIX_QUEUES_EMAILS__CONCURRENCY": "8",
+            "STRATIX_QUEUES_EMAILS__DEFAULT_JOB_OPTIONS__ATTEMPTS": "2",
+            "STRATIX_QUEUES": '{"e-mails" = {global_concurrency = 5}}',
+        }
+    )
     assert (settings.driver, settings.namespace, settings.shutdown_timeout) == ("sqs", "123", 5.0)
     assert settings.driver_options == {"aws": {"region": "eu-west-1"}}
     assert (settings.worker.lease_duration, settings.worker.clock) == (10_000, False)
@@ -63,17 +74,25 @@ def test_one_rule_for_nesting() -> None:
 
 
 def test_options_of_drivers_are_text_unless_lists_or_tables() -> None:
-    settings = load({
-        "STRATIX_REDIS_PASSWORD": "0123", "STRATIX_REDIS_USERNAME": "true", "STRATIX_REDIS_NAME": "[no list",
-        "STRATIX_REDIS_SENTINELS": '[{host = "a", port = 1}]',
-    })  # fmt: skip
+    settings = load(
+        {
+            "STRATIX_REDIS_PASSWORD": "0123",
+            "STRATIX_REDIS_USERNAME": "true",
+            "STRATIX_REDIS_NAME": "[no list",
+            "STRATIX_REDIS_SENTINELS": '[{host = "a", port = 1}]',
+        }
+    )
     assert settings.driver_options == {
-        "password": "0123", "username": "true", "name": "[no list", "sentinels": [{"host": "a", "port": 1}],
-    }  # fmt: skip
+        "password": "0123",
+        "username": "true",
+        "name": "[no list",
+        "sentinels": [{"host": "a", "port": 1}],
+    }
     given = {"STRATIX_KOMBU_URL": "x://", "STRATIX_KOMBU_TRANSPORT_OPTIONS__POLLING_INTERVAL": "0.1"}
     assert load(given, {"store": "memory://"}).driver_options == {
-        "url": "x://", "transport_options": {"polling_interval": 0.1},
-    }  # fmt: skip
+        "url": "x://",
+        "transport_options": {"polling_interval": 0.1},
+    }
 
 
 @pytest.mark.parametrize(("text", "quorum"), [("true", True), ("false", False), ("1", True), ("0", False)])
@@ -87,7 +106,9 @@ def test_switches_of_rabbitmq_are_read_from_text(text: str, quorum: bool) -> Non
 
 
 def test_a_single_option_leaves_its_neighbours_in_the_file(tmp_path: Path) -> None:
-    file = in_file(tmp_path, """
+    file = in_file(
+        tmp_path,
+        """
         driver = "sqs"
         store = "memory://"
         [sqs.aws]
@@ -99,12 +120,17 @@ def test_a_single_option_leaves_its_neighbours_in_the_file(tmp_path: Path) -> No
         [queues.emails]
         globalConcurrency = 2
         default_job_options = {attempts = 5, backoff = {type = "exponential", delay = 1}}
-    """)  # fmt: skip
-    settings = load({
-        "STRATIX_SQS_AWS__REGION": "eu-west-1", "STRATIX_WORKER_LEASE_DURATION": "3000",
-        "STRATIX_QUEUES_EMAILS__GLOBAL_CONCURRENCY": "3",
-        "STRATIX_QUEUES_EMAILS__DEFAULT_JOB_OPTIONS__BACKOFF__DELAY": "9",
-    }, file)  # fmt: skip
+    """,
+    )
+    settings = load(
+        {
+            "STRATIX_SQS_AWS__REGION": "eu-west-1",
+            "STRATIX_WORKER_LEASE_DURATION": "3000",
+            "STRATIX_QUEUES_EMAILS__GLOBAL_CONCURRENCY": "3",
+            "STRATIX_QUEUES_EMAILS__DEFAULT_JOB_OPTIONS__BACKOFF__DELAY": "9",
+        },
+        file,
+    )
     credentials = {"access_key_id": "id", "secret_access_key": "secret"}
     assert settings.driver_options["aws"] == {"region": "eu-west-1", "credentials": credentials}
     assert (settings.worker.lease_duration, settings.worker.stalled_check_interval) == (3000, 2000)
@@ -128,8 +154,16 @@ def test_who_wins(tmp_path: Path) -> None:
 
 
 def test_code_that_says_memory_stays_in_memory() -> None:
-    outer = {"STRATIX_DRIVER": "redis", "STRATIX_REDIS_URL": "redis://production", "STRATIX_STORE": "redis://production"}
-    for settings in (load(outer, {"driver": "memory"}), load(outer, driver="memory"), load(outer, {"driver": "memory://"})):
+    outer = {
+        "STRATIX_DRIVER": "redis",
+        "STRATIX_REDIS_URL": "redis://production",
+        "STRATIX_STORE": "redis://production",
+    }
+    for settings in (
+        load(outer, {"driver": "memory"}),
+        load(outer, driver="memory"),
+        load(outer, {"driver": "memory://"}),
+    ):
         assert settings.driver.startswith("memory")
         assert (settings.store, settings.driver_options) == ("memory://", {})
     assert load(outer, {"driver": "sqs"}).store == "redis://production"
@@ -141,11 +175,17 @@ SERVICES = {
     f"STRATIX{name}_{variable}": value
     for name in ("", "_DASHBOARD", "_REDIS", "_METRICS", "_WORKER", "_STORE", "_QUEUES_EMAILS")
     for variable, value in {
-        "SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "80", "SERVICE_PORT_HTTP": "80", "PORT": "tcp://10.0.0.1:80",
-        "PORT_80_TCP": "tcp://10.0.0.1:80", "PORT_80_TCP_PROTO": "tcp", "PORT_80_TCP_PORT": "80",
-        "PORT_80_TCP_ADDR": "10.0.0.1", "PORT_53_UDP": "udp://10.0.0.1:53",
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "80",
+        "SERVICE_PORT_HTTP": "80",
+        "PORT": "tcp://10.0.0.1:80",
+        "PORT_80_TCP": "tcp://10.0.0.1:80",
+        "PORT_80_TCP_PROTO": "tcp",
+        "PORT_80_TCP_PORT": "80",
+        "PORT_80_TCP_ADDR": "10.0.0.1",
+        "PORT_53_UDP": "udp://10.0.0.1:53",
     }.items()
-}  # fmt: skip
+}
 
 
 def test_variables_of_kubernetes_are_ignored_in_silence(caplog: pytest.LogCaptureFixture) -> None:
@@ -158,12 +198,15 @@ def test_variables_of_kubernetes_are_ignored_in_silence(caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     ("variable", "meant"),
     [
-        ("STRATIX_DRIVR", "STRATIX_DRIVER"), ("STRATIX_NAMESPCE", "STRATIX_NAMESPACE"),
-        ("STRATIX_CONFG", "STRATIX_CONFIG"), ("STRATIX_METRIC_PORT", "STRATIX_METRICS_PORT"),
+        ("STRATIX_DRIVR", "STRATIX_DRIVER"),
+        ("STRATIX_NAMESPCE", "STRATIX_NAMESPACE"),
+        ("STRATIX_CONFG", "STRATIX_CONFIG"),
+        ("STRATIX_METRIC_PORT", "STRATIX_METRICS_PORT"),
         ("STRATIX_WORKER_LEASE_DURATON", "STRATIX_WORKER_LEASE_DURATION"),
-        ("STRATIX_RDIS_URL", "STRATIX_REDIS_URL"), ("STRATIX_REDIS", "STRATIX_REDIS_URL"),
+        ("STRATIX_RDIS_URL", "STRATIX_REDIS_URL"),
+        ("STRATIX_REDIS", "STRATIX_REDIS_URL"),
     ],
-)  # fmt: skip
+)
 def test_a_misspelt_setting_is_warned_of(variable: str, meant: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "stratix_kombu"):
         assert load({variable: "x"}).given == {}
@@ -174,9 +217,18 @@ def test_a_misspelt_setting_is_warned_of(variable: str, meant: str, caplog: pyte
 
 @pytest.mark.parametrize(
     "variable",
-    ["STRATIX_GRAFANA_TOKEN", "STRATIX_WORKER_IMAGE_TAG", "STRATIX_WORKER", "STRATIX_QUEUES_EMAILS", "STRATIX_",
-     "STRATIX__", "STRATIX_SQS_AWS__", "STRATIX_QUEUES_EMAILS__COLOUR_OF_THE_DAY", "STRATIX_\ud800"],
-)  # fmt: skip
+    [
+        "STRATIX_GRAFANA_TOKEN",
+        "STRATIX_WORKER_IMAGE_TAG",
+        "STRATIX_WORKER",
+        "STRATIX_QUEUES_EMAILS",
+        "STRATIX_",
+        "STRATIX__",
+        "STRATIX_SQS_AWS__",
+        "STRATIX_QUEUES_EMAILS__COLOUR_OF_THE_DAY",
+        "STRATIX_\ud800",
+    ],
+)
 def test_variables_of_others_stop_no_start(variable: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "stratix_kombu"):
         assert load({variable: "x"}).given == {}
@@ -200,9 +252,13 @@ def test_a_value_that_cannot_be_used_is_refused() -> None:
 @pytest.fixture
 def _exported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
-        "DRIVER": "redis", "REDIS_URL": "redis://production.invalid:1/0", "STORE": "redis://production.invalid:1/0",
-        "NAMESPACE": "production", "SHUTDOWN_TIMEOUT": "1", "CONFIG": "nowhere.toml",
-    }.items():  # fmt: skip
+        "DRIVER": "redis",
+        "REDIS_URL": "redis://production.invalid:1/0",
+        "STORE": "redis://production.invalid:1/0",
+        "NAMESPACE": "production",
+        "SHUTDOWN_TIMEOUT": "1",
+        "CONFIG": "nowhere.toml",
+    }.items():
         monkeypatch.setenv(f"STRATIX_{name}", value)
 
 

@@ -68,11 +68,23 @@ def test_each_event_reaches_listeners_elsewhere(app: Application, elsewhere: App
     until(lambda: sum(one[0] in ("completed", "failed") for one in told) == 4)
     queue.clean(limit=2)
     wanted = [
-        ("paused",), ("resumed",), ("duplicated", "good"), ("waiting", "good"), ("active", "good"),
-        ("progress", "good", {"half": True}), ("completed", "good", "done"), ("blocked", "after"), ("delayed", "late"),
-        ("removed", "late"), ("failed", "bad", "ValueError: no"), ("delayed", "bad"), ("retries_exhausted", "bad"),
-        ("drained",), ("cleaned", 2), ("stalled", "lost"),
-    ]  # fmt: skip
+        ("paused",),
+        ("resumed",),
+        ("duplicated", "good"),
+        ("waiting", "good"),
+        ("active", "good"),
+        ("progress", "good", {"half": True}),
+        ("completed", "good", "done"),
+        ("blocked", "after"),
+        ("delayed", "late"),
+        ("removed", "late"),
+        ("failed", "bad", "ValueError: no"),
+        ("delayed", "bad"),
+        ("retries_exhausted", "bad"),
+        ("drained",),
+        ("cleaned", 2),
+        ("stalled", "lost"),
+    ]
     until(lambda: all(one in told for one in wanted))
     assert {one[0] for one in told} == set(names)
 

@@ -44,21 +44,22 @@ FUNCTIONS: dict[str, Callable[[Application], object]] = {
     r"handler of all jobs is called with the job, which <lambda>\(\)": lambda app: app.queue.get_queue("q").process(
         lambda: 1  # type: ignore[arg-type, misc, return-value]
     ),
-    r"handler of jobs called 'n' is called with the job, which two\(one: ": lambda app: (
-        app.queue.get_queue("q").process("n", two)  # type: ignore[arg-type]
-    ),
+    r"handler of jobs called 'n' is called with the job, which two\(one: ": lambda app: app.queue.get_queue(
+        "q"
+    ).process("n", two),  # type: ignore[arg-type]
     r"listener of 'completed' is called with the job and its result, which <lambda>\(job\)": lambda app: (
         app.queue.get_queue("q").on("completed", lambda job: None)  # type: ignore[call-overload]
     ),
-    r"listener of 'drained' is called without arguments, which <lambda>\(job\)": lambda app: (
-        app.queue.get_queue("q").on("drained", lambda job: None)  # type: ignore[call-overload]
-    ),
+    r"listener of 'drained' is called without arguments, which <lambda>\(job\)": lambda app: app.queue.get_queue(
+        "q"
+    ).on("drained", lambda job: None),  # type: ignore[call-overload]
     r"hook 'beforeClose' is called without arguments, which <lambda>\(app\)": lambda app: app.hook(
         "beforeClose",  # type: ignore[call-overload]
         lambda app: None,
     ),
     r"schedule: 'handler' is called without arguments, which <lambda>\(job\)": lambda app: app.schedule.interval(
-        "1 hour", lambda job: None  # type: ignore[call-overload]
+        "1 hour",
+        lambda job: None,  # type: ignore[call-overload]
     ),
 }
 
@@ -84,9 +85,16 @@ def test_functions_that_may_be_called_are_taken() -> None:
     signed = functools.partial(two)
     signed.__signature__ = "other"  # type: ignore[attr-defined]
     for one in (
-        wrapper, Called(), functools.partial(two, 1), lambda *all: None, lambda job, n=5: None, print, [].append, str,
+        wrapper,
+        Called(),
+        functools.partial(two, 1),
+        lambda *all: None,
+        lambda job, n=5: None,
+        print,
+        [].append,
+        str,
         signed,
-    ):  # fmt: skip
+    ):
         check_takes(one, ["the job"], "a handler")
     assert set(LISTENERS_GET) == BUILT_IN
 
@@ -105,10 +113,12 @@ NOT_GIVEN: dict[str, tuple[Callable[[], object], str]] = {
         "there is no transport 'reddis' in Kombu; did you mean 'redis'?",
     ),
     "that of RabbitMQ": (
-        lambda: create_app({"driver": "rabbitmq", "rabbitmq": {"url": f"amp://{SECRET}@x"}, "store": "memory://"}).queue,
+        lambda: (
+            create_app({"driver": "rabbitmq", "rabbitmq": {"url": f"amp://{SECRET}@x"}, "store": "memory://"}).queue
+        ),
         "there is no transport 'amp' in Kombu; did you mean 'amqp'?",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", NOT_GIVEN)

@@ -6,14 +6,7 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import (
-    Application,
-    ConfigurationError,
-    DependencyCycle,
-    DependencyNotFound,
-    Job,
-    JobFailed,
-)
+from stratix_kombu import Application, ConfigurationError, DependencyCycle, DependencyNotFound, Job, JobFailed
 from stratix_kombu import flow as flows
 from stratix_kombu.lifecycle import add as adding
 from stratix_kombu.lifecycle.recover import recover

@@ -22,8 +22,10 @@ FOREVER = datetime(2999, 1, 1, tzinfo=timezone.utc)
 def test_keywords_win_over_the_mapping_in_whatever_spelling() -> None:
     mapping = {"removeOnFail": True, "attempts": 3, "remove_on_complete": 1}
     assert together(mapping, {"remove_on_fail": 5, "removeOnComplete": 2}, "here") == {
-        "attempts": 3, "remove_on_fail": 5, "removeOnComplete": 2,
-    }  # fmt: skip
+        "attempts": 3,
+        "remove_on_fail": 5,
+        "removeOnComplete": 2,
+    }
     assert (together(None, {"a": 1}, "here"), together(mapping, {}, "here")) == ({"a": 1}, mapping)
     with pytest.raises(ConfigurationError, match=r"here: options are a mapping or keywords, not a list"):
         together(["a"], {}, "here")  # type: ignore[arg-type]
@@ -37,9 +39,7 @@ def test_a_mapping_is_the_last_argument_of_every_call(app: Application) -> None:
     assert job.opts["attempts"] == 4
     (bulk,) = queue.add_bulk([{"name": "n", "opts": {"jobId": "mine", "delay": 60_000}}])
     assert bulk.id == "mine"
-    flow = app.queue.add_flow(
-        {"name": "n", "queueName": "q", "opts": {"dependenciesMode": "optional"}, "children": []}
-    )
+    flow = app.queue.add_flow({"name": "n", "queueName": "q", "opts": {"dependenciesMode": "optional"}, "children": []})
     assert len(flow) == 1
     queue.set_rate_limit({"max": 5, "duration": 100}, max=6)
     made = queue.add_repeatable_job("r", None, {"every": 3_600_000, "endDate": FOREVER, "removeOnFail": 5}, limit=2)
@@ -93,13 +93,15 @@ def test_plugins_take_a_mapping_with_camel_case_at_every_level() -> None:
     app.register(
         queue_plugin,
         {
-            "driver": "memory", "shutdownTimeout": 3, "bullmq": {"stalledCheckInterval": 100, "maxStalledCount": 2},
+            "driver": "memory",
+            "shutdownTimeout": 3,
+            "bullmq": {"stalledCheckInterval": 100, "maxStalledCount": 2},
             "defaultJobOptions": {"removeOnComplete": {"age": timedelta(days=1)}, "backoff": {"type": "fixed"}},
             "processor": {"maxSandboxes": 4, "killBehavior": "graceful"},
             "queues": {"emails": {"maxPayloadBytes": 10, "limiter": {"max": 1, "refillRate": 2, "initialTokens": 1}}},
         },
         shutdown_timeout=5,
-    )  # fmt: skip
+    )
     settings = app.queue.settings
     assert (settings.shutdown_timeout, settings.worker.max_stalled_count) == (5, 2)
     assert settings.job_defaults.keep_completed == Retention(age_ms=86_400_000)
@@ -119,11 +121,15 @@ def test_layers_of_settings_agree_on_spellings() -> None:
 def test_only_what_is_camel_case_is_changed() -> None:
     given = {"aws": {"accessKeyId": 1, "list": [{"oneTwo": {"threeFour": 2}}]}, "X-Api-Key": 3, "ContentType": 4}
     assert snake_everywhere(given) == {
-        "aws": {"access_key_id": 1, "list": [{"one_two": {"three_four": 2}}]}, "X-Api-Key": 3, "ContentType": 4,
-    }  # fmt: skip
+        "aws": {"access_key_id": 1, "list": [{"one_two": {"three_four": 2}}]},
+        "X-Api-Key": 3,
+        "ContentType": 4,
+    }
     assert snake_everywhere({5: "aB", "some.queueName": 1, "snake_case": 2}) == {
-        5: "aB", "some.queueName": 1, "snake_case": 2,
-    }  # fmt: skip
+        5: "aB",
+        "some.queueName": 1,
+        "snake_case": 2,
+    }
 
 
 @pytest.mark.parametrize(
@@ -144,7 +150,7 @@ def test_only_what_is_camel_case_is_changed() -> None:
         (True, ""),
         (timedelta(days=1), ""),
     ],
-)  # fmt: skip
+)
 def test_numbers_that_are_probably_meant_otherwise_are_said_once(
     value: Any, words: str, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
@@ -173,8 +179,10 @@ def test_delays_and_instants_are_told_apart(
     options: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     for more in (0, 1):
-        JobOptions.parse({key: value + more if isinstance(value, int) else value for key, value in options.items()},
-                         request.node.name)  # fmt: skip
+        JobOptions.parse(
+            {key: value + more if isinstance(value, int) else value for key, value in options.items()},
+            request.node.name,
+        )
     said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert len(said) == bool(words)
     assert words in "".join(said)
@@ -194,10 +202,11 @@ def test_what_is_no_instant_is_refused_wherever_one_is_meant(app: Application, o
     if option != "runAt":
         rule = {"every": 1000, option: value}
         calls = [
-            lambda: queue.add_repeatable_job("n", None, rule), lambda: queue.upsert_job_scheduler("k", rule),
+            lambda: queue.add_repeatable_job("n", None, rule),
+            lambda: queue.upsert_job_scheduler("k", rule),
             lambda: app.schedule.interval("1 s", print, {option: value}),
             lambda: app.schedule.register({"cron": "* * * * *", "handler": print, option: value}),
-        ]  # fmt: skip
+        ]
     for call in calls:
         with pytest.raises(ConfigurationError, match=r"instant|time zone|aware datetime"):
             call()

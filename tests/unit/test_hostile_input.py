@@ -78,12 +78,19 @@ def test_a_huge_message_is_not_read() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        {}, {"properties": None}, {"body": "%%%", "properties": {"body_encoding": "base64"}},
-        {"body": base64.b64encode(PICKLED).decode(), "content-type": "application/x-python-serialize", "headers": {},
-         "content-encoding": "binary", "properties": {"body_encoding": "base64", "delivery_tag": 1}},
+        {},
+        {"properties": None},
+        {"body": "%%%", "properties": {"body_encoding": "base64"}},
+        {
+            "body": base64.b64encode(PICKLED).decode(),
+            "content-type": "application/x-python-serialize",
+            "headers": {},
+            "content-encoding": "binary",
+            "properties": {"body_encoding": "base64", "delivery_tag": 1},
+        },
         {"headers": ["task"], "properties": {"delivery_tag": 1}},
     ],
-)  # fmt: skip
+)
 def test_any_kombu_transport_goes_on_after_a_message_that_cannot_be_read(payload: Any) -> None:
     plain = KombuDriver({"url": "memory://"}, namespace=f"hostile{uuid.uuid4().hex[:8]}")
     plain.declare("q")
@@ -119,13 +126,23 @@ def test_options_and_rules_and_letters(text: str) -> None:
 
 
 @fuzz(80)
-@given(st.dictionaries(
-    st.sampled_from(["id", "queue", "name", "data", "options", "reason", "attempts", "max_attempts", "again"]), scalars
-))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "queue", "name", "data", "options", "reason", "attempts", "max_attempts", "again"]),
+        scalars,
+    )
+)
 def test_letters(changes: dict[str, Any]) -> None:
     good = {
-        "id": "a", "queue": "q", "name": "n", "data": 1, "options": "", "reason": "r", "attempts": 1, "max_attempts": 2,
-    }  # fmt: skip
+        "id": "a",
+        "queue": "q",
+        "name": "n",
+        "data": 1,
+        "options": "",
+        "reason": "r",
+        "attempts": 1,
+        "max_attempts": 2,
+    }
     letter = letter_of(json.dumps({**good, **changes}))
     if letter is not None:
         assert isinstance(letter["max_attempts"], int)
@@ -133,13 +150,22 @@ def test_letters(changes: dict[str, Any]) -> None:
 
 
 @fuzz(100)
-@given(st.dictionaries(
-    st.sampled_from(["priority", "max_stalled", "keep_completed", "keep_failed", "limit"]), scalars | mappings
-))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(["priority", "max_stalled", "keep_completed", "keep_failed", "limit"]), scalars | mappings
+    )
+)
 def test_what_letters_keep(again: dict[str, Any]) -> None:
     letter = {
-        "id": "a", "queue": "q", "name": "n", "data": 1, "options": "", "reason": "r", "attempts": 1, "max_attempts": 2,
-    }  # fmt: skip
+        "id": "a",
+        "queue": "q",
+        "name": "n",
+        "data": 1,
+        "options": "",
+        "reason": "r",
+        "attempts": 1,
+        "max_attempts": 2,
+    }
     found = letter_of(json.dumps({**letter, "again": again}))
     assert found is None or 0 <= letter_job(found, "a", 1, "dead").priority <= 9
 
@@ -184,9 +210,26 @@ def test_values_that_are_nested_too_deep_are_refused_before_anything_is_written(
 
 
 @fuzz(100)
-@given(mappings | st.dictionaries(st.sampled_from(
-    ["driver", "store", "namespace", "redis", "sqs", "rabbitmq", "worker", "queues", "limiter", "default_job_options"]
-), values))  # fmt: skip
+@given(
+    mappings
+    | st.dictionaries(
+        st.sampled_from(
+            [
+                "driver",
+                "store",
+                "namespace",
+                "redis",
+                "sqs",
+                "rabbitmq",
+                "worker",
+                "queues",
+                "limiter",
+                "default_job_options",
+            ]
+        ),
+        values,
+    )
+)
 def test_settings(given_: dict[str, Any]) -> None:
     for read in (
         lambda: load_settings(given_, environment={}, drivers=["memory", "redis", "sqs", "rabbitmq"]),
@@ -200,10 +243,12 @@ def test_settings(given_: dict[str, Any]) -> None:
 
 @fuzz(80)
 @given(
-    st.dictionaries(st.sampled_from(["url", "host", "port", "db", "ssl", "sentinels", "name", "cluster", "password"]),
-                    values | st.sampled_from(["redis://", "redis://h/x", "redis://h?a=b", "sentinel://h;;", "x://y"])),
+    st.dictionaries(
+        st.sampled_from(["url", "host", "port", "db", "ssl", "sentinels", "name", "cluster", "password"]),
+        values | st.sampled_from(["redis://", "redis://h/x", "redis://h?a=b", "sentinel://h;;", "x://y"]),
+    ),
     st.sampled_from(["redis", "rabbitmq", "sqs", "memory"]),
-)  # fmt: skip
+)
 def test_options_of_drivers(options: dict[str, Any], name: str) -> None:
     with suppress(ConfigurationError):
         create_driver(name, options, namespace="n").close()

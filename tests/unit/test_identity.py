@@ -63,10 +63,11 @@ def test_handles_of_a_large_flow(app: Application, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(adding, "ONE_STEP", 2)
     other = app.queue.get_queue("q").add("sync", deduplication={"id": "d"})
     nodes = [
-        {"key": "a", "name": "n", "queue": "q"}, {"key": "b", "name": "n", "queue": "q", "opts": {"delay": 60_000}},
+        {"key": "a", "name": "n", "queue": "q"},
+        {"key": "b", "name": "n", "queue": "q", "opts": {"delay": 60_000}},
         {"key": "c", "name": "n", "queue": "q", "dependencies": ["a"]},
         {"key": "d", "name": "sync", "queue": "q", "opts": {"deduplication": {"id": "d"}}},
-    ]  # fmt: skip
+    ]
     flow = app.queue.add_flow(nodes)
     assert other.id in flow.jobs
     assert sorted(flow.states().values()) == ["blocked", "delayed", "waiting", "waiting"]
@@ -91,10 +92,16 @@ def test_a_child_may_have_any_id_and_an_id_may_be_used_again(app: Application) -
     queue = app.queue.create_queue("q", concurrency=3)
     ids = ["north.gate", "a.join", "b.group", "c.dead.1", "d.again", "e.task", "k"]
     flow = app.queue.add_flow(
-        {"name": "sum", "queue": "q", "children": [
-            {"name": "part", "queue": "q", "data": one, "opts": {"jobId": one, "removeOnComplete": one == "k"}}
-            for one in ids] + [{"name": "slow", "queue": "q", "opts": {"jobId": "slow", "delay": 600_000}}]}
-    )  # fmt: skip
+        {
+            "name": "sum",
+            "queue": "q",
+            "children": [
+                {"name": "part", "queue": "q", "data": one, "opts": {"jobId": one, "removeOnComplete": one == "k"}}
+                for one in ids
+            ]
+            + [{"name": "slow", "queue": "q", "opts": {"jobId": "slow", "delay": 600_000}}],
+        }
+    )
     queue.process("part", lambda job: job.data)
     queue.process("sum", lambda job: job.get_dependency_results())
     queue.start()

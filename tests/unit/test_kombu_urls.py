@@ -44,9 +44,9 @@ def test_by_the_section(transport: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["driver", "section"])
 def test_transport_options_have_a_place(how: str, tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    section: dict[str, Any] = {"transport_options": {
-        "data_folder_in": str(folder), "data_folder_out": str(folder), "polling_interval": 0.05,
-    }}  # fmt: skip
+    section: dict[str, Any] = {
+        "transport_options": {"data_folder_in": str(folder), "data_folder_out": str(folder), "polling_interval": 0.05}
+    }
     url = f"filesystem://{tmp_path}/others"
     runs_jobs(settings(driver=url, kombu=section) if how == "driver" else settings(kombu={**section, "url": url}))
     assert folder.is_dir()

@@ -86,7 +86,9 @@ def test_outside_of_a_job(records: list[logging.LogRecord]) -> None:
     logger.info("out")
     logger.info("own", extra={"job_id": "mine"})
     assert [one[1:] for one in said(records)] == [
-        ("q", "n", "1", 1), (None, None, None, None), (None, None, "mine", None)
+        ("q", "n", "1", 1),
+        (None, None, None, None),
+        (None, None, "mine", None),
     ]
 
 
@@ -118,6 +120,14 @@ def test_as_json() -> None:
     shown = json.loads(JsonFormatter().format(one))
     assert shown.pop("exception").endswith("ValueError: boom")
     assert shown == {
-        "time": "2023-11-14T22:13:20.125+00:00", "level": "WARNING", "logger": "shop", "message": "sent it",
-        "job_id": "7", "queue": "emails", "job_name": "welcome", "attempt": 2, "action": "sending", "when": "{1}",
-    }  # fmt: skip
+        "time": "2023-11-14T22:13:20.125+00:00",
+        "level": "WARNING",
+        "logger": "shop",
+        "message": "sent it",
+        "job_id": "7",
+        "queue": "emails",
+        "job_name": "welcome",
+        "attempt": 2,
+        "action": "sending",
+        "when": "{1}",
+    }

@@ -16,9 +16,11 @@ from tests.waiting import until
 def test_evicted_jobs_are_told_of_once_and_the_clock_runs(redis_url: str, kind: str) -> None:
     namespace = f"evicted{uuid.uuid4().hex[:8]}"
     settings: dict[str, Any] = {
-        "driver": "redis", "namespace": namespace, "redis": {"url": redis_url},
+        "driver": "redis",
+        "namespace": namespace,
+        "redis": {"url": redis_url},
         "worker": {"stalled_check_interval": 1_000},
-    }  # fmt: skip
+    }
     errors: list[BaseException] = []
     with create_app(settings) as app, Redis.from_url(redis_url) as client:
         app.start()

@@ -25,9 +25,13 @@ from stratix_kombu.model.tls import TlsOptions
 
 CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.StratixError)]
 SAMPLES = {
-    "str": "text", "Iterable[str]": ("a", "b"), "int": 5, "float": 1.5, "str | None": "q",
+    "str": "text",
+    "Iterable[str]": ("a", "b"),
+    "int": 5,
+    "float": 1.5,
+    "str | None": "q",
     "Mapping[str, str]": {"a": "missing"},
-}  # fmt: skip
+}
 
 plain_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -106,9 +106,15 @@ def test_options_go_over_defaults() -> None:
 
 @pytest.mark.parametrize(
     "backoff",
-    [0, 1500, timedelta(seconds=1), {"type": "exponential", "delay": 10, "jitter": 0.25}, {"custom": top_level},
-     {"custom": "name"}],
-)  # fmt: skip
+    [
+        0,
+        1500,
+        timedelta(seconds=1),
+        {"type": "exponential", "delay": 10, "jitter": 0.25},
+        {"custom": top_level},
+        {"custom": "name"},
+    ],
+)
 def test_backoff_is_kept_with_the_job(backoff: Any) -> None:
     options = parse(backoff=backoff)
     assert JobOptions.decode(options.encode()).backoff == options.backoff
@@ -164,8 +170,13 @@ def test_camel_case_is_the_same_name(words: list[str]) -> None:
 
 
 def test_processors() -> None:
-    given = {"sandboxed": True, "maxSandboxes": 4, "timeout": timedelta(seconds=1), "maxMemoryUsage": 512,
-             "killBehavior": "graceful"}  # fmt: skip
+    given = {
+        "sandboxed": True,
+        "maxSandboxes": 4,
+        "timeout": timedelta(seconds=1),
+        "maxMemoryUsage": 512,
+        "killBehavior": "graceful",
+    }
     parsed = ProcessorOptions(sandboxed=True, max_sandboxes=4, timeout_ms=1000, max_memory_usage=512, graceful=True)
     assert ProcessorOptions.parse(given, "here") == parsed
     assert ProcessorOptions.parse({}, "here") == ProcessorOptions()

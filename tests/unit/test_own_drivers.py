@@ -97,7 +97,7 @@ def test_a_documented_driver_needs_no_store_and_is_awaited(register: Callable[..
     assert made[0].options == {
         "aws": {"region": "us-east-1", "credentials": {"access_key_id": "KEY"}, "headers": {"X-Name": "x"}},
         "max_retries": 3,
-    }  # fmt: skip
+    }
     assert (queue.name, queue.options) == ("tasks", {"max_size": 5, "min_size": 1})
     app.start()
     queue.process(lambda data: data * 2)
@@ -222,9 +222,7 @@ def test_an_async_receiver_is_reported(register: Callable[..., str], caplog: pyt
         until(lambda: any(said in str(one) for one in errors))
 
 
-def test_replacing_a_built_in_driver_is_logged(
-    register: Callable[..., str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_replacing_a_built_in_driver_is_logged(register: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
     register(lambda options: MemoryDriver({}, namespace="mine"), "rabbitmq")
     register(lambda options: MemoryDriver({}, namespace="mine"), "rabbitmq")
     said = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]

@@ -73,9 +73,7 @@ def test_it_agrees_with_brute_force(zone: str) -> None:
     @given(RULES)
     def agrees(rule: tuple[set[int], set[int], set[int] | None, set[int] | None]) -> None:
         minute, hour, day, weekday = rule
-        recurrence = Recurrence(
-            cron=f"{field(minute)} {field(hour)} {field(day)} * {field(weekday)}", timezone=zone
-        )
+        recurrence = Recurrence(cron=f"{field(minute)} {field(hour)} {field(day)} * {field(weekday)}", timezone=zone)
         begin, end = ms(YEARS[0], 1, 1), ms(YEARS[-1], 12, 31)
         expected = [at for at in brute(zone, minute, hour, (day, weekday)) if begin < at < end]
         found: list[int] = []

@@ -143,8 +143,9 @@ def test_the_calendar_has_an_end_and_a_beginning(app: Application) -> None:
     assert (old.next_run.minute % 10, old.next_run > datetime.now(timezone.utc)) == (3, True)
     cron = queue.add_repeatable_job("cron", cron="0 0 1 1 *", start_date=-315_619_200_000, end_date=4_102_444_800_000)
     assert (cron.start_date, cron.end_date) == (
-        datetime(1960, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc)
-    )  # fmt: skip
+        datetime(1960, 1, 1, tzinfo=timezone.utc),
+        datetime(2100, 1, 1, tzinfo=timezone.utc),
+    )
     assert len(queue.get_repeatable_jobs()) == len(app.queue.get_repeatable_jobs()) == 3
 
 
@@ -259,9 +260,7 @@ def test_a_window(app: Application) -> None:
         ({"every": 1000, "start_date": timedelta(days=1)}, "'start_date' is an instant, not a time from now"),
         ({"every": 1000, "endDate": timedelta(days=1)}, "'end_date' is an instant, not a time from now"),
         ({"cron": "0 0 * * *", "end_date": datetime(2030, 1, 1)}, "without a time zone"),
-        (
-            {"cron": "0 0 * * *", "start_date": 4_102_448_400_000, "end_date": 4_102_448_400_001}, "it would never run",
-        ),
+        ({"cron": "0 0 * * *", "start_date": 4_102_448_400_000, "end_date": 4_102_448_400_001}, "it would never run"),
         ({"every": 1000, "end_date": 1e30}, "'end_date' must be in the years 1 to 9999"),
         ({"every": 1000, "end_date": float("nan")}, "must be an aware datetime, or milliseconds since 1970"),
         ({"cron": "0 0 1 1-1/0 *"}, "the step of '1-1/0' in the field month is 0"),

@@ -69,11 +69,16 @@ def test_the_progress_of_a_flow(app: Application) -> None:
         raise ValueError("no")
 
     flow = app.queue.add_flow(
-        {"name": "fine", "queue": "etl", "children": [
-            {"name": "fine", "queue": "etl"}, {"name": "bad", "queue": "etl"},
-            {"name": "fine", "queue": "etl", "opts": {"delay": 60_000}},
-        ]}
-    )  # fmt: skip
+        {
+            "name": "fine",
+            "queue": "etl",
+            "children": [
+                {"name": "fine", "queue": "etl"},
+                {"name": "bad", "queue": "etl"},
+                {"name": "fine", "queue": "etl", "opts": {"delay": 60_000}},
+            ],
+        }
+    )
     none = {"waiting": 0, "active": 0, "delayed": 0, "blocked": 0, "completed": 0, "failed": 0, "removed": 0}
     until(lambda: flow.counts() == {**none, "completed": 1, "delayed": 1, "failed": 2})
     queue.get_jobs("delayed")[0].remove()

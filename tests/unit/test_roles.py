@@ -90,13 +90,15 @@ def test_who_waits_for_ever_is_told(
 
 def test_a_program_that_imports_the_handlers_and_one_that_runs_them(redis_url: str, tmp_path: Path) -> None:
     """The shared module, the producer, and the worker are as the README has them."""
-    (tmp_path / "jobs.py").write_text(textwrap.dedent(f"""
+    (tmp_path / "jobs.py").write_text(
+        textwrap.dedent(f"""
         import os
         from stratix_kombu import create_app
         app = create_app({{"driver": "redis", "redis": {{"url": "{redis_url}"}}, "namespace": "{tmp_path.name}"}})
         thumbnails = app.queue.create_queue("thumbnails")
         thumbnails.process("make", lambda job: os.getpid())
-    """))
+    """)
+    )
     producer = "import os, jobs\nwith jobs.app:\n    job = jobs.thumbnails.add('make')\n    print(os.getpid(), job.id)"
     code = "import time, jobs\njobs.app.hook('after_start', lambda: print('started', flush=True))\njobs.app.run()"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -105,9 +107,10 @@ def test_a_program_that_imports_the_handlers_and_one_that_runs_them(redis_url: s
     )
     pid, job_id = added.stdout.split()
     settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": tmp_path.name}
-    with create_app(settings) as app, subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
-    ) as worker:
+    with (
+        create_app(settings) as app,
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as worker,
+    ):
         try:
             job = app.queue.get_queue("thumbnails").get_job(job_id)
             assert job is not None

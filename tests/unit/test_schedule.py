@@ -155,9 +155,17 @@ def test_closing_waits_for_a_run() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [("10 minutes", 600_000), ("1 hour", 3_600_000), ("1.5 s", 1_500), ("2days", 172_800_000), ("500ms", 500),
-     (250, 250), (timedelta(seconds=2), 2_000), ("3 Weeks", 1_814_400_000)],
-)  # fmt: skip
+    [
+        ("10 minutes", 600_000),
+        ("1 hour", 3_600_000),
+        ("1.5 s", 1_500),
+        ("2days", 172_800_000),
+        ("500ms", 500),
+        (250, 250),
+        (timedelta(seconds=2), 2_000),
+        ("3 Weeks", 1_814_400_000),
+    ],
+)
 def test_intervals(given: Any, expected: int) -> None:
     assert interval_ms(given) == expected
 

@@ -15,9 +15,14 @@ from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.redis_server import Sentinels
 
 FIELDS = {
-    "name": "main", "ip": "10.0.0.7", "port": "6380", "flags": "master", "config-epoch": "3", "num-slaves": "1",
+    "name": "main",
+    "ip": "10.0.0.7",
+    "port": "6380",
+    "flags": "master",
+    "config-epoch": "3",
+    "num-slaves": "1",
     "quorum": "2",
-}  # fmt: skip
+}
 
 
 def state(**changed: str) -> bytes:
@@ -27,11 +32,17 @@ def state(**changed: str) -> bytes:
 
 
 GARBAGE = {
-    "http": b"HTTP/1.1 400 Bad Request\r\n\r\n", "bytes": b"$3\r\n\xff\xfe\xfd\r\n", "a list": b"*2\r\n+a\r\n+b\r\n",
-    "nothing": b"*-1\r\n", "a number": b":1\r\n", "an empty list": b"*0\r\n", "an error": b"-\x1b[2J what?\r\n",
-    "a port that is none": state(port="x"), "an epoch that is none": state(config_epoch="x"),
+    "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "bytes": b"$3\r\n\xff\xfe\xfd\r\n",
+    "a list": b"*2\r\n+a\r\n+b\r\n",
+    "nothing": b"*-1\r\n",
+    "a number": b":1\r\n",
+    "an empty list": b"*0\r\n",
+    "an error": b"-\x1b[2J what?\r\n",
+    "a port that is none": state(port="x"),
+    "an epoch that is none": state(config_epoch="x"),
     "half": b"%7\r\n$4\r\nname",
-}  # fmt: skip
+}
 
 
 class Answering(socketserver.BaseRequestHandler):
@@ -114,9 +125,12 @@ def test_an_error_says_what_each_one_answered(fake: Fake) -> None:
     gone, asking, web = dead(), fake(b"-NOAUTH Authentication required.\r\n"), fake(GARBAGE["http"])
     text = said(sentinels(first, second, other, gone, asking, web))
     for words in (
-        "No master found for 'main': ", f"127.0.0.1:{gone}: Connection refused", f"127.0.0.1:{asking}: asks for a",
-        f"127.0.0.1:{other}: No such master with that name", f"127.0.0.1:{web}: is no sentinel (Protocol error",
-    ):  # fmt: skip
+        "No master found for 'main': ",
+        f"127.0.0.1:{gone}: Connection refused",
+        f"127.0.0.1:{asking}: asks for a",
+        f"127.0.0.1:{other}: No such master with that name",
+        f"127.0.0.1:{web}: is no sentinel (Protocol error",
+    ):
         assert words in text
     assert text.count("refuses the 'sentinel_password': invalid username-password pair") == 1, "once for both"
     assert text.count(f"127.0.0.1:{first}") == text.count(f"127.0.0.1:{second}") == 1

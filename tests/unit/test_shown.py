@@ -77,9 +77,14 @@ def test_answers_are_plain_values(app: Application) -> None:
     at = datetime(2999, 1, 1, tzinfo=timezone.utc)
     app.schedule.interval("1 hour", print, start_date=at, name="s")
     answers: list[Any] = [
-        queue.get_status(), queue.get_metrics(minutes=2), app.check_health(), *queue.get_workers(),
-        *queue.get_events(), *app.schedule.list(), queue.add_repeatable_job("r", {"a": [1]}, every=1000, start_date=at),
-    ]  # fmt: skip
+        queue.get_status(),
+        queue.get_metrics(minutes=2),
+        app.check_health(),
+        *queue.get_workers(),
+        *queue.get_events(),
+        *app.schedule.list(),
+        queue.add_repeatable_job("r", {"a": [1]}, every=1000, start_date=at),
+    ]
     plain = [json.loads(json.dumps(one.to_dict())) for one in answers]
     status, metrics, health, worker, *_, schedule, repeatable = plain
     assert (status["name"], status["counts"]["completed"]) == ("q", 1)

@@ -40,9 +40,7 @@ def test_the_applications_zone_is_that_of_repeatables_and_schedules(settings: di
         queue.add_repeatable_job("often", every=60_000)
         queue.upsert_job_scheduler("again", {"pattern": AT})
         zones = {one.name: one.timezone for one in queue.get_repeatable_jobs()}
-        assert zones == {
-            "own": "Asia/Tokyo", "unsaid": "America/New_York", "often": None, "again": "America/New_York",
-        }  # fmt: skip
+        assert zones == {"own": "Asia/Tokyo", "unsaid": "America/New_York", "often": None, "again": "America/New_York"}
         app.schedule.cron(AT, print, name="unsaid")
         app.schedule.cron(AT, print, name="own", timezone="Asia/Tokyo")
         shown = {one.name: one for one in app.schedule.list()}
@@ -70,9 +68,11 @@ def test_schedules_do_not_read_the_settings_before_the_plugin_is_registered() ->
     [
         ("Europe/Belrin", "unknown timezone 'Europe/Belrin'; did you mean 'Europe/Berlin'?"),
         ("nowhere at all", "unknown timezone 'nowhere at all': say it like"),
-        (5, "unknown timezone 5"), (b"UTC", "unknown timezone"), ("", "unknown timezone ''"),
+        (5, "unknown timezone 5"),
+        (b"UTC", "unknown timezone"),
+        ("", "unknown timezone ''"),
     ],
-)  # fmt: skip
+)
 def test_a_zone_that_is_none(given: Any, words: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load_settings({"driver": "memory", "timezone": given}, environment={})
@@ -118,11 +118,13 @@ def test_that_it_is_utc_is_told_once_where_clocks_show_another_zone(
 @pytest.mark.parametrize(
     ("zone_here", "given"),
     [
-        ("UTC", {}), ("Etc/GMT", {}),
-        ("Europe/Berlin", {"timezone": "UTC"}), ("Europe/Berlin", {"timezone": "Asia/Tokyo"}),
+        ("UTC", {}),
+        ("Etc/GMT", {}),
+        ("Europe/Berlin", {"timezone": "UTC"}),
+        ("Europe/Berlin", {"timezone": "Asia/Tokyo"}),
     ],
     indirect=["zone_here"],
-)  # fmt: skip
+)
 def test_nothing_is_told_where_it_is_no_surprise(
     zone_here: str, given: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,8 +143,12 @@ def test_a_program_in_another_zone_is_told_on_stderr() -> None:
         f"for name in 'ab':\n    queue.add_repeatable_job(name, cron='{AT}')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "TZ": "Europe/Berlin"}, capture_output=True, text=True,
-        timeout=60, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        env={**os.environ, "TZ": "Europe/Berlin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stderr.count("are in UTC, and the clock of this machine shows CET/CEST") == 1
     assert len(done.stderr.splitlines()) == 1

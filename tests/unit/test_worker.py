@@ -30,9 +30,11 @@ def slowly(attempts_made: int) -> float:
 @pytest.fixture
 def app() -> Iterator[Application]:
     settings = {
-        "driver": "memory", "namespace": f"unit{uuid.uuid4().hex[:8]}", "shutdown_timeout": 5,
+        "driver": "memory",
+        "namespace": f"unit{uuid.uuid4().hex[:8]}",
+        "shutdown_timeout": 5,
         "worker": {"lease_duration": 300, "stalled_check_interval": 50},
-    }  # fmt: skip
+    }
     with create_app(settings) as app:
         app.start()
         yield app
@@ -227,9 +229,7 @@ def test_bad_jobs_are_refused_before_anything_is_written(queue: Queue) -> None:
         lambda: queue.add_bulk([{"name": "good"}, {"nam": "n"}]),
         lambda: queue.add_bulk([{"name": "good"}, 5]),  # type: ignore[list-item]
     ):
-        with pytest.raises(
-            (ConfigurationError, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound)
-        ):
+        with pytest.raises((ConfigurationError, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound)):
             bad()
     assert queue.get_jobs() == []
     with pytest.raises(PayloadNotSerializable, match="add_bulk, job 1"):
@@ -331,9 +331,13 @@ def test_listeners(queue: Queue) -> None:
         queue.add("n", "bad").wait_until_finished(timeout=10)
     until(lambda: len(told) == 6)
     assert sorted(told, key=str) == [
-        ("completed", "good", "done"), ("drained",), ("drained",), ("failed", "bad", "ValueError: no"),
-        ("progress", 50), ("progress", 50),
-    ]  # fmt: skip
+        ("completed", "good", "done"),
+        ("drained",),
+        ("drained",),
+        ("failed", "bad", "ValueError: no"),
+        ("progress", 50),
+        ("progress", 50),
+    ]
     assert len(once) == 1
     assert queue.off("completed") == 1
     with pytest.raises(ConfigurationError, match="did you mean 'completed'"):
@@ -362,9 +366,10 @@ def test_asyncio(queue: Queue) -> None:
 def test_leases_of_all_jobs_that_run_at_a_time_are_renewed() -> None:
     """Longer than a lease, several at once: none is taken for stalled."""
     settings = {
-        "driver": "memory", "namespace": f"w{uuid.uuid4().hex[:8]}",
+        "driver": "memory",
+        "namespace": f"w{uuid.uuid4().hex[:8]}",
         "worker": {"lease_duration": 200, "stalled_check_interval": 50},
-    }  # fmt: skip
+    }
     with create_app(settings) as app:
         app.start()
         queue = app.queue.create_queue("q", concurrency=5)

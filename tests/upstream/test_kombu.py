@@ -44,9 +44,14 @@ def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
         producer = Producer(channel)
         headers = ours["headers"]
         producer.publish(
-            "[]", routing_key=other, headers=headers, content_type="application/json", content_encoding="utf-8",
-            priority=0, delivery_mode=2,
-        )  # fmt: skip
+            "[]",
+            routing_key=other,
+            headers=headers,
+            content_type="application/json",
+            content_encoding="utf-8",
+            priority=0,
+            delivery_mode=2,
+        )
         theirs = json.loads(client.lindex(other, 0) or b"null")
     assert theirs["headers"] == headers
     assert set(theirs) == set(ours)

@@ -75,9 +75,10 @@ class Clients:
             )
         else:
             session = boto3.Session(
-                aws_access_key_id=connection.userid, aws_secret_access_key=connection.password,
+                aws_access_key_id=connection.userid,
+                aws_secret_access_key=connection.password,
                 aws_session_token=self._options.get("session_token") if connection.userid else None,
-            )  # fmt: skip
+            )
         region = own.get("region") or self._options.get("region") or session.region_name or DEFAULT_REGION
         if self._options.get("sts_role_arn"):
             session = self._in_a_role(session, region)

@@ -78,7 +78,12 @@ class SQSDriver(KombuDriver):
         super().__init__({**options, "queue_name_prefix": prefix}, namespace=namespace)
         priorities = flag(self.options.get("priorities", True), "priorities")
         self.capabilities = DriverCapabilities(
-            durable=True, ordered=False, priorities=False, counts=False, shared=True, groups=True,
+            durable=True,
+            ordered=False,
+            priorities=False,
+            counts=False,
+            shared=True,
+            groups=True,
             max_message_bytes=MAX_BYTES // 4 * 3 - 200,  # as base64, with a tag of its own
         )
         self.wait_s = wait_seconds(self.options.get("wait_time_seconds", 20))
@@ -216,16 +221,22 @@ class SQSDriver(KombuDriver):
     def delete(self, queue: str, level: int, handles: Sequence[str]) -> None:
         """Delete messages. One that is not deleted comes again and is refused by the store."""
         entries: list[Entry] = [{"ReceiptHandle": one} for one in handles]
-        self.at(queue, level, lambda place: in_batches(
-            partial(place.client.delete_message_batch, QueueUrl=place.url), entries
-        ))  # fmt: skip
+        self.at(
+            queue,
+            level,
+            lambda place: in_batches(partial(place.client.delete_message_batch, QueueUrl=place.url), entries),
+        )
 
     def show_again(self, queue: str, level: int, handles: Sequence[str]) -> None:
         """Let others receive messages at once."""
         entries: list[Entry] = [{"ReceiptHandle": one, "VisibilityTimeout": 0} for one in handles]
-        self.at(queue, level, lambda place: in_batches(
-            partial(place.client.change_message_visibility_batch, QueueUrl=place.url), entries
-        ))  # fmt: skip
+        self.at(
+            queue,
+            level,
+            lambda place: in_batches(
+                partial(place.client.change_message_visibility_batch, QueueUrl=place.url), entries
+            ),
+        )
 
     def at(self, queue: str, level: int, work: Callable[[Place], Result]) -> Result:
         """Do ``work`` at a queue, which is created if it is missing, or if it has been deleted."""

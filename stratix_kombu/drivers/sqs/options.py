@@ -15,11 +15,22 @@ from stratix_kombu.options import snake, snake_keys, whole
 
 OPTIONS = frozenset(
     {
-        "url", "aws", "role_to_assume", "endpoint_url", "connect_timeout", "command_timeout", "queue_name_prefix",
+        "url",
+        "aws",
+        "role_to_assume",
+        "endpoint_url",
+        "connect_timeout",
+        "command_timeout",
+        "queue_name_prefix",
         "predefined_queues",
-        "visibility_timeout", "creation_attributes", "tags", "wait_time_seconds", "redrive", "priorities",
+        "visibility_timeout",
+        "creation_attributes",
+        "tags",
+        "wait_time_seconds",
+        "redrive",
+        "priorities",
     }
-)  # fmt: skip
+)
 ROLE = "stratix-role"
 """Among the transport options: the role with what Kombu has no word for."""
 
@@ -27,10 +38,18 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_MS = 5000.0
 FIFO_ATTRIBUTES = frozenset({"ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"})
 ATTRIBUTES = FIFO_ATTRIBUTES | {
-    "DelaySeconds", "KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "MaximumMessageSize", "MessageRetentionPeriod",
-    "Policy", "ReceiveMessageWaitTimeSeconds", "RedriveAllowPolicy", "RedrivePolicy", "SqsManagedSseEnabled",
+    "DelaySeconds",
+    "KmsDataKeyReusePeriodSeconds",
+    "KmsMasterKeyId",
+    "MaximumMessageSize",
+    "MessageRetentionPeriod",
+    "Policy",
+    "ReceiveMessageWaitTimeSeconds",
+    "RedriveAllowPolicy",
+    "RedrivePolicy",
+    "SqsManagedSseEnabled",
     "VisibilityTimeout",
-}  # fmt: skip
+}
 _ARN = re.compile(r"arn:[^:\s]+:(?P<service>[^:\s]+):[^:\s]*:\d{12}:\S+\Z")
 
 

@@ -81,8 +81,10 @@ class Poll:
             except DriverUnavailable as problem:
                 logger.warning(
                     "%d messages of a poll that was left come back only after their visibility timeout: %s",
-                    len(self.found), problem, extra={"action": "give_back_failed"},
-                )  # fmt: skip
+                    len(self.found),
+                    problem,
+                    extra={"action": "give_back_failed"},
+                )
 
 
 class SQSReceiver(Receiver):

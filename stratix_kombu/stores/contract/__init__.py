@@ -14,6 +14,25 @@ Methods raise ``StoreUnavailable`` when the store cannot be reached; nothing els
 How to implement one: ``stratix_kombu.testing`` exports the suite that tells whether it conforms; the memory store
 is the executable specification. No connection or transaction type crosses the contract, so it can be built on Lua
 scripts, SQL transactions or conditional writes.
+
+Order. The waiting jobs of a queue stand in one order: by priority, then by place, then by id. A job is given its place
+when it becomes waiting, and keeps it while it waits, whatever keeps it from starting; handed back it has it again.
+Without groups each place is the next one. Groups take turns: the place of a job of a group is the one after the last
+place of its group, and no earlier than after the place from which the queue last took a job of that priority; jobs
+without a group are one group. Places are counted for each priority.
+
+Limits remember starts and nothing else: no job has a slot of its own, and none is ``delayed`` by a limit. What changes,
+lifts or removes a limit, a bound or a hold acts on all that wait. That a job is removed or cancelled leaves nothing
+behind.
+
+Permits. For each job that becomes waiting one message is to be sent (``Change.ready``), so that the broker's queue is
+as long as the backlog; a message that is not that of a native job is a permit to take one job, whichever is next.
+Permits that callers of ``take`` drop without getting a job for each, while jobs wait, are *owed*; callers that take
+more than they drop lower that. What lets jobs start again sends ``min(owed, what may start now)``, a page at most in a
+step: ``resume``, ``set_limit``, ``set_global_concurrency``, a hold that is lifted, the end of an active job where a
+bound has refused one, and ``promote`` when a limit or a hold opens. What may start is reckoned by what was set for the
+queue, else by the bounds of whoever was refused last. Native jobs whose claim was refused are sent then, too, the first
+in the order in which they were refused; one that its own limit refused, when that opens.
 """
 
 from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead

@@ -13,24 +13,7 @@ StoreUnavailable, the step may have been made or not. Whoever runs jobs can ask 
 is left over: ``take`` and ``claim`` with the same request, and ``complete``, ``fail``, ``hand_over`` and ``hand_back``
 with the same token. Then what has become ready is not told again: ``redeliver`` dispatches it.
 
-Order. The waiting jobs of a queue stand in one order: by priority, then by place, then by id. A job is given its place
-when it becomes waiting, and keeps it while it waits, whatever keeps it from starting; handed back it has it again.
-Without groups each place is the next one. Groups take turns: the place of a job of a group is the one after the last
-place of its group, and no earlier than after the place from which the queue last took a job of that priority; jobs
-without a group are one group. Places are counted for each priority.
-
-Limits remember starts and nothing else: no job has a slot of its own, and none is ``delayed`` by a limit. What changes,
-lifts or removes a limit, a bound or a hold acts on all that wait. That a job is removed or cancelled leaves nothing
-behind.
-
-Permits. For each job that becomes waiting one message is to be sent (``Change.ready``), so that the broker's queue is
-as long as the backlog; a message that is not that of a native job is a permit to take one job, whichever is next.
-Permits that callers of ``take`` drop without getting a job for each, while jobs wait, are *owed*; callers that take
-more than they drop lower that. What lets jobs start again sends ``min(owed, what may start now)``, a page at most in a
-step: ``resume``, ``set_limit``, ``set_global_concurrency``, a hold that is lifted, the end of an active job where a
-bound has refused one, and ``promote`` when a limit or a hold opens. What may start is reckoned by what was set for the
-queue, else by the bounds of whoever was refused last. Native jobs whose claim was refused are sent then, too, the first
-in the order in which they were refused; one that its own limit refused, when that opens.
+How jobs are ordered, limited and announced by messages is told by the package's docstring.
 """
 
 from __future__ import annotations
@@ -133,9 +116,16 @@ class Transitions(ABC):
 
     @abstractmethod
     def take(
-        self, queue: str, worker: str, lease_ms: int, want: int, bounds: Bounds = NO_BOUNDS, *, permits: int = 0,
+        self,
+        queue: str,
+        worker: str,
+        lease_ms: int,
+        want: int,
+        bounds: Bounds = NO_BOUNDS,
+        *,
+        permits: int = 0,
         request: str = "",
-    ) -> Taken:  # fmt: skip
+    ) -> Taken:
         """Give ``worker`` up to ``want`` of the waiting jobs of ``queue`` that may start now, the first in their order:
         waiting -> active, under a lease and a token that no other claim has. See the module on order, limits and
         permits. Native jobs are not taken, see ``NewJob.native``.
@@ -166,9 +156,15 @@ class Transitions(ABC):
 
     @abstractmethod
     def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS, *,
+        self,
+        queue: str,
+        ids: Sequence[str],
+        worker: str,
+        lease_ms: int,
+        bounds: Bounds = NO_BOUNDS,
+        *,
         request: str = "",
-    ) -> Claimed:  # fmt: skip
+    ) -> Claimed:
         """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a token that no
         other claim has. For native jobs, and for whoever has to run a certain job.
 
@@ -188,13 +184,18 @@ class Transitions(ABC):
         ``limited``. Event ``active``.
 
         A job that is claimed and says no ``dead_letter`` of its own has that of ``bounds.fallback`` from now on; a
-        letter (see ``LETTER``) is kept as that says. """
+        letter (see ``LETTER``) is kept as that says."""
 
     @abstractmethod
     def renew(
-        self, present: Sequence[WorkerInfo], held: Sequence[Held], lease_ms: int, *, every_ms: int = 0,
+        self,
+        present: Sequence[WorkerInfo],
+        held: Sequence[Held],
+        lease_ms: int,
+        *,
+        every_ms: int = 0,
         asked: Sequence[str] = (),
-    ) -> Renewed:  # fmt: skip
+    ) -> Renewed:
         """Extend the leases of what a worker runs, and its presence on the queues that it serves; say which of the
         ``asked`` queues are paused. One call for a process.
 

@@ -93,9 +93,10 @@ class _AtExit:
             logger.warning(
                 "%s with this process, whose memory is the store: %s. To keep jobs, configure redis={'url': ...} "
                 "([redis] in stratix.toml, or STRATIX_REDIS_URL) or another store",
-                "1 unfinished job ends" if total == 1 else f"{total} unfinished jobs end", queues,
+                "1 unfinished job ends" if total == 1 else f"{total} unfinished jobs end",
+                queues,
                 extra={"action": "jobs_lost"},
-            )  # fmt: skip
+            )
 
 
 _at_exit = _AtExit()

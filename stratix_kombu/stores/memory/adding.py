@@ -16,9 +16,19 @@ from stratix_kombu.stores.memory.state import Holder, Job
 from stratix_kombu.stores.memory.steps import Steps, step
 
 _KEPT = (
-    "created_ms", "processed_ms", "attempts_made", "attempts_started", "stalled_count", "ended", "worker", "progress",
-    "failed_reason", "stacktrace", "logs", "logged",
-)  # fmt: skip
+    "created_ms",
+    "processed_ms",
+    "attempts_made",
+    "attempts_started",
+    "stalled_count",
+    "ended",
+    "worker",
+    "progress",
+    "failed_reason",
+    "stacktrace",
+    "logs",
+    "logged",
+)
 """What a job keeps when another message takes its place."""
 _KEPT_OPTIONS = ("limit", "dead_letter", "deduplication")
 

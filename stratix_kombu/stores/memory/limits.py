@@ -66,9 +66,7 @@ def bring_back(space: Space, order: Order, most: int, group_bound: int) -> None:
             del order.lines[name]
 
 
-def _allowed(
-    space: Space, order: Order, name: str, line: Line, count: int, group_bound: int
-) -> tuple[int, float]:
+def _allowed(space: Space, order: Order, name: str, line: Line, count: int, group_bound: int) -> tuple[int, float]:
     """How many of a line may start, and when to look at it again."""
     if name.startswith("g:"):
         free = max(group_bound - order.active[name[2:]], 0) if group_bound else count

@@ -83,9 +83,13 @@ class MemoryQueries(Queries):
             oldest = self._space.now() - min(since for _, since in first.values()) if first else None
             due = min((self._space.jobs[i].due_ms for i in space.ids[State.DELAYED]), default=self._space.now())
             return QueueStatus(
-                name=queue, paused=space.paused, counts=counts, workers=len(self.workers(queue)),
-                oldest_waiting_ms=oldest, overdue_ms=max(self._space.now() - due, 0),
-            )  # fmt: skip
+                name=queue,
+                paused=space.paused,
+                counts=counts,
+                workers=len(self.workers(queue)),
+                oldest_waiting_ms=oldest,
+                overdue_ms=max(self._space.now() - due, 0),
+            )
 
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         with self._space.lock:
@@ -145,9 +149,8 @@ class MemoryQueries(Queries):
             job = self._space.jobs.get(job_id)
             found = {one: self._at_end(one, edge) for one, edge in job.dependencies.items()} if job else {}
             return {
-                one: None if end.state == "removed" else State(end.state)
-                for one, end in found.items() if not end.gate
-            }  # fmt: skip
+                one: None if end.state == "removed" else State(end.state) for one, end in found.items() if not end.gate
+            }
 
     def _at_end(self, job_id: str, edge: Edge) -> Outcome:
         """What is to be said of the job that an edge leads to, ended or not."""
@@ -176,9 +179,10 @@ class MemoryQueries(Queries):
             job = self._space.jobs.get(job_id)
             found = {one: self._at_end(one, edge) for one, edge in job.dependencies.items()} if job else {}
             return {
-                one: end.result for one, end in found.items()
+                one: end.result
+                for one, end in found.items()
                 if end.state == "completed" and end.result is not None and not end.gate
-            }  # fmt: skip
+            }
 
 
 def _inclusive(items: list[str], start: int, end: int) -> list[str]:

@@ -15,9 +15,14 @@ class Running(Steps, Transitions):
 
     @step
     def renew(
-        self, present: Sequence[WorkerInfo], held: Sequence[Held], lease_ms: int, *, every_ms: int = 0,
+        self,
+        present: Sequence[WorkerInfo],
+        held: Sequence[Held],
+        lease_ms: int,
+        *,
+        every_ms: int = 0,
         asked: Sequence[str] = (),
-    ) -> Renewed:  # fmt: skip
+    ) -> Renewed:
         now = self.space.now()
         until = now + lease_ms
         for worker in present:

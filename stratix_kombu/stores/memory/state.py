@@ -110,15 +110,34 @@ class Job:
     def record(self) -> JobRecord:
         new = self.new
         return JobRecord(
-            id=new.id, queue=new.queue, name=new.name, data=self.data, options=new.options, state=self.state,
-            priority=new.priority, created_ms=self.created_ms, due_ms=self.due_ms, processed_ms=self.processed_ms,
-            finished_ms=self.finished_ms, attempts_made=self.attempts_made, attempts_started=self.attempts_started,
-            max_attempts=new.max_attempts, stalled_count=self.stalled_count, pending=self.pending,
-            optional=new.optional, worker=self.worker, progress=self.progress, result=self.result,
-            failed_reason=self.failed_reason, stacktrace=self.stacktrace,
-            message=new.message, vacant=self.vacant, number=self.number, kind=new.kind,
+            id=new.id,
+            queue=new.queue,
+            name=new.name,
+            data=self.data,
+            options=new.options,
+            state=self.state,
+            priority=new.priority,
+            created_ms=self.created_ms,
+            due_ms=self.due_ms,
+            processed_ms=self.processed_ms,
+            finished_ms=self.finished_ms,
+            attempts_made=self.attempts_made,
+            attempts_started=self.attempts_started,
+            max_attempts=new.max_attempts,
+            stalled_count=self.stalled_count,
+            pending=self.pending,
+            optional=new.optional,
+            worker=self.worker,
+            progress=self.progress,
+            result=self.result,
+            failed_reason=self.failed_reason,
+            stacktrace=self.stacktrace,
+            message=new.message,
+            vacant=self.vacant,
+            number=self.number,
+            kind=new.kind,
             cancelled=self.cancelled is not None and self.state is State.FAILED,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,9 +321,7 @@ class Space(Graph):
         else:
             self.make_ready(job)
 
-    def fail(
-        self, job: Job, reason: str, stacktrace: str = "", failed_by: str = "", error: str | None = None
-    ) -> None:
+    def fail(self, job: Job, reason: str, stacktrace: str = "", failed_by: str = "", error: str | None = None) -> None:
         job.failed_reason = reason
         job.result = error or None
         job.stacktrace = stacktrace or None

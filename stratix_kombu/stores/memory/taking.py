@@ -47,9 +47,16 @@ def _fall_back(job: Job, given: Fallback) -> None:
 class Taking(Steps, Transitions):
     @step
     def take(
-        self, queue: str, worker: str, lease_ms: int, want: int, bounds: Bounds = NO_BOUNDS, *, permits: int = 0,
+        self,
+        queue: str,
+        worker: str,
+        lease_ms: int,
+        want: int,
+        bounds: Bounds = NO_BOUNDS,
+        *,
+        permits: int = 0,
         request: str = "",
-    ) -> Taken:  # fmt: skip
+    ) -> Taken:
         call = self._call(queue, worker, lease_ms, bounds, request)
         order, now = self.space.queues[queue].order, self.space.now()
         took = order.took.get(worker)
@@ -182,9 +189,15 @@ class Taking(Steps, Transitions):
 
     @step
     def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS, *,
+        self,
+        queue: str,
+        ids: Sequence[str],
+        worker: str,
+        lease_ms: int,
+        bounds: Bounds = NO_BOUNDS,
+        *,
         request: str = "",
-    ) -> Claimed:  # fmt: skip
+    ) -> Claimed:
         claimed, call = Claimed(), self._call(queue, worker, lease_ms, bounds, request)
         order = self.space.queues[queue].order
         for place, job_id in enumerate(ids):

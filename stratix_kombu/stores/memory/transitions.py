@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from stratix_kombu.model.record import (
-    ANY_CLAIM,
-    MAX_REASON_BYTES,
-    Change,
-    Completion,
-    Failure,
-    HandOver,
-    Held,
-    NewJob,
-)
+from stratix_kombu.model.record import ANY_CLAIM, MAX_REASON_BYTES, Change, Completion, Failure, HandOver, Held, NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE

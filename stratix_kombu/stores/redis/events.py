@@ -68,6 +68,11 @@ def _event(queue: str, entry: Any, number: int | None) -> Event:
     if not job_id and not value:
         value = None
     return Event(
-        _cursor(entry_id, number), queue, text(fields.get(b"e")), job_id, int(entry_id.partition("-")[0]),
-        None if value is None else value.decode(errors="replace"), text(fields.get(b"n")),
-    )  # fmt: skip
+        _cursor(entry_id, number),
+        queue,
+        text(fields.get(b"e")),
+        job_id,
+        int(entry_id.partition("-")[0]),
+        None if value is None else value.decode(errors="replace"),
+        text(fields.get(b"n")),
+    )

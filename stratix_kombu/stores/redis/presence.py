@@ -71,8 +71,13 @@ def worker_of(queue: str, now: int, found: Sequence[Any]) -> WorkerInfo | None:
         if idle_ms is not None:
             idle_ms += max(now - told["told_ms"] - told["every_ms"], 0)
         return WorkerInfo(
-            id=worker.decode(), queue=queue, host=told["host"], pid=told["pid"], concurrency=int(concurrency),
-            idle_ms=idle_ms, stuck=told.get("stuck", 0),
-        )  # fmt: skip
+            id=worker.decode(),
+            queue=queue,
+            host=told["host"],
+            pid=told["pid"],
+            concurrency=int(concurrency),
+            idle_ms=idle_ms,
+            stuck=told.get("stuck", 0),
+        )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -60,9 +60,13 @@ class RedisQueries(Queries):
             counts["paused"], counts["waiting"] = counts["waiting"], 0
         workers, oldest = int(numbers[6]), int(numbers[7])
         return QueueStatus(
-            name=queue, paused=bool(paused), counts=counts, workers=workers,
-            oldest_waiting_ms=None if oldest < 0 else oldest, overdue_ms=int(numbers[8]),
-        )  # fmt: skip
+            name=queue,
+            paused=bool(paused),
+            counts=counts,
+            workers=workers,
+            oldest_waiting_ms=None if oldest < 0 else oldest,
+            overdue_ms=int(numbers[8]),
+        )
 
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         this, found = self._scripts.run("metrics", (queue, minutes))
@@ -107,9 +111,7 @@ class RedisQueries(Queries):
         return [line.decode() for line in lines], int(written)
 
     def dependencies(self, job_id: str) -> dict[str, State | None]:
-        return {
-            one: State(state) if state else None for one, state, *_ in self._dependencies(job_id)
-        }
+        return {one: State(state) if state else None for one, state, *_ in self._dependencies(job_id)}
 
     def dependents(self, job_id: str) -> list[str]:
         found = self._scripts.members("ZSCAN", f":job:{job_id}:dependents")

@@ -17,10 +17,33 @@ from stratix_kombu.model.state import State
 logger = logging.getLogger("stratix_kombu.stores")
 
 FIELDS = (
-    "queue", "name", "data", "opts", "state", "prio", "created", "due", "started", "finished", "made", "begun", "max",
-    "stalled", "pending", "optional", "worker", "progress", "result", "reason", "trace", "msg", "vacant",
-    "number", "kind", "cancel",
-)  # fmt: skip
+    "queue",
+    "name",
+    "data",
+    "opts",
+    "state",
+    "prio",
+    "created",
+    "due",
+    "started",
+    "finished",
+    "made",
+    "begun",
+    "max",
+    "stalled",
+    "pending",
+    "optional",
+    "worker",
+    "progress",
+    "result",
+    "reason",
+    "trace",
+    "msg",
+    "vacant",
+    "number",
+    "kind",
+    "cancel",
+)
 """What is read of a record, in the order of JobRecord's fields after ``id``."""
 CLAIMED = tuple(
     b"name data opts prio created due made begun max stalled pending optional progress reason trace number kind".split()
@@ -101,23 +124,44 @@ def record_of(job_id: str, v: Sequence[Any]) -> JobRecord | None:
         return _record_of(job_id, v)
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
         logger.warning(
-            "the record of job %r in the store cannot be read: %s", job_id, problem,
+            "the record of job %r in the store cannot be read: %s",
+            job_id,
+            problem,
             extra={"action": "record_unreadable"},
-        )  # fmt: skip
+        )
         return None
 
 
 def _record_of(job_id: str, v: Sequence[Any]) -> JobRecord:
     return JobRecord(
-        id=job_id, queue=text(v[0]), name=text(v[1]), data=text(v[2]), options=text(v[3]), state=STATES[v[4]],
-        priority=int(v[5] or 0), created_ms=int(v[6] or 0), due_ms=int(v[7] or 0), processed_ms=int(v[8] or 0),
-        finished_ms=int(v[9] or 0), attempts_made=int(v[10] or 0), attempts_started=int(v[11] or 0),
-        max_attempts=int(v[12] or 1), stalled_count=int(v[13] or 0), pending=int(v[14] or 0),
-        optional=v[15] == b"1", worker=text(v[16]), progress=text_or_none(v[17]), result=text_or_none(v[18]),
-        failed_reason=None if v[19] is None else v[19].decode(), stacktrace=text_or_none(v[20]), message=text(v[21]),
-        vacant=v[22] is not None, number=int(v[23] or 0), kind=text(v[24]),
+        id=job_id,
+        queue=text(v[0]),
+        name=text(v[1]),
+        data=text(v[2]),
+        options=text(v[3]),
+        state=STATES[v[4]],
+        priority=int(v[5] or 0),
+        created_ms=int(v[6] or 0),
+        due_ms=int(v[7] or 0),
+        processed_ms=int(v[8] or 0),
+        finished_ms=int(v[9] or 0),
+        attempts_made=int(v[10] or 0),
+        attempts_started=int(v[11] or 0),
+        max_attempts=int(v[12] or 1),
+        stalled_count=int(v[13] or 0),
+        pending=int(v[14] or 0),
+        optional=v[15] == b"1",
+        worker=text(v[16]),
+        progress=text_or_none(v[17]),
+        result=text_or_none(v[18]),
+        failed_reason=None if v[19] is None else v[19].decode(),
+        stacktrace=text_or_none(v[20]),
+        message=text(v[21]),
+        vacant=v[22] is not None,
+        number=int(v[23] or 0),
+        kind=text(v[24]),
         cancelled=v[25] is not None and STATES[v[4]] is State.FAILED,
-    )  # fmt: skip
+    )
 
 
 def ended_of(raw: bytes) -> Ended:
@@ -149,12 +193,28 @@ class ClaimsOf:
     def _record(self, job_id: bytes, started: int, begun: int, v: Mapping[bytes, Any]) -> JobRecord:
         get, reason = v.get, v.get(b"reason")
         return JobRecord(
-            id=job_id.decode(), queue=self.queue, name=v[b"name"].decode(), data=v[b"data"].decode(),
-            options=text(get(b"opts")), state=State.ACTIVE, priority=int(get(b"prio") or 0),
-            created_ms=int(v[b"created"]), due_ms=int(get(b"due") or 0), processed_ms=started, finished_ms=0,
-            attempts_made=int(get(b"made") or 0), attempts_started=begun, max_attempts=int(get(b"max") or 1),
-            stalled_count=int(get(b"stalled") or 0), pending=int(get(b"pending") or 0),
-            optional=get(b"optional") == b"1", worker=self.worker, progress=text_or_none(get(b"progress")), result=None,
-            failed_reason=None if reason is None else reason.decode(), stacktrace=text_or_none(get(b"trace")),
-            number=int(get(b"number") or 0), kind=text(get(b"kind")),
-        )  # fmt: skip
+            id=job_id.decode(),
+            queue=self.queue,
+            name=v[b"name"].decode(),
+            data=v[b"data"].decode(),
+            options=text(get(b"opts")),
+            state=State.ACTIVE,
+            priority=int(get(b"prio") or 0),
+            created_ms=int(v[b"created"]),
+            due_ms=int(get(b"due") or 0),
+            processed_ms=started,
+            finished_ms=0,
+            attempts_made=int(get(b"made") or 0),
+            attempts_started=begun,
+            max_attempts=int(get(b"max") or 1),
+            stalled_count=int(get(b"stalled") or 0),
+            pending=int(get(b"pending") or 0),
+            optional=get(b"optional") == b"1",
+            worker=self.worker,
+            progress=text_or_none(get(b"progress")),
+            result=None,
+            failed_reason=None if reason is None else reason.decode(),
+            stacktrace=text_or_none(get(b"trace")),
+            number=int(get(b"number") or 0),
+            kind=text(get(b"kind")),
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from stratix_kombu.errors import (
@@ -19,10 +18,8 @@ from stratix_kombu.errors import (
     StoreUnavailable,
 )
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Refused, Taken
-from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
-    KEEP_ALL,
     MAX_REASON_BYTES,
     Added,
     Change,
@@ -32,16 +29,15 @@ from stratix_kombu.model.record import (
     Held,
     InlineQueue,
     Limit,
-    Lost,
     NewJob,
     Placed,
-    Ready,
     Renewed,
     WorkerInfo,
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
+from stratix_kombu.stores.redis.answers import change_of, fallback_text, ready_of, then_text
 from stratix_kombu.stores.redis.presence import Presence, told_of
 from stratix_kombu.stores.redis.records import CLAIMED, ClaimsOf, job_arguments, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
@@ -52,43 +48,6 @@ UNFINISHED = [state.value for state in State if not state.finished]
 GRAPH_CHECKS = 100
 """How often the graph may change while it is looked at for a cycle."""
 NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
-
-
-def change_of(answer: Sequence[Any]) -> Change:
-    """The common answer {more, stale, ready, next_ms, affected, cursor, lost}; the last four may be missing."""
-    affected = tuple(one.decode() for one in answer[4]) if len(answer) > 4 else ()
-    return Change(
-        ready=ready_of(answer[2]), stale=tuple(one.decode() for one in answer[1]), affected=affected,
-        more=bool(answer[0]), cursor=answer[5].decode() if len(answer) > 5 else "",
-        lost=tuple(Lost(*json.loads(one)) for one in answer[6]) if len(answer) > 6 else (),
-    )  # fmt: skip
-
-
-def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
-    if not flat:
-        return ()
-    return tuple(
-        Ready(
-            flat[i].decode(), flat[i + 1].decode(), flat[i + 2].decode(), int(flat[i + 3]), flat[i + 4].decode(),
-            bool(flat[i + 5]), flat[i + 6].decode(),
-        )
-        for i in range(0, len(flat), 7)
-    )  # fmt: skip
-
-
-@cache
-def _fallback(given: Fallback) -> str:
-    if given == NO_FALLBACK:
-        return ""
-    value: dict[str, str] = {"dead": given.dead_letter} if given.dead_letter else {}
-    for name in ("keep_completed", "keep_failed"):
-        if getattr(given, name) != KEEP_ALL:
-            value[name] = retention_text(getattr(given, name))
-    return json.dumps(value)
-
-
-def _then(jobs: Sequence[NewJob]) -> str:
-    return json.dumps([[job.queue, *job_arguments(job, job.queue)] for job in jobs]) if jobs else ""
 
 
 class RedisTransitions(Transitions):
@@ -193,14 +152,30 @@ class RedisTransitions(Transitions):
     # -- running --------------------------------------------------------------------------------
 
     def take(
-        self, queue: str, worker: str, lease_ms: int, want: int, bounds: Bounds = NO_BOUNDS, *, permits: int = 0,
+        self,
+        queue: str,
+        worker: str,
+        lease_ms: int,
+        want: int,
+        bounds: Bounds = NO_BOUNDS,
+        *,
+        permits: int = 0,
         request: str = "",
-    ) -> Taken:  # fmt: skip
+    ) -> Taken:
         request, want = request or new_request(), min(want, TAKEN_AT_ONCE)
         now, why, until, left, *answers = self.run_sending(
-            "take", queue, worker, lease_ms, want, limit_text(bounds.limit), bounds.global_concurrency,
-            bounds.group_concurrency, _fallback(bounds.fallback), permits, request,
-        )  # fmt: skip
+            "take",
+            queue,
+            worker,
+            lease_ms,
+            want,
+            limit_text(bounds.limit),
+            bounds.global_concurrency,
+            bounds.group_concurrency,
+            fallback_text(bounds.fallback),
+            permits,
+            request,
+        )
         claims, found = [], ClaimsOf(queue, worker, request, now)
         for job_id, position, started, begun, flat in answers:
             values = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -213,14 +188,20 @@ class RedisTransitions(Transitions):
         return Taken(claims, refusal, max(int(until) - now, 0) if until else 0, bool(left))
 
     def claim(
-        self, queue: str, ids: Sequence[str], worker: str, lease_ms: int, bounds: Bounds = NO_BOUNDS, *,
+        self,
+        queue: str,
+        ids: Sequence[str],
+        worker: str,
+        lease_ms: int,
+        bounds: Bounds = NO_BOUNDS,
+        *,
         request: str = "",
-    ) -> Claimed:  # fmt: skip
+    ) -> Claimed:
         claimed, request = Claimed(), request or new_request()
         if not ids:
             return claimed
         given = (limit_text(bounds.limit), bounds.global_concurrency, bounds.group_concurrency)
-        arguments = (queue, worker, lease_ms, *given, _fallback(bounds.fallback), request, *ids)
+        arguments = (queue, worker, lease_ms, *given, fallback_text(bounds.fallback), request, *ids)
         now, answers = self._scripts.run("claim", arguments)
         found = ClaimsOf(queue, worker, request, now)
         for position, (job_id, why, at, *answer) in enumerate(answers):
@@ -236,9 +217,14 @@ class RedisTransitions(Transitions):
         return claimed
 
     def renew(
-        self, present: Sequence[WorkerInfo], held: Sequence[Held], lease_ms: int, *, every_ms: int = 0,
+        self,
+        present: Sequence[WorkerInfo],
+        held: Sequence[Held],
+        lease_ms: int,
+        *,
+        every_ms: int = 0,
         asked: Sequence[str] = (),
-    ) -> Renewed:  # fmt: skip
+    ) -> Renewed:
         info, apart = told_of(present, every_ms) if present else ("", [])
         flat = [part for one in held for part in (one.job_id, one.token)]
         worker = present[0].id if present else ""
@@ -255,7 +241,7 @@ class RedisTransitions(Transitions):
     def complete(self, results: Sequence[Completion]) -> Change:
         arguments: list[Any] = [PAGE]
         for one in results:
-            arguments += (one.job_id, one.token, one.result, _then(one.then), one.data)
+            arguments += (one.job_id, one.token, one.result, then_text(one.then), one.data)
         return change_of(self.run_sending("complete", *arguments))
 
     def fail(self, failures: Sequence[Failure]) -> Change:
@@ -263,14 +249,14 @@ class RedisTransitions(Transitions):
         for one in failures:
             retry = "" if one.retry_ms is None else one.retry_ms
             reason = bounded(one.reason, MAX_REASON_BYTES)
-            arguments += (one.job_id, one.token, reason, one.stacktrace, retry, one.error, _then(one.then))
+            arguments += (one.job_id, one.token, reason, one.stacktrace, retry, one.error, then_text(one.then))
         return change_of(self.run_sending("fail", *arguments))
 
     def hand_over(self, jobs: Sequence[HandOver]) -> Change:
         arguments: list[Any] = [PAGE]
         for one in jobs:
             reason = bounded(one.reason, MAX_REASON_BYTES)
-            arguments += (one.job_id, one.token, reason, one.stacktrace, _then(one.then))
+            arguments += (one.job_id, one.token, reason, one.stacktrace, then_text(one.then))
         return change_of(self.run_sending("hand_over", *arguments))
 
     def hand_back(self, held: Sequence[Held]) -> Change:

@@ -37,8 +37,27 @@ __all__ = ["StoreSuite", "audit"]
 
 
 class StoreSuite(
-    AddingSuite, TakeSuite, GroupSuite, PermitSuite, RunningSuite, AgainSuite, GoingOnSuite, LimitSuite,
-    DependencySuite, ClockSuite, HandSuite, PartsSuite, ReadingSuite, ManySuite, MetricsSuite, IdentitySuite,
-    LetterSuite, ConcurrencySuite, ToldSuite, ForkSuite, RerunSuite, LeadSuite,
+    AddingSuite,
+    TakeSuite,
+    GroupSuite,
+    PermitSuite,
+    RunningSuite,
+    AgainSuite,
+    GoingOnSuite,
+    LimitSuite,
+    DependencySuite,
+    ClockSuite,
+    HandSuite,
+    PartsSuite,
+    ReadingSuite,
+    ManySuite,
+    MetricsSuite,
+    IdentitySuite,
+    LetterSuite,
+    ConcurrencySuite,
+    ToldSuite,
+    ForkSuite,
+    RerunSuite,
+    LeadSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""

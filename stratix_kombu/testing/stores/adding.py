@@ -166,8 +166,14 @@ class AddingSuite(StoreCase):
         status = store.queries.status("nobody")
         assert (status.name, status.paused, status.workers, status.oldest_waiting_ms) == ("nobody", False, 0, None)
         assert status.counts == {
-            "waiting": 0, "active": 0, "delayed": 0, "blocked": 0, "completed": 0, "failed": 0, "paused": 0,
-        }  # fmt: skip
+            "waiting": 0,
+            "active": 0,
+            "delayed": 0,
+            "blocked": 0,
+            "completed": 0,
+            "failed": 0,
+            "paused": 0,
+        }
         assert store.queries.queues() == []
         self.add(store, new("a"))
         age = store.queries.status(QUEUE).oldest_waiting_ms
@@ -237,4 +243,3 @@ class AddingSuite(StoreCase):
         assert ("removed", "a") in self.told(store)
         store.transitions.promote_job("b")
         assert store.transitions.add([new("c", deduplication=last)]).instead == (("c", "b"),)
-

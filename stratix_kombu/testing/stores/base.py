@@ -76,9 +76,16 @@ class StoreCase:
 
     @staticmethod
     def take(
-        store: Store, want: int = 1, bounds: Bounds = NO_BOUNDS, *, permits: int = 0, queue: str = QUEUE,
-        worker: str = "w", request: str = "", lease_ms: int = LEASE_MS,
-    ) -> Taken:  # fmt: skip
+        store: Store,
+        want: int = 1,
+        bounds: Bounds = NO_BOUNDS,
+        *,
+        permits: int = 0,
+        queue: str = QUEUE,
+        worker: str = "w",
+        request: str = "",
+        lease_ms: int = LEASE_MS,
+    ) -> Taken:
         return store.transitions.take(queue, worker, lease_ms, want, bounds, permits=permits, request=request)
 
     def taken(self, store: Store, want: int = 1, bounds: Bounds = NO_BOUNDS, **how: Any) -> list[str]:

@@ -7,16 +7,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu.errors import InvalidJobState, JobIdTaken
-from stratix_kombu.model.record import (
-    ANY_CLAIM,
-    KEEP_NONE,
-    Completion,
-    Deduplication,
-    Failure,
-    HandOver,
-    Limit,
-    NewJob,
-)
+from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Completion, Deduplication, Failure, HandOver, Limit, NewJob
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
@@ -200,9 +191,11 @@ class GoingOnSuite(StoreCase):
     def test_a_completing_job_sends_what_it_carried(self, store: Store) -> None:
         """A chain whose last job others wait for: each step says what it still carries."""
         self.add(
-            store, new("1", carries=("2", "3")), new("3", vacant=True, dependencies=("1",)),
+            store,
+            new("1", carries=("2", "3")),
+            new("3", vacant=True, dependencies=("1",)),
             new("after", dependencies=("3",)),
-        )  # fmt: skip
+        )
         assert self.completion(store, "1", new("2", carries=("3",))) == ["2"]
         assert store.queries.dependencies("3") == {"1": State.COMPLETED, "2": State.WAITING}
         assert self.states(store, "3", "after") == ["blocked", "blocked"]
@@ -230,11 +223,13 @@ class GoingOnSuite(StoreCase):
 
     def test_a_job_takes_the_place_of_one_that_has_ended(self, store: Store) -> None:
         """A whole graph at once: nobody waits for a job, or reads a result, of the time before."""
+
         def graph() -> list[NewJob]:
             return [
-                new("1", carries=("2",), anew=True), new("2", vacant=True, dependencies=("1",), anew=True),
+                new("1", carries=("2",), anew=True),
+                new("2", vacant=True, dependencies=("1",), anew=True),
                 new("after", dependencies=("2",), anew=True),
-            ]  # fmt: skip
+            ]
 
         self.add(store, *graph())
         self.add(store, new("other", dependencies=("1", "after")))
@@ -286,8 +281,10 @@ class GoingOnSuite(StoreCase):
     def test_what_was_said_of_a_job_holds_for_its_next_message(self, store: Store) -> None:
         """Its limit, its dead letter and its deduplication: only the message is another one."""
         given: dict[str, Any] = {
-            "limit": Limit("l", 1, 60_000), "dead_letter": "dead", "deduplication": Deduplication("d")
-        }  # fmt: skip
+            "limit": Limit("l", 1, 60_000),
+            "dead_letter": "dead",
+            "deduplication": Deduplication("d"),
+        }
         claim = self.start(store, new("a", **given))
         store.transitions.hand_over([HandOver("a", claim.token, (new("a", message="{}"),))])
         assert store.transitions.claim(QUEUE, ["a"], "w", LEASE_MS).refused[0].why is Refusal.LIMITED

@@ -99,8 +99,14 @@ class HandSuite(StoreCase):
     @pytest.mark.parametrize("state", ["waiting", "delayed", "blocked", "completed", "failed"])
     def test_removing_a_job(self, store: Store, state: str) -> None:
         self.add(store, new("dependency"))
-        self.add(store, new("a", delay_ms=60_000 if state == "delayed" else 0,
-                            dependencies=("dependency",) if state == "blocked" else ()))  # fmt: skip
+        self.add(
+            store,
+            new(
+                "a",
+                delay_ms=60_000 if state == "delayed" else 0,
+                dependencies=("dependency",) if state == "blocked" else (),
+            ),
+        )
         if state == "completed":
             self.complete(store, "a")
         elif state == "failed":
@@ -118,10 +124,13 @@ class HandSuite(StoreCase):
         self.add(store, new("waiting"), new("later", delay_ms=60_000))
         transitions = store.transitions
         for step, job_id in (
-            (transitions.retry, "waiting"), (transitions.retry, "active"), (transitions.retry, "later"),
-            (transitions.promote_job, "waiting"), (transitions.promote_job, "active"),
+            (transitions.retry, "waiting"),
+            (transitions.retry, "active"),
+            (transitions.retry, "later"),
+            (transitions.promote_job, "waiting"),
+            (transitions.promote_job, "active"),
             (transitions.remove, "active"),
-        ):  # fmt: skip
+        ):
             with pytest.raises(InvalidJobState):
                 step(job_id)
         for step in (transitions.retry, transitions.promote_job, transitions.remove):
@@ -281,4 +290,3 @@ class HandSuite(StoreCase):
         (claim,) = self.claim(store, "a")
         assert store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0)]).stale == ()
         assert self.states(store, "a") == ["waiting"]
-

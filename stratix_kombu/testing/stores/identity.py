@@ -50,8 +50,9 @@ class IdentitySuite(StoreCase):
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
         events = store.events.read(QUEUE, cursor)
         assert [(one.name, one.missed) for one in events if one.name in ("waiting", "active")][-2:] == [
-            ("waiting", 0), ("active", 0)
-        ]  # fmt: skip
+            ("waiting", 0),
+            ("active", 0),
+        ]
         assert store.events.read(QUEUE, events[-1].cursor) == []
 
     def test_who_waits_for_events_hears_them_although_the_queue_is_forgotten_meanwhile(self, store: Store) -> None:
@@ -73,9 +74,15 @@ class IdentitySuite(StoreCase):
         self.complete(store, "done")
         self.fail(store, "broken")
         jobs = [
-            new("w"), new("d", delay_ms=60_000), new("p", dependencies=["open"]), new("r", dependencies=["done"]),
-            new("f", dependencies=["broken"]), new("v", vacant=True), new("w"), new("l", dependencies=["w"]),
-        ]  # fmt: skip
+            new("w"),
+            new("d", delay_ms=60_000),
+            new("p", dependencies=["open"]),
+            new("r", dependencies=["done"]),
+            new("f", dependencies=["broken"]),
+            new("v", vacant=True),
+            new("w"),
+            new("l", dependencies=["w"]),
+        ]
         placed = store.transitions.add(jobs).placed
         states = [one and one.state.value for one in placed]
         assert states == ["waiting", "delayed", "blocked", "waiting", "failed", "blocked", None, "blocked"]

@@ -9,16 +9,7 @@ from dataclasses import replace
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.letter import Fallback, job_of
 from stratix_kombu.model.names import check_known_id
-from stratix_kombu.model.record import (
-    KEEP_NONE,
-    LETTER,
-    Completion,
-    Failure,
-    JobRecord,
-    Limit,
-    NewJob,
-    Retention,
-)
+from stratix_kombu.model.record import KEEP_NONE, LETTER, Completion, Failure, JobRecord, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
@@ -65,9 +56,17 @@ class LetterSuite(StoreCase):
         keeps = [Retention(3, 5_000), KEEP_NONE, Retention(age_ms=60_000), Retention()]
         for number, (limit, keep) in enumerate(zip(limits, keeps, strict=True)):
             job = new(
-                f"j{number}", data='{"to":"ä"}', options='{"timeout":5}', priority=number, max_attempts=3, limit=limit,
-                keep_completed=keep, keep_failed=keeps[-1 - number], dead_letter="dead", max_stalled=number or None,
-            )  # fmt: skip
+                f"j{number}",
+                data='{"to":"ä"}',
+                options='{"timeout":5}',
+                priority=number,
+                max_attempts=3,
+                limit=limit,
+                keep_completed=keep,
+                keep_failed=keeps[-1 - number],
+                dead_letter="dead",
+                max_stalled=number or None,
+            )
             letter = self.bury(store, job)
             again = job_of(json.loads(letter.data), letter.id, letter.number, letter.queue)
             assert replace(again, id=job.id, data=job.data) == job

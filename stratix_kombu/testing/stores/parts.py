@@ -56,8 +56,9 @@ class PartsSuite(StoreCase):
         for value in ("[1]", "[2]"):
             store.events.append(".mine", "user.registered", value=value)
         assert [(one.name, one.job_id, one.value) for one in store.events.read(".mine", "0")] == [
-            ("user.registered", "", "[1]"), ("user.registered", "", "[2]"),
-        ]  # fmt: skip
+            ("user.registered", "", "[1]"),
+            ("user.registered", "", "[2]"),
+        ]
         assert store.queries.queues() == []
 
     def test_waiting_for_an_event(self, store: Store) -> None:

@@ -259,4 +259,3 @@ class PermitSuite(StoreCase):
         assert store.transitions.redeliver(QUEUE, 0, 0).ready == ()
         store.transitions.pause(QUEUE)
         assert store.transitions.redeliver(QUEUE, 0, 0).ready == ()
-

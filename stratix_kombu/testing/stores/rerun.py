@@ -61,9 +61,14 @@ class RerunSuite(StoreCase):
 
     def test_what_depends_on_it_runs_again_too(self, store: Store) -> None:
         self.add(
-            store, new("a"), new("b", dependencies=("a",)), new("c", dependencies=("a",), optional=True),
-            new("d", dependencies=("b", "c")), new("other"), new("not", dependencies=("other",)),
-        )  # fmt: skip
+            store,
+            new("a"),
+            new("b", dependencies=("a",)),
+            new("c", dependencies=("a",), optional=True),
+            new("d", dependencies=("b", "c")),
+            new("other"),
+            new("not", dependencies=("other",)),
+        )
         for one in ("a", "b", "c", "d", "other", "not"):
             self.complete(store, one)
         assert self.finish_releases(store, store.transitions.rerun("a", dependents=True)) == ["a"]
@@ -76,18 +81,29 @@ class RerunSuite(StoreCase):
 
     def test_dependents_in_all_states(self, store: Store) -> None:
         self.add(
-            store, new("a"), new("x"), new("active", dependencies=("a",)), new("waiting", dependencies=("a",)),
-            new("delayed", dependencies=("a",), delay_ms=60_000), new("blocked", dependencies=("a", "x")),
-            new("failed", dependencies=("a",)), new("removed", dependencies=("a",)),
-        )  # fmt: skip
+            store,
+            new("a"),
+            new("x"),
+            new("active", dependencies=("a",)),
+            new("waiting", dependencies=("a",)),
+            new("delayed", dependencies=("a",), delay_ms=60_000),
+            new("blocked", dependencies=("a", "x")),
+            new("failed", dependencies=("a",)),
+            new("removed", dependencies=("a",)),
+        )
         self.complete(store, "a")
         (claim,) = self.claim(store, "active")
         self.fail(store, "failed")
         store.transitions.remove("removed")
         self.finish_releases(store, store.transitions.rerun("a", dependents=True))
         assert self.states(store, "active", "waiting", "delayed", "blocked", "failed", "removed") == [
-            "active", "blocked", "blocked", "blocked", "blocked", "gone",
-        ]  # fmt: skip
+            "active",
+            "blocked",
+            "blocked",
+            "blocked",
+            "blocked",
+            "gone",
+        ]
         assert store.transitions.complete([Completion("active", claim.token, "1")]).stale == ()
         assert sorted(self.ids(self.complete(store, "a").ready)) == ["failed", "waiting"]
         assert self.states(store, "delayed", "blocked") == ["delayed", "blocked"]

@@ -44,9 +44,11 @@ class RunningSuite(StoreCase):
         claimed = store.transitions.claim(QUEUE, ["a", "nobody", "later", "other", "done", "b"], "w", LEASE_MS)
         assert [one.record.id for one in claimed.claims] == ["a", "b"]
         assert [(one.job_id, one.why) for one in claimed.refused] == [
-            ("nobody", Refusal.GONE), ("later", Refusal.NOT_WAITING), ("other", Refusal.GONE),
+            ("nobody", Refusal.GONE),
+            ("later", Refusal.NOT_WAITING),
+            ("other", Refusal.GONE),
             ("done", Refusal.NOT_WAITING),
-        ]  # fmt: skip
+        ]
         assert self.states(store, "later", "other", "done") == ["delayed", "waiting", "completed"]
 
     def test_a_job_is_claimed_once_however_often_it_is_named(self, store: Store) -> None:
@@ -310,12 +312,16 @@ class RunningSuite(StoreCase):
         letter = self.record(store, letter_id("a", number, 2))
         assert (letter.queue, letter.name, letter.kind) == ("dead", "send", LETTER)
         assert json.loads(letter.data) == {
-            "id": "a", "queue": QUEUE, "name": "send", "data": {"to": "ä/b"}, "options": "", "reason": 'no "way"',
-            "attempts": 2, "max_attempts": 2,
-            "again": {
-                "priority": 0, "max_stalled": None, "keep_completed": None, "keep_failed": None, "limit": None,
-            },
-        }  # fmt: skip
+            "id": "a",
+            "queue": QUEUE,
+            "name": "send",
+            "data": {"to": "ä/b"},
+            "options": "",
+            "reason": 'no "way"',
+            "attempts": 2,
+            "max_attempts": 2,
+            "again": {"priority": 0, "max_stalled": None, "keep_completed": None, "keep_failed": None, "limit": None},
+        }
         store.transitions.retry("a")
         self.fail(store, "a")
         assert self.states(store, letter_id("a", number, 3)) == ["waiting"]
@@ -327,4 +333,3 @@ class RunningSuite(StoreCase):
         assert self.states(store, "a", "b") == ["failed", "failed"]
         letters = [one.id for one in store.queries.find("dead", [State.WAITING])]
         assert letters == [letter_id("a", self.record(store, "a").number, 1)]
-

@@ -86,9 +86,14 @@ class ToldSuite(StoreCase):
         self.complete(store, "c", result=edge)
         told = [(one.name, one.job_id, one.value) for one in store.events.read(QUEUE, "0")]
         expected: list[tuple[str, str, str | None]] = [
-            ("progress", "a", edge), ("progress", "a", None), ("note", "", edge), ("note", "", None),
-            ("completed", "a", None), ("completed", "b", None), ("completed", "c", edge),
-        ]  # fmt: skip
+            ("progress", "a", edge),
+            ("progress", "a", None),
+            ("note", "", edge),
+            ("note", "", None),
+            ("completed", "a", None),
+            ("completed", "b", None),
+            ("completed", "c", edge),
+        ]
         assert [one for one in expected if one not in told] == []
         assert self.record(store, "a").progress == LONG
 

@@ -137,8 +137,13 @@ class Child:
             handler = self._load(source) if loaded else self._handlers[source]
         except BaseException as error:
             reason = f"cannot load the handler {source}: {reason_of(error)}"
-            return {"kind": "failed", "reason": reason, "stacktrace": stacktrace_of(error), "final": False,
-                    "unloaded": True}  # fmt: skip
+            return {
+                "kind": "failed",
+                "reason": reason,
+                "stacktrace": stacktrace_of(error),
+                "final": False,
+                "unloaded": True,
+            }
         self._send({"kind": "begun", "number": run["number"], "loaded": loaded})
         job = SandboxJob(run["job"], partial(self._call, run), partial(self._is_cancelled, run))
         try:

@@ -56,6 +56,9 @@ class Output:
         text = line.decode("utf-8", "replace").rstrip("\r")
         self._last.append(text)
         logger.log(
-            LEVELS[self._stream], "job %s: %s", self._job_id or "-", text,
+            LEVELS[self._stream],
+            "job %s: %s",
+            self._job_id or "-",
+            text,
             extra={"action": "sandbox_output", "job_id": self._job_id, "queue": self._queue, "stream": self._stream},
         )

@@ -105,9 +105,12 @@ class Sandbox:
                 try:
                     self._process = subprocess.Popen(
                         [sys.executable, "-c", BOOT, json.dumps(sys.path), str(theirs.fileno()), str(life)],
-                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                        pass_fds=(theirs.fileno(), life), start_new_session=True,
-                    )  # fmt: skip
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        pass_fds=(theirs.fileno(), life),
+                        start_new_session=True,
+                    )
                 finally:
                     os.close(life)
             undo.pop_all()

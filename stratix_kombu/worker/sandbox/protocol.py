@@ -38,18 +38,49 @@ NO_THREAD = 75
 ROOM = 1024 * 1024
 """For what is around a value: names, logs, stack traces."""
 
-CALLS = frozenset({
-    "add_dependency", "cancel", "change_delay", "get_dependencies", "get_dependency_results", "get_dependency_states",
-    "get_dependents", "get_logs", "get_state", "log", "promote", "refresh", "remove", "remove_dependency", "rerun",
-    "retry", "update_data", "update_progress",
-})  # fmt: skip
+CALLS = frozenset(
+    {
+        "add_dependency",
+        "cancel",
+        "change_delay",
+        "get_dependencies",
+        "get_dependency_results",
+        "get_dependency_states",
+        "get_dependents",
+        "get_logs",
+        "get_state",
+        "log",
+        "promote",
+        "refresh",
+        "remove",
+        "remove_dependency",
+        "rerun",
+        "retry",
+        "update_data",
+        "update_progress",
+    }
+)
 """Methods of a job that a handler may call from its child."""
 
 ATTRIBUTES = (
-    "id", "name", "queue_name", "data", "is_task", "opts", "state", "progress", "attempts_made", "attempts_started",
-    "return_value", "failed_reason", "stacktrace", "timestamp", "processed_on", "finished_on",
+    "id",
+    "name",
+    "queue_name",
+    "data",
+    "is_task",
+    "opts",
+    "state",
+    "progress",
+    "attempts_made",
+    "attempts_started",
+    "return_value",
+    "failed_reason",
+    "stacktrace",
+    "timestamp",
+    "processed_on",
+    "finished_on",
     "was_cancelled",
-)  # fmt: skip
+)
 """What a handler may read of its job."""
 
 

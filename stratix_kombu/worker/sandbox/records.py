@@ -31,7 +31,13 @@ def log(message: Message) -> None:
     logger = logging.getLogger(str(message["logger"]))
     if logger.isEnabledFor(int(message["level"])):
         record = logger.makeRecord(
-            logger.name, int(message["level"]), "(sandbox)", 0, str(message["text"]), (), None,
+            logger.name,
+            int(message["level"]),
+            "(sandbox)",
+            0,
+            str(message["text"]),
+            (),
+            None,
             extra={"action": "sandbox_record"},
-        )  # fmt: skip
+        )
         logger.handle(record)

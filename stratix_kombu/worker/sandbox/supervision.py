@@ -57,10 +57,17 @@ class Supervision:
         """The result as JSON. Raises SandboxFailure, SandboxGone, and RateLimited if the handler did."""
         sandbox = self._sandbox
         sandbox.fit = False
-        sandbox.post({
-            "kind": "run", "number": self._number, "source": asdict(source), "job": _attributes(self._job),
-            "what": what, "max_bytes": max_bytes, "log_level": logging.getLogger().level,
-        })  # fmt: skip
+        sandbox.post(
+            {
+                "kind": "run",
+                "number": self._number,
+                "source": asdict(source),
+                "job": _attributes(self._job),
+                "what": what,
+                "max_bytes": max_bytes,
+                "log_level": logging.getLogger().level,
+            }
+        )
         while True:
             for message in self._pump():
                 if message.get("number") == self._number and message["kind"] in ("completed", "failed", "held"):

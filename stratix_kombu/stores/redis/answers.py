@@ -1,0 +1,57 @@
+"""What scripts answer, and what is sent to them, as values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
+from stratix_kombu.model.record import KEEP_ALL, Change, Lost, NewJob, Ready
+from stratix_kombu.stores.redis.records import job_arguments
+
+
+def change_of(answer: Sequence[Any]) -> Change:
+    """The common answer {more, stale, ready, next_ms, affected, cursor, lost}; the last four may be missing."""
+    affected = tuple(one.decode() for one in answer[4]) if len(answer) > 4 else ()
+    return Change(
+        ready=ready_of(answer[2]),
+        stale=tuple(one.decode() for one in answer[1]),
+        affected=affected,
+        more=bool(answer[0]),
+        cursor=answer[5].decode() if len(answer) > 5 else "",
+        lost=tuple(Lost(*json.loads(one)) for one in answer[6]) if len(answer) > 6 else (),
+    )
+
+
+def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
+    if not flat:
+        return ()
+    return tuple(
+        Ready(
+            flat[i].decode(),
+            flat[i + 1].decode(),
+            flat[i + 2].decode(),
+            int(flat[i + 3]),
+            flat[i + 4].decode(),
+            bool(flat[i + 5]),
+            flat[i + 6].decode(),
+        )
+        for i in range(0, len(flat), 7)
+    )
+
+
+@cache
+def fallback_text(given: Fallback) -> str:
+    if given == NO_FALLBACK:
+        return ""
+    value: dict[str, str] = {"dead": given.dead_letter} if given.dead_letter else {}
+    for name in ("keep_completed", "keep_failed"):
+        if getattr(given, name) != KEEP_ALL:
+            value[name] = retention_text(getattr(given, name))
+    return json.dumps(value)
+
+
+def then_text(jobs: Sequence[NewJob]) -> str:
+    return json.dumps([[job.queue, *job_arguments(job, job.queue)] for job in jobs]) if jobs else ""
