@@ -42,14 +42,14 @@ if TYPE_CHECKING:
         UnrecoverableError,
         WaitTimeout,
     )
-    from stratix_kombu.flow import Flow
     from stratix_kombu.health import Health
-    from stratix_kombu.job import Job
     from stratix_kombu.model.metrics import QueueMetrics
     from stratix_kombu.plugins import queue_plugin, schedule_plugin
-    from stratix_kombu.queue import Queue
-    from stratix_kombu.queues import QueueManager
-    from stratix_kombu.repeatables import RepeatableJob
+    from stratix_kombu.queue.flow import Flow
+    from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.manager import QueueManager
+    from stratix_kombu.queue.queue import Queue
+    from stratix_kombu.queue.repeatables import RepeatableJob
 
     __version__: str
 
@@ -65,14 +65,14 @@ _HOMES = {
         "PayloadNotSerializable PayloadTooLarge QueueNotEmpty RateLimited RecordLost RepeatableJobNotFound "
         "StaleClaim StoreUnavailable StratixError Unavailable UnknownDriver UnrecoverableError WaitTimeout"
     ),
-    "flow": "Flow",
+    "queue.flow": "Flow",
     "health": "Health",
-    "job": "Job",
+    "queue.job": "Job",
     "model.metrics": "QueueMetrics",
     "plugins": "queue_plugin schedule_plugin",
-    "queue": "Queue",
-    "queues": "QueueManager",
-    "repeatables": "RepeatableJob",
+    "queue.queue": "Queue",
+    "queue.manager": "QueueManager",
+    "queue.repeatables": "RepeatableJob",
 }
 """Per module: the public names that are there."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

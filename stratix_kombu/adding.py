@@ -11,8 +11,8 @@ from stratix_kombu.lifecycle.add import ONE_STEP, add, record_of, records_of
 from stratix_kombu.model.record import NewJob, Placed
 
 if TYPE_CHECKING:
-    from stratix_kombu.job import Job
-    from stratix_kombu.queue import Queue
+    from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.queue import Queue
 
 ONE_STEP_BYTES = 256 * 1024
 """So much data goes to the store in one step; a job that has more goes alone."""

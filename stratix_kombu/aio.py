@@ -16,15 +16,15 @@ from stratix_kombu.model.arguments import seconds
 
 if TYPE_CHECKING:
     from stratix_kombu.calls import Calls
-    from stratix_kombu.flow import Flow
-    from stratix_kombu.housekeeping import OnProgress
-    from stratix_kombu.job import Job
     from stratix_kombu.model.event import Event
     from stratix_kombu.model.metrics import QueueMetrics
     from stratix_kombu.model.record import Ended, JobRecord, QueueStatus, WorkerInfo
-    from stratix_kombu.queue import Queue
-    from stratix_kombu.queues import QueueManager
-    from stratix_kombu.repeatables import RepeatableJob
+    from stratix_kombu.queue.flow import Flow
+    from stratix_kombu.queue.housekeeping import OnProgress
+    from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.manager import QueueManager
+    from stratix_kombu.queue.queue import Queue
+    from stratix_kombu.queue.repeatables import RepeatableJob
     from stratix_kombu.types import (
         BulkJob,
         CleanedState,

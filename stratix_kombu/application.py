@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
 from stratix_kombu.calls import in_thread
+from stratix_kombu.config.options import Duration, together
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.foreign import APPLICATION
 from stratix_kombu.foreign import HOOKS as OTHER_HOOKS
@@ -32,9 +33,8 @@ from stratix_kombu.model.awaiting import finished
 from stratix_kombu.model.functions import check_takes
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.text import kind_of
-from stratix_kombu.options import Duration, together
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
-from stratix_kombu.queues import QueueManager
+from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.schedule import Scheduler
 from stratix_kombu.signals import StopSignals
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from stratix_kombu.config.options import Duration, milliseconds
 from stratix_kombu.errors import ConfigurationError, StratixError, nearest
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.record import QueueStatus, WorkerInfo
 from stratix_kombu.model.shown import Shown
-from stratix_kombu.options import Duration, milliseconds
-from stratix_kombu.queue import Queue
+from stratix_kombu.queue.queue import Queue
 
 if TYPE_CHECKING:
-    from stratix_kombu.queues import QueueManager
+    from stratix_kombu.queue.manager import QueueManager
 
 WITHIN_MS = 30_000
 SCOPES = ("process", "host", "all")

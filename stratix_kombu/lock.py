@@ -12,6 +12,7 @@ from datetime import timedelta
 from types import TracebackType
 
 from stratix_kombu import forks
+from stratix_kombu.config.options import Duration, milliseconds
 from stratix_kombu.errors import ConfigurationError, WaitTimeout
 from stratix_kombu.foreign import LOCKS
 from stratix_kombu.hints import Hinted
@@ -19,7 +20,6 @@ from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.names import check_lock_key
 from stratix_kombu.model.suspects import suspect_ttl
-from stratix_kombu.options import Duration, milliseconds
 from stratix_kombu.stores.contract import Store
 
 POLL_S = 0.05

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from stratix_kombu.config.settings import load_settings, needs_a_store
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.drivers.registry import create_driver, known_drivers, registered_drivers
 from stratix_kombu.errors import ConfigurationError
-from stratix_kombu.queues import QueueManager
-from stratix_kombu.settings import load_settings, needs_a_store
+from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.stores.registry import open_store
 
 Source = str | Path | Mapping[str, Any] | None

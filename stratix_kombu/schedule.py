@@ -13,14 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
+from stratix_kombu.config.options import Duration, milliseconds, snake_keys, together
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError
 from stratix_kombu.foreign import SCHEDULER
 from stratix_kombu.hints import NO_OTHERS, Hinted, hint_for
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.functions import check_takes
-from stratix_kombu.options import Duration, milliseconds, snake_keys, together
-from stratix_kombu.repeatables import rule_of, zone_unsaid
-from stratix_kombu.schedule_entry import Entry, Handler, ScheduleInfo, info_of
+from stratix_kombu.queue.repeatables import rule_of, zone_unsaid
+from stratix_kombu.schedule_entry import Entry, Handler, info_of
+from stratix_kombu.schedule_entry import ScheduleInfo as ScheduleInfo
 from stratix_kombu.stores.contract import Store
 
 if TYPE_CHECKING:

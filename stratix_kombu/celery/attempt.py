@@ -18,6 +18,7 @@ from kombu.utils import json
 from stratix_kombu.celery.collect import Collector, collecting, results_in
 from stratix_kombu.celery.compat import call_errbacks, errbacks_of
 from stratix_kombu.celery.mirror import adopting
+from stratix_kombu.config.options import milliseconds
 from stratix_kombu.errors import InvalidPayload, PayloadTooLarge, RateLimited
 from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
@@ -26,7 +27,6 @@ from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.logs import InJob
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import Completion, Failure, HandOver, Held, NewJob
-from stratix_kombu.options import milliseconds
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge

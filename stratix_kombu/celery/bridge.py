@@ -25,7 +25,7 @@ from stratix_kombu.model.letter import NO_FALLBACK
 from stratix_kombu.model.record import Change
 
 if TYPE_CHECKING:
-    from stratix_kombu.queues import QueueManager
+    from stratix_kombu.queue.manager import QueueManager
 
 logger = logging.getLogger("stratix_kombu.celery")
 

@@ -13,9 +13,9 @@ from celery import chain, group
 
 from stratix_kombu.celery.collect import collecting
 from stratix_kombu.errors import ConfigurationError
-from stratix_kombu.flow import Flow
-from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.add import records_of
+from stratix_kombu.queue.flow import Flow
+from stratix_kombu.queue.job import Job
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge

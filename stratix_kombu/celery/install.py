@@ -24,13 +24,13 @@ from stratix_kombu.celery.join import register_join
 from stratix_kombu.celery.panel import answer_for_the_store
 from stratix_kombu.celery.steps import StratixStep
 from stratix_kombu.celery.task import track
+from stratix_kombu.config.redis_options import keepalive_options
+from stratix_kombu.config.settings import load_settings, needs_a_store
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.registry import create_driver, known_drivers
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.message import TASK
-from stratix_kombu.model.redis_options import keepalive_options
-from stratix_kombu.queues import QueueManager
-from stratix_kombu.settings import load_settings, needs_a_store
+from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.stores.registry import open_store
 
 if TYPE_CHECKING:

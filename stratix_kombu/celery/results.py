@@ -21,7 +21,7 @@ from stratix_kombu.celery.meta import TOLD, is_celerys, meta_of, told_meta
 from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
-from stratix_kombu.queue_events import QueueEvents
+from stratix_kombu.queue.events import QueueEvents
 
 SERIALIZED = "__serialized__"
 """The only key of what another serializer wrote. A result of JSON that looks like that is written as if its serializer

@@ -17,7 +17,7 @@ from stratix_kombu.errors import ConfigurationError, StratixError
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
-    from stratix_kombu.settings import Settings
+    from stratix_kombu.config.settings import Settings
 
 MASK = "***"
 _SECRET = re.compile(r"password|passwd|secret|credential|token\b|(access|account|api|private|shared)_?key", re.I)

@@ -14,7 +14,7 @@ from stratix_kombu.cli.output import confirm, echo, json_option, print_json, pri
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
-    from stratix_kombu.queue import Queue
+    from stratix_kombu.queue.queue import Queue
 
 PAGE = 500
 WAITING = ("waiting", "paused", "delayed")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stratix_kombu.application import Application
-    from stratix_kombu.job import Job
-    from stratix_kombu.queue import Queue
+    from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.queue import Queue
     from stratix_kombu.types import JobOpts, RetentionOpts
 
 KEPT: RetentionOpts = {"age": timedelta(hours=1)}

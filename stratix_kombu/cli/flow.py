@@ -29,7 +29,7 @@ from stratix_kombu.model.text import printable
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
-    from stratix_kombu.flow import Flow
+    from stratix_kombu.queue.flow import Flow
 
 LINES, ASCII_LINES = ("├── ", "└── ", "│   "), ("|-- ", "`-- ", "|   ")
 STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed", "removed")

@@ -20,7 +20,7 @@ from stratix_kombu.model.text import printable
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
-    from stratix_kombu.job import Job
+    from stratix_kombu.queue.job import Job
 
 POLL_S = 0.25
 

@@ -14,8 +14,8 @@ from stratix_kombu.cli.output import age, echo, json_option, print_json, print_t
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
-    from stratix_kombu.job import Job
-    from stratix_kombu.queue import Queue
+    from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.queue import Queue
     from stratix_kombu.types import JobState
 
 PAGE = 500

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.logs import say
+from stratix_kombu.config.environment import from_environment
+from stratix_kombu.config.settings import CONFIGURATION, settings_file
 from stratix_kombu.drivers.registry import known_drivers
-from stratix_kombu.environment import from_environment
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.hints import NO_OTHERS, hint_for
 from stratix_kombu.model.awaiting import call
-from stratix_kombu.settings import CONFIGURATION, settings_file
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application

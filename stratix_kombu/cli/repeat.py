@@ -14,7 +14,7 @@ from stratix_kombu.cli.output import echo, json_option, print_json, print_table,
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
-    from stratix_kombu.repeatables import RepeatableJob
+    from stratix_kombu.queue.repeatables import RepeatableJob
     from stratix_kombu.types import RepeatOpts
 
 COLUMNS = ("queue", "key", "name", "times", "next run", "runs", "status")

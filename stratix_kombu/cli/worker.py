@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stratix_kombu.application import Application
-    from stratix_kombu.queue import Queue
+    from stratix_kombu.queue.queue import Queue
 
 
 @click.command("worker", short_help="Run the handlers of an application.")

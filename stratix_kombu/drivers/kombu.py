@@ -18,6 +18,7 @@ from kombu.transport import TRANSPORT_ALIASES, get_transport_cls
 from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu import forks
+from stratix_kombu.config.redis_options import QUOTE_IT
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
 from stratix_kombu.drivers.folders import with_folders
 from stratix_kombu.drivers.link import Link, read_any_message
@@ -27,7 +28,6 @@ from stratix_kombu.hints import NO_OTHERS, hint_for
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import Ready
-from stratix_kombu.model.redis_options import QUOTE_IT
 from stratix_kombu.model.secrets import masked
 
 CONNECT_TIMEOUT_S = 5.0

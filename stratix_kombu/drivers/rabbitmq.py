@@ -18,14 +18,14 @@ from typing import Any
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection, Consumer, Queue
 
+from stratix_kombu.config.redis_options import keepalive_options
+from stratix_kombu.config.tls import TlsOptions, switch
 from stratix_kombu.drivers.confirms import POLL_S, Confirms
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import BATCH, KombuDriver, KombuReceiver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
-from stratix_kombu.model.redis_options import keepalive_options
-from stratix_kombu.model.tls import TlsOptions, switch
 
 HEARTBEAT_S = 30
 COMMAND_TIMEOUT_MS = 5000.0

@@ -18,21 +18,21 @@ from typing import Any
 from kombu import Connection
 
 from stratix_kombu import forks
+from stratix_kombu.config.redis_options import Node, RedisOptions
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, Watcher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, MissingExtra
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, FIXED_HEADERS, read_envelope
 from stratix_kombu.model.record import InlineQueue
-from stratix_kombu.model.redis_options import Node, RedisOptions
 
 try:
     from kombu.transport import redis as _transport
     from redis import Redis
     from redis.exceptions import RedisError, ResponseError
 
+    from stratix_kombu.config.redis_server import Sentinels, Tries, is_refusal, never
     from stratix_kombu.drivers.redis_watcher import RedisWatcher
-    from stratix_kombu.redis_server import Sentinels, Tries, is_refusal, never
 except (ImportError, AttributeError) as problem:  # Kombu's module itself trips over redis when it is missing
     raise MissingExtra("redis", "redis", "the Redis driver") from problem
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError, ResponseError
 
 from stratix_kombu import forks
+from stratix_kombu.config.redis_options import Node
 from stratix_kombu.drivers.contract import Delivery, Watcher
 from stratix_kombu.model.message import read_envelope
-from stratix_kombu.model.redis_options import Node
 
 if TYPE_CHECKING:
     from stratix_kombu.drivers.redis import RedisDriver

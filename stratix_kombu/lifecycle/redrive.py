@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from stratix_kombu.config.options import MAX_ATTEMPTS, JobOptions, whole
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
@@ -13,7 +14,6 @@ from stratix_kombu.model.codec import decode_mapping
 from stratix_kombu.model.letter import job_of
 from stratix_kombu.model.names import check_job_name, check_queue_name
 from stratix_kombu.model.record import Change, JobRecord
-from stratix_kombu.options import MAX_ATTEMPTS, JobOptions, whole
 
 _KEYS = frozenset({"id", "queue", "name", "data", "options", "reason", "attempts", "max_attempts"})
 

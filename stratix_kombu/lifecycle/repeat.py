@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from stratix_kombu.config.options import deduplication_of
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
@@ -14,7 +15,6 @@ from stratix_kombu.model.limiter import limit_from, limit_value
 from stratix_kombu.model.names import forwarded_id, run_id
 from stratix_kombu.model.record import RUN, Added, Change, NewJob, Retention, Schedule
 from stratix_kombu.model.recurrence import Recurrence
-from stratix_kombu.options import deduplication_of
 
 _KEPT: dict[str, Any] = {
     "name": str,

@@ -20,11 +20,11 @@ from functools import partial
 import pytest
 
 from stratix_kombu.application import Application
+from stratix_kombu.config.options import WorkerOptions
 from stratix_kombu.errors import WaitTimeout
 from stratix_kombu.lifecycle.clock import Clock
-from stratix_kombu.options import WorkerOptions
 from stratix_kombu.plugins import queue_plugin
-from stratix_kombu.queue import Queue
+from stratix_kombu.queue.queue import Queue
 from stratix_kombu.stores.memory import be_silent_at_exit
 
 UNFINISHED = ("waiting", "active", "delayed", "blocked", "paused")

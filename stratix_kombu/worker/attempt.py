@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from stratix_kombu.config.options import JobOptions, milliseconds
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
 from stratix_kombu.logs import InJob
 from stratix_kombu.model.awaiting import is_awaitable, outcome_of
@@ -18,7 +19,6 @@ from stratix_kombu.model.backoff import MAX_DELAY_MS, custom_delay, retry_delay
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
-from stratix_kombu.options import JobOptions, milliseconds
 from stratix_kombu.worker.attempt_log import log_failure
 from stratix_kombu.worker.handlers import Handlers
 from stratix_kombu.worker.sandbox.pool import SandboxPool

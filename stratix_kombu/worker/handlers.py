@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.awaiting import is_async
 from stratix_kombu.model.functions import check_takes, same_function
 from stratix_kombu.model.names import check_job_name
-from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox.source import Source, source_of
 
 logger = logging.getLogger("stratix_kombu.queue")

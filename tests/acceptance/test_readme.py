@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.registry import known_drivers
-from stratix_kombu.settings import load_settings
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stratix_kombu import Application, Job, JobFailed, create_app, options
+from stratix_kombu import Application, Job, JobFailed, create_app
+from stratix_kombu.config import options
 from stratix_kombu.model.event import BUILT_IN
 from stratix_kombu.types import JobOpts, ProcessorOpts, QueueOpts
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES

@@ -50,7 +50,7 @@ WITHOUT_A_RULE = {
     "lifecycle/outages.py Outages": "Engine makes a new one",
     "stores/memory/state.py Space": "MemoryStore gives it new locks",
     "stores/memory/leader.py Leader": "MemoryStore makes a new one",
-    "listeners.py Listener": "Listeners makes new ones",
+    "queue/listeners.py Listener": "Listeners makes new ones",
     "celery/results.py News": "one wait: a process forked meanwhile does not go on with it",
     "celery/jobs.py Run": "one attempt: a process forked in it ends with the handler",
     "cli/supervisor.py Child": "the supervisor runs nobody's code, so nobody forks in it",
@@ -104,5 +104,5 @@ def test_every_rule_is_registered() -> None:
         for cls in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(cls, ast.ClassDef) and "after_fork" in _methods(cls) and "register" not in _called(cls)
     ]
-    derived = {"drivers/rabbitmq.py RabbitMQLink", "drivers/rabbitmq.py RabbitMQDriver", "queue_events.py QueueEvents"}
+    derived = {"drivers/rabbitmq.py RabbitMQLink", "drivers/rabbitmq.py RabbitMQDriver", "queue/events.py QueueEvents"}
     assert {one for one in unregistered if not one.endswith(" Owner")} - derived == set()

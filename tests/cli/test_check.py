@@ -16,7 +16,7 @@ from stratix_kombu import QueueDriver, create_app
 from stratix_kombu.celery import install
 from stratix_kombu.celery.review import Finding, review
 from stratix_kombu.cli.check import listed, masked
-from stratix_kombu.settings import load_settings
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.stores.redis.survey import is_too_old
 from tests.cli.conftest import call
 from tests.services import redis_server

@@ -17,8 +17,8 @@ from redis import Redis
 
 from stratix_kombu import ConfigurationError, StratixError, create_app
 from stratix_kombu.celery import install
+from stratix_kombu.config.redis_options import RedisOptions
 from stratix_kombu.drivers.redis import RedisDriver
-from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.stores.redis import open_redis_store
 from tests.certificates import Certificates, make_certificates
 from tests.services import end, free_port, start_redis, wait_for_port

@@ -12,10 +12,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from stratix_kombu import StratixError, create_app
+from stratix_kombu.config.redis_options import RedisOptions
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.kombu import KombuDriver
-from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.secrets import masked
-from stratix_kombu.settings import load_settings
 from stratix_kombu.stores.registry import open_store
 
 WORD = "s3cret"

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from stratix_kombu import StoreUnavailable, create_app
-from stratix_kombu.model.redis_options import RedisOptions
+from stratix_kombu.config.redis_options import RedisOptions
 from stratix_kombu.stores.redis.connect import Client
 from tests.celery.workers import Project
 from tests.faults.proxy import Proxy

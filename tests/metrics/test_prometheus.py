@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
 from stratix_kombu import ConfigurationError, create_app
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.metrics import StratixCollector, metrics_app, serve
 from stratix_kombu.model.metrics import NAMES_KEPT, OTHER
-from stratix_kombu.settings import load_settings
 from tests.faults.processes import worker_process
 from tests.metrics.conftest import page, parse
 from tests.services import free_port, redis_server

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from stratix_kombu import errors
+from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import JobCancelled, PayloadTooLarge, StratixError
-from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.sandbox.protocol import (
     ATTRIBUTES,

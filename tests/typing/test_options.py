@@ -9,18 +9,20 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from stratix_kombu import environment, flow, options, repeatables, schedule, settings, types
+from stratix_kombu import schedule, types
 from stratix_kombu.application import HOOKS
+from stratix_kombu.config import environment, options, settings
+from stratix_kombu.config.redis_options import RedisOptions
+from stratix_kombu.config.tls import TlsOptions
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
 from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.drivers.sqs.options import OPTIONS as SQS_OPTIONS
 from stratix_kombu.health import SCOPES
-from stratix_kombu.housekeeping import _CLEANED
 from stratix_kombu.model.event import BUILT_IN
-from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.state import State
-from stratix_kombu.model.tls import TlsOptions
+from stratix_kombu.queue import flow, repeatables
+from stratix_kombu.queue.housekeeping import _CLEANED
 
 
 def _names(cls: Any) -> set[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Closed, ConfigurationError, UnknownDriver, create_app, queue_plugin, register_queue_driver
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.memory import MemoryDriver
-from stratix_kombu.settings import load_settings
 
 
 def load(source: Any = None, **how: Any) -> Any:

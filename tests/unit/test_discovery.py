@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, create_app, queue_plugin
-from stratix_kombu.settings import load_settings, settings_file
+from stratix_kombu.config.settings import load_settings, settings_file
 
 DRIVERS = ("memory", "redis", "bullmq", "sqs", "rabbitmq")
 PROGRAM = """

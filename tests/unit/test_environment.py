@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from stratix_kombu import ConfigurationError, create_app
+from stratix_kombu.config.settings import Settings, load_settings
 from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
 from stratix_kombu.drivers.registry import create_driver
-from stratix_kombu.settings import Settings, load_settings
 
 DRIVERS = ("memory", "redis", "sqs", "rabbitmq", "bullmq", "kombu")
 SQS = {"driver": "sqs", "store": "memory://"}

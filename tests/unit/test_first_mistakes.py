@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, WaitTimeout, create_app, queue_plugin
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.registry import create_driver, register_queue_driver
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model import suspects
 from stratix_kombu.model.event import BUILT_IN, LISTENERS_GET
 from stratix_kombu.model.functions import check_takes
-from stratix_kombu.settings import load_settings
 from tests.services import end, free_port, start_redis, wait_for_port
 
 SECRET = "geheim"

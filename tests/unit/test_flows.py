@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, DependencyCycle, DependencyNotFound, Job, JobFailed
-from stratix_kombu import flow as flows
 from stratix_kombu.lifecycle import add as adding
 from stratix_kombu.lifecycle.recover import recover
+from stratix_kombu.queue import flow as flows
 
 
 def node(name: str, *children: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, create_app, queue_plugin, schedule_plugin
+from stratix_kombu.config.options import JobOptions
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.model.given import snake_everywhere, together
 from stratix_kombu.model.record import Retention
-from stratix_kombu.options import JobOptions
-from stratix_kombu.settings import load_settings
 
 FOREVER = datetime(2999, 1, 1, tzinfo=timezone.utc)
 

@@ -22,7 +22,7 @@ from stratix_kombu.aio import AsyncJob, AsyncQueue
 from stratix_kombu.cli import main
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.awaiting import NotAwaitable
-from stratix_kombu.queues import QueueManager
+from stratix_kombu.queue.manager import QueueManager
 from tests.waiting import until
 
 

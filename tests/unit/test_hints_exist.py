@@ -15,8 +15,8 @@ from stratix_kombu.cli import main
 from stratix_kombu.lock import DistributedLock
 from stratix_kombu.model.event import BUILT_IN
 from stratix_kombu.model.state import State
-from stratix_kombu.queues import QueueManager
-from stratix_kombu.repeatables import RepeatableJob
+from stratix_kombu.queue.manager import QueueManager
+from stratix_kombu.queue.repeatables import RepeatableJob
 from stratix_kombu.schedule import ScheduleInfo, Scheduler
 
 TABLES = {

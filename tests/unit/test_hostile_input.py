@@ -16,6 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stratix_kombu import Application, ConfigurationError, InvalidPayload, StratixError, create_app
+from stratix_kombu.config.options import JobOptions, QueueOptions, WorkerOptions
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers import redis as redis_driver
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.registry import create_driver
@@ -29,8 +31,6 @@ from stratix_kombu.model.message import read_envelope, read_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name, is_job_id
 from stratix_kombu.model.record import NewJob, Ready, Schedule
 from stratix_kombu.model.recurrence import Recurrence
-from stratix_kombu.options import JobOptions, QueueOptions, WorkerOptions
-from stratix_kombu.settings import load_settings
 from stratix_kombu.stores.redis.records import FIELDS, ClaimsOf, record_of
 from stratix_kombu.stores.redis.schedules import _readable
 from tests.hostile import DEEP, NAMES, PICKLED, TRACE, fuzz, mappings, raws, scalars, texts, values

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, Job, PayloadNotSerializable
-from stratix_kombu.job import LOG_LINE_BYTES
+from stratix_kombu.queue.job import LOG_LINE_BYTES
 
 
 def test_a_handle_shows_what_it_has_written(app: Application) -> None:

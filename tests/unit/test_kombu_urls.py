@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from stratix_kombu import ConfigurationError, create_app
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.folders import FOLDER
-from stratix_kombu.settings import load_settings
 
 URLS = {"filesystem": "filesystem://{0}/messages", "sqlite": "sqla+sqlite:///{0}/messages.db"}
 

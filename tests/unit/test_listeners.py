@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, EventsMissed, InvalidPayload, Job, PayloadTooLarge, StoreUnavailable, listeners
+from stratix_kombu import Application, EventsMissed, InvalidPayload, Job, PayloadTooLarge, StoreUnavailable
 from stratix_kombu.model.event import INLINE_RESULT_BYTES
 from stratix_kombu.model.record import Completion
+from stratix_kombu.queue import listeners
 from stratix_kombu.stores.contract import EventLog, Queries
 from tests.waiting import until
 

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratix_kombu import errors
+from stratix_kombu.config.redis_options import RedisOptions
+from stratix_kombu.config.tls import TlsOptions
 from stratix_kombu.model.backoff import MAX_DELAY_MS, Backoff, retry_delay
 from stratix_kombu.model.codec import decode, encode
 from stratix_kombu.model.limiter import Bucket, Window, ahead_ms
 from stratix_kombu.model.message import BODY, TASK, job_id_of, message_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name
 from stratix_kombu.model.record import Limit
-from stratix_kombu.model.redis_options import RedisOptions
-from stratix_kombu.model.tls import TlsOptions
 
 CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.StratixError)]
 SAMPLES = {

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stratix_kombu.config.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions
+from stratix_kombu.config.settings import load_settings
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.record import KEEP_ALL, KEEP_NONE, Retention
-from stratix_kombu.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions
-from stratix_kombu.settings import load_settings
 
 
 def parse(**options: Any) -> JobOptions:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import WaitTimeout, create_app, queue_events
+from stratix_kombu import WaitTimeout, create_app
+from stratix_kombu.queue import events as queue_events
 from tests.waiting import until
 
 

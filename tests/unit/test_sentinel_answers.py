@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from stratix_kombu.model.redis_options import RedisOptions
-from stratix_kombu.redis_server import Sentinels
+from stratix_kombu.config.redis_options import RedisOptions
+from stratix_kombu.config.redis_server import Sentinels
 
 FIELDS = {
     "name": "main",

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from stratix_kombu import ConfigurationError, create_app, queue_plugin, repeatables
-from stratix_kombu.settings import load_settings
+from stratix_kombu import ConfigurationError, create_app, queue_plugin
+from stratix_kombu.config.settings import load_settings
+from stratix_kombu.queue import repeatables
 
 AT = "30 9 * * *"
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from stratix_kombu.config.options import snake, snake_keys, whole
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.names import check_queue_name
-from stratix_kombu.options import snake, snake_keys, whole
 
 OPTIONS = frozenset(
     {

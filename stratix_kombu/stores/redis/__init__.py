@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stratix_kombu.config.redis_options import RedisOptions
 from stratix_kombu.errors import MissingExtra
 from stratix_kombu.model.record import InlineQueue
-from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.stores.contract import Store, Survey
 
 try:

@@ -19,10 +19,10 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stratix_kombu import forks
+from stratix_kombu.config.redis_options import RedisOptions
+from stratix_kombu.config.redis_server import Tries, is_refusal
 from stratix_kombu.errors import StoreUnavailable
-from stratix_kombu.model.redis_options import RedisOptions
 from stratix_kombu.model.secrets import masked
-from stratix_kombu.redis_server import Tries, is_refusal
 from stratix_kombu.stores.redis.eviction import look_at_cluster
 from stratix_kombu.stores.redis.pool import Held, Pool, cluster_client
 

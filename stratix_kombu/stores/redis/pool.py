@@ -14,8 +14,8 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError
 
 from stratix_kombu import forks
-from stratix_kombu.model.redis_options import Node, RedisOptions
-from stratix_kombu.redis_server import Sentinels, never
+from stratix_kombu.config.redis_options import Node, RedisOptions
+from stratix_kombu.config.redis_server import Sentinels, never
 from stratix_kombu.stores.redis.eviction import look
 
 FRESH_S = 1.0

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, TextIO, cast
 
 from stratix_kombu import forks
+from stratix_kombu.config.options import milliseconds
 from stratix_kombu.errors import (
     Closed,
     ConfigurationError,
@@ -34,7 +35,6 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.logs import InJob
 from stratix_kombu.model.awaiting import is_awaitable
 from stratix_kombu.model.codec import encode
-from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.attempt import reason_of, stacktrace_of
 from stratix_kombu.worker.sandbox import family, memory
 from stratix_kombu.worker.sandbox.job import SandboxJob

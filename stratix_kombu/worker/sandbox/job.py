@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
 from stratix_kombu.calls import Calls
+from stratix_kombu.config.options import milliseconds
 from stratix_kombu.errors import ConfigurationError, JobCancelled
 from stratix_kombu.foreign import JOB
 from stratix_kombu.hints import hint_for, missing
 from stratix_kombu.model.awaiting import NotAwaitable
-from stratix_kombu.options import milliseconds
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES, Message
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from typing import Any
 
+from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import JobCancelled
-from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox import family
 from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import Sandbox

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, NoReturn
 
+from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import RateLimited, StaleClaim
 from stratix_kombu.model.awaiting import NotAwaitable
-from stratix_kombu.options import ProcessorOptions
 from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import POLL_S, Sandbox
 from stratix_kombu.worker.sandbox.protocol import (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from stratix_kombu.config.options import snake
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, PayloadTooLarge
-from stratix_kombu.listeners import Listeners
 from stratix_kombu.model.codec import decode, encode
 from stratix_kombu.model.event import BUILT_IN, INLINE_RESULT_BYTES, USER_LOG, Event
 from stratix_kombu.model.names import check_event_name
-from stratix_kombu.options import snake
+from stratix_kombu.queue.listeners import Listeners
 from stratix_kombu.stores.contract import EventLog
 
 Function = TypeVar("Function", bound=Callable[..., object])

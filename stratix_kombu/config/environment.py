@@ -22,8 +22,8 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
+from stratix_kombu.config.options import JOB_OPTIONS, LIMITER_OPTIONS, PROCESSOR_OPTIONS, QueueOptions, WorkerOptions
 from stratix_kombu.model.text import bounded
-from stratix_kombu.options import JOB_OPTIONS, LIMITER_OPTIONS, PROCESSOR_OPTIONS, QueueOptions, WorkerOptions
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -24,11 +24,11 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from stratix_kombu.config.tls import TlsOptions, switch
 from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.awaiting import check_plain
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.text import kind_of
-from stratix_kombu.model.tls import TlsOptions, switch
 
 Node = tuple[str, int]
 

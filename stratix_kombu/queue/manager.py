@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu import forks
 from stratix_kombu.calls import Calls
+from stratix_kombu.config.settings import Settings
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.drivers.own import check_instance, close_instance
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
-from stratix_kombu.flow import NO_BRIDGE, Flow, plan, read_graph
 from stratix_kombu.foreign import MANAGER
 from stratix_kombu.hints import Hinted
-from stratix_kombu.inspection import Overview
-from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.add import add, records_of
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.closing import close_within
@@ -28,10 +26,12 @@ from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.given import snake_everywhere, together
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import NewJob
-from stratix_kombu.queue import Queue
-from stratix_kombu.settings import Settings
+from stratix_kombu.queue.flow import NO_BRIDGE, Flow, plan, read_graph
+from stratix_kombu.queue.inspection import Overview
+from stratix_kombu.queue.job import Job
+from stratix_kombu.queue.queue import Queue
+from stratix_kombu.queue.user_events import Emitting, UserEvents
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.user_events import Emitting, UserEvents
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.heartbeat import Heartbeat
 from stratix_kombu.worker.stopping import log_stopping, log_who_still_runs

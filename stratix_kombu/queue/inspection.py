@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+from stratix_kombu.config.options import whole
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.foreign import STATES
-from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.arguments import plain_text, position, seconds
@@ -20,12 +20,12 @@ from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
-from stratix_kombu.options import whole
-from stratix_kombu.repeatables import RepeatableJob, repeatables_of
+from stratix_kombu.queue.job import Job, Runtime
+from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
 from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
-    from stratix_kombu.queue import Queue
+    from stratix_kombu.queue.queue import Queue
     from stratix_kombu.types import DeadLetter, ListedState
 
 MAX_EVENTS = 100_000

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from stratix_kombu.config.options import JOB_OPTIONS, instant, milliseconds, snake_keys, together, whole
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, RepeatableJobNotFound
 from stratix_kombu.foreign import REPEATABLE
 from stratix_kombu.lifecycle.engine import Engine
@@ -22,7 +23,6 @@ from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.zones import is_utc_here
-from stratix_kombu.options import JOB_OPTIONS, instant, milliseconds, snake_keys, together, whole
 
 if TYPE_CHECKING:
     from stratix_kombu.types import RepeatOpts, RepeatSelection, RepeatTemplate, SchedulerRule, Task, Unpack

@@ -26,7 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from stratix_kombu import forks
-from stratix_kombu.model.redis_options import Node, RedisOptions
+from stratix_kombu.config.redis_options import Node, RedisOptions
 from stratix_kombu.model.text import printable
 
 ASK_S = 0.5

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stratix_kombu.config.options import Duration, milliseconds
 from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.foreign import JOB
@@ -26,7 +27,6 @@ from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import Ended, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
-from stratix_kombu.options import Duration, milliseconds
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
+from stratix_kombu.config.options import MAX_CONCURRENCY, JobOptions, QueueOptions, snake_keys, together, whole
 from stratix_kombu.drivers.native import is_task, message_of
 from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError
 from stratix_kombu.foreign import QUEUE
 from stratix_kombu.hints import Hinted
-from stratix_kombu.housekeeping import Housekeeping
-from stratix_kombu.inspection import Inspection
-from stratix_kombu.job import Job, Runtime
 from stratix_kombu.lifecycle.add import add, check_free, pages, records_of
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.limiting import Limiting
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name, new_id
 from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, WorkerInfo
-from stratix_kombu.options import MAX_CONCURRENCY, JobOptions, QueueOptions, snake_keys, together, whole
-from stratix_kombu.queue_events import Listening, QueueEvents
-from stratix_kombu.repeatables import Repeatables, Repeating
+from stratix_kombu.queue.events import Listening, QueueEvents
+from stratix_kombu.queue.housekeeping import Housekeeping
+from stratix_kombu.queue.inspection import Inspection
+from stratix_kombu.queue.job import Job, Runtime
+from stratix_kombu.queue.limiting import Limiting
+from stratix_kombu.queue.repeatables import Repeatables, Repeating
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
 from stratix_kombu.worker.coroutines import LoopExecutor

@@ -14,13 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stratix_kombu.environment import from_environment
-from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest_option
-from stratix_kombu.model.names import check_queue_name, snake
-from stratix_kombu.model.suspects import suspect_seconds
-from stratix_kombu.model.text import kind_of
-from stratix_kombu.model.zones import check_zone
-from stratix_kombu.options import (
+from stratix_kombu.config.environment import from_environment
+from stratix_kombu.config.options import (
     JobOptions,
     ProcessorOptions,
     QueueOptions,
@@ -30,6 +25,11 @@ from stratix_kombu.options import (
     together,
     whole,
 )
+from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest_option
+from stratix_kombu.model.names import check_queue_name, snake
+from stratix_kombu.model.suspects import suspect_seconds
+from stratix_kombu.model.text import kind_of
+from stratix_kombu.model.zones import check_zone
 
 if sys.version_info >= (3, 11):
     import tomllib

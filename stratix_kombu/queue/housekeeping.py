@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from stratix_kombu.config.options import Duration, milliseconds, whole
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.foreign import STATES
 from stratix_kombu.lifecycle.engine import Engine
@@ -14,7 +15,6 @@ from stratix_kombu.model.arguments import flag, plain_text
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State, Sweep
-from stratix_kombu.options import Duration, milliseconds, whole
 
 if TYPE_CHECKING:
     from stratix_kombu.types import CleanedState, DeadLetter

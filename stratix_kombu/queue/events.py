@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
+from stratix_kombu.config.options import snake
 from stratix_kombu.errors import (
     Closed,
     ConfigurationError,
@@ -23,16 +24,15 @@ from stratix_kombu.errors import (
     nearest,
 )
 from stratix_kombu.foreign import EVENTS
-from stratix_kombu.job import Job, Resolve, Runtime
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.listeners import Listeners
 from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode
 from stratix_kombu.model.event import BUILT_IN, Event
 from stratix_kombu.model.record import Ended, JobRecord
 from stratix_kombu.model.state import State
-from stratix_kombu.options import snake
+from stratix_kombu.queue.job import Job, Resolve, Runtime
+from stratix_kombu.queue.listeners import Listeners
 
 if TYPE_CHECKING:
     from stratix_kombu.types import EventName, JobEvent, PlainEvent, ValueEvent

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stratix_kombu.config.options import Duration, QueueOptions, keyed, limit_of, milliseconds, together, whole
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.lifecycle.postpone import hold
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.letter import Fallback
-from stratix_kombu.options import Duration, QueueOptions, keyed, limit_of, milliseconds, together, whole
 
 if TYPE_CHECKING:
     from stratix_kombu.types import LimiterOpts, Unpack

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
+from stratix_kombu.config.options import snake_keys
 from stratix_kombu.errors import ConfigurationError, DependencyCycle
 from stratix_kombu.foreign import FLOW
 from stratix_kombu.hints import Hinted
-from stratix_kombu.job import Job
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.state import State
-from stratix_kombu.options import snake_keys
+from stratix_kombu.queue.job import Job
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncFlow
