@@ -1,7 +1,8 @@
-"""Every snippet of the README runs, and every configuration in it is one."""
+"""Every snippet of the README and of the guide runs, every configuration is accepted, every link leads somewhere."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -11,46 +12,83 @@ import pytest
 
 from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.registry import known_drivers
+from tests.pages import GUIDE, PAGES, ROOT, SNIPPETS, Snippet, snippets
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.M | re.S)
-PYTHON = [code for kind, code in BLOCKS if kind == "python"]
-CONFIGURATIONS = [code for kind, code in BLOCKS if kind == "toml"]
-COMMANDS = [code.strip() for kind, code in BLOCKS if kind == "sh"]
+README = "README.md"
+KINDS = {"python", "toml", "sh", "json"}
 
 
 def test_the_readme_has_its_parts() -> None:
-    assert len(PYTHON) >= 6
-    assert len(CONFIGURATIONS) >= 3
-    assert COMMANDS[:2] == ["pip install '.[all]' && python -m stratix_kombu demo", "pip install tox && tox"]
+    assert len(PAGES[README].splitlines()) <= 250
+    assert len(snippets("python")) >= 21
+    assert len(snippets("toml")) >= 9
+    commands = [snippet.text.strip() for snippet in snippets("sh", README)]
+    assert commands[:2] == ["pip install '.[all]' && python -m stratix_kombu demo", "pip install tox && tox"]
 
 
-@pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_python_snippets_run(number: int, tmp_path: Path) -> None:
-    is_test = "def test_" in PYTHON[number]
+def test_every_snippet_is_of_a_kind_that_is_tested() -> None:
+    """Python and TOML below, commands in tests/cli/test_help.py."""
+    assert {str(snippet): snippet.kind for snippet in SNIPPETS if snippet.kind not in KINDS} == {}
+
+
+@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
+def test_python_snippets_run(snippet: Snippet, tmp_path: Path) -> None:
+    is_test = "def test_" in snippet.text
     file = tmp_path / ("test_snippet.py" if is_test else "snippet.py")
-    file.write_text(PYTHON[number], encoding="utf-8")
+    file.write_text(snippet.text, encoding="utf-8")
     command = ["-m", "pytest", "-q", str(file)] if is_test else [str(file)]
     done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip() or "print" not in PYTHON[number]
+    assert done.stdout.strip() or "print" not in snippet.text
 
 
 def test_the_first_example_prints_its_result(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", PYTHON[0]], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    code = snippets("python", README)[0].text
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout == "sent to ada@example.com\n"
 
 
-@pytest.mark.parametrize("text", CONFIGURATIONS)
-def test_configurations_are_accepted(text: str) -> None:
-    settings = load_settings(tomllib.loads(text), environment={}, drivers=known_drivers())
+@pytest.mark.parametrize("snippet", snippets("toml"), ids=str)
+def test_configurations_are_accepted(snippet: Snippet) -> None:
+    settings = load_settings(tomllib.loads(snippet.text), environment={}, drivers=known_drivers())
     assert settings.driver.partition("://")[0] in ("redis", "rabbitmq", "sqs", "filesystem")
+
+
+@pytest.mark.parametrize("snippet", snippets("json"), ids=str)
+def test_json_can_be_read(snippet: Snippet) -> None:
+    assert json.loads(snippet.text)
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
+            assert anchor in [_anchor(heading) for heading in headings], target
+
+
+def test_the_tables_of_contents_name_every_page() -> None:
+    pages = sorted(path.name for path in GUIDE.glob("*.md") if path.name != "README.md")
+    for index, folder in ((README, "examples/guide/"), ("examples/guide/README.md", "")):
+        rows = re.findall(rf"^\| \[(.*?)\]\({folder}([\w-]+\.md)\) \|", PAGES[index], re.M)
+        assert sorted(name for _, name in rows) == pages
+        for title, name in rows:
+            assert PAGES[f"examples/guide/{name}"].startswith(f"# {title}\n"), name
 
 
 DOCUMENTED = {
@@ -81,13 +119,13 @@ DOCUMENTED = {
 
 
 def test_every_documented_heading_has_its_example() -> None:
-    _, _, section = README.partition("\n## The documented API, heading by heading\n")
+    _, _, section = PAGES["examples/guide/README.md"].partition("\n## The documented API, heading by heading\n")
     chapter, shown = "", dict[str, list[str]]()
     for first, headings, link in re.findall(r"^\| (.*?)\|(.*?)\|(.*?)\|$", section.partition("\n## ")[0], re.M)[2:]:
         chapter = first.strip() or chapter
         shown.setdefault(chapter, []).extend(headings.strip().split("; "))
-        named = re.fullmatch(r" \[(\w+)\]\((examples/\w+\.py)\) ", link)
+        named = re.fullmatch(r" \[(\w+)\]\(\.\./(\w+\.py)\) ", link)
         assert named, link
-        assert (ROOT / named[2]).stem == named[1]
-        assert (ROOT / named[2]).is_file(), named[2]
+        assert (ROOT / "examples" / named[2]).stem == named[1]
+        assert (ROOT / "examples" / named[2]).is_file(), named[2]
     assert shown == DOCUMENTED

@@ -1,10 +1,9 @@
-"""The tables of the README are the reference: they hold all that is there, and nothing else."""
+"""The tables of the guide are the reference: they hold all that is there, and nothing else."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +12,14 @@ from stratix_kombu.config import options
 from stratix_kombu.model.event import BUILT_IN
 from stratix_kombu.types import JobOpts, ProcessorOpts, QueueOpts
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES
+from tests.pages import PAGES
 
-README = Path(__file__).resolve().parents[2] / "README.md"
 FIELDS = {name for name, value in vars(Job).items() if isinstance(value, property) and name[0] != "_"}
 
 
 def _first_column(title: str) -> list[str]:
     """The names in the first column of the table whose first head begins so."""
-    text = README.read_text(encoding="utf-8")
+    text = "\n".join(PAGES.values())
     (table,) = re.findall(rf"^\| {re.escape(title)} \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
     return [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
 

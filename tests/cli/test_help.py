@@ -1,4 +1,4 @@
-"""The help, and what the README says of the commands."""
+"""The help, and what the guide says of the commands."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
 
 from stratix_kombu.cli import celery_stratix, main
 from tests.cli.conftest import call
+from tests.pages import PAGES
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("## Command line\n")[2].partition("\n## ")[0]
+PAGE = PAGES["examples/guide/command-line.md"]
 
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -45,9 +44,9 @@ def test_every_command_and_option_is_explained(name: str, command: click.Command
             assert option.help, f"{name} {option.name}"
 
 
-def test_the_readme_names_every_command_and_no_other() -> None:
+def test_the_guide_names_every_command_and_no_other() -> None:
     named = set()
-    for row in re.findall(r"^\| (`.*?) \|", SECTION, re.M):
+    for row in re.findall(r"^\| (`.*?) \|", PAGE, re.M):
         words = [one.split() for one in re.findall(r"`([^`]*)`", row)]
         group = words[0][0] if isinstance(main.commands.get(words[0][0]), click.Group) else ""
         for one in words:
@@ -57,8 +56,8 @@ def test_the_readme_names_every_command_and_no_other() -> None:
     assert {name for name, _ in commands(celery_stratix)} == named - {"worker", "beat", "demo"}
 
 
-def test_the_commands_in_the_readme_can_be_given() -> None:
-    block = SECTION.partition("```sh\n")[2].partition("```")[0]
+def test_the_commands_in_the_guide_can_be_given() -> None:
+    block = PAGE.partition("```sh\n")[2].partition("```")[0]
     lines = [shlex.split(part) for line in block.splitlines() for part in line.split("|")]
     given = [line[line.index("stratix-kombu") + 1 :] for line in lines]
     assert len(given) >= 4

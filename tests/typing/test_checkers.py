@@ -14,6 +14,7 @@ import pytest
 
 from stratix_kombu import Flow, Job, aio
 from tests.architecture.test_surface import SURFACE
+from tests.pages import snippets
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -68,12 +69,11 @@ def test_pyright(folder: Path) -> None:
     _check(_pyright(folder, 1))
 
 
-def test_the_readme(tmp_path: Path) -> None:
+def test_the_readme_and_the_guide(tmp_path: Path) -> None:
     """Without annotations too. Of Celery's tasks a checker knows nothing, so their snippets are left out."""
-    snippets = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    for number, code in enumerate(snippets):
-        if not re.search(r"^from celery import", code, re.MULTILINE):
-            (tmp_path / f"snippet_{number}.py").write_text(code)
+    for number, snippet in enumerate(snippets("python")):
+        if not re.search(r"^from celery import", snippet.text, re.MULTILINE):
+            (tmp_path / f"snippet_{number}.py").write_text(snippet.text)
     project = {"include": ["*.py"], "extraPaths": [str(ROOT)], "typeCheckingMode": "standard"}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(project))
     assert _pyright(tmp_path, 0) == {}
