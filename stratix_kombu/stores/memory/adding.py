@@ -38,12 +38,12 @@ class Adding(Steps):
     def add(self, jobs: Sequence[NewJob]) -> Added:
         space = self.space
         check_ids(jobs)
-        known = set(space.jobs)
+        named = set[str]()
         for job in jobs:
             for dependency in job.dependencies:
-                if job.id not in known and dependency not in known:
+                if not any(one in named or one in space.jobs for one in (job.id, dependency)):
                     raise DependencyNotFound(job.id, dependency)
-            known.add(job.id)
+            named.add(job.id)
         for job in jobs:
             there = space.jobs.get(job.id)
             gives_way = there is not None and (there.is_open or (job.anew and there.state.finished))

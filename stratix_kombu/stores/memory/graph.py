@@ -57,6 +57,14 @@ class Graph:
             self.outcomes.pop(name, None)
             self.releasing.pop(name, None)
 
+    def dependents_of(self, name: str, told: bool, limit: int) -> list[str]:
+        """The first dependents that have been told how the job ended, or have not."""
+        edges = self.dependents.get(name, {})
+        return sorted(dependent for dependent, flag in edges.items() if flag is told)[:limit]
+
+    def mark_told(self, name: str, dependent: str, told: bool) -> None:
+        self.dependents[name][dependent] = told
+
     def place_of(self, dependency: str, number: int) -> str:
         """Under which name the other end of an edge knows of it: the dependency's id, or what is left of it."""
         name = incarnation(dependency, number)

@@ -48,8 +48,7 @@ def opens(space: Space, queue: str, at_ms: float) -> None:
 def bring_back(space: Space, order: Order, most: int, group_bound: int) -> None:
     """The first jobs of lines that have opened go back into the order: of each as many as may start now."""
     now, left = space.now(), PAGE
-    opened = sorted((line.opens_ms, name) for name, line in order.lines.items() if line.opens_ms <= now)
-    for _, name in opened:
+    for name in order.opened(now):
         if left <= 0:
             return
         line = order.lines[name]

@@ -85,10 +85,14 @@ class Order:
             return self.last[new.priority]
         group = (new.priority, new.group)
         if new.priority not in self.started:
-            first = next((place for priority, place, _ in self.jobs if priority == new.priority), None)
+            first = self.first_place(new.priority)
             self.started[new.priority] = self.last[new.priority] if first is None else first - 1
         self.groups[group] = max(self.started[new.priority], self.groups.get(group, 0)) + 1
         return self.groups[group]
+
+    def first_place(self, priority: int) -> int | None:
+        """Of the jobs of that priority that may be taken."""
+        return next((place for one, place, _ in self.jobs if one == priority), None)
 
     def begun_at(self, place: int, new: NewJob) -> None:
         """A job has started from its place."""
@@ -130,6 +134,23 @@ class Order:
     def next_line_ms(self) -> float:
         """When the first line opens that opens by itself."""
         return min((line.opens_ms for line in self.lines.values()), default=math.inf)
+
+    def opened(self, now: int, *, unsent: bool = False) -> list[str]:
+        """The names of lines that may be looked at, the one that opened first before others."""
+        lines = self.unsent_lines if unsent else self.lines
+        return [
+            name for _, name in sorted((line.opens_ms, name) for name, line in lines.items() if line.opens_ms <= now)
+        ]
+
+    def opens_after(self, now: int, *, unsent: bool = False) -> float:
+        """When the first line opens of those that have not yet."""
+        lines = self.unsent_lines if unsent else self.lines
+        return min((line.opens_ms for line in lines.values() if line.opens_ms > now), default=math.inf)
+
+    def open_groups(self) -> None:
+        """The bound of groups is another one: their lines are to be looked at."""
+        for name, line in self.lines.items():
+            line.opens_ms = 0 if name.startswith("g:") else line.opens_ms
 
 
 def waiting_ids(jobs: Iterable[Job], aside_first: bool = False) -> list[str]:

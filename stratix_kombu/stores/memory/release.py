@@ -32,14 +32,13 @@ def release_page(space: Space, limit: int) -> bool:
     while limit > 0 and (space.reviving or space.releasing):
         worklist, step = (space.reviving, _revive) if space.reviving else (space.releasing, _settle)
         dependency = next(iter(worklist))
-        edges = space.dependents.get(dependency, {})
         told = space.reviving is worklist
-        page = sorted(dependent for dependent, flag in edges.items() if flag is told)[:limit]
+        page = space.dependents_of(dependency, told, limit)
         for dependent in page:
-            edges[dependent] = not told
+            space.mark_told(dependency, dependent, not told)
             step(space, space.jobs[dependent], dependency)
         limit -= max(len(page), 1)
-        if not any(flag is told for flag in edges.values()):
+        if not space.dependents_of(dependency, told, 1):
             worklist.pop(dependency, None)
     return bool(space.reviving or space.releasing)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 
 from stratix_kombu.model.record import Ready
 from stratix_kombu.model.state import State
@@ -57,8 +58,9 @@ def reopen(space: Space, queue: str, most: int) -> bool:
         permits = min(left, order.owed, len(order.jobs))
         order.owed -= permits
         send_permits(space, queue, permits)
-        instants += (line.opens_ms for line in order.unsent_lines.values())
-    instants += (line.opens_ms for line in order.lines.values() if order.owed)
+        instants.append(order.opens_after(now, unsent=True))
+    if order.owed:
+        instants.append(order.opens_after(now))
     if order.owed or order.unsent or order.unsent_lines:
         opens(space, queue, min((at for at in instants if at > now), default=math.inf))
     owes_more = order.owed and (len(order.jobs) > permits or order.next_line_ms() <= now)
@@ -70,7 +72,7 @@ def reopen(space: Space, queue: str, most: int) -> bool:
 
 def _send_unsent(space: Space, queue: str, count: int) -> None:
     unsent = space.queues[queue].order.unsent
-    for job_id in list(unsent)[:count]:
+    for job_id in list(islice(unsent, count)):
         del unsent[job_id]
         space.send(space.jobs[job_id])
 
@@ -79,11 +81,11 @@ def _send_lines(space: Space, queue: str, most: int) -> None:
     """Native jobs whose own limit has opened."""
     order, now = space.queues[queue].order, space.now()
     lines = order.unsent_lines
-    for _, name in sorted((line.opens_ms, name) for name, line in lines.items() if line.opens_ms <= now):
+    for name in order.opened(now, unsent=True):
         line = lines[name]
-        jobs = [space.jobs[key[2]] for key in line.jobs]
-        assert jobs[0].new.limit is not None
-        count, line.opens_ms = room_of(space, jobs[0].new.limit, most)
-        for job in jobs[:count]:
+        limit = space.jobs[line.jobs[0][2]].new.limit
+        assert limit is not None
+        count, line.opens_ms = room_of(space, limit, most)
+        for job in [space.jobs[key[2]] for key in line.jobs[:count]]:
             order.leave_unsent(job)
             space.send(job)

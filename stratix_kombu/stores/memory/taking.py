@@ -66,8 +66,7 @@ class Taking(Steps, Transitions):
             return Taken(claims, took.why, max(took.until_ms - now, 0) if took.until_ms else 0, took.left)
         if order.lines and order.group_bound != bounds.group_concurrency:
             order.group_bound = bounds.group_concurrency
-            for name, line in order.lines.items():
-                line.opens_ms = 0 if name.startswith("g:") else line.opens_ms
+            order.open_groups()
         claims, why, until_ms, left = self._take(call, min(want, TAKEN_AT_ONCE))
         order.owed = max(min(order.owed + permits - len(claims), len(order)), 0)
         if why is Refusal.EMPTY and not claims and not len(order):
