@@ -1,4 +1,7 @@
-"""Options of servers, as a type checker sees them; programs have them from ``stratix_kombu.types``."""
+"""Options of servers, as a type checker sees them; programs import them from ``stratix_kombu.types``.
+
+The texts below the options are what the guide's settings reference says of them (``python -m tests.reference``).
+"""
 
 from __future__ import annotations
 
@@ -17,111 +20,184 @@ Duration: TypeAlias = float | timedelta
 
 
 class TlsOpts(TypedDict, total=False):
-    """How a connection is encrypted; files are paths to PEM."""
+    """How a connection to Redis or RabbitMQ is encrypted. Files are paths to PEM files. ``True`` instead of the mapping
+    uses the defaults."""
 
     ca: str
+    """Certificates to trust. Default: those of the system."""
     cert: str
+    """The client's certificate, where the server asks for one."""
     key: str
+    """The private key of ``cert``."""
     verify: bool
+    """Whether the server's certificate and host name are verified. Default: True."""
     server_name: str
+    """The name in the server's certificate, where it differs from the host (not for Redis). Default: the host."""
 
 
 class RedisNode(TypedDict, total=False):
     """A sentinel, or a node of a cluster."""
 
     host: Required[str]
+    """Name or address."""
     port: int
+    """Default: 26379 for a sentinel, 6379 for a node of a cluster."""
 
 
 class RedisOpts(TypedDict, total=False):
     """Options of the Redis store, and of the driver."""
 
     url: str
+    """``redis://``, ``rediss://`` (TLS), ``sentinel://`` or ``redis+cluster://``; the other options take precedence
+    over its parts."""
     host: str
+    """Default: ``localhost``."""
     port: int
+    """Default: 6379."""
     db: int
+    """The number of the database. Default: 0."""
     username: str
+    """Default: none."""
     password: str
+    """Default: none."""
     ssl: bool | TlsOpts
+    """TLS. Default: False, or True for ``rediss://``."""
     sentinels: Sequence[RedisNode | str | tuple[str, int]]
+    """The sentinels; ``name`` is needed too."""
     name: str
+    """The name of the master that the sentinels watch."""
     sentinel_password: str
+    """The password of the sentinels themselves."""
     cluster: Sequence[RedisNode | str | tuple[str, int]]
+    """Nodes of a Redis Cluster (the store only: a cluster cannot be the broker)."""
     options: Mapping[str, Any]
+    """For a cluster: ``{"redis_options": {...}}``, options of each node, such as ``password``."""
     connect_timeout: Duration
+    """How long connecting may take. Default: 5000."""
     command_timeout: Duration
+    """How long to wait for an answer in all, including the second try. Default: 5000."""
     max_retries_per_request: int
+    """How often a command is sent again over a new connection when its own was lost. A command that may have been
+    executed is sent again only where repeating it is harmless, as all transitions of the store are. Default: 1."""
     auto_resend_unfulfilled_commands: bool
+    """False: never send a command again. Default: True."""
     connect_retry_strategy: Callable[[int], float | None]
+    """A function of the attempt (1, 2, ...) that returns the milliseconds to wait before it, or None to give up. Idle
+    workers reconnect by themselves within five seconds. Default: 50 times the attempt."""
     enable_ready_check: bool
+    """False: the application starts although Redis does not answer yet, or is still loading. Default: True."""
     connection_namespace: str
+    """A prefix of all keys and broker queues. Default: none."""
     enable_offline_queue: bool
+    """Only True is accepted: there is no queue in memory. While the broker is unreachable, jobs wait in the store;
+    while the store is unreachable, calls raise ``StoreUnavailable``."""
 
 
 class RedisDriverOpts(RedisOpts, total=False):
     """Options of the driver ``redis``."""
 
     queue_name_prefix: str
+    """A prefix of the names of broker queues. Default: ``<namespace>.``, after ``connection_namespace`` if there is
+    one."""
 
 
 class RabbitMQOpts(TypedDict, total=False):
     """Options of the driver ``rabbitmq``; timeouts in milliseconds, ``heartbeat`` in seconds."""
 
     url: str
+    """``amqp://`` or ``amqps://``; or give the parts."""
     host: str
+    """Default: ``localhost``."""
     port: int
+    """Default: 5672."""
     username: str
+    """Default: ``guest``."""
     password: str
+    """Default: ``guest``."""
     vhost: str
+    """The virtual host. Default: ``/``."""
     ssl: bool | TlsOpts
+    """TLS. Default: False, or True for ``amqps://``."""
     heartbeat: float
+    """Seconds; 0 switches heartbeats off. Default: 30."""
     quorum: bool
+    """Declare queues as quorum queues. Default: False."""
     max_priority: int
+    """Declare classic queues with priorities. The order of jobs does not need it. Default: none."""
     dead_letter_exchange: str
+    """Where the broker puts messages that no worker can use."""
     dead_letter_routing_key: str
+    """The routing key of those messages."""
     connect_timeout: float
+    """Milliseconds that connecting may take. Default: half of ``command_timeout``."""
     command_timeout: float
+    """Milliseconds to wait for an answer of the broker. Default: 5000."""
     queue_name_prefix: str
+    """A prefix of the names of broker queues. Default: ``<namespace>.``"""
 
 
 class AwsCredentials(TypedDict, total=False):
-    """Credentials that are not found by boto3's default chain."""
+    """Credentials, where boto3's default chain does not find them."""
 
     access_key_id: Required[str]
+    """The id of the access key."""
     secret_access_key: Required[str]
+    """Its secret."""
     session_token: str
+    """The session token of temporary credentials."""
 
 
 class AwsOpts(TypedDict, total=False):
-    """The account."""
+    """The AWS account."""
 
     region: str
+    """The AWS region. Default: boto3's."""
     credentials: AwsCredentials
+    """Default: boto3's default chain (environment, profile, role of the machine)."""
 
 
 class SqsOpts(TypedDict, total=False):
     """Options of the driver ``sqs``; timeouts in milliseconds, visibility and polls in seconds."""
 
     url: str
+    """A Kombu URL of SQS; the other options say the same more plainly."""
     aws: AwsOpts
+    """Region and credentials."""
     role_to_assume: str | Mapping[str, Any]
+    """The ARN of a role, or ``{"arn", "external_id"}``. Its credentials are renewed before they expire."""
     endpoint_url: str
+    """The address of SQS, where it is not that of the region. Default: the region's."""
     connect_timeout: float
+    """Milliseconds that connecting may take. Default: 5000."""
     command_timeout: float
+    """Milliseconds that a call may take, with its three tries; polls have a limit of their own. Default: 5000."""
     queue_name_prefix: str
+    """A prefix of the names of SQS queues. Default: ``<namespace>-``."""
     predefined_queues: Mapping[str, Any]
+    """Queue name to URL, or to ``{"url", "region", ...}``. With this, no queue is looked up or created."""
     visibility_timeout: int
+    """Seconds for which a received message is hidden, for queues that are created. Default: 60."""
     creation_attributes: Mapping[str, Any]
+    """Attributes of queues that are created, under SQS's own names, such as ``KmsMasterKeyId``."""
     tags: Mapping[str, str]
+    """Tags of queues that are created."""
     wait_time_seconds: int
+    """How long an idle worker's poll waits, from 1 to 20 seconds; each poll costs a request. Default: 20."""
     redrive: str | Mapping[str, Any]
+    """SQS's own dead-letter queue, for queues that are created: a name, or ``{"queue", "max_receive_count"}`` (10)."""
     priorities: bool
+    """False: do not look for the queues ending in ``-p3``, ``-p6`` and ``-p9`` that earlier versions used. Default:
+    True."""
 
 
 class KombuOpts(TypedDict, total=False):
-    """Options of a driver that is a URL of Kombu."""
+    """Options of a driver that is given as a Kombu URL."""
 
     url: str
+    """The URL of the transport; or give it as ``driver``."""
     transport_options: Mapping[str, Any]
+    """Options of the Kombu transport."""
     connect_timeout: float
+    """Milliseconds that connecting may take. Default: 5000."""
     queue_name_prefix: str
+    """A prefix of the names of broker queues. Default: ``<namespace>.``"""

@@ -7,15 +7,15 @@ milliseconds or a timedelta. A mapping that is made elsewhere can be annotated w
 >>> from stratix_kombu.types import JobOpts
 >>> patient: JobOpts = {"attempts": 5, "backoff": {"type": "exponential", "delay": 1000}}
 
-The README says what each option means. The tests compare these classes with the options that are accepted.
+The guide's settings reference is generated from these classes (``python -m tests.reference``). The tests compare them
+with the options that are accepted.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypedDict
 
 if sys.version_info >= (3, 11):
     from typing import Required
@@ -24,6 +24,19 @@ else:
     from typing_extensions import Required
     from typing_extensions import Unpack as Unpack
 
+from stratix_kombu.option_types import BackoffOpts as BackoffOpts
+from stratix_kombu.option_types import DeduplicationOpts as DeduplicationOpts
+from stratix_kombu.option_types import Identified as Identified
+from stratix_kombu.option_types import Instant as Instant
+from stratix_kombu.option_types import JobOpts as JobOpts
+from stratix_kombu.option_types import LimiterOpts as LimiterOpts
+from stratix_kombu.option_types import MetricsOpts as MetricsOpts
+from stratix_kombu.option_types import NodeOpts as NodeOpts
+from stratix_kombu.option_types import ProcessorOpts as ProcessorOpts
+from stratix_kombu.option_types import QueueOpts as QueueOpts
+from stratix_kombu.option_types import RetentionOpts as RetentionOpts
+from stratix_kombu.option_types import RunOpts as RunOpts
+from stratix_kombu.option_types import WorkerOpts as WorkerOpts
 from stratix_kombu.server_types import AwsCredentials as AwsCredentials
 from stratix_kombu.server_types import AwsOpts as AwsOpts
 from stratix_kombu.server_types import Duration as Duration
@@ -34,9 +47,6 @@ from stratix_kombu.server_types import RedisNode as RedisNode
 from stratix_kombu.server_types import RedisOpts as RedisOpts
 from stratix_kombu.server_types import SqsOpts as SqsOpts
 from stratix_kombu.server_types import TlsOpts as TlsOpts
-
-Instant: TypeAlias = float | datetime
-"""Milliseconds since the epoch, or an aware datetime."""
 
 Task: TypeAlias = Callable[..., Any]
 """A task of a Celery application. Checkers that read Celery's source take it for the function that was decorated."""
@@ -56,78 +66,6 @@ HookName = (
     | Literal["beforeStart", "afterStart", "beforeClose", "afterClose"]
 )
 HealthScope = Literal["process", "host", "all"]
-
-
-class Identified(Protocol):
-    """A job, or whatever else has the id of one."""
-
-    @property
-    def id(self) -> str: ...
-
-
-class RetentionOpts(TypedDict, total=False):
-    """What is kept of finished jobs: the newest ``count``, each for ``age``."""
-
-    count: int
-    age: Duration
-
-
-class BackoffOpts(TypedDict, total=False):
-    """How long to wait before another attempt; ``custom`` stands alone."""
-
-    type: Literal["fixed", "exponential"]
-    delay: Duration
-    jitter: float
-    custom: str | Callable[[int], float | Awaitable[float]]
-
-
-class DeduplicationOpts(TypedDict, total=False):
-    """One job of a queue under ``id``."""
-
-    id: Required[str]
-    ttl: Duration
-    replace: bool
-    extend: bool
-
-
-class LimiterOpts(TypedDict, total=False):
-    """A window (``duration``) or a token bucket (``refill_rate``, tokens a second)."""
-
-    max: int
-    duration: Duration
-    bounce_back: bool
-    refill_rate: float
-    initial_tokens: int
-    key: str
-
-
-class RunOpts(TypedDict, total=False):
-    """Options of a job, and of each run of a repeatable one. None is as if it was not given."""
-
-    priority: int | None
-    attempts: int | None
-    backoff: Duration | BackoffOpts | None
-    remove_on_complete: bool | int | timedelta | RetentionOpts | None
-    remove_on_fail: bool | int | timedelta | RetentionOpts | None
-    limiter: LimiterOpts | None
-    deduplication: DeduplicationOpts | None
-    timeout: Duration | None
-    group: str | None
-
-
-class NodeOpts(RunOpts, total=False):
-    """Options of a job in a flow: its dependencies are the flow's edges."""
-
-    job_id: str | None
-    delay: Duration | None
-    run_at: Instant | None
-    dependencies_mode: Literal["required", "optional"] | None
-
-
-class JobOpts(NodeOpts, total=False):
-    """Options of ``queue.add``."""
-
-    dependencies: Iterable[str | Identified] | None
 
 
 class DeadLetter(TypedDict):
@@ -178,18 +116,26 @@ class RuleOpts(TypedDict, total=False):
     """When something happens again and again."""
 
     timezone: str | None
+    """The IANA time zone of the cron rule. Default: the application's ``timezone``."""
     tz: str | None
+    """Another name for ``timezone``."""
     limit: int | None
+    """The number of runs after which it ends. Default: no limit."""
     start_date: Instant | None
+    """No run before this instant; intervals are counted from it. Default: none."""
     end_date: Instant | None
+    """No run after this instant. Default: none."""
 
 
 class RepeatRule(RuleOpts, total=False):
     """When a repeatable job runs."""
 
     cron: str | None
+    """A cron expression of five fields, or six with seconds first."""
     every: Duration | None
+    """The interval between runs. It is counted from ``start_date``, or from the epoch."""
     immediately: bool | None
+    """The first run is now. Default: False."""
 
 
 class SchedulerRule(RepeatRule, total=False):
@@ -202,6 +148,8 @@ class RepeatOpts(RepeatRule, RunOpts, total=False):
     """Options of ``queue.add_repeatable_job``."""
 
     key: str | None
+    """Identifies the repeatable job in its queue: adding the same key replaces it. Default: made from its name and
+    rule."""
 
 
 class RepeatTemplate(TypedDict, total=False):
@@ -223,77 +171,64 @@ class TimerOpts(RuleOpts, total=False):
     """Options of ``app.schedule.cron`` and ``interval``."""
 
     name: str | None
+    """Shown in logs and by ``app.schedule.list()``. With ``once`` it is required: it identifies the schedule across
+    processes. Default: the function's name."""
     once: bool | None
+    """Each run happens in one of all processes that have the schedule. Default: False."""
 
 
 class ScheduleOpts(TimerOpts, total=False):
     """Options of ``app.schedule.register``."""
 
     cron: str | None
+    """A cron expression; or give ``interval``."""
     interval: Duration | str | None
+    """The time between runs: a duration, or a text such as ``10 minutes``."""
     every: Duration | str | None
+    """Another name for ``interval``."""
     handler: Callable[[], object]
-
-
-class ProcessorOpts(TypedDict, total=False):
-    """How handlers run in processes of their own."""
-
-    sandboxed: bool
-    max_sandboxes: int
-    timeout: Duration
-    max_memory_usage: int
-    kill_behavior: Literal["force", "graceful"]
-
-
-class QueueOpts(TypedDict, total=False):
-    """Options of ``app.queue.create_queue``."""
-
-    concurrency: int
-    max_payload_bytes: int
-    default_job_options: JobOpts
-    backoffs: Mapping[str, Callable[[int], Any]] | Sequence[Callable[[int], Any]]
-    limiter: LimiterOpts
-    global_concurrency: int
-    group_concurrency: int
-    dead_letter: str
-    processor: ProcessorOpts
-
-
-class WorkerOpts(TypedDict, total=False):
-    """How workers and clocks keep watch."""
-
-    stalled_check_interval: Duration
-    max_stalled_count: int
-    lease_duration: Duration
-    redelivery_grace: Duration
-    clock: bool
-
-
-class MetricsOpts(TypedDict, total=False):
-    """Where metrics are served."""
-
-    port: Required[int]
-    host: str
+    """The function to call; it may be ``async def``."""
 
 
 class AppSettings(TypedDict, total=False):
     """What ``create_app`` takes. Options of a driver of your own are given to ``app.register``."""
 
     driver: str
+    """What carries messages: ``memory``, ``redis`` (alias ``bullmq``), ``rabbitmq`` (alias ``amqp``), ``sqs``, a
+    registered driver, or a Kombu URL. Default: the driver whose section is present, otherwise ``memory``."""
     store: str | RedisOpts
+    """Where jobs are kept: a URL (``redis://``, ``rediss://``, ``sentinel://``, ``redis+cluster://``, ``memory://``), or
+    the options of ``redis``. Default: the same server for the driver ``redis``, memory for ``memory``; other drivers need
+    a store to be named."""
     namespace: str
+    """Separates applications that share one store. Default: ``stratix``."""
     default_job_options: JobOpts
+    """Options of all jobs that do not give their own."""
     limiter: LimiterOpts
+    """The rate limiter of each queue that does not give its own; each queue has a limit to itself."""
     processor: ProcessorOpts
+    """Sandbox options of each queue that does not give its own."""
     worker: WorkerOpts
+    """Leases, stalled jobs and the clock."""
     bullmq: WorkerOpts
+    """The same options under the name that BullMQ users know; ``worker`` takes precedence."""
     queues: Mapping[str, QueueOpts]
+    """Options of single queues, by name."""
     shutdown_timeout: float
+    """Seconds that ``app.run()`` and ``app.close()`` wait for active jobs. Default: 30."""
     timezone: str
+    """The IANA time zone of cron rules that name none. Default: UTC."""
     metrics: MetricsOpts
+    """Where metrics are served. Default: nowhere."""
     memory: Mapping[str, Any]
+    """Options of the driver ``memory``."""
     redis: RedisDriverOpts
+    """Options of the driver ``redis`` and, unless ``store`` is given, of the store."""
     rabbitmq: RabbitMQOpts
+    """Options of the driver ``rabbitmq``."""
     amqp: RabbitMQOpts
+    """The same options for the driver's alias ``amqp``."""
     sqs: SqsOpts
+    """Options of the driver ``sqs``."""
     kombu: KombuOpts
+    """Options of a driver that is given as a Kombu URL."""

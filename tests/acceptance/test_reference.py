@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any, is_typeddict
 
 import pytest
 
-from stratix_kombu import Application, Job, JobFailed, create_app
+from stratix_kombu import Application, Job, JobFailed, create_app, types
 from stratix_kombu.config import options
+from stratix_kombu.config.redis_options import RedisOptions
+from stratix_kombu.config.settings import Endpoint, Settings
+from stratix_kombu.config.tls import TlsOptions
 from stratix_kombu.model.event import BUILT_IN
 from stratix_kombu.types import JobOpts, ProcessorOpts, QueueOpts
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES
+from tests import reference
 from tests.pages import PAGES
 
 FIELDS = {name for name, value in vars(Job).items() if isinstance(value, property) and name[0] != "_"}
@@ -38,6 +43,52 @@ def _first_column(title: str) -> list[str]:
 def test_the_tables_hold_what_is_there(title: str, there: set[str]) -> None:
     listed = _first_column(title)
     assert sorted(listed) == sorted(there)
+
+
+def test_the_settings_page_is_what_the_options_say() -> None:
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run 'python -m tests.reference'"
+
+
+@pytest.mark.parametrize("section", reference.SECTIONS, ids=lambda section: section.cls)
+def test_every_option_is_explained(section: reference.Section) -> None:
+    assert [option.name for option in reference.options(section.cls) if not option.text] == []
+
+
+def test_every_class_of_options_has_its_table() -> None:
+    shown = {section.cls for section in reference.SECTIONS}
+    for section in reference.SECTIONS:
+        shown |= reference.bases(section.cls)
+    classes = {name for name, cls in vars(types).items() if is_typeddict(cls) and name.endswith(("Opts", "Settings"))}
+    assert classes - shown == set()
+
+
+DEFAULTS: list[tuple[str, Any]] = [
+    ("AppSettings", Settings()),
+    ("WorkerOpts", options.WorkerOptions()),
+    ("QueueOpts", options.QueueOptions()),
+    ("JobOpts", options.JobOptions()),
+    ("ProcessorOpts", options.ProcessorOptions()),
+    ("RedisOpts", RedisOptions()),
+    ("TlsOpts", TlsOptions()),
+    ("MetricsOpts", Endpoint(port=0)),
+]
+
+
+@pytest.mark.parametrize(("cls", "values"), DEFAULTS, ids=[name for name, _ in DEFAULTS])
+def test_the_defaults_are_true(cls: str, values: Any) -> None:
+    compared = 0
+    for option in reference.options(cls):
+        said = re.search(r"Default: (?!the |no )(\S+?)\.?( |$)", option.text)  # a value, not a description of one
+        value = getattr(values, option.name, None)
+        if said and (isinstance(value, (bool, int, float)) or (value and isinstance(value, str))):
+            if option.name == "max_payload_bytes":
+                assert "1 MiB" in option.text
+                assert value == 2**20
+            else:
+                shown = f"{value:g}" if isinstance(value, float) else str(value)
+                assert said[1].strip("`").rstrip(";").replace(",", "") == shown, option
+            compared += 1
+    assert compared
 
 
 def test_fields_say_what_they_are() -> None:
