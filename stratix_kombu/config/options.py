@@ -193,6 +193,7 @@ class JobOptions:
             limit=self.limiter and keyed(self.limiter, f"job:{queue}:{name}"),
             deduplication=self.deduplication,
             group=self.group,
+            fresh=not self.job_id,
         )
 
 

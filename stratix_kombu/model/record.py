@@ -89,6 +89,9 @@ class NewJob:
     """What the package added for itself, one of ``GATE`` and its like; '' for a job of the user's."""
     group: str = ""
     """Groups take turns, see ``Transitions.take``; '' = the jobs of the queue that name none are one group."""
+    fresh: bool = False
+    """Its id was made for it: no other job has or had it, and nothing refers to it. So a store that finds the id knows
+    that it was asked to add this job before."""
 
     @property
     def native(self) -> bool:

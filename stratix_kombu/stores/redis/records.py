@@ -107,6 +107,38 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
     return job.id, job.name, job.data, job.options, json.dumps(extra) if extra else ""
 
 
+def is_plain(job: NewJob) -> bool:
+    """It waits at once, in the common order, and is taken with a permit."""
+    special = job.dependencies or job.delay_ms or job.due_ms or job.deduplication or job.carries or job.group
+    return not (special or job.vacant or job.anew or job.message or job.forward)
+
+
+def kept_fields(job: NewJob) -> list[Any]:
+    """The fields of the record of a plain job that are not told by its state, and their values; the name first."""
+    fields: list[Any] = ["name", job.name, "data", job.data, "queue", job.queue]
+    if job.options:
+        fields += "opts", job.options
+    if job.priority:
+        fields += "prio", job.priority
+    if job.max_attempts != 1:
+        fields += "max", job.max_attempts
+    if job.optional:
+        fields += "optional", 1
+    if job.keep_completed is not KEEP_ALL and job.keep_completed != KEEP_ALL:
+        fields += "keep_completed", retention_text(job.keep_completed)
+    if job.keep_failed is not KEEP_ALL and job.keep_failed != KEEP_ALL:
+        fields += "keep_failed", retention_text(job.keep_failed)
+    if job.limit:
+        fields += "limit", limit_text(job.limit)
+    if job.max_stalled is not None:
+        fields += "stalls", job.max_stalled
+    if job.dead_letter:
+        fields += "dead", job.dead_letter
+    if job.kind:
+        fields += "kind", job.kind
+    return fields
+
+
 def text(value: bytes | None) -> str:
     return "" if value is None else value.decode()
 

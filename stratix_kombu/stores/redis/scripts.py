@@ -77,6 +77,7 @@ class Scripts:
         self._client = client
         self._base = base
         self.address = client.address
+        self.keep_ms = keep_ms
         self._asked = f"{base}:asked:{keep_ms}:"
         self._guard = (f"{base}:moving",) if clustered else ()
 

@@ -20,6 +20,7 @@ from stratix_kombu.errors import (
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Refused, Taken
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
+    ENDED_KEPT_MS,
     MAX_REASON_BYTES,
     Added,
     Change,
@@ -31,6 +32,7 @@ from stratix_kombu.model.record import (
     Limit,
     NewJob,
     Placed,
+    Ready,
     Renewed,
     WorkerInfo,
 )
@@ -39,7 +41,7 @@ from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
 from stratix_kombu.stores.redis.answers import change_of, fallback_text, ready_of, then_text
 from stratix_kombu.stores.redis.presence import Presence, told_of
-from stratix_kombu.stores.redis.records import CLAIMED, ClaimsOf, job_arguments, limit_text
+from stratix_kombu.stores.redis.records import CLAIMED, ClaimsOf, is_plain, job_arguments, kept_fields, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
 
 logger = logging.getLogger("stratix_kombu.stores")
@@ -53,6 +55,8 @@ NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
 class RedisTransitions(Transitions):
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
+        self._knows_fresh = scripts.keep_ms <= ENDED_KEPT_MS
+        """A job that has gone is known for as long as it may be asked to add it again."""
         self._presence = Presence(scripts)
         self._sending: tuple[str, str, str] = ("", "", "")
 
@@ -69,6 +73,8 @@ class RedisTransitions(Transitions):
     def add(self, jobs: Sequence[NewJob]) -> Added:
         if not jobs:
             return Added()
+        if len(jobs) == 1 and jobs[0].fresh and self._knows_fresh and is_plain(jobs[0]):
+            return self._add_fresh(jobs[0])
         queue = jobs[0].queue
         arguments: list[Any] = [queue, PAGE, self._to_be_known(jobs)]
         for job in jobs:
@@ -80,6 +86,17 @@ class RedisTransitions(Transitions):
         if answer[0] == b"unknown dependency":
             raise DependencyNotFound(answer[1].decode(), answer[2].decode())
         return added_of(len(jobs), answer)
+
+    def _add_fresh(self, job: NewJob) -> Added:
+        template, prefix, suffixes = self._sending
+        broker, permit = "", ""
+        if template:
+            broker = f"{prefix}{job.queue}{suffixes.partition('|')[0]}"
+            permit = template % (job.id, job.id, f"{prefix}{job.queue}")
+        arguments = (job.queue, job.id, job.priority, broker, permit, *kept_fields(job))
+        created, number = self._scripts.run("add_fresh", arguments)
+        placed = (Placed(State.WAITING, int(created), number),)
+        return Added(placed, ready=() if template else (Ready(job.id, job.queue, job.name, job.priority),))
 
     def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
         arguments = (letter_id, number, PAGE, job.queue, *job_arguments(job, job.queue))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stratix_kombu.errors import DependencyNotFound, JobNotFound
-from stratix_kombu.model.record import Deduplication, Failure, Held, Limit, NewJob, Ready, Retention
+from stratix_kombu.model.record import Deduplication, Failure, Held, Limit, NewJob, Placed, Ready, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import QUEUE, StoreCase, native, new, until
@@ -36,6 +37,32 @@ class AddingSuite(StoreCase):
         assert (record.attempts_made, record.attempts_started, record.stalled_count) == (0, 0, 0)
         assert (record.pending, record.worker) == (0, "")
         assert (record.progress, record.result, record.failed_reason, record.stacktrace) == (None, None, None, None)
+
+    def test_a_job_under_an_id_of_its_own_is_added_as_any_other(self, store: Store) -> None:
+        fields: dict[str, Any] = {
+            "data": '{"a":"\u00fc"}',
+            "options": "{}",
+            "priority": 2,
+            "max_attempts": 4,
+            "keep_completed": Retention(count=1),
+            "keep_failed": Retention(age_ms=5),
+            "limit": Limit("api", 1, 60_000),
+            "max_stalled": 0,
+            "dead_letter": "dead",
+            "kind": "run",
+        }
+        first, last = new(**fields), new(**fields)
+        assert first.fresh
+        added = [store.transitions.add(one) for one in ([first], [new("known", **fields)], [last])]
+        assert [self.ids(one.ready) for one in added] == [[first.id], ["known"], [last.id]]
+        assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == [first.id, "known", last.id]
+        placed = [one.placed[0] for one in added]
+        records = [self.record(store, one) for one in (first.id, "known", last.id)]
+        assert [Placed(State.WAITING, one.created_ms, one.number) for one in records] == placed
+        assert records[0].number < records[1].number < records[2].number
+        assert records[0].created_ms <= records[1].created_ms <= records[2].created_ms <= store.queries.now()
+        assert len({repr(replace(one, id="", number=0, created_ms=0)) for one in records}) == 1
+        assert [name for name, _ in self.told(store)] == ["waiting"] * 3
 
     def test_adding_nothing_changes_nothing(self, store: Store) -> None:
         added = store.transitions.add([])

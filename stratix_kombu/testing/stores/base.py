@@ -21,7 +21,8 @@ QUEUE = "mail"
 
 def new(job_id: str = "", queue: str = QUEUE, **fields: Any) -> NewJob:
     """A job to add; its id is random if not given."""
-    return NewJob(id=job_id or uuid.uuid4().hex, queue=queue, name=fields.pop("name", "send"), **fields)
+    name = fields.pop("name", "send")
+    return NewJob(id=job_id or uuid.uuid4().hex, queue=queue, name=name, fresh=not job_id, **fields)
 
 
 def native(job_id: str = "", queue: str = QUEUE, **fields: Any) -> NewJob:

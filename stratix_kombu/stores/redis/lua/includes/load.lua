@@ -7,7 +7,7 @@
 local function load(id, queue)
   local v = read(id, 'queue', 'name', 'state', 'prio', 'due', 'pending', 'optional', 'keep_completed', 'keep_failed', 'max',
     'made', 'failed_by', 'result', 'reason', 'vacant', 'msg', 'forward', 'dedup', 'finished', 'number', 'kind', 'throttle',
-    'ended', 'cancel', 'group', 'line')
+    'ended', 'cancel', 'group', 'line', 'created')
   if not is_readable(v[1], v[2], v[3], v[4]) then
     if queue or v[1] or redis.call('EXISTS', job_key(id)) == 1 then
       --- @include lost
@@ -21,6 +21,7 @@ local function load(id, queue)
     failed_by = v[12], result = v[13], reason = v[14], vacant = v[15], message = v[16], forward = v[17], dedup = v[18],
     finished = num(v[19], 0), number = num(v[20], 0), kind = v[21], throttle = v[22],
     ended = v[23], cancelled = v[24], group = v[25], line = v[26], native = v[16] or v[17],
+    created = num(v[27], 0),
   }
 end
 

@@ -3,8 +3,9 @@
 --- @include graph
 --- @include expiry
 
--- Forget a record; keep how it ended for dependents that may still ask.
-local function delete(job)
+-- Forget a record; keep how it ended for dependents that may still ask, and of a young one that it was there: see
+-- add_fresh.lua. `is_told`: how it ended is kept besides.
+local function delete(job, is_told)
   local key = job_key(job.id)
   free_id(job, job.dedup)
   no_expiry(job)
@@ -25,12 +26,16 @@ local function delete(job)
     end
   end
   redis.call('DEL', key, key .. ':logs', P .. ':ended:' .. job.id)
+  local left = (job.created or 0) + 60000 - now
+  if left > 0 and not is_told then
+    redis.call('SET', P .. ':gone:' .. job.id, '', 'PX', left)
+  end
 end
 
 -- Retention removes a job. How it ended can be asked for a minute after that (ENDED_KEPT_MS) by who waits for it, and by
 -- who ended it (see ended.lua).
 local function retire(job)
-  delete(job)
+  delete(job, true)
   local left = job.finished + 60000 - now
   if left > 0 then
     local said = job.state == 'completed' and job.result or job.reason or ''
