@@ -53,11 +53,22 @@ class Producer:
 
 
 def _fail_over(sentinels: SentinelServers) -> int:
-    with sentinels.client(sentinels.master()) as old:
+    """With no write on its way to the replica at that instant: plain Redis too loses those that the old master has
+    acknowledged and the replica has not read when it is promoted, with ``min-replicas-to-write`` as well. ``FAILOVER``
+    of Redis pauses its clients for the same reason."""
+    (replica,) = set(sentinels.ports) - {sentinels.master()}
+    with sentinels.client(sentinels.master()) as old, sentinels.client(replica) as new:
         # It loses no replica without noticing: what nobody would have, it refuses.
         old.config_set("min-replicas-to-write", 1)
         old.acl_setuser("default", enabled=True, commands=["+@all", "-replicaof", "-slaveof"])
-    port = sentinels.planned_failover()
+        old.client_pause(timeout=int(SOON_S * 1000), all=False)
+        try:
+            until(lambda: new.info("replication")["slave_repl_offset"] == old.info("replication")["master_repl_offset"])
+            port = sentinels.planned_failover()
+            until(lambda: new.role()[0] == "master", SOON_S)
+            until(lambda: old.info("replication")["connected_slaves"] == 0, SOON_S)
+        finally:
+            old.client_unpause()
     until(lambda: sentinels.master() != port, SOON_S)
     return port
 
