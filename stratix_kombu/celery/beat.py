@@ -102,13 +102,7 @@ class StratixScheduler(Scheduler):
         for one in schedules.all():
             if one.owner == OWNER and one.key.removeprefix("beat:") not in self.schedule:
                 schedules.remove(one.key)
-        settings = self.bridge.queue.settings.worker
-        self._clock = Clock(
-            self.bridge.engine,
-            stalled_check_ms=settings.stalled_check_interval,
-            max_stalled=settings.max_stalled_count,
-            grace_ms=settings.redelivery_grace,
-        )
+        self._clock = Clock.of(self.bridge.engine, self.bridge.queue.settings.worker)
         self._clock.start()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:

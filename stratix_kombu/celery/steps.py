@@ -48,12 +48,7 @@ class StratixStep(bootsteps.StartStopStep):
             worker.timer.call_repeatedly(PROVE_S, self._prove, (worker,))
         settings = bridge.queue.settings.worker
         if settings.clock:
-            self._clock = Clock(
-                bridge.engine,
-                stalled_check_ms=settings.stalled_check_interval,
-                max_stalled=settings.max_stalled_count,
-                grace_ms=settings.redelivery_grace,
-            )
+            self._clock = Clock.of(bridge.engine, settings)
             self._clock.start()
 
     def _rejected(self, sender: Any, message: Any, exc: Any, **_: Any) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from stratix_kombu.config.options import WorkerOptions
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
@@ -59,6 +60,16 @@ class Clock:
         self._causes = Causes()
         self._round = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="stratix-clock", daemon=True)
+
+    @classmethod
+    def of(cls, engine: Engine, options: WorkerOptions) -> Clock:
+        """One as the worker's options say."""
+        return cls(
+            engine,
+            stalled_check_ms=options.stalled_check_interval,
+            max_stalled=options.max_stalled_count,
+            grace_ms=options.redelivery_grace,
+        )
 
     @property
     def idle_ms(self) -> int:

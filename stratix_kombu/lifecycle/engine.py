@@ -27,10 +27,10 @@ class Engine(forks.OfOneProcess):
     only_handlers = False
     """Of a whole process: it imports a program for the sake of its handlers. Nothing is to be added or started."""
 
-    def __init__(self, store: Store, driver: TransportDriver) -> None:
+    def __init__(self, store: Store, driver: TransportDriver, timezone: str | None = None) -> None:
         self.store = store
         self.driver = driver
-        self.timezone: str | None = None
+        self.timezone = timezone
         """Of cron rules that name none; None = UTC, since nobody has said it."""
         self.calls = Calls()
         """Runs what is called from coroutines."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.config.options import snake
 from stratix_kombu.errors import (
@@ -35,7 +35,7 @@ from stratix_kombu.queue.job import Job, Resolve, Runtime
 from stratix_kombu.queue.listeners import Listeners
 
 if TYPE_CHECKING:
-    from stratix_kombu.types import EventName, JobEvent, PlainEvent, ValueEvent
+    pass
 
 RECHECK_S = 5.0
 """Waiters look at their records this often, in case an entry of the log was lost."""
@@ -46,132 +46,19 @@ _ENDS = frozenset({"completed", "failed", "removed"})
 
 logger = logging.getLogger("stratix_kombu.events")
 
-Result = TypeVar("Result")
-JobCall: TypeAlias = Callable[[Job], Result]
-ValueCall: TypeAlias = Callable[[Job, Any], Result]
-FailureCall: TypeAlias = Callable[[Job, JobFailed], Result]
-CountCall: TypeAlias = Callable[[int], Result]
-PlainCall: TypeAlias = Callable[[], Result]
-ErrorCall: TypeAlias = Callable[[Exception], Result]
-JobListener = TypeVar("JobListener", bound=Callable[[Job], object])
-ValueListener = TypeVar("ValueListener", bound=Callable[[Job, Any], object])
-FailureListener = TypeVar("FailureListener", bound=Callable[[Job, JobFailed], object])
-CountListener = TypeVar("CountListener", bound=Callable[[int], object])
-PlainListener = TypeVar("PlainListener", bound=Callable[[], object])
-ErrorListener = TypeVar("ErrorListener", bound=Callable[[Exception], object])
-
-
-class Listening:
-    """The methods of a queue for its listeners."""
-
-    _events: QueueEvents
-
-    @overload
-    def on(self, event: JobEvent, function: JobCall[Result]) -> JobCall[Result]: ...
-
-    @overload
-    def on(self, event: JobEvent, function: None = None) -> Callable[[JobListener], JobListener]: ...
-
-    @overload
-    def on(self, event: ValueEvent, function: ValueCall[Result]) -> ValueCall[Result]: ...
-
-    @overload
-    def on(self, event: ValueEvent, function: None = None) -> Callable[[ValueListener], ValueListener]: ...
-
-    @overload
-    def on(self, event: Literal["failed"], function: FailureCall[Result]) -> FailureCall[Result]: ...
-
-    @overload
-    def on(self, event: Literal["failed"], function: None = None) -> Callable[[FailureListener], FailureListener]: ...
-
-    @overload
-    def on(self, event: Literal["cleaned"], function: CountCall[Result]) -> CountCall[Result]: ...
-
-    @overload
-    def on(self, event: Literal["cleaned"], function: None = None) -> Callable[[CountListener], CountListener]: ...
-
-    @overload
-    def on(self, event: PlainEvent, function: PlainCall[Result]) -> PlainCall[Result]: ...
-
-    @overload
-    def on(self, event: PlainEvent, function: None = None) -> Callable[[PlainListener], PlainListener]: ...
-
-    @overload
-    def on(self, event: Literal["error"], function: ErrorCall[Result]) -> ErrorCall[Result]: ...
-
-    @overload
-    def on(self, event: Literal["error"], function: None = None) -> Callable[[ErrorListener], ErrorListener]: ...
-
-    def on(self, event: EventName, function: Any = None) -> Any:
-        """Call ``function`` for each such event of the queue, from any process, in order; or as a decorator.
-
-        ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``; with the job:
-        ``waiting active delayed blocked stalled retries_exhausted duplicated removed``; with nothing: ``drained
-        paused resumed``. ``drained`` comes too, in this process, when its worker comes up and finds nothing to do.
-        ``error(error)`` tells of faults in this process. The function may be ``async def``; it runs on a thread of its
-        own, and holds up nobody.
-
-        >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
-        """
-        if function is None:
-            return lambda decorated: self.on(event, decorated)
-        self._events.on(event, function)
-        return function
-
-    @overload
-    def once(self, event: JobEvent, function: JobCall[Result]) -> JobCall[Result]: ...
-
-    @overload
-    def once(self, event: JobEvent, function: None = None) -> Callable[[JobListener], JobListener]: ...
-
-    @overload
-    def once(self, event: ValueEvent, function: ValueCall[Result]) -> ValueCall[Result]: ...
-
-    @overload
-    def once(self, event: ValueEvent, function: None = None) -> Callable[[ValueListener], ValueListener]: ...
-
-    @overload
-    def once(self, event: Literal["failed"], function: FailureCall[Result]) -> FailureCall[Result]: ...
-
-    @overload
-    def once(self, event: Literal["failed"], function: None = None) -> Callable[[FailureListener], FailureListener]: ...
-
-    @overload
-    def once(self, event: Literal["cleaned"], function: CountCall[Result]) -> CountCall[Result]: ...
-
-    @overload
-    def once(self, event: Literal["cleaned"], function: None = None) -> Callable[[CountListener], CountListener]: ...
-
-    @overload
-    def once(self, event: PlainEvent, function: PlainCall[Result]) -> PlainCall[Result]: ...
-
-    @overload
-    def once(self, event: PlainEvent, function: None = None) -> Callable[[PlainListener], PlainListener]: ...
-
-    @overload
-    def once(self, event: Literal["error"], function: ErrorCall[Result]) -> ErrorCall[Result]: ...
-
-    @overload
-    def once(self, event: Literal["error"], function: None = None) -> Callable[[ErrorListener], ErrorListener]: ...
-
-    def once(self, event: EventName, function: Any = None) -> Any:
-        """As ``on``, for the first such event only."""
-        if function is None:
-            return lambda decorated: self.once(event, decorated)
-        self._events.on(event, function, once=True)
-        return function
-
-    def off(self, event: EventName, function: Callable[..., object] | None = None) -> int:
-        """Remove a listener, or all of the event; how many there were."""
-        return self._events.off(event, function)
-
 
 class QueueEvents(Listeners):
     """One reader thread for all waiters and listeners of a queue, started when there is the first."""
 
     unlogged = frozenset({"error"})
 
-    def __init__(self, engine: Engine, queue: str, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        queue: str,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        idle_handlers: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__(engine.store.events, queue, f"queue {queue!r}")
         self.runtime = Runtime(engine, self, max_payload_bytes)
         engine.runtimes[queue] = self.runtime
@@ -180,7 +67,7 @@ class QueueEvents(Listeners):
         self._checked = time.monotonic()
         self._to_look = False
         """Whether a worker has come up here, and nobody has heard since whether there was work for it."""
-        self.idle_handlers: Callable[[], bool] = lambda: False
+        self._idle_handlers = idle_handlers
         """Whether this process has handlers of the queue and takes no jobs."""
         self._hinted = False
         engine.on_error(self._on_error)
@@ -223,7 +110,7 @@ class QueueEvents(Listeners):
 
     def _hint(self, asked: bool = False) -> str:
         """What to write, if jobs are waited for that nobody takes. Unasked, of a program that has forgotten to."""
-        idle = self.idle_handlers()
+        idle = self._idle_handlers()
         with suppress(Unavailable):
             if (idle or asked) and not self._engine.store.queries.workers(self._queue):
                 forgotten = ", and this process has a handler for it but takes no jobs" if idle else ""

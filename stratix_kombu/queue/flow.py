@@ -8,16 +8,19 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.config.options import snake_keys
-from stratix_kombu.errors import ConfigurationError, DependencyCycle
+from stratix_kombu.errors import ConfigurationError, DependencyCycle, StratixError
 from stratix_kombu.foreign import FLOW
 from stratix_kombu.hints import Hinted
+from stratix_kombu.lifecycle.add import add, records_of
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.awaiting import NotAwaitable
+from stratix_kombu.model.record import NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.queue.job import Job
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncFlow
+    from stratix_kombu.queue.queue import Queue
     from stratix_kombu.types import JobState
 
 MAX_JOBS = 1_000_000
@@ -129,6 +132,48 @@ class Flow(NotAwaitable, Hinted):
     @property
     def _engine(self) -> Engine:
         return next(iter(self.jobs.values()))._runtime.engine
+
+
+def add_flow(
+    engine: Engine,
+    flow: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    get_queue: Callable[[str], Queue],
+    export: Export | None,
+) -> Flow:
+    """See ``QueueManager.add_flow``."""
+    ids: dict[str, str] = {}
+    planned: list[tuple[Queue, NewJob]] = []
+    for step in plan(flow):
+        options = {**step.options, "dependencies": [*(ids[key] for key in step.after), *step.others]}
+        try:
+            queue = get_queue(step.queue)
+            new = queue.new_job(step.name, step.data, options)
+        except StratixError as problem:
+            problem.args = (f"{step.where}: {problem}",)
+            raise
+        ids[step.key] = new.id
+        planned.append((queue, new))
+    jobs = [new for _, new in planned]
+    answer = add(engine, jobs)
+    records = records_of(engine, jobs, answer.placed, answer.instead)
+    handles = (queue.handle(record) for (queue, _), record in zip(planned, records, strict=True))
+    return Flow(handles, {new.id: new.dependencies for new in jobs}, export)
+
+
+def get_flow(engine: Engine, job_id: str, get_queue: Callable[[str], Queue], export: Export | None) -> Flow | None:
+    """See ``QueueManager.get_flow``."""
+    if engine.store.queries.get([job_id]) == [None]:
+        return None
+    graph = read_graph(engine, job_id)
+    records = [record for record in engine.store.queries.get(list(graph)) if record is not None]
+    jobs = [get_queue(record.queue).handle(record) for record in records]
+    kept = {job.id for job in jobs}
+    edges = {
+        kept_id: tuple(before for before in dependencies if before in kept)
+        for kept_id, dependencies in graph.items()
+        if kept_id in kept
+    }
+    return Flow(jobs, edges, export)
 
 
 def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The methods of a queue that touch many jobs at once."""
+"""What touches many jobs of a queue at once."""
 
 from __future__ import annotations
 
@@ -35,19 +35,17 @@ OnProgress = Callable[[int], Any]
 
 
 class Housekeeping:
-    """Each goes page by page, and tells ``on_progress`` after each page how many jobs it has been so far. Functions
-    that are given to them may be ``async def``, and are awaited on a loop of their own."""
+    """What touches many jobs of one queue; see the methods of ``Queue``. Each goes page by page, and calls
+    ``on_progress`` after each page with the number of jobs so far. Functions that are given to them may be
+    ``async def``, and are awaited on a loop of their own."""
 
-    name: str
-    _engine: Engine
+    def __init__(self, engine: Engine, queue: str) -> None:
+        self._engine = engine
+        self._queue = queue
 
     def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
-        """Remove all jobs that wait (and those that are delayed); how many. Active ones go on.
-
-        >>> queue.drain(delayed=True)  # doctest: +SKIP
-        """
         states = [State.WAITING, State.DELAYED] if flag(delayed, "drain: 'delayed'") else [State.WAITING]
-        return len(sweep(self._engine, self.name, Sweep.REMOVE, states, on_progress=on_progress))
+        return len(sweep(self._engine, self._queue, Sweep.REMOVE, states, on_progress=on_progress))
 
     def clean(
         self,
@@ -56,29 +54,22 @@ class Housekeeping:
         state: CleanedState = "completed",
         on_progress: OnProgress | None = None,
     ) -> list[str]:
-        """Remove jobs of a state that ended, or for the others were added, at least ``grace`` ago (milliseconds or a
-        timedelta), at most ``limit`` (0 = all), oldest first; their ids. Event ``cleaned`` with the count.
-
-        >>> queue.clean(timedelta(days=7), state="failed")  # doctest: +SKIP
-        """
         if plain_text(state, "clean: 'state'") not in _CLEANED:
             raise ConfigurationError(f"clean: unknown state {state!r}{nearest(str(state), _CLEANED, STATES)}")
         extent = Extent(whole(limit, "clean: 'limit'", 0, 10**9), milliseconds(grace, "clean: 'grace'"))
-        return sweep(self._engine, self.name, Sweep.REMOVE, [_CLEANED[state]], extent, on_progress)
+        return sweep(self._engine, self._queue, Sweep.REMOVE, [_CLEANED[state]], extent, on_progress)
 
     def retry_jobs(
         self, state: Literal["failed"] = "failed", count: int = 0, on_progress: OnProgress | None = None
     ) -> int:
-        """Run failed jobs again, oldest first, at most ``count`` (0 = all); how many."""
         if state != "failed":
             raise ConfigurationError(f"retry_jobs: only 'failed' jobs can be run again, not {state!r}")
         extent = Extent(whole(count, "retry_jobs: 'count'", 0, 10**9))
-        return len(sweep(self._engine, self.name, Sweep.RETRY, [State.FAILED], extent, on_progress))
+        return len(sweep(self._engine, self._queue, Sweep.RETRY, [State.FAILED], extent, on_progress))
 
     def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
-        """Run delayed jobs now, those that are due first, at most ``count`` (0 = all); how many."""
         extent = Extent(whole(count, "promote_jobs: 'count'", 0, 10**9))
-        return len(sweep(self._engine, self.name, Sweep.PROMOTE, [State.DELAYED], extent, on_progress))
+        return len(sweep(self._engine, self._queue, Sweep.PROMOTE, [State.DELAYED], extent, on_progress))
 
     def redrive(
         self,
@@ -86,12 +77,6 @@ class Housekeeping:
         filter: Callable[[DeadLetter], object] | None = None,
         on_progress: OnProgress | None = None,
     ) -> int:
-        """Send the letters that wait in this queue back to where their jobs came from, oldest first, at most ``limit``
-        (0 = all); how many. ``filter`` is asked with each letter: ``id``, ``queue``, ``name``, ``data``, ``reason``,
-        ``attempts``. What is no letter stays.
-
-        >>> app.queue.get_queue("dead").redrive(filter=lambda letter: "timeout" in letter["reason"])  # doctest: +SKIP
-        """
         most = whole(limit, "redrive: 'limit'", 0, 10**9) or 10**9
         count, begun_ms = 0, self._engine.store.queries.now()
         for page in self._letters():
@@ -114,14 +99,10 @@ class Housekeeping:
         for state in _LETTERS:
             cursor = ""
             while True:
-                page, cursor = self._engine.store.queries.scan(self.name, state, cursor)
+                page, cursor = self._engine.store.queries.scan(self._queue, state, cursor)
                 yield page
                 if not cursor:
                     break
 
     def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
-        """Remove the queue with all its jobs, events and messages; how many jobs. Its repeatable jobs stay.
-
-        Raises QueueNotEmpty while jobs are active, unless ``force``: then what they return is refused.
-        """
-        return obliterate(self._engine, self.name, flag(force, "obliterate: 'force'"), on_progress)
+        return obliterate(self._engine, self._queue, flag(force, "obliterate: 'force'"), on_progress)

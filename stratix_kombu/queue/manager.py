@@ -5,32 +5,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from stratix_kombu import forks
-from stratix_kombu.calls import Calls
 from stratix_kombu.config.settings import Settings
-from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
-from stratix_kombu.drivers.own import check_instance, close_instance
-from stratix_kombu.errors import Closed, ConfigurationError, StratixError, Unavailable
+from stratix_kombu.drivers.contract import QueueDriver
+from stratix_kombu.errors import Closed, ConfigurationError
 from stratix_kombu.foreign import MANAGER
 from stratix_kombu.hints import Hinted
-from stratix_kombu.lifecycle.add import add, records_of
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.given import snake_everywhere, together
-from stratix_kombu.model.names import check_queue_name
-from stratix_kombu.model.record import NewJob
-from stratix_kombu.queue.flow import NO_BRIDGE, Flow, plan, read_graph
-from stratix_kombu.queue.inspection import Overview
+from stratix_kombu.model.names import check_known_id, check_queue_name
+from stratix_kombu.queue.flow import NO_BRIDGE, Flow, add_flow, get_flow
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.queue import Queue
-from stratix_kombu.queue.user_events import Emitting, UserEvents
+from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
+from stratix_kombu.queue.servers import Servers
+from stratix_kombu.queue.settings_line import SettingsLine
+from stratix_kombu.queue.user_events import UserEvents
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.heartbeat import Heartbeat
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from stratix_kombu.types import GraphNode, QueueOpts, TreeNode, Unpack
 
 logger = logging.getLogger("stratix_kombu")
+Function = TypeVar("Function", bound=Callable[..., object])
 
 REST_S = 0.5
 """How much longer than asked for the clock and the connections may take to end, once the queues are closed."""
@@ -55,7 +54,7 @@ class Canvas(Protocol):
     def export(self, flow: Flow) -> Any: ...
 
 
-class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
+class QueueManager(forks.OfOneProcess, Hinted):
     """Creates queues, starts and closes them together.
 
     >>> app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -67,28 +66,20 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         self.settings = settings
         self.canvas: Canvas | None = None
         """How flows become Celery canvas and back, if there is a bridge."""
-        self._driver = driver
-        self._store = store
-        self._engine = Engine(store, driver) if isinstance(driver, TransportDriver) else None
-        self._calls = self._engine.calls if self._engine else Calls()
-        if self._engine is not None:
-            self._engine.timezone = settings.timezone
-        self._heartbeat = Heartbeat(self._engine, settings.worker.lease_duration) if self._engine else None
-        self._watch = Watch(self._engine) if self._engine else None
+        self._servers = Servers(driver, store, settings.timezone)
+        engine = self._servers.transport
+        self._heartbeat = Heartbeat(engine, settings.worker.lease_duration) if engine else None
+        self._watch = Watch(engine) if engine else None
         self._user_events = UserEvents(store.events)
         self._loop = LoopExecutor()
-        self._driver_loop = LoopExecutor()
-        """Awaits what methods of a driver of the user's own return."""
         self._clock: Clock | None = None
         self._queues: dict[str, Any] = {}
         self._lock = threading.RLock()
         self._only: frozenset[str] | None = None
         """Queues whose jobs are taken here; None = all that have a handler."""
-        self._said_locks = False
         self._started = False
         self._closed = False
-        self._told = False
-        """Whether the log has been told of the settings."""
+        self._settings_line = SettingsLine()
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -100,7 +91,7 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         """The same methods for asyncio."""
         from stratix_kombu.aio import AsyncQueueManager
 
-        return AsyncQueueManager(self, self._calls)
+        return AsyncQueueManager(self, self._servers.calls)
 
     @property
     def shutdown_timeout(self) -> float:
@@ -130,6 +121,32 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         with self._lock:
             return list(self._queues.values())
 
+    # -- what is there, whichever program made it -------------------------------------------------
+
+    def get_queue_names(self) -> list[str]:
+        """Names of all queues that had a job or a worker, sorted. One that nobody has used for a day is forgotten: it
+        has no job, worker, repeatable job, pause, limit or bound, and no event.
+
+        >>> app.queue.get_queue_names()  # doctest: +SKIP
+        ['emails', 'reports']
+        """
+        return self.engine.store.queries.queues()
+
+    def get_job(self, job_id: str) -> Job | None:
+        """The job with that id, of whatever queue, or None."""
+        (record,) = self.engine.store.queries.get([check_known_id(job_id)])
+        return self.get_queue(record.queue).handle(record) if record else None
+
+    def get_repeatable_jobs(self) -> list[RepeatableJob]:
+        """The repeatable jobs of all queues, sorted by queue and key.
+
+        >>> [one.key for one in app.queue.get_repeatable_jobs() if one.paused]  # doctest: +SKIP
+        """
+        schedules = self.engine.store.schedules.all()
+        return list(repeatables_of(sorted(schedules, key=lambda schedule: (schedule.queue, schedule.key))))
+
+    # -- flows ----------------------------------------------------------------------------------
+
     def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
         """Add a whole tree or graph of jobs, all or none, in one step; queues may differ.
 
@@ -139,27 +156,9 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
 
         >>> app.queue.add_flow({"name": "sum", "queue": "etl", "children": [...]}).root  # doctest: +SKIP
         """
-        if self._engine is None:
-            raise ConfigurationError(f"the driver {self._driver.get_name()!r} makes queues of its own: no flows")
-        ids: dict[str, str] = {}
-        planned: list[tuple[Queue, NewJob]] = []
-        for step in plan(flow):
-            options = {**step.options, "dependencies": [*(ids[key] for key in step.after), *step.others]}
-            try:
-                queue = self.get_queue(step.queue)
-                new = queue.new_job(step.name, step.data, options)
-            except StratixError as problem:
-                problem.args = (f"{step.where}: {problem}",)
-                raise
-            ids[step.key] = new.id
-            planned.append((queue, new))
-        answer = add(self._engine, [new for _, new in planned])
-        records = records_of(self._engine, [new for _, new in planned], answer.placed, answer.instead)
-        return Flow(
-            (queue.handle(record) for (queue, _), record in zip(planned, records, strict=True)),
-            {new.id: new.dependencies for _, new in planned},
-            self.canvas.export if self.canvas else None,
-        )
+        if self._servers.transport is None:
+            raise ConfigurationError(f"the driver {self._servers.driver_name!r} makes queues of its own: no flows")
+        return add_flow(self._servers.transport, flow, self.get_queue, self._export)
 
     def get_flow(self, job: Job | str) -> Flow | None:
         """All jobs connected with this one by dependencies, with their states; None if there is no such job.
@@ -167,14 +166,8 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         Jobs that were removed are not in it. Raises ConfigurationError for a graph of more than 100,000 jobs.
         """
         job_id = job.id if isinstance(job, Job) else plain_text(job, "get_flow: 'job'")
-        if self._engine is None or self._engine.store.queries.get([job_id]) == [None]:
-            return None
-        graph = read_graph(self._engine, job_id)
-        found = [record for record in self._engine.store.queries.get(list(graph)) if record is not None]
-        jobs = [self.get_queue(record.queue).handle(record) for record in found]
-        kept = {one.id for one in jobs}
-        edges = {one: tuple(d for d in graph[one] if d in kept) for one in graph if one in kept}
-        return Flow(jobs, edges, self.canvas.export if self.canvas else None)
+        engine = self._servers.transport
+        return get_flow(engine, job_id, self.get_queue, self._export) if engine is not None else None
 
     def add_canvas(self, signature: Any) -> Flow:
         """Add a Celery signature of any shape (chain, group, chord, nested) as a flow, all or none, in one step.
@@ -188,40 +181,66 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
             raise ConfigurationError(NO_BRIDGE)
         return self.canvas.add(signature)
 
+    # -- events of the user's own ---------------------------------------------------------------
+
+    def emit(self, event: str, *data: Any) -> None:
+        """Tell all listeners of the namespace, in every process; ``data`` are JSON values.
+
+        Listeners that come later are not told, and nothing waits for them: what must be done is a job. Raises
+        ConfigurationError for the name of a built-in event, PayloadNotSerializable, PayloadTooLarge for more than 4 KiB
+        of JSON, StoreUnavailable.
+
+        >>> app.queue.emit("user.registered", {"id": 123})  # doctest: +SKIP
+        """
+        self._user_events.emit(event, data)
+
+    @overload
+    def on(self, event: str, function: Function) -> Function: ...
+
+    @overload
+    def on(self, event: str, function: None = None) -> Callable[[Function], Function]: ...
+
+    def on(self, event: str, function: Any = None) -> Any:
+        """Call ``function(*data)`` for each such event, from any process, in the order they were emitted in; or as a
+        decorator. It may be ``async def``. Raises ConfigurationError for the name of a built-in event.
+
+        >>> app.queue.on("user.registered", lambda user: print(user["id"]))  # doctest: +SKIP
+        """
+        if function is None:
+            return lambda decorated: self.on(event, decorated)
+        self._user_events.on(event, function)
+        return function
+
+    @overload
+    def once(self, event: str, function: Function) -> Function: ...
+
+    @overload
+    def once(self, event: str, function: None = None) -> Callable[[Function], Function]: ...
+
+    def once(self, event: str, function: Any = None) -> Any:
+        """As ``on``, for the first such event only."""
+        if function is None:
+            return lambda decorated: self.once(event, decorated)
+        self._user_events.on(event, function, once=True)
+        return function
+
+    def off(self, event: str, function: Callable[..., object] | None = None) -> int:
+        """Remove a listener, or all of the event; how many there were."""
+        return self._user_events.off(event, function)
+
+    # -- the application ------------------------------------------------------------------------
+
     def describe(self) -> str:
         """Driver and store, without credentials.
 
         >>> app.queue.describe()  # doctest: +SKIP
         'sqs (store redis://127.0.0.1:6379/0)'
         """
-        return f"{self._driver.get_name()} (store {self._store.address})"
-
-    def tell_settings(self) -> None:
-        """Say in the log, once, which settings, driver, store and namespace are used: as soon as it takes the line, for
-        modules are imported before logging is configured."""
-        settings = self.settings
-        level = logging.WARNING if settings.is_memory_by_default else logging.INFO
-        in_sandbox = self._engine is not None and self._engine.only_handlers
-        if self._told or in_sandbox or not logger.isEnabledFor(level):
-            return
-        self._told = True
-        sources = settings.sources or "none were found"
-        said = f"settings: {sources}; {self.describe()}, namespace {settings.namespace!r}"
-        if settings.is_memory_by_default:
-            said += (
-                ". No driver is configured, so messages are kept in the memory of this process, and no other one sees "
-                "them: say redis={...} for Redis, or driver='memory' if that is meant"
-            )
-        logger.log(level, "%s", said, extra={"action": "settings"})
+        return self._servers.describe()
 
     def check_health(self) -> dict[str, bool]:
         """Whether the broker and the store answer; never raises."""
-        try:
-            self._store.ping()
-            store = True
-        except StratixError:
-            store = False
-        return {"driver": bool(self._driver_loop.finish(self._driver.check_health())), "store": store}
+        return self._servers.check_health()
 
     def close_all(self, timeout: float | timedelta | None = None) -> bool:
         """Close all queues: wait for active jobs up to ``timeout`` seconds over all, hand back the rest; whether all
@@ -235,15 +254,28 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         with self._lock:
             queues = dict(self._queues)
         parts = {
-            f"queue {name!r}": partial(Queue.end if isinstance(queue, Queue) else self._close_own, queue, patience)
+            f"queue {name!r}": partial(
+                Queue.end if isinstance(queue, Queue) else self._servers.close_queue, queue, patience
+            )
             for name, queue in queues.items()
         }
-        workers = [queue._worker for queue in queues.values() if isinstance(queue, Queue) and queue._worker]
+        workers = [queue.local.worker for queue in queues.values() if isinstance(queue, Queue) and queue.local.worker]
         log_stopping(workers, patience)
         still = partial(log_who_still_runs, workers)
         return all(ended is not False for ended in close_within(patience, parts, still=still))
 
     # -- within the package ---------------------------------------------------------------------
+
+    def tell_settings(self) -> None:
+        """Log, once, which settings, driver, store and namespace are used."""
+        engine = self._servers.transport
+        if engine is None or not engine.only_handlers:
+            self._settings_line.log(self.settings, self.describe())
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes see the same jobs. Raises as ``engine``."""
+        return self.engine.store.shared and self.engine.driver.capabilities.shared
 
     def finish(self, value: Any, seconds: float | None = None) -> Any:
         """What a function of the user's has returned, awaited on the loop of the handlers if it is to be. Raises what
@@ -264,48 +296,34 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
 
     @property
     def store(self) -> Store:
-        return self._store
+        return self._servers.store
 
     @property
     def store_of_locks(self) -> Store:
-        """The store, for what is to hold over all processes. Logs once that it does not where the driver makes queues
-        of its own and no store is named."""
-        if self._engine is None and not self._store.shared and not self._said_locks:
-            self._said_locks = True
-            logger.warning(
-                "locks, and schedules with 'once', hold within this process: the driver %r has no store. Name one "
-                "(store='redis://...') to have them over all processes",
-                self._driver.get_name(),
-                extra={"action": "local_locks"},
-            )
-        return self._store
+        """The store, for what is to hold over all processes."""
+        return self._servers.store_of_locks
 
     @property
     def engine(self) -> Engine:
         """Store and driver. Raises ConfigurationError for a driver that makes queues of its own."""
-        if self._engine is None:
-            raise ConfigurationError(f"the driver {self._driver.get_name()!r} makes queues of its own")
-        return self._engine
+        return self._servers.engine
+
+    @property
+    def _export(self) -> Callable[[Flow], Any] | None:
+        return None if self.canvas is None else self.canvas.export
 
     def start(self, only: Collection[str] | None = None) -> None:
         """Reach broker and store, start the clock and the queues. Raises StoreUnavailable, DriverUnavailable."""
         with self._lock:
             if self._started:
                 return
-            if self._engine is not None:
-                self._engine.check_open("start the application")
+            engine, worker = self._servers.transport, self.settings.worker
+            if engine is not None:
+                engine.check_open("start the application")
             self._only = None if only is None else frozenset(only)
-            if self._store.ready_check:
-                self._store.ping()
-            self._driver_loop.finish(self._driver.init())
-            worker = self.settings.worker
-            if self._engine is not None and (worker.clock or self._only == frozenset()):
-                self._clock = Clock(
-                    self._engine,
-                    stalled_check_ms=worker.stalled_check_interval,
-                    max_stalled=worker.max_stalled_count,
-                    grace_ms=worker.redelivery_grace,
-                )
+            self._servers.start()
+            if engine is not None and (worker.clock or self._only == frozenset()):
+                self._clock = Clock.of(engine, worker)
                 self._clock.start()
             self._started = True
             for queue in self._queues.values():
@@ -338,42 +356,24 @@ class QueueManager(Overview, Emitting, forks.OfOneProcess, Hinted):
         self._user_events.close()
         if clock is not None:
             clock.stop()
-        self._driver_loop.finish(self._driver.close())
-        self._driver_loop.stop()
-        self._store.close()
-        self._calls.close()
+        self._servers.close()
 
     def _create(self, name: str, options: Mapping[str, Any]) -> Queue:
         if self._closed:
             raise Closed("the application")
-        # A driver that makes queues of its own has options of its own.
-        parsed = self.settings.queue_options(name, options) if self._engine is not None else None
-        options = options if parsed is not None else snake_everywhere(options)
-        try:
-            queue = self._driver_loop.finish(self._driver.create_queue(name, options))
-        except Unavailable as error:
-            if self._engine is None or self._started:
-                raise
-            queue = None
-            self._engine.report(name, error, "create_queue_failed")
-        if queue is None:
-            if self._engine is None or self._heartbeat is None or self._watch is None or parsed is None:
-                raise ConfigurationError(
-                    f"the driver {self._driver.get_name()!r} made no queue: its create_queue must return one, "
-                    "or it must be a TransportDriver"
-                )
-            queue = Queue(name, self._engine, parsed, self._heartbeat, self._watch, self._loop)
-        elif not isinstance(queue, Queue):
-            check_instance(queue, name, self._driver.get_name())
+        engine, heartbeat, watch = self._servers.transport, self._heartbeat, self._watch
+        if engine is None or heartbeat is None or watch is None:  # such a driver has options of its own
+            queue = self._servers.make_queue(name, snake_everywhere(options), self._started)
+        else:
+            parsed = self.settings.queue_options(name, options)
+            queue = self._servers.make_queue(name, options, self._started)
+            if queue is None:
+                queue = Queue(name, engine, parsed, heartbeat, watch, self._loop)
         self._queues[name] = queue
         if self._started:
             self._start_queue(queue)
         made: Queue = queue
         return made
-
-    def _close_own(self, queue: Any, patience: float | None) -> Any:
-        """Close one that the driver has made; what it says."""
-        return self._driver_loop.finish(close_instance(queue, patience), patience)
 
     def _start_queue(self, queue: Any) -> None:
         if isinstance(queue, Queue) and (self._only is None or queue.name in self._only):

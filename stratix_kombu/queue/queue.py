@@ -1,53 +1,59 @@
-"""One queue: adding jobs, handling them, pausing; with what its other parts bring."""
+"""One queue: its documented methods. What they do is in the parts that it is made of, one a file beside this one."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from stratix_kombu import forks
-from stratix_kombu.config.options import MAX_CONCURRENCY, JobOptions, QueueOptions, snake_keys, together, whole
-from stratix_kombu.drivers.native import is_task, message_of
-from stratix_kombu.errors import Closed, ConfigurationError, PayloadTooLarge, StratixError
+from stratix_kombu.config.options import Duration, QueueOptions, together
+from stratix_kombu.errors import Closed
 from stratix_kombu.foreign import QUEUE
 from stratix_kombu.hints import Hinted
 from stratix_kombu.lifecycle.add import add, check_free, pages, records_of
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.pause import pause, resume
 from stratix_kombu.model.arguments import seconds
-from stratix_kombu.model.codec import encode
-from stratix_kombu.model.names import check_job_name, new_id
-from stratix_kombu.model.record import Added, Claim, JobRecord, NewJob, WorkerInfo
-from stratix_kombu.queue.events import Listening, QueueEvents
-from stratix_kombu.queue.housekeeping import Housekeeping
-from stratix_kombu.queue.inspection import Inspection
-from stratix_kombu.queue.job import Job, Runtime
+from stratix_kombu.model.record import Added, JobRecord, NewJob, WorkerInfo
+from stratix_kombu.queue.events import QueueEvents
+from stratix_kombu.queue.housekeeping import Housekeeping, OnProgress
+from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.limiting import Limiting
-from stratix_kombu.queue.repeatables import Repeatables, Repeating
+from stratix_kombu.queue.local_worker import LocalWorker
+from stratix_kombu.queue.new_jobs import NewJobs
+from stratix_kombu.queue.reader import QueueReader
+from stratix_kombu.queue.repeatables import RepeatableJob, Repeatables
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
 from stratix_kombu.worker.coroutines import LoopExecutor
-from stratix_kombu.worker.handlers import Handlers, is_path, say_what_is_unused
 from stratix_kombu.worker.heartbeat import Heartbeat
-from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.watch import Watch
-from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
-    from stratix_kombu.types import BulkJob, JobOpts, Task, Unpack
+    from stratix_kombu.types import (
+        BulkJob,
+        CleanedState,
+        DeadLetter,
+        JobOpts,
+        LimiterOpts,
+        RepeatOpts,
+        RepeatSelection,
+        RepeatTemplate,
+        SchedulerRule,
+        Task,
+        Unpack,
+    )
 
 Handler = TypeVar("Handler", bound=Callable[[Job], object])
 FilePath = TypeVar("FilePath", str, Path)
 Result = TypeVar("Result")
 
 
-class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOneProcess, Hinted):
+class Queue(QueueReader, forks.OfOneProcess, Hinted):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -65,32 +71,29 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         watch: Watch,
         loop: LoopExecutor | None = None,
     ) -> None:
-        self.name = name
-        self._engine = engine
-        self._options = options
-        self._heartbeat = heartbeat
-        self._watch = watch
-        self._loop = loop
-        self._backoffs = Backoffs(name, options.backoffs, options.default_job_options.backoff)
-        self._handlers = Handlers()
-        self._events = QueueEvents(engine, name, options.max_payload_bytes)
-        self._events.idle_handlers = lambda: bool(self._handlers) and not self._started
-        self._runtime: Runtime = self._events.runtime
+        events = QueueEvents(engine, name, options.max_payload_bytes, lambda: self.local.is_idle)
+        super().__init__(name, engine, events)
+        backoffs = Backoffs(name, options.backoffs, options.default_job_options.backoff)
+        self._limiting = Limiting(engine, name, options)
+        self.bounds = self._limiting.bounds
+        """How its jobs may start, by its options."""
+        self.cancelled = self._runtime.cancelled
+        """Tokens of claims in this process whose handlers are to end."""
+        self._housekeeping = Housekeeping(engine, name)
+        self.local = LocalWorker(
+            name,
+            self._runtime,
+            options,
+            backoffs,
+            self.bounds,
+            heartbeat=heartbeat,
+            watch=watch,
+            loop=loop,
+            came_up=events.worker_came_up,
+        )
+        self._new_jobs = NewJobs(engine, name, options, backoffs, lambda: bool(self.local.handlers))
         self._repeatables = Repeatables(engine, name, self.new_job)
-        self._worker: Worker | None = None
-        self._starting = threading.Lock()
-        self._sandboxes: SandboxPool | None = None
-        self._started = False
         self._closed = False
-        forks.register(self)
-
-    def after_fork(self) -> None:
-        """Jobs are taken by the parent."""
-        self._starting = threading.Lock()
-        self._worker, self._sandboxes, self._started = None, None, False
-
-    def __repr__(self) -> str:
-        return f"<Queue {self.name!r}>"
 
     @property
     def aio(self) -> AsyncQueue:
@@ -129,74 +132,70 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
         """
         self._open()
-        if isinstance(jobs, (Mapping, str)):
-            raise ConfigurationError("add_bulk: give a list of mappings with 'name', not a single one")
-        new = [self._new_bulk_job(index, one) for index, one in enumerate(jobs)]
+        new = self._new_jobs.of_bulk(jobs)
         in_steps = list(pages(new))
         if len(in_steps) > 1:
-            check_free(self._engine, [job for job, one in zip(new, jobs, strict=True) if one.get("opts")])
+            check_free(self._engine, [made for made, job in zip(new, jobs, strict=True) if job.get("opts")])
         added: list[Job] = []
         for page in in_steps:
             added += self.added(page, add(self._engine, page))
         return added
 
-    def _new_bulk_job(self, index: int, job: Mapping[str, Any]) -> NewJob:
-        if not isinstance(job, Mapping) or "name" not in job:
-            raise ConfigurationError(f"add_bulk, job {index}: must be a mapping with 'name', not {job!r}")
-        if not job.keys() <= {"name", "data", "opts"}:
-            snake_keys(job, ("name", "data", "opts"), f"add_bulk, job {index}")
-        try:
-            return self.new_job(job["name"], job.get("data"), job.get("opts") or {})
-        except StratixError as problem:
-            # The error keeps its class and attributes; only its text says which job it was.
-            problem.args = (f"add_bulk, job {index}: {problem}",)
-            raise
+    # -- repeatable jobs ------------------------------------------------------------------------
 
-    def to_add(self, name: Any, data: Any, opts: Mapping[str, Any] | None, options: Mapping[str, Any]) -> NewJob:
-        """The job that ``add`` is called for. Raises Closed, and as ``new_job``."""
-        self._open()
-        return self.new_job(name, data, together(opts, options, "add") if opts else options)
+    def add_repeatable_job(
+        self, name: str | Task, data: Any = None, opts: RepeatOpts | None = None, **options: Unpack[RepeatOpts]
+    ) -> RepeatableJob:
+        """Add a job again and again: at the times of ``cron``, or each ``every`` (milliseconds or a timedelta).
 
-    def new_job(self, name: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
-        """A job as it would be added, checked; nothing is written."""
-        if is_task(name):
-            return self._new_task(name, data, given)
-        check_job_name(name)
-        text = "null" if data is None else self._encode_data(name, data)
-        options = self._options.default_job_options
-        if given:
-            options = JobOptions.parse(given, f"add({name!r}) on queue {self.name!r}", options)
-            if options.backoff is not None:
-                self._backoffs.remember(options.backoff, self._engine.store.shared, bool(self._handlers))
-        new = options.new_job(new_id(), self.name, name, text)
-        return replace(new, dead_letter=self._options.dead_letter) if self._options.dead_letter else new
+        ``cron`` has five fields, or six with seconds first (the README has its rules); its times are those of
+        ``timezone`` (by default the setting of that name, or else UTC). Further
+        ``limit`` (most runs), ``start_date``, ``end_date`` (aware datetimes), ``immediately`` (the first run now),
+        ``key``; other options are those of each job, ``limiter`` and ``deduplication`` among them: a slot whose run is
+        refused as a duplicate adds none. The one with the same key (by default: with the same name and ``cron`` and
+        ``timezone``, or ``every``) is replaced; with the same times it goes on where it was, its runs counted, so
+        deploying twice makes no second one.
+        Intervals count from ``start_date`` or the epoch. Slots that no clock was there for are one late run. One whose
+        ``end_date`` is past is kept as ended (``next_run`` None), with a warning in the log: a program that registers
+        it each time it starts goes on starting.
 
-    def _new_task(self, task: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
-        where = f"add({task.name!r}) on queue {self.name!r}"
-        options = JobOptions.parse(given, where, replace(self._options.default_job_options, attempts=1, backoff=None))
-        if options.attempts != 1 or options.backoff is not None:
-            raise ConfigurationError(
-                f"{where}: a Celery task says by itself how often it is tried (max_retries, autoretry_for): leave out "
-                "'attempts' and 'backoff'"
-            )
-        new = options.new_job(new_id(), self.name, task.name, "null")
-        message, tracked = message_of(task, data, new, self._engine)
-        size = len(message.encode())
-        if size > self._options.max_payload_bytes:
-            raise PayloadTooLarge(f"the message of task {task.name!r}", size, self._options.max_payload_bytes)
-        stalls = None if task.acks_late else 0
-        return replace(new, message=message, forward=not tracked, max_stalled=stalls if tracked else None, group="")
+        Raises ConfigurationError, and as ``add``. Needs a clock: an application that is started, or a Celery worker.
 
-    def handle(self, record: JobRecord) -> Job:
-        """The handle on a job of this queue."""
-        return Job(record, self._runtime)
+        >>> queue.add_repeatable_job("backup", {"type": "full"}, cron="30 3 * * *")  # doctest: +SKIP
+        """
+        return self._repeatables.add(name, data, together(opts, options, "add_repeatable_job"))
 
-    def added(self, jobs: Sequence[NewJob], answer: Added) -> list[Job]:
-        """The handles on jobs as the store says they were added, or on those that are there instead of them."""
-        return [self.handle(one) for one in records_of(self._engine, jobs, answer.placed, answer.instead)]
+    def upsert_job_scheduler(
+        self, key: str, repeat: SchedulerRule, template: RepeatTemplate | None = None
+    ) -> RepeatableJob:
+        """As ``add_repeatable_job`` with that key; ``template`` is ``{"name", "data", "opts"}``.
 
-    def _encode_data(self, name: str, data: Any) -> str:
-        return encode(data, f"the data of job {name!r} for queue {self.name!r}", self._options.max_payload_bytes)
+        >>> queue.upsert_job_scheduler("nightly", {"cron": "30 3 * * *"}, {"name": "backup"})  # doctest: +SKIP
+        """
+        return self._repeatables.upsert(key, repeat, template or {})
+
+    def remove_repeatable_job(
+        self, opts: RepeatSelection | RepeatableJob | None = None, **options: Unpack[RepeatSelection]
+    ) -> bool:
+        """Forget a repeatable job, by ``key``, or by ``name`` and ``cron`` (and ``timezone``) or ``every``; whether
+        there was one. It may be given as ``get_repeatable_jobs`` gives it, or by all options that it was added with and
+        its ``name``. Jobs that were added already stay.
+
+        >>> queue.remove_repeatable_job(name="backup", cron="30 3 * * *")  # doctest: +SKIP
+        """
+        return self._repeatables.remove(opts, options)
+
+    def pause_repeatable_job(self, key: str) -> None:
+        """Let it add no jobs until it is resumed. Raises RepeatableJobNotFound."""
+        self._repeatables.pause(key)
+
+    def resume_repeatable_job(self, key: str) -> None:
+        """Go on with its next time; what was missed is not made up for. Raises RepeatableJobNotFound."""
+        self._repeatables.resume(key)
+
+    def run_repeatable_job(self, key: str) -> Job:
+        """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""
+        return self.added(*self._repeatables.run(key))[0]
 
     # -- handling -------------------------------------------------------------------------------
 
@@ -228,25 +227,13 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         ... def send(job): ...
         """
         self._open()
-        if handler is None and name is not None and (not isinstance(name, str) or is_path(name)):
-            name, handler = None, name
-        if handler is None:
-
-            def decorate(function: Handler) -> Handler:
-                self.process(name, function) if name is not None else self.process(function)
-                return function
-
-            return decorate
-        self._handlers.register(name, handler, self._options.processor.sandboxed)
-        say_what_is_unused(self.name, handler, self._options.processor)
-        if self._started:
-            self._start_worker()
-        return handler
+        return self.local.process(name, handler)
 
     @property
     def handler_names(self) -> list[str]:
         """Names of the jobs that are handled here, sorted; ``"*"`` for the handler of all others."""
-        return self._handlers.names + ["*"] * self._handlers.takes_all
+        handlers = self.local.handlers
+        return handlers.names + ["*"] * handlers.takes_all
 
     @property
     def concurrency(self) -> int:
@@ -254,84 +241,139 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
 
         >>> queue.concurrency = 20  # doctest: +SKIP
         """
-        return self._options.concurrency
+        return self.local.concurrency
 
     @concurrency.setter
     def concurrency(self, jobs: int) -> None:
-        if self._worker is not None:
-            raise ConfigurationError(f"queue {self.name!r}: set 'concurrency' before jobs are taken")
-        jobs = whole(jobs, f"queue {self.name!r}: 'concurrency'", 1, MAX_CONCURRENCY)
-        self._options = replace(self._options, concurrency=jobs)
-
-    def start(self) -> None:
-        """Take jobs from now on, if there is a handler, and as soon as there is one. The application calls it."""
-        self._started = True
-        if self._handlers:
-            self._start_worker()
-
-    def _start_worker(self) -> None:
-        with self._starting:  # listeners may register handlers at the same time, or while the queue is closed
-            if self._worker is not None or not self._started:
-                return
-            settings = self._worker_settings(self._options.concurrency)
-            worker = Worker(
-                self._engine,
-                self.name,
-                self._handlers,
-                settings,
-                self._make_job,
-                heartbeat=self._heartbeat,
-                watch=self._watch,
-                loop=self._loop,
-            )
-            worker.start()
-            self._worker = worker
-            self._events.worker_came_up()
-
-    def _worker_settings(self, concurrency: int) -> WorkerSettings:
-        options, processor = self._options, self._options.processor
-        if self._sandboxes is None:
-            size = processor.max_sandboxes or concurrency
-            self._sandboxes = SandboxPool(self.name, size, processor, options.max_payload_bytes)
-        if processor.sandboxed:  # nothing is taken that could not run
-            concurrency = min(concurrency, self._sandboxes.size)
-        return WorkerSettings(
-            concurrency=concurrency,
-            backoffs=self._backoffs.functions,
-            max_payload_bytes=options.max_payload_bytes,
-            bounds=self.bounds,
-            cancelled=self._runtime.cancelled,
-            sandboxes=self._sandboxes,
-            processor_timeout_ms=processor.timeout_ms,
-        )
-
-    @property
-    def cancelled(self) -> set[str]:
-        """Tokens of claims in this process whose handlers are to end."""
-        return self._runtime.cancelled
-
-    @property
-    def worker(self) -> WorkerInfo | None:
-        """The worker of this process on the queue, as it is now; None while nothing is taken here."""
-        worker = self._worker
-        return worker.info if worker else None
-
-    def attempts(self, concurrency: int) -> Attempts:
-        """Runs the handlers, for a host that claims by itself and runs so many jobs at a time in this process."""
-        return Attempts(self.name, self._handlers, self._worker_settings(concurrency), self._make_job)
-
-    def _make_job(self, claim: Claim) -> Job:
-        return Job(claim.record, self._runtime, claim.token)
-
-    def run_repeatable_job(self, key: str) -> Job:
-        """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""
-        return self.added(*self._repeatables.run(key))[0]
+        self.local.concurrency = jobs
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
         limit), hand back the rest; whether all had ended. The queue itself and its jobs stay."""
         patience = seconds(timeout, "close: 'timeout'")
-        return all(close_within(patience, {f"queue {self.name!r}": partial(self.end, patience)}))
+        return all(close_within(patience, {f"queue {self.name!r}": lambda: self.end(patience)}))
+
+    # -- when jobs start ------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Let no further job start, in any process; jobs that run go on."""
+        pause(self._engine, self.name)
+
+    def resume(self) -> None:
+        """Let jobs start again."""
+        resume(self._engine, self.name)
+
+    def set_rate_limit(self, limiter: LimiterOpts | None = None, **options: Unpack[LimiterOpts]) -> None:
+        """Set the queue's limiter at run time, for all workers everywhere, in place of the one in their options;
+        without options it is theirs again. Options as for ``limiter``.
+
+        >>> queue.set_rate_limit(max=100, duration=60_000)  # doctest: +SKIP
+        """
+        self._limiting.set_rate_limit(together(limiter, options, "set_rate_limit"))
+
+    def get_rate_limit_ttl(self) -> int:
+        """In how many milliseconds the next job may start by the queue's limiter and ``hold``; 0 = now."""
+        return self._limiting.rate_limit_ttl()
+
+    def hold(self, duration: Duration) -> None:
+        """Let no further job start for ``duration`` (milliseconds or a timedelta), in any process, as ``RateLimited``
+        does. A shorter hold never shortens a longer one; 0 lifts it."""
+        self._limiting.hold(duration)
+
+    def set_global_concurrency(self, most: int | None) -> None:
+        """Let at most that many jobs of the queue be active at a time over all workers (0 = without bound); None
+        leaves it to the option ``global_concurrency`` of the workers again."""
+        self._limiting.set_global_concurrency(most)
+
+    # -- many jobs at once ----------------------------------------------------------------------
+
+    def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
+        """Remove all jobs that wait (and those that are delayed); how many. Active ones go on.
+
+        >>> queue.drain(delayed=True)  # doctest: +SKIP
+        """
+        return self._housekeeping.drain(delayed, on_progress)
+
+    def clean(
+        self,
+        grace: Duration = 0,
+        limit: int = 0,
+        state: CleanedState = "completed",
+        on_progress: OnProgress | None = None,
+    ) -> list[str]:
+        """Remove jobs of a state that ended, or for the others were added, at least ``grace`` ago (milliseconds or a
+        timedelta), at most ``limit`` (0 = all), oldest first; their ids. Event ``cleaned`` with the count.
+
+        >>> queue.clean(timedelta(days=7), state="failed")  # doctest: +SKIP
+        """
+        return self._housekeeping.clean(grace, limit, state, on_progress)
+
+    def retry_jobs(
+        self, state: Literal["failed"] = "failed", count: int = 0, on_progress: OnProgress | None = None
+    ) -> int:
+        """Run failed jobs again, oldest first, at most ``count`` (0 = all); how many."""
+        return self._housekeeping.retry_jobs(state, count, on_progress)
+
+    def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
+        """Run delayed jobs now, those that are due first, at most ``count`` (0 = all); how many."""
+        return self._housekeeping.promote_jobs(count, on_progress)
+
+    def redrive(
+        self,
+        limit: int = 0,
+        filter: Callable[[DeadLetter], object] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> int:
+        """Send the letters that wait in this queue back to where their jobs came from, oldest first, at most ``limit``
+        (0 = all); how many. ``filter`` is asked with each letter: ``id``, ``queue``, ``name``, ``data``, ``reason``,
+        ``attempts``. What is no letter stays.
+
+        >>> app.queue.get_queue("dead").redrive(filter=lambda letter: "timeout" in letter["reason"])  # doctest: +SKIP
+        """
+        return self._housekeeping.redrive(limit, filter, on_progress)
+
+    def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
+        """Remove the queue with all its jobs, events and messages; how many jobs. Its repeatable jobs stay.
+
+        Raises QueueNotEmpty while jobs are active, unless ``force``: then what they return is refused.
+        """
+        return self._housekeeping.obliterate(force, on_progress)
+
+    # -- within the package ---------------------------------------------------------------------
+
+    @property
+    def worker(self) -> WorkerInfo | None:
+        """The worker of this process on the queue, as it is now; None while nothing is taken here."""
+        return self.local.info
+
+    def to_add(self, name: Any, data: Any, opts: Mapping[str, Any] | None, options: Mapping[str, Any]) -> NewJob:
+        """The job that ``add`` is called for. Raises Closed, and as ``new_job``."""
+        self._open()
+        return self.new_job(name, data, together(opts, options, "add") if opts else options)
+
+    def new_job(self, name: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
+        """A job as it would be added, checked; nothing is written."""
+        return self._new_jobs.make(name, data, given)
+
+    def handle(self, record: JobRecord) -> Job:
+        """The handle on a job of this queue."""
+        return Job(record, self._runtime)
+
+    def added(self, jobs: Sequence[NewJob], answer: Added) -> list[Job]:
+        """The handles on jobs as the store says they were added, or on those that are there instead of them."""
+        return [self.handle(record) for record in records_of(self._engine, jobs, answer.placed, answer.instead)]
+
+    def attempts(self, concurrency: int) -> Attempts:
+        """Runs the handlers, for a host that claims by itself and runs so many jobs at a time in this process."""
+        return self.local.attempts(concurrency)
+
+    def start(self) -> None:
+        """Take jobs from now on, if there is a handler, and as soon as there is one. The application calls it."""
+        self.local.start()
+
+    def stop(self, seconds: float | None) -> bool:
+        """Take no more jobs; as ``end``, but it can be used still, and started again."""
+        return self.local.stop(seconds)
 
     def end(self, seconds: float | None) -> bool:
         """``close``, however long servers take to answer."""
@@ -339,17 +381,6 @@ class Queue(Inspection, Listening, Repeating, Housekeeping, Limiting, forks.OfOn
         if not self._closed:
             self._closed = True
             self._events.close()
-        return ended
-
-    def stop(self, seconds: float | None) -> bool:
-        """Take no more jobs; as ``end``, but it can be used still, and started again."""
-        with self._starting:
-            self._started = False
-            worker, self._worker = self._worker, None
-            sandboxes, self._sandboxes = self._sandboxes, None
-        ended = worker.stop(seconds) if worker else True
-        if sandboxes is not None:
-            sandboxes.close()
         return ended
 
     def reopen(self) -> None:

@@ -25,7 +25,7 @@ from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.zones import is_utc_here
 
 if TYPE_CHECKING:
-    from stratix_kombu.types import RepeatOpts, RepeatSelection, RepeatTemplate, SchedulerRule, Task, Unpack
+    pass
 
 logger = logging.getLogger("stratix_kombu.queue")
 
@@ -154,11 +154,25 @@ class Repeatables:
             schedules.remove(older)
         return self._one(key)
 
-    def all(self) -> list[RepeatableJob]:
-        return list(repeatables_of(self._engine.store.schedules.all(self._queue)))
+    def upsert(self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any]) -> RepeatableJob:
+        """See ``Queue.upsert_job_scheduler``."""
+        for what, value in (("repeat", repeat), ("template", template)):
+            if not isinstance(value, Mapping):
+                raise ConfigurationError(f"upsert_job_scheduler({key!r}): {what!r} must be a mapping, not {value!r}")
+        given = snake_keys(template, ("name", "data", "opts"), f"upsert_job_scheduler({key!r})")
+        rule = {"cron" if name == "pattern" else name: value for name, value in repeat.items()}
+        return self.add(given.get("name", key), given.get("data"), {**(given.get("opts") or {}), **rule, "key": key})
 
-    def remove(self, given: Mapping[str, Any]) -> bool:
-        """By ``key``, or by ``name`` and rule; whether there was one."""
+    def remove(self, opts: Mapping[str, Any] | RepeatableJob | None, options: Mapping[str, Any]) -> bool:
+        """See ``Queue.remove_repeatable_job``."""
+        if isinstance(opts, str):
+            raise ConfigurationError(
+                f"remove_repeatable_job: write key={opts!r}, or name={opts!r} and its cron=... or every=..."
+            )
+        given: Mapping[str, Any] | None = {"key": opts.key} if isinstance(opts, RepeatableJob) else opts
+        return self._remove(together(given, options, "remove_repeatable_job"))
+
+    def _remove(self, given: Mapping[str, Any]) -> bool:
         where = f"remove_repeatable_job on queue {self._queue!r}"
         wanted = snake_keys(given, REPEAT_OPTIONS | JOB_OPTIONS | _SHOWN, where)
         if wanted.get("key"):
@@ -214,78 +228,6 @@ class Repeatables:
 
     def _one(self, full: str) -> RepeatableJob:
         return repeatable_of(self._find(full.partition(":")[2]))
-
-
-class Repeating:
-    """The methods of a queue about repeatable jobs."""
-
-    _repeatables: Repeatables
-
-    def add_repeatable_job(
-        self, name: str | Task, data: Any = None, opts: RepeatOpts | None = None, **options: Unpack[RepeatOpts]
-    ) -> RepeatableJob:
-        """Add a job again and again: at the times of ``cron``, or each ``every`` (milliseconds or a timedelta).
-
-        ``cron`` has five fields, or six with seconds first (the README has its rules); its times are those of
-        ``timezone`` (by default the setting of that name, or else UTC). Further
-        ``limit`` (most runs), ``start_date``, ``end_date`` (aware datetimes), ``immediately`` (the first run now),
-        ``key``; other options are those of each job, ``limiter`` and ``deduplication`` among them: a slot whose run is
-        refused as a duplicate adds none. The one with the same key (by default: with the same name and ``cron`` and
-        ``timezone``, or ``every``) is replaced; with the same times it goes on where it was, its runs counted, so
-        deploying twice makes no second one.
-        Intervals count from ``start_date`` or the epoch. Slots that no clock was there for are one late run. One whose
-        ``end_date`` is past is kept as ended (``next_run`` None), with a warning in the log: a program that registers
-        it each time it starts goes on starting.
-
-        Raises ConfigurationError, and as ``add``. Needs a clock: an application that is started, or a Celery worker.
-
-        >>> queue.add_repeatable_job("backup", {"type": "full"}, cron="30 3 * * *")  # doctest: +SKIP
-        """
-        return self._repeatables.add(name, data, together(opts, options, "add_repeatable_job"))
-
-    def upsert_job_scheduler(
-        self, key: str, repeat: SchedulerRule, template: RepeatTemplate | None = None
-    ) -> RepeatableJob:
-        """As ``add_repeatable_job`` with that key; ``template`` is ``{"name", "data", "opts"}``.
-
-        >>> queue.upsert_job_scheduler("nightly", {"cron": "30 3 * * *"}, {"name": "backup"})  # doctest: +SKIP
-        """
-        for what, one in (("repeat", repeat), ("template", template or {})):
-            if not isinstance(one, Mapping):
-                raise ConfigurationError(f"upsert_job_scheduler({key!r}): {what!r} must be a mapping, not {one!r}")
-        given = snake_keys(template or {}, ("name", "data", "opts"), f"upsert_job_scheduler({key!r})")
-        rule = {"cron" if name == "pattern" else name: value for name, value in repeat.items()}
-        return self._repeatables.add(
-            given.get("name", key), given.get("data"), {**(given.get("opts") or {}), **rule, "key": key}
-        )
-
-    def get_repeatable_jobs(self) -> list[RepeatableJob]:
-        """The repeatable jobs of the queue, sorted by key; those that have ended too, until they are removed."""
-        return self._repeatables.all()
-
-    def remove_repeatable_job(
-        self, opts: RepeatSelection | RepeatableJob | None = None, **options: Unpack[RepeatSelection]
-    ) -> bool:
-        """Forget a repeatable job, by ``key``, or by ``name`` and ``cron`` (and ``timezone``) or ``every``; whether
-        there was one. It may be given as ``get_repeatable_jobs`` gives it, or by all options that it was added with and
-        its ``name``. Jobs that were added already stay.
-
-        >>> queue.remove_repeatable_job(name="backup", cron="30 3 * * *")  # doctest: +SKIP
-        """
-        if isinstance(opts, str):
-            raise ConfigurationError(
-                f"remove_repeatable_job: write key={opts!r}, or name={opts!r} and its cron=... or every=..."
-            )
-        given: Mapping[str, Any] | None = {"key": opts.key} if isinstance(opts, RepeatableJob) else opts
-        return self._repeatables.remove(together(given, options, "remove_repeatable_job"))
-
-    def pause_repeatable_job(self, key: str) -> None:
-        """Let it add no jobs until it is resumed. Raises RepeatableJobNotFound."""
-        self._repeatables.pause(key)
-
-    def resume_repeatable_job(self, key: str) -> None:
-        """Go on with its next time; what was missed is not made up for. Raises RepeatableJobNotFound."""
-        self._repeatables.resume(key)
 
 
 def _digest(name: str, rule: Recurrence) -> str:

@@ -110,16 +110,11 @@ def stratix_worker() -> Drain:
 @contextmanager
 def _at_work(queue: Queue, timeout: float) -> Iterator[None]:
     """Take its jobs, with a clock, unless its application does."""
-    if queue._started:
+    if queue.local.started:
         yield
         return
-    closed, watch = queue._closed, WorkerOptions()
-    clock = Clock(
-        queue._engine,
-        stalled_check_ms=watch.stalled_check_interval,
-        max_stalled=watch.max_stalled_count,
-        grace_ms=watch.redelivery_grace,
-    )
+    closed = queue._closed
+    clock = Clock.of(queue._engine, WorkerOptions())
     queue.reopen()
     queue.start()
     clock.start()

@@ -255,7 +255,7 @@ def test_a_job_that_is_lost_to_another_worker_is_killed(app: Application, queue:
     notes = tmp_path / "notes"
     job = queue.add("deaf", str(notes))
     until(lambda: notes.exists() and notes.read_text().endswith("\n"), WAIT_S)
-    space = app.queue._store.transitions.space  # type: ignore[attr-defined]
+    space = app.queue.store.transitions.space  # type: ignore[attr-defined]
     with space.lock:
         space.jobs[job.id].token = "another"
     until(lambda: not any(lives(int(one)) for one in notes.read_text().split()))

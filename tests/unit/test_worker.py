@@ -137,7 +137,7 @@ def test_a_worker_that_lost_its_lease_cannot_finish(app: Application, queue: Que
     queue.process(work)
     job = queue.add("n")
     assert begun.wait(10)
-    space = app.queue._store.transitions.space  # type: ignore[attr-defined]
+    space = app.queue.store.transitions.space  # type: ignore[attr-defined]
     with space.lock:
         space.jobs[job.id].token = "another"
     space.jobs[job.id].lease_ms = 0

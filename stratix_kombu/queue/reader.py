@@ -1,16 +1,15 @@
-"""The methods of a queue that look at it and its jobs; nothing changes."""
+"""What can be read of a queue and heard from it; nothing changes."""
 
 from __future__ import annotations
 
 import math
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from stratix_kombu.config.options import whole
-from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.errors import ConfigurationError, JobFailed, nearest
 from stratix_kombu.foreign import STATES
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of
@@ -20,63 +19,46 @@ from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
-from stratix_kombu.queue.job import Job, Runtime
+from stratix_kombu.queue.events import QueueEvents
+from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
 from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
-    from stratix_kombu.queue.queue import Queue
-    from stratix_kombu.types import DeadLetter, ListedState
+    from stratix_kombu.types import DeadLetter, EventName, JobEvent, ListedState, PlainEvent, ValueEvent
 
 MAX_EVENTS = 100_000
 READ_WAIT_S = 0.25
 """One question to the store waits at most so long for events."""
 
-
-class Overview(ABC):
-    """What can be read of all queues of the namespace, whichever program made them."""
-
-    @property
-    @abstractmethod
-    def engine(self) -> Engine: ...
-
-    @abstractmethod
-    def get_queue(self, name: str) -> Queue: ...
-
-    @property
-    def shared(self) -> bool:
-        """Whether other processes see the same jobs."""
-        return self.engine.store.shared and self.engine.driver.capabilities.shared
-
-    def get_queue_names(self) -> list[str]:
-        """Names of all queues that had a job or a worker, sorted. One that nobody has used for a day is forgotten: it
-        has no job, worker, repeatable job, pause, limit or bound, and no event.
-
-        >>> app.queue.get_queue_names()  # doctest: +SKIP
-        ['emails', 'reports']
-        """
-        return self.engine.store.queries.queues()
-
-    def get_job(self, job_id: str) -> Job | None:
-        """The job with that id, of whatever queue, or None."""
-        (record,) = self.engine.store.queries.get([check_known_id(job_id)])
-        return self.get_queue(record.queue).handle(record) if record else None
-
-    def get_repeatable_jobs(self) -> list[RepeatableJob]:
-        """The repeatable jobs of all queues, sorted by queue and key.
-
-        >>> [one.key for one in app.queue.get_repeatable_jobs() if one.paused]  # doctest: +SKIP
-        """
-        found = self.engine.store.schedules.all()
-        return list(repeatables_of(sorted(found, key=lambda one: (one.queue, one.key))))
+Result = TypeVar("Result")
+JobCall: TypeAlias = Callable[[Job], Result]
+ValueCall: TypeAlias = Callable[[Job, Any], Result]
+FailureCall: TypeAlias = Callable[[Job, JobFailed], Result]
+CountCall: TypeAlias = Callable[[int], Result]
+PlainCall: TypeAlias = Callable[[], Result]
+ErrorCall: TypeAlias = Callable[[Exception], Result]
+JobListener = TypeVar("JobListener", bound=Callable[[Job], object])
+ValueListener = TypeVar("ValueListener", bound=Callable[[Job, Any], object])
+FailureListener = TypeVar("FailureListener", bound=Callable[[Job, JobFailed], object])
+CountListener = TypeVar("CountListener", bound=Callable[[int], object])
+PlainListener = TypeVar("PlainListener", bound=Callable[[], object])
+ErrorListener = TypeVar("ErrorListener", bound=Callable[[Exception], object])
 
 
-class Inspection:
-    """What can be read of a queue, from any process."""
+class QueueReader:
+    """What can be read of a queue and heard from it, in any process. It changes nothing, and is complete by itself."""
 
-    name: str
-    _engine: Engine
-    _runtime: Runtime
+    def __init__(self, name: str, engine: Engine, events: QueueEvents) -> None:
+        self.name = name
+        self._engine = engine
+        self._events = events
+        self._runtime = events.runtime
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    # -- reading --------------------------------------------------------------------------------
 
     def get_job(self, job_id: str) -> Job | None:
         """The job with that id, or None."""
@@ -174,6 +156,111 @@ class Inspection:
             found = self._engine.store.events.read(self.name, after or "0", limit, round(left * 1000))
             if found or not left:
                 return found
+
+    def get_repeatable_jobs(self) -> list[RepeatableJob]:
+        """The repeatable jobs of the queue, sorted by key; those that have ended too, until they are removed."""
+        return list(repeatables_of(self._engine.store.schedules.all(self.name)))
+
+    # -- listening ------------------------------------------------------------------------------
+
+    @overload
+    def on(self, event: JobEvent, function: JobCall[Result]) -> JobCall[Result]: ...
+
+    @overload
+    def on(self, event: JobEvent, function: None = None) -> Callable[[JobListener], JobListener]: ...
+
+    @overload
+    def on(self, event: ValueEvent, function: ValueCall[Result]) -> ValueCall[Result]: ...
+
+    @overload
+    def on(self, event: ValueEvent, function: None = None) -> Callable[[ValueListener], ValueListener]: ...
+
+    @overload
+    def on(self, event: Literal["failed"], function: FailureCall[Result]) -> FailureCall[Result]: ...
+
+    @overload
+    def on(self, event: Literal["failed"], function: None = None) -> Callable[[FailureListener], FailureListener]: ...
+
+    @overload
+    def on(self, event: Literal["cleaned"], function: CountCall[Result]) -> CountCall[Result]: ...
+
+    @overload
+    def on(self, event: Literal["cleaned"], function: None = None) -> Callable[[CountListener], CountListener]: ...
+
+    @overload
+    def on(self, event: PlainEvent, function: PlainCall[Result]) -> PlainCall[Result]: ...
+
+    @overload
+    def on(self, event: PlainEvent, function: None = None) -> Callable[[PlainListener], PlainListener]: ...
+
+    @overload
+    def on(self, event: Literal["error"], function: ErrorCall[Result]) -> ErrorCall[Result]: ...
+
+    @overload
+    def on(self, event: Literal["error"], function: None = None) -> Callable[[ErrorListener], ErrorListener]: ...
+
+    def on(self, event: EventName, function: Any = None) -> Any:
+        """Call ``function`` for each such event of the queue, from any process, in order; or as a decorator.
+
+        ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``; with the job:
+        ``waiting active delayed blocked stalled retries_exhausted duplicated removed``; with nothing: ``drained
+        paused resumed``. ``drained`` comes too, in this process, when its worker comes up and finds nothing to do.
+        ``error(error)`` tells of faults in this process. The function may be ``async def``; it runs on a thread of its
+        own, and holds up nobody.
+
+        >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
+        """
+        if function is None:
+            return lambda decorated: self.on(event, decorated)
+        self._events.on(event, function)
+        return function
+
+    @overload
+    def once(self, event: JobEvent, function: JobCall[Result]) -> JobCall[Result]: ...
+
+    @overload
+    def once(self, event: JobEvent, function: None = None) -> Callable[[JobListener], JobListener]: ...
+
+    @overload
+    def once(self, event: ValueEvent, function: ValueCall[Result]) -> ValueCall[Result]: ...
+
+    @overload
+    def once(self, event: ValueEvent, function: None = None) -> Callable[[ValueListener], ValueListener]: ...
+
+    @overload
+    def once(self, event: Literal["failed"], function: FailureCall[Result]) -> FailureCall[Result]: ...
+
+    @overload
+    def once(self, event: Literal["failed"], function: None = None) -> Callable[[FailureListener], FailureListener]: ...
+
+    @overload
+    def once(self, event: Literal["cleaned"], function: CountCall[Result]) -> CountCall[Result]: ...
+
+    @overload
+    def once(self, event: Literal["cleaned"], function: None = None) -> Callable[[CountListener], CountListener]: ...
+
+    @overload
+    def once(self, event: PlainEvent, function: PlainCall[Result]) -> PlainCall[Result]: ...
+
+    @overload
+    def once(self, event: PlainEvent, function: None = None) -> Callable[[PlainListener], PlainListener]: ...
+
+    @overload
+    def once(self, event: Literal["error"], function: ErrorCall[Result]) -> ErrorCall[Result]: ...
+
+    @overload
+    def once(self, event: Literal["error"], function: None = None) -> Callable[[ErrorListener], ErrorListener]: ...
+
+    def once(self, event: EventName, function: Any = None) -> Any:
+        """As ``on``, for the first such event only."""
+        if function is None:
+            return lambda decorated: self.once(event, decorated)
+        self._events.on(event, function, once=True)
+        return function
+
+    def off(self, event: EventName, function: Callable[..., object] | None = None) -> int:
+        """Remove a listener, or all of the event; how many there were."""
+        return self._events.off(event, function)
 
 
 def _state(queue: str, name: str) -> State:
