@@ -276,8 +276,8 @@ class Attempt:
 
     def _settle(self, step: Any) -> None:
         try:
-            lost = self._bridge.claims.is_lost(self.token)
-            accepted = not lost and self._bridge.settle(self.job_id, self.queue, step)
+            held = self._bridge.claims.ended(self.queue, self.token)
+            accepted = held and self._bridge.settle(self.job_id, self.queue, step)
         finally:
             self._bridge.claims.drop(self.queue, self.token)
         self.settled = True

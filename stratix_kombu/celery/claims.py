@@ -7,20 +7,30 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratix_kombu import forks
-from stratix_kombu.errors import StaleClaim
 from stratix_kombu.lifecycle.claim import claim, take
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.record import Claim, Held, WorkerInfo
+from stratix_kombu.model.record import Claim, WorkerInfo
 from stratix_kombu.model.state import Refusal
+from stratix_kombu.worker.coroutines import LoopExecutor
+from stratix_kombu.worker.endings import Endings
 from stratix_kombu.worker.heartbeat import Heartbeat, Member
+from stratix_kombu.worker.holdings import Holdings
+from stratix_kombu.worker.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
+
+
+class Served:
+    """One queue that this process claims jobs of."""
+
+    def __init__(self, bridge: Bridge, queue: str, loop: LoopExecutor) -> None:
+        self.holdings = Holdings()
+        self.endings = Endings(bridge.engine, queue, self.holdings, loop)
 
 
 class Claims:
@@ -28,38 +38,40 @@ class Claims:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self._lock = threading.Lock()
-        self._held: dict[str, dict[str, Held]] = {}
-        """By queue and token."""
-        self._gone: set[str] = set()
-        """Tokens that were lost while their task runs."""
-        self._heartbeat: Heartbeat | None = None
-        self._watched: set[str] = set()
-        """Queues on which presence is shown."""
-        self._enders: dict[str, Callable[[], None]] = {}
-        self._stopping = threading.Event()
-        self._proved: float | None = None
-        self.stuck: set[str] = set()
-        """Tokens of attempts that timed out while their handler goes on, in this process."""
         self.worker = ""
         self.concurrency = 1
         self._main_pid = 0
+        self.loop = LoopExecutor()
+        """Runs the ``async def`` handlers of this process."""
+        self.after_fork()
         forks.register(self)
 
     def after_fork(self) -> None:
         """A child of a worker claims in its name, and renews by itself what it has claimed."""
-        self._lock, self._stopping, self._proved = threading.Lock(), threading.Event(), None
-        self._held, self._heartbeat, self._enders = {}, None, {}
-        self.stuck, self._gone, self._watched = set(), set(), set()
+        self._lock, self._stopping = threading.Lock(), threading.Event()
+        self._proved: float | None = None
+        self._served: dict[str, Served] = {}
+        self._heartbeat: Heartbeat | None = None
+        self._watched: set[str] = set()
+        """Queues on which presence is shown."""
+        self.timeouts = Timeouts("celery")
 
     def name_worker(self, hostname: str, concurrency: int) -> None:
         """Called in a worker's main process: its children claim in its name."""
         self.worker, self.concurrency = f"{hostname}-{os.getpid()}", concurrency
         self._main_pid = os.getpid()
 
+    def served(self, queue: str) -> Served:
+        """What this process holds of a queue."""
+        with self._lock:
+            found = self._served.get(queue)
+            if found is None:
+                found = self._served[queue] = Served(self._bridge, queue, self.loop)
+            return found
+
     def prove(self) -> None:
         """Called by the event loop that takes messages, while its connection is up."""
-        if len(self.stuck) < self.concurrency:
+        if self._stuck < self.concurrency:
             self._proved = time.monotonic()
 
     def idle_ms(self) -> int | None:
@@ -67,9 +79,16 @@ class Claims:
         each slot is held by a handler whose attempt is over, nothing is proved."""
         if self._proved is None:
             return None
-        if len(self.stuck) < self.concurrency <= len(self.stuck) + sum(map(len, self._held.values())):
+        in_use = sum(len(one.holdings.all_running()) for one in list(self._served.values()))
+        if self._stuck < self.concurrency <= self._stuck + in_use:
             return 0
         return int((time.monotonic() - self._proved) * 1000)
+
+    @property
+    def _stuck(self) -> int:
+        """Slots of this process that are held by handlers whose attempt is over."""
+        cancelled = self._bridge.engine.cancelled
+        return sum(one.holdings.stuck(cancelled, set()) for one in list(self._served.values()))
 
     def take(self, queue: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
         """Take the next job of the queue for one permit, and renew its lease until ``drop``; or why there is none.
@@ -88,25 +107,20 @@ class Claims:
         return (self._begun(queue, claimed.claims[0]), None) if claimed.claims else (None, claimed.refused[0].why)
 
     def _begun(self, queue: str, claim: Claim) -> Claim:
-        self._held[queue][claim.token] = Held(claim.record.id, claim.token)
+        self.served(queue).holdings.add(claim)
         time.sleep(claim.wait_ms / 1000)
         return claim
 
-    def on_end(self, token: str, end: Callable[[], None] | None) -> None:
-        """Have ``end`` called when the job of a claim is to end: it was cancelled, or lost. None: no longer."""
-        if end is None:
-            self._enders.pop(token, None)
-        else:
-            self._enders[token] = end
-
     def drop(self, queue: str, token: str) -> None:
-        """The attempt has ended, or is no longer ours."""
-        self._held.get(queue, {}).pop(token, None)
-        self._gone.discard(token)
+        """The attempt has ended, and its outcome is stored, or nobody wants it."""
+        served = self.served(queue)
+        served.endings.ended(token)
+        served.holdings.stored_one(token)
 
-    def is_lost(self, token: str) -> bool:
-        """Whether the lease has run out, and that was reported: the store would refuse what comes of the attempt."""
-        return token in self._gone
+    def ended(self, queue: str, token: str) -> bool:
+        """The task has ended; whether its lease has not run out: else the store would refuse the outcome."""
+        _, lost = self.served(queue).endings.ended(token)
+        return not lost
 
     def _see_to_renewal(self, queue: str) -> None:
         """Nothing is claimed whose lease cannot be renewed: while the system has no thread left, this slot waits."""
@@ -123,6 +137,9 @@ class Claims:
     def watch(self, queue: str) -> None:
         """Show presence on the queue, and renew what is held of it. Raises RuntimeError if the system has no thread
         left."""
+        if queue in self._watched:
+            return
+        served = self.served(queue)
         with self._lock:
             if queue in self._watched:
                 return
@@ -130,15 +147,14 @@ class Claims:
                 self._heartbeat = Heartbeat(self._bridge.engine, self._bridge.lease_ms)
                 self._heartbeat.id = self._id
                 self._heartbeat.shows = not self.worker or self._main_pid == os.getpid()
-            held = self._held.setdefault(queue, {})
             info = WorkerInfo(
                 id=self._id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=self.concurrency
             )
             member = Member(
-                lambda: replace(info, idle_ms=self.idle_ms(), stuck=len(self.stuck)),
-                lambda: list(held.values()),
-                lambda token: self._lose(queue, token),
-                self._end,
+                lambda: replace(info, idle_ms=self.idle_ms(), stuck=self._stuck),
+                served.holdings.to_renew,
+                served.endings.lose,
+                served.endings.cancel,
             )
             self._heartbeat.join(queue, member)
             self._watched.add(queue)
@@ -154,6 +170,8 @@ class Claims:
     def stop(self) -> None:
         """End the presence of this process."""
         self._stopping.set()
+        self.timeouts.stop()
+        self.loop.stop()
         with self._lock:
             heartbeat, self._heartbeat = self._heartbeat, None
             watched, self._watched = self._watched, set()
@@ -167,15 +185,3 @@ class Claims:
             time.sleep(min(seconds, 0.5))
         else:
             self._stopping.wait(seconds)
-
-    def _end(self, token: str) -> None:
-        end = self._enders.get(token)
-        if end is not None:
-            end()
-
-    def _lose(self, queue: str, token: str) -> None:
-        held = self._held.get(queue, {}).pop(token, None)
-        if held is not None:
-            self._gone.add(token)
-            self._end(token)
-            self._bridge.engine.report(queue, StaleClaim(held.job_id), "lease_lost")

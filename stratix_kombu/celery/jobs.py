@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from celery import Celery
@@ -23,8 +23,7 @@ from stratix_kombu.lifecycle.postpone import postpone
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import Change, Claim, Completion, Failure, Held
-from stratix_kombu.worker.attempt import Outcome, Postponed
-from stratix_kombu.worker.attempt_log import log_cancelled
+from stratix_kombu.worker.attempt import Attempt, Outcome, Postponed
 
 
 def register_jobs(app: Celery) -> None:
@@ -65,104 +64,99 @@ class Run:
 
     def __init__(self, bridge: Bridge, queue_name: str, claim: Claim) -> None:
         self._bridge = bridge
-        self._queue = bridge.queue.get_queue(queue_name)
-        self._claim = claim
-        self._attempts = self._queue.attempts(bridge.claims.concurrency)
+        self._queue = queue_name
+        self._attempt = bridge.queue.get_queue(queue_name).attempts(bridge.claims.concurrency).of(claim)
+        self._endings = bridge.claims.served(queue_name).endings
         self._pid = os.getpid()
-        self._ending = threading.Lock()
-        self._outcome: Outcome | None = None
-        self._over = False
-        """The handler has ended."""
+        self._timed_out: Failure | None = None
+        self._stored = threading.Event()
+        """Whether that is stored, or nobody wants it."""
         self.accepted = False
         """Whether the store has taken the outcome."""
 
     def outcome(self) -> Outcome:
         """Run the handler; what has been settled."""
-        token = self._claim.token
-        self._bridge.claims.on_end(token, self._told_to_end)
+        token = self._attempt.token
         try:
-            if self._attempts.is_async(self._claim):
-                return self._settle(asyncio.run(self._run_async()))
-            return self._run_in_time(self._attempts.timeout_s(self._claim))
+            outcome = self._run()
+            forks.end_if_forked(self._pid, int(isinstance(outcome, Failure)))
+            late, lost = self._endings.ended(token)
+            if lost:
+                return outcome
+            if late:  # what its handler has returned after its time is not taken
+                self._stored.wait()
+                return self._timed_out or outcome
+            outcome = self._explained(outcome)
+            self._store(outcome)
+            return outcome
         finally:
-            self._bridge.claims.drop(self._queue.name, token)
-            self._bridge.claims.on_end(token, None)
-            self._queue.cancelled.discard(token)
+            self._bridge.claims.drop(self._queue, token)
 
-    def _told_to_end(self) -> None:
-        """The job was cancelled, or lost."""
-        token, record = self._claim.token, self._claim.record
-        if token not in self._queue.cancelled and not self._bridge.claims.is_lost(token):
-            log_cancelled(record.id, record.name, self._queue.name)
-        self._queue.cancelled.add(token)
-
-    async def _run_async(self) -> Outcome:
-        loop = asyncio.get_running_loop()
-        work = loop.create_task(self._attempts.run_async(self._claim))
-
-        def end() -> None:
-            self._told_to_end()
-            loop.call_soon_threadsafe(work.cancel)
-
-        self._bridge.claims.on_end(self._claim.token, end)
+    def _run(self) -> Outcome:
+        claims = self._bridge.claims
         try:
-            return await work
-        finally:
-            self._bridge.claims.on_end(self._claim.token, None)
-
-    def _run_in_time(self, seconds: float | None) -> Outcome:
-        if seconds is None or self._attempts.is_sandboxed(self._claim):  # a sandbox ends in time by itself
-            return self._settle(self._attempts.run(self._claim))
-        timer = threading.Timer(seconds, self._time_out)
-        timer.daemon = True
-        try:
-            timer.start()
-        except RuntimeError as problem:  # the system has no thread left: another process can run the job
+            if self._attempt.is_async:
+                return self._run_on_loop()
+            if self._attempt.needs_timeouts:
+                claims.timeouts.start()
+        except (RuntimeError, OSError) as problem:  # no thread is left: another process can run the job
             self._hand_back(problem)
-        outcome = self._attempts.run(self._claim)
-        timer.cancel()
-        with self._ending:
-            self._over = True
-            self._bridge.claims.stuck.discard(self._claim.token)
-        return self._settle(outcome)
+        return self._attempt.run_in_time(claims.timeouts, self._time_out)
+
+    def _run_on_loop(self) -> Outcome:
+        ended: SimpleQueue[Outcome] = SimpleQueue()
+        loop = self._bridge.claims.loop
+
+        async def run(attempt: Attempt) -> None:
+            ended.put(await attempt.run_async())
+
+        loop.submit(self._attempt, run)
+        try:
+            return ended.get()
+        except BaseException:  # a time limit of Celery's ends this thread's wait, and the handler is to end, too
+            loop.cancel(self._attempt.token)
+            raise
 
     def _hand_back(self, problem: Exception) -> NoReturn:
-        engine, name = self._bridge.engine, self._queue.name
-        engine.report(name, problem, "start_failed")
+        engine, claim = self._bridge.engine, self._attempt.claim
+        engine.report(self._queue, problem, "start_failed")
         self._bridge.claims.pause(1.0)  # it comes back at once
-        held = [Held(self._claim.record.id, self._claim.token)]
-        self._bridge.settle(self._claim.record.id, name, lambda: hand_back(engine, held))
+        held = [Held(claim.record.id, claim.token)]
+        self._bridge.settle(claim.record.id, self._queue, lambda: hand_back(engine, held))
         raise Ignore("handed back") from problem
 
-    def _time_out(self) -> None:
-        """The attempt fails now; what its handler returns later is not taken."""
-        with self._ending:
-            if self._over:
-                return
-            self._bridge.claims.stuck.add(self._claim.token)
-        self._queue.cancelled.add(self._claim.token)
-        with suppress(Unavailable):  # told at every try
-            self._settle(self._attempts.timed_out(self._claim))
-        self._bridge.claims.drop(self._queue.name, self._claim.token)
+    def _time_out(self, attempt: Attempt) -> None:
+        """The attempt fails now. To store that takes long while the store is away, and the thread that watches the time
+        has others to watch."""
+        failure = self._endings.time_out(attempt)
+        if failure is None:
+            return
+        self._timed_out = failure
+        store = threading.Thread(target=self._store_failure, args=(failure,), name="stratix-timed-out", daemon=True)
+        try:
+            store.start()
+        except RuntimeError:  # the system has no thread left
+            self._store_failure(failure)
+
+    def _store_failure(self, failure: Failure) -> None:
+        try:
+            with suppress(Unavailable):  # reported at every try
+                self._store(failure)
+        finally:
+            self._bridge.claims.served(self._queue).holdings.stored_one(failure.token)
+            self._stored.set()
 
     def _explained(self, outcome: Outcome) -> Outcome:
         """Of a job that has the name of a task, and no handler: what was meant, perhaps."""
-        name, tasks = self._claim.record.name, self._bridge.celery.tasks
+        name, tasks = self._attempt.claim.record.name, self._bridge.celery.tasks
         if isinstance(outcome, Failure) and outcome.reason.startswith("no handler") and name in tasks:
             remedy = f"{name!r} is a Celery task: queue.add(task, ...) with the task itself, or send_task"
             return replace(outcome, reason=f"{outcome.reason}; {remedy}")
         return outcome
 
-    def _settle(self, outcome: Outcome) -> Outcome:
-        """Store the outcome, unless there is one already; the one there is."""
-        forks.end_if_forked(self._pid, int(isinstance(outcome, Failure)))
-        with self._ending:
-            if self._outcome is None:
-                self._outcome = outcome = self._explained(outcome)
-                job_id, name = self._claim.record.id, self._queue.name
-                if not self._bridge.claims.is_lost(self._claim.token):
-                    self.accepted = self._bridge.settle(job_id, name, lambda: _store(self._bridge, name, outcome))
-            return self._outcome
+    def _store(self, outcome: Outcome) -> None:
+        bridge, queue = self._bridge, self._queue
+        self.accepted = bridge.settle(outcome.job_id, queue, lambda: _store(bridge, queue, outcome))
 
 
 def _store(bridge: Bridge, queue_name: str, outcome: Outcome) -> Change:

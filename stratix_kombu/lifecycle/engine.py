@@ -38,6 +38,8 @@ class Engine(forks.OfOneProcess):
         """How often each kind of fault was reported in this process."""
         self.runtimes: dict[str, Any] = {}
         """By queue, of those made in this process: what handles on its jobs need."""
+        self.cancelled: set[str] = set()
+        """Tokens of claims of this process whose handlers are to end."""
         self._listeners: list[ErrorListener] = []
         self._lock = threading.Lock()
         self._outages = Outages()

@@ -62,14 +62,12 @@ class Waits(Protocol):
 class Runtime:
     """What a job needs of its queue."""
 
-    __slots__ = ("cancelled", "engine", "hub", "max_payload_bytes")
+    __slots__ = ("engine", "hub", "max_payload_bytes")
 
     def __init__(self, engine: Engine, hub: Waits, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
         self.engine = engine
         self.hub = hub
         self.max_payload_bytes = max_payload_bytes
-        self.cancelled: set[str] = set()
-        """Tokens of claims whose handlers are to end."""
 
 
 class Job(NotAwaitable, Hinted):
@@ -326,7 +324,7 @@ class Job(NotAwaitable, Hinted):
     def cancelled(self) -> bool:
         """In a handler: whether the job is to end, for it was cancelled, is over its time, or was lost to another
         worker."""
-        return self._token in self._runtime.cancelled
+        return self._token in self._runtime.engine.cancelled
 
     def check_cancelled(self) -> None:
         """In a handler: raise JobCancelled if the job is to end."""

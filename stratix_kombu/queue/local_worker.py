@@ -156,7 +156,7 @@ class LocalWorker:
             backoffs=self._backoffs.functions,
             max_payload_bytes=options.max_payload_bytes,
             bounds=self._bounds,
-            cancelled=self._runtime.cancelled,
+            cancelled=self.engine.cancelled,
             sandboxes=self._sandboxes,
             processor_timeout_ms=processor.timeout_ms,
         )

@@ -77,8 +77,6 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         self._limiting = Limiting(engine, name, options)
         self.bounds = self._limiting.bounds
         """How its jobs may start, by its options."""
-        self.cancelled = self._runtime.cancelled
-        """Tokens of claims in this process whose handlers are to end."""
         self._housekeeping = Housekeeping(engine, name)
         self.local = LocalWorker(
             name,

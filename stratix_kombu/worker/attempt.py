@@ -20,7 +20,7 @@ from stratix_kombu.model.claims import NO_BOUNDS, Bounds
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
 from stratix_kombu.worker.attempt_log import log_failure
-from stratix_kombu.worker.handlers import Handlers
+from stratix_kombu.worker.handlers import Handler, Handlers
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxStarved
 from stratix_kombu.worker.sandbox.source import Source
@@ -69,59 +69,112 @@ class WorkerSettings:
 
 
 class Attempts:
-    """Runs handlers for the claims of one queue."""
+    """Prepares attempts at the jobs of one queue."""
 
     def __init__(
         self, queue: str, handlers: Handlers, settings: WorkerSettings, make_job: Callable[[Claim], Any]
     ) -> None:
-        self._queue = queue
-        self._handlers = handlers
-        self._settings = settings
-        self._make_job = make_job
+        self.queue = queue
+        self.handlers = handlers
+        self.settings = settings
+        self.make_job = make_job
 
-    def is_async(self, claim: Claim) -> bool:
-        handler = self._handlers.find(claim.record.name)
-        return handler is not None and handler.is_async
+    def of(self, claim: Claim) -> Attempt:
+        """The attempt that a claim gives the right to: its handler is looked up, and its options are read, here and
+        nowhere else."""
+        return Attempt(self, claim, self.handlers.find(claim.record.name), _options_of(claim.record))
 
-    def is_sandboxed(self, claim: Claim) -> bool:
-        handler = self._handlers.find(claim.record.name)
-        return handler is not None and handler.source is not None
 
-    def run(self, claim: Claim) -> Outcome:
+class Attempt:
+    """One claim, with the handler and the options of its job."""
+
+    __slots__ = ("_handler", "_of", "_options", "claim", "is_async", "is_sandboxed", "timeout_s", "token")
+
+    def __init__(self, of: Attempts, claim: Claim, handler: Handler | None, options: JobOptions | None) -> None:
+        self.claim = claim
+        self.token = claim.token
+        self._of = of
+        self._handler = handler
+        self._options = options
+        self.is_async = handler is not None and handler.is_async
+        self.is_sandboxed = handler is not None and handler.source is not None
+        of_job, of_queue = options.timeout_ms if options else 0, of.settings.processor_timeout_ms
+        shorter = min(of_job, of_queue) if of_job and of_queue else of_job or of_queue
+        self.timeout_s: float | None = shorter / 1000 or None
+        """How long it may take: as the job says, or the queue's ``processor``, whichever is shorter."""
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
         """Call a plain handler, or have a sandboxed one called."""
-        with _in_job(claim.record):
+        with _in_job(self.claim.record):
             try:
-                handler = self._handlers.find(claim.record.name)
+                handler = self._runnable()
                 if handler is None:
-                    return self._no_handler(claim)
-                if self._options_of(claim.record) is None:
-                    raise InvalidPayload(f"the options of the job cannot be read: {claim.record.options[:100]}")
+                    return self._no_handler()
                 if handler.source is not None:
-                    return self._run_sandboxed(claim, handler.source)
-                value = handler.function(self._make_job(claim))
+                    return self._run_sandboxed(handler.source)
+                value = handler.function(self._of.make_job(self.claim))
                 if is_awaitable(value):
-                    value = asyncio.run(self._awaited(value, claim.token))
-                return self._completion(claim, value)
+                    value = asyncio.run(self._awaited(value))
+                return self._completion(value)
             except BaseException as error:
-                return self._failure(claim, error)
+                return self._failure(error)
 
-    def run_in_time(self, claim: Claim, timeouts: Timeouts, over: Callable[[], None]) -> Outcome:
+    def run_in_time(self, timeouts: Timeouts, over: Callable[[Attempt], None]) -> Outcome:
         """``run``. If it takes longer than the job may take, ``over`` is called meanwhile: see ``timed_out``. The
-        function cannot be ended. ``timeouts`` has been started."""
-        seconds = self.timeout_s(claim)
-        if seconds is None or self.is_sandboxed(claim):  # a sandbox ends in time by itself
-            return self.run(claim)
-        timeouts.add(claim.token, seconds, over)
-        outcome = self.run(claim)
-        timeouts.remove(claim.token)
-        return outcome
+        function cannot be ended. ``timeouts`` has been started, unless a sandbox does that or there is no limit."""
+        if not self.needs_timeouts:
+            return self.run()
+        timeouts.add(self.token, self.timeout_s or 0.0, lambda: over(self))
+        try:
+            return self.run()
+        finally:
+            timeouts.remove(self.token)
 
-    async def _awaited(self, value: Awaitable[Any], token: str) -> Any:
+    @property
+    def needs_timeouts(self) -> bool:
+        """Whether another thread has to watch its time: a sandbox and a loop end it by themselves."""
+        return self.timeout_s is not None and not self.is_sandboxed and not self.is_async
+
+    async def run_async(self, wait_s: float = 0.0) -> Outcome:
+        """Await an ``async def`` handler, after ``wait_s``, for as long as the job may take."""
+        if wait_s:
+            try:
+                await asyncio.sleep(wait_s)
+            except asyncio.CancelledError as error:
+                return self._failure(error)
+        if self.timeout_s is None:
+            return await self._await()
+        # Within a task of its own nothing can be raised: a loop would end with what is no Exception.
+        work = asyncio.ensure_future(self._await())
+        try:
+            done, _ = await asyncio.wait({work}, timeout=self.timeout_s)
+        except asyncio.CancelledError as error:
+            await _give_up(work)
+            return self._failure(error)
+        if done:
+            return work.result()
+        self._of.settings.cancelled.add(self.token)
+        await _give_up(work)
+        return self.timed_out()
+
+    async def _await(self) -> Outcome:
+        with _in_job(self.claim.record):
+            try:
+                handler = self._runnable()
+                if handler is None:
+                    return self._no_handler()
+                return self._completion(await handler.function(self._of.make_job(self.claim)))
+            except BaseException as error:
+                return self._failure(error)
+
+    async def _awaited(self, value: Awaitable[Any]) -> Any:
         """What a plain function has returned to be awaited, in its own thread; cancelled as ``async def`` handlers
         are."""
         work = asyncio.ensure_future(outcome_of(value))
         while not (await asyncio.wait({work}, timeout=CANCEL_CHECK_S))[0]:
-            if token in self._settings.cancelled:
+            if self.token in self._of.settings.cancelled:
                 work.cancel()
                 await asyncio.wait({work}, timeout=CANCEL_S)
                 break
@@ -132,147 +185,114 @@ class Attempts:
             raise error
         return result
 
-    def _run_sandboxed(self, claim: Claim, source: Source) -> Outcome:
-        assert self._settings.sandboxes is not None
-        result = self._settings.sandboxes.run(source, self._make_job(claim), self.timeout_s(claim))
-        return Completion(claim.record.id, claim.token, result)
+    def _runnable(self) -> Handler | None:
+        """The handler. Raises InvalidPayload if the job's options cannot be read: such a job is not run."""
+        if self._handler is not None and self._options is None:
+            raise InvalidPayload(f"the options of the job cannot be read: {self.claim.record.options[:100]}")
+        return self._handler
 
-    async def run_async(self, claim: Claim, wait_s: float = 0.0) -> Outcome:
-        """Await an ``async def`` handler, after ``wait_s``, for as long as the job may take."""
-        if wait_s:
-            try:
-                await asyncio.sleep(wait_s)
-            except asyncio.CancelledError as error:
-                return self._failure(claim, error)
-        seconds = self.timeout_s(claim)
-        if seconds is None:
-            return await self._await(claim)
-        # Within a task of its own nothing can be raised: a loop would end with what is no Exception.
-        work = asyncio.ensure_future(self._await(claim))
-        try:
-            done, _ = await asyncio.wait({work}, timeout=seconds)
-        except asyncio.CancelledError as error:
-            await self._give_up(work)
-            return self._failure(claim, error)
-        if done:
-            return work.result()
-        self._settings.cancelled.add(claim.token)
-        await self._give_up(work)
-        return self.timed_out(claim)
+    def _run_sandboxed(self, source: Source) -> Outcome:
+        sandboxes = self._of.settings.sandboxes
+        assert sandboxes is not None
+        result = sandboxes.run(source, self._of.make_job(self.claim), self.timeout_s)
+        return Completion(self.claim.record.id, self.token, result)
 
-    async def _await(self, claim: Claim) -> Outcome:
-        with _in_job(claim.record):
-            try:
-                handler = self._handlers.find(claim.record.name)
-                if handler is None:
-                    return self._no_handler(claim)
-                if self._options_of(claim.record) is None:
-                    raise InvalidPayload(f"the options of the job cannot be read: {claim.record.options[:100]}")
-                return self._completion(claim, await handler.function(self._make_job(claim)))
-            except BaseException as error:
-                return self._failure(claim, error)
+    # -- outcomes ---------------------------------------------------------------------------------
 
-    @staticmethod
-    async def _give_up(work: asyncio.Future[Outcome]) -> None:
-        work.cancel()
-        await asyncio.wait({work}, timeout=CANCEL_S)
-
-    def timeout_s(self, claim: Claim) -> float | None:
-        """How long an attempt may take: as the job says, or the queue's ``processor``, whichever is shorter."""
-        options = self._options_of(claim.record)
-        of_job, of_queue = options.timeout_ms if options else 0, self._settings.processor_timeout_ms
-        shorter = min(of_job, of_queue) if of_job and of_queue else of_job or of_queue
-        return shorter / 1000 or None
-
-    @staticmethod
-    def _options_of(record: JobRecord) -> JobOptions | None:
-        """None if they cannot be read: such a job is not run."""
-        if not record.options:
-            return _NO_OPTIONS
-        try:
-            return JobOptions.decode(record.options)
-        except InvalidPayload:
-            return None
-
-    def timed_out(self, claim: Claim) -> Failure:
+    def timed_out(self) -> Failure:
         """What becomes of an attempt that took too long."""
-        seconds = self.timeout_s(claim) or 0.0
-        return self._failed(claim, f"timed out after {seconds * 1000:.0f} ms", final=False)
+        return self._failed(f"timed out after {(self.timeout_s or 0.0) * 1000:.0f} ms", final=False)
 
-    def _completion(self, claim: Claim, value: Any) -> Completion:
+    def _completion(self, value: Any) -> Completion:
+        record = self.claim.record
         if value is None:
-            return Completion(claim.record.id, claim.token, "null")
-        what = f"the result of job {claim.record.name!r} in queue {self._queue!r}"
-        return Completion(claim.record.id, claim.token, encode(value, what, self._settings.max_payload_bytes))
+            return Completion(record.id, self.token, "null")
+        what = f"the result of job {record.name!r} in queue {self._of.queue!r}"
+        return Completion(record.id, self.token, encode(value, what, self._of.settings.max_payload_bytes))
 
-    def _no_handler(self, claim: Claim) -> Failure:
-        known = ", ".join(self._handlers.names) or "none"
-        reason = f"no handler for {claim.record.name!r} on queue {self._queue!r} in this worker (handlers: {known})"
-        return self._failed(claim, reason, final=False)
+    def _no_handler(self) -> Failure:
+        known = ", ".join(self._of.handlers.names) or "none"
+        name, queue = self.claim.record.name, self._of.queue
+        reason = f"no handler for {name!r} on queue {queue!r} in this worker (handlers: {known})"
+        return self._failed(reason, final=False)
 
-    def _failure(self, claim: Claim, error: BaseException) -> Failure | Postponed:
-        record = claim.record
+    def _failure(self, error: BaseException) -> Failure | Postponed:
+        record = self.claim.record
         if isinstance(error, SandboxStarved):
             logger.warning(
                 "a job was handed back: %s",
                 error,
-                extra={"action": "start_failed", "job_id": record.id, "queue": self._queue},
+                extra={"action": "start_failed", "job_id": record.id, "queue": self._of.queue},
             )
-            return Postponed(record.id, claim.token, 0)
+            return Postponed(record.id, self.token, 0)
         if isinstance(error, SandboxFailure):
-            return self._failed(claim, error.reason, error.final, error)
+            return self._failed(error.reason, error.final, error)
         if isinstance(error, RateLimited):
             try:
-                return Postponed(record.id, claim.token, milliseconds(error.retry_after, "'retry_after'"))
+                return Postponed(record.id, self.token, milliseconds(error.retry_after, "'retry_after'"))
             except ConfigurationError as problem:
                 error = problem
         final = isinstance(error, UnrecoverableError | InvalidPayload | JobCancelled)
-        return self._failed(claim, reason_of(error), final, error)
+        return self._failed(reason_of(error), final, error)
 
-    def _failed(self, claim: Claim, reason: str, final: bool, error: BaseException | None = None) -> Failure:
-        record = claim.record
+    def _failed(self, reason: str, final: bool, error: BaseException | None = None) -> Failure:
+        record = self.claim.record
         stacktrace, shown = "", error
         if isinstance(error, SandboxFailure):  # its traceback is that of the child
             stacktrace, shown = error.stacktrace, None
         elif error is not None:
             stacktrace = stacktrace_of(error)
-        failure = Failure(record.id, claim.token, reason, stacktrace, None if final else self._retry_ms(claim))
+        failure = Failure(record.id, self.token, reason, stacktrace, None if final else self._retry_ms())
         # One that was told to end was cancelled, handed back or lost, or has timed out: that is logged already.
-        if error is None or claim.token not in self._settings.cancelled:
+        if error is None or self.token not in self._of.settings.cancelled:
             log_failure(record, failure, shown)
         return failure
 
-    def _retry_ms(self, claim: Claim) -> int | None:
-        record = claim.record
+    def _retry_ms(self) -> int | None:
+        record = self.claim.record
         attempts_made = record.attempts_made + 1
-        options = self._options_of(record)
-        if options is None or attempts_made >= record.max_attempts:
+        if self._options is None or attempts_made >= record.max_attempts:
             return None
-        backoff = options.backoff
+        backoff = self._options.backoff
         if backoff is None:
             return 0
         if backoff.type != "custom":
             return retry_delay(backoff, attempts_made)
         try:
-            delay = custom_delay(self._settings.backoffs, backoff.custom, attempts_made)
+            delay = custom_delay(self._of.settings.backoffs, backoff.custom, attempts_made)
         except BaseException as error:
-            self._say_backoff_failed(claim, backoff.custom, error)
+            self._say_backoff_failed(backoff.custom, error)
             return FALLBACK_DELAY_MS
         return None if delay < 0 else min(delay, MAX_DELAY_MS)
 
-    def _say_backoff_failed(self, claim: Claim, name: str, error: BaseException) -> None:
+    def _say_backoff_failed(self, name: str, error: BaseException) -> None:
         """In the log of this process, and in that of the job, which whoever has added it can read."""
-        record = claim.record
+        record = self.claim.record
         said = f"custom back-off {name!r} cannot be used, waiting {FALLBACK_DELAY_MS} ms: {reason_of(error)}"
         logger.warning(
             "job %s of queue %s: %s",
             record.id,
-            self._queue,
+            self._of.queue,
             said,
-            extra={"action": "backoff_failed", "job_id": record.id, "queue": self._queue},
+            extra={"action": "backoff_failed", "job_id": record.id, "queue": self._of.queue},
         )
         with suppress(Exception):  # the store is away, or the job is gone
-            self._make_job(claim).log(said)
+            self._of.make_job(self.claim).log(said)
+
+
+def _options_of(record: JobRecord) -> JobOptions | None:
+    """None if they cannot be read: such a job is not run."""
+    if not record.options:
+        return _NO_OPTIONS
+    try:
+        return JobOptions.decode(record.options)
+    except InvalidPayload:
+        return None
+
+
+async def _give_up(work: asyncio.Future[Outcome]) -> None:
+    work.cancel()
+    await asyncio.wait({work}, timeout=CANCEL_S)
 
 
 def _in_job(record: JobRecord) -> InJob:

@@ -10,7 +10,7 @@ from typing import Any
 
 from stratix_kombu import forks
 from stratix_kombu.model.awaiting import NotFinished, finished, is_awaitable, outcome_of
-from stratix_kombu.model.record import Claim
+from stratix_kombu.worker.attempt import Attempt
 
 
 class LoopExecutor:
@@ -29,13 +29,13 @@ class LoopExecutor:
             forks.keep(self._loop)
         self._loop, self._thread, self._lock, self._tasks = None, None, threading.Lock(), {}
 
-    def submit(self, claim: Claim, run: Callable[[Claim], Coroutine[Any, Any, None]]) -> None:
-        """Run a claim; callable from any thread. Raises RuntimeError or OSError if the system has no thread or
+    def submit(self, attempt: Attempt, run: Callable[[Attempt], Coroutine[Any, Any, None]]) -> None:
+        """Run an attempt; callable from any thread. Raises RuntimeError or OSError if the system has no thread or
         descriptor left for the loop."""
-        self._running_loop().call_soon_threadsafe(self._spawn, claim, run)
+        self._running_loop().call_soon_threadsafe(self._spawn, attempt, run)
 
     def cancel(self, token: str) -> None:
-        """Cancel the claim's task, if it still runs."""
+        """Cancel the attempt's task, if it still runs."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(lambda: token in self._tasks and self._tasks[token].cancel())
 
@@ -75,10 +75,11 @@ class LoopExecutor:
         await asyncio.wait(tasks, timeout=2) if tasks else None
         asyncio.get_running_loop().stop()
 
-    def _spawn(self, claim: Claim, run: Callable[[Claim], Coroutine[Any, Any, None]]) -> None:
-        task = asyncio.get_running_loop().create_task(run(claim), name=f"stratix-{claim.record.id}")
-        self._tasks[claim.token] = task  # the loop itself keeps only weak references
-        task.add_done_callback(lambda _: self._tasks.pop(claim.token, None))
+    def _spawn(self, attempt: Attempt, run: Callable[[Attempt], Coroutine[Any, Any, None]]) -> None:
+        name = f"stratix-{attempt.claim.record.id}"
+        task = asyncio.get_running_loop().create_task(run(attempt), name=name)
+        self._tasks[attempt.token] = task  # the loop itself keeps only weak references
+        task.add_done_callback(lambda _: self._tasks.pop(attempt.token, None))
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:

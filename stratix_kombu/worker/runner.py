@@ -6,16 +6,16 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from functools import partial
 
 from stratix_kombu import forks
-from stratix_kombu.errors import StaleClaim, Unavailable
+from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.model.record import Claim, Failure
-from stratix_kombu.worker.attempt import Attempts, Outcome, WorkerSettings
-from stratix_kombu.worker.attempt_log import log_cancelled, some
+from stratix_kombu.worker.attempt import Attempt, Attempts, Outcome, WorkerSettings
+from stratix_kombu.worker.attempt_log import some
 from stratix_kombu.worker.coroutines import LoopExecutor
+from stratix_kombu.worker.endings import Endings
 from stratix_kombu.worker.holdings import Holdings
 from stratix_kombu.worker.sandbox.turns import Turns
 from stratix_kombu.worker.settler import Settler
@@ -53,7 +53,8 @@ class Runner:
         self._settler = settler
         self._loop = loop
         self._sandboxes = settings.sandboxes
-        self._cancelled = settings.cancelled
+        self._cancelled = engine.cancelled
+        self.endings = Endings(engine, queue, holdings, loop)
         self._pid = os.getpid()
         self._opens: dict[str, float] = {}
         """By token: when a job may begin that was granted early, on the clock of ``time.monotonic``."""
@@ -70,7 +71,7 @@ class Runner:
         if claim.wait_ms:
             self._opens[claim.token] = time.monotonic() + claim.wait_ms / 1000
         try:
-            self._launch(claim)
+            self._launch(self._attempts.of(claim))
         except (RuntimeError, OSError, MemoryError) as problem:
             self._opens.pop(claim.token, None)
             self._holdings.not_begun(claim.token)
@@ -79,77 +80,54 @@ class Runner:
             return problem
         return None
 
-    def _launch(self, claim: Claim) -> None:
+    def _launch(self, attempt: Attempt) -> None:
         """Nothing of it is done when it raises."""
-        if self._attempts.is_async(claim):
-            self._loop.submit(claim, self._run_async)
+        if attempt.is_async:
+            self._loop.submit(attempt, self._run_async)
             return
         self._threads.grow(self._slots.used)
-        if self._attempts.is_sandboxed(claim):
-            runs, keeps_slot = self._turns.begin(claim)
+        if attempt.is_sandboxed:
+            runs, keeps_slot = self._turns.begin(attempt)
             if not keeps_slot:
                 self._slots.give()
             if not runs:
                 return
-        elif self._attempts.timeout_s(claim) is not None:
+        elif attempt.needs_timeouts:
             self._timeouts.start()
-        self._threads.submit(claim)
+        self._threads.submit(attempt)
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, attempt: Attempt) -> None:
         """On a thread."""
-        if claim.wait_ms:
-            time.sleep(self._wait_s(claim))
-        outcome = self._attempts.run_in_time(claim, self._timeouts, partial(self._time_out, claim))
-        self._ended(outcome, self._attempts.is_sandboxed(claim))
+        if attempt.claim.wait_ms:
+            time.sleep(self._wait_s(attempt))
+        self._ended(attempt, attempt.run_in_time(self._timeouts, self._time_out))
 
-    async def _run_async(self, claim: Claim) -> None:
+    async def _run_async(self, attempt: Attempt) -> None:
         """On the loop."""
-        self._ended(await self._attempts.run_async(claim, self._wait_s(claim)))
+        self._ended(attempt, await attempt.run_async(self._wait_s(attempt)))
 
-    def _wait_s(self, claim: Claim) -> float:
+    def _wait_s(self, attempt: Attempt) -> float:
         """How long the job's limit has it wait still. It holds its slot meanwhile, so nothing delays it then."""
-        return max(self._opens.pop(claim.token, 0.0) - time.monotonic(), 0.0)
+        return max(self._opens.pop(attempt.token, 0.0) - time.monotonic(), 0.0)
 
-    def _ended(self, outcome: Outcome, sandboxed: bool = False) -> None:
+    def _time_out(self, attempt: Attempt) -> None:
+        """The attempt fails now."""
+        failure = self.endings.time_out(attempt)
+        if failure is not None:
+            self._settler.put(failure)
+
+    def _ended(self, attempt: Attempt, outcome: Outcome) -> None:
         forks.end_if_forked(self._pid, int(isinstance(outcome, Failure)))
-        late, lost = self._holdings.ended(outcome.token)
-        self._cancelled.discard(outcome.token)
+        late, lost = self.endings.ended(attempt.token)
         if lost:
-            self._holdings.stored_one(outcome.token)
+            self._holdings.stored_one(attempt.token)
         elif not late:
             self._settler.put(outcome)
-        following, slot_is_free = self._turns.end() if sandboxed else (None, True)
+        following, slot_is_free = self._turns.end() if attempt.is_sandboxed else (None, True)
         if following is not None:
             self._threads.submit(following)  # this thread is free for it
         if slot_is_free:
             self._slots.give()
-
-    # -- what ends an attempt before its handler --------------------------------------------------
-
-    def _time_out(self, claim: Claim) -> None:
-        """The attempt fails now; the thread cannot be ended, and keeps its slot until it ends by itself."""
-        if self._holdings.give_up(claim.token):
-            self._cancelled.add(claim.token)
-            self._settler.put(self._attempts.timed_out(claim))
-
-    def lose(self, token: str) -> None:
-        """The lease ran out while the handler runs. Its outcome is not offered to the store, which would refuse it."""
-        running = self._holdings.lose(token)
-        if running is not None:
-            self._engine.report(self._queue, StaleClaim(running.job_id), "lease_lost")
-            self._end(token)
-
-    def cancel(self, token: str) -> None:
-        """Somebody wants the job to end."""
-        running = self._holdings.running(token)
-        if running is not None and token not in self._cancelled:
-            log_cancelled(running.job_id, running.name, self._queue)
-            self._end(token)
-
-    def _end(self, token: str) -> None:
-        """Have the handler end, as far as it can be told."""
-        self._cancelled.add(token)
-        self._loop.cancel(token)
 
     # -- the end of the worker --------------------------------------------------------------------
 

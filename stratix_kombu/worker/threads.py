@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from stratix_kombu.model.record import Claim
+from stratix_kombu.worker.attempt import Attempt
 
 
 class ThreadExecutor:
@@ -16,24 +16,24 @@ class ThreadExecutor:
     the queue filled goes on without being woken.
     """
 
-    def __init__(self, name: str, size: int, run: Callable[[Claim], None]) -> None:
+    def __init__(self, name: str, size: int, run: Callable[[Attempt], None]) -> None:
         self._name = name
         self._size = size
         self._run = run
-        self._queue: SimpleQueue[Claim | None] = SimpleQueue()
+        self._queue: SimpleQueue[Attempt | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def grow(self, running: int) -> None:
-        """See that there is a thread for each of ``running`` claims. Raises RuntimeError if there is none left."""
+        """See that there is a thread for each of ``running`` attempts. Raises RuntimeError if there is none left."""
         if running > len(self._threads) and len(self._threads) < self._size:
             name = f"stratix-{self._name}-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._work, args=(self._queue,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def submit(self, claim: Claim) -> None:
-        """Run a claim as soon as a thread is free."""
-        self._queue.put(claim)
+    def submit(self, attempt: Attempt) -> None:
+        """Run an attempt as soon as a thread is free."""
+        self._queue.put(attempt)
 
     def stop(self) -> None:
         """Let idle threads end; busy ones end after their job."""
@@ -41,10 +41,10 @@ class ThreadExecutor:
             self._queue.put(None)
 
     def rest(self) -> None:
-        """Nothing runs: let all threads end, until there are claims again."""
+        """Nothing runs: let all threads end, until there are attempts again."""
         self.stop()
         self._queue, self._threads = SimpleQueue(), []
 
-    def _work(self, queue: SimpleQueue[Claim | None]) -> None:
-        while (claim := queue.get()) is not None:
-            self._run(claim)
+    def _work(self, queue: SimpleQueue[Attempt | None]) -> None:
+        while (attempt := queue.get()) is not None:
+            self._run(attempt)

@@ -104,8 +104,8 @@ class Worker:
         """Begin to take jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the
         system has no thread left; then nothing goes on."""
         try:
-            runner = self._runner
-            member = Member(lambda: self.info, self._holdings.to_renew, runner.lose, runner.cancel)
+            endings = self._runner.endings
+            member = Member(lambda: self.info, self._holdings.to_renew, endings.lose, endings.cancel)
             self._heartbeat.join(self.queue, member)
             self._consumer.start()
         except RuntimeError:

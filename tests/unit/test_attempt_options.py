@@ -120,7 +120,7 @@ def test_every_host_gives_an_attempt_the_shorter_time(job_ms: int, processor_ms:
     queue = app.queue.create_queue("q", {"processor": {"timeout": processor_ms} if processor_ms else {}})
     job = queue.add("n", None, {"timeout": job_ms} if job_ms else {})
     (claim,) = app.queue.store.transitions.claim("q", [job.id], "a host", 10_000).claims
-    assert queue.attempts(1).timeout_s(claim) == seconds
+    assert queue.attempts(1).of(claim).timeout_s == seconds
     app.close(0)
 
 

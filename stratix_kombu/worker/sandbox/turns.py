@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from stratix_kombu.model.record import Claim
+from stratix_kombu.worker.attempt import Attempt
 
 
 class Turns:
@@ -17,12 +17,12 @@ class Turns:
     def __init__(self, most: int, most_waiting: int) -> None:
         self._free = most
         self._most_waiting = most_waiting
-        self._waiting: deque[Claim] = deque()
+        self._waiting: deque[Attempt] = deque()
         self._keeping: set[str] = set()
         """Tokens of those that wait and keep their slots, for there are too many."""
         self._lock = threading.Lock()
 
-    def begin(self, claim: Claim) -> tuple[bool, bool]:
+    def begin(self, attempt: Attempt) -> tuple[bool, bool]:
         """Whether the job runs now, and whether it keeps its slot."""
         with self._lock:
             if self._free:
@@ -30,27 +30,27 @@ class Turns:
                 return True, True
             keeps = len(self._waiting) >= self._most_waiting
             if keeps:
-                self._keeping.add(claim.token)
-            self._waiting.append(claim)
+                self._keeping.add(attempt.token)
+            self._waiting.append(attempt)
             return False, keeps
 
-    def end(self) -> tuple[Claim | None, bool]:
+    def end(self) -> tuple[Attempt | None, bool]:
         """A job has ended: the one that runs in its place, if there is one; and whether a slot is free for it."""
         with self._lock:
             if not self._waiting:
                 self._free += 1
                 return None, True
-            claim = self._waiting.popleft()
-            frees = claim.token in self._keeping
-            self._keeping.discard(claim.token)
-            return claim, frees
+            attempt = self._waiting.popleft()
+            frees = attempt.token in self._keeping
+            self._keeping.discard(attempt.token)
+            return attempt, frees
 
     def waiting(self) -> set[str]:
         """Tokens of those that wait."""
         with self._lock:
             return {one.token for one in self._waiting}
 
-    def clear(self) -> list[Claim]:
+    def clear(self) -> list[Attempt]:
         """Forget those that wait."""
         with self._lock:
             waiting = list(self._waiting)

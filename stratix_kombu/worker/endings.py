@@ -1,0 +1,56 @@
+"""What ends an attempt before its handler does: its time, a cancellation, the loss of its lease. The same for both
+hosts, the worker and Celery's."""
+
+from __future__ import annotations
+
+from stratix_kombu.errors import StaleClaim
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.record import Failure
+from stratix_kombu.worker.attempt import Attempt
+from stratix_kombu.worker.attempt_log import log_cancelled
+from stratix_kombu.worker.coroutines import LoopExecutor
+from stratix_kombu.worker.holdings import Holdings
+
+
+class Endings:
+    """Of the attempts at jobs of one queue. What runs on the loop is cancelled; a function on a thread cannot be ended,
+    but it can ask (``job.cancelled``)."""
+
+    def __init__(self, engine: Engine, queue: str, holdings: Holdings, loop: LoopExecutor) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._holdings = holdings
+        self._cancelled = engine.cancelled
+        self._loop = loop
+
+    def time_out(self, attempt: Attempt) -> Failure | None:
+        """It has taken too long: the outcome, or None if it has ended meanwhile, or was lost. Its thread goes on until
+        the function returns, and keeps its slot."""
+        if not self._holdings.give_up(attempt.token):
+            return None
+        self._cancelled.add(attempt.token)
+        return attempt.timed_out()
+
+    def lose(self, token: str) -> None:
+        """The lease ran out while the handler runs. Its outcome is not offered to the store, which would refuse it."""
+        running = self._holdings.lose(token)
+        if running is not None:
+            self._engine.report(self._queue, StaleClaim(running.job_id), "lease_lost")
+            self._end(token)
+
+    def cancel(self, token: str) -> None:
+        """Somebody wants the job to end."""
+        running = self._holdings.running(token)
+        if running is not None and token not in self._cancelled:
+            log_cancelled(running.job_id, running.name, self._queue)
+            self._end(token)
+
+    def _end(self, token: str) -> None:
+        self._cancelled.add(token)
+        self._loop.cancel(token)
+
+    def ended(self, token: str) -> tuple[bool, bool]:
+        """The handler has ended; whether its attempt was over before, and whether it was lost."""
+        ended = self._holdings.ended(token)
+        self._cancelled.discard(token)
+        return ended
