@@ -28,6 +28,12 @@ class Snippet:
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
+    @property
+    def file(self) -> str:
+        """The name of the file that it is, if its first line says one: ``# jobs.py``."""
+        named = re.match(r"# (\w+\.(?:py|toml))\n", self.text)
+        return named[1] if named else ""
+
 
 def _snippets() -> list[Snippet]:
     return [
@@ -38,6 +44,32 @@ def _snippets() -> list[Snippet]:
 
 
 SNIPPETS = _snippets()
+
+
+@dataclass(frozen=True)
+class Story:
+    """Commands, and the files that they use: those that the page has shown before them."""
+
+    commands: Snippet
+    files: dict[str, str]
+
+    def __str__(self) -> str:
+        return str(self.commands)
+
+
+def _stories() -> list[Story]:
+    found = []
+    for page in PAGES:
+        files: dict[str, str] = {}
+        for snippet in (one for one in SNIPPETS if one.page == page):
+            if snippet.file:
+                files[snippet.file] = snippet.text
+            elif snippet.kind == "sh" and files and "tox" not in snippet.text:
+                found.append(Story(snippet, dict(files)))
+    return found
+
+
+STORIES = _stories()
 
 
 def snippets(kind: str, page: str = "") -> list[Snippet]:

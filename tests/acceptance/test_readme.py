@@ -12,7 +12,7 @@ import pytest
 
 from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.registry import known_drivers
-from tests.pages import GUIDE, PAGES, ROOT, SNIPPETS, Snippet, snippets
+from tests.pages import GUIDE, PAGES, ROOT, SNIPPETS, STORIES, Snippet, snippets
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,11 +32,47 @@ def test_the_readme_has_its_parts() -> None:
 
 
 def test_every_snippet_is_of_a_kind_that_is_tested() -> None:
-    """Python and TOML below, commands in tests/cli/test_help.py."""
+    """Python, TOML and JSON here, files and commands in test_stories.py, other commands in tests/cli/test_help.py."""
     assert {str(snippet): snippet.kind for snippet in SNIPPETS if snippet.kind not in KINDS} == {}
 
 
-@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
+def test_every_file_is_used_by_a_command() -> None:
+    used = {(story.commands.page, text) for story in STORIES for text in story.files.values()}
+    named = [snippet for snippet in snippets("python") if snippet.file and "def test_" not in snippet.text]
+    assert [str(snippet) for snippet in named if (snippet.page, snippet.text) not in used] == []
+
+
+def test_every_command_is_run_or_parsed() -> None:
+    told = {str(story) for story in STORIES}
+    others = [one for one in snippets("sh") if str(one) not in told]
+    commands = [line for one in others for line in one.text.splitlines()]
+    assert [line for line in commands if not line.startswith(("stratix-kombu ", "celery -A proj stratix "))] == [
+        "pip install '.[all]' && python -m stratix_kombu demo",  # test_demo.py
+        "pip install tox && tox",
+        *DEVELOPMENT,
+    ]
+
+
+DEVELOPMENT = [
+    "tox -e lint                             # ruff, mypy --strict, import contracts",
+    "tox -e format                           # formats the sources",
+    "tox -e tests -- tests/unit/test_worker.py -k cancel",
+    "tox -e benchmarks",
+]
+"""What whoever works on the package runs; the environments are those of tox.ini."""
+
+
+def test_the_environments_of_tox_are_there() -> None:
+    text = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    for line in DEVELOPMENT:
+        assert f"[testenv:{line.split()[2]}]" in text
+        for path in re.findall(r"tests/\S+", line):
+            assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize(
+    "snippet", [one for one in snippets("python") if not one.file or "def test_" in one.text], ids=str
+)
 def test_python_snippets_run(snippet: Snippet, tmp_path: Path) -> None:
     is_test = "def test_" in snippet.text
     file = tmp_path / ("test_snippet.py" if is_test else "snippet.py")

@@ -13,7 +13,7 @@ import pytest
 
 from stratix_kombu.cli import celery_stratix, main
 from tests.cli.conftest import call
-from tests.pages import PAGES
+from tests.pages import PAGES, snippets
 
 PAGE = PAGES["examples/guide/command-line.md"]
 
@@ -57,13 +57,14 @@ def test_the_guide_names_every_command_and_no_other() -> None:
 
 
 def test_the_commands_in_the_guide_can_be_given() -> None:
-    block = PAGE.partition("```sh\n")[2].partition("```")[0]
-    lines = [shlex.split(part) for line in block.splitlines() for part in line.split("|")]
-    given = [line[line.index("stratix-kombu") + 1 :] for line in lines]
-    assert len(given) >= 4
-    for arguments in given:
-        group: click.Command = main
-        with click.Context(main) as context:
+    lines = [part for snippet in snippets("sh") for line in snippet.text.splitlines() for part in line.split("|")]
+    words = [shlex.split(line, comments=True) for line in lines]
+    given = [(main, line[1:]) for line in words if line[:1] == ["stratix-kombu"]]
+    given += [(celery_stratix, line[4:]) for line in words if line[:1] == ["celery"] and line[3] == "stratix"]
+    assert len(given) >= 8
+    for root, arguments in given:
+        group: click.Command = root
+        with click.Context(root) as context:
             while isinstance(group, click.Group):
                 name, found, arguments = group.resolve_command(context, arguments)
                 assert found is not None, name
