@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from celery import current_task, states
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu.utils import json
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
 from stratix_kombu.celery.collect import collecting, current, leaves, results_in
+from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
 from stratix_kombu.celery.publish import NOT_TRACKED, RESULT
 from stratix_kombu.celery.results import Results
@@ -37,7 +38,7 @@ from stratix_kombu.model.state import State
 
 def _is_permit(request: Any) -> bool:
     """Whether it is the message that a job of ``queue.process`` was taken with. Its id is that of no job; how the job
-    ends is stored by its run, and one whose child was killed loses its lease."""
+    ends is stored by its run."""
     return bool(getattr(request, "task", "") == TASK)
 
 
@@ -68,6 +69,8 @@ class StratixBackend(Results):
     ) -> None:
         attempt = attempt_of(request)
         if _is_permit(request):
+            if isinstance(exc, (WorkerLostError, TimeLimitExceeded)):
+                lost_with_its_child(self.bridge, request)
             return
         if attempt is not None and attempt.settled:
             self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)

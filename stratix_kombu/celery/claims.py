@@ -24,6 +24,9 @@ from stratix_kombu.worker.timeouts import Timeouts
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
 
+EARLY_MS = 250
+"""How much ahead of its limit a job may have been taken, at most."""
+
 
 class Served:
     """One queue that this process claims jobs of."""
@@ -90,14 +93,27 @@ class Claims:
         cancelled = self._bridge.engine.cancelled
         return sum(one.holdings.stuck(cancelled, set()) for one in list(self._served.values()))
 
-    def take(self, queue: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
+    def take(
+        self, queue: str, request: str, bounds: Bounds, again: bool = False
+    ) -> tuple[Claim | None, Refusal | None]:
         """Take the next job of the queue for one permit, and renew its lease until ``drop``; or why there is none.
-        Asked again with the same ``request``, since no answer came, it is the same job, unless another slot of the
-        worker has taken one meanwhile: then the lease of the first one runs out."""
+        ``again``: no answer has come to this ``request`` before; the job that it took is looked for first. The store
+        itself remembers the last take of the worker, which may be that of another slot by now."""
         self._see_to_renewal(queue)
         bridge = self._bridge
+        if again and (taken_before := self._taken_before(queue, request)) is not None:
+            return self._begun(queue, taken_before), None
         taken = take(bridge.engine, queue, self._id, bridge.lease_ms, 1, bounds, permits=1, request=request)
         return (self._begun(queue, taken.claims[0]), None) if taken.claims else (None, taken.why)
+
+    def _taken_before(self, queue: str, request: str) -> Claim | None:
+        token, store = f"{request}:0", self._bridge.engine.store
+        held = next((one for one in store.queries.held(queue, self._id) if one.token == token), None)
+        if held is None:
+            return None
+        (record,) = store.queries.get([held.job_id])
+        lost = store.transitions.renew([], [held], self._bridge.lease_ms).lost
+        return Claim(token, record, EARLY_MS) if record is not None and not lost else None
 
     def claim(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
         """The same for the job that a message of its own names."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from celery import Celery
 from celery.exceptions import Ignore, Retry
+from celery.worker.request import Request
 
 from stratix_kombu import forks
 from stratix_kombu.celery.bridge import Bridge, bridge_of
@@ -20,16 +23,31 @@ from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_back import hand_back
 from stratix_kombu.lifecycle.postpone import postpone
+from stratix_kombu.lifecycle.recover import give_up
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import Change, Claim, Completion, Failure, Held
+from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.attempt import Attempt, Outcome, Postponed
+
+ASKED = "stratix_request"
+"""In the request of a permit: the name of the ``take`` that is made with it."""
+
+
+class JobRequest(Request):
+    """Named where the message comes in, so that the main process knows which claim a child of its pool had made."""
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        self.request_dict[ASKED] = new_request()
 
 
 def register_jobs(app: Celery) -> None:
     """Make the task known to an application's workers."""
 
-    @app.task(name=TASK, bind=True, ignore_result=True, shared=False, typing=False, throws=(JobFailed,))
+    @app.task(
+        name=TASK, bind=True, ignore_result=True, shared=False, typing=False, throws=(JobFailed,), Request=JobRequest
+    )
     def job(self: Any) -> Any:
         """Run the handler of the queue that the message came from."""
         bridge = bridge_of(app)
@@ -41,9 +59,13 @@ def run_job(bridge: Bridge, request: Any) -> Any:
     """Take, run and settle one job: the message is a permit, whatever job it names. Raises Ignore if there is none to
     run now, Retry and JobFailed as it ended."""
     queue_name = queue_of(request)
-    asked = new_request()
+    asked, tries = request.get(ASKED) or new_request(), count()
     bounds = bridge.bounds(queue_name)
-    claim, why = bridge.patiently(request.id, queue_name, lambda: bridge.claims.take(queue_name, asked, bounds))
+
+    def take() -> tuple[Claim | None, Refusal | None]:
+        return bridge.claims.take(queue_name, asked, bounds, again=next(tries) > 0)
+
+    claim, why = bridge.patiently(request.id, queue_name, take)
     if claim is None:
         raise Ignore(f"nothing to run now: {why}")
     run = Run(bridge, queue_name, claim)
@@ -57,6 +79,18 @@ def run_job(bridge: Bridge, request: Any) -> Any:
     if outcome.retry_ms is not None:
         raise Retry(outcome.reason)
     raise JobFailed(outcome.job_id, outcome.reason)
+
+
+def lost_with_its_child(bridge: Bridge, request: Mapping[str, Any]) -> None:
+    """The process of the pool that had taken a job with this permit was killed: the job's lease ends now."""
+    queue, asked = queue_of(request), request.get(ASKED)
+    engine = bridge.engine
+    try:
+        held = [one for one in engine.store.queries.held(queue, bridge.claims.worker) if one.token == f"{asked}:0"]
+        if held:
+            give_up(engine, held, bridge.queue.settings.worker.max_stalled_count)
+    except Unavailable as problem:
+        engine.report(queue, problem, "settle_failed")  # the lease ends by itself
 
 
 class Run:

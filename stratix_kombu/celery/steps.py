@@ -14,6 +14,7 @@ from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.fail import fail
 from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.lifecycle.recover import catch_up
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure, Held
 
@@ -50,6 +51,10 @@ class StratixStep(bootsteps.StartStopStep):
         if settings.clock:
             self._clock = Clock.of(bridge.engine, settings)
             self._clock.start()
+        try:
+            catch_up(bridge.engine, worker.app.amqp.queues.consume_from)
+        except Unavailable as problem:
+            bridge.engine.report("", problem, "depth_failed")
 
     def _rejected(self, sender: Any, message: Any, exc: Any, **_: Any) -> None:
         """Celery has dropped a message that it cannot read: the job it names would be sent again, and again."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 from stratix_kombu.errors import RecordLost, Unavailable
 from stratix_kombu.lifecycle.dispatch import dispatch
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.model.record import Change
+from stratix_kombu.model.record import Change, Held
 from stratix_kombu.stores.contract import PAGE
 
 UNKNOWN_DEPTH_FACTOR = 4
 """Where the broker's depth cannot be read, a lost message is assumed after this many grace periods."""
+FRESH_MS = 1_000
+"""The messages of jobs that have waited no longer may be on their way."""
 PAGES_AHEAD = 8
 """So many pages of lost messages are sent at once while others wait to be sent."""
 
@@ -22,6 +24,21 @@ def recover(engine: Engine, max_stalled: int, expire: bool = True) -> None:
     _paged(engine, lambda: _reported(engine, transitions.recover(max_stalled)))
     if expire:
         _paged(engine, transitions.expire)
+
+
+def give_up(engine: Engine, held: Sequence[Held], max_stalled: int) -> None:
+    """Recover these claims now, for their holder is known to be dead: they count as any lease that ran out."""
+    engine.store.transitions.renew([], held, 0)
+    recover(engine, max_stalled, expire=False)
+
+
+def catch_up(engine: Engine, queues: Collection[str]) -> None:
+    """Send the messages of what has waited for more than a moment, where the broker has none of them: for a host that
+    runs what the broker brings, and whose broker may be another one than that which was sent them."""
+    redelivery = Redelivery(engine, 0)
+    for queue in engine.store.queries.late_queues(FRESH_MS):
+        if queue in queues:
+            redelivery.send(queue)
 
 
 def _reported(engine: Engine, change: Change) -> Change:
@@ -59,6 +76,10 @@ class Redelivery:
         """In those in which not all has been sent; to be called often."""
         for queue in list(self._behind):
             self._send(queue, PAGES_AHEAD)
+
+    def send(self, queue: str) -> None:
+        """In this queue now: some pages."""
+        self._send(queue, PAGES_AHEAD)
 
     def _send(self, queue: str, pages: int) -> None:
         engine = self._engine
