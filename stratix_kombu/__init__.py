@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from stratix_kombu.health import Health
     from stratix_kombu.model.metrics import QueueMetrics
+    from stratix_kombu.model.middleware import JobHead, Taking
     from stratix_kombu.plugins import queue_plugin, schedule_plugin
     from stratix_kombu.queue.flow import Flow
     from stratix_kombu.queue.job import Job
@@ -69,6 +70,7 @@ _HOMES = {
     "health": "Health",
     "queue.job": "Job",
     "model.metrics": "QueueMetrics",
+    "model.middleware": "JobHead Taking",
     "plugins": "queue_plugin schedule_plugin",
     "queue.queue": "Queue",
     "queue.manager": "QueueManager",
@@ -123,6 +125,7 @@ __all__ = [
     "JobCancelled",
     "JobError",
     "JobFailed",
+    "JobHead",
     "JobIdTaken",
     "JobNotFound",
     "KombuDriver",
@@ -143,6 +146,7 @@ __all__ = [
     "StaleClaim",
     "StoreUnavailable",
     "StratixError",
+    "Taking",
     "TransportDriver",
     "Unavailable",
     "UnknownDriver",

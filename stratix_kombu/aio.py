@@ -161,7 +161,9 @@ class AsyncQueue(Hinted):
     async def add(
         self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
     ) -> Job:
-        if is_task(name):  # it is published by code of Celery's and the user's, which may take its time
+        # A task is published by code of Celery's and the user's, which may take its time; and middleware is called in
+        # the context of the task that adds.
+        if is_task(name) or self._queue._engine.middleware.add:
             return await self._call(self._queue.add, name, data, opts, **options)
         return await self._calls.together(add_each, Adding(self._queue, name, data, opts, options))
 

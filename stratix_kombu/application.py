@@ -29,23 +29,26 @@ from stratix_kombu.hints import Hinted
 from stratix_kombu.hooks import run_hooks
 from stratix_kombu.lock import DistributedLock
 from stratix_kombu.model.arguments import seconds
-from stratix_kombu.model.awaiting import finished
+from stratix_kombu.model.awaiting import finished, is_async
 from stratix_kombu.model.functions import check_takes
+from stratix_kombu.model.middleware import Middleware, Steps, as_context
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.text import kind_of
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.schedule import Scheduler
 from stratix_kombu.signals import StopSignals
+from stratix_kombu.worker.sandbox.source import source_of
 
 if TYPE_CHECKING:
     from stratix_kombu.metrics import MetricsServer
-    from stratix_kombu.types import AppSettings, HealthScope, HookName
+    from stratix_kombu.types import AppSettings, HealthScope, HookName, StepName
 
 logger = logging.getLogger("stratix_kombu")
 
 HOOKS = ("before_start", "after_start", "before_close", "after_close")
 Hook = TypeVar("Hook", bound=Callable[[], object])
+Around = TypeVar("Around", bound=Callable[[Any], object])
 
 
 def create_app(source: str | Path | AppSettings | None = None) -> Application:
@@ -89,6 +92,7 @@ class Application(forks.OfOneProcess, Hinted):
         self._schedule: Scheduler | None = None
         self._distributed_lock: DistributedLock | None = None
         self._hooks: dict[str, list[Callable[[], object]]] = defaultdict(list)
+        self._middleware = Middleware()
         self._lock = threading.RLock()
         self._starting = threading.RLock()
         """Held while it starts, hooks included; they may use what the other lock makes, from whatever thread."""
@@ -158,6 +162,7 @@ class Application(forks.OfOneProcess, Hinted):
 
     def _make_queue(self, options: Mapping[str, Any]) -> QueueManager:
         queue = self._plugin(self._source, options)
+        queue.surround(self._middleware)
         queue.tell_settings()
         return queue
 
@@ -186,6 +191,38 @@ class Application(forks.OfOneProcess, Hinted):
             raise ConfigurationError(f"hook {name!r}: must be a function without arguments, not {function!r}")
         check_takes(function, (), f"hook {name!r}")
         self._hooks[key].append(function)
+        return function
+
+    @overload
+    def middleware(self, step: StepName, function: Around) -> Around: ...
+
+    @overload
+    def middleware(self, step: StepName, function: None = None) -> Callable[[Around], Around]: ...
+
+    def middleware(self, step: StepName, function: Any = None) -> Any:
+        """Put ``function`` around each ``add``, ``take`` or ``run`` of this process; or as a decorator.
+
+        It gives a context manager, within which the step is done; or it is a generator (``async`` or not) that yields
+        once, where the step is to be done. ``add`` gives it a list of JobHead, ``take`` a Taking, ``run`` the Job: it
+        surrounds the attempt in the worker's process. ``sandbox`` is around the handler in a child, which imports the
+        function: so it is at the top level of a module. Those of one step are entered in the order in which they were
+        registered, and left in reverse.
+
+        What one raises around ``run`` fails the attempt, as if the handler had raised it. Around ``add`` it is raised
+        if nothing was added yet; what it raises after that, and around ``take``, is told by the event ``error``, and
+        the step is done. Raises ConfigurationError for what is no such function.
+
+        >>> app.middleware("run", lambda job: flask_app.app_context())  # doctest: +SKIP
+        """
+        if step not in Steps:
+            raise ConfigurationError(f"unknown step {step!r}{nearest(str(step), Steps)}")
+        if function is None:
+            return lambda decorated: self.middleware(step, decorated)
+        what = f"middleware around {step!r}"
+        if not callable(function) or is_async(function):
+            raise ConfigurationError(f"{what}: must give a context manager, or yield once; not {function!r}")
+        check_takes(function, ("what it is around",), what)
+        self._middleware.register(step, source_of(function) if step == "sandbox" else as_context(function))
         return function
 
     def start(self, queues: Collection[str] | None = None) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -43,8 +44,9 @@ class Calls:
         self._lines = WeakKeyDictionary()
 
     async def run(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-        """What ``function`` returns or raises. If the caller is cancelled, a call that has begun goes on."""
-        return await asyncio.wrap_future(self._submit(function, *args, **kwargs))
+        """What ``function`` returns or raises, called in the context of the caller's. If the caller is cancelled, a
+        call that has begun goes on."""
+        return await asyncio.wrap_future(self._submit(copy_context().run, function, *args, **kwargs))
 
     async def together(
         self, function: Callable[[Sequence[Item]], Sequence[Result | BaseException]], item: Item

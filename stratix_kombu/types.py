@@ -65,6 +65,7 @@ HookName = (
     Literal["before_start", "after_start", "before_close", "after_close"]
     | Literal["beforeStart", "afterStart", "beforeClose", "afterClose"]
 )
+StepName = Literal["add", "take", "run", "sandbox"]
 HealthScope = Literal["process", "host", "all"]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from stratix_kombu.errors import JobAlreadyStarted, JobError, JobIdTaken, JobNotFound, StratixError
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.middleware import add_within
 from stratix_kombu.model.names import gate_id, new_id
 from stratix_kombu.model.record import ANY_CLAIM, GATE, KEEP_NONE, Added, Change, Completion, JobRecord, NewJob, Placed
 from stratix_kombu.model.state import State
@@ -35,12 +36,18 @@ def pages(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
 
 
 def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
-    """Add all of the jobs or none, and dispatch those that are ready.
+    """Add all of the jobs or none, and dispatch those that are ready; within the middleware of the application.
 
     None of them starts before all are there, and none stays if one cannot be added. What is too much for one step goes
     page by page; meanwhile its jobs depend on a gate, which opens at the end. A process that dies before leaves a gate
     that fails, and with it what is behind it.
     """
+    if engine.middleware.add:
+        return add_within(engine, jobs, lambda: _add_all(engine, jobs))
+    return _add_all(engine, jobs)
+
+
+def _add_all(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     if len(jobs) + sum(len(job.dependencies) for job in jobs) <= ONE_STEP:
         return _add(engine, jobs)
     gate = NewJob(

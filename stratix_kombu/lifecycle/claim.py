@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.lifecycle.middleware import take_within
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Taken
 
 
@@ -20,8 +21,12 @@ def take(
     request: str = "",
 ) -> Taken:
     """Take up to ``want`` jobs in one round trip; ``permits`` messages may be dropped after it. Asked again with the
-    same ``request``, it answers the claims it made the first time."""
-    return engine.store.transitions.take(queue, worker, lease_ms, want, bounds, permits=permits, request=request)
+    same ``request``, it answers the claims it made the first time. The application's middleware is around it."""
+
+    def step() -> Taken:
+        return engine.store.transitions.take(queue, worker, lease_ms, want, bounds, permits=permits, request=request)
+
+    return take_within(engine, queue, want, step) if engine.middleware.take else step()
 
 
 def claim(

@@ -13,6 +13,7 @@ from stratix_kombu.calls import Calls
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.errors import ConfigurationError, Unavailable
 from stratix_kombu.lifecycle.outages import Outages
+from stratix_kombu.model.middleware import Middleware
 from stratix_kombu.stores.contract import Store
 
 logger = logging.getLogger("stratix_kombu")
@@ -32,6 +33,8 @@ class Engine(forks.OfOneProcess):
         self.driver = driver
         self.timezone = timezone
         """Of cron rules that name none; None = UTC, since nobody has said it."""
+        self.middleware = Middleware()
+        """What the application has around its steps."""
         self.calls = Calls()
         """Runs what is called from coroutines."""
         self.faults: Counter[str] = Counter()

@@ -84,12 +84,19 @@ def finished(value: Any, seconds: float | None = None) -> Any:
     return result
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def _has_loop() -> bool:
+    """Whether a loop runs in this thread already."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        return False
+    return True
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    if not _has_loop():
         return asyncio.run(work)
-    results: list[Any] = []  # a loop runs in this thread already
+    results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(asyncio.run(work)), name="stratix-await", daemon=True)
     thread.start()
     thread.join()

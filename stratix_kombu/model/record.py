@@ -45,8 +45,8 @@ class Deduplication:
 
 @dataclass(slots=True, kw_only=True)
 class NewJob:
-    """A job to be added; everything is validated already. Not to be changed. (Frozen, one of so many fields would take
-    three times as long to make, for each job.)"""
+    """A job to be added; everything is validated already. Not to be changed once a store has it. (Frozen, one of so
+    many fields would take three times as long to make, for each job.)"""
 
     id: str
     queue: str

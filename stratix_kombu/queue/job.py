@@ -22,6 +22,7 @@ from stratix_kombu.model.arguments import flag, plain_text, position
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
+from stratix_kombu.model.headers import HEADERS, headers_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import Ended, JobRecord
@@ -80,7 +81,7 @@ class Job(NotAwaitable, Hinted):
     >>> job.wait_until_finished(timeout=10)  # doctest: +SKIP
     """
 
-    __slots__ = ("_data", "_record", "_runtime", "_token")
+    __slots__ = ("_data", "_headers", "_record", "_runtime", "_token")
     _foreign = JOB
     _meant = "write 'await queue.aio.add(...)' to add a job, 'await job.aio.wait_until_finished()' to wait for its end"
 
@@ -89,6 +90,7 @@ class Job(NotAwaitable, Hinted):
         self._runtime = runtime
         self._token = token
         self._data: Any = _UNREAD
+        self._headers: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r} of queue {self.queue_name!r}: {self._record.state}>"
@@ -128,7 +130,16 @@ class Job(NotAwaitable, Hinted):
         """Options kept with the job: ``attempts``, ``priority``, and of ``backoff``, ``timeout`` (milliseconds) and
         ``group`` those it has."""
         kept = decode(self._record.options) if self._record.options else {}
+        kept.pop(HEADERS, None)
         return {"attempts": self._record.max_attempts, "priority": self._record.priority, **kept}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Texts by name that middleware around add has given the job, beside its data; none for most jobs. What
+        middleware around run puts in is seen by the handler, also in a sandbox, and is not kept."""
+        if self._headers is None:
+            self._headers = headers_of(self._record.options)
+        return self._headers
 
     @property
     def state(self) -> JobState:

@@ -148,7 +148,8 @@ class LocalWorker:
         options, processor = self._options, self._options.processor
         if self._sandboxes is None:
             size = processor.max_sandboxes or concurrency
-            self._sandboxes = SandboxPool(self._queue, size, processor, options.max_payload_bytes)
+            around = self._runtime.engine.middleware
+            self._sandboxes = SandboxPool(self._queue, size, processor, options.max_payload_bytes, around)
         if processor.sandboxed:  # nothing is taken that could not run
             concurrency = min(concurrency, self._sandboxes.size)
         return WorkerSettings(
@@ -159,6 +160,7 @@ class LocalWorker:
             cancelled=self.engine.cancelled,
             sandboxes=self._sandboxes,
             processor_timeout_ms=processor.timeout_ms,
+            middleware=self._runtime.engine.middleware,
         )
 
     def _make_job(self, claim: Claim) -> Job:

@@ -21,6 +21,7 @@ from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.given import snake_everywhere, together
+from stratix_kombu.model.middleware import Middleware
 from stratix_kombu.model.names import check_known_id, check_queue_name
 from stratix_kombu.queue.flow import NO_BRIDGE, Flow, add_flow, get_flow
 from stratix_kombu.queue.job import Job
@@ -281,6 +282,11 @@ class QueueManager(forks.OfOneProcess, Hinted):
         """What a function of the user's has returned, awaited on the loop of the handlers if it is to be. Raises what
         it raises, and NotFinished, with it cancelled, after so many seconds."""
         return self._loop.finish(value, seconds)
+
+    def surround(self, middleware: Middleware) -> None:
+        """Do its steps within this middleware."""
+        if self._servers.transport is not None:
+            self._servers.transport.middleware = middleware
 
     def known(self, name: str) -> Queue | None:
         """The queue of that name, if it was made or has options in the configuration."""

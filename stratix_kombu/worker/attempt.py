@@ -14,16 +14,16 @@ from typing import Any
 from stratix_kombu.config.options import JobOptions, milliseconds
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
 from stratix_kombu.logs import InJob
-from stratix_kombu.model.awaiting import is_awaitable, outcome_of
+from stratix_kombu.model.awaiting import finished, is_awaitable, outcome_of
 from stratix_kombu.model.backoff import MAX_DELAY_MS, custom_delay, retry_delay
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
+from stratix_kombu.model.middleware import Middleware, from_the_handler, within, within_async
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
 from stratix_kombu.worker.attempt_log import log_failure
 from stratix_kombu.worker.handlers import Handler, Handlers
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxStarved
-from stratix_kombu.worker.sandbox.source import Source
 from stratix_kombu.worker.timeouts import Timeouts
 
 logger = logging.getLogger("stratix_kombu.worker")
@@ -66,6 +66,7 @@ class WorkerSettings:
     processor_timeout_ms: int = 0
     sandboxes: SandboxPool | None = None
     """The children that sandboxed handlers run in."""
+    middleware: Middleware = field(default_factory=Middleware)
 
 
 class Attempts:
@@ -112,12 +113,10 @@ class Attempt:
                 handler = self._runnable()
                 if handler is None:
                     return self._no_handler()
-                if handler.source is not None:
-                    return self._run_sandboxed(handler.source)
-                value = handler.function(self._of.make_job(self.claim))
-                if is_awaitable(value):
-                    value = asyncio.run(self._awaited(value))
-                return self._completion(value)
+                job = self._of.make_job(self.claim)
+                call = self._call if handler.source is None else self._run_sandboxed
+                outcome = within(self._of.settings.middleware.run, job, lambda: call(handler, job))
+                return outcome or self._completion(None)
             except BaseException as error:
                 return self._failure(error)
 
@@ -165,7 +164,9 @@ class Attempt:
                 handler = self._runnable()
                 if handler is None:
                     return self._no_handler()
-                return self._completion(await handler.function(self._of.make_job(self.claim)))
+                job = self._of.make_job(self.claim)
+                around = self._of.settings.middleware.run
+                return await within_async(around, job, lambda: self._call_async(handler, job)) or self._completion(None)
             except BaseException as error:
                 return self._failure(error)
 
@@ -191,10 +192,20 @@ class Attempt:
             raise InvalidPayload(f"the options of the job cannot be read: {self.claim.record.options[:100]}")
         return self._handler
 
-    def _run_sandboxed(self, source: Source) -> Outcome:
+    def _call(self, handler: Handler, job: Any) -> Outcome:
+        value = handler.function(job)
+        if is_awaitable(value):
+            value = finished(self._awaited(value))
+        return self._completion(value)
+
+    async def _call_async(self, handler: Handler, job: Any) -> Outcome:
+        return self._completion(await handler.function(job))
+
+    def _run_sandboxed(self, handler: Handler, job: Any) -> Outcome:
         sandboxes = self._of.settings.sandboxes
         assert sandboxes is not None
-        result = sandboxes.run(source, self._of.make_job(self.claim), self.timeout_s)
+        assert handler.source is not None
+        result = sandboxes.run(handler.source, job, self.timeout_s)
         return Completion(self.claim.record.id, self.token, result)
 
     # -- outcomes ---------------------------------------------------------------------------------
@@ -314,8 +325,7 @@ def reason_of(error: BaseException) -> str:
 def stacktrace_of(error: BaseException) -> str:
     """Where it failed, as the store keeps it."""
     try:
-        # The first frame is our own call of the handler.
-        lines = traceback.format_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        lines = traceback.format_exception(type(error), error, from_the_handler(error.__traceback__))
         return json.dumps(["".join(lines)[-MAX_STACKTRACE:]])
     except BaseException:
         return json.dumps([reason_of(error)])

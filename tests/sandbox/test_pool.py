@@ -15,6 +15,7 @@ import pytest
 from stratix_kombu import errors
 from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import JobCancelled, PayloadTooLarge, StratixError
+from stratix_kombu.model.middleware import Middleware
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.sandbox.protocol import (
     ATTRIBUTES,
@@ -84,7 +85,7 @@ def job(name: str, data: Any = None) -> Any:
 
 
 def test_first_come_first_served_and_who_is_cancelled_waits_no_longer(tmp_path: Path) -> None:
-    pool = SandboxPool("q", 1, ProcessorOptions(), 1000)
+    pool = SandboxPool("q", 1, ProcessorOptions(), 1000, Middleware())
     source, gate, order = source_of(handlers.wait_for_file), tmp_path / "gate", list[str]()
     jobs = [job(name, str(gate)) for name in ("first", "second", "gone", "third")]
     refused: list[BaseException] = []
@@ -117,7 +118,7 @@ def test_first_come_first_served_and_who_is_cancelled_waits_no_longer(tmp_path: 
 
 
 def test_a_child_that_dies_as_it_is_given_a_job_costs_no_attempt() -> None:
-    pool = SandboxPool("q", 1, ProcessorOptions(), 1000)
+    pool = SandboxPool("q", 1, ProcessorOptions(), 1000, Middleware())
     pid = int(pool.run(source_of(handlers.pid), job("pid"), None))
     (sandbox,) = pool._idle
     sandbox.exited = lambda: False  # type: ignore[method-assign]  # as if it were still dying when the pool looks
@@ -136,7 +137,7 @@ def test_a_child_that_dies_as_it_is_given_a_job_costs_no_attempt() -> None:
 
 
 def test_a_handler_that_closes_or_writes_to_what_is_not_its_own() -> None:
-    pool = SandboxPool("q", 1, ProcessorOptions(), 1000)
+    pool = SandboxPool("q", 1, ProcessorOptions(), 1000, Middleware())
     pid = int(pool.run(source_of(handlers.pid), job("pid"), None))
     for handler in (handlers.close_everything, handlers.write_everywhere):
         with pytest.raises(SandboxFailure, match=r"the sandbox (was killed|sent|has closed)"):

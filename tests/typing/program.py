@@ -64,6 +64,21 @@ async def started() -> int:
     return 1
 
 
+
+
+@app.middleware("run")
+def around(job: Job) -> Iterator[None]:
+    print(job.headers.get("traceparent"))
+    yield
+
+
+@app.middleware("add")
+async def label(jobs: list[JobHead]) -> AsyncIterator[None]:
+    jobs[0].headers["who"] = "ada"
+    yield
+
+
+app.middleware("take", lambda taking: nullcontext())
 app.hook("after_close", closing)
 app.hook("beforeClose", closing)
 app.hook("before_start", lambda: print("starting"))

@@ -33,8 +33,9 @@ from stratix_kombu.errors import (
 )
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.logs import InJob
-from stratix_kombu.model.awaiting import is_awaitable
+from stratix_kombu.model.awaiting import is_async, is_awaitable
 from stratix_kombu.model.codec import encode
+from stratix_kombu.model.middleware import as_context, within, within_async
 from stratix_kombu.worker.attempt import reason_of, stacktrace_of
 from stratix_kombu.worker.sandbox import family, memory
 from stratix_kombu.worker.sandbox.job import SandboxJob
@@ -134,7 +135,8 @@ class Child:
         source = Source(**run["source"])
         try:
             loaded = source not in self._handlers
-            handler = self._load(source) if loaded else self._handlers[source]
+            handler = self._load(source)
+            around = [as_context(self._load(Source(**one))) for one in run["around"]]
         except BaseException as error:
             reason = f"cannot load the handler {source}: {reason_of(error)}"
             return {
@@ -147,18 +149,27 @@ class Child:
         self._send({"kind": "begun", "number": run["number"], "loaded": loaded})
         job = SandboxJob(run["job"], partial(self._call, run), partial(self._is_cancelled, run))
         try:
-            value = handler(job)
-            if is_awaitable(value):
-                task = self._finish(value)
-                if not task.cancelled() and (raised := task.exception()) is not None:
-                    return self._raised(raised)  # as it is: its trace begins in the handler, not in the loop
-                value = task.result()
+            if around and is_async(handler):
+                value = self._awaited(within_async(around, job, lambda: handler(job)))
+            else:
+                value = within(around, job, lambda: self._awaited(handler(job)))
             result = "null" if value is None else encode(value, run["what"], run["max_bytes"])
             return {"kind": "completed", "result": result}
         except BaseException as error:
             return self._raised(error)
 
+    def _awaited(self, value: Any) -> Any:
+        """What a handler has returned; if it is to be awaited, what comes of that."""
+        if not is_awaitable(value):
+            return value
+        task = self._finish(value)
+        if not task.cancelled() and (raised := task.exception()) is not None:
+            raise raised  # as it is: a loop would end with what is no Exception
+        return task.result()
+
     def _load(self, source: Source) -> Callable[[Any], Any]:
+        if source in self._handlers:
+            return self._handlers[source]
         Engine.only_handlers = True
         try:
             handler = self._handlers[source] = source.load()

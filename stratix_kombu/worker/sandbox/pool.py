@@ -8,6 +8,7 @@ from typing import Any
 
 from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import JobCancelled
+from stratix_kombu.model.middleware import Middleware
 from stratix_kombu.worker.sandbox import family
 from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import Sandbox
@@ -26,11 +27,14 @@ may do that."""
 class SandboxPool:
     """At most ``size`` children, started when they are needed. Each queue has its own, so none waits for another."""
 
-    def __init__(self, queue: str, size: int, options: ProcessorOptions, max_payload_bytes: int) -> None:
+    def __init__(
+        self, queue: str, size: int, options: ProcessorOptions, max_payload_bytes: int, middleware: Middleware
+    ) -> None:
         self.size = size
         self._queue = queue
         self._options = options
         self._max_payload_bytes = max_payload_bytes
+        self._middleware = middleware
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
         self._running = 0
@@ -48,7 +52,8 @@ class SandboxPool:
         while True:
             sandbox = self._take(job)
             try:
-                return Supervision(sandbox, job, self._options, seconds).run(source, what, self._max_payload_bytes)
+                supervision = Supervision(sandbox, job, self._options, seconds)
+                return supervision.run(source, self._middleware.sandbox, what, self._max_payload_bytes)
             except SandboxGone:  # a new one cannot be
                 continue
             except SandboxStarved:

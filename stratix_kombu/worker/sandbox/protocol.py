@@ -2,7 +2,7 @@
 
     worker -> child
       hello    once: what every job needs to know (``limit``, ``memory_mb``, ``argv``)
-      run      a job: ``number``, ``source`` of its handler, ``job`` (its attributes), ``log_level``
+      run      a job: ``number``, ``source`` of its handler, those ``around`` it, ``job`` (attributes), ``log_level``
       reply    to a call: ``id``, and ``value`` or ``error``
       cancel   the job that runs is to end
       terminate  the child is to end, after what the handler has in ``finally``; SIGTERM to its group comes with it
@@ -69,6 +69,7 @@ ATTRIBUTES = (
     "data",
     "is_task",
     "opts",
+    "headers",
     "state",
     "progress",
     "attempts_made",

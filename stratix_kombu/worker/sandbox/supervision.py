@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, NoReturn
@@ -53,8 +54,9 @@ class Supervision:
         self._cancel_until: float | None = None
         self._memory_at = 0.0
 
-    def run(self, source: Source, what: str, max_bytes: int) -> str:
-        """The result as JSON. Raises SandboxFailure, SandboxGone, and RateLimited if the handler did."""
+    def run(self, source: Source, around: Sequence[Source], what: str, max_bytes: int) -> str:
+        """The result of the handler, with middleware ``around`` it, as JSON. Raises SandboxFailure, SandboxGone, and
+        RateLimited if the handler did."""
         sandbox = self._sandbox
         sandbox.fit = False
         sandbox.post(
@@ -62,6 +64,7 @@ class Supervision:
                 "kind": "run",
                 "number": self._number,
                 "source": asdict(source),
+                "around": [asdict(one) for one in around],
                 "job": _attributes(self._job),
                 "what": what,
                 "max_bytes": max_bytes,
