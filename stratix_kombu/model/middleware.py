@@ -73,7 +73,7 @@ def within(functions: Sequence[Function], subject: Any, step: Callable[[], Step]
     if not functions:
         return step()
     context = functions[0](subject)
-    if not hasattr(type(context), "__aenter__"):
+    if hasattr(type(context), "__enter__"):
         with context:
             return within(functions[1:], subject, step)
         return None
@@ -86,7 +86,7 @@ def within(functions: Sequence[Function], subject: Any, step: Callable[[], Step]
 
 
 async def within_async(functions: Sequence[Function], subject: Any, step: Callable[[], Awaitable[Step]]) -> Step | None:
-    """The same for what is awaited."""
+    """The same for what is awaited. A context of both kinds is entered as an async one."""
     if not functions:
         return await step()
     context = functions[0](subject)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stratix_kombu import (
     Health,
     Job,
     JobFailed,
+    JobHead,
     Queue,
     RateLimited,
     StratixError,
@@ -62,8 +64,6 @@ def closing() -> None: ...
 @app.hook("after_start")
 async def started() -> int:
     return 1
-
-
 
 
 @app.middleware("run")
