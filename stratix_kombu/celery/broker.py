@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from stratix_kombu.config.redis_options import SOCKETS
+
 DRIVERS = {
     "redis": "redis",
     "rediss": "redis",
@@ -45,10 +47,13 @@ def store_settings(conf: Any, results: str) -> Any:
 def without_query(url: str) -> tuple[str, dict[str, str]]:
     """A Redis URL as Celery and Kombu take it, without its query; and what that says of TLS (``ssl_cert_reqs`` and its
     like). The rest of it is about connections of Kombu."""
-    if url.partition("://")[0] not in ("redis", "rediss") or "?" not in url or ";" in url:
+    scheme = url.partition("://")[0]
+    if scheme not in ("redis", "rediss", *SOCKETS) or "?" not in url or ";" in url:
         return url, {}
     url, _, query = url.partition("?")
     given = dict(parse_qsl(query))
+    if scheme in SOCKETS:
+        return f"{url}?db={(given.get('virtual_host') or given.get('db') or '0').strip('/') or 0}", {}
     if given.get("virtual_host") and not urlsplit(url).path.strip("/"):
         url = f"{url.rstrip('/')}/{given['virtual_host'].strip('/')}"
     return url, {key: value for key, value in given.items() if key.startswith("ssl_")}

@@ -24,7 +24,7 @@ from stratix_kombu.celery.join import register_join
 from stratix_kombu.celery.panel import answer_for_the_store
 from stratix_kombu.celery.steps import StratixStep
 from stratix_kombu.celery.task import track
-from stratix_kombu.config.redis_options import keepalive_options
+from stratix_kombu.config.redis_options import SERVERS, keepalive_options
 from stratix_kombu.config.settings import load_settings, needs_a_store
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.registry import create_driver, known_drivers
@@ -35,8 +35,6 @@ from stratix_kombu.stores.registry import open_store
 
 if TYPE_CHECKING:
     from stratix_kombu.types import AppSettings, Unpack
-
-_REDIS = ("redis", "rediss", "sentinel")
 
 
 def install(
@@ -161,7 +159,7 @@ def _configure(celery: Celery) -> None:
         from kombu.transport.SQS import Channel
 
         keep_polling(Channel)
-    if transport in _REDIS:
+    if transport in SERVERS:
         conf.broker_channel_error_retry = True  # a server that was demoted says READONLY: the worker connects anew
         conf.broker_transport_options = {**_REDIS_OPTIONS, **(conf.broker_transport_options or {})}
 
@@ -177,7 +175,7 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
         named[name] = {**read[name], **options[name]}
     if "store" not in named and not _keeps_jobs(named["driver"]):
         results = str(conf.result_backend or "")
-        if results.partition("://")[0] in _REDIS:
+        if results.partition("://")[0] in SERVERS:
             named["store"] = store_settings(conf, results)
     # A stratix.toml that lies there may be that of another program: the project's settings are Celery's.
     source = source if source is not None else os.environ.get("STRATIX_CONFIG") or {}
@@ -206,7 +204,7 @@ def _origin(origin: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, 
 
 
 def _keeps_jobs(driver: str) -> bool:
-    return driver.partition("://")[0] in (*_REDIS, "memory")
+    return driver.partition("://")[0] in (*SERVERS, "memory")
 
 
 def _driver(
@@ -214,7 +212,7 @@ def _driver(
 ) -> KombuDriver:
     """The driver that puts messages where this application's workers look for them."""
     scheme = name.partition("://")[0]
-    if scheme in _REDIS:
+    if scheme in SERVERS:
         options.setdefault("queue_name_prefix", transport_options.get("global_keyprefix", ""))
         options.update({one: transport_options[one] for one in ("priority_steps", "sep") if one in transport_options})
     elif scheme == "sqs":
@@ -225,7 +223,7 @@ def _driver(
     driver = create_driver(name, options, namespace=namespace)
     if not isinstance(driver, KombuDriver):
         raise ConfigurationError(f"the bridge needs a driver on a Kombu transport, not {name!r}")
-    if scheme not in _REDIS:
+    if scheme not in SERVERS:
         driver.transport_options.update(transport_options)
     driver.entities = celery.amqp.queues
     return driver

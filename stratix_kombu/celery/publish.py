@@ -46,6 +46,8 @@ class Publisher:
         self._bridge = bridge
         self._app: Celery = bridge.celery
         self._own = vars(self._app).get("send_task")
+        self._queues: set[str] = set()
+        """Those that the broker can have, as far as the driver knows."""
         self._given: tuple[Callable[[], Any], bool] = (lambda: None, True)
         """The last connection that was given for a task, and whether it leads to this broker."""
 
@@ -173,10 +175,14 @@ class Publisher:
     # -- jobs -----------------------------------------------------------------------------------
 
     def new_job(self, published: Published, countdown: Any = None, eta: Any = None) -> NewJob:
-        """The job for one message."""
+        """The job for one message. Raises ConfigurationError for a queue that the broker will not have: its job would
+        wait for ever."""
         headers, queue = published.headers, published.queue
         assert queue is not None
         delay_ms, due_ms = self._when(countdown, eta)
+        if queue not in self._queues:
+            self._bridge.driver.check_queue(queue)  # tells of a name that SQS cannot take, or is not predefined
+            self._queues.add(queue)
         name = str(headers["task"])
         message = envelope(published, queue, queue)
         self._refuse_what_no_broker_takes(name, message)

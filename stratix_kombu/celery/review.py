@@ -10,13 +10,13 @@ from typing import Any
 from celery import Celery
 
 from stratix_kombu.celery.bridge import bridge_of, leaves_out
+from stratix_kombu.config.redis_options import SERVERS
 
-VISIBILITY_S = {"redis": 3600, "rediss": 3600, "sentinel": 3600, "sqs": 1800}
+VISIBILITY_S = {**dict.fromkeys(SERVERS, 3600), "sqs": 1800}
 """How long a message may be held before it is delivered again, unless the project says otherwise."""
 CONSUMER_S = 1800
 """RabbitMQ closes the channel of a consumer that has held a message so long."""
 NAMED = 5
-_REDIS = ("redis", "rediss", "sentinel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _bridge(app: Celery, scheme: str) -> Finding:
     results = str(app.conf.result_backend or "").partition("://")[0]
     bridged = "they are jobs of the store, which the commands of stratix-kombu show and change"
     if not has:
-        keeps = any(one in (*_REDIS, "memory") for one in (scheme, results))
+        keeps = any(one in (*SERVERS, "memory") for one in (scheme, results))
         bridged += f"; it takes one call: stratix_kombu.celery.install(app{'' if keeps else ', store=redis://...'})"
     found = f"{'installed' if has else 'not installed'}, {_count([one.name for one in _tasks(app)])}"
     return Finding("bridge", found, "tasks are messages of the broker", bridged)
@@ -106,7 +106,7 @@ def _chords(conf: Any) -> Finding:
     backend = str(conf.result_backend or "").partition("://")[0] or "disabled"
     if backend in ("disabled", "rpc"):
         alone = f"not possible with the result backend {backend!r}"
-    elif backend in _REDIS:
+    elif backend in SERVERS:
         alone = "counted in the result backend; a worker that dies at the wrong time loses the body"
     else:
         alone = "a task asks the result backend each second whether the header is done"
@@ -212,7 +212,7 @@ def _eager(conf: Any) -> Iterator[Finding]:
 
 def _acks_on_redis(conf: Any, scheme: str) -> Iterator[Finding]:
     options = conf.broker_transport_options or {}
-    if scheme in _REDIS:
+    if scheme in SERVERS:
         emulated = options.get("ack_emulation", True)
         yield Finding(
             "acknowledgements on Redis",

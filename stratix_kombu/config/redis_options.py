@@ -2,7 +2,7 @@
 
 | option | meaning here |
 | --- | --- |
-| url, or host, port, db, username, password | where it is; ``rediss://`` for TLS |
+| url, or host, port, db, username, password | where it is; ``rediss://`` for TLS; ``unix:///path?db=0``, or a path as ``host``: a socket |
 | ssl | True, or how to encrypt (see ``stratix_kombu.model.tls``) |
 | sentinels, name, sentinel_password | Redis Sentinel: the nodes and the master's name |
 | cluster, options | nodes of a Redis Cluster, for the store; ``options``: ``{"redis_options": {"password": ...}}`` |
@@ -32,6 +32,10 @@ from stratix_kombu.model.text import kind_of
 
 Node = tuple[str, int]
 
+SOCKETS = ("unix", "redis+socket")
+"""Schemes of a socket of the file system: those of redis-py, and of Kombu."""
+SERVERS = ("redis", "rediss", "sentinel", *SOCKETS)
+"""Schemes of what can be the broker too."""
 SENTINEL_TIMEOUT_S = 1.0
 LEAST_USER_TIMEOUT_MS = 10_000
 """What was sent may wait so long at least for the other side to have received it."""
@@ -90,6 +94,8 @@ class RedisOptions:
             raise ConfigurationError("redis: 'sentinels' needs 'name', the name of the master")
         if self.cluster and self.db:
             raise ConfigurationError(f"redis: a cluster has the database 0 only, not {self.db}")
+        if self.ssl and self.is_local:
+            raise ConfigurationError("redis: 'ssl' is not possible over a socket of the file system")
         if self.ssl and self.ssl.server_name:
             raise ConfigurationError("redis: 'ssl' has no 'server_name': the certificate must name the host")
         if not self.enable_offline_queue:
@@ -142,6 +148,10 @@ class RedisOptions:
             "ssl_keyfile": self.ssl.key,
         }
 
+    def place(self, host: str, port: int) -> dict[str, Any]:
+        """Arguments of a redis-py client that say where a node is."""
+        return {"unix_socket_path": host} if host.startswith("/") else {"host": host, "port": port}
+
     def sentinel_arguments(self) -> dict[str, Any]:
         """Arguments of the clients that ask the sentinels: a dead one must not hold us up for long."""
         patience = min(self.connect_timeout, self.command_timeout) / 1000
@@ -159,8 +169,15 @@ class RedisOptions:
         if self.sentinels:
             nodes = ",".join(sorted(f"{host}:{port}" for host, port in self.sentinels))
             return f"sentinel:{self.name}@{nodes}/{self.db}"
+        if self.is_local:
+            return f"unix:{self.host}/{self.db}"
         host = "127.0.0.1" if self.host == "localhost" else self.host
         return f"{host}:{self.port}/{self.db}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is reached over a socket of the file system, whose path is the host."""
+        return self.host.startswith("/")
 
     def __repr__(self) -> str:
         return f"RedisOptions({self.address})"
@@ -172,6 +189,8 @@ class RedisOptions:
         password = f":{quote(self.password, safe='')}@" if self.password else ("@" if user else "")
         if self.sentinels:
             return ";".join(f"sentinel://{user}{password}{host}:{port}/{self.db}" for host, port in self.sentinels)
+        if self.is_local:
+            return f"redis+socket://{user}{password}{quote(self.host)}?virtual_host={self.db}"
         return f"{'rediss' if self.ssl else 'redis'}://{user}{password}{self.host}:{self.port}/{self.db}"
 
 
@@ -251,10 +270,16 @@ def _from_url(url: object) -> dict[str, Any]:
         raise ConfigurationError(f"redis: the port in 'url' is not a number from 0 to 65535; {QUOTE_IT}") from None
     scheme, default = parts.scheme, 26379 if parts.scheme == "sentinel" else 6379
     node = (parts.hostname or "localhost", port or default)
-    values: dict[str, Any] = _known(dict(parse_qsl(parts.query or tail.query)), _names(), "option in the redis URL")
+    given = dict(parse_qsl(parts.query or tail.query))
+    if scheme in SOCKETS:
+        given["host"] = unquote(parts.path)
+        given.setdefault("db", given.pop("virtual_host", "0").strip("/") or "0")
+    values: dict[str, Any] = _known(given, _names(), "option in the redis URL")
     values.update(
         {key: unquote(value) for key, value in (("username", parts.username), ("password", parts.password)) if value}
     )
+    if scheme in SOCKETS:
+        return values
     database = (parts.path or tail.path).strip("/")
     if database and not database.isdigit():
         raise ConfigurationError(f"redis: the database in 'url' must be a number; {QUOTE_IT}")
@@ -266,7 +291,7 @@ def _from_url(url: object) -> dict[str, Any]:
     elif scheme in ("redis", "rediss"):
         values.update(host=node[0], port=node[1], ssl=scheme == "rediss" or values.get("ssl"))
     else:
-        raise ConfigurationError(f"redis: the scheme {scheme!r} of 'url' is none of redis, rediss, sentinel")
+        raise ConfigurationError(f"redis: the scheme {scheme!r} of 'url' is none of redis, rediss, sentinel, unix")
     return values
 
 

@@ -25,6 +25,7 @@ from stratix_kombu.config.options import (
     together,
     whole,
 )
+from stratix_kombu.config.redis_options import SERVERS
 from stratix_kombu.errors import ConfigurationError, UnknownDriver, nearest_option
 from stratix_kombu.model.names import check_queue_name, snake
 from stratix_kombu.model.suspects import suspect_seconds
@@ -60,7 +61,7 @@ _LIKE = {
     "worker": "{'lease_duration': 30000}",
     "queues": "{'emails': {'concurrency': 3}}",
 }
-_REDIS_SCHEMES = ("redis", "rediss", "sentinel", "redis+cluster")
+_REDIS_SCHEMES = (*SERVERS, "redis+cluster")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,6 +163,9 @@ class KombuDriver(TransportDriver):
     def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:
         check_queue_name(name)
 
+    def check_queue(self, name: str) -> None:
+        """ConfigurationError for a queue that the broker will not have, as far as that is known."""
+
     def close(self) -> None:
         """It can be used again."""
         self._closes += 1

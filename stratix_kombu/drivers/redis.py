@@ -179,7 +179,7 @@ class RedisDriver(KombuDriver):
         """A client of its own, whose reads may block for ``read_timeout`` seconds."""
         host, port = self.master()
         arguments = self.server.arguments(read_timeout)
-        return Redis(host=host, port=port, db=self.server.db, retry=never(), **arguments)
+        return Redis(**self.server.place(host, port), db=self.server.db, retry=never(), **arguments)
 
 
 class RedisReceiver(Receiver):

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, cast
 
+from stratix_kombu.config.redis_options import SERVERS
 from stratix_kombu.drivers.contract import QueueDriver
 from stratix_kombu.drivers.own import check_driver
 from stratix_kombu.errors import ConfigurationError, UnknownDriver
@@ -30,10 +31,7 @@ _BUILT_IN = {
 }
 _SCHEMES = {
     "memory": "memory",
-    "redis": "redis",
-    "rediss": "redis",
-    "sentinel": "redis",
-    "redis+cluster": "redis",
+    **dict.fromkeys((*SERVERS, "redis+cluster"), "redis"),
     "amqp": "rabbitmq",
     "amqps": "rabbitmq",
     "pyamqp": "rabbitmq",

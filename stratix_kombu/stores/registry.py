@@ -7,16 +7,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
+from stratix_kombu.config.redis_options import SERVERS
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.stores.contract import Store
 
 _BUILT_IN = {
     "memory": "stratix_kombu.stores.memory:open_memory_store",
-    "redis": "stratix_kombu.stores.redis:open_redis_store",
-    "rediss": "stratix_kombu.stores.redis:open_redis_store",
-    "sentinel": "stratix_kombu.stores.redis:open_redis_store",
-    "redis+cluster": "stratix_kombu.stores.redis:open_redis_store",
+    **dict.fromkeys((*SERVERS, "redis+cluster"), "stratix_kombu.stores.redis:open_redis_store"),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, Task, shared_task
+from celery import Celery, Task, group, shared_task
 from celery.app.backends import by_name
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 
@@ -98,6 +98,8 @@ def test_what_was_closed_can_be_opened_again(redis_url: str) -> None:
         ),
         ("redis://h?virtual_host=3&socket_timeout=5", "redis://h/3", None),
         ("redis://user:pass@h:1/0", "redis://user:pass@h:1/0", None),
+        ("redis+socket:///run/r.sock?virtual_host=/2&socket_timeout=5", "redis+socket:///run/r.sock?db=2", None),
+        ("redis+socket://:pass@/run/r.sock", "redis+socket://:pass@/run/r.sock", None),
     ],
 )
 def test_redis_urls_as_celery_takes_them(url: str, plain: str, tls: Any) -> None:
@@ -280,3 +282,18 @@ def test_a_message_that_sqs_would_refuse_is_refused_at_once(sqs_url: str, redis_
     assert not stratix.queue.get_queue(name).get_jobs()
     sent = app.send_task("any.task", ("x" * 700_000,))
     assert stratix.queue.get_queue(name).get_job(sent.id).state == "waiting"
+
+
+def test_a_queue_that_is_not_predefined_is_refused_at_once(sqs_url: str, redis_url: str) -> None:
+    """Its tasks would wait for ever: nobody can send their messages."""
+    name = f"known{uuid.uuid4().hex[:6]}"
+    options = {"region": "us-east-1", "is_secure": False}
+    app = make(sqs_broker(sqs_url), broker_transport_options={**options, "predefined_queues": {name: {"url": sqs_url}}})
+    stratix = install(app, store=redis_url, namespace=uuid.uuid4().hex[:8])
+    app.conf.task_default_queue = name
+    sent = app.send_task("any.task")
+    with pytest.raises(ConfigurationError, match="'other' is not in 'predefined_queues'"):
+        app.send_task("any.task", queue="other")
+    with pytest.raises(ConfigurationError, match="'other' is not in 'predefined_queues'"):
+        group(app.signature("any.task"), app.signature("any.task", queue="other")).apply_async()
+    assert [job.id for job in stratix.queue.get_queue(name).get_jobs()] == [sent.id]

@@ -224,3 +224,22 @@ def test_tls(certificates: Certificates, tmp_path: Path) -> None:
             queue = app.queue.create_queue("q")
             queue.process(lambda job: "done")
             assert queue.add("n").wait_until_finished(timeout=30) == "done"
+
+
+@pytest.mark.parametrize("scheme", ["unix", "redis+socket"])
+def test_a_socket_of_the_file_system(scheme: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="stratix-") as folder, ExitStack() as stack:
+        path = f"{folder}/redis.sock"
+        server = start_redis(folder, 0, "--unixsocket", path, "--requirepass", "a:word")
+        stack.callback(end, server)
+        until(lambda: Path(path).exists(), 30)
+        database = "virtual_host" if scheme == "redis+socket" else "db"
+        app = create_app({"driver": f"{scheme}://:a%3Aword@{path}?{database}=2", "namespace": "socket"})
+        queue = app.queue.create_queue("q")
+        queue.process("double", lambda job: job.data * 2)
+        with app:
+            app.start()
+            assert queue.add("double", 21).wait_until_finished(10) == 42
+        assert "a:word" not in app.queue.describe()
+        with Redis(unix_socket_path=path, password="a:word", db=2) as client:
+            assert client.dbsize()

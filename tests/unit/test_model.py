@@ -184,6 +184,10 @@ def test_hostile_headers_name_no_job(headers: Any) -> None:
         ({"url": "sentinel://a:1;sentinel://b:2/2?name=main"}, "sentinel:main@a:1,b:2/2"),
         ({"sentinels": [{"host": "a"}], "name": "main"}, "sentinel:main@a:26379/0"),
         ({"url": "redis+cluster://a:1;b:2"}, "cluster:a:1,b:2"),
+        ({"url": "unix:///run/redis.sock?db=2"}, "unix:/run/redis.sock/2"),
+        ({"url": "unix://me:word@/run/re%20dis.sock"}, "unix:/run/re dis.sock/0"),
+        ({"url": "redis+socket:///run/redis.sock?virtual_host=2"}, "unix:/run/redis.sock/2"),
+        ({"host": "/run/redis.sock", "db": 3}, "unix:/run/redis.sock/3"),
         ({"cluster": ["a:1", ("b", 2)]}, "cluster:a:1,b:2"),
     ],
 )
@@ -212,6 +216,7 @@ def test_redis_credentials_are_never_shown() -> None:
         ({"connect_retry_strategy": 5}, "must be a function"),
         ({"ssl": "perhaps"}, "must be true or false"),
         ({"cluster": [5]}, "must list nodes"),
+        ({"host": "/run/redis.sock", "ssl": True}, "over a socket"),
     ],
 )
 def test_redis_options_that_are_refused(options: dict[str, Any], words: str) -> None:

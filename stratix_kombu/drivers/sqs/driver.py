@@ -142,6 +142,9 @@ class SQSDriver(KombuDriver):
         super().create_queue(name, options)
         self.queues.check(name)
 
+    def check_queue(self, name: str) -> None:
+        self.queues.check_place(name)
+
     def close(self) -> None:
         super().close()
         self.clients.close()

@@ -69,19 +69,23 @@ class Queues:
 
     def check(self, queue: str) -> None:
         """ConfigurationError for a name that SQS cannot take, or that another queue has there."""
-        name = self.name(queue)
-        if len(name) > MAX_NAME:
-            raise ConfigurationError(f"sqs: {name!r} is longer than SQS's {MAX_NAME} characters: shorten {queue!r}")
         level = re.search(rf"-p[{''.join(map(str, LEVELS))}]\Z", queue.removesuffix(FIFO))
         if self._priorities and level:
             raise ConfigurationError(
                 f"sqs: {queue!r} is what the queue for jobs of priority {level[0][2:]} of another one was called: "
                 "choose another end, or say priorities=False"
             )
-        self._look_for(self.name(queue))
+        self.check_place(queue)
         other = self._names.setdefault(self.name(queue), queue)
         if other != queue:
             raise ConfigurationError(f"sqs: {queue!r} and {other!r} are both {self.name(queue)!r} in SQS: rename one")
+
+    def check_place(self, queue: str) -> None:
+        """ConfigurationError for a name that is too long for SQS, or that of no predefined queue if some are."""
+        name = self.name(queue)
+        if len(name) > MAX_NAME:
+            raise ConfigurationError(f"sqs: {name!r} is longer than SQS's {MAX_NAME} characters: shorten {queue!r}")
+        self._look_for(name)
 
     def name(self, queue: str, level: int = 0) -> str:
         """What it is called in SQS."""

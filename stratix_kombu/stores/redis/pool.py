@@ -157,7 +157,7 @@ class Pool:
         options = self._options
         common = {**options.arguments(), "db": options.db, "retry": never()}
         common["socket_timeout"] /= 2
-        return Redis(host=options.host, port=options.port, **common)
+        return Redis(**options.place(options.host, options.port), **common)
 
     def _follow_master(self) -> None:
         sentinels = self._sentinels
