@@ -48,8 +48,8 @@ class RedisOpts(TypedDict, total=False):
     """Options of the Redis store, and of the driver."""
 
     url: str
-    """``redis://``, ``rediss://`` (TLS), ``sentinel://`` or ``redis+cluster://``; the other options take precedence
-    over its parts."""
+    """``redis://``, ``rediss://`` (TLS), ``unix://`` (a socket), ``sentinel://`` or ``redis+cluster://``; the
+    other options take precedence over its parts."""
     host: str
     """Default: ``localhost``."""
     port: int

@@ -198,9 +198,9 @@ class AppSettings(TypedDict, total=False):
     """What carries messages: ``memory``, ``redis`` (alias ``bullmq``), ``rabbitmq`` (alias ``amqp``), ``sqs``, a
     registered driver, or a Kombu URL. Default: the driver whose section is present, otherwise ``memory``."""
     store: str | RedisOpts
-    """Where jobs are kept: a URL (``redis://``, ``rediss://``, ``sentinel://``, ``redis+cluster://``, ``memory://``),
-    or the options of ``redis``. Default: the same server for the driver ``redis``, memory for ``memory``; other drivers
-    need a store to be named."""
+    """Where jobs are kept: a URL (``redis://``, ``rediss://``, ``unix://``, ``sentinel://``, ``redis+cluster://``,
+    ``memory://``), or the options of ``redis``. Default: the same server for the driver ``redis``, memory for
+    ``memory``; other drivers need a store to be named."""
     namespace: str
     """Separates applications that share one store. Default: ``stratix``."""
     default_job_options: JobOpts

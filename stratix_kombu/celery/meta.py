@@ -113,7 +113,7 @@ def _of_the_request(backend: Results, record: JobRecord) -> dict[str, Any]:
     if not backend.app.conf.result_extended:
         return meta
     try:
-        args, kwargs, *_ = _body(message, backend.accept)
+        args, kwargs, *_ = body_of(message, backend.accept)
     except (KombuError, ValueError, TypeError, zlib.error):
         args = kwargs = None
     meta.update(
@@ -131,7 +131,7 @@ def _of_the_request(backend: Results, record: JobRecord) -> dict[str, Any]:
     return meta
 
 
-def _body(message: Mapping[str, Any], accept: Any) -> Any:
+def body_of(message: Mapping[str, Any], accept: Any) -> Any:
     """The body of a message; nothing is unpickled that results may not be."""
     body, properties = message["body"], message["properties"]
     payload = base64.b64decode(body) if properties.get("body_encoding") == "base64" else body

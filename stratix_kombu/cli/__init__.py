@@ -17,6 +17,7 @@ from stratix_kombu.cli import (
     housekeeping,
     job,
     jobs,
+    leave,
     metrics,
     queues,
     repeat,
@@ -44,6 +45,7 @@ INSPECTION = (
     events.events,
     metrics.metrics,
     health.health,
+    leave.leave,
 )
 """Commands that are about an application's jobs, whoever runs them."""
 

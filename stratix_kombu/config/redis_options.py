@@ -2,7 +2,7 @@
 
 | option | meaning here |
 | --- | --- |
-| url, or host, port, db, username, password | where it is; ``rediss://`` for TLS; ``unix:///path?db=0``, or a path as ``host``: a socket |
+| url, or host, port, db, username, password | where it is; ``rediss://`` for TLS, ``unix:///path?db=0`` for a socket |
 | ssl | True, or how to encrypt (see ``stratix_kombu.model.tls``) |
 | sentinels, name, sentinel_password | Redis Sentinel: the nodes and the master's name |
 | cluster, options | nodes of a Redis Cluster, for the store; ``options``: ``{"redis_options": {"password": ...}}`` |

@@ -58,11 +58,15 @@ class Project:
     def start_worker(
         self, pool: str = "threads", concurrency: int = 4, *arguments: str, ready: bool = True, **more: Any
     ) -> WorkerProcess:
-        settings = {"broker": self.broker, "store": self.store, "prefix": self.prefix, **self.conf, **more}
-        process = WorkerProcess(pool, concurrency, settings, arguments)
+        process = WorkerProcess(pool, concurrency, self.environment(**more), arguments)
         if ready:
             process.wait_until_ready()
         return process
+
+    def environment(self, **more: Any) -> dict[str, str]:
+        """For programs that import ``tests.celery.project`` as this project."""
+        settings = {"broker": self.broker, "store": self.store, "prefix": self.prefix, **self.conf, **more}
+        return {**os.environ, "STRATIX_TEST_PROJECT": json.dumps(settings), "C_FORCE_ROOT": "1"}
 
     def close(self) -> None:
         if hasattr(self.app, "stratix"):
@@ -73,8 +77,9 @@ class Project:
 class WorkerProcess:
     """``celery -A tests.celery.project worker``."""
 
-    def __init__(self, pool: str, concurrency: int, settings: dict[str, Any], arguments: tuple[str, ...] = ()) -> None:
-        environment = {**os.environ, "STRATIX_TEST_PROJECT": json.dumps(settings), "C_FORCE_ROOT": "1"}
+    def __init__(
+        self, pool: str, concurrency: int, environment: dict[str, str], arguments: tuple[str, ...] = ()
+    ) -> None:
         self.log = Path(tempfile.mkstemp(prefix="stratix-celery-", suffix=".log")[1])
         self.name = f"w{uuid.uuid4().hex[:8]}@test"
         command = [

@@ -1,0 +1,108 @@
+"""Going back to Celery alone: what the store still holds, and handing over what Celery alone can do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from kombu.serialization import prepare_accept_content
+
+from stratix_kombu.celery.bridge import Bridge
+from stratix_kombu.celery.meta import body_of
+from stratix_kombu.celery.mirror import JOIN_REFERENCE
+from stratix_kombu.celery.publish import DUE
+from stratix_kombu.drivers.native import TRACKED
+from stratix_kombu.errors import InvalidJobState, JobNotFound
+from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.model.message import is_task_message
+from stratix_kombu.model.record import JobRecord, Ready
+from stratix_kombu.model.state import State
+
+SOON_MS = 1_000
+"""What is due within this time is left to the workers: it could be sent by both."""
+UNFINISHED = (State.WAITING, State.ACTIVE, State.DELAYED, State.BLOCKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a queue still has."""
+
+    queue: str
+    counts: dict[str, int]
+    """Jobs in each state that has not ended, if there are some."""
+
+
+def what_is_left(bridge: Bridge) -> list[Left]:
+    """The queues that still have jobs which have not ended: without the bridge, nobody goes on with them."""
+    found = []
+    for queue in bridge.queue.get_queue_names():
+        counts = dict(bridge.engine.store.queries.status(queue).counts)
+        counts["waiting"] = counts.get("waiting", 0) + counts.pop("paused", 0)
+        left = {state.value: counts[state.value] for state in UNFINISHED if counts.get(state.value)}
+        if left:
+            found.append(Left(queue, left))
+    return found
+
+
+def hand_over_delayed(bridge: Bridge) -> int:
+    """Send each delayed task as Celery alone does, with its time in the message, and take its job out of the store; how
+    many. A chain goes on by itself. Left alone are tasks of a chord's header, whose body is a job that waits for them,
+    those on which other jobs depend, and what is due within a second.
+
+    The message is sent first: if this is interrupted in between, a task runs twice and none is lost.
+    """
+    sent = 0
+    for queue in bridge.queue.get_queue_names():
+        for record in _delayed(bridge, queue):
+            places = list(_places_behind(bridge, record.id))
+            if None in places or not _is_plain(bridge, record):
+                continue
+            bridge.driver.publish([Ready(record.id, queue, record.name, record.priority, _plain(record))])
+            for job_id in (*reversed(places), record.id):
+                with suppress(JobNotFound, InvalidJobState):
+                    remove(bridge.engine, str(job_id))
+            sent += 1
+    return sent
+
+
+def _delayed(bridge: Bridge, queue: str) -> Iterator[JobRecord]:
+    queries = bridge.engine.store.queries
+    cursor, more = "", True
+    while more:
+        page, cursor = queries.scan(queue, State.DELAYED, cursor)
+        soon = queries.now() + SOON_MS
+        yield from (record for record in page if record.due_ms > soon)
+        more = bool(cursor)
+
+
+def _places_behind(bridge: Bridge, job_id: str) -> Iterator[str | None]:
+    """The places of what a task is to send when it ends; None for a job that has been added by itself."""
+    queries = bridge.engine.store.queries
+    for record in queries.get(queries.dependents(job_id)):
+        if record is not None:
+            yield record.id if record.vacant else None
+            yield from _places_behind(bridge, record.id)
+
+
+def _is_plain(bridge: Bridge, record: JobRecord) -> bool:
+    """Whether it is a task that a worker without the bridge can run, and all that follows it."""
+    if not is_task_message(record.message):
+        return False
+    message = json.loads(record.message)
+    try:
+        _, _, embed = body_of(message, prepare_accept_content(bridge.celery.conf.accept_content))
+    except Exception:  # of a serializer, a compression or a form of its own
+        return False
+    return JOIN_REFERENCE not in repr(embed)
+
+
+def _plain(record: JobRecord) -> str:
+    """Its message as it would have been sent without the bridge."""
+    message: dict[str, Any] = json.loads(record.message)
+    headers = message["headers"]
+    headers["eta"] = headers.pop(DUE, None)
+    headers.pop(TRACKED, None)
+    return json.dumps(message)
