@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import fields
+from functools import update_wrapper
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import click
 
@@ -20,6 +23,20 @@ Exit codes:
   1    no: not found, not possible in this state, not healthy, not confirmed
   2    wrong usage or configuration, or the store or broker cannot be reached
   130  ended by Ctrl-C"""
+
+
+def with_options(options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command those of its options that are fields of a dataclass as one argument, ``options``."""
+    names = [field.name for field in fields(cast("Any", options))]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        def command(*arguments: Any, **given: Any) -> Any:
+            own = options(**{name: given.pop(name) for name in names})
+            return function(*arguments, options=own, **given)
+
+        return update_wrapper(command, function)
+
+    return decorate
 
 
 class Refusal(click.ClickException):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stratix_kombu.cli.commands import Commands
+from stratix_kombu.cli.commands import Commands, with_options
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import confirm, echo, json_option, print_json, print_table, progress, yes_option
 
@@ -26,15 +27,28 @@ def dead_letters() -> None:
     """Jobs that failed for good, kept in the queue that the option 'dead_letter' of theirs names."""
 
 
-def _chosen(letter: Mapping[str, Any], name: str | None, queue: str | None, reason: str | None) -> bool:
-    return (
-        (name is None or fnmatchcase(letter["name"], name))
-        and (queue is None or letter["queue"] == queue)
-        and (reason is None or reason in (letter["reason"] or ""))
-    )
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The options that say which letters are meant."""
+
+    name: str | None
+    queue: str | None
+    reason: str | None
+
+    @property
+    def is_all(self) -> bool:
+        return not (self.name or self.queue or self.reason)
+
+    def has(self, letter: Mapping[str, Any]) -> bool:
+        return (
+            (self.name is None or fnmatchcase(letter["name"], self.name))
+            and (self.queue is None or letter["queue"] == self.queue)
+            and (self.reason is None or self.reason in (letter["reason"] or ""))
+        )
 
 
 def _choice(function: Any) -> Any:
+    function = with_options(Choice)(function)
     function = click.option("--reason", metavar="TEXT", help="Only those whose reason holds this text.")(function)
     function = click.option("--from", "queue", metavar="QUEUE", help="Only those that came from this queue.")(function)
     return click.option("--name", metavar="PATTERN", help="Only jobs of this name; * and ? as in a shell.")(function)
@@ -45,14 +59,14 @@ def _choice(function: Any) -> Any:
 @click.argument("dead_letter", metavar="QUEUE")
 @_choice
 @json_option
-def list_(app: Application, dead_letter: str, as_json: bool, **choice: str | None) -> None:
+def list_(app: Application, dead_letter: str, as_json: bool, options: Choice) -> None:
     """The letters in a queue: the job each tells of, where it came from, and why it failed."""
-    letters = (one for one in _letters(app.queue.get_queue(dead_letter)) if _chosen(one, **choice))
+    letters = filter(options.has, _letters(app.queue.get_queue(dead_letter)))
     if as_json:
-        for one in letters:
-            print_json(one)
+        for letter in letters:
+            print_json(letter)
     else:
-        rows = ([one["id"], one["queue"], one["name"], one["attempts"], one["reason"]] for one in letters)
+        rows = ([letter[column] for column in COLUMNS] for letter in letters)
         print_table(COLUMNS, rows, "There are no letters.")
 
 
@@ -68,7 +82,7 @@ def _letters(queue: Queue) -> Iterator[Mapping[str, Any]]:
 @_choice
 @click.option("--limit", default=0, type=click.IntRange(0), help="At most so many; 0 = all.")
 @yes_option
-def redrive(app: Application, dead_letter: str, limit: int, yes: bool, **choice: str | None) -> None:
+def redrive(app: Application, dead_letter: str, limit: int, yes: bool, options: Choice) -> None:
     """Send letters back to the queues they came from, oldest first. Asks if nothing says which.
 
     \b
@@ -77,8 +91,8 @@ def redrive(app: Application, dead_letter: str, limit: int, yes: bool, **choice:
     """
     queue = app.queue.get_queue(dead_letter)
     number = sum(queue.get_job_counts()[state] for state in WAITING)
-    if not limit and not any(choice.values()):
+    if not limit and options.is_all:
         confirm(f"Send all {number} letters of {dead_letter} back?", yes)
     with progress(f"redriving {dead_letter}", min(limit, number) if limit else number) as on_progress:
-        count = queue.redrive(limit, lambda letter: _chosen(letter, **choice), on_progress)
+        count = queue.redrive(limit, options.has, on_progress)
     echo(f"sent {count} letters back")

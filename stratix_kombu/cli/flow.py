@@ -6,12 +6,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stratix_kombu.cli.commands import Commands
+from stratix_kombu.cli.commands import Commands, with_options
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import (
     STATE_COLOURS,
@@ -43,6 +44,17 @@ def flow() -> None:
     """Jobs that depend on each other."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The options of ``flow show``."""
+
+    summary: bool
+    watch: bool
+    interval: float
+    whole: bool
+    as_json: bool
+
+
 @flow.command("show")
 @with_application
 @click.argument("job_id", metavar="ID")
@@ -51,7 +63,8 @@ def flow() -> None:
 @click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1), help="Seconds, for --watch.")
 @click.option("--all", "whole", is_flag=True, help="The whole tree, also where that is more than a screen.")
 @json_option
-def show(app: Application, job_id: str, summary: bool, watch: bool, as_json: bool, **shown: Any) -> None:
+@with_options(Shown)
+def show(app: Application, job_id: str, options: Shown) -> None:
     """The whole flow that a job belongs to, with the state of each: below a job is what it waits for.
 
     \b
@@ -62,18 +75,18 @@ def show(app: Application, job_id: str, summary: bool, watch: bool, as_json: boo
     found = app.queue.get_flow(job_id)
     if found is None:
         raise JobNotFound(job_id)
-    if watch and not summary:
+    if options.watch and not options.summary:
         raise click.UsageError("--watch is for --summary")
-    if summary:
-        _summary(app, found, job_id, as_json, shown["interval"] if watch else None)
-    elif as_json:
+    if options.summary:
+        _summary(app, found, job_id, options.as_json, options.interval if options.watch else None)
+    elif options.as_json:
         for job in found:
             edges = list(found.dependencies.get(job.id, ()))
             print_json(
                 {"id": job.id, "queue": job.queue_name, "name": job.name, "state": job.state, "dependencies": edges}
             )
     else:
-        _tree(found, job_id, sys.maxsize if shown["whole"] else screen_lines())
+        _tree(found, job_id, sys.maxsize if options.whole else screen_lines())
 
 
 def _tree(found: Flow, job_id: str, most: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from stratix_kombu.cli.commands import with_options
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import age, echo, json_option, print_json, print_table
 
@@ -23,6 +25,17 @@ STATES: tuple[JobState, ...] = ("waiting", "active", "delayed", "blocked", "comp
 COLUMNS = ("id", "queue", "name", "state", "tries", "age", "about")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The options of ``jobs``."""
+
+    states: tuple[JobState, ...]
+    pattern: str | None
+    limit: int
+    only_ids: bool
+    as_json: bool
+
+
 @click.command("jobs", short_help="Jobs of one queue or all, by state and name.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
@@ -31,14 +44,8 @@ COLUMNS = ("id", "queue", "name", "state", "tries", "age", "about")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(0), help="At most so many; 0 = all.")
 @click.option("--ids", "only_ids", is_flag=True, help="Only the ids, one a line.")
 @json_option
-def jobs(
-    app: Application,
-    names: tuple[str, ...],
-    states: tuple[JobState, ...],
-    pattern: str | None,
-    limit: int,
-    **shown: bool,
-) -> None:
+@with_options(Listed)
+def jobs(app: Application, names: tuple[str, ...], options: Listed) -> None:
     """Jobs of one queue, or of all, state by state: waiting ones in their order, those that ended newest first.
 
     \b
@@ -48,12 +55,13 @@ def jobs(
       stratix-kombu jobs emails --state failed --ids | xargs stratix-kombu job retry
     """
     queues = [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()]
-    found = (job for queue in queues for job in _jobs(queue, states) if not pattern or fnmatchcase(job.name, pattern))
-    wanted = islice(found, limit or None)
-    if shown["only_ids"]:
+    listed = (job for queue in queues for job in _jobs(queue, options.states))
+    named = (job for job in listed if not options.pattern or fnmatchcase(job.name, options.pattern))
+    wanted = islice(named, options.limit or None)
+    if options.only_ids:
         for job in wanted:
             echo(job.id)
-    elif shown["as_json"]:
+    elif options.as_json:
         for job in wanted:
             print_json(as_dict(job))
     else:

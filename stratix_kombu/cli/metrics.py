@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from stratix_kombu.cli.commands import with_options
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import echo, json_option, print_json, print_table, span
@@ -20,6 +21,15 @@ COUNTS = ("completed", "failed", "retried", "stalled", "limited", "cancelled")
 COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prometheus:
+    """The options of ``metrics`` that are about Prometheus."""
+
+    prometheus: bool
+    port: int | None
+    host: str
+
+
 @click.command("metrics", short_help="What happened in the last minutes, and how long it took.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
@@ -28,7 +38,8 @@ COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 @click.option("--serve", "port", metavar="PORT", type=click.IntRange(0, 65_535), help="Serve that, until Ctrl-C.")
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to serve it on.")
 @json_option
-def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: bool, **prometheus: Any) -> None:
+@with_options(Prometheus)
+def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: bool, options: Prometheus) -> None:
     """What happened in the last minutes: jobs that ended, attempts, how long they waited and ran.
 
     Without a queue, a line for each of them; with one, a line for each minute. For Prometheus one process is enough:
@@ -40,20 +51,22 @@ def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: boo
       stratix-kombu metrics emails --json | jq .total.run.p95_ms
       stratix-kombu metrics --serve 9100
     """
-    if prometheus["prometheus"] or prometheus["port"] is not None:
+    if options.prometheus or options.port is not None:
         if names or as_json:
             raise click.UsageError("--prometheus and --serve tell of all queues, in a format of their own")
-        _for_prometheus(app, prometheus["port"], prometheus["host"])
+        _for_prometheus(app, options.port, options.host)
         return
     found = [app.queue.get_queue(name).get_metrics(minutes) for name in names or app.queue.get_queue_names()]
     if as_json:
-        for one in found:
-            print_json(asdict(one))
+        for queue in found:
+            print_json(asdict(queue))
     elif names:
-        rows = [[one.name, _minute(period), *_row(period)] for one in found for period in one.minutes]
+        rows = [[queue.name, _minute(period), *_row(period)] for queue in found for period in queue.minutes]
         print_table(("queue", "minute", *COLUMNS), rows, "")
     else:
-        print_table(("queue", *COLUMNS), [[one.name, *_row(one.total)] for one in found], "No queue has had a job yet.")
+        print_table(
+            ("queue", *COLUMNS), [[queue.name, *_row(queue.total)] for queue in found], "No queue has had a job yet."
+        )
 
 
 def _for_prometheus(app: Application, port: int | None, host: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from stratix_kombu.cli.commands import Commands, Failed
+from stratix_kombu.cli.commands import Commands, Failed, with_options
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import echo, json_option, print_json, print_table, span
 
@@ -49,6 +49,18 @@ def _row(one: RepeatableJob) -> list[Any]:
     return [one.queue_name, one.key, one.name, times, next_run, runs, status]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Repeat:
+    """The options of ``repeat add`` that are those of ``add_repeatable_job``."""
+
+    cron: str | None
+    timezone: str | None
+    key: str | None
+    limit: int | None
+    immediately: bool | None
+    attempts: int | None
+
+
 @repeat.command("add")
 @with_application
 @click.argument("queue")
@@ -61,7 +73,8 @@ def _row(one: RepeatableJob) -> list[Any]:
 @click.option("--limit", type=click.IntRange(1), help="Most runs.")
 @click.option("--immediately", is_flag=True, default=None, help="The first run now.")
 @click.option("--attempts", type=click.IntRange(1), help="How often each job is tried.")
-def add(app: Application, queue: str, name: str, data: str, every: str | None, **options: Any) -> None:
+@with_options(Repeat)
+def add(app: Application, queue: str, name: str, data: str, every: str | None, options: Repeat) -> None:
     """Add a repeatable job, or replace the one with its key.
 
     \b
@@ -75,7 +88,7 @@ def add(app: Application, queue: str, name: str, data: str, every: str | None, *
         value = json.loads(data)
     except ValueError as problem:
         raise click.BadParameter(f"{data!r} is not JSON: {problem}", param_hint="--data") from problem
-    given: dict[str, Any] = {option: one for option, one in options.items() if one is not None}
+    given: dict[str, Any] = {option: value for option, value in asdict(options).items() if value is not None}
     if every is not None:
         given["every"] = interval_ms(every)
     made = app.queue.get_queue(queue).add_repeatable_job(name, value, cast("RepeatOpts", given))

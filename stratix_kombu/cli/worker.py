@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stratix_kombu.cli.commands import Unusable
+from stratix_kombu.cli.commands import Unusable, with_options
 from stratix_kombu.cli.logs import configure, logging_options, say
 from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
 from stratix_kombu.errors import ConfigurationError, nearest
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from stratix_kombu.queue.queue import Queue
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerCommand:
+    """The options of ``worker``."""
+
+    names: str | None
+    concurrency: int | None
+    processes: int
+    reload: bool
+    supervised: bool
+    log_level: str | None
+    log_format: str
+
+
 @click.command("worker", short_help="Run the handlers of an application.")
 @application_options
 @click.option("--queues", "names", metavar="A,B", help="Only these queues; by default all that have a handler.")
@@ -30,16 +44,9 @@ if TYPE_CHECKING:
 @click.option("--reload", is_flag=True, help="For development: start again when a Python file here changes.")
 @click.option("--supervised", is_flag=True, hidden=True)
 @logging_options
+@with_options(WorkerCommand)
 @click.pass_context
-def worker(
-    context: click.Context,
-    /,
-    reference: str | None,
-    config: Path | None,
-    names: str | None,
-    concurrency: int | None,
-    **options: Any,
-) -> None:
+def worker(context: click.Context, reference: str | None, config: Path | None, options: WorkerCommand) -> None:
     """Run the handlers of an application: those its module gives to queue.process().
 
     SIGTERM or Ctrl-C: takes no more jobs, waits for those that run (shutdown_timeout, 30 s), hands the rest back, and
@@ -51,20 +58,20 @@ def worker(
       stratix-kombu worker -A shop.jobs --queues emails,reports --concurrency 20 --processes 4
       stratix-kombu worker -A shop.jobs --reload
     """
-    if options["log_format"] == "json":
-        configure(options["log_level"], "json")  # what is said before the module is there is JSON, too
-    if options["reload"]:
+    if options.log_format == "json":
+        configure(options.log_level, "json")  # what is said before the module is there is JSON, too
+    if options.reload:
         from stratix_kombu.cli.supervisor import reload
 
-        if options["processes"] > 1:
+        if options.processes > 1:
             raise click.UsageError("--reload is for one process: leave out --processes")
         sys.exit(reload(_child_arguments()))
     app = _of_handlers(find(context, reference, config))
-    chosen = _chosen(app, names)
-    if concurrency:
+    chosen = _chosen(app, options.names)
+    if options.concurrency:
         for queue in chosen.values():
-            queue.concurrency = concurrency
-    if options["processes"] > 1:
+            queue.concurrency = options.concurrency
+    if options.processes > 1:
         from stratix_kombu.cli.supervisor import supervise
 
         if not app.queue.shared:
@@ -72,9 +79,9 @@ def worker(
                 f"{app.queue.describe()} is seen by one process only: for --processes take a driver and a store that "
                 "processes share, such as redis"
             )
-        sys.exit(supervise(_child_arguments(), options["processes"]))
-    configure(options["log_level"], options["log_format"])
-    if options["supervised"]:
+        sys.exit(supervise(_child_arguments(), options.processes))
+    configure(options.log_level, options.log_format)
+    if options.supervised:
         _end_with_parent()
     said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
     say(f"worker {os.getpid()} takes jobs of {said} over {app.queue.describe()}")
