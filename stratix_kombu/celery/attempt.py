@@ -20,10 +20,8 @@ from stratix_kombu.celery.compat import call_errbacks, errbacks_of
 from stratix_kombu.celery.mirror import adopting
 from stratix_kombu.config.options import milliseconds
 from stratix_kombu.errors import InvalidPayload, PayloadTooLarge, RateLimited
-from stratix_kombu.lifecycle.complete import complete
-from stratix_kombu.lifecycle.fail import fail
-from stratix_kombu.lifecycle.hand_over import hand_over
-from stratix_kombu.lifecycle.postpone import postpone
+from stratix_kombu.lifecycle.one_job import set_data
+from stratix_kombu.lifecycle.outcomes import complete, fail, hand_over, postpone
 from stratix_kombu.logs import InJob
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import Completion, Failure, HandOver, Held, NewJob
@@ -193,7 +191,7 @@ class Attempt:
             for job_id, name in self._carried():
                 collector.fail(job_id, name)
         if self._request.children:
-            self._bridge.engine.store.transitions.update_data(self.job_id, self._trail())
+            set_data(self._bridge.engine, self.job_id, self._trail())
         text = error_text(backend, error)
         self._end(
             Failure(self.job_id, self.token, reason_of(error), trace_of(error), error=text, then=tuple(self._extra))

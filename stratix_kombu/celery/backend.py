@@ -25,10 +25,8 @@ from stratix_kombu.celery.task import TrackedTask, attempt_of
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
 from stratix_kombu.lifecycle.add import add
-from stratix_kombu.lifecycle.complete import complete
-from stratix_kombu.lifecycle.depend import add_dependency
-from stratix_kombu.lifecycle.fail import fail
-from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.lifecycle.one_job import add_dependency, remove, set_progress
+from stratix_kombu.lifecycle.outcomes import complete, fail
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import group_id as group_record
 from stratix_kombu.model.names import join_id, task_job_id
@@ -149,10 +147,10 @@ class StratixBackend(Results):
     def _tell_progress(self, task_id: str, state: str, meta: Any) -> None:
         job_id, value = task_job_id(task_id), self.progress_text(state, meta)
         try:
-            self.bridge.engine.store.transitions.progress(job_id, value)
+            set_progress(self.bridge.engine, job_id, value)
         except JobNotFound:
             add(self.bridge.engine, [self._document(job_id, RESULT)])
-            self.bridge.engine.store.transitions.progress(job_id, value)
+            set_progress(self.bridge.engine, job_id, value)
 
     def _store_final(self, task_id: str, result: Any, state: str, traceback: Any) -> None:
         collector = current()

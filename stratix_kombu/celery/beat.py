@@ -19,10 +19,10 @@ from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.collect import collecting
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.repeat import claim_slot, put_schedule, remove_schedule
 from stratix_kombu.model.cron import instant_of
 from stratix_kombu.model.names import run_id
-from stratix_kombu.model.record import Change, Schedule
+from stratix_kombu.model.record import Schedule
 
 OWNER = "beat"
 MAX_SLEEP_S = 0.25
@@ -86,8 +86,8 @@ class StratixScheduler(Scheduler):
     def setup_schedule(self) -> None:
         """Bring the store up to date with ``beat_schedule``; entries that did not change go on where they were."""
         super().setup_schedule()
-        schedules = self.bridge.engine.store.schedules
-        queue, (_, now_ms, _) = self.app.conf.task_default_queue, schedules.due(1, OWNER)
+        engine, queue = self.bridge.engine, self.app.conf.task_default_queue
+        _, now_ms, _ = engine.store.schedules.due(1, OWNER)
         for name, entry in self.schedule.items():
             kept = Schedule(
                 key=key_of(name),
@@ -98,21 +98,21 @@ class StratixScheduler(Scheduler):
                 next_ms=next_slot(entry, now_ms),
                 owner=OWNER,
             )
-            schedules.put(kept)
-        for one in schedules.all():
-            if one.owner == OWNER and one.key.removeprefix("beat:") not in self.schedule:
-                schedules.remove(one.key)
-        self._clock = Clock.of(self.bridge.engine, self.bridge.queue.settings.worker)
+            put_schedule(engine, kept)
+        for schedule in engine.store.schedules.all():
+            if schedule.owner == OWNER and schedule.key.removeprefix("beat:") not in self.schedule:
+                remove_schedule(engine, schedule.key)
+        self._clock = Clock.of(engine, self.bridge.queue.settings.worker)
         self._clock.start()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Fire what has come; seconds until the next time."""
         try:
             due, now_ms, next_ms = self.bridge.engine.store.schedules.due(owner=OWNER)
-            for one in due:
-                entry = self.schedule.get(one.key.removeprefix("beat:"))
+            for schedule in due:
+                entry = self.schedule.get(schedule.key.removeprefix("beat:"))
                 if entry is not None:
-                    self._fire(one, entry, now_ms)
+                    self._fire(schedule, entry, now_ms)
         except Unavailable as error:
             self.bridge.engine.report("", error, "beat_failed")
             return AWAY_S
@@ -123,7 +123,7 @@ class StratixScheduler(Scheduler):
         engine = self.bridge.engine
         deadline = self.app.conf.beat_cron_starting_deadline
         if deadline and isinstance(entry.schedule, crontab) and now_ms - schedule.next_ms > deadline * 1000:
-            engine.store.schedules.fire(schedule.key, schedule.next_ms, following, None)
+            claim_slot(engine, schedule, following, None)
             return
         entry = copy.copy(entry)
         entry.options = {**(entry.options or {}), "task_id": run_id(schedule.key, schedule.next_ms)}
@@ -131,10 +131,8 @@ class StratixScheduler(Scheduler):
             collector.deferred = []
             self.apply_entry(entry)  # of one that cannot be sent it logs why: this time is lost, the others go on
         job = collector.jobs[0] if collector.jobs else None
-        added = engine.store.schedules.fire(schedule.key, schedule.next_ms, following, job)
-        if added is None:
+        if not claim_slot(engine, schedule, following, job):
             return  # another beat was first
-        settle(engine, Change(ready=added.ready, more=added.more))
         for send in collector.deferred:
             send()
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratix_kombu import forks
-from stratix_kombu.lifecycle.claim import claim, take
+from stratix_kombu.lifecycle.claim import claim, renew, take
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import Claim, WorkerInfo
 from stratix_kombu.model.state import Refusal
@@ -107,12 +107,13 @@ class Claims:
         return (self._begun(queue, taken.claims[0]), None) if taken.claims else (None, taken.why)
 
     def _taken_before(self, queue: str, request: str) -> Claim | None:
-        token, store = f"{request}:0", self._bridge.engine.store
-        held = next((one for one in store.queries.held(queue, self._id) if one.token == token), None)
+        token, engine = f"{request}:0", self._bridge.engine
+        queries = engine.store.queries
+        held = next((claim for claim in queries.held(queue, self._id) if claim.token == token), None)
         if held is None:
             return None
-        (record,) = store.queries.get([held.job_id])
-        lost = store.transitions.renew([], [held], self._bridge.lease_ms).lost
+        (record,) = queries.get([held.job_id])
+        lost = renew(engine, [], [held], self._bridge.lease_ms).lost
         return Claim(token, record, EARLY_MS) if record is not None and not lost else None
 
     def claim(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:

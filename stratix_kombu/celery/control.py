@@ -11,7 +11,7 @@ from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.bridge import Bridge
 from stratix_kombu.celery.collect import current
 from stratix_kombu.celery.publish import RESULT
-from stratix_kombu.lifecycle.fail import fail
+from stratix_kombu.lifecycle.outcomes import fail
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure

@@ -19,10 +19,7 @@ from stratix_kombu import forks
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.task import queue_of
 from stratix_kombu.errors import JobFailed, Unavailable
-from stratix_kombu.lifecycle.complete import complete
-from stratix_kombu.lifecycle.fail import fail
-from stratix_kombu.lifecycle.hand_back import hand_back
-from stratix_kombu.lifecycle.postpone import postpone
+from stratix_kombu.lifecycle.outcomes import complete, fail, hand_back, postpone
 from stratix_kombu.lifecycle.recover import give_up
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import new_request

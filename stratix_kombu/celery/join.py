@@ -13,6 +13,7 @@ from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.collect import leaves
 from stratix_kombu.celery.task import attempt_of
 from stratix_kombu.errors import JobNotFound
+from stratix_kombu.lifecycle.one_job import set_data
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
@@ -62,7 +63,7 @@ def _leave_children(bridge: Bridge, request: Any, callback: Any) -> None:
     if request.children and callback.id:
         trail = json.dumps({"children": [one.as_tuple() for one in request.children]})
         with suppress(JobNotFound):
-            bridge.engine.store.transitions.update_data(task_job_id(callback.id), trail)
+            set_data(bridge.engine, task_job_id(callback.id), trail)
 
 
 def _descent(callback: Any, ids: list[str], records: dict[str, JobRecord | None]) -> dict[str, str]:

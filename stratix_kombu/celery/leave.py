@@ -16,7 +16,7 @@ from stratix_kombu.celery.mirror import JOIN_REFERENCE
 from stratix_kombu.celery.publish import DUE
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import InvalidJobState, JobNotFound
-from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.lifecycle.one_job import remove
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord, Ready
 from stratix_kombu.model.state import State

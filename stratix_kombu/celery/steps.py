@@ -12,8 +12,7 @@ from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
-from stratix_kombu.lifecycle.fail import fail
-from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.lifecycle.outcomes import fail, hand_back
 from stratix_kombu.lifecycle.recover import catch_up
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure, Held

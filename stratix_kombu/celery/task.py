@@ -20,6 +20,7 @@ from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.one_job import set_progress
 from stratix_kombu.model.names import new_request, task_job_id
 from stratix_kombu.model.record import Claim
 from stratix_kombu.model.state import Refusal
@@ -120,7 +121,7 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
         meta = {"pid": os.getpid(), "hostname": request.hostname}
         told = bridge.celery.backend.progress_text(STARTED, meta)
         bridge.mirror.told(request.id, STARTED, meta, request)
-        bridge.patiently(job_id, queue, lambda: bridge.engine.store.transitions.progress(job_id, told))
+        bridge.patiently(job_id, queue, lambda: set_progress(bridge.engine, job_id, told))
     return Attempt(bridge, task, request, queue, claim.token, adopted)
 
 

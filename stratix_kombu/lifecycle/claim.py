@@ -1,4 +1,4 @@
-"""Take the next jobs of a queue, or claim the jobs that messages named: waiting -> active."""
+"""Take the next jobs of a queue, or claim the jobs that messages named: waiting -> active; and keep the leases."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.middleware import take_within
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Taken
+from stratix_kombu.model.record import Held, Renewed, WorkerInfo
 
 
 def take(
@@ -42,3 +43,22 @@ def claim(
     """Claim a batch in one round trip. A refused job needs nothing more: its message may be dropped. Asked again with
     the same ``request``, it answers the claims it made the first time."""
     return engine.store.transitions.claim(queue, ids, worker, lease_ms, bounds, request=request)
+
+
+def renew(
+    engine: Engine,
+    present: Sequence[WorkerInfo],
+    held: Sequence[Held],
+    lease_ms: int,
+    *,
+    every_ms: int = 0,
+    asked: Sequence[str] = (),
+) -> Renewed:
+    """Extend the leases of what a process runs and its presence on its queues, in one round trip; see
+    ``Transitions.renew``."""
+    return engine.store.transitions.renew(present, held, lease_ms, every_ms=every_ms, asked=asked)
+
+
+def leave(engine: Engine, worker: str, queues: Sequence[str]) -> None:
+    """End the presence of a worker on the queues."""
+    engine.store.transitions.leave(worker, queues)

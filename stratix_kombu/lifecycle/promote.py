@@ -1,8 +1,8 @@
-"""Promote: delayed -> waiting, when due or by hand."""
+"""Promote: delayed -> waiting, when due."""
 
 from __future__ import annotations
 
-from stratix_kombu.lifecycle.dispatch import dispatch, settle
+from stratix_kombu.lifecycle.dispatch import dispatch
 from stratix_kombu.lifecycle.engine import Engine
 
 
@@ -13,8 +13,3 @@ def promote(engine: Engine) -> bool:
         dispatch(engine, change.ready)
         if not change.more:
             return True
-
-
-def promote_job(engine: Engine, job_id: str) -> None:
-    """Promote one job now. Raises JobNotFound, InvalidJobState."""
-    settle(engine, engine.store.transitions.promote_job(job_id))

@@ -101,9 +101,16 @@ def fire(engine: Engine, schedule: Schedule, now_ms: int) -> None:
     ended = bool(rule.limit) and schedule.runs + 1 >= rule.limit
     next_ms = None if ended else rule.next_after(max(now_ms, schedule.next_ms))
     job = job_of(schedule, run_id(schedule.key, schedule.next_ms))
-    added = engine.store.schedules.fire(schedule.key, schedule.next_ms, next_ms or 0, job)
+    claim_slot(engine, schedule, next_ms or 0, job)
+
+
+def claim_slot(engine: Engine, schedule: Schedule, next_ms: int, job: NewJob | None) -> bool:
+    """Move the schedule on to ``next_ms``, and add the job of its slot in the same step; None adds nothing. Returns
+    False if another clock was first."""
+    added = engine.store.schedules.fire(schedule.key, schedule.next_ms, next_ms, job)
     if added is not None:
         settle(engine, Change(ready=added.ready, more=added.more))
+    return added is not None
 
 
 def run_now(engine: Engine, schedule: Schedule, job_id: str) -> tuple[list[NewJob], Added]:
@@ -112,3 +119,23 @@ def run_now(engine: Engine, schedule: Schedule, job_id: str) -> tuple[list[NewJo
     added = engine.store.transitions.add(jobs)
     settle(engine, Change(ready=added.ready, more=added.more))
     return jobs, added
+
+
+def put_schedule(engine: Engine, schedule: Schedule) -> None:
+    """Keep the schedule, in place of one with its key."""
+    engine.store.schedules.put(schedule)
+
+
+def remove_schedule(engine: Engine, key: str) -> bool:
+    """Forget the schedule; returns whether there was one. Jobs that it added stay."""
+    return engine.store.schedules.remove(key)
+
+
+def pause_schedule(engine: Engine, key: str) -> bool:
+    """Have it add no jobs; returns whether there is one."""
+    return engine.store.schedules.set_paused(key, True)
+
+
+def resume_schedule(engine: Engine, key: str, next_ms: int) -> bool:
+    """Have it add jobs again, the next one at ``next_ms``; returns whether there is one."""
+    return engine.store.schedules.set_paused(key, False, next_ms)

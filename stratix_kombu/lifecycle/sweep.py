@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stratix_kombu.errors import QueueNotEmpty
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.pause import pause, resume
+from stratix_kombu.lifecycle.one_queue import pause, resume
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE

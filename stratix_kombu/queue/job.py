@@ -11,13 +11,20 @@ from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.foreign import JOB
 from stratix_kombu.hints import Hinted
-from stratix_kombu.lifecycle.cancel import cancel
-from stratix_kombu.lifecycle.change_delay import change_delay
-from stratix_kombu.lifecycle.depend import add_dependency, remove_dependency
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.promote import promote_job
-from stratix_kombu.lifecycle.remove import remove
-from stratix_kombu.lifecycle.retry import rerun, retry
+from stratix_kombu.lifecycle.one_job import (
+    add_dependency,
+    add_log_line,
+    cancel,
+    change_delay,
+    promote_job,
+    remove,
+    remove_dependency,
+    rerun,
+    retry,
+    set_data,
+    set_progress,
+)
 from stratix_kombu.model.arguments import flag, plain_text, position
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.bare import bare_record
@@ -263,7 +270,7 @@ class Job(NotAwaitable, Hinted):
         """Set the progress, any JSON value; listeners of ``progress`` are told. Raises JobNotFound,
         PayloadNotSerializable, PayloadTooLarge."""
         text = encode(value, f"the progress of job {self.name!r}", self._runtime.max_payload_bytes)
-        self._runtime.engine.store.transitions.progress(self.id, text)
+        set_progress(self._runtime.engine, self.id, text)
         self._record = replace(self._record, progress=text)
 
     def log(self, line: str) -> int:
@@ -272,12 +279,12 @@ class Job(NotAwaitable, Hinted):
         Of a line 16 KiB are kept, and a mark where it was cut. Raises JobNotFound.
         """
         text = bounded(str(line), LOG_LINE_BYTES, mark=LOG_LINE_CUT)
-        return self._runtime.engine.store.transitions.log(self.id, text, LOG_LINES_KEPT)
+        return add_log_line(self._runtime.engine, self.id, text, LOG_LINES_KEPT)
 
     def update_data(self, data: Any) -> None:
         """Replace the data. Raises JobNotFound, PayloadNotSerializable, PayloadTooLarge."""
         text = encode(data, f"the data of job {self.name!r}", self._runtime.max_payload_bytes)
-        self._runtime.engine.store.transitions.update_data(self.id, text)
+        set_data(self._runtime.engine, self.id, text)
         self._record = replace(self._record, data=text)
         self._data = decode(text)
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stratix_kombu.config.options import Duration, QueueOptions, keyed, limit_of, milliseconds, whole
-from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.postpone import hold
+from stratix_kombu.lifecycle.one_queue import hold, set_global_concurrency, set_limit
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.letter import Fallback
 
@@ -27,7 +26,7 @@ class Limiting:
 
     def set_rate_limit(self, given: Mapping[str, Any]) -> None:
         limit = keyed(limit_of(given, "set_rate_limit"), f"queue:{self._queue}") if given else None
-        settle(self._engine, self._engine.store.transitions.set_limit(self._queue, limit))
+        set_limit(self._engine, self._queue, limit)
 
     def rate_limit_ttl(self) -> int:
         return self._engine.store.queries.limit_ttl(self._queue, self.bounds.limit)
@@ -38,4 +37,4 @@ class Limiting:
     def set_global_concurrency(self, most: int | None) -> None:
         if most is not None:
             whole(most, "set_global_concurrency", 0, 1_000_000)
-        settle(self._engine, self._engine.store.transitions.set_global_concurrency(self._queue, most))
+        set_global_concurrency(self._engine, self._queue, most)

@@ -15,7 +15,7 @@ from stratix_kombu.hints import Hinted
 from stratix_kombu.lifecycle.add import add, check_free, pages, records_of
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.pause import pause, resume
+from stratix_kombu.lifecycle.one_queue import pause, resume
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.record import Added, JobRecord, NewJob, WorkerInfo
 from stratix_kombu.queue.events import QueueEvents

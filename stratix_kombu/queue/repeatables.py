@@ -15,7 +15,14 @@ from stratix_kombu.config.options import JOB_OPTIONS, instant, milliseconds, sna
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, RepeatableJobNotFound
 from stratix_kombu.foreign import REPEATABLE
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.repeat import run_now, template_of
+from stratix_kombu.lifecycle.repeat import (
+    pause_schedule,
+    put_schedule,
+    remove_schedule,
+    resume_schedule,
+    run_now,
+    template_of,
+)
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.codec import decode
 from stratix_kombu.model.names import check_job_id, run_id
@@ -149,9 +156,9 @@ class Repeatables:
                 where,
                 extra={"action": "repeatable_ended", "queue": self._queue},
             )
-        schedules.put(schedule)
+        put_schedule(self._engine, schedule)
         if older:
-            schedules.remove(older)
+            remove_schedule(self._engine, older)
         return self._one(key)
 
     def upsert(self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any]) -> RepeatableJob:
@@ -176,19 +183,20 @@ class Repeatables:
         where = f"remove_repeatable_job on queue {self._queue!r}"
         wanted = snake_keys(given, REPEAT_OPTIONS | JOB_OPTIONS | _SHOWN, where)
         if wanted.get("key"):
-            return self._engine.store.schedules.remove(self._full(wanted["key"]))
+            return remove_schedule(self._engine, self._full(wanted["key"]))
         if not wanted.get("name"):
             raise ConfigurationError(f"{where}: say which by 'key', or by 'name' and 'cron' or 'every'")
         zone = self._engine.timezone
         rule = rule_of(wanted, where, zone) if wanted.get("cron") or wanted.get("every") else None
-        found = False
-        for one in self._engine.store.schedules.all(self._queue):
-            if one.name == wanted["name"] and not one.owner and (rule is None or _same_times(one, rule)):
-                found = self._engine.store.schedules.remove(one.key) or found
-        return found
+        removed = False
+        for schedule in self._engine.store.schedules.all(self._queue):
+            same = schedule.name == wanted["name"] and not schedule.owner
+            if same and (rule is None or _same_times(schedule, rule)):
+                removed = remove_schedule(self._engine, schedule.key) or removed
+        return removed
 
     def pause(self, key: str) -> None:
-        if not self._engine.store.schedules.set_paused(self._full(key), True):
+        if not pause_schedule(self._engine, self._full(key)):
             raise RepeatableJobNotFound(key, self._queue)
 
     def resume(self, key: str) -> None:
@@ -197,7 +205,7 @@ class Repeatables:
         next_ms = schedule.next_ms
         if schedule.paused and next_ms:
             next_ms = Recurrence.decode(schedule.rule).next_after(self._engine.store.queries.now()) or 0
-        self._engine.store.schedules.set_paused(schedule.key, False, next_ms)
+        resume_schedule(self._engine, schedule.key, next_ms)
 
     def run(self, key: str) -> tuple[list[NewJob], Added]:
         """A run now, besides its slots; as it was added."""

@@ -20,7 +20,7 @@ from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.claim import take
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.lifecycle.outcomes import hand_back
 from stratix_kombu.model.claims import Bounds, Taken
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import Held

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from stratix_kombu import forks
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
+from stratix_kombu.lifecycle.claim import leave, renew
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Held, WorkerInfo
 
@@ -98,7 +99,7 @@ class Heartbeat:
         with self._beating:
             try:
                 if self.shows:
-                    self._engine.store.transitions.leave(self.id, [queue])
+                    leave(self._engine, self.id, [queue])
             except Unavailable as error:
                 self._engine.report(queue, error, "leave_failed")
 
@@ -150,8 +151,8 @@ class Heartbeat:
         every_ms = int(self._idle_s * 1000)
         for start in range(0, len(held) or 1, HELD_AT_ONCE):
             page = held[start : start + HELD_AT_ONCE]
-            renewed = self._engine.store.transitions.renew(
-                present, [one for _, one, _ in page], self.lease_ms, every_ms=every_ms, asked=asked
+            renewed = renew(
+                self._engine, present, [one for _, one, _ in page], self.lease_ms, every_ms=every_ms, asked=asked
             )
             for token, _, member in page:
                 if token in renewed.lost:

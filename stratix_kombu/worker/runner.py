@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from stratix_kombu import forks
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.hand_back import hand_back
+from stratix_kombu.lifecycle.outcomes import hand_back
 from stratix_kombu.model.record import Claim, Failure
 from stratix_kombu.worker.attempt import Attempt, Attempts, Outcome, WorkerSettings
 from stratix_kombu.worker.attempt_log import some

@@ -11,10 +11,8 @@ from typing import TypeVar
 from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.again import refused
 from stratix_kombu.lifecycle.causes import Causes
-from stratix_kombu.lifecycle.complete import complete
 from stratix_kombu.lifecycle.engine import Engine
-from stratix_kombu.lifecycle.fail import fail
-from stratix_kombu.lifecycle.postpone import postpone
+from stratix_kombu.lifecycle.outcomes import complete, fail, postpone
 from stratix_kombu.model.record import Change, Completion, Failure, Held
 from stratix_kombu.worker.attempt import Outcome, Postponed
 from stratix_kombu.worker.holdings import Holdings

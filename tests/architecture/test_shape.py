@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -83,6 +85,20 @@ def test_functions_stay_short_and_take_few_parameters() -> None:
     assert broken == []
 
 
+def test_only_the_verbs_change_what_the_store_holds() -> None:
+    """Others read the store, and call the verbs of lifecycle/ to change it."""
+    writes = re.compile(r"\.transitions\b|\.schedules\.(put|remove|set_paused|fire)\(|\bschedules\.(put|remove|fire)\(")
+    rooms = {"stores", "testing", "lifecycle"}
+    found = [
+        f"{path.relative_to(PACKAGE)}:{number}"
+        for path in SOURCES
+        if path.relative_to(PACKAGE).parts[0] not in rooms
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if writes.search(line)
+    ]
+    assert found == []
+
+
 def _classes() -> Iterator[type]:
     """The classes at the top level of the package's modules, without those of the exported test suites."""
     for path in SOURCES:
@@ -133,8 +149,12 @@ def test_public_names_are_documented() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    """Of a copy, for a build leaves files behind, and would put those of an earlier one into the wheel."""
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "setup.cfg", "README.md"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(PACKAGE, source / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return zipfile.ZipFile(path)

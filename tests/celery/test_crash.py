@@ -12,7 +12,7 @@ from celery.exceptions import WorkerLostError
 from kombu.exceptions import EncodeError, OperationalError
 
 from stratix_kombu.errors import StoreUnavailable
-from stratix_kombu.lifecycle.complete import complete
+from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.model.record import Change, Completion
 from stratix_kombu.stores.redis.scripts import digest
 from stratix_kombu.testing.stores import audit

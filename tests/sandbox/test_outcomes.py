@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, Job, JobFailed, Queue, create_app
-from stratix_kombu.lifecycle.complete import complete
+from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.logs import JobContext
 from stratix_kombu.model.record import Completion
 from stratix_kombu.worker.sandbox import supervision

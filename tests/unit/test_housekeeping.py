@@ -10,8 +10,7 @@ from itertools import islice
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Job, QueueNotEmpty
-from stratix_kombu.lifecycle.cancel import cancel
-from stratix_kombu.lifecycle.remove import remove
+from stratix_kombu.lifecycle.one_job import cancel, remove
 from stratix_kombu.model.record import NewJob
 from stratix_kombu.stores import contract
 from tests.waiting import until
