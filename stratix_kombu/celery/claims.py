@@ -82,7 +82,7 @@ class Claims:
         each slot is held by a handler whose attempt is over, nothing is proved."""
         if self._proved is None:
             return None
-        in_use = sum(len(one.holdings.all_running()) for one in list(self._served.values()))
+        in_use = sum(len(served.holdings.all_running()) for served in list(self._served.values()))
         if self._stuck < self.concurrency <= self._stuck + in_use:
             return 0
         return int((time.monotonic() - self._proved) * 1000)
@@ -90,8 +90,8 @@ class Claims:
     @property
     def _stuck(self) -> int:
         """Slots of this process that are held by handlers whose attempt is over."""
-        cancelled = self._bridge.engine.cancelled
-        return sum(one.holdings.stuck(cancelled, set()) for one in list(self._served.values()))
+        cancellations = self._bridge.engine.cancellations
+        return sum(served.holdings.stuck(cancellations, set()) for served in list(self._served.values()))
 
     def take(
         self, queue: str, request: str, bounds: Bounds, again: bool = False

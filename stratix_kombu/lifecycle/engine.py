@@ -13,6 +13,7 @@ from stratix_kombu.calls import Calls
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.errors import ConfigurationError, Unavailable
 from stratix_kombu.lifecycle.outages import Outages
+from stratix_kombu.model.cancellation import Cancellations
 from stratix_kombu.model.middleware import Middleware
 from stratix_kombu.stores.contract import Store
 
@@ -41,8 +42,7 @@ class Engine(forks.OfOneProcess):
         """How often each kind of fault was reported in this process."""
         self.runtimes: dict[str, Any] = {}
         """By queue, of those made in this process: what handles on its jobs need."""
-        self.cancelled: set[str] = set()
-        """Tokens of claims of this process whose handlers are to end."""
+        self.cancellations = Cancellations()
         self._listeners: list[ErrorListener] = []
         self._lock = threading.Lock()
         self._outages = Outages()

@@ -342,7 +342,7 @@ class Job(NotAwaitable, Hinted):
     def cancelled(self) -> bool:
         """In a handler: whether the job is to end, for it was cancelled, is over its time, or was lost to another
         worker."""
-        return self._token in self._runtime.engine.cancelled
+        return self._runtime.engine.cancellations.is_asked(self._token)
 
     def check_cancelled(self) -> None:
         """In a handler: raise JobCancelled if the job is to end."""

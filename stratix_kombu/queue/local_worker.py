@@ -157,7 +157,7 @@ class LocalWorker:
             backoffs=self._backoffs.functions,
             max_payload_bytes=options.max_payload_bytes,
             bounds=self._bounds,
-            cancelled=self.engine.cancelled,
+            cancellations=self.engine.cancellations,
             sandboxes=self._sandboxes,
             processor_timeout_ms=processor.timeout_ms,
             middleware=self._runtime.engine.middleware,

@@ -16,6 +16,7 @@ from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelle
 from stratix_kombu.logs import InJob
 from stratix_kombu.model.awaiting import finished, is_awaitable, outcome_of
 from stratix_kombu.model.backoff import MAX_DELAY_MS, custom_delay, retry_delay
+from stratix_kombu.model.cancellation import Cancellations
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, encode
 from stratix_kombu.model.middleware import Middleware, from_the_handler, within, within_async
@@ -61,8 +62,7 @@ class WorkerSettings:
     """Custom back-off functions by name or dotted path; a job can call no others. Less than 0: no further attempt."""
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     bounds: Bounds = NO_BOUNDS
-    cancelled: set[str] = field(default_factory=set)
-    """Tokens of claims whose handlers are to end."""
+    cancellations: Cancellations = field(default_factory=Cancellations)
     processor_timeout_ms: int = 0
     sandboxes: SandboxPool | None = None
     """The children that sandboxed handlers run in."""
@@ -154,7 +154,7 @@ class Attempt:
             return self._failure(error)
         if done:
             return work.result()
-        self._of.settings.cancelled.add(self.token)
+        self._of.settings.cancellations.ask(self.token)
         await _give_up(work)
         return self.timed_out()
 
@@ -175,7 +175,7 @@ class Attempt:
         are."""
         work = asyncio.ensure_future(outcome_of(value))
         while not (await asyncio.wait({work}, timeout=CANCEL_CHECK_S))[0]:
-            if self.token in self._of.settings.cancelled:
+            if self._of.settings.cancellations.is_asked(self.token):
                 work.cancel()
                 await asyncio.wait({work}, timeout=CANCEL_S)
                 break
@@ -255,7 +255,7 @@ class Attempt:
             stacktrace = stacktrace_of(error)
         failure = Failure(record.id, self.token, reason, stacktrace, None if final else self._retry_ms())
         # One that was told to end was cancelled, handed back or lost, or has timed out: that is logged already.
-        if error is None or self.token not in self._of.settings.cancelled:
+        if error is None or not self._of.settings.cancellations.is_asked(self.token):
             log_failure(record, failure, shown)
         return failure
 

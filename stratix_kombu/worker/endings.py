@@ -20,7 +20,7 @@ class Endings:
         self._engine = engine
         self._queue = queue
         self._holdings = holdings
-        self._cancelled = engine.cancelled
+        self._cancellations = engine.cancellations
         self._loop = loop
 
     def time_out(self, attempt: Attempt) -> Failure | None:
@@ -28,7 +28,7 @@ class Endings:
         the function returns, and keeps its slot."""
         if not self._holdings.give_up(attempt.token):
             return None
-        self._cancelled.add(attempt.token)
+        self._cancellations.ask(attempt.token)
         return attempt.timed_out()
 
     def lose(self, token: str) -> None:
@@ -41,16 +41,16 @@ class Endings:
     def cancel(self, token: str) -> None:
         """Somebody wants the job to end."""
         running = self._holdings.running(token)
-        if running is not None and token not in self._cancelled:
+        if running is not None and not self._cancellations.is_asked(token):
             log_cancelled(running.job_id, running.name, self._queue)
             self._end(token)
 
     def _end(self, token: str) -> None:
-        self._cancelled.add(token)
+        self._cancellations.ask(token)
         self._loop.cancel(token)
 
     def ended(self, token: str) -> tuple[bool, bool]:
         """The handler has ended; whether its attempt was over before, and whether it was lost."""
         ended = self._holdings.ended(token)
-        self._cancelled.discard(token)
+        self._cancellations.forget(token)
         return ended

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 
+from stratix_kombu.model.cancellation import Cancellations
 from stratix_kombu.model.record import Claim, Held
 from stratix_kombu.worker.attempt_log import Running
 
@@ -99,10 +100,10 @@ class Holdings:
     def to_renew(self) -> list[Held]:
         return [one for one in list(self._held.values()) if one.token not in self._lost]
 
-    def stuck(self, over: set[str], waiting: set[str]) -> int:
+    def stuck(self, to_end: Cancellations, waiting: set[str]) -> int:
         """Handlers that go on though their attempt is over, or was to end."""
-        over = self._given_up | over
-        return sum(token in over and token not in waiting for token in list(self._running))
+        over = {token for token in list(self._running) if token in self._given_up or to_end.is_asked(token)}
+        return len(over - waiting)
 
     def wait_until_empty(self, timeout: float | None) -> bool:
         """Whether no claim is held any more, after at most ``timeout`` seconds."""

@@ -53,7 +53,7 @@ class Runner:
         self._settler = settler
         self._loop = loop
         self._sandboxes = settings.sandboxes
-        self._cancelled = engine.cancelled
+        self._cancellations = engine.cancellations
         self.endings = Endings(engine, queue, holdings, loop)
         self._pid = os.getpid()
         self._opens: dict[str, float] = {}
@@ -139,7 +139,8 @@ class Runner:
         """What still runs is handed back; what can be ended is ended, before it begins somewhere else. The outcomes of
         what has ended are still being stored."""
         running = self._holdings.give_up_all()
-        self._cancelled.update(running)  # what comes of their attempts now is no failure of theirs
+        for token in running:
+            self._cancellations.ask(token)  # what comes of their attempts now is no failure of theirs
         if self._sandboxes is not None:
             self._sandboxes.close()
         if running:
@@ -172,4 +173,4 @@ class Runner:
 
     def stuck(self) -> int:
         """Slots held by handlers whose attempt is over."""
-        return self._holdings.stuck(self._cancelled, self._turns.waiting())
+        return self._holdings.stuck(self._cancellations, self._turns.waiting())
