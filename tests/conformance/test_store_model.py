@@ -1,10 +1,12 @@
-"""Random operations on the memory store, the specification, and on Redis: both must answer and look the same."""
+"""Random operations on the memory store, the specification, on Redis and on SQLite: all must answer and look the same."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.redis import open_redis_store
+from stratix_kombu.stores.sqlite import open_sqlite_store
 from stratix_kombu.testing.stores import audit
 from tests.conformance.asked_twice import open_asking_twice
 from tests.conformance.seen import counted, listing, plain, swept, told, without_time
@@ -55,11 +58,11 @@ keeps = st.sampled_from([Retention(), Retention(count=0), Retention(count=2), AT
 
 
 class Stores(RuleBasedStateMachine):
-    url = ""
+    opened: Callable[[], list[Store]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.stores: list[Store] = [MemoryStore(), open_asking_twice(self.url, uuid.uuid4().hex[:10])]
+        self.stores = type(self).opened()
         self.tokens: dict[str, str] = {}
         self.last: Any = None
         """The last step, if it was one that can be asked for again, and its answer."""
@@ -120,12 +123,12 @@ class Stores(RuleBasedStateMachine):
             self.both(lambda store: store.transitions.leave(worker, sorted(served)[:1]))
 
     def both(self, step: Any) -> Any:
-        """Make a step; the answer both stores give."""
+        """Make a step; the answer all stores give."""
         self.last = None
         return self.alike(step)
 
     def alike(self, step: Any) -> Any:
-        """The answer both stores give; a refusal counts as one."""
+        """The answer all stores give; a refusal counts as one."""
         answers = []
         for store in self.stores:
             try:
@@ -133,7 +136,7 @@ class Stores(RuleBasedStateMachine):
             except StratixError as refusal:
                 answers.append((type(refusal).__name__, str(refusal)))
         answers = [without_time(one) for one in answers]
-        assert answers[0] == answers[1]
+        assert all(answer == answers[0] for answer in answers)
         return answers[0]
 
     @rule(
@@ -344,7 +347,7 @@ class Stores(RuleBasedStateMachine):
             self.both(lambda store, job_id=job_id: store.queries.logs_after(job_id, 1))
             for read in ("dependencies", "dependents", "dependency_results", "logs"):
                 self.alike(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
-        assert [audit(store) for store in self.stores] == [[], []]
+        assert [audit(store) for store in self.stores] == [[]] * len(self.stores)
 
 
 def queue_of(job_id: str, away: bool = False) -> str:
@@ -352,8 +355,16 @@ def queue_of(job_id: str, away: bool = False) -> str:
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
 
 
-def test_both_stores_agree(redis_url: str) -> None:
-    machine = type("Stores", (Stores,), {"url": redis_url})
+def open_sqlite(folder: Path) -> Store:
+    url = f"sqlite:///{folder}/{uuid.uuid4().hex}.db?synchronous=off"
+    return open_sqlite_store({"url": url}, namespace="model")
+
+
+def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
+    def opened() -> list[Store]:
+        return [MemoryStore(), open_asking_twice(redis_url, uuid.uuid4().hex[:10]), open_sqlite(tmp_path)]
+
+    machine = type("Stores", (Stores,), {"opened": staticmethod(opened)})
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -368,9 +379,13 @@ def test_both_stores_agree(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"limit": 1}])
-def test_releases_in_small_pages_agree(redis_url: str, options: dict[str, int]) -> None:
+def test_releases_in_small_pages_agree(redis_url: str, tmp_path: Path, options: dict[str, int]) -> None:
     """The end of a long worklist, one edge at a time."""
-    stores: list[Store] = [MemoryStore(), open_redis_store({"url": redis_url}, namespace=uuid.uuid4().hex[:10])]
+    stores: list[Store] = [
+        MemoryStore(),
+        open_redis_store({"url": redis_url}, namespace=uuid.uuid4().hex[:10]),
+        open_sqlite(tmp_path),
+    ]
     seen = []
     for store in stores:
         store.transitions.add([NewJob(id="a", queue="x", name="n")])
@@ -386,4 +401,4 @@ def test_releases_in_small_pages_agree(redis_url: str, options: dict[str, int]) 
             pages.append(len(change.ready))
         seen.append((pages, store.queries.status("x").counts))
         store.close()
-    assert seen[0] == seen[1]
+    assert seen == seen[:1] * len(stores)

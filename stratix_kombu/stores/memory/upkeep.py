@@ -24,7 +24,8 @@ from stratix_kombu.stores.memory.unused import forget, forget_unused
 _UNFINISHED = [state.value for state in State if not state.finished]
 
 
-def _suits(job: Job, action: Sweep, mark: int) -> bool:
+def suits(job: Job, action: Sweep, mark: int) -> bool:
+    """Whether a sweep is to touch a job that it comes to."""
     by_dependency = action is Sweep.RETRY and job.failed_by
     return action is Sweep.REMOVE or not (job.vacant or job.swept == mark or by_dependency)
 
@@ -65,10 +66,7 @@ class Upkeep(Steps, Transitions):
 
     @step
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
-        space, now = self.space, self.space.now()
-        forget_unused(space)
-        active = (space.jobs[i] for queue in list(space.queues.values()) for i in queue.ids[State.ACTIVE])
-        expired = list(islice((job for job in active if job.lease_ms <= now), limit))
+        space, expired = self.space, self._stalled(limit)
         for job in expired:
             job.token = ""
             job.stalled_count += 1
@@ -85,21 +83,38 @@ class Upkeep(Steps, Transitions):
         affected = tuple(job.new.id for job in expired)
         return replace(change, affected=affected, more=change.more or len(expired) == limit)
 
+    def _stalled(self, limit: int) -> list[Job]:
+        """Jobs whose lease has run out. It is also the time to look for queues that nobody uses."""
+        space, now = self.space, self.space.now()
+        forget_unused(space)
+        active = (space.jobs[i] for queue in list(space.queues.values()) for i in queue.ids[State.ACTIVE])
+        return list(islice((job for job in active if job.lease_ms <= now), limit))
+
     @step
     def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0) -> Change:
-        here, now = self.space.queues[queue], self.space.now()
+        here = self.space.queues[queue]
         if here.paused:
             return Change()
         more = self._send_missing(queue, grace_ms, None if depth is None else depth + sent, limit)
-        jobs, left = (self.space.jobs[one] for one in self._in_order(queue, State.WAITING)), limit
-        for job in [one for one in jobs if one.new.native]:
-            suspect_ms = job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0)
-            overtaken = suspect_ms <= here.claimed_ms.get(job.new.priority, 0)
-            if left and suspect_ms <= now and (not depth or overtaken):
-                is_kept = job.line or job.new.id in here.order.unsent
-                self.space.put_off(job) if is_kept else self.space.send(job)
-                left -= 1
-        return self._change(more or not left)
+        suspects = [one for one in self._native(queue, grace_ms, limit) if not depth or self._is_overtaken(one, grace_ms)]
+        for job in suspects[:limit]:
+            is_kept = job.line or job.new.id in here.order.unsent
+            self.space.put_off(job) if is_kept else self.space.send(job)
+        return self._change(more or len(suspects) >= limit)
+
+    def _native(self, queue: str, grace_ms: int, limit: int) -> list[Job]:
+        """Native jobs that were dispatched longer ago than their grace, as they were dispatched; those of which at most
+        ``limit`` are sent again."""
+        jobs, now = (self.space.jobs[one] for one in self._in_order(queue, State.WAITING)), self.space.now()
+        return [one for one in jobs if one.new.native and self._suspect_ms(one, grace_ms) <= now]
+
+    @staticmethod
+    def _suspect_ms(job: Job, grace_ms: int) -> int:
+        return int(job.dispatched_ms + grace_ms * 2 ** max(job.dispatches - 1, 0))
+
+    def _is_overtaken(self, job: Job, grace_ms: int) -> bool:
+        claimed_ms = self.space.queues[job.new.queue].claimed_ms
+        return self._suspect_ms(job, grace_ms) <= claimed_ms.get(job.new.priority, 0)
 
     def _send_missing(self, queue: str, grace_ms: int, depth: int | None, limit: int) -> bool:
         """Permits that should be in the broker's queue; whether there are more of them."""
@@ -243,8 +258,13 @@ class Upkeep(Steps, Transitions):
         before, mark = (int(part) for part in cursor.split())
         jobs = (space.jobs[one] for one in self._in_order(queue, state))
         old = (job for job in jobs if (job.finished_ms or job.created_ms) <= before)
-        chosen = list(islice((job for job in old if _suits(job, action, mark)), limit + 1))
+        chosen = list(islice((job for job in old if suits(job, action, mark)), limit + 1))
         left, chosen = len(chosen) > limit, chosen[:limit]
+        change = self._sweep(queue, action, chosen, mark)
+        return replace(change, cursor=cursor if left else "")
+
+    def _sweep(self, queue: str, action: Sweep, chosen: list[Job], mark: int) -> Change:
+        space = self.space
         for job in chosen:
             job.swept = mark
             if action is Sweep.RETRY:
@@ -256,7 +276,7 @@ class Upkeep(Steps, Transitions):
         if action is Sweep.REMOVE and chosen:
             space.tell(queue, "cleaned", None, str(len(chosen)))
         change = self._change(release_page(space, PAGE))
-        return replace(change, affected=tuple(job.new.id for job in chosen), cursor=cursor if left else "")
+        return replace(change, affected=tuple(job.new.id for job in chosen))
 
     def _in_order(self, queue: str, state: State) -> list[str]:
         jobs = [self.space.jobs[one] for one in self.space.queues[queue].ids[state]]

@@ -1,0 +1,104 @@
+"""What is counted: each step leaves one row, and these are added to minutes and totals by and by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from typing import Any
+
+from stratix_kombu.model.metrics import COUNTS, KEPT_MINUTES, MINUTE_MS, Distribution, Histogram, Tally, Totals
+from stratix_kombu.stores.memory.metrics import Counted
+from stratix_kombu.stores.sql.database import Database
+from stratix_kombu.stores.sql.texts import dumps, loads
+
+ADDED_EVERY = 256
+"""So many rows are added at once, by the step that leaves the last of them."""
+
+
+class Observed(Counted):
+    """What one step counts of a queue, in order: nothing is reckoned yet."""
+
+    def __init__(self) -> None:
+        self.what: list[list[Any]] = []
+
+    def count(self, now: int, what: str) -> None:
+        self.what.append([now, what])
+
+    def attempt(self, now: int, waited_ms: int, ran_ms: int, completed: str = "") -> None:
+        self.what.append([now, waited_ms, ran_ms, completed])
+
+
+def _observe(counted: Counted, texts: Iterable[str]) -> None:
+    for text in texts:
+        for one in loads(text):
+            counted.count(*one) if len(one) == 2 else counted.attempt(*one)
+
+
+class Counting(Counted):
+    """What has been counted of a queue, read as far as it is asked for."""
+
+    def __init__(self, db: Database, queue: str) -> None:
+        super().__init__()
+        self._db = db
+        self._queue = queue
+        row = db.one("SELECT what FROM totals WHERE queue = ?", queue)
+        if row is not None:
+            self.totals = _totals_of(row[0])
+
+    def read_minutes(self, first: int) -> None:
+        sql = "SELECT minute, what FROM minutes WHERE queue = ? AND minute >= ?"
+        self._minutes = {minute: _tally_of(minute, what) for minute, what in self._db.all(sql, self._queue, first)}
+
+    def observe(self) -> None:
+        """With what was not added yet."""
+        rows = self._db.all("SELECT what FROM observed WHERE queue = ? ORDER BY number", self._queue)
+        _observe(self, (what for (what,) in rows))
+
+    def add(self, texts: list[str]) -> None:
+        """Add these for good."""
+        first = min(one[0] for text in texts for one in loads(text)) // MINUTE_MS
+        self.read_minutes(first)
+        _observe(self, texts)
+        put = "INSERT INTO totals (queue, what) VALUES (?, ?) ON CONFLICT (queue) DO UPDATE SET what = excluded.what"
+        self._db.run(put, self._queue, dumps(asdict(self.totals)))
+        put = (
+            "INSERT INTO minutes (queue, minute, what) VALUES (?, ?, ?) "
+            "ON CONFLICT (queue, minute) DO UPDATE SET what = excluded.what"
+        )
+        self._db.many(put, [(self._queue, minute, _tally_text(one)) for minute, one in self._minutes.items()])
+        old = "DELETE FROM minutes WHERE queue = ? AND minute <= ?"
+        self._db.run(old, self._queue, max(self._minutes) - KEPT_MINUTES)
+
+
+def add_observed(db: Database) -> None:
+    """Add a page of what steps have left."""
+    rows = db.all("SELECT number, queue, what FROM observed ORDER BY number LIMIT ?", 2 * ADDED_EVERY)
+    texts: dict[str, list[str]] = {}
+    for _, queue, what in rows:
+        texts.setdefault(queue, []).append(what)
+    for queue, mine in texts.items():
+        Counting(db, queue).add(mine)
+    if rows:
+        db.run("DELETE FROM observed WHERE number <= ?", rows[-1][0])
+
+
+def _tally_text(tally: Tally) -> str:
+    counts = [getattr(tally, name) for name in COUNTS]
+    return dumps([counts, *([one.sum_ms, list(one.buckets.items())] for one in (tally.wait, tally.run))])
+
+
+def _tally_of(minute: int, text: str) -> Tally:
+    counts, wait, run = loads(text)
+    tally = Tally(start_ms=minute * MINUTE_MS, **dict(zip(COUNTS, counts, strict=True)))
+    tally.wait, tally.run = (Histogram(total, dict(map(tuple, buckets))) for total, buckets in (wait, run))
+    return tally
+
+
+_TOTALS = {one.name for one in fields(Totals)}
+
+
+def _totals_of(text: str) -> Totals:
+    given = {name: value for name, value in loads(text).items() if name in _TOTALS}
+    given["wait"] = Distribution(**given["wait"])
+    given["runs"] = {name: Distribution(**one) for name, one in given["runs"].items()}
+    return Totals(**given)

@@ -1,0 +1,41 @@
+"""What the rules ask of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class Database(Protocol):
+    """A connection within a transaction. Parameters are written as ``?``. Raises StoreUnavailable."""
+
+    def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows that a statement answers."""
+
+    def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        """The first of them."""
+
+    def run(self, sql: str, *values: Any) -> int:
+        """How many rows a statement has changed."""
+
+    def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """The same statement for each row of values."""
+
+
+class Transactions(Database, Protocol):
+    """A database that is written by transactions: as a context manager it is one. Within another one of the same thread
+    it is a part of that. It tells the space when one begins, and when it is about to be committed."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *problem: Any) -> Any: ...
+
+    def reading(self) -> AbstractContextManager[Database]:
+        """What is read within is of one instant."""
+
+    def changes(self) -> int:
+        """A number that is another one after each transaction that this process knows of."""
+
+    def wait(self, seen: int, timeout: float) -> None:
+        """Return when ``changes`` is another number than ``seen``, of whatever process, or after ``timeout`` seconds."""

@@ -1,0 +1,203 @@
+"""Edges of the graph. They are written at once, for one step may look at many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from stratix_kombu.stores.memory.graph import Edge, Outcome
+from stratix_kombu.stores.sql.database import Database
+
+if TYPE_CHECKING:
+    from stratix_kombu.stores.sql.jobs import Jobs
+
+
+class _Edge(Edge):
+    """Its state is written when it is set."""
+
+    __slots__ = ("_at",)
+
+    def __init__(self, edges: Edges, dependency: str, number: int, state: str) -> None:
+        self._at: tuple[Edges, str] | None = None
+        super().__init__(number, state)
+        self._at = (edges, dependency)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "state" and self._at is not None:
+            edges, dependency = self._at
+            edges.write_state(dependency, value)
+
+
+class Edges(dict[str, Edge]):
+    """What one job depends on, by id: read one by one, or all when they are looked through."""
+
+    def __init__(self, db: Database, jobs: Jobs, dependent: str) -> None:
+        super().__init__()
+        self._db = db
+        self._jobs = jobs
+        self._dependent = dependent
+
+    def write_state(self, dependency: str, state: str) -> None:
+        self._db.run(
+            "UPDATE edges SET state = ? WHERE dependent = ? AND dependency = ?", state, self._dependent, dependency
+        )
+
+    def get(self, dependency: str, default: Any = None) -> Any:
+        found = super().get(dependency)
+        if found is None:
+            row = self._db.one(
+                "SELECT dependency_number, state FROM edges WHERE dependent = ? AND dependency = ?",
+                self._dependent,
+                dependency,
+            )
+            if row is None:
+                return default
+            found = _Edge(self, dependency, *row)
+            super().__setitem__(dependency, found)
+        return found
+
+    def __contains__(self, dependency: object) -> bool:
+        return self.get(str(dependency)) is not None
+
+    def __getitem__(self, dependency: str) -> Edge:
+        found = self.get(dependency)
+        if found is None:
+            raise KeyError(dependency)
+        edge: Edge = found
+        return edge
+
+    def __setitem__(self, dependency: str, edge: Edge) -> None:
+        super().__setitem__(dependency, _Edge(self, dependency, edge.number, edge.state))
+        self._db.run(
+            "INSERT INTO edges (dependent, dependency, place, dependency_number, state) VALUES (?, ?, ?, ?, ?)",
+            self._dependent,
+            dependency,
+            self._jobs.next_move(),
+            edge.number,
+            edge.state,
+        )
+
+    def __delitem__(self, dependency: str) -> None:
+        super().pop(dependency, None)
+        self._db.run("DELETE FROM edges WHERE dependent = ? AND dependency = ?", self._dependent, dependency)
+
+    def pop(self, dependency: str, *default: Any) -> Any:
+        edge = self[dependency]
+        del self[dependency]
+        return edge
+
+    def items(self) -> Any:
+        return list(self._each())
+
+    def _each(self) -> Iterator[tuple[str, Edge]]:
+        sql = "SELECT dependency, dependency_number, state FROM edges WHERE dependent = ? ORDER BY place"
+        for dependency, number, state in self._db.all(sql, self._dependent):
+            edge = super().get(dependency)
+            if edge is None:
+                edge = _Edge(self, dependency, number, state)
+                super().__setitem__(dependency, edge)
+            yield dependency, edge
+
+
+class Dependents:
+    """Who depends on a job, by its name, and has something to be told."""
+
+    def __init__(self, db: Database, jobs: Jobs, outcomes: Outcomes) -> None:
+        self._db = db
+        self._jobs = jobs
+        self._outcomes = outcomes
+
+    def number_of(self, name: str) -> int:
+        """Which job it is; 0 if nothing is known of it."""
+        if name.startswith("\n"):
+            return int(name[1 : name.index(":")])
+        job = self._jobs.get(name)
+        if job is not None:
+            return job.number
+        outcome = self._outcomes.get(name)
+        return outcome.number if outcome is not None else self._jobs.gone.get(name, 0)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Whether there are any."""
+        return name in self or default
+
+    def __contains__(self, name: str) -> bool:
+        return self.is_any(self.number_of(name))
+
+    def is_any(self, number: int) -> bool:
+        sql = "SELECT 1 FROM edges WHERE dependency_number = ? AND told IS NOT NULL LIMIT 1"
+        return self._db.one(sql, number) is not None
+
+    def __getitem__(self, name: str) -> _Told:
+        return _Told(self._db, self.number_of(name))
+
+    def page(self, name: str, told: bool, limit: int) -> list[str]:
+        sql = "SELECT dependent FROM edges WHERE dependency_number = ? AND told = ? ORDER BY dependent LIMIT ?"
+        return [one for (one,) in self._db.all(sql, self.number_of(name), told, limit)]
+
+
+class _Told:
+    """Whether dependents of one job were told."""
+
+    def __init__(self, db: Database, number: int) -> None:
+        self._db = db
+        self._number = number
+
+    def __setitem__(self, dependent: str, told: bool) -> None:
+        # A job depends once on another one: few edges of it are of that number.
+        sql = "UPDATE edges SET told = ? WHERE dependent = ? AND dependency_number = ?"
+        self._db.run(sql, told, dependent, self._number)
+
+
+class Outcomes:
+    """How removed jobs have ended, by name."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def get(self, name: str, default: Any = None) -> Any:
+        row = self._db.one("SELECT state, result, reason, number, gate FROM outcomes WHERE name = ?", name)
+        return default if row is None else Outcome(*row[:4], bool(row[4]))
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def __setitem__(self, name: str, one: Outcome) -> None:
+        self._db.run(
+            "INSERT INTO outcomes (name, state, result, reason, number, gate) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET state = excluded.state, result = excluded.result, "
+            "reason = excluded.reason, number = excluded.number, gate = excluded.gate",
+            name,
+            one.state,
+            one.result,
+            one.reason,
+            one.number,
+            one.gate,
+        )
+
+    def name_of(self, number: int) -> str | None:
+        row = self._db.one("SELECT name FROM outcomes WHERE number = ?", number)
+        return None if row is None else row[0]
+
+
+class Worklist:
+    """Jobs whose dependents are to be told, the first one first."""
+
+    def __init__(self, db: Database, kind: str) -> None:
+        self._db = db
+        self._kind = kind
+
+    def __bool__(self) -> bool:
+        return self._db.one("SELECT 1 FROM worklist WHERE kind = ? LIMIT 1", self._kind) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        row = self._db.one("SELECT name FROM worklist WHERE kind = ? ORDER BY seq LIMIT 1", self._kind)
+        return iter(() if row is None else row)
+
+    def __setitem__(self, name: str, nothing: None) -> None:
+        sql = "INSERT INTO worklist (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING"
+        self._db.run(sql, self._kind, name)
+
+    def pop(self, name: str, default: Any = None) -> None:
+        self._db.run("DELETE FROM worklist WHERE kind = ? AND name = ?", self._kind, name)

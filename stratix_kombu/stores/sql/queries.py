@@ -1,0 +1,246 @@
+"""Reading tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from stratix_kombu.model.limiter import starts_of
+from stratix_kombu.model.metrics import MINUTE_MS, Tally, Totals
+from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
+from stratix_kombu.model.state import State
+from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
+from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
+from stratix_kombu.stores.sql.counting import Counting
+from stratix_kombu.stores.sql.database import Database
+from stratix_kombu.stores.sql.limits import Limits
+from stratix_kombu.stores.sql.listing import page_of, rows_between
+from stratix_kombu.stores.sql.space import SqlSpace
+from stratix_kombu.stores.sql.tables import ended_of, worker_of
+from stratix_kombu.stores.sql.texts import loads
+
+_STATUS = "SELECT paused, waiting, active, delayed, blocked, completed, failed, in_order, aside FROM queues"
+_EDGES = """
+SELECT edges.dependency, edges.dependency_number, edges.state,
+       jobs.number, jobs.state, jobs.kind, jobs.result, outcomes.state, outcomes.gate, outcomes.result
+FROM edges LEFT JOIN jobs ON jobs.id = edges.dependency
+           LEFT JOIN outcomes ON outcomes.number = edges.dependency_number
+WHERE edges.dependent = ? ORDER BY edges.place
+"""
+
+
+def _records(rows: Sequence[tuple[Any, ...]]) -> list[JobRecord]:
+    return [job_of(row).record() for row in rows]
+
+
+class SqlQueries(Queries):
+    def __init__(self, space: SqlSpace) -> None:
+        self._space = space
+
+    def now(self) -> int:
+        with self._space.reading() as db:
+            return self._space.time_of(db)
+
+    def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
+        found: dict[str, JobRecord] = {}
+        for page in _pages(ids):
+            with self._space.reading() as db:
+                rows = db.all(f"{SELECT} WHERE id IN ({', '.join('?' * len(page))})", *page)
+            found.update((one.id, one) for one in _records(rows))
+        return [found.get(one) for one in ids]
+
+    def states(self, ids: Sequence[str]) -> list[State | None]:
+        found: dict[str, State] = {}
+        for page in _pages(ids):
+            with self._space.reading() as db:
+                rows = db.all(f"SELECT id, state FROM jobs WHERE id IN ({', '.join('?' * len(page))})", *page)
+            found.update((job_id, State(state)) for job_id, state in rows)
+        return [found.get(one) for one in ids]
+
+    def ended(self, ids: Sequence[str]) -> list[Ended | None]:
+        found: dict[str, Ended] = {}
+        columns = "state, finished_ms, result, failed_reason, cancelled, id"
+        for page in _pages(ids):
+            with self._space.reading() as db:
+                since = self._space.time_of(db) - ENDED_KEPT_MS
+                wanted = f"id IN ({', '.join('?' * len(page))}) AND finished_ms > ?"
+                rows = db.all(f"SELECT {columns} FROM ended WHERE {wanted}", *page, since)
+            found.update((row[5], ended_of(row)) for row in rows)
+        return [found.get(one) for one in ids]
+
+    def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
+        with self._space.reading() as db:
+            if start < 0 or end < 0:
+                counts = dict(zip(State, (db.one(f"{_STATUS} WHERE name = ?", queue) or (0,) * 9)[1:7], strict=True))
+                total = sum(counts[state] for state in states)
+                start = max(start + total, 0) if start < 0 else start
+                end = end + total if end < 0 else end
+            return _records(list(rows_between(db, queue, states, start, min(end, start + FOUND_AT_ONCE - 1))))
+
+    def scan(self, queue: str, state: State, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        with self._space.reading() as db:
+            ids, cursor = page_of(db, queue, state, cursor, limit)
+            rows = {row[1]: row for page in _pages(ids) for row in _rows_of(db, page)}
+        return _records([rows[one] for one in ids]), cursor
+
+    def status(self, queue: str) -> QueueStatus:
+        with self._space.reading() as db:
+            now = self._space.time_of(db)
+            row = db.one(f"{_STATUS} WHERE name = ?", queue) or (0,) * 9
+            counts = {state.value: count for state, count in zip(State, row[1:7], strict=True)}
+            counts["paused"] = 0
+            if row[0]:
+                counts["paused"], counts["waiting"] = counts["waiting"], 0
+            due = db.one(
+                "SELECT due_ms FROM jobs WHERE queue = ? AND state = 'delayed' ORDER BY due_ms LIMIT 1", queue
+            )
+            return QueueStatus(
+                name=queue,
+                paused=bool(row[0]),
+                counts=counts,
+                workers=len(_present(db, queue, now)),
+                oldest_waiting_ms=_oldest_ms(db, queue, now) if row[1] else None,
+                overdue_ms=max(now - due[0], 0) if due else 0,
+            )
+
+    def metrics(self, queue: str, minutes: int) -> list[Tally]:
+        with self._space.reading() as db:
+            now = self._space.time_of(db)
+            counted = Counting(db, queue)
+            counted.read_minutes(now // MINUTE_MS - minutes)
+            counted.observe()
+        return counted.last(now, minutes)
+
+    def totals(self, queue: str) -> Totals:
+        with self._space.reading() as db:
+            counted = Counting(db, queue)
+            counted.observe()
+        return counted.totals
+
+    def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
+        with self._space.reading() as db:
+            now = self._space.time_of(db)
+            held_ms, body = db.one("SELECT held_ms, body FROM queues WHERE name = ?", queue) or (0, "")
+            said = loads(body).get("limit") if body else None
+            limit = limit_of(said) if said else limit
+            free = 0
+            if limit:
+                starts = Limits(db).setdefault((limit.key, bool(limit.refill_per_s)), starts_of(limit))
+                free = starts.free_at(limit, now)
+            return int(max(free, held_ms, now) - now)
+
+    def queues(self) -> list[str]:
+        with self._space.reading() as db:
+            return [name for (name,) in db.all("SELECT name FROM queues WHERE known = 1 ORDER BY name")]
+
+    def late_queues(self, waited_ms: int) -> list[str]:
+        with self._space.reading() as db:
+            now = self._space.time_of(db)
+            waiting = db.all("SELECT name FROM queues WHERE waiting > 0 AND paused = 0 ORDER BY name")
+            return [name for (name,) in waiting if _oldest_ms(db, name, now) >= waited_ms]
+
+    def workers(self, queue: str) -> list[WorkerInfo]:
+        with self._space.reading() as db:
+            return _present(db, queue, self._space.time_of(db))
+
+    def held(self, queue: str, worker: str) -> list[Held]:
+        sql = "SELECT id, token FROM jobs WHERE queue = ? AND state = 'active' AND worker = ? ORDER BY seq"
+        with self._space.reading() as db:
+            return [Held(*row) for row in db.all(sql, queue, worker)]
+
+    def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
+        lines, _ = self.logs_after(job_id, 0)
+        start = max(start + len(lines), 0) if start < 0 else start
+        return lines[start : end + 1 + (len(lines) if end < 0 else 0)]
+
+    def logs_after(self, job_id: str, number: int) -> tuple[list[str], int]:
+        with self._space.reading() as db:
+            job = db.one("SELECT number, logged FROM jobs WHERE id = ?", job_id)
+            if job is None:
+                return [], 0
+            sql = "SELECT line FROM logs WHERE number = ? AND place > ? ORDER BY place"
+            return [line for (line,) in db.all(sql, job[0], number)], job[1]
+
+    def dependencies(self, job_id: str) -> dict[str, State | None]:
+        found = {one: (state, gate) for one, state, gate, _, _ in self._edges(job_id)}
+        return {
+            one: None if state == "removed" else State(state) for one, (state, gate) in found.items() if not gate
+        }
+
+    def _edges(self, job_id: str) -> list[tuple[str, str, bool, str | None, bool]]:
+        """Dependency, its state or 'removed', whether it is a gate, its result, and whether another job has the id."""
+        with self._space.reading() as db:
+            rows = db.all(_EDGES, job_id)
+        found = []
+        for dependency, number, _, there, state, kind, result, ended, gate, kept in rows:
+            if there == number:
+                found.append((dependency, state, kind == GATE, result, False))
+            else:
+                found.append((dependency, ended or "removed", bool(gate), kept, there is not None))
+        return found
+
+    def dependents(self, job_id: str) -> list[str]:
+        with self._space.reading() as db:
+            return _dependents(db, job_id)
+
+    def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
+        return [(self._before(one), self.dependents(one)) for one in ids]
+
+    def _before(self, job_id: str) -> list[str]:
+        return [one for one, _, gate, _, other in self._edges(job_id) if not other and not gate]
+
+    def dependency_results(self, job_id: str) -> dict[str, str]:
+        return {
+            one: result
+            for one, state, gate, result, _ in self._edges(job_id)
+            if state == "completed" and result is not None and not gate
+        }
+
+
+def _pages(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)]
+
+
+def _rows_of(db: Database, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+    return db.all(f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE id IN ({', '.join('?' * len(ids))})", *ids)
+
+
+def _present(db: Database, queue: str, now: int) -> list[WorkerInfo]:
+    sql = (
+        "SELECT workers.id, workers.info, presence.until_ms, presence.again_ms FROM workers "
+        "JOIN presence ON presence.worker = workers.id WHERE workers.queue = ? AND presence.until_ms > ? "
+        "ORDER BY workers.id"
+    )
+    from stratix_kombu.stores.memory.state import Presence
+
+    rows = db.all(sql, queue, now)
+    return [Presence(until, again).at(now, worker_of(queue, worker, info)) for worker, info, until, again in rows]
+
+
+def _dependents(db: Database, job_id: str) -> list[str]:
+    named = "SELECT number FROM jobs WHERE id = ? UNION ALL SELECT number FROM outcomes WHERE name = ?"
+    sql = f"SELECT dependent FROM edges WHERE dependency_number = ({named}) AND told IS NOT NULL ORDER BY dependent"
+    return [one for (one,) in db.all(sql, job_id, job_id)]
+
+
+def _oldest_ms(db: Database, queue: str, now: int) -> int:
+    """How long the first of each part and priority has waited, at most."""
+    parts = (
+        ("native = 0 AND line = ''", "rank", "place, id"),
+        ("native = 0 AND line <> ''", "rank", "place, id"),
+        ("native = 1", "priority", "dispatched_as"),
+    )
+    since: list[int] = []
+    for condition, priority, order in parts:
+        at = -1
+        while True:
+            sql = (
+                f"SELECT {priority}, waiting_ms FROM jobs WHERE queue = ? AND state = 'waiting' AND {condition} "
+                f"AND {priority} > ? ORDER BY {priority}, {order} LIMIT 1"
+            )
+            row = db.one(sql, queue, at)
+            if row is None:
+                break
+            at = row[0]
+            since.append(row[1])
+    return now - min(since) if since else 0

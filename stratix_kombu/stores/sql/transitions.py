@@ -1,0 +1,112 @@
+"""The life of a job over tables: the moves of the memory store, on pages of what they look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stratix_kombu.model.record import Change
+from stratix_kombu.model.state import NEVER_SENT, State, Sweep
+from stratix_kombu.stores.contract import PAGE, UNUSED_MS
+from stratix_kombu.stores.memory.release import release_page
+from stratix_kombu.stores.memory.reopening import reopen
+from stratix_kombu.stores.memory.state import Job
+from stratix_kombu.stores.memory.steps import step
+from stratix_kombu.stores.memory.transitions import MemoryTransitions
+from stratix_kombu.stores.memory.upkeep import suits
+from stratix_kombu.stores.sql.listing import page_of
+from stratix_kombu.stores.sql.space import SqlSpace
+from stratix_kombu.stores.sql.unused import forget, forget_unused
+
+_CYCLE = """
+WITH RECURSIVE before (id) AS (
+  VALUES (?)
+  UNION
+  SELECT edges.dependency FROM edges JOIN before ON edges.dependent = before.id
+  WHERE edges.state = ''
+    AND NOT EXISTS (SELECT 1 FROM outcomes WHERE number = edges.dependency_number AND name <> edges.dependency)
+)
+SELECT 1 FROM before WHERE id = ?
+"""
+_NATIVE = (
+    "state = 'waiting' AND native = 1 AND queue = ? AND priority = ? "
+    "AND dispatched_ms + ? * (1 << max(min(dispatches, 40) - 1, 0)) <= ? ORDER BY dispatched_as LIMIT ?"
+)
+
+
+class SqlTransitions(MemoryTransitions):
+    """What looks at more than single jobs asks for a page of them."""
+
+    space: SqlSpace
+
+    def _waits_for(self, job_id: str, target: str) -> bool:
+        return self.space.db.one(_CYCLE, job_id, target) is not None
+
+    @step
+    def log(self, job_id: str, line: str, keep: int) -> int:
+        job = self._job(job_id)
+        job.logged += 1
+        db = self.space.db
+        db.run("INSERT INTO logs (number, place, line) VALUES (?, ?, ?)", job.number, job.logged, line)
+        db.run("DELETE FROM logs WHERE number = ? AND place <= ?", job.number, job.logged - keep)
+        first = db.one("SELECT min(place) FROM logs WHERE number = ?", job.number)
+        return 0 if first is None or first[0] is None else job.logged - int(first[0]) + 1
+
+    # -- the clock ------------------------------------------------------------------------------
+
+    @step
+    def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
+        space, now = self.space, self.space.now()
+        for job in space.jobs.load("state = 'delayed' AND due_ms <= ? ORDER BY due_ms, delayed_as LIMIT ?", now, limit):
+            if job.vacant:
+                space.fail(job, NEVER_SENT)
+            else:
+                space.make_waiting(job)
+        for queue in space.opened(limit):
+            if len(space.ready) < limit:
+                reopen(space, queue, limit - len(space.ready))
+        first = space.next_due()
+        more = release_page(space, PAGE) or (first is not None and first <= now)
+        return self._change(more), None if first is None else max(first - now, 0)
+
+    def _stalled(self, limit: int) -> list[Job]:
+        space, now = self.space, self.space.now()
+        forget_unused(space)
+        space.present.drop_old(now - UNUSED_MS)
+        return space.jobs.load("state = 'active' AND lease_ms <= ? ORDER BY lease_ms, number LIMIT ?", now, limit)  # type: ignore[no-any-return]
+
+    def _native(self, queue: str, grace_ms: int, limit: int) -> list[Job]:
+        jobs, now = self.space.jobs, self.space.now()
+        priorities = self.space.native_priorities(queue)
+        return [job for one in priorities for job in jobs.load(_NATIVE, queue, one, grace_ms, now, limit)]
+
+    @step
+    def expire(self, limit: int = PAGE) -> Change:
+        space, now = self.space, self.space.now()
+        old = space.jobs.load("expires_ms <= ? ORDER BY expires_ms, id LIMIT ?", now, limit)
+        for job in old:
+            space.retire(job)
+        return Change(affected=tuple(job.new.id for job in old), more=len(old) == limit)
+
+    # -- by hand --------------------------------------------------------------------------------
+
+    @step
+    def sweep(
+        self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE, cursor: str = ""
+    ) -> Change:
+        space = self.space
+        if not cursor:
+            space.sweeps += 1
+            cursor = f"{space.now() - older_ms} {space.sweeps} "
+        before, mark, after = cursor.split(" ", 2)
+        page, after = page_of(space.db, queue, state, after, limit)
+        jobs = [space.jobs[one] for one in page]
+        old = [job for job in jobs if (job.finished_ms or job.created_ms) <= int(before)]
+        change = self._sweep(queue, action, [job for job in old if suits(job, action, int(mark))], int(mark))
+        return replace(change, cursor=f"{before} {mark} {after}" if after else "")
+
+    @step
+    def forget_queue(self, queue: str) -> bool:
+        if any(self.space.queues[queue].ids.values()):
+            return False
+        forget(self.space, queue)
+        return True

@@ -1,0 +1,56 @@
+"""The SQLite store: one file of this host, which any number of its processes share. No server, and nothing to run."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stratix_kombu.stores.contract import Store, Survey
+from stratix_kombu.stores.sql.clocks import SqlClocks
+from stratix_kombu.stores.sql.events import SqlEventLog
+from stratix_kombu.stores.sql.locks import SqlLocks
+from stratix_kombu.stores.sql.queries import SqlQueries
+from stratix_kombu.stores.sql.schedules import SqlSchedules
+from stratix_kombu.stores.sql.space import SqlSpace
+from stratix_kombu.stores.sql.transitions import SqlTransitions
+from stratix_kombu.stores.sqlite.database import SqliteDatabase
+from stratix_kombu.stores.sqlite.options import SqliteOptions, read_options
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteStore(Store):
+    """All parts work on one ``SqlSpace``; ``clock`` gives milliseconds since the epoch."""
+
+    def __init__(self, options: SqliteOptions, namespace: str, clock: Callable[[], int] = _wall_clock) -> None:
+        self.address = options.address
+        self._database = SqliteDatabase(options, namespace)
+        space = SqlSpace(self._database, clock)
+        self._database.listener = space
+        self.transitions = SqlTransitions(space)
+        self.queries = SqlQueries(space)
+        self.schedules = SqlSchedules(space, self.transitions)
+        self.events = SqlEventLog(space)
+        self.locks = SqlLocks(space)
+        self.clocks = SqlClocks(space)
+
+    def ping(self) -> None:
+        """Also, that the file can be written."""
+        with self._database:
+            pass
+
+    def survey(self) -> Survey:
+        self.ping()
+        return Survey(server=f"SQLite {sqlite3.sqlite_version}")
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def open_sqlite_store(options: Mapping[str, Any], *, namespace: str) -> SqliteStore:
+    """The store of ``sqlite:///jobs.db``; the file is made with its first use. Raises ConfigurationError."""
+    return SqliteStore(read_options(options), namespace)

@@ -1,0 +1,124 @@
+"""One connection to the file, and what is wrong when it does not work."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.stores.sqlite.options import SqliteOptions
+
+JOURNAL_BYTES = 64 * 1024 * 1024
+"""To so much the write-ahead log is cut when all of it is in the file."""
+STATEMENTS_KEPT = 256
+
+
+@contextmanager
+def reported(options: SqliteOptions) -> Iterator[None]:
+    """Errors of SQLite as StoreUnavailable."""
+    try:
+        yield
+    except sqlite3.Error as problem:
+        raise unavailable(options, problem) from problem
+
+
+def unavailable(options: SqliteOptions, problem: sqlite3.Error) -> StoreUnavailable:
+    """What a user can do something about, by SQLite's own words."""
+    said = str(problem)
+    if "locked" in said or "busy" in said:
+        said = f"another process has held its lock for longer than {options.timeout_ms} ms ({said})"
+    elif "full" in said:
+        said = f"the disk is full ({said})"
+    elif "readonly" in said:
+        said = f"it cannot be written: the file, its folder or the file system is read-only ({said})"
+    return StoreUnavailable(options.address, said)
+
+
+class Connection:
+    """Its methods raise StoreUnavailable. To be used by one thread at a time."""
+
+    def __init__(self, options: SqliteOptions) -> None:
+        self._options = options
+        with reported(options):
+            self._sqlite = sqlite3.connect(
+                options.path,
+                timeout=options.timeout_ms / 1000,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENTS_KEPT,
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._sqlite.close()
+                raise
+        self.execute = self._sqlite.execute
+        """As it is in sqlite3: whoever calls it maps errors."""
+
+    def _prepare(self) -> None:
+        run = self._sqlite.execute
+        if run("PRAGMA journal_mode").fetchone()[0] != "wal":
+            (mode,) = run("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise sqlite3.OperationalError(f"its file system has no write-ahead log (journal_mode is {mode})")
+        run(f"PRAGMA synchronous = {self._options.synchronous}")
+        run(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
+        run("PRAGMA temp_store = MEMORY")
+
+    def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return self.execute(sql, values).fetchall()
+        except sqlite3.Error as problem:
+            raise unavailable(self._options, problem) from problem
+
+    def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        try:
+            found: tuple[Any, ...] | None = self.execute(sql, values).fetchone()
+        except sqlite3.Error as problem:
+            raise unavailable(self._options, problem) from problem
+        return found
+
+    def run(self, sql: str, *values: Any) -> int:
+        try:
+            return self.execute(sql, values).rowcount
+        except sqlite3.Error as problem:
+            raise unavailable(self._options, problem) from problem
+
+    def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        try:
+            self._sqlite.executemany(sql, rows)
+        except sqlite3.Error as problem:
+            raise unavailable(self._options, problem) from problem
+
+    @property
+    def changes(self) -> int:
+        """How many rows it has changed so far."""
+        return self._sqlite.total_changes
+
+    def roll_back(self) -> None:
+        """End the transaction, if there is one; what is wrong with that does not matter any more."""
+        with suppress(sqlite3.Error):
+            if self._sqlite.in_transaction:
+                self._sqlite.execute("ROLLBACK")
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._sqlite.close()
+
+    def leave(self) -> None:
+        """It is another process's: it must never be closed here, not even when this process ends, for that would touch
+        the locks and the memory that both share."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sqlite))
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Which file is there; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
