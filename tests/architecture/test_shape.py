@@ -22,6 +22,7 @@ from tests.services import require
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "stratix_kombu"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted(one for kind in ("*.lua", "*.sql") for one in PACKAGE.rglob(kind))
 TOP_LEVEL = {"setup.cfg", "pyproject.toml", "stratix_kombu", "tests", "examples", "tox.ini", "README.md"}
 
 MAX_LINES = 400
@@ -36,6 +37,10 @@ LARGE_CLASSES = {
     "Queries": "the contract",
     "MemoryTransitions": "one method for each of the contract",
     "MemoryQueries": "one method for each of the contract",
+    "SqlTransitions": "one method for each of the contract",
+    "SqlQueries": "one method for each of the contract",
+    "SqlSpace": "the moves of the memory store",
+    "SqlOrder": "as Order, and its table",
     "RedisQueries": "one method for each of the contract",
     "Upkeep": "as MemoryTransitions",
     "RedisTransitions": "one method for each of the contract",
@@ -63,7 +68,7 @@ def test_the_top_level_is_what_was_agreed() -> None:
 
 
 def test_files_stay_short() -> None:
-    found = [*SOURCES, *PACKAGE.rglob("*.lua"), *(ROOT / "tests").rglob("*.py")]
+    found = [*SOURCES, *SCRIPTS, *(ROOT / "tests").rglob("*.py")]
     long = {str(path.relative_to(ROOT)): n for path in found if (n := len(path.read_text().splitlines())) > MAX_LINES}
     assert long == {}
 
@@ -162,7 +167,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_holds_every_script_and_source_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    wanted = {str(path.relative_to(ROOT)) for path in (*SOURCES, *PACKAGE.rglob("*.lua"), PACKAGE / "py.typed")}
+    wanted = {str(path.relative_to(ROOT)) for path in (*SOURCES, *SCRIPTS, PACKAGE / "py.typed")}
     assert held == wanted
 
 

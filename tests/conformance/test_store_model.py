@@ -1,9 +1,8 @@
-"""Random operations on the memory store, the specification, on Redis and on SQLite: all must answer and look the same."""
+"""Random operations on the memory store, the specification, on Redis and on SQLite: all answer and look the same."""
 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +32,8 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.stores.memory import MemoryStore
-from stratix_kombu.stores.redis import open_redis_store
-from stratix_kombu.stores.sqlite import open_sqlite_store
 from stratix_kombu.testing.stores import audit
-from tests.conformance.asked_twice import open_asking_twice
+from tests.conformance.opened import one_of_each
 from tests.conformance.seen import counted, listing, plain, swept, told, without_time
 
 QUEUES = ("x", "y")
@@ -355,16 +351,8 @@ def queue_of(job_id: str, away: bool = False) -> str:
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
 
 
-def open_sqlite(folder: Path) -> Store:
-    url = f"sqlite:///{folder}/{uuid.uuid4().hex}.db?synchronous=off"
-    return open_sqlite_store({"url": url}, namespace="model")
-
-
 def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
-    def opened() -> list[Store]:
-        return [MemoryStore(), open_asking_twice(redis_url, uuid.uuid4().hex[:10]), open_sqlite(tmp_path)]
-
-    machine = type("Stores", (Stores,), {"opened": staticmethod(opened)})
+    machine = type("Stores", (Stores,), {"opened": staticmethod(lambda: one_of_each(redis_url, tmp_path))})
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -381,11 +369,7 @@ def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"limit": 1}])
 def test_releases_in_small_pages_agree(redis_url: str, tmp_path: Path, options: dict[str, int]) -> None:
     """The end of a long worklist, one edge at a time."""
-    stores: list[Store] = [
-        MemoryStore(),
-        open_redis_store({"url": redis_url}, namespace=uuid.uuid4().hex[:10]),
-        open_sqlite(tmp_path),
-    ]
+    stores = one_of_each(redis_url, tmp_path)
     seen = []
     for store in stores:
         store.transitions.add([NewJob(id="a", queue="x", name="n")])

@@ -96,7 +96,9 @@ class Upkeep(Steps, Transitions):
         if here.paused:
             return Change()
         more = self._send_missing(queue, grace_ms, None if depth is None else depth + sent, limit)
-        suspects = [one for one in self._native(queue, grace_ms, limit) if not depth or self._is_overtaken(one, grace_ms)]
+        suspects = [
+            one for one in self._native(queue, grace_ms, limit) if not depth or self._is_overtaken(one, grace_ms)
+        ]
         for job in suspects[:limit]:
             is_kept = job.line or job.new.id in here.order.unsent
             self.space.put_off(job) if is_kept else self.space.send(job)

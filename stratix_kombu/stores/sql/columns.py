@@ -11,16 +11,62 @@ from stratix_kombu.model.record import KEEP_ALL, Deduplication, Limit, NewJob, R
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.memory.state import Job
 
-GIVEN = (
-    "id queue name options priority max_attempts optional keep_completed keep_failed own_limit deduplication "
-    "dead_letter message max_stalled forward kind job_group native rank"
-).split()
+GIVEN = [
+    "id",
+    "queue",
+    "name",
+    "options",
+    "priority",
+    "max_attempts",
+    "optional",
+    "keep_completed",
+    "keep_failed",
+    "own_limit",
+    "deduplication",
+    "dead_letter",
+    "message",
+    "max_stalled",
+    "forward",
+    "kind",
+    "job_group",
+    "native",
+    "rank",
+]
 """What a job was added with."""
-CHANGING = (
-    "created_ms due_ms waiting_ms waited_ms processed_ms finished_ms attempts_made attempts_started stalled_count token "
-    "ended lease_ms dispatched_ms dispatched_as dispatches place line delayed_as cancelled cancel_error failed_by "
-    "vacant pending swept rerun logged worker data progress result failed_reason stacktrace"
-).split()
+CHANGING = [
+    "created_ms",
+    "due_ms",
+    "waiting_ms",
+    "waited_ms",
+    "processed_ms",
+    "finished_ms",
+    "attempts_made",
+    "attempts_started",
+    "stalled_count",
+    "token",
+    "ended",
+    "lease_ms",
+    "dispatched_ms",
+    "dispatched_as",
+    "dispatches",
+    "place",
+    "line",
+    "delayed_as",
+    "cancelled",
+    "cancel_error",
+    "failed_by",
+    "vacant",
+    "pending",
+    "swept",
+    "rerun",
+    "logged",
+    "worker",
+    "data",
+    "progress",
+    "result",
+    "failed_reason",
+    "stacktrace",
+]
 """What changes, called as the attributes of ``Job``; ``state`` besides."""
 COLUMNS = ["number", *GIVEN, "state", *CHANGING, "seq"]
 

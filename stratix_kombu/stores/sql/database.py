@@ -38,4 +38,4 @@ class Transactions(Database, Protocol):
         """A number that is another one after each transaction that this process knows of."""
 
     def wait(self, seen: int, timeout: float) -> None:
-        """Return when ``changes`` is another number than ``seen``, of whatever process, or after ``timeout`` seconds."""
+        """Return when ``changes`` is another number than ``seen``, of any process, or after ``timeout`` seconds."""

@@ -158,7 +158,10 @@ class Outcomes:
 
     def get(self, name: str, default: Any = None) -> Any:
         row = self._db.one("SELECT state, result, reason, number, gate FROM outcomes WHERE name = ?", name)
-        return default if row is None else Outcome(*row[:4], bool(row[4]))
+        if row is None:
+            return default
+        state, result, reason, number, gate = row
+        return Outcome(state, result, reason, number, bool(gate))
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None

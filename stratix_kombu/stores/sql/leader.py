@@ -6,7 +6,7 @@ from typing import Any
 
 from stratix_kombu.stores.sql.database import Database
 
-_COLUMNS = "clock until_ms yields rests_ms woken".split()
+_COLUMNS = ["clock", "until_ms", "yields", "rests_ms", "woken"]
 READ = f"SELECT {', '.join(_COLUMNS)} FROM leader"
 
 

@@ -30,8 +30,8 @@ def keys_of(db: Database, sql: str, *values: Any) -> Any:
 
     def read(after: Key | None, limit: int) -> list[Key]:
         if after is None:
-            return db.all(f"{sql} {_SORTED}", *values, limit)  # type: ignore[return-value]
-        return db.all(f"{sql} AND {_AFTER} {_SORTED}", *values, *after, limit)  # type: ignore[return-value]
+            return db.all(f"{sql} {_SORTED}", *values, limit)
+        return db.all(f"{sql} AND {_AFTER} {_SORTED}", *values, *after, limit)
 
     return read
 
@@ -104,7 +104,7 @@ class Lines:
         """Names and when they open, as they are now."""
         self.flush()
         sql = f"SELECT name, opens_ms FROM lines WHERE queue = ? AND unsent = ? {condition}"
-        yield from self._order.db.all(sql, self._order.queue, self._unsent, *values)  # type: ignore[misc]
+        yield from self._order.db.all(sql, self._order.queue, self._unsent, *values)
 
     def open_groups(self) -> None:
         self.flush()

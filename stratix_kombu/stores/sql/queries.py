@@ -10,6 +10,7 @@ from stratix_kombu.model.metrics import MINUTE_MS, Tally, Totals
 from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
+from stratix_kombu.stores.memory.state import Presence
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
 from stratix_kombu.stores.sql.counting import Counting
 from stratix_kombu.stores.sql.database import Database
@@ -91,9 +92,7 @@ class SqlQueries(Queries):
             counts["paused"] = 0
             if row[0]:
                 counts["paused"], counts["waiting"] = counts["waiting"], 0
-            due = db.one(
-                "SELECT due_ms FROM jobs WHERE queue = ? AND state = 'delayed' ORDER BY due_ms LIMIT 1", queue
-            )
+            due = db.one("SELECT due_ms FROM jobs WHERE queue = ? AND state = 'delayed' ORDER BY due_ms LIMIT 1", queue)
             return QueueStatus(
                 name=queue,
                 paused=bool(row[0]),
@@ -163,9 +162,7 @@ class SqlQueries(Queries):
 
     def dependencies(self, job_id: str) -> dict[str, State | None]:
         found = {one: (state, gate) for one, state, gate, _, _ in self._edges(job_id)}
-        return {
-            one: None if state == "removed" else State(state) for one, (state, gate) in found.items() if not gate
-        }
+        return {one: None if state == "removed" else State(state) for one, (state, gate) in found.items() if not gate}
 
     def _edges(self, job_id: str) -> list[tuple[str, str, bool, str | None, bool]]:
         """Dependency, its state or 'removed', whether it is a gate, its result, and whether another job has the id."""
@@ -211,8 +208,6 @@ def _present(db: Database, queue: str, now: int) -> list[WorkerInfo]:
         "JOIN presence ON presence.worker = workers.id WHERE workers.queue = ? AND presence.until_ms > ? "
         "ORDER BY workers.id"
     )
-    from stratix_kombu.stores.memory.state import Presence
-
     rows = db.all(sql, queue, now)
     return [Presence(until, again).at(now, worker_of(queue, worker, info)) for worker, info, until, again in rows]
 

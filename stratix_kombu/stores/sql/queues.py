@@ -20,10 +20,25 @@ if TYPE_CHECKING:
     from stratix_kombu.stores.sql.space import SqlSpace
 
 STATES = list(State)
-_COLUMNS = (
-    "name known paused held_ms opens_ms unused_ms last_event first_event waiting active delayed blocked completed failed "
-    "in_order aside body"
-).split()
+_COLUMNS = [
+    "name",
+    "known",
+    "paused",
+    "held_ms",
+    "opens_ms",
+    "unused_ms",
+    "last_event",
+    "first_event",
+    "waiting",
+    "active",
+    "delayed",
+    "blocked",
+    "completed",
+    "failed",
+    "in_order",
+    "aside",
+    "body",
+]
 SELECT = f"SELECT {', '.join(_COLUMNS)} FROM queues"
 _PUT = (
     f"INSERT INTO queues ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "

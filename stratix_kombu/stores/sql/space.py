@@ -20,7 +20,7 @@ from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.queues import Queues
 from stratix_kombu.stores.sql.tables import Deduplicated, EndedJobs, Locks, PresenceTable, ScheduleTable
 
-_COUNTERS = "numbers events sweeps delays moves observed clock_ms".split()
+_COUNTERS = ["numbers", "events", "sweeps", "delays", "moves", "observed", "clock_ms"]
 _READ = f"SELECT {', '.join(_COUNTERS)} FROM counters"
 _WRITE = f"UPDATE counters SET {', '.join(f'{name} = ?' for name in _COUNTERS)}"
 TRIMMED_EVERY = 100

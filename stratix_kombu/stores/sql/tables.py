@@ -53,8 +53,9 @@ class Deduplicated:
 
     def __setitem__(self, key: tuple[str, str], holder: Holder) -> None:
         self._db.run(
-            "INSERT INTO deduplicated (queue, id, job, number, until_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT (queue, id) "
-            "DO UPDATE SET job = excluded.job, number = excluded.number, until_ms = excluded.until_ms",
+            "INSERT INTO deduplicated (queue, id, job, number, until_ms) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (queue, id) DO UPDATE SET job = excluded.job, number = excluded.number, "
+            "until_ms = excluded.until_ms",
             *key,
             holder.job_id,
             holder.number,
@@ -192,6 +193,4 @@ class Workers:
 
 def worker_of(queue: str, worker: str, info: str) -> WorkerInfo:
     host, pid, concurrency, idle_ms, stuck = loads(info)
-    return WorkerInfo(
-        id=worker, queue=queue, host=host, pid=pid, concurrency=concurrency, idle_ms=idle_ms, stuck=stuck
-    )
+    return WorkerInfo(id=worker, queue=queue, host=host, pid=pid, concurrency=concurrency, idle_ms=idle_ms, stuck=stuck)

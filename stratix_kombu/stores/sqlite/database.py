@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -32,6 +32,12 @@ class Listener(Protocol):
 
 class SqliteDatabase:
     """As ``sql.database.Transactions``. A connection for transactions, one for readers, one that looks for changes."""
+
+    all: Callable[..., list[tuple[Any, ...]]]
+    one: Callable[..., tuple[Any, ...] | None]
+    run: Callable[..., int]
+    many: Callable[[str, Iterable[tuple[Any, ...]]], None]
+    """Those of the connection for transactions, from when the first one begins."""
 
     def __init__(self, options: SqliteOptions, namespace: str) -> None:
         self.options = options
@@ -148,20 +154,6 @@ class SqliteDatabase:
         if writer.changes != self._before:
             self.bell.ring()
 
-    # What a transaction runs is its connection's: bound when it begins.
-
-    def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        raise NotImplementedError
-
-    def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        raise NotImplementedError
-
-    def run(self, sql: str, *values: Any) -> int:
-        raise NotImplementedError
-
-    def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        raise NotImplementedError
-
     # -- reading --------------------------------------------------------------------------------
 
     @contextmanager
@@ -229,9 +221,9 @@ class Bell:
             self._condition.notify_all()
 
     def wait(self, seen: int, timeout: float) -> None:
-        deadline = _now() + timeout
+        deadline = time.monotonic() + timeout
         with self._condition:
-            while self._number == seen and (left := deadline - _now()) > 0:
+            while self._number == seen and (left := deadline - time.monotonic()) > 0:
                 if self._looks:
                     self._condition.wait(left)
                     continue
@@ -248,12 +240,3 @@ class Bell:
             if self._probe is not None:
                 self._probe.close()
             self._probe = None
-
-
-def _now() -> float:
-    import time
-
-    return time.monotonic()
-
-
-_ = os

@@ -42,11 +42,13 @@ def read_options(given: Mapping[str, Any]) -> SqliteOptions:
     path, _, query = url.removeprefix("sqlite:").partition("?")
     if not path.startswith("///") or not path[3:].strip("/"):
         raise ConfigurationError(
-            f"{url!r} names no file: write 'sqlite:///jobs.db', or 'sqlite:////var/lib/app/jobs.db' for an absolute path"
+            f"{url!r} names no file: write 'sqlite:///jobs.db', or 'sqlite:////var/lib/jobs.db' for an absolute path"
         )
     path = unquote(path[3:])
     if path == ":memory:":
-        raise ConfigurationError("a store in memory is 'memory://': every connection of SQLite would have one of its own")
+        raise ConfigurationError(
+            "a store in memory is 'memory://': every connection of SQLite would have one of its own"
+        )
     said = {**dict(parse_qsl(query, keep_blank_values=True)), **{key: given[key] for key in given if key != "url"}}
     options = {snake(key): value for key, value in said.items()}
     for key in options:
