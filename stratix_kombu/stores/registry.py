@@ -15,10 +15,6 @@ from stratix_kombu.stores.contract import Store
 _BUILT_IN = {
     "memory": "stratix_kombu.stores.memory:open_memory_store",
     **dict.fromkeys((*SERVERS, "redis+cluster"), "stratix_kombu.stores.redis:open_redis_store"),
-    "redis": "stratix_kombu.stores.redis:open_redis_store",
-    "rediss": "stratix_kombu.stores.redis:open_redis_store",
-    "sentinel": "stratix_kombu.stores.redis:open_redis_store",
-    "redis+cluster": "stratix_kombu.stores.redis:open_redis_store",
     "sqlite": "stratix_kombu.stores.sqlite:open_sqlite_store",
 }
 
