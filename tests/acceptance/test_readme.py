@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stratix_kombu import StratixError, errors
 from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.registry import known_drivers
 from tests.pages import GUIDE, PAGES, ROOT, SNIPPETS, STORIES, Snippet, snippets
@@ -125,6 +126,30 @@ def test_the_tables_of_contents_name_every_page() -> None:
         assert sorted(name for _, name in rows) == pages
         for title, name in rows:
             assert PAGES[f"examples/guide/{name}"].startswith(f"# {title}\n"), name
+
+
+def test_every_example_is_listed_by_need() -> None:
+    _, _, section = PAGES["examples/guide/README.md"].partition("\n## Examples by need\n")
+    listed = re.findall(r"\(\.\./([\w.]+)\)", section.partition("\n## ")[0])
+    there = [path.name for path in (ROOT / "examples").iterdir() if path.name[:2].isdigit() or "migrating" in path.name]
+    assert sorted(listed) == sorted(there)
+
+
+def test_every_error_is_in_the_troubleshooting_page() -> None:
+    page = PAGES["examples/guide/troubleshooting.md"]
+    _, _, table = page.partition("\n## Errors\n")
+    named = re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", table.partition("\n## ")[0], re.M)))
+    tree = {cls.__name__ for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, StratixError)}
+    assert sorted(named) == sorted(tree - {"StratixError"})
+
+
+def test_the_messages_of_the_troubleshooting_page_are_logged() -> None:
+    _, _, table = PAGES["examples/guide/troubleshooting.md"].partition("\n## Messages in the log\n")
+    source = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "stratix_kombu").rglob("*.py"))
+    joined = re.sub(r'"\s+f?"', "", source)  # texts that go on in the next line
+    messages = re.findall(r"^\| `(.*?)` \|", table, re.M)
+    assert len(messages) > 4
+    assert [message for message in messages if message not in joined] == []
 
 
 DOCUMENTED = {
