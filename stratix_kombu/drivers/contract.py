@@ -14,11 +14,14 @@ tells whether a driver conforms.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stratix_kombu.model.record import InlineQueue, Ready
+
+Report = Callable[[str, BaseException | None], object]
+"""Called with a queue and a fault of its messages, or None when there is none any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +198,19 @@ class TransportDriver(QueueDriver):
         Returns when the broker has taken responsibility for all of them (RabbitMQ: confirms). Raises
         DriverUnavailable when that is not known for some: they may then be sent twice, never lost.
         """
+
+    def submit(self, jobs: Sequence[Ready], report: Report) -> bool:
+        """As ``publish``, for jobs that are safe in the store: it need not wait for the broker's word. Whether the
+        broker has taken responsibility for all of them already.
+
+        If not, the driver sees to that in the background, and sends again what the broker refuses or what was lost
+        with a connection; of so many messages at most that the memory of a process does not matter. It calls
+        ``report``, from any thread, with the queue and the fault when a message could not be delivered so far, and with
+        None in place of a fault when one of that queue was. What a process does not live to send again, the store's
+        recovery does. ``close`` waits a while for the broker's word.
+        """
+        self.publish(jobs)
+        return True
 
     @abstractmethod
     def depth(self, queue: str) -> int | None:

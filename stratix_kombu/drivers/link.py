@@ -31,8 +31,6 @@ class Link:
         """How often its driver had been closed when it was taken."""
         self.leads_to: Any = None
         """For drivers whose server may be another one later: which it is."""
-        self.confirms: Any = None
-        """For transports with publisher confirms: their count."""
 
     def connected(self) -> None:
         """The connection is open, and has no channel yet."""

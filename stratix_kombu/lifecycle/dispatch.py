@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
@@ -16,18 +17,26 @@ FORWARDER = "forward"
 
 
 def dispatch(engine: Engine, ready: Sequence[Ready]) -> None:
-    """Publish the messages. A failure loses nothing: the jobs are waiting in the store, and recovery sends them
-    again; so it is reported and not raised."""
+    """Send the messages. A failure loses nothing: the jobs are waiting in the store, and recovery sends them again; so
+    it is reported and not raised, at once or when the broker says so."""
     if not ready:
         return
     forwards = [one for one in ready if one.forward]
     try:
-        engine.driver.publish([one for one in ready if not one.forward] if forwards else ready)
+        plain = [one for one in ready if not one.forward] if forwards else ready
+        if engine.driver.submit(plain, partial(_report, engine)):
+            engine.reached(ready[0].queue, "dispatch_failed")
         for one in forwards:
             _forward(engine, one)
-        engine.reached(ready[0].queue, "dispatch_failed")
     except Unavailable as error:
         engine.report(ready[0].queue, error, "dispatch_failed")
+
+
+def _report(engine: Engine, queue: str, error: BaseException | None) -> None:
+    if error is None:
+        engine.reached(queue, "dispatch_failed")
+    else:
+        engine.report(queue, error, "dispatch_failed")
 
 
 def _forward(engine: Engine, job: Ready) -> None:

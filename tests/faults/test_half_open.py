@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, DriverUnavailable, TransportDriver, create_app
-from stratix_kombu.drivers import rabbitmq
 from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.drivers.rabbitmq import link
 from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.model.record import Ready
 from tests.faults.conftest import WORKER
@@ -26,7 +26,7 @@ BOUND_S = 30.0
 
 @pytest.fixture
 def proxy(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    monkeypatch.setattr(rabbitmq, "CLOSE_S", REPLY_S)
+    monkeypatch.setattr(link, "CLOSE_S", REPLY_S)
     proxy = Proxy(amqp_url)
     yield proxy
     proxy.close()

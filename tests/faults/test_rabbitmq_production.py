@@ -15,9 +15,8 @@ from celery import Celery
 
 from stratix_kombu import Application, ConfigurationError, DriverUnavailable, create_app
 from stratix_kombu.celery import install
-from stratix_kombu.drivers import rabbitmq
 from stratix_kombu.drivers.contract import Delivery
-from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
+from stratix_kombu.drivers.rabbitmq import RabbitMQDriver, receiver
 from stratix_kombu.model.record import Ready
 from tests.celery.project import define_plain
 from tests.certificates import Certificates, make_certificates
@@ -133,7 +132,7 @@ def test_a_connection_lives_while_all_slots_are_busy_and_while_the_worker_drains
 ) -> None:
     """For longer than two heartbeats, after which both sides give a connection up; and for longer than the broker's
     consumer timeout, which does not concern a job that runs."""
-    monkeypatch.setattr(rabbitmq, "OWED_S", CONSUMER_TIMEOUT_MS / 4000)
+    monkeypatch.setattr(receiver, "OWED_S", CONSUMER_TIMEOUT_MS / 4000)
     gates = [threading.Event() for _ in range(3)]
     with open_app(heartbeat=2) as app:
         queue = app.queue.create_queue("q", concurrency=2)

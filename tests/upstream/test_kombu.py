@@ -60,7 +60,7 @@ def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
 
 
 def test_confirms_are_told_by_events_of_the_channel() -> None:
-    """drivers/confirms.py: acks, nacks and returns of many queues at once."""
+    """drivers/rabbitmq/confirms.py: acks, nacks and returns of many queues at once."""
     source = inspect.getsource(amqp.Channel)
     assert "self.events['basic_ack']" in source or "events" in source
     assert callable(amqp.Channel.confirm_select)
@@ -70,8 +70,18 @@ def test_confirms_are_told_by_events_of_the_channel() -> None:
         assert f"'{name}'" in source or hasattr(amqp.Channel, f"_on_{name}"), name
 
 
+def test_frames_are_read_as_they_come_and_written_as_they_are() -> None:
+    """drivers/rabbitmq/link.py: what is read beyond a part of a frame is kept; what is written is not changed."""
+    for transport in (amqp.transport.TCPTransport, amqp.transport.SSLTransport):
+        setup, read = inspect.getsource(transport._setup_transport), inspect.getsource(transport._read)
+        assert "self._quick_recv = self.sock.re" in setup
+        assert "recv = self._quick_recv" in read
+        assert "self._read_buffer = rbuf[:n], rbuf[n:]" in read
+        assert list(inspect.signature(transport.write).parameters) == ["self", "s"]
+
+
 def test_a_connection_tells_when_it_is_blocked() -> None:
-    """drivers/confirms.py sets both after it has connected; amqp tells nobody of alarms without the capability."""
+    """drivers/rabbitmq/confirms.py sets both; amqp tells nobody of alarms without the capability."""
     assert amqp.Connection.negotiate_capabilities["connection.blocked"]
     connection, told = amqp.Connection(), list[str]()
     connection.on_blocked = told.append

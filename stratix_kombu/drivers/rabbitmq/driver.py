@@ -1,29 +1,25 @@
-"""RabbitMQ: durable queues, persistent messages, publisher confirms collected once per batch.
-
-A worker takes no more than it has free slots although messages are acknowledged after the claim: acknowledgements are
-*owed* until a slot is free again, so that the prefetch count is always what may still be sent to us. None is owed for
-longer than a minute, so the broker's consumer timeout does not matter.
-"""
+"""The driver of RabbitMQ: options, queues, publishing."""
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from amqp.exceptions import NotFound, PreconditionFailed
-from kombu import Connection, Consumer, Queue
+from kombu import Connection, Queue
 
 from stratix_kombu.config.redis_options import keepalive_options
 from stratix_kombu.config.tls import TlsOptions, switch
-from stratix_kombu.drivers.confirms import POLL_S, Confirms
-from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver
-from stratix_kombu.drivers.kombu import BATCH, KombuDriver, KombuReceiver
+from stratix_kombu.drivers.contract import DriverCapabilities, Receiver, Report
+from stratix_kombu.drivers.kombu import BATCH, KombuDriver
 from stratix_kombu.drivers.link import Link
+from stratix_kombu.drivers.rabbitmq.link import RabbitMQLink, confirms_of
+from stratix_kombu.drivers.rabbitmq.outbox import Outbox, refusal
+from stratix_kombu.drivers.rabbitmq.receiver import RabbitMQReceiver
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
 
@@ -31,41 +27,20 @@ HEARTBEAT_S = 30
 COMMAND_TIMEOUT_MS = 5000.0
 """How long the broker may take for an answer. It may be frozen, or gone without a word, and the connection still open:
 the protocol itself would wait for ever."""
-CLOSE_S = 1.0
-"""How long it may take to say goodbye."""
-OWED_S = 60.0
+WINDOW = 1_000
+"""So many messages are sent over one link without the broker's word. More have to wait for it."""
+READ_AFTER = 100
+"""After so many messages the broker's words are read; those of the last ones by the outbox."""
+QUIET_S = 0.02
+"""Who publishes without a pause reads the broker's words itself."""
+LONG_IDLE_S = 1.0
+"""A link that nobody has used for so long may have been given up by the broker."""
 BLOCKED = "it takes no messages now: it is short of memory or disk (an alarm of RabbitMQ blocks publishers)"
 BLOCKED_S = 10.0
 """A connection that has been blocked for so long may be dead: then another one is tried."""
 HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
 TIMEOUTS = ("connect_timeout", "command_timeout")
 QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_routing_key")
-
-
-class RabbitMQLink(Link):
-    """A link on which no wait is without an end."""
-
-    def __init__(self, connection: Connection, reply_s: float) -> None:
-        self.reply_s = reply_s
-        super().__init__(connection)
-
-    def connected(self) -> None:
-        self._socket = self.connection.connection.transport.sock
-        self.be_patient(self.reply_s)
-
-    def be_patient(self, reply_s: float) -> None:
-        self.reply_s = reply_s
-        self._socket.settimeout(reply_s)
-
-    def close(self, problem: BaseException | None = None) -> None:
-        if isinstance(problem, OSError):  # each link would wait in vain for the answer to its goodbye, and to TLS's
-            with suppress(Exception):
-                self._socket.settimeout(0)
-                self.connection.connection.collect()
-            return
-        with suppress(OSError):  # it is closed already
-            self._socket.settimeout(CLOSE_S)
-        super().close()
 
 
 class RabbitMQDriver(KombuDriver):
@@ -92,6 +67,7 @@ class RabbitMQDriver(KombuDriver):
         self._reply_s = _seconds(timeout, "'command_timeout' must be milliseconds") / 1000
         self._blocked: list[Link] = []
         """Links that the broker reads nothing from."""
+        self._outbox = Outbox(self, self._send_confirmed)
         self.quorum = switch(self.options.get("quorum") or False, "rabbitmq: 'quorum'")
         self.max_priority = int(self.options.get("max_priority") or 0)
         if self.quorum and self.max_priority:
@@ -144,7 +120,9 @@ class RabbitMQDriver(KombuDriver):
         )
 
     def link(self) -> Link:
-        return RabbitMQLink(self.connection(), self._reply_s)
+        link = RabbitMQLink(self.connection(), self._reply_s)
+        link.lost = partial(self._lost, link)
+        return link
 
     def _tls_arguments(self) -> Any:
         """What py-amqp is to be told of TLS."""
@@ -201,62 +179,141 @@ class RabbitMQDriver(KombuDriver):
     def publish(self, jobs: Sequence[Ready]) -> None:
         if not jobs:
             return
+        refused = self._send_confirmed(jobs)
+        if refused:
+            self._declared.clear()  # a queue may have been deleted meanwhile
+            raise refusal([why for _, why in refused], self.address)
+
+    def submit(self, jobs: Sequence[Ready], report: Report) -> bool:
+        if not jobs:
+            return True
+        self._outbox.report = report
+        try:
+            if self._outbox.is_full:
+                self.publish(jobs)
+                return True
+            self._outbox.note(set(), self._publish(jobs, WINDOW))
+        except DriverUnavailable:
+            self._outbox.failed([job.queue for job in jobs])
+            raise
+        self._outbox.watch()
+        return False
+
+    def _send_confirmed(self, jobs: Sequence[Ready]) -> list[tuple[Ready, str]]:
+        """Send them and wait for the broker's word; what it has refused, and why. Raises DriverUnavailable."""
+        return self._publish(jobs, 0)
+
+    def _publish(self, jobs: Sequence[Ready], most_open: int) -> list[tuple[Ready, str]]:
         self._look_at_blocked()
         try:
             for queue in {job.queue for job in jobs}:
                 self.declare(queue)
-            taken = self.attempt(lambda link: self._send(link, jobs))
+            refused = self.attempt(lambda link: self._send(link, jobs, most_open))
         except DriverUnavailable:
             self._declared.clear()  # a queue may have been deleted meanwhile
             raise
-        if not taken:
+        if refused is None:
             raise DriverUnavailable(self.address, BLOCKED)
+        return refused
 
-    def _send(self, link: Link, jobs: Sequence[Ready]) -> bool:
-        """Whether the broker took them all; it may still take them when it does not say so now."""
-        confirms = Confirms.of(link)
-        for start in range(0, len(jobs), BATCH):
-            for job in jobs[start : start + BATCH]:
-                if confirms.blocked_at is not None:
-                    return False
-                self.publish_one(link, job, mandatory=True)
-                confirms.expect()
-            confirms.collect()
-        return confirms.blocked_at is None
+    def _send(self, link: Any, jobs: Sequence[Ready], most_open: int) -> list[tuple[Ready, str]] | None:
+        """What the broker has refused of them so far; None if it does not take them now, though it may later."""
+        confirms = confirms_of(link)
+        before = confirms.last()
+        try:
+            for start in range(0, len(jobs), BATCH):
+                if confirms.blocked_at is None:
+                    page = jobs[start : start + BATCH]
+                    link.publish(page, self.broker_queue, lambda job: self.publish_message(link, job, mandatory=True))
+                    confirms.expect(page)
+                    if confirms.unread > READ_AFTER:
+                        link.look()
+                    confirms.collect(link.reply_s, most_open)
+        except BaseException:
+            confirms.forget(before)  # they are sent again at once, or it is reported that they were not sent
+            raise
+        if confirms.blocked_at is not None:
+            confirms.forget(before)
+            return None
+        mine, refused = {id(job) for job in jobs}, confirms.take_refused()
+        self._outbox.note(confirms.confirmed, [one for one in refused if id(one[0]) not in mine])
+        return [one for one in refused if id(one[0]) in mine]
+
+    # -- links on which something is not confirmed ------------------------------------------------
+
+    def open_count(self, blocked: bool = True) -> int:
+        """How many messages are not confirmed, without links that are in use; those on ``blocked`` links too."""
+        with self._lock:
+            links: list[Any] = [*self._idle, *(self._blocked if blocked else ())]
+        return sum(link.confirms.open for link in links if link.confirms is not None)
+
+    def look_at_open(self) -> None:
+        """Read what the broker says on links that nobody has used for a moment."""
+        used = time.monotonic() - QUIET_S
+        with self._lock:
+            mine: list[Any] = self._blocked
+            idle: list[Any] = self._idle
+            mine += [one for one in idle if one.confirms is not None and one.confirms.open and one.used_at < used]
+            self._blocked, self._idle = [], [one for one in idle if one not in mine]
+        for link in mine:
+            self._look_at(link)
+
+    def _look_at(self, link: Any) -> None:
+        """Read it, and keep it if it is sound."""
+        confirms = confirms_of(link)
+        try:
+            link.look()
+            confirms.check(self._reply_s)
+        except self.errors() as problem:
+            link.close(problem)
+            return
+        self._outbox.note(confirms.confirmed, confirms.take_refused())
+        if confirms.blocked_at is not None:
+            self._outbox.trouble(DriverUnavailable(self.address, BLOCKED), confirms.jobs())
+            if time.monotonic() - confirms.blocked_at > BLOCKED_S:
+                link.close()
+                return
+        self.keep(link)
 
     def _look_at_blocked(self) -> None:
         """Raises DriverUnavailable while the broker blocks those who publish. The others it serves: what a link that is
         blocked would ask for would never be answered, so nobody else is given one."""
         with self._lock:
             link = self._blocked.pop() if self._blocked else None
-        if link is None:
-            return
-        confirms = Confirms.of(link)
+        if link is not None:
+            self._look_at(link)
+            if self._blocked:
+                raise DriverUnavailable(self.address, BLOCKED)
+
+    def is_usable(self, link: Any) -> bool:
+        """The broker may have given it up while nobody used it."""
+        if time.monotonic() - link.used_at < LONG_IDLE_S:
+            return True
         try:
-            confirms.look()
+            link.look()
         except self.errors() as problem:
             link.close(problem)
-            return
-        if confirms.blocked_at is not None and time.monotonic() - confirms.blocked_at > BLOCKED_S:
-            link.close()
-            return
-        self.keep(link)
-        if confirms.blocked_at is not None:
-            raise DriverUnavailable(self.address, BLOCKED)
+            return False
+        return True
 
-    def keep(self, link: Link) -> None:
-        if isinstance(link, RabbitMQLink):
-            link.be_patient(self._reply_s / 2)  # it may be dead when it is used again: the rest is for a new one
-        if link.confirms is None or link.confirms.blocked_at is None:
-            super().keep(link)
-            return
+    def keep(self, link: Any) -> None:
+        link.be_patient(self._reply_s / 2)  # it may be dead when it is used again: the rest is for a new one
+        link.used_at = time.monotonic()
+        blocked = link.confirms is not None and link.confirms.blocked_at is not None
         with self._lock:
             if link.closes == self._closes:
-                self._blocked.append(link)
+                (self._blocked if blocked else self._idle).append(link)
                 return
+        with suppress(*self.errors()):
+            confirms_of(link).collect(self._reply_s)
         link.close()
 
+    def _lost(self, link: RabbitMQLink, jobs: Sequence[Ready]) -> None:
+        if link.closes == self._closes:
+            self._outbox.lost(jobs)
+
     def close(self) -> None:
+        self._outbox.close(self._reply_s)
         super().close()
         with self._lock:
             blocked, self._blocked = self._blocked, []
@@ -265,89 +322,6 @@ class RabbitMQDriver(KombuDriver):
 
     def receiver(self, queue: str, slots: int) -> Receiver:
         return RabbitMQReceiver(self, queue)
-
-
-class RabbitMQReceiver(KombuReceiver):
-    """Consumes with a prefetch count, and owes acknowledgements while slots are taken."""
-
-    prefetch = 0
-
-    def open(self) -> Link:
-        link = self.driver.link()
-        entity = self.driver.queue_entity(self.queue)(link.channel)
-        self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
-        self.prefetch = 0
-        self.owed: deque[tuple[Any, float]] = deque()
-        return link
-
-    def take(self, link: Link, limit: int, timeout: float) -> None:
-        if limit > self.prefetch or self._overdue():
-            # More slots than the consumer was begun with, or it was cancelled, or owes for too long: begin anew.
-            self._cancel()
-            self._settle(0)
-            self.prefetch = limit
-            self.consumer.qos(prefetch_count=limit)
-            self.consumer.consume()
-        self._settle(self.prefetch - limit)
-        with suppress(socket.timeout):
-            while len(self.received) < limit:
-                link.connection.drain_events(timeout=POLL_S if self.received else max(timeout, POLL_S))
-        link.connection.heartbeat_check()
-
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        if self.link is not None:
-            now = time.monotonic()
-            self.owed.extend((delivery.handle, now) for delivery in deliveries)
-
-    def give_back(self, deliveries: Sequence[Delivery]) -> None:
-        if self.link is not None:
-            with self._unavailable():
-                self._cancel()  # or they would come straight back to us
-                for delivery in deliveries:
-                    delivery.handle.reject(requeue=True)
-
-    def refuse(self, deliveries: Sequence[Delivery]) -> None:
-        """Rejected: to the queue's dead-letter exchange, if it has one."""
-        if self.link is not None:
-            with self._unavailable():
-                for delivery in deliveries:
-                    delivery.handle.reject(requeue=False)
-
-    def tend(self) -> None:
-        if self.link is None:
-            return
-        with self._unavailable():
-            with suppress(socket.timeout):
-                while True:  # the broker's heartbeats have to be read, or it would seem dead
-                    self.link.connection.drain_events(timeout=POLL_S)
-            self.link.connection.heartbeat_check()
-            if self._overdue():
-                self._cancel()
-                self._settle(0)
-
-    def _overdue(self) -> bool:
-        return bool(self.owed) and time.monotonic() - self.owed[0][1] > OWED_S
-
-    def close(self) -> None:
-        if self.link is not None:
-            with suppress(DriverUnavailable), self._unavailable():
-                self._cancel()
-                self._settle(0)
-        super().close()
-
-    def _cancel(self) -> None:
-        """Be sent nothing more; what was on its way meanwhile goes back."""
-        if self.prefetch:
-            self.prefetch = 0
-            self.consumer.cancel()
-            late, self.received = self.received, []
-            for delivery in late:
-                delivery.handle.reject(requeue=True)
-
-    def _settle(self, keep: int) -> None:
-        """Acknowledge all that is owed but the newest ``keep``."""
-        while len(self.owed) > keep:
-            self.owed.popleft()[0].ack()
 
 
 def _name(value: Any, option: str) -> str:
