@@ -15,7 +15,7 @@ from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 from kombu.exceptions import EncodeError
 from kombu.utils import json
 
-from stratix_kombu.celery.collect import Collector, collecting, results_in
+from stratix_kombu.celery.batch import Batch, Continuation, results_in, within
 from stratix_kombu.celery.compat import call_errbacks, errbacks_of
 from stratix_kombu.celery.mirror import adopting
 from stratix_kombu.config.options import milliseconds
@@ -100,23 +100,23 @@ class Attempt:
     @contextmanager
     def succeeding(self) -> Iterator[None]:
         """What is published within goes on with the job under its id: a retry, a replacement."""
-        with adopting(self.adopted, self._request.chord), collecting() as collector:
+        with adopting(self.adopted, self._request.chord), within(Batch()) as batch:
             try:
                 yield
             finally:
-                collector.show_what_is_carried(self.job_id)
-                self._successors = collector.finish(self.queue)
-                self._after += collector.after
+                batch.show_what_is_carried(self.job_id)
+                self._successors = batch.finish(self.queue)
+                self._after += batch.after
 
     @contextmanager
-    def continuing(self) -> Iterator[Collector]:
+    def continuing(self) -> Iterator[Continuation]:
         """What is published within is added when the task ends, in the same step."""
-        with adopting(self.adopted), collecting(self.job_id) as collector:
+        with adopting(self.adopted), within(Continuation(self.job_id)) as batch:
             try:
-                yield collector
+                yield batch
             finally:
-                self._extra += collector.finish(self.queue)
-                self._after += collector.after
+                self._extra += batch.finish(self.queue)
+                self._after += batch.after
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -186,10 +186,10 @@ class Attempt:
         are called here find the failure stored."""
         backend = self._bridge.celery.backend
         called, sent = errbacks_of(backend, self._request)
-        with self.continuing() as collector:
+        with self.continuing() as batch:
             call_errbacks(backend, self._request, sent, error, "")
             for job_id, name in self._carried():
-                collector.fail(job_id, name)
+                batch.fail(job_id, name)
         if self._request.children:
             set_data(self._bridge.engine, self.job_id, self._trail())
         text = error_text(backend, error)

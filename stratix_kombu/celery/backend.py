@@ -16,7 +16,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
-from stratix_kombu.celery.collect import collecting, current, leaves, results_in
+from stratix_kombu.celery.batch import Continuation, current, leaves, results_in, within
 from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
 from stratix_kombu.celery.publish import NOT_TRACKED, RESULT
@@ -73,9 +73,9 @@ class StratixBackend(Results):
         if attempt is not None and attempt.settled:
             self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
             return
-        collector = current()
-        if collector is not None and collector.owner:
-            collector.fail(task_job_id(task_id))
+        batch = current()
+        if isinstance(batch, Continuation):
+            batch.fail(task_job_id(task_id))
             return
         if attempt is None and getattr(request, "is_eager", False):
             if call_errbacks and request.errbacks:
@@ -85,12 +85,12 @@ class StratixBackend(Results):
             return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
         called, sent = compat.errbacks_of(self, request) if request is not None and call_errbacks else ([], [])
-        with collecting(task_job_id(task_id)) as collector:
+        with within(Continuation(task_job_id(task_id))) as batch:
             compat.call_errbacks(self, request, sent, exc, traceback)
             for step in getattr(request, "chain", None) or ():
                 for job_id, name in results_in(step):
-                    collector.fail(job_id, name)
-        self._end_by_hand(task_id, exc, traceback, collector.finish(self.app.conf.task_default_queue))
+                    batch.fail(job_id, name)
+        self._end_by_hand(task_id, exc, traceback, batch.finish(self.app.conf.task_default_queue))
         self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
         compat.call_errbacks(self, request, called, exc, traceback)
 
@@ -153,9 +153,9 @@ class StratixBackend(Results):
             set_progress(self.bridge.engine, job_id, value)
 
     def _store_final(self, task_id: str, result: Any, state: str, traceback: Any) -> None:
-        collector = current()
-        if collector is not None and collector.owner and state != states.SUCCESS:
-            collector.fail(task_job_id(task_id))
+        batch = current()
+        if isinstance(batch, Continuation) and state != states.SUCCESS:
+            batch.fail(task_job_id(task_id))
             return
         engine, job_id = self.bridge.engine, task_job_id(task_id)
         document = self._document(job_id, RESULT)

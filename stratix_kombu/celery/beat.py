@@ -15,8 +15,8 @@ from celery.exceptions import ImproperlyConfigured
 from celery.schedules import crontab
 from celery.schedules import schedule as interval
 
+from stratix_kombu.celery.batch import Unsent, within
 from stratix_kombu.celery.bridge import Bridge, bridge_of
-from stratix_kombu.celery.collect import collecting
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.repeat import claim_slot, put_schedule, remove_schedule
@@ -127,13 +127,12 @@ class StratixScheduler(Scheduler):
             return
         entry = copy.copy(entry)
         entry.options = {**(entry.options or {}), "task_id": run_id(schedule.key, schedule.next_ms)}
-        with collecting() as collector:
-            collector.deferred = []
+        with within(Unsent()) as batch:
             self.apply_entry(entry)  # of one that cannot be sent it logs why: this time is lost, the others go on
-        job = collector.jobs[0] if collector.jobs else None
+        job = batch.jobs[0] if batch.jobs else None
         if not claim_slot(engine, schedule, following, job):
             return  # another beat was first
-        for send in collector.deferred:
+        for send in batch.unsent:
             send()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import chain, group
 
-from stratix_kombu.celery.collect import collecting
+from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.lifecycle.add import records_of
 from stratix_kombu.queue.flow import Flow
@@ -29,10 +29,10 @@ class Canvas:
 
     def add(self, signature: Any) -> Flow:
         """Publish a signature of any shape in one step; the flow shows what is to come as placeholders."""
-        with collecting() as collector:
+        with within(Batch()) as batch:
             signature.apply_async()
-        collector.show_what_is_carried()
-        new = collector.finish()
+        batch.show_what_is_carried()
+        new = batch.finish()
         placed = self._bridge.publisher.add(new)
         records = records_of(self._bridge.engine, new, placed)
         jobs = [self._bridge.queue.get_queue(one.queue).handle(one) for one in records]

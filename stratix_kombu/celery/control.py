@@ -8,8 +8,8 @@ from typing import Any
 from celery.exceptions import TaskRevokedError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
+from stratix_kombu.celery.batch import current
 from stratix_kombu.celery.bridge import Bridge
-from stratix_kombu.celery.collect import current
 from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.lifecycle.outcomes import fail
 from stratix_kombu.model.message import is_task_message
@@ -58,10 +58,10 @@ def purge_jobs(bridge: Bridge, queues: Iterable[str]) -> int:
 def _not_failing(ids: list[str]) -> list[str]:
     """Without those that fail in the step that is being made: Celery revokes the tasks of a chord's group body after it
     has failed them, and workers that heard of it before the store did would see them as revoked."""
-    collector = current()
-    if collector is None:
+    batch = current()
+    if batch is None:
         return ids
-    failing = {job.id for job in collector.jobs if job.vacant}
+    failing = {job.id for job in batch.jobs if job.vacant}
     return [one for one in ids if task_job_id(one) not in failing]
 
 

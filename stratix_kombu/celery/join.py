@@ -9,8 +9,8 @@ from typing import Any
 from celery import Celery, group, maybe_signature
 from celery.exceptions import ChordError
 
+from stratix_kombu.celery.batch import leaves
 from stratix_kombu.celery.bridge import Bridge, bridge_of
-from stratix_kombu.celery.collect import leaves
 from stratix_kombu.celery.task import attempt_of
 from stratix_kombu.errors import JobNotFound
 from stratix_kombu.lifecycle.one_job import set_data

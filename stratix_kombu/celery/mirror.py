@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.app.task import Context
 
-from stratix_kombu.celery.collect import results_in
+from stratix_kombu.celery.batch import results_in
 from stratix_kombu.drivers.native import TRACKED
 
 if TYPE_CHECKING:

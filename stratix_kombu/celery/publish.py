@@ -15,7 +15,7 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.common import Broadcast
 from kombu.exceptions import OperationalError
 
-from stratix_kombu.celery.collect import collecting, current, results_in
+from stratix_kombu.celery.batch import Batch, Pages, current, results_in, within
 from stratix_kombu.celery.mirror import ADOPTED, JOIN_REFERENCE, is_adopting, is_kept
 from stratix_kombu.config.options import instant, milliseconds
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
@@ -34,8 +34,6 @@ NOT_TRACKED = ""
 DUE = "stratix_eta"
 """Header with the time of a task that was not to run at once. It is past when the message is sent: in Celery's own
 header, a worker would hold the message for a moment more."""
-PAGE = 500
-"""So many tasks of a group without a body are added in one step."""
 _ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
 
 
@@ -83,16 +81,16 @@ class Publisher:
         if published.queue is None or isinstance(options.get("queue"), Broadcast):
             self._mark_untracked(published, countdown, eta)
             send = partial(self._send_untracked, published, producer, connection)
-            collector = current()
-            if collector is not None and collector.deferred is not None:
-                collector.deferred.append(send)
+            batch = current()
+            if batch is not None:
+                batch.send(send)
             else:
                 send()
             return result
         if due:
             published.headers[DUE] = due
-        with self.batch():
-            self._keep(published, countdown, eta)
+        with self.batch() as batch:
+            batch.put(self.new_job(published, countdown, eta), _carried(published))
         return result
 
     def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
@@ -100,11 +98,9 @@ class Publisher:
         if not options.get("chord"):
             return send()
         task_id = options["task_id"]
-        with self.batch():
-            collector = current()
-            assert collector is not None
+        with self.batch() as batch:
             failed, completed = self.retention(False)
-            collector.jobs.append(
+            batch.jobs.append(
                 NewJob(
                     id=task_job_id(task_id),
                     queue=self._app.conf.task_default_queue,
@@ -115,7 +111,7 @@ class Publisher:
                     anew=True,
                 )
             )
-            collector.after.append(send)
+            batch.after.append(send)
         return self._app.AsyncResult(task_id)
 
     def _is_ours(self, connection: Any) -> bool:
@@ -129,30 +125,17 @@ class Publisher:
             self._given = weakref.ref(connection), ours
         return ours
 
-    def _keep(self, published: Published, countdown: Any, eta: Any) -> None:
-        collector = current()
-        assert collector is not None
-        collector.jobs.append(self.new_job(published, countdown, eta))
-        collector.names.update(_carried(published))
-        if collector.pages and len(collector.jobs) >= PAGE and not collector.joins:
-            collector.show_what_is_carried()
-            self.add(collector.finish())
-            collector.turn()
-
     @contextmanager
-    def batch(self) -> Iterator[None]:
-        """All tasks published within are added together, all or none; of a group without a body a page at a time, so
-        that the first ones run while the others are still being made."""
-        if current() is not None:
-            yield
+    def batch(self) -> Iterator[Batch]:
+        """The batch that is being made, or a new one: all tasks published within are added together, all or none; of a
+        group without a body a page at a time."""
+        batch = current()
+        if batch is not None:
+            yield batch
             return
-        with collecting() as collector:
-            collector.pages = True
-            yield
-        collector.show_what_is_carried()
-        self.add(collector.finish())
-        for send in collector.after:
-            send()
+        with within(Pages(self.add)) as pages:
+            yield pages
+        pages.close()
 
     def add(self, jobs: Sequence[NewJob]) -> list[Placed | None]:
         """Add jobs together; jobs that have ended give way to those of the same ids, as in Celery, all in one step.
@@ -211,7 +194,7 @@ class Publisher:
 
     def join(self, group_id: str, tree: Sequence[Any], body: Mapping[str, Any], wanted: Sequence[str]) -> None:
         """Add the job that waits for a chord's header and then sends the body."""
-        with collecting() as own:
+        with within(Batch()) as own:
             given = {"task_id": join_id(group_id), **self._route_of(body)}
             self.send_task("stratix.join", (dict(body), list(tree)), **given)
             if not own.jobs:  # several queues get the body: the join is one job all the same
@@ -220,11 +203,8 @@ class Publisher:
         carried = dict(results_in(body))
         carries = tuple(carried)
         join = replace(join, kind=JOIN, dependencies=tuple(wanted), optional=True, carries=carries, max_stalled=None)
-        with self.batch():
-            collector = current()
-            assert collector is not None
-            collector.joins.append(join)
-            collector.names.update(carried)
+        with self.batch() as batch:
+            batch.put_join(join, carried.items())
 
     def _route_of(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Where a chord's body goes: somebody listens there, and not on the default queue perhaps."""

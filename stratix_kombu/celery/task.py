@@ -14,7 +14,7 @@ from celery.exceptions import Ignore
 from celery.states import STARTED
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt
-from stratix_kombu.celery.collect import collecting
+from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.celery.mirror import ADOPTED, adopting
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
@@ -127,12 +127,12 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
 
 def adopt(bridge: Bridge, task: Any, request: Any) -> None:
     """Add the job of a message that was sent without the bridge, as if it had been sent with it."""
-    with adopting(chord=request.chord), collecting() as collector:
+    with adopting(chord=request.chord), within(Batch()) as batch:
         again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
         again.apply_async(chord=request.chord, add_to_parent=False, headers=dict(request.headers or {}))
     with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
         # A message that came twice may have been adopted, run and ended meanwhile: that one stays.
-        add(bridge.engine, [replace(job, anew=False) for job in collector.finish()])
+        add(bridge.engine, [replace(job, anew=False) for job in batch.finish()])
 
 
 def queue_of(request: Any) -> str:
