@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.middleware import take_within
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Taken
-from stratix_kombu.model.record import Held, Renewed, WorkerInfo
+from stratix_kombu.model.record import Change, Completion, Held, Renewed, WorkerInfo
 
 
 def take(
@@ -28,6 +28,28 @@ def take(
         return engine.store.transitions.take(queue, worker, lease_ms, want, bounds, permits=permits, request=request)
 
     return take_within(engine, queue, want, step) if engine.middleware.take else step()
+
+
+def complete_and_take(
+    engine: Engine,
+    results: Sequence[Completion],
+    queue: str,
+    worker: str,
+    lease_ms: int,
+    want: int,
+    *,
+    bounds: Bounds = NO_BOUNDS,
+    permits: int = 0,
+    request: str = "",
+) -> tuple[Change, Taken]:
+    """Complete a batch, if there is one, and take the next jobs, in one round trip. What the completion has made ready
+    is not dispatched yet: begin the claims, and then ``settle`` the change."""
+    if not results:
+        return Change(), take(engine, queue, worker, lease_ms, want, bounds, permits=permits, request=request)
+    transitions = engine.store.transitions
+    return transitions.complete_and_take(
+        results, queue, worker, lease_ms, want, bounds, permits=permits, request=request
+    )
 
 
 def claim(

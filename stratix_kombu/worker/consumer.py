@@ -2,7 +2,8 @@
 store says which jobs are next, or why there are none and when to ask again.
 
 While the queue has work for everybody (``Taken.left``), jobs are taken with as many permits as are at hand, and without
-one if there are none: so lost permits cost nothing. While the queue is closed (paused, limited or crowded), nothing is
+one if there are none: so lost permits cost nothing. Where no permits have to be fetched for that, the results of the
+jobs that have ended are stored with the same call. While the queue is closed (paused, limited or crowded), nothing is
 received, for others may have a use for the permits; only those that the next opening is likely to need.
 """
 
@@ -18,12 +19,12 @@ from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.drivers.own import check_receiver
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
-from stratix_kombu.lifecycle.claim import take
+from stratix_kombu.lifecycle.claim import complete_and_take
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.outcomes import hand_back
 from stratix_kombu.model.claims import Bounds, Taken
 from stratix_kombu.model.names import new_request
-from stratix_kombu.model.record import Held
+from stratix_kombu.model.record import Change, Completion, Held
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.heartbeat import Heartbeat
 from stratix_kombu.worker.holdings import Holdings
@@ -172,12 +173,12 @@ class Consumer:
             except Unavailable as error:
                 self._failures += 1
                 self._engine.report(self._queue, error, "consume_failed")
-                self._stop.wait(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
+                self._pause(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
             except Starved as error:
                 self._failures += 1
                 if self._failures == 1:
                     self._engine.report(self._queue, error, "start_failed")
-                self._stop.wait(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
+                self._pause(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
             except Exception as error:
                 # A fault of our own must not end the worker silently.
                 self._failures += 1
@@ -185,13 +186,19 @@ class Consumer:
                     logger.exception("the consumer of %s failed", self._queue, extra={"action": "consume_failed"})
                     self._engine.report(self._queue, error, "consume_failed")
                 self._close()
-                self._stop.wait(MAX_PAUSE_S)
+                self._pause(MAX_PAUSE_S)
             self._strangers.report_burst()
+        self._settler.lend(False)
         self._strangers.report()
         self._hand_back_asked()
         if self._brought:
             self._opened().adopt(self._brought)
         self._close()
+
+    def _pause(self, seconds: float) -> None:
+        """Nothing is taken for a while, so no result waits for that."""
+        self._settler.lend(False)
+        self._stop.wait(seconds)
 
     def _is_idle(self) -> bool:
         """Nothing is held, nothing came for a while, and the store has nothing either."""
@@ -331,27 +338,34 @@ class Consumer:
             if self._stop.is_set():
                 receiver.give_back(permits)
                 return
-            request = new_request()
+            request, ended = new_request(), self._settler.lent()
             try:
-                taken = self._ask(want, request, len(permits))
-            except Unavailable:
-                self._asked = _Asked(want, request, time.monotonic() + self._heartbeat.lease_ms / 1000)
-                receiver.give_back(permits)
+                change, taken = self._ask(want, request, len(permits), ended)
+            except BaseException as error:
+                self._settler.lost(ended)
+                if isinstance(error, Unavailable):
+                    self._asked = _Asked(want, request, time.monotonic() + self._heartbeat.lease_ms / 1000)
+                    receiver.give_back(permits)
                 raise
             problem = self._begin(taken)
         receiver.acknowledge(permits)
+        self._settler.stored(ended, change)
         if problem is not None:
             raise Starved(f"jobs cannot begin here and were handed back: {problem}") from problem
 
-    def _ask(self, want: int, request: str, permits: int = 0) -> Taken:
-        worker, lease_ms = self._heartbeat.id, self._heartbeat.lease_ms
-        self._stored = self._holdings.stored
-        return take(self._engine, self._queue, worker, lease_ms, want, self._bounds, permits=permits, request=request)
+    def _ask(self, want: int, request: str, permits: int = 0, ended: Sequence[Completion] = ()) -> tuple[Change, Taken]:
+        self._stored = self._holdings.stored + len(ended)
+        engine, queue, bounds = self._engine, self._queue, self._bounds
+        who, lease_ms = self._heartbeat.id, self._heartbeat.lease_ms
+        return complete_and_take(
+            engine, ended, queue, who, lease_ms, want, bounds=bounds, permits=permits, request=request
+        )
 
     def _begin(self, taken: Taken) -> Exception | None:
         """Begin what an answer has brought; why some could not begin."""
         self._asked = None
         self._taken, self._taken_at = taken, time.monotonic()
+        self._settler.lend(taken.left and self._engine.delivers and not self._engine.middleware.take)
         if taken.claims:
             self._busy_at = time.monotonic()
         self._slots.take(len(taken.claims))
@@ -370,7 +384,7 @@ class Consumer:
             if time.monotonic() > asked.until:
                 self._asked = None
             elif not self._stop.is_set():
-                problem = self._begin(self._ask(asked.want, asked.request))
+                problem = self._begin(self._ask(asked.want, asked.request)[1])
                 if problem is not None:
                     raise Starved(f"jobs cannot begin here and were handed back: {problem}") from problem
 
@@ -380,7 +394,7 @@ class Consumer:
         if asked is None or time.monotonic() > asked.until:
             return
         try:
-            claims = self._ask(asked.want, asked.request).claims
+            claims = self._ask(asked.want, asked.request)[1].claims
             hand_back(self._engine, [Held(one.record.id, one.token) for one in claims])
         except Unavailable as error:
             self._engine.report(self._queue, error, "hand_back_failed")

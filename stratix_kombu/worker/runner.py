@@ -119,11 +119,11 @@ class Runner:
     def _ended(self, attempt: Attempt, outcome: Outcome) -> None:
         forks.end_if_forked(self._pid, int(isinstance(outcome, Failure)))
         late, lost = self.endings.ended(attempt.token)
+        following, slot_is_free = self._turns.end() if attempt.is_sandboxed else (None, True)
         if lost:
             self._holdings.stored_one(attempt.token)
         elif not late:
-            self._settler.put(outcome)
-        following, slot_is_free = self._turns.end() if attempt.is_sandboxed else (None, True)
+            self._settler.put(outcome, slot_is_free)
         if following is not None:
             self._threads.submit(following)  # this thread is free for it
         if slot_is_free:

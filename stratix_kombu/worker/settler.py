@@ -1,16 +1,23 @@
-"""Settles outcomes: what has piled up while one round trip was under way goes together with the next."""
+"""Settles outcomes: what has piled up while one round trip was under way goes together with the next.
+
+While a queue has work for everybody, the consumer asks for more jobs as often as any have ended. It stores their
+results in the same call then: see ``Settler.lend``.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.again import refused
 from stratix_kombu.lifecycle.causes import Causes
+from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.outcomes import complete, fail, postpone
 from stratix_kombu.model.record import Change, Completion, Failure, Held
@@ -35,8 +42,12 @@ class Settler:
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._causes = Causes()
+        self._asked: set[str] = set()
+        """Tokens of completions that were asked for by a call whose answer was lost."""
+        self._lends = False
+        self._lent: deque[Completion] = deque()
+        """The completions that wait for the consumer."""
         self._thread: threading.Thread | None = None
-        self.put = self._outcomes.put
 
     def start(self) -> None:
         """Unless it runs. Raises RuntimeError if the system has no thread left."""
@@ -44,6 +55,44 @@ class Settler:
             thread = threading.Thread(target=self._run, name=f"stratix-{self._queue}-settler", daemon=True)
             thread.start()
             self._thread = thread
+
+    def put(self, outcome: Outcome, frees_slot: bool = False) -> None:
+        """Have an outcome stored. ``frees_slot``: a slot is given back right after that, which wakes the consumer."""
+        if not (self._lends and frees_slot and isinstance(outcome, Completion)):
+            self._outcomes.put(outcome)
+            return
+        self._lent.append(outcome)
+        if not self._lends:  # since it was asked
+            self.lend(False)
+
+    # -- with the consumer's calls ----------------------------------------------------------------
+
+    def lend(self, lends: bool) -> None:
+        """Whether the consumer stores completions with its next take from now on, which must come as soon as a slot is
+        free. If not, those that wait for it are stored at once."""
+        self._lends = lends
+        while not lends and (batch := self.lent()):
+            for completion in batch:
+                self._outcomes.put(completion)
+
+    def lent(self) -> list[Completion]:
+        """The completions to be stored with a call; then ``stored`` or ``lost`` is to be called."""
+        batch: list[Completion] = []
+        with suppress(IndexError):
+            while len(batch) < MAX_BATCH:
+                batch.append(self._lent.popleft())
+        return batch
+
+    def stored(self, completions: Sequence[Completion], change: Change) -> None:
+        """What that call has answered."""
+        self._tell(completions, change.stale)
+        settle(self._engine, change)
+
+    def lost(self, completions: Sequence[Completion]) -> None:
+        """The call has failed, so they may have been stored or not."""
+        self._asked.update(one.token for one in completions)
+        for one in completions:
+            self._outcomes.put(one)
 
     def rest(self) -> None:
         """No outcome is to be expected: end the thread until it is started again."""
@@ -119,7 +168,8 @@ class Settler:
         problem: Exception | None = None
         while not self._stopping.is_set():
             try:
-                stale = refused(self._engine, step(outcomes).stale, again or tries > 0)
+                asked = again or tries > 0 or any(one.token in self._asked for one in outcomes)
+                stale = refused(self._engine, step(outcomes).stale, asked)
                 self._engine.reached(self._queue, "settle_failed")
             except Unavailable as error:
                 tries += 1
@@ -129,10 +179,16 @@ class Settler:
             except Exception as error:
                 problem = error
                 break
-            for job_id in stale:
-                self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
-            break
+            self._tell(outcomes, stale)
+            return None
         if problem is None or len(outcomes) == 1:
-            for outcome in outcomes:
-                self._holdings.stored_one(outcome.token)
+            self._tell(outcomes, ())
         return problem
+
+    def _tell(self, outcomes: Sequence[Outcome], stale: Sequence[str]) -> None:
+        """The outcomes are stored, or nobody wants them; those of ``stale`` were refused."""
+        for job_id in stale:
+            self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
+        for outcome in outcomes:
+            self._asked.discard(outcome.token)
+            self._holdings.stored_one(outcome.token)

@@ -274,6 +274,11 @@ def _run(large: Large) -> None:
         transitions.take(queue, "w", 1_000, PAGE, bounds, permits=5, request="again")
         transitions.take(queue, "w", 1_000, PAGE, bounds, permits=5, request="again")
         transitions.take(queue, "w", 1_000, PAGE)
+    results = [
+        Completion(*_token(one), "1") for one in large.claim("waiting", [f"waiting{n}" for n in range(4_000, 4_020)])
+    ]
+    for queue in ("few", "waiting", "aside", "unsent"):
+        transitions.complete_and_take(results, queue, "w", 1_000, PAGE, bounds, permits=5)
     transitions.add([NewJob(id="f", queue="failed", name="n", keep_failed=keep)])
     (held,) = large.claim("failed", ["f"])
     transitions.fail([Failure(*_token(held), "no")])

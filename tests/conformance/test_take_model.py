@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 from redis import Redis
 
-from stratix_kombu.model.claims import Bounds
+from stratix_kombu.model.claims import Bounds, Taken
 from stratix_kombu.model.limiter import ahead_ms
 from stratix_kombu.model.names import new_request
-from stratix_kombu.model.record import Limit, NewJob
+from stratix_kombu.model.record import Completion, Limit, NewJob
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
@@ -42,6 +42,12 @@ bounds = st.builds(
     global_concurrency=st.sampled_from([0, 0, 1, 2]),
     group_concurrency=st.sampled_from([0, 0, 1]),
 )
+
+
+def _told(taken: Taken) -> Any:
+    """The answer without instants."""
+    granted = [(one.record.id, one.token, plain(one.record)) for one in taken.claims]
+    return granted, taken.why, bool(taken.until_ms), taken.left
 
 
 class TakingStores(Stores):
@@ -90,11 +96,8 @@ class TakingStores(Stores):
         before, active = self._waiting(queue), self._active(queue)
 
         def step(store: Store) -> Any:
-            taken = store.transitions.take(
-                queue, worker, LEASE_MS, want, given_bounds, permits=permits, request=request
-            )
-            granted = [(one.record.id, one.token, plain(one.record)) for one in taken.claims]
-            return granted, taken.why, bool(taken.until_ms), taken.left
+            take = store.transitions.take
+            return _told(take(queue, worker, LEASE_MS, want, given_bounds, permits=permits, request=request))
 
         answer = self.both(step)
         granted, why, _, left = answer
@@ -106,6 +109,31 @@ class TakingStores(Stores):
         self.last = step, answer
         if why is Refusal.EMPTY and not granted:
             self.last = None  # asked again, it may be given what came since
+
+    @rule(
+        chosen=st.lists(ids, max_size=3, unique=True),
+        queue=queues,
+        want=st.integers(0, 3),
+        given_bounds=bounds,
+        worker=st.sampled_from("wv"),
+    )
+    def complete_and_take(self, chosen: list[str], queue: str, want: int, given_bounds: Bounds, worker: str) -> None:
+        request, results = new_request(), [Completion(one, self.tokens.get(one, ""), "1") for one in chosen]
+        ready: list[Any] = []
+
+        def step(store: Store) -> Any:
+            change, taken = store.transitions.complete_and_take(
+                results, queue, worker, LEASE_MS, want, given_bounds, permits=1, request=request
+            )
+            ready.append(change.ready)
+            return change.stale, change.more, _told(taken)
+
+        answer = self.both(step)
+        assert ready[0] == ready[1]
+        granted, why, *_ = answer[2]
+        self.tokens.update((job_id, token) for job_id, token, _ in granted)
+        if not (answer[1] or (why is Refusal.EMPTY and not granted)):
+            self.last = step, answer
 
     def _waiting(self, queue: str) -> list[Job]:
         """Those that may be taken, in their order, whatever keeps them from starting."""

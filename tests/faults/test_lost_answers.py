@@ -17,8 +17,8 @@ from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Completion, Failure
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
+from stratix_kombu.stores.redis.answers import added_of
 from stratix_kombu.stores.redis.scripts import digest, source
-from stratix_kombu.stores.redis.transitions import added_of
 from stratix_kombu.testing.stores import audit
 from tests.conformance.asked_twice import ONCE
 from tests.faults.conftest import WORKER
@@ -199,6 +199,26 @@ def test_a_worker(lossy: Lossy, step: str, times: int) -> None:
     assert [type(one) for one in errors] == [StoreUnavailable] * (times - 1)
     told = [one.name for one in lossy.direct.queue.engine.store.events.read("q", "0")]
     assert [told.count(name) for name in ("completed", "failed")] == [step != "fail", step == "fail"]
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["sent again", "asked again"])
+@pytest.mark.parametrize("lossy", ["sent by the store"], indirect=True)
+def test_a_worker_that_goes_on(lossy: Lossy, times: int) -> None:
+    """Results that went with a take whose answer was lost are stored once, and what it took runs once."""
+    queue, runs, errors = lossy.app.queue.create_queue("q", concurrency=1), list[str](), list[BaseException]()
+    queue.on("error", errors.append)
+    queue.process(lambda job: runs.append(job.id))
+    with lossy.app:
+        jobs = lossy.direct.queue.get_queue("q").add_bulk([{"name": "n"}] * 5)
+        lossy.lose("complete_and_take", times)
+        lossy.app.start()
+        until(lambda: lossy.direct.queue.get_queue("q").get_job_counts()["completed"] == 5)
+        until(lambda: lossy.proxy.cuts == times)
+    assert runs == [one.id for one in jobs]
+    assert [(one.refresh().attempts_made, one.attempts_started) for one in jobs] == [(1, 1)] * 5
+    assert [type(one) for one in errors] == [StoreUnavailable] * (times - 1)
+    told = [one.name for one in lossy.direct.queue.engine.store.events.read("q", "0")]
+    assert (told.count("completed"), told.count("active"), told.count("drained")) == (5, 5, 1)
 
 
 @pytest.mark.parametrize("fate", ["started", "completed", "removed when it completed", "failed", "removed by hand"])

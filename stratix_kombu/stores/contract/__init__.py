@@ -35,11 +35,12 @@ queue, else by the bounds of whoever was refused last. Native jobs whose claim w
 in the order in which they were refused; one that its own limit refused, when that opens.
 """
 
+from stratix_kombu.stores.contract.by_hand import PAGE
 from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
-from stratix_kombu.stores.contract.transitions import PAGE, TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
+from stratix_kombu.stores.contract.transitions import TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
 
 __all__ = [
     "FOUND_AT_ONCE",

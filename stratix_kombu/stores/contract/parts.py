@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.record import Added, NewJob, Schedule
-from stratix_kombu.stores.contract.transitions import PAGE
+from stratix_kombu.stores.contract.by_hand import PAGE
 
 
 class Schedules(ABC):

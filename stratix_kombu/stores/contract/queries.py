@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
-from stratix_kombu.stores.contract.transitions import PAGE
+from stratix_kombu.stores.contract.by_hand import PAGE
 
 FOUND_AT_ONCE = 1_000
 """How many records ``Queries.find`` answers at most."""

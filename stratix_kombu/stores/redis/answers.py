@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
-from stratix_kombu.model.record import KEEP_ALL, Change, Lost, NewJob, Ready
+from stratix_kombu.model.record import KEEP_ALL, Added, Change, Completion, Lost, NewJob, Placed, Ready
+from stratix_kombu.model.state import State
 from stratix_kombu.stores.redis.records import job_arguments
 
 
@@ -55,3 +56,24 @@ def fallback_text(given: Fallback) -> str:
 
 def then_text(jobs: Sequence[NewJob]) -> str:
     return json.dumps([[job.queue, *job_arguments(job, job.queue)] for job in jobs]) if jobs else ""
+
+
+def completion_arguments(results: Sequence[Completion]) -> list[str]:
+    flat: list[str] = []
+    for one in results:
+        flat += (one.job_id, one.token, one.result, then_text(one.then), one.data)
+    return flat
+
+
+def added_of(count: int, answer: Sequence[Any]) -> Added:
+    """The answer of add.lua and fire.lua about so many jobs."""
+    more, known, ready, others, now, first, told = answer
+    placed: list[Placed | None] = [Placed(State.WAITING, now, number) for number in range(first, first + count)]
+    if not (more or known or ready or others or told):  # as mostly
+        return Added(tuple(placed))
+    flat = [one.decode() for one in others]
+    instead = tuple(zip(flat[::2], flat[1::2], strict=True))
+    duplicates = frozenset(one.decode() for one in known)
+    for place, one in zip(told[::2], told[1::2], strict=True):
+        placed[place] = Placed(State(one[0].decode()), *map(int, one[1:])) if one else None
+    return Added(tuple(placed), duplicates, ready_of(ready), bool(more), instead)

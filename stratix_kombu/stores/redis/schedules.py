@@ -10,10 +10,11 @@ from dataclasses import asdict
 from stratix_kombu.model.codec import decode_mapping
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.stores.contract import PAGE, Schedules
+from stratix_kombu.stores.redis.answers import added_of
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.records import job_arguments
 from stratix_kombu.stores.redis.scripts import Scripts
-from stratix_kombu.stores.redis.transitions import RedisTransitions, added_of
+from stratix_kombu.stores.redis.transitions import RedisTransitions
 
 logger = logging.getLogger("stratix_kombu.stores")
 

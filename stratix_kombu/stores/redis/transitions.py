@@ -38,11 +38,12 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
-from stratix_kombu.stores.contract import PAGE, TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
-from stratix_kombu.stores.redis.answers import change_of, fallback_text, ready_of, then_text
+from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions, check_ids
+from stratix_kombu.stores.redis.answers import added_of, change_of, completion_arguments, fallback_text, then_text
 from stratix_kombu.stores.redis.presence import Presence, told_of
 from stratix_kombu.stores.redis.records import CLAIMED, ClaimsOf, is_plain, job_arguments, kept_fields, limit_text
 from stratix_kombu.stores.redis.scripts import Scripts
+from stratix_kombu.stores.redis.taking import Take
 
 logger = logging.getLogger("stratix_kombu.stores")
 
@@ -179,30 +180,25 @@ class RedisTransitions(Transitions):
         permits: int = 0,
         request: str = "",
     ) -> Taken:
-        request, want = request or new_request(), min(want, TAKEN_AT_ONCE)
-        now, why, until, left, *answers = self.run_sending(
-            "take",
-            queue,
-            worker,
-            lease_ms,
-            want,
-            limit_text(bounds.limit),
-            bounds.global_concurrency,
-            bounds.group_concurrency,
-            fallback_text(bounds.fallback),
-            permits,
-            request,
-        )
-        claims, found = [], ClaimsOf(queue, worker, request, now)
-        for job_id, position, started, begun, flat in answers:
-            values = dict(zip(flat[::2], flat[1::2], strict=True))
-            try:
-                claims.append(found.read(job_id, position, started, begun, values))
-            except InvalidPayload as problem:
-                # Its lease runs out, again and again until it has failed; the others are not held up by it.
-                logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": queue})
-        refusal = Refusal(why.decode()) if why else None
-        return Taken(claims, refusal, max(int(until) - now, 0) if until else 0, bool(left))
+        asked = Take(queue, worker, request or new_request())
+        return asked.answer(self.run_sending("take", *asked.arguments(lease_ms, want, bounds, permits)))
+
+    def complete_and_take(
+        self,
+        results: Sequence[Completion],
+        queue: str,
+        worker: str,
+        lease_ms: int,
+        want: int,
+        bounds: Bounds = NO_BOUNDS,
+        *,
+        permits: int = 0,
+        request: str = "",
+    ) -> tuple[Change, Taken]:
+        asked = Take(queue, worker, request or new_request())
+        arguments = (*asked.arguments(lease_ms, want, bounds, permits), PAGE, *completion_arguments(results))
+        *change, taken = self.run_sending("complete_and_take", *arguments)
+        return change_of(change), asked.answer(taken)
 
     def claim(
         self,
@@ -256,10 +252,7 @@ class RedisTransitions(Transitions):
         self._presence.leave(worker, queues)
 
     def complete(self, results: Sequence[Completion]) -> Change:
-        arguments: list[Any] = [PAGE]
-        for one in results:
-            arguments += (one.job_id, one.token, one.result, then_text(one.then), one.data)
-        return change_of(self.run_sending("complete", *arguments))
+        return change_of(self.run_sending("complete", PAGE, *completion_arguments(results)))
 
     def fail(self, failures: Sequence[Failure]) -> Change:
         arguments: list[Any] = [PAGE]
@@ -370,17 +363,3 @@ class RedisTransitions(Transitions):
         if answer[0] == b"state":
             raise InvalidJobState(job_id, answer[1].decode(), operation, allowed)
         return change_of(answer)
-
-
-def added_of(count: int, answer: Sequence[Any]) -> Added:
-    """The answer of add.lua and fire.lua about so many jobs."""
-    more, known, ready, others, now, first, told = answer
-    placed: list[Placed | None] = [Placed(State.WAITING, now, number) for number in range(first, first + count)]
-    if not (more or known or ready or others or told):  # as mostly
-        return Added(tuple(placed))
-    flat = [one.decode() for one in others]
-    instead = tuple(zip(flat[::2], flat[1::2], strict=True))
-    duplicates = frozenset(one.decode() for one in known)
-    for place, one in zip(told[::2], told[1::2], strict=True):
-        placed[place] = Placed(State(one[0].decode()), *map(int, one[1:])) if one else None
-    return Added(tuple(placed), duplicates, ready_of(ready), bool(more), instead)

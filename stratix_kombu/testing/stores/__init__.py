@@ -14,6 +14,7 @@ from stratix_kombu.testing.stores.again import AgainSuite
 from stratix_kombu.testing.stores.audit import audit
 from stratix_kombu.testing.stores.clock import ClockSuite
 from stratix_kombu.testing.stores.clocks import LeadSuite
+from stratix_kombu.testing.stores.complete_and_take import CompleteAndTakeSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.forks import ForkSuite
@@ -39,6 +40,7 @@ __all__ = ["StoreSuite", "audit"]
 class StoreSuite(
     AddingSuite,
     TakeSuite,
+    CompleteAndTakeSuite,
     GroupSuite,
     PermitSuite,
     RunningSuite,
