@@ -22,8 +22,7 @@ from stratix_kombu import forks
 from stratix_kombu.calls import in_thread
 from stratix_kombu.config.options import Duration, together
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
-from stratix_kombu.foreign import APPLICATION
-from stratix_kombu.foreign import HOOKS as OTHER_HOOKS
+from stratix_kombu.foreign import APPLICATION, HOOKS as OTHER_HOOKS
 from stratix_kombu.health import Health, check_health
 from stratix_kombu.hints import Hinted
 from stratix_kombu.hooks import run_hooks

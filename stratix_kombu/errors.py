@@ -39,9 +39,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from stratix_kombu.foreign import ERROR
-from stratix_kombu.hints import Hinted
-from stratix_kombu.hints import nearest as nearest
-from stratix_kombu.hints import nearest_option as nearest_option
+from stratix_kombu.hints import Hinted, nearest as nearest, nearest_option as nearest_option
 
 
 class StratixError(Hinted, Exception):

@@ -20,8 +20,7 @@ from stratix_kombu.hints import NO_OTHERS, Hinted, hint_for
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.functions import check_takes
 from stratix_kombu.queue.repeatables import rule_of, zone_unsaid
-from stratix_kombu.schedule_entry import Entry, Handler, info_of
-from stratix_kombu.schedule_entry import ScheduleInfo as ScheduleInfo
+from stratix_kombu.schedule_entry import Entry, Handler, ScheduleInfo as ScheduleInfo, info_of
 from stratix_kombu.stores.contract import Store
 
 if TYPE_CHECKING:

@@ -18,35 +18,37 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict
 
 if sys.version_info >= (3, 11):
-    from typing import Required
-    from typing import Unpack as Unpack
+    from typing import Required, Unpack as Unpack
 else:
-    from typing_extensions import Required
-    from typing_extensions import Unpack as Unpack
+    from typing_extensions import Required, Unpack as Unpack
 
-from stratix_kombu.option_types import BackoffOpts as BackoffOpts
-from stratix_kombu.option_types import DeduplicationOpts as DeduplicationOpts
-from stratix_kombu.option_types import Identified as Identified
-from stratix_kombu.option_types import Instant as Instant
-from stratix_kombu.option_types import JobOpts as JobOpts
-from stratix_kombu.option_types import LimiterOpts as LimiterOpts
-from stratix_kombu.option_types import MetricsOpts as MetricsOpts
-from stratix_kombu.option_types import NodeOpts as NodeOpts
-from stratix_kombu.option_types import ProcessorOpts as ProcessorOpts
-from stratix_kombu.option_types import QueueOpts as QueueOpts
-from stratix_kombu.option_types import RetentionOpts as RetentionOpts
-from stratix_kombu.option_types import RunOpts as RunOpts
-from stratix_kombu.option_types import WorkerOpts as WorkerOpts
-from stratix_kombu.server_types import AwsCredentials as AwsCredentials
-from stratix_kombu.server_types import AwsOpts as AwsOpts
-from stratix_kombu.server_types import Duration as Duration
-from stratix_kombu.server_types import KombuOpts as KombuOpts
-from stratix_kombu.server_types import RabbitMQOpts as RabbitMQOpts
-from stratix_kombu.server_types import RedisDriverOpts as RedisDriverOpts
-from stratix_kombu.server_types import RedisNode as RedisNode
-from stratix_kombu.server_types import RedisOpts as RedisOpts
-from stratix_kombu.server_types import SqsOpts as SqsOpts
-from stratix_kombu.server_types import TlsOpts as TlsOpts
+from stratix_kombu.option_types import (
+    BackoffOpts as BackoffOpts,
+    DeduplicationOpts as DeduplicationOpts,
+    Identified as Identified,
+    Instant as Instant,
+    JobOpts as JobOpts,
+    LimiterOpts as LimiterOpts,
+    MetricsOpts as MetricsOpts,
+    NodeOpts as NodeOpts,
+    ProcessorOpts as ProcessorOpts,
+    QueueOpts as QueueOpts,
+    RetentionOpts as RetentionOpts,
+    RunOpts as RunOpts,
+    WorkerOpts as WorkerOpts,
+)
+from stratix_kombu.server_types import (
+    AwsCredentials as AwsCredentials,
+    AwsOpts as AwsOpts,
+    Duration as Duration,
+    KombuOpts as KombuOpts,
+    RabbitMQOpts as RabbitMQOpts,
+    RedisDriverOpts as RedisDriverOpts,
+    RedisNode as RedisNode,
+    RedisOpts as RedisOpts,
+    SqsOpts as SqsOpts,
+    TlsOpts as TlsOpts,
+)
 
 Task: TypeAlias = Callable[..., Any]
 """A task of a Celery application. Checkers that read Celery's source take it for the function that was decorated."""

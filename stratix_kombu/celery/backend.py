@@ -28,8 +28,7 @@ from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.one_job import add_dependency, remove, set_progress
 from stratix_kombu.lifecycle.outcomes import complete, fail
 from stratix_kombu.model.message import TASK
-from stratix_kombu.model.names import group_id as group_record
-from stratix_kombu.model.names import join_id, task_job_id
+from stratix_kombu.model.names import group_id as group_record, join_id, task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, NewJob
 from stratix_kombu.model.state import State
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 from celery.exceptions import ImproperlyConfigured
-from celery.schedules import crontab
-from celery.schedules import schedule as interval
+from celery.schedules import crontab, schedule as interval
 
 from stratix_kombu.celery.batch import Unsent, within
 from stratix_kombu.celery.bridge import Bridge, bridge_of

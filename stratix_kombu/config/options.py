@@ -11,15 +11,23 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
-from stratix_kombu.model.given import MAX_MS
-from stratix_kombu.model.given import milliseconds as milliseconds
-from stratix_kombu.model.given import snake_keys as snake_keys
-from stratix_kombu.model.given import together as together
-from stratix_kombu.model.given import whole as whole
+from stratix_kombu.model.given import (
+    MAX_MS,
+    milliseconds as milliseconds,
+    snake_keys as snake_keys,
+    together as together,
+    whole as whole,
+)
 from stratix_kombu.model.instant import instant as instant
 from stratix_kombu.model.limiter import check_window
-from stratix_kombu.model.names import check_chosen_id, check_group, check_job_id, check_known_id, check_queue_name
-from stratix_kombu.model.names import snake as snake
+from stratix_kombu.model.names import (
+    check_chosen_id,
+    check_group,
+    check_job_id,
+    check_known_id,
+    check_queue_name,
+    snake as snake,
+)
 from stratix_kombu.model.record import KEEP_ALL, Deduplication, Limit, NewJob, Retention
 from stratix_kombu.model.retention import retention
 from stratix_kombu.model.suspects import suspect_delay, suspect_instant

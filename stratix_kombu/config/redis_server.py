@@ -14,15 +14,15 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
+    ConnectionError as RedisConnectionError,
     DataError,
     InvalidResponse,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TimeoutError as RedisTimeoutError,
     TryAgainError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from stratix_kombu import forks

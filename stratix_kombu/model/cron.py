@@ -26,8 +26,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
-from croniter import CroniterBadDateError, croniter
-
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
@@ -126,6 +124,8 @@ class Cron:
 
 def _calendar(days: str, first: date) -> Iterator[date]:
     """croniter's, in which all three fields must suit."""
+    from croniter import CroniterBadDateError, croniter  # it takes long to load, and most programs have no cron rule
+
     before = datetime(first.year, first.month, first.day) - timedelta(seconds=1)
     matches = croniter(f"0 0 {days}", before, day_or=False, max_years_between_matches=MAX_YEARS)
     while True:

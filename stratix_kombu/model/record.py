@@ -6,9 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 from stratix_kombu.model.awaiting import NotAwaitable
-from stratix_kombu.model.retention import KEEP_ALL as KEEP_ALL
-from stratix_kombu.model.retention import KEEP_NONE as KEEP_NONE
-from stratix_kombu.model.retention import Retention as Retention
+from stratix_kombu.model.retention import KEEP_ALL as KEEP_ALL, KEEP_NONE as KEEP_NONE, Retention as Retention
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.state import State
 

@@ -14,8 +14,7 @@ from zoneinfo import ZoneInfo
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
 from stratix_kombu.model.codec import decode_mapping
-from stratix_kombu.model.cron import NoSuchDate, is_alias
-from stratix_kombu.model.cron import read as read_cron
+from stratix_kombu.model.cron import NoSuchDate, is_alias, read as read_cron
 from stratix_kombu.model.instant import FIRST_MS, LAST_MS
 from stratix_kombu.model.zones import check_zone
 

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from celery import chain, chord
 from celery.result import AsyncResult
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
 from tests.waiting import until

@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from stratix_kombu import Application, Job
-from stratix_kombu.cli import flow as flows
-from stratix_kombu.cli import main, output
+from stratix_kombu.cli import flow as flows, main, output
 from stratix_kombu.lifecycle import sweep as sweeping
 from tests.cli.conftest import Cli
 from tests.waiting import until

@@ -8,8 +8,7 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.recurrence import Recurrence

@@ -12,8 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from stratix_kombu import Application, ConfigurationError, InvalidPayload, StratixError, create_app
 from stratix_kombu.config.options import JobOptions, QueueOptions, WorkerOptions

@@ -10,8 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stratix_kombu import errors
 from stratix_kombu.config.redis_options import RedisOptions

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from stratix_kombu.config.options import JobOptions, ProcessorOptions, QueueOptions, WorkerOptions
 from stratix_kombu.config.settings import load_settings

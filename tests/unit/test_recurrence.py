@@ -9,8 +9,7 @@ from itertools import product
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.recurrence import Recurrence

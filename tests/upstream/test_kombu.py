@@ -11,8 +11,7 @@ import amqp
 from botocore.credentials import DeferredRefreshableCredentials
 from botocore.session import Session
 from kombu import Connection, Producer
-from kombu.transport import SQS, TRANSPORT_ALIASES, memory
-from kombu.transport import redis as redis_transport
+from kombu.transport import SQS, TRANSPORT_ALIASES, memory, redis as redis_transport
 from redis import Redis
 
 from stratix_kombu.drivers.redis import RedisDriver

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NotConnected
+from botocore.exceptions import ClientError, ConnectionError as NotConnected, HTTPClientError
 
 from stratix_kombu.drivers.sqs.clients import Clients
 from stratix_kombu.drivers.sqs.options import FIFO_ATTRIBUTES, Redrive

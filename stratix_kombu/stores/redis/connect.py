@@ -14,9 +14,9 @@ from redis.exceptions import (
     RedisClusterException,
     RedisError,
     ResponseError,
+    TimeoutError as RedisTimeoutError,
     TryAgainError,
 )
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 try:
     from hiredis import pack_command
