@@ -1,8 +1,7 @@
-"""An application: plugins, hooks, roles, and a clean end.
+"""An application: plugins, hooks, roles, and closing.
 
-The roles are plain: ``start``, ``run`` and ``stratix-kombu worker`` take jobs. Nothing else does: not making an
-application, not registering handlers, not adding, and not ``with app:``, which only closes the application at the end.
-"""
+The roles are plain: ``start``, ``run`` and ``stratix-kombu worker`` run jobs. Nothing else does: neither creating an
+application, registering handlers or adding jobs, nor ``with app:``, which only closes the application at the end."""
 
 from __future__ import annotations
 
@@ -53,8 +52,8 @@ Around = TypeVar("Around", bound=Callable[[Any], object])
 def create_app(source: str | Path | AppSettings | None = None) -> Application:
     """A new application; ``source`` is a TOML file or a mapping of settings.
 
-    The environment ``STRATIX_*`` wins over a file, and a mapping over the environment. Type checkers know the keys of
-    the mapping; one that they cannot know, with options of a driver of your own, is for ``app.register``.
+    The environment ``STRATIX_*`` takes precedence over a file, and a mapping over the environment. Type checkers know
+    the keys of the mapping; options of a driver of your own belong in ``app.register``.
 
     >>> with create_app({"driver": "memory"}) as app:  # doctest: +SKIP
     ...     app.queue.get_queue("emails").add("welcome")
@@ -63,24 +62,23 @@ def create_app(source: str | Path | AppSettings | None = None) -> Application:
 
 
 class _Life(Enum):
-    """In which part of its life an application is."""
+    """The phase of its life that an application is in."""
 
     OPEN = "open"
     """It adds, reads and waits."""
     STARTED = "started"
-    """It takes jobs, too."""
+    """It also runs jobs."""
     CLOSING = "closing"
     CLOSED = "closed"
     """It can be opened and started again."""
 
 
 class Application(forks.OfOneProcess, Hinted):
-    """Carries the plugins of one program.
+    """The plugins of one program.
 
     As a context manager (``with`` and ``async with``) it is open within the block, and closed at its end: jobs can be
-    added, read and waited for. Jobs are taken only where ``start`` or ``run`` is called. One that was closed can be
-    opened and started again.
-    """
+    added, read and waited for. Jobs are run only after ``start`` or ``run``. A closed application can be opened and
+    started again."""
 
     _foreign = APPLICATION
 
@@ -94,7 +92,7 @@ class Application(forks.OfOneProcess, Hinted):
         self._middleware = Middleware()
         self._lock = threading.RLock()
         self._starting = threading.RLock()
-        """Held while it starts, hooks included; they may use what the other lock makes, from whatever thread."""
+        """Held while it starts, hooks included; hooks may use, from any thread, what the other lock protects."""
         self._registered = False
         """Whether ``register`` made the queues."""
         self._life = _Life.OPEN
@@ -102,7 +100,7 @@ class Application(forks.OfOneProcess, Hinted):
         forks.register(self)
 
     def after_fork(self) -> None:
-        """In the child it is an application that has not been started."""
+        """In a forked child, the application counts as not started."""
         self._lock, self._starting = threading.RLock(), threading.RLock()
         self._metrics = None
         if self._life is not _Life.OPEN:
@@ -118,7 +116,7 @@ class Application(forks.OfOneProcess, Hinted):
 
     @property
     def schedule(self) -> Scheduler:
-        """Functions of this process that run by the clock."""
+        """Functions that this process runs on a schedule."""
         with self._lock:
             if self._schedule is None:
                 self._schedule = Scheduler(lambda: self.queue.store_of_locks, lambda: self.queue.settings.timezone)
@@ -128,7 +126,7 @@ class Application(forks.OfOneProcess, Hinted):
 
     @property
     def distributed_lock(self) -> DistributedLock:
-        """Locks over all processes on the store."""
+        """Locks between all processes that use the store."""
         with self._lock:
             if self._distributed_lock is None:
                 self._distributed_lock = DistributedLock(self.queue.store_of_locks)
@@ -147,11 +145,13 @@ class Application(forks.OfOneProcess, Hinted):
                 # Never as it is: it may be settings, with a password.
                 given = kind_of(plugin) if isinstance(plugin, (Mapping, str)) else repr(plugin)
                 write = "; write app.register(queue_plugin, {...})" if isinstance(plugin, Mapping) else ""
-                raise ConfigurationError(f"{given} is no plugin; known: queue_plugin, schedule_plugin{write}")
+                raise ConfigurationError(
+                    f"{given} is not a plugin; known plugins: queue_plugin, schedule_plugin{write}"
+                )
             if self._queue is not None:
                 raise ConfigurationError(
-                    "queue_plugin is registered already: give all its options in one call, and what concerns one queue "
-                    "to app.queue.create_queue"
+                    "queue_plugin is already registered: pass all of its options in one call, and "
+                    "options of one queue to app.queue.create_queue"
                     if self._registered
                     else "app.queue was used before queue_plugin was registered, with the settings of create_app: "
                     "register it first"
@@ -174,10 +174,10 @@ class Application(forks.OfOneProcess, Hinted):
     def hook(self, name: HookName, function: Any = None) -> Any:
         """Call ``function`` ``before_start``, ``after_start``, ``before_close`` or ``after_close``; or as a decorator.
 
-        It may be ``async def``: it is awaited on the loop of the ``async def`` handlers (``after_close``: on one of its
-        own), where what would wait is to be awaited too, as in ``await queue.aio.pause()``. While closing, those of one
-        name have together the time that ``close`` gives the active jobs, and are cancelled then: WaitTimeout.
-        An exception in a hook ends ``start``; while closing, it is raised when everything else is closed.
+        It may be ``async def``: then it is awaited on the loop of the ``async def`` handlers (``after_close``: on a
+        loop of its own), and must await what would block, as in ``await queue.aio.pause()``. While closing, all hooks
+        of one name share the time that ``close`` gives active jobs, and are cancelled afterwards (WaitTimeout). An
+        exception in a hook aborts ``start``; while closing, it is raised after everything else has been closed.
 
         >>> app.hook("before_close", lambda: print("closing"))  # doctest: +SKIP
         """
@@ -201,15 +201,15 @@ class Application(forks.OfOneProcess, Hinted):
     def middleware(self, step: StepName, function: Any = None) -> Any:
         """Put ``function`` around each ``add``, ``take`` or ``run`` of this process; or as a decorator.
 
-        It gives a context manager, within which the step is done; or it is a generator (``async`` or not) that yields
-        once, where the step is to be done. ``add`` gives it a list of JobHead, ``take`` a Taking, ``run`` the Job: it
-        surrounds the attempt in the worker's process. ``sandbox`` is around the handler in a child, which imports the
-        function: so it is at the top level of a module. Those of one step are entered in the order in which they were
-        registered, and left in reverse.
+        It returns a context manager around the step, or is a generator (``async`` or not) that yields once, at the
+        point where the step is executed. Its argument is a list of JobHead for ``add``, a Taking for ``take``, and the
+        Job for ``run``, which surrounds the attempt in the worker's process. ``sandbox`` is around the handler in a
+        child, which imports the function: it must be at the top level of a module. Functions of one step are entered in
+        the order in which they were registered, and left in reverse.
 
-        What one raises around ``run`` fails the attempt, as if the handler had raised it. Around ``add`` it is raised
-        if nothing was added yet; what it raises after that, and around ``take``, is told by the event ``error``, and
-        the step is done. Raises ConfigurationError for what is no such function.
+        An exception around ``run`` fails the attempt, as if the handler had raised it. Around ``add`` it is raised to
+        the caller if nothing was added yet; after that, and around ``take``, it is reported by the event ``error``, and
+        the step is carried out. Raises ConfigurationError for anything that is not such a function.
 
         >>> app.middleware("run", lambda job: flask_app.app_context())  # doctest: +SKIP
         """
@@ -219,17 +219,17 @@ class Application(forks.OfOneProcess, Hinted):
             return lambda decorated: self.middleware(step, decorated)
         what = f"middleware around {step!r}"
         if not callable(function) or is_async(function):
-            raise ConfigurationError(f"{what}: must give a context manager, or yield once; not {function!r}")
+            raise ConfigurationError(f"{what}: must return a context manager, or yield once, not {function!r}")
         check_takes(function, ("what it is around",), what)
         self._middleware.register(step, source_of(function) if step == "sandbox" else as_context(function))
         return function
 
     def start(self, queues: Collection[str] | None = None) -> None:
-        """Begin to take jobs; does not block. One that was closed is opened again. Raises StoreUnavailable,
+        """Start running jobs; does not block. A closed application is opened again. Raises StoreUnavailable,
         DriverUnavailable, ConfigurationError, and Closed while it is being closed.
 
-        ``queues`` are the names of those to take from: by default all that have a handler. With none, only the clock
-        runs (and ``app.schedule``), whatever the setting ``clock`` of ``worker`` says.
+        ``queues`` are the names of the queues whose jobs are run; by default all that have a handler. If it is empty,
+        only the clock (and ``app.schedule``) runs, whatever the ``worker`` option ``clock`` says.
 
         >>> app.start(queues=["emails"])  # doctest: +SKIP
         """
@@ -247,7 +247,7 @@ class Application(forks.OfOneProcess, Hinted):
         self._run_hooks("after_start")
 
     async def astart(self, queues: Collection[str] | None = None) -> None:
-        """``start``, in a thread: the event loop goes on meanwhile.
+        """``start``, in a thread: the event loop is not blocked.
 
         >>> async with app:  # doctest: +SKIP
         ...     await app.astart()
@@ -255,12 +255,11 @@ class Application(forks.OfOneProcess, Hinted):
         await in_thread(self.start, queues)
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
-        """End: hooks, take no more, wait for active jobs, hand back the rest, close connections.
+        """Close: call the hooks, take no more jobs, wait for active ones, hand back the rest, close connections.
 
-        ``timeout`` is in seconds or a timedelta, by default the setting ``shutdown_timeout`` (30 s). Whether all
-        active jobs had ended. A second call does nothing. Until it is opened again (``with app:``, ``start``), what is
-        asked of the application raises Closed.
-        """
+        ``timeout`` is in seconds or a timedelta, by default the setting ``shutdown_timeout`` (30 s). Returns whether
+        all active jobs had finished. A second call does nothing. Until the application is opened again (``with app:``,
+        ``start``), calls on it raise Closed."""
         patience = seconds(timeout, "close: 'timeout'")
         with self._starting:
             if self._life in (_Life.CLOSING, _Life.CLOSED):
@@ -272,7 +271,7 @@ class Application(forks.OfOneProcess, Hinted):
             self._life = _Life.CLOSED
 
     async def aclose(self, timeout: float | timedelta | None = None) -> bool:
-        """``close``, in a thread: the event loop goes on meanwhile."""
+        """``close``, in a thread: the event loop is not blocked."""
         return await in_thread(self.close, timeout)
 
     def _close(self, patience: float | None) -> bool:
@@ -292,7 +291,7 @@ class Application(forks.OfOneProcess, Hinted):
         return ended
 
     def _open(self) -> None:
-        """Open it again, if it was closed. Raises Closed while it is being closed."""
+        """Open it again if it was closed. Raises Closed while it is being closed."""
         with self._lock:
             if self._life is _Life.CLOSING:
                 raise Closed("the application")
@@ -306,21 +305,22 @@ class Application(forks.OfOneProcess, Hinted):
                 self._queue.tell_settings()
 
     def check_health(self, within: Duration = 30_000, workers: HealthScope = "process") -> Health:
-        """Whether broker and store answer, workers take messages, and a clock promotes what is due; it does not raise
-        for what it finds. What is longer ago than ``within`` (milliseconds or a timedelta) is not healthy.
+        """Report whether broker and store answer, workers take messages, and a clock promotes delayed jobs. Problems
+        are returned, not raised. A worker or clock that was last active longer ago than ``within`` (milliseconds or a
+        timedelta) is not healthy.
 
-        A worker proves that it takes messages each time it has asked the broker and dealt with what came. ``workers``
-        says which are looked at: those of this ``"process"`` (it may have none), of this ``"host"``, or ``"all"`` that
-        are present; of the latter two there must be one. Workers of Celery do not tell. Raises ConfigurationError.
+        A worker is active each time it has asked the broker and processed what came. ``workers`` selects which are
+        checked: those of this ``"process"`` (it may have none), of this ``"host"``, or ``"all"``; for the latter two
+        there must be at least one. Celery workers report too, except on gevent and eventlet. Raises ConfigurationError.
 
         >>> app.check_health(within=timedelta(seconds=30)).ok  # doctest: +SKIP
         """
         return check_health(self.queue, within, workers)
 
     def run(self, queues: Collection[str] | None = None) -> None:
-        """Start, as ``start`` does, and block until SIGTERM or SIGINT; then close. A second signal ends the process at
-        once, with the exit code 128 + signal; within half a second of the first it counts as the same one. Outside the
-        main thread it blocks until ``close`` is called elsewhere."""
+        """Start, as ``start`` does, block until SIGTERM or SIGINT, then close. A second signal ends the process at
+        once, with exit code 128 + signal; within half a second of the first it counts as the same one. Outside the main
+        thread, ``run`` blocks until ``close`` is called elsewhere."""
         with StopSignals(again=lambda number: os._exit(128 + number)) as signals:
             ended = threading.Event()
             told = (ended.set, signals.wake)
@@ -332,8 +332,8 @@ class Application(forks.OfOneProcess, Hinted):
                     signals.wait()
                 if signals.number:
                     logger.info(
-                        "%s: no further job begins here; a second signal ends the process at once, and its jobs wait "
-                        "for the end of their leases",
+                        "%s: no further job is started here; a second signal ends the process at once, "
+                        "and its jobs then wait until their leases expire",
                         signal.Signals(signals.number).name,
                         extra={"action": "signal_received"},
                     )
@@ -343,12 +343,12 @@ class Application(forks.OfOneProcess, Hinted):
                     self._hooks["after_close"].remove(one)
 
     def _say_what_is_idle(self, queues: Collection[str] | None) -> None:
-        """A program that only waits, though it was to work, has most likely not imported its handlers."""
+        """A program that was meant to work and only waits has most likely not imported its handlers."""
         handled = any(getattr(one, "handler_names", True) for one in self.queue.get_all_queues())
         if queues is None and not handled and (self._schedule is None or not self._schedule.list()):
             logger.warning(
-                "no queue has a handler, so this process takes no jobs and runs the clock alone: import the modules "
-                "that call queue.process() before app.run()",
+                "no queue has a handler, so this process takes no jobs and only runs the clock: import "
+                "the modules that call queue.process() before app.run()",
                 extra={"action": "no_handlers"},
             )
 
@@ -379,7 +379,7 @@ class Application(forks.OfOneProcess, Hinted):
             try:
                 self._metrics = serve(self, endpoint.port, endpoint.host)
             except ConfigurationError as taken:
-                # Most likely by another worker of this host, and each of them tells the same.
+                # Most likely by another worker of this host, and each of them serves the same metrics.
                 logger.warning("%s", taken, extra={"action": "metrics_not_served"})
         return self._metrics
 

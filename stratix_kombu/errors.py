@@ -15,18 +15,18 @@
         JobAlreadyStarted                  edges of a job that has begun cannot change
         InvalidJobState                    the operation does not fit the job's state
         JobFailed                          the job that was waited for failed
-        JobCancelled                       raised within a handler whose job is to end
+        JobCancelled                       raised within a handler whose job should stop
         StaleClaim                         the worker lost the job's lease
       RepeatableJobNotFound (LookupError)
-      RecordLost                           reported: jobs without a record that can be read were dropped
+      RecordLost                           reported: jobs whose record cannot be read were dropped
       QueueNotEmpty                        it has active jobs
       WaitTimeout (TimeoutError)
       Unavailable (ConnectionError)
         StoreUnavailable
         DriverUnavailable
       Closed                               the queue or application was closed
-      EventsMissed                         told by the event 'error': listeners were not told of some events
-      RateLimited                          raised by a handler: its queue is to start nothing for a while
+      EventsMissed                         emitted by 'error': listeners missed some events
+      RateLimited                          raised by a handler: start nothing of its queue for a while
       UnrecoverableError                   raised by a handler: fail without further attempts
 
 Errors keep their arguments as attributes and survive pickling.
@@ -82,7 +82,7 @@ class MissingExtra(ConfigurationError):
 
 
 class JobIdTaken(ConfigurationError):
-    """A job was to be added under an id that a job of another queue has; nothing was added."""
+    """A job of another queue already has that id; nothing was added."""
 
     def __init__(self, job_id: str, queue: str) -> None:
         self.job_id = job_id
@@ -116,7 +116,7 @@ class PayloadTooLarge(InvalidPayload):
         self.what = what
         self.size = size
         self.limit = limit
-        super().__init__(f"{what} has {size} bytes as JSON, more than the limit of {limit}: {remedy}")
+        super().__init__(f"{what} has {size} bytes as JSON, which exceeds the limit of {limit}: {remedy}")
 
 
 class QueueNotEmpty(StratixError):
@@ -126,12 +126,12 @@ class QueueNotEmpty(StratixError):
         self.queue = queue
         self.active = active
         super().__init__(
-            f"queue {queue!r} has {active} active jobs: wait for them, or say force=True, and their results are lost"
+            f"queue {queue!r} has {active} active jobs: wait for them, or pass force=True, which loses their results"
         )
 
 
 class JobError(StratixError):
-    """Something about one job; ``job_id`` names it."""
+    """The parent class of errors about one job; ``job_id`` names it."""
 
     def __init__(self, job_id: str, message: str) -> None:
         self.job_id = job_id
@@ -139,12 +139,14 @@ class JobError(StratixError):
 
 
 class JobNotFound(JobError, LookupError):
-    """The store has no such job: never added, removed, or expired by retention."""
+    """The store has no such job: it was never added, was removed, or its retention has expired."""
 
     def __init__(self, job_id: str, queue: str | None = None) -> None:
         self.queue = queue
         where = f" in queue {queue!r}" if queue else ""
-        super().__init__(job_id, f"no job {job_id!r}{where}: it was never added, was removed, or retention expired it")
+        super().__init__(
+            job_id, f"no job {job_id!r}{where}: it was never added, was removed, or its retention has expired"
+        )
 
 
 class RepeatableJobNotFound(StratixError, LookupError):
@@ -165,7 +167,7 @@ class DependencyNotFound(JobError, LookupError):
 
 
 class DependencyCycle(JobError):
-    """The edge would make a job wait for itself."""
+    """The dependency would make a job wait for itself."""
 
     def __init__(self, job_id: str, dependency_id: str) -> None:
         self.dependency_id = dependency_id
@@ -199,22 +201,22 @@ class JobFailed(JobError):
 
 
 class JobCancelled(JobError):
-    """Raised by ``job.check_cancelled()`` in a handler: the job is to end. It makes no other attempt."""
+    """Raised by ``job.check_cancelled()`` in a handler: the job should stop. It is not tried again."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id, f"job {job_id!r} was cancelled, or its worker has lost it")
 
 
 class StaleClaim(JobError):
-    """The worker lost the job's lease: another one may have taken it over."""
+    """The worker lost the job's lease: another worker may be running it."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(job_id, f"the claim on job {job_id!r} is no longer held: its lease ran out or it was removed")
+        super().__init__(job_id, f"the claim on job {job_id!r} is no longer held: its lease expired, or it was removed")
 
 
 class RecordLost(StratixError):
-    """Jobs of a queue had no record in the store that could be read: it was evicted, deleted by hand or overwritten.
-    They were dropped. It is reported, and never raised."""
+    """Jobs of a queue were dropped because their record in the store could not be read: it was evicted, deleted by hand
+    or overwritten. This error is reported by the event ``error`` and never raised."""
 
     def __init__(self, queue: str, lost: Mapping[str, str]) -> None:
         self.queue = queue
@@ -222,7 +224,7 @@ class RecordLost(StratixError):
         """Which jobs."""
         named = ", ".join(f"{job_id} ({why})" for job_id, why in list(lost.items())[:10])
         more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
-        super().__init__(f"dropped {len(lost)} without a record that could be read: {named}{more}")
+        super().__init__(f"dropped {len(lost)} whose record could not be read: {named}{more}")
 
 
 class WaitTimeout(StratixError, TimeoutError):
@@ -235,7 +237,7 @@ class WaitTimeout(StratixError, TimeoutError):
 
 
 class Unavailable(StratixError, ConnectionError):
-    """A server cannot be reached or refuses us; ``where`` never holds credentials."""
+    """A server cannot be reached or refuses the connection; ``where`` never contains credentials."""
 
     kind = "server"
 
@@ -246,8 +248,8 @@ class Unavailable(StratixError, ConnectionError):
 
 
 class StoreUnavailable(Unavailable):
-    """The store cannot be reached, refuses the credentials, or has not answered in time. What was asked for may have
-    been done; if so, once."""
+    """The store cannot be reached, refuses the credentials, or has not answered in time. The call may have taken
+    effect; if so, once."""
 
     kind = "store"
 
@@ -267,8 +269,8 @@ class Closed(StratixError):
 
 
 class EventsMissed(StratixError):
-    """Told by the event ``error``: ``count`` events were lost to listeners of this process. Either the log had dropped
-    them before they were read, or the listener of ``event`` was too slow, and has no room for more."""
+    """Emitted by the event ``error``: listeners of this process missed ``count`` events. Either the log had dropped
+    them before they were read, or the listener of ``event`` was too slow and its buffer is full."""
 
     def __init__(self, where: str, count: int, event: str = "") -> None:
         self.where = where
@@ -280,14 +282,14 @@ class EventsMissed(StratixError):
 
 class RateLimited(StratixError):
     """Raised by a handler: no job of its queue starts for ``retry_after`` (milliseconds or a timedelta), in any
-    process. The job itself is given back and has not made an attempt."""
+    process. The job itself is given back, and no attempt is counted."""
 
     def __init__(self, retry_after: float | timedelta) -> None:
         self.retry_after = retry_after
         super().__init__(retry_after)
 
     def __str__(self) -> str:
-        return f"the queue is to start nothing for {self.retry_after!r}"
+        return f"the queue must not start jobs for {self.retry_after!r}"
 
 
 class UnrecoverableError(StratixError):

@@ -1,4 +1,4 @@
-"""Plugins: settings become the objects an application carries."""
+"""Plugins: they create an application's objects from its settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Plugin = Callable[[Any, Mapping[str, Any]], QueueManager]
 
 
 def schedule_plugin(application: Any, options: Mapping[str, Any]) -> None:
-    """Makes ``app.schedule`` and ``app.distributed_lock``, which are there without it too. It has no options.
+    """Makes ``app.schedule`` and ``app.distributed_lock``, which exist without it too. It has no options.
 
     >>> app.register(schedule_plugin)  # doctest: +SKIP
     """
@@ -30,7 +30,7 @@ def schedule_plugin(application: Any, options: Mapping[str, Any]) -> None:
 def queue_plugin(
     source: Source, options: Mapping[str, Any], environment: Mapping[str, str] = os.environ
 ) -> QueueManager:
-    """Makes ``app.queue``; pass it to ``app.register``. The README has the table of its options.
+    """Makes ``app.queue``; pass it to ``app.register``. The guide's settings reference lists its options.
 
     >>> app.register(queue_plugin, driver="redis", redis={"host": "localhost"})  # doctest: +SKIP
     """

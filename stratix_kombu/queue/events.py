@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     pass
 
 RECHECK_S = 5.0
-"""Waiters look at their records this often, in case an entry of the log was lost."""
+"""Waiters read their records this often, in case an entry of the log was lost."""
 
 AT_ONCE = 100
 """Records that are read in one call."""
@@ -48,7 +48,7 @@ logger = logging.getLogger("stratix_kombu.events")
 
 
 class QueueEvents(Listeners):
-    """One reader thread for all waiters and listeners of a queue, started when there is the first."""
+    """One reader thread for all waiters and listeners of a queue, started with the first of them."""
 
     unlogged = frozenset({"error"})
 
@@ -66,7 +66,7 @@ class QueueEvents(Listeners):
         self._waiters: dict[str, list[Resolve]] = defaultdict(list)
         self._checked = time.monotonic()
         self._to_look = False
-        """Whether a worker has come up here, and nobody has heard since whether there was work for it."""
+        """Whether a worker has started here, and it is not known yet whether there was work for it."""
         self._idle_handlers = idle_handlers
         """Whether this process has handlers of the queue and takes no jobs."""
         self._hinted = False
@@ -78,14 +78,14 @@ class QueueEvents(Listeners):
         self._to_look = False
 
     def worker_came_up(self) -> None:
-        """A queue that is empty then is drained: listeners in this process are told so once, for no job will end that
-        could say it. Those that come later, too."""
+        """A queue that is empty at that point is drained: listeners in this process, including later ones, receive that
+        once, since no job will finish that could cause the event."""
         self._to_look = True
 
     # -- waiting --------------------------------------------------------------------------------
 
     def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord | Ended:
-        """The record of the job once it has ended, or how it ended. Raises WaitTimeout, JobNotFound."""
+        """The record of the job once it has finished, or how it ended. Raises WaitTimeout, JobNotFound."""
         patience = seconds(timeout, "wait_until_finished: 'timeout'")
         done = threading.Event()
         found: list[JobRecord | Ended | BaseException] = []
@@ -105,21 +105,24 @@ class QueueEvents(Listeners):
         return found[0]
 
     def timed_out(self, job_id: str, patience: float) -> WaitTimeout:
-        """The error of a wait that was too short, or that nobody works for."""
-        return WaitTimeout(f"job {job_id!r} of queue {self._queue!r} has not ended", patience, self._hint(asked=True))
+        """The error for a wait that timed out, perhaps because no worker takes the queue's jobs."""
+        return WaitTimeout(
+            f"job {job_id!r} of queue {self._queue!r} has not finished", patience, self._hint(asked=True)
+        )
 
     def _hint(self, asked: bool = False) -> str:
-        """What to write, if jobs are waited for that nobody takes. Unasked, of a program that has forgotten to."""
+        """What to write if a job is waited for and no worker takes it. Without ``asked``, only for a program that seems
+        to have forgotten to start."""
         idle = self._idle_handlers()
         with suppress(Unavailable):
             if (idle or asked) and not self._engine.store.queries.workers(self._queue):
-                forgotten = ", and this process has a handler for it but takes no jobs" if idle else ""
-                take = "app.start(), app.run() or 'stratix-kombu worker' takes jobs"
+                forgotten = ", and this process has a handler for it but runs no jobs" if idle else ""
+                take = "app.start(), app.run() or 'stratix-kombu worker' runs jobs"
                 return f": no worker of the queue is known{forgotten}; {take}"
         return ""
 
     def subscribe(self, job_id: str, resolve: Resolve) -> None:
-        """Have ``resolve`` called once, from any thread, when the job has ended or is gone."""
+        """Have ``resolve`` called once, from any thread, when the job has finished or no longer exists."""
         with self._lock:
             self._open()
             self._waiters[job_id].append(resolve)
@@ -146,7 +149,7 @@ class QueueEvents(Listeners):
                     self._resolve(job_id, record)
 
     def _records(self, ids: Collection[str]) -> dict[str, JobRecord | InvalidPayload | None]:
-        """One that cannot be read does not keep the others from it."""
+        """A record that cannot be read does not affect the others."""
         queries = self._engine.store.queries
         try:
             return dict(zip(ids, queries.get(list(ids)), strict=True))
@@ -156,7 +159,7 @@ class QueueEvents(Listeners):
             return {job_id: record for one in ids for job_id, record in self._records([one]).items()}
 
     def _ends(self, ids: Collection[str]) -> dict[str, Ended | None]:
-        """How jobs ended that have no record any more."""
+        """How jobs ended whose record no longer exists."""
         return dict(zip(ids, self._engine.store.queries.ended(list(ids)), strict=True)) if ids else {}
 
     def _resolve(self, job_id: str, outcome: JobRecord | Ended | BaseException) -> None:
@@ -166,8 +169,8 @@ class QueueEvents(Listeners):
             try:
                 resolve(outcome)
             except Exception:
-                # A fault of one waiter is not to be one of the others, or of listeners.
-                logger.exception("a waiter for job %s cannot be told", job_id, extra={"action": "waiter_failed"})
+                # An error in one waiter must not affect other waiters or listeners.
+                logger.exception("a waiter for job %s cannot be notified", job_id, extra={"action": "waiter_failed"})
 
     # -- listeners ------------------------------------------------------------------------------
 
@@ -175,21 +178,21 @@ class QueueEvents(Listeners):
         name = snake(plain_text(given, f"queue {self._queue!r}: the name of an event"))
         if name not in BUILT_IN:
             raise ConfigurationError(
-                f"queue {self._queue!r}: unknown event {given!r}{nearest(name, BUILT_IN, EVENTS)} (for events of "
-                "your own there are app.queue.on and app.queue.emit)"
+                f"queue {self._queue!r}: unknown event {given!r}{nearest(name, BUILT_IN, EVENTS)} (for "
+                "events of your own use app.queue.on and app.queue.emit)"
             )
         return name
 
     def missed(self, count: int, event: str = "") -> None:
         self._engine.report(self._queue, EventsMissed(self._where, count, event), "events_missed")
-        self._checked = float("-inf")  # what is waited for may have been among them
+        self._checked = float("-inf")  # an event that is waited for may have been among them
 
     def _on_error(self, queue: str, error: BaseException) -> bool:
-        """Whether anybody was told."""
+        """Whether there was a listener."""
         return queue in ("", self._queue) and self._pass_on("error", (error,))
 
     def close(self) -> None:
-        """End waits with Closed, and listeners after what they have been given."""
+        """End waits with Closed, and listeners after the events that they were already given."""
         with self._lock:
             self._closed.set()
             waiting = list(self._waiters)
@@ -220,7 +223,7 @@ class QueueEvents(Listeners):
             names = {one.name for one in self._listeners}
             waited = set(self._waiters)
         heard = [event for event in events if event.name in names]
-        # The last one counts: an id may have been used again.
+        # The last one counts, since an id may have been used again.
         ended = {event.job_id: event for event in events if event.name in _ENDS and event.job_id in waited}
         ids = dict.fromkeys([*ended, *(event.job_id for event in heard if event.job_id)])
         records = self._records(ids) if ids else {}
@@ -269,7 +272,7 @@ class QueueEvents(Listeners):
 
 
 def _end_of(event: Event, ended: Ended | None) -> Ended | None:
-    """How the job ended, by what the event says of that before what is kept of it."""
+    """How the job ended: what the event says takes precedence over the record."""
     if event.name == "completed" and event.value is not None:
         return Ended(State.COMPLETED, event.at_ms, result=event.value)
     if event.name == "failed":
@@ -278,7 +281,7 @@ def _end_of(event: Event, ended: Ended | None) -> Ended | None:
 
 
 def _record_of(event: Event, ended: Ended | None) -> JobRecord:
-    """What an event tells of a job whose record is gone."""
+    """What an event says about a job whose record no longer exists."""
     ended = _end_of(event, ended)
     bare = bare_record(event.job_id, event.queue, event.job_name, ended.state if ended else State.WAITING)
     if ended is None:

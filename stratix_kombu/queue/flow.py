@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from stratix_kombu.types import JobState
 
 MAX_JOBS = 1_000_000
-"""More than this is a mistake."""
+"""A larger flow is most likely a mistake."""
 MAX_READ = 100_000
 """Jobs of a graph that are read back at most."""
 READ_PAGE = 1_000
 
 REMOVED = "removed"
-"""In counts: jobs that have no record any more."""
+"""In counts: jobs whose record no longer exists."""
 
-NO_BRIDGE = "there is no Celery application: give it the bridge with stratix_kombu.celery.install(celery_app)"
+NO_BRIDGE = "there is no Celery application: install the bridge with stratix_kombu.celery.install(celery_app)"
 Export = Callable[["Flow"], Any]
 _NODE = ("name", "queue", "queue_name", "data", "opts")
 
@@ -43,7 +43,7 @@ class Step:
 
     key: str
     where: str
-    """For messages: which node it is."""
+    """For messages: which node this is."""
     queue: str
     name: Any
     data: Any
@@ -51,11 +51,11 @@ class Step:
     after: tuple[str, ...] = ()
     """Keys of the steps it depends on."""
     others: tuple[Any, ...] = ()
-    """Jobs or ids outside of the flow it depends on as well."""
+    """Jobs or ids outside the flow on which it depends, too."""
 
 
 class Flow(NotAwaitable, Hinted):
-    """Jobs of one flow and the edges between them; what ``add_flow`` and ``get_flow`` answer with."""
+    """Jobs of one flow and the edges between them; what ``add_flow`` and ``get_flow`` return."""
 
     _foreign = FLOW
     _meant = "write 'await app.queue.aio.add_flow(...)', or 'get_flow' there"
@@ -80,7 +80,7 @@ class Flow(NotAwaitable, Hinted):
 
     @property
     def roots(self) -> list[Job]:
-        """The jobs nothing in the flow waits for: the last to run."""
+        """The jobs on which no other job of the flow depends: the last to run."""
         needed = {one for ids in self.dependencies.values() for one in ids}
         return [job for job in self.jobs.values() if job.id not in needed]
 
@@ -96,7 +96,7 @@ class Flow(NotAwaitable, Hinted):
         """The flow as a Celery signature, of chains, groups and chords.
 
         Its jobs must be Celery tasks, or have the name of one. Raises ConfigurationError without a bridge, and for a
-        graph that is no canvas, naming the edge that is the reason.
+        graph that no canvas can express, naming the edge that prevents it.
 
         >>> app.queue.get_flow(job).to_canvas()  # doctest: +SKIP
         """
@@ -109,7 +109,7 @@ class Flow(NotAwaitable, Hinted):
         return {job_id: job.state for job_id, job in self.jobs.items()}
 
     def counts(self) -> dict[str, int]:
-        """How many of its jobs are in each state now, also those that are 0; jobs that have no record any more are
+        """The number of its jobs in each state now, zeros included; jobs whose record no longer exists are counted as
         ``removed``. A large flow is read page by page, not at one instant. Raises StoreUnavailable.
 
         >>> app.queue.get_flow(job).counts()  # doctest: +SKIP
@@ -224,7 +224,7 @@ def _tree(root: Mapping[str, Any]) -> dict[str, Step]:
         steps[key] = _step(key, f"add_flow, {key}", given, tuple(keys))
         pending += zip(keys, children, strict=True)
         if len(steps) + len(pending) > MAX_JOBS:
-            raise ConfigurationError(f"add_flow: a flow has 1 to {MAX_JOBS} jobs, and this one more")
+            raise ConfigurationError(f"add_flow: a flow has 1 to {MAX_JOBS} jobs, and this one has more")
     return steps
 
 
@@ -236,7 +236,7 @@ def _graph(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Step]:
         given = _keys(node, (*_NODE, "key", "dependencies"), f"add_flow, node {number}")
         key = given.setdefault("key", f"node {number}")
         if not isinstance(key, str) or key in parsed:
-            raise ConfigurationError(f"add_flow, node {number}: 'key' must be a name of its own, not {key!r}")
+            raise ConfigurationError(f"add_flow, node {number}: 'key' must be a unique name, not {key!r}")
         parsed[key] = given
     steps = {}
     for key, given in parsed.items():

@@ -1,4 +1,4 @@
-"""What touches many jobs of a queue at once."""
+"""Operations on many jobs of a queue."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ OnProgress = Callable[[int], Any]
 
 
 class Housekeeping:
-    """What touches many jobs of one queue; see the methods of ``Queue``. Each goes page by page, and calls
-    ``on_progress`` after each page with the number of jobs so far. Functions that are given to them may be
-    ``async def``, and are awaited on a loop of their own."""
+    """Operations on many jobs of one queue; see the methods of ``Queue``. Each works page by page, and calls
+    ``on_progress`` after each page with the number of jobs processed so far. Functions passed to them may be ``async
+    def``, and are awaited on a loop of their own."""
 
     def __init__(self, engine: Engine, queue: str) -> None:
         self._engine = engine
@@ -80,7 +80,7 @@ class Housekeeping:
         most = whole(limit, "redrive: 'limit'", 0, 10**9) or 10**9
         count, begun_ms = 0, self._engine.store.queries.now()
         for page in self._letters():
-            # Those that come meanwhile are of jobs that have failed again.
+            # Letters added meanwhile are of jobs that have failed again.
             old = [(record, letter_of(record.data)) for record in page if record.created_ms <= begun_ms]
             letters = [(record, letter) for record, letter in old if letter is not None]
             chosen = [one for one in letters if filter is None or call(filter, one[1])]

@@ -44,19 +44,20 @@ if TYPE_CHECKING:
 
 LOG_LINES_KEPT = 1000
 READ_AT_ONCE = 1000
-"""Records of other jobs that are read in one call."""
+"""Records of other jobs that are read with one call."""
 LOG_LINE_BYTES = 16 * 1024
 LOG_LINE_CUT = " ... (cut)"
 _UNREAD = object()
-"""The data of a job that nobody has asked for."""
+"""The data of a job that has not been decoded yet."""
 
 
 Resolve = Callable[["JobRecord | Ended | BaseException"], None]
-"""Told the record of a job that has ended, how it ended if it has none any more, or why that cannot be known."""
+"""Called with the record of a finished job, with how it ended if it has no record any more, or with the reason why that
+cannot be known."""
 
 
 class Waits(Protocol):
-    """What a job needs to be waited for: the event hub of its queue."""
+    """What waiting for a job needs: the event hub of its queue."""
 
     def wait(self, job_id: str, timeout: float | timedelta | None) -> JobRecord | Ended: ...
 
@@ -79,7 +80,7 @@ class Runtime:
 
 
 class Job(NotAwaitable, Hinted):
-    """One job of a queue: what is known of it, and what can be done with it.
+    """One job of a queue: its attributes, and what can be done with it.
 
     The attributes show the job as it was when this handle was made; ``refresh()`` reads it again. Instants are
     milliseconds since the epoch, of the store's clock.
@@ -90,7 +91,9 @@ class Job(NotAwaitable, Hinted):
 
     __slots__ = ("_data", "_headers", "_record", "_runtime", "_token")
     _foreign = JOB
-    _meant = "write 'await queue.aio.add(...)' to add a job, 'await job.aio.wait_until_finished()' to wait for its end"
+    _meant = (
+        "write 'await queue.aio.add(...)' to add a job, 'await job.aio.wait_until_finished()' to wait for its result"
+    )
 
     def __init__(self, record: JobRecord, runtime: Runtime, token: str = "") -> None:
         self._record = record
@@ -106,12 +109,12 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def id(self) -> str:
-        """The id it was given, or that was made for it."""
+        """Its id: the one it was given, or a random one."""
         return self._record.id
 
     @property
     def name(self) -> str:
-        """What its handler is found by."""
+        """Its name, by which its handler is found."""
         return self._record.name
 
     @property
@@ -121,7 +124,7 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def data(self) -> Any:
-        """The data it was added with, or that ``update_data`` gave it; of a Celery task its ``args`` and ``kwargs``."""
+        """The data it was added with, or that ``update_data`` set; for a Celery task its ``args`` and ``kwargs``."""
         if self._data is _UNREAD:
             message = self._record.message
             self._data = arguments_of(message) if is_task_message(message) else decode(self._record.data)
@@ -129,33 +132,33 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def is_task(self) -> bool:
-        """Whether it is a task of Celery: run by Celery workers, with arguments in place of data."""
+        """Whether it is a Celery task, which Celery workers run, with arguments instead of data."""
         return is_task_message(self._record.message)
 
     @property
     def opts(self) -> Mapping[str, Any]:
-        """Options kept with the job: ``attempts``, ``priority``, and of ``backoff``, ``timeout`` (milliseconds) and
-        ``group`` those it has."""
+        """Options kept with the job: ``attempts`` and ``priority``, and ``backoff``, ``timeout`` (milliseconds) and
+        ``group`` where they were given."""
         kept = decode(self._record.options) if self._record.options else {}
         kept.pop(HEADERS, None)
         return {"attempts": self._record.max_attempts, "priority": self._record.priority, **kept}
 
     @property
     def headers(self) -> dict[str, str]:
-        """Texts by name that middleware around add has given the job, beside its data; none for most jobs. What
-        middleware around run puts in is seen by the handler, also in a sandbox, and is not kept."""
+        """Texts by name that middleware around ``add`` gave the job, beside its data; most jobs have none. The handler
+        sees what middleware around ``run`` puts there, also in a sandbox, but it is not stored."""
         if self._headers is None:
             self._headers = headers_of(self._record.options)
         return self._headers
 
     @property
     def state(self) -> JobState:
-        """The state it was in when it was read; ``get_state`` asks for the one it is in now."""
+        """The state it was in when it was read; ``get_state`` returns the current one."""
         return self._record.state.value
 
     @property
     def progress(self) -> Any:
-        """What ``update_progress`` was given last, a JSON value; None before."""
+        """The last value passed to ``update_progress``, a JSON value; None before."""
         return decode(self._record.progress)
 
     @property
@@ -165,7 +168,7 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def attempts_started(self) -> int:
-        """Attempts that have begun: more than ``attempts_made`` if a worker was lost."""
+        """Attempts that have begun; more than ``attempts_made`` if a worker was lost."""
         return self._record.attempts_started
 
     @property
@@ -175,17 +178,17 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def failed_reason(self) -> str | None:
-        """Why it has failed, or its last attempt has; None if it has completed, and before that."""
+        """Why it, or its last attempt, failed; None before, and once it has completed."""
         return self._record.failed_reason
 
     @property
     def was_cancelled(self) -> bool:
-        """Whether it has failed because it was cancelled; ``failed_reason`` is the reason that was given for that."""
+        """Whether it failed because it was cancelled; ``failed_reason`` is the reason given then."""
         return self._record.cancelled
 
     @property
     def stacktrace(self) -> list[str]:
-        """The traceback of its last attempt if that failed: a list of texts, empty if there is none."""
+        """The traceback of its last failed attempt: a list of texts, empty if there is none."""
         return list(decode(self._record.stacktrace) or [])
 
     @property
@@ -200,7 +203,7 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def finished_on(self) -> int | None:
-        """When it ended: milliseconds since the epoch; None before."""
+        """When it finished: milliseconds since the epoch; None before."""
         return self._record.finished_ms or None
 
     @property
@@ -213,11 +216,11 @@ class Job(NotAwaitable, Hinted):
     # -- reading --------------------------------------------------------------------------------
 
     def get_state(self) -> JobState:
-        """The state it is in now. Raises JobNotFound."""
+        """Its current state. Raises JobNotFound."""
         return self.refresh().state
 
     def refresh(self) -> Job:
-        """Read the job again; itself. Raises JobNotFound."""
+        """Read the job again, and return it. Raises JobNotFound."""
         (record,) = self._runtime.engine.store.queries.get([self.id])
         if record is None:
             raise JobNotFound(self.id, self.queue_name)
@@ -225,10 +228,10 @@ class Job(NotAwaitable, Hinted):
         return self
 
     def wait_until_finished(self, timeout: float | timedelta | None = None) -> Any:
-        """Wait for the job to end, and return its result.
+        """Wait for the job to finish, and return its result.
 
-        ``timeout`` is in seconds, or a timedelta. How a job ended that is removed at its end can be asked for a minute
-        after that. Raises JobFailed with the reason, WaitTimeout, and JobNotFound if the job is removed.
+        ``timeout`` is in seconds, or a timedelta. The outcome of a job that is removed when it finishes is available
+        for one more minute. Raises JobFailed with the reason, WaitTimeout, and JobNotFound if the job was removed.
 
         >>> queue.add("sum", [1, 2]).wait_until_finished(timeout=5)  # doctest: +SKIP
         3
@@ -241,8 +244,8 @@ class Job(NotAwaitable, Hinted):
         return self._runtime.engine.store.queries.logs(self.id, start, end)
 
     def get_dependencies(self) -> list[Job]:
-        """The jobs it depends on, with their states. Of one whose record is gone the handle says how it ended, and no
-        more; one that was removed before it ended is left out.
+        """The jobs it depends on, with their states. If the record of one no longer exists, its handle only says how it
+        ended; a job that was removed before it finished is left out.
 
         >>> [(one.id, one.state) for one in job.get_dependencies()]  # doctest: +SKIP
         """
@@ -250,8 +253,8 @@ class Job(NotAwaitable, Hinted):
         return list(self._others({job_id: state for job_id, state in states.items() if state is not None}))
 
     def get_dependency_states(self) -> dict[str, JobState | None]:
-        """Ids of the jobs it depends on, with their states; None for one that was removed before it ended. It reads no
-        more than these."""
+        """Ids of the jobs it depends on, with their states; None for one that was removed before it finished. Only
+        these are read."""
         found = self._runtime.engine.store.queries.dependencies(self.id)
         return {job_id: None if state is None else state.value for job_id, state in found.items()}
 
@@ -267,17 +270,15 @@ class Job(NotAwaitable, Hinted):
     # -- changing -------------------------------------------------------------------------------
 
     def update_progress(self, value: Any) -> None:
-        """Set the progress, any JSON value; listeners of ``progress`` are told. Raises JobNotFound,
+        """Set the progress to any JSON value, and emit ``progress``. Raises JobNotFound,
         PayloadNotSerializable, PayloadTooLarge."""
         text = encode(value, f"the progress of job {self.name!r}", self._runtime.max_payload_bytes)
         set_progress(self._runtime.engine, self.id, text)
         self._record = replace(self._record, progress=text)
 
     def log(self, line: str) -> int:
-        """Append a line to the job's log, which keeps the newest 1,000; how many it has.
-
-        Of a line 16 KiB are kept, and a mark where it was cut. Raises JobNotFound.
-        """
+        """Append a line to the job's log, which keeps the newest 1,000 lines; return how many it has. A line is cut
+        after 16 KiB, with a mark. Raises JobNotFound."""
         text = bounded(str(line), LOG_LINE_BYTES, mark=LOG_LINE_CUT)
         return add_log_line(self._runtime.engine, self.id, text, LOG_LINES_KEPT)
 
@@ -293,9 +294,9 @@ class Job(NotAwaitable, Hinted):
         retry(self._runtime.engine, self.id)
 
     def rerun(self, dependents: bool = False) -> None:
-        """Run a completed job again; its result is forgotten, its attempts go on to be counted. What depends on it is
-        not affected. With ``dependents`` all of it waits for the job again: what has completed or failed by itself
-        runs again, what is active is left alone. Raises JobNotFound, InvalidJobState.
+        """Run a completed job again; its result is discarded, and its attempts continue to be counted. Jobs that depend
+        on it are not affected. With ``dependents``, they wait for it again: those that have completed or failed run
+        again, active ones are left alone. Raises JobNotFound, InvalidJobState.
 
         >>> job.rerun(dependents=True)  # doctest: +SKIP
         """
@@ -306,8 +307,8 @@ class Job(NotAwaitable, Hinted):
         promote_job(self._runtime.engine, self.id)
 
     def change_delay(self, delay: Duration) -> None:
-        """Let a delayed job wait that long from now (milliseconds or a timedelta), whatever it is delayed for: its
-        own time, a back-off, a limit. Raises JobNotFound, InvalidJobState.
+        """Delay a delayed job by that long from now (milliseconds or a timedelta), whatever the reason for its delay:
+        its own ``delay``, a back-off, a limit. Raises JobNotFound, InvalidJobState.
 
         >>> job.change_delay(timedelta(minutes=5))  # doctest: +SKIP
         """
@@ -318,34 +319,33 @@ class Job(NotAwaitable, Hinted):
         remove(self._runtime.engine, self.id)
 
     def add_dependency(self, job: Job | str) -> None:
-        """Let this job wait for another one, while it has not started.
+        """Let this job depend on another one, as long as it has not started.
 
         Raises JobNotFound, DependencyNotFound, DependencyCycle, JobAlreadyStarted.
         """
         add_dependency(self._runtime.engine, self.id, _id_of(job))
 
     def remove_dependency(self, job: Job | str) -> None:
-        """Let this job no longer wait for another one. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted."""
+        """Let this job no longer depend on another one. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted."""
         remove_dependency(self._runtime.engine, self.id, _id_of(job))
 
     def cancel(self, reason: str = "cancelled") -> None:
-        """End the job, from any process. One that has not begun has failed with that reason.
-
-        A handler that runs is told within about a second: an ``async def`` one is cancelled, another one finds
-        ``job.cancelled`` true and ``job.check_cancelled()`` raising; one in a sandbox is killed a second after that. It
-        makes no other attempt. What it returns in spite of that is accepted. Raises JobNotFound, InvalidJobState for a
-        job that has ended. The job has then failed with ``reason``, whatever its handler raised; of it 4 KiB are kept.
-        """
+        """Cancel the job, from any process. A job that has not begun fails at once, with ``reason``. A running handler
+        is notified within about a second: an ``async def`` handler is cancelled; for a plain one ``job.cancelled`` is
+        true and ``job.check_cancelled()`` raises; a sandboxed one is killed one second later. The job then fails with
+        ``reason`` (of which 4 KiB are kept), whatever its handler raised, and is not tried again; if the handler
+        returns a result nevertheless, that is accepted. Raises JobNotFound, and InvalidJobState for a job that has
+        finished."""
         cancel(self._runtime.engine, self.id, plain_text(reason, "cancel: 'reason'"))
 
     @property
     def cancelled(self) -> bool:
-        """In a handler: whether the job is to end, for it was cancelled, is over its time, or was lost to another
-        worker."""
+        """In a handler: whether it should stop, because the job was cancelled, has exceeded its timeout, or was lost to
+        another worker."""
         return self._runtime.engine.cancellations.is_asked(self._token)
 
     def check_cancelled(self) -> None:
-        """In a handler: raise JobCancelled if the job is to end."""
+        """In a handler: raise JobCancelled if the handler should stop."""
         if self.cancelled:
             raise JobCancelled(self.id)
 
@@ -356,7 +356,7 @@ class Job(NotAwaitable, Hinted):
         return self._runtime.hub
 
     def _others(self, states: Mapping[str, State | None]) -> Iterator[Job]:
-        """Handles on jobs of whatever queue, as they are now; without those that have neither record nor state."""
+        """Handles on jobs of any queue, as they are now, without those that have neither record nor state."""
         engine, ids = self._runtime.engine, list(states)
         for start in range(0, len(ids), READ_AT_ONCE):
             page = ids[start : start + READ_AT_ONCE]

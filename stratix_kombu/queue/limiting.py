@@ -1,4 +1,4 @@
-"""When jobs of a queue may start: pausing it, its rate limit, and its bound over all workers."""
+"""When jobs of a queue may start: pauses, its rate limit, and its bound over all workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stratix_kombu.model.letter import Fallback
 
 
 class Limiting:
-    """What lets the jobs of one queue start or wait; see the methods of ``Queue``."""
+    """Controls when the jobs of one queue may start; see the methods of ``Queue``."""
 
     def __init__(self, engine: Engine, queue: str, options: QueueOptions) -> None:
         self._engine = engine
@@ -22,7 +22,7 @@ class Limiting:
         fallback = Fallback(options.dead_letter, default.keep_completed, default.keep_failed)
         limit = options.limiter and keyed(options.limiter, f"queue:{queue}")
         self.bounds = Bounds(limit, options.global_concurrency, options.group_concurrency, fallback)
-        """How its jobs may start, by its options."""
+        """The limits in its options."""
 
     def set_rate_limit(self, given: Mapping[str, Any]) -> None:
         limit = keyed(limit_of(given, "set_rate_limit"), f"queue:{self._queue}") if given else None

@@ -25,7 +25,7 @@ READ_AT_ONCE = 1000
 TOLD_AT_ONCE = 100
 """Events whose jobs are read together."""
 STOP_S = 5.0
-"""How long listeners may take to end."""
+"""How long listeners may take to stop."""
 LISTENER_BACKLOG = 10_000
 MAX_PAUSE_S = 5.0
 
@@ -33,10 +33,10 @@ Function = Callable[..., object]
 
 
 class Listeners(ABC):
-    """The listeners of one log, and the thread that reads it for them, started when there is the first."""
+    """The listeners of one log, and the thread that reads it for them, started with the first of them."""
 
     unlogged: frozenset[str] = frozenset()
-    """Events that are told without the log, and can be listened to while it cannot be read."""
+    """Events that do not come from the log, and can be listened to while it cannot be read."""
 
     def __init__(self, log: EventLog, queue: str, where: str) -> None:
         self._log = log
@@ -52,8 +52,8 @@ class Listeners(ABC):
         forks.register(self)
 
     def after_fork(self) -> None:
-        """Listeners of the log are the parent's, or each event would be told in every process that was forked; those
-        of what this process reports itself are the child's too."""
+        """Listeners of the log stay with the parent; otherwise each event would be handled in every forked process.
+        Listeners of what this process reports itself exist in the child too."""
         closed, self._closed = self._closed.is_set(), threading.Event()
         if closed:
             self._closed.set()
@@ -64,14 +64,14 @@ class Listeners(ABC):
 
     @abstractmethod
     def event_name(self, given: str) -> str:
-        """The name of an event as it is written in the log. Raises ConfigurationError."""
+        """The name of an event as it appears in the log. Raises ConfigurationError."""
 
     @abstractmethod
     def _tell(self, events: list[Event]) -> None:
         """Pass on what was read."""
 
     def missed(self, count: int, event: str = "") -> None:
-        """Tell that events were lost, all of them or to a listener of ``event``."""
+        """Report that events were missed, by all listeners or by one of ``event``."""
         logger.warning("%s", EventsMissed(self._where, count, event), extra={"action": "events_missed"})
 
     def _idle(self) -> None:  # noqa: B027  # most logs have nothing else to do
@@ -94,7 +94,7 @@ class Listeners(ABC):
             self._listeners.append(Listener(self, name, function, once))
 
     def off(self, name: str, function: Function | None = None) -> int:
-        """Remove listeners; how many there were."""
+        """Remove listeners, and return how many there were."""
         name = self.event_name(name)
         with self._lock:
             gone = [one for one in self._listeners if one.name == name and function in (None, one.function)]
@@ -108,7 +108,7 @@ class Listeners(ABC):
                 self._listeners.remove(listener)
 
     def close(self) -> None:
-        """End listeners after what they have been given."""
+        """Stop listeners after the events that they were already given."""
         with self._lock:
             self._closed.set()
             listeners, reader = list(self._listeners), self._reader
@@ -117,8 +117,8 @@ class Listeners(ABC):
         _stop(listeners)
 
     def reopen(self) -> None:
-        """After ``close``: the same listeners hear what happens from now on; while the store is away, from when it is
-        back."""
+        """After ``close``: the same listeners receive what happens from now on, or from when the store can be reached
+        again."""
         with self._lock:
             if not self._closed.is_set():
                 return
@@ -133,7 +133,7 @@ class Listeners(ABC):
             raise Closed(self._where)
 
     def _pass_on(self, name: str, arguments: tuple[Any, ...]) -> bool:
-        """To the listeners of that name; whether there are any."""
+        """Pass an event to the listeners of that name; return whether there are any."""
         with self._lock:
             listeners = [one for one in self._listeners if one.name == name]
         for listener in listeners:
@@ -146,7 +146,7 @@ class Listeners(ABC):
             return any(one.name == name for one in self._listeners)
 
     def _skip(self, event: Event, problem: Exception) -> None:
-        """An entry that cannot be told of; those that come after it can."""
+        """An entry that cannot be read; later ones can."""
         logger.warning(
             "an event %r of %s was skipped: %s", event.name, self._where, problem, extra={"action": "event_skipped"}
         )
@@ -181,7 +181,7 @@ class Listeners(ABC):
                 for start in range(0, len(events), TOLD_AT_ONCE):
                     part = events[start : start + TOLD_AT_ONCE]
                     self._deliver(part)
-                    cursor = part[-1].cursor  # not before: what could not be told now is told later
+                    cursor = part[-1].cursor  # not before: what could not be passed on now is passed on later
                 self._idle()
                 if failures:
                     logger.warning(
@@ -202,27 +202,27 @@ class Listeners(ABC):
                 )
                 closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
             except Exception:
-                # A fault of our own must not end this thread.
+                # A bug of ours must not end this thread.
                 failures += 1
                 logger.exception("events of %s cannot be read", self._where, extra={"action": "events_failed"})
                 closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
 
     def _deliver(self, events: list[Event]) -> None:
-        """Raises Unavailable, with nothing told."""
+        """Raises Unavailable before anything was passed on."""
         try:
             self._tell(events)
         except Unavailable:
             raise
         except Exception:
-            # A fault of our own: those that come after them can be told.
-            logger.exception("events of %s cannot be told", self._where, extra={"action": "events_failed"})
+            # A bug of ours: later entries can still be passed on.
+            logger.exception("events of %s cannot be passed on", self._where, extra={"action": "events_failed"})
         if events[0].missed:
             self.missed(events[0].missed)
 
 
 class Listener:
-    """A function with a bounded queue and a thread of its own, so that it can hold up nobody else; the thread starts
-    with the first event."""
+    """A function with a bounded queue and a thread of its own, so that it cannot delay others; the thread starts with
+    the first event."""
 
     def __init__(self, hub: Listeners, name: str, function: Function, once: bool) -> None:
         self.name = name
@@ -234,7 +234,7 @@ class Listener:
         self._starting = threading.Lock()
         self._counting = threading.Lock()
         self._skipped = 0
-        """Events it was not told of, since it had no room for them; told when it has again."""
+        """Events that it missed because its buffer was full; reported once there is room again."""
 
     def anew(self) -> Listener:
         """The same, with no events and no thread."""
@@ -275,7 +275,7 @@ class Listener:
                 self._thread = thread
 
     def stop(self) -> None:
-        """Have it end after what it was given; one without room for that does not get the last of it."""
+        """Stop it after the events that it was given; if its buffer is full, it loses the last one."""
         while True:
             try:
                 self._queue.put_nowait(None)
@@ -286,20 +286,20 @@ class Listener:
                 return
 
     def join(self, timeout: float) -> None:
-        """Wait until it has ended; one that hangs is left."""
+        """Wait until it has stopped; a listener that hangs is abandoned."""
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self) -> None:
         while (arguments := self._queue.get()) is not None:
-            self._tell_skipped()  # now, for there may be no next event
+            self._tell_skipped()  # now, since there may be no further event
             try:
                 call(self.function, *arguments)
-            except Closed as late:  # while the application ends
+            except Closed as late:  # while the application closes
                 logger.warning(
                     "a listener of %r came too late: %s", self.name, late, extra={"action": "listener_failed"}
                 )
-            except BaseException:  # whatever it raises, the next event is told
+            except BaseException:  # whatever it raises, it is called with the next event
                 logger.exception("a listener of %r raised", self.name, extra={"action": "listener_failed"})
             if self.once:
                 self._hub.forget(self)
@@ -307,7 +307,7 @@ class Listener:
 
 
 def _stop(listeners: list[Listener]) -> None:
-    """End all of them, in the time of one."""
+    """Stop all of them, in the time of one."""
     for one in listeners:
         one.stop()
     deadline = time.monotonic() + STOP_S

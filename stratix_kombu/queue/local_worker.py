@@ -1,4 +1,4 @@
-"""What takes the jobs of one queue in this process: its handlers, and the worker and sandboxes while there are some."""
+"""Runs the jobs of one queue in this process: its handlers, and its worker and sandboxes while it is started."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 
 class LocalWorker:
-    """Takes jobs while it is started and has a handler. It can be stopped and started again."""
+    """Runs jobs while it is started and has a handler. It can be stopped and started again."""
 
     def __init__(
         self,
@@ -49,18 +49,18 @@ class LocalWorker:
         self._watch = watch
         self._loop = loop
         self._came_up = came_up
-        """Called each time a worker has come up."""
+        """Called each time a worker has started."""
         self.handlers = Handlers()
         self.worker: Worker | None = None
-        """The worker, while jobs are taken."""
+        """The worker, while jobs are run."""
         self.started = False
-        """Whether jobs are taken as soon as there is a handler."""
+        """Whether jobs are run as soon as there is a handler."""
         self._sandboxes: SandboxPool | None = None
         self._lock = threading.Lock()
         forks.register(self)
 
     def after_fork(self) -> None:
-        """Jobs are taken by the parent."""
+        """The parent runs the jobs."""
         self._lock = threading.Lock()
         self.worker, self._sandboxes, self.started = None, None, False
 
@@ -75,22 +75,22 @@ class LocalWorker:
     @concurrency.setter
     def concurrency(self, jobs: int) -> None:
         if self.worker is not None:
-            raise ConfigurationError(f"queue {self._queue!r}: set 'concurrency' before jobs are taken")
+            raise ConfigurationError(f"queue {self._queue!r}: set 'concurrency' before the application is started")
         self._concurrency = whole(jobs, f"queue {self._queue!r}: 'concurrency'", 1, MAX_CONCURRENCY)
 
     @property
     def info(self) -> WorkerInfo | None:
-        """What others see of the worker, as it is now; None while nothing is taken here."""
+        """The worker as others see it now; None while no jobs are run here."""
         worker = self.worker
         return worker.info if worker else None
 
     @property
     def is_idle(self) -> bool:
-        """Whether this process has handlers of the queue and takes no jobs."""
+        """Whether this process has handlers of the queue and runs no jobs."""
         return bool(self.handlers) and not self.started
 
     def process(self, name: Any, handler: Any = None) -> Any:
-        """See ``Queue.process``. Jobs are taken at once if this was started. Raises ConfigurationError."""
+        """See ``Queue.process``. Jobs are run at once if this was started. Raises ConfigurationError."""
         if handler is None and name is not None and (not isinstance(name, str) or is_path(name)):
             name, handler = None, name
         if handler is None:
@@ -106,13 +106,13 @@ class LocalWorker:
         return handler
 
     def start(self) -> None:
-        """Take jobs from now on, if there is a handler, and as soon as there is one."""
+        """Run jobs from now on, if there is a handler, or as soon as there is one."""
         self.started = True
         if self.handlers:
             self._start_worker()
 
     def stop(self, seconds: float | None) -> bool:
-        """Take no more jobs, wait for the active ones, hand back the rest; whether all had ended."""
+        """Take no more jobs, wait for the active ones, hand back the rest; return whether all had finished."""
         with self._lock:
             self.started = False
             worker, self.worker = self.worker, None
@@ -123,7 +123,7 @@ class LocalWorker:
         return ended
 
     def attempts(self, concurrency: int) -> Attempts:
-        """Runs the handlers, for a host that claims jobs by itself and runs so many at a time in this process."""
+        """Runs the handlers for a host that claims jobs itself, and runs that many at the same time in this process."""
         return Attempts(self._queue, self.handlers, self._settings(concurrency), self._make_job)
 
     def _start_worker(self) -> None:
@@ -150,7 +150,7 @@ class LocalWorker:
             size = processor.max_sandboxes or concurrency
             around = self._runtime.engine.middleware
             self._sandboxes = SandboxPool(self._queue, size, processor, options.max_payload_bytes, around)
-        if processor.sandboxed:  # nothing is taken that could not run
+        if processor.sandboxed:  # take nothing that could not run
             concurrency = min(concurrency, self._sandboxes.size)
         return WorkerSettings(
             concurrency=concurrency,

@@ -44,7 +44,7 @@ logger = logging.getLogger("stratix_kombu")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 REST_S = 0.5
-"""How much longer than asked for the clock and the connections may take to end, once the queues are closed."""
+"""Extra time for closing the clock and the connections, once the queues are closed."""
 
 
 class Canvas(Protocol):
@@ -100,20 +100,19 @@ class QueueManager(forks.OfOneProcess, Hinted):
         return self.settings.shutdown_timeout
 
     def create_queue(self, name: str, opts: QueueOpts | None = None, **options: Unpack[QueueOpts]) -> Queue:
-        """A queue with its options, by keyword or as the documented mapping; ConfigurationError if it exists already.
+        """Create a queue with its options, by keyword or as a mapping. Raises ConfigurationError if it exists already.
 
         Options: ``concurrency`` (1; jobs run at a time in this process), ``default_job_options``,
         ``max_payload_bytes``, ``backoffs`` (functions a job's custom back-off may name), ``limiter``,
-        ``global_concurrency``, ``group_concurrency``, ``processor`` (sandboxes), ``dead_letter``; the README has a
-        section on each.
-        """
+        ``global_concurrency``, ``group_concurrency``, ``processor`` (sandboxes), ``dead_letter``; see the guide's
+        settings reference."""
         with self._lock:
             if check_queue_name(name) in self._queues:
                 raise ConfigurationError(f"queue {name!r} exists already: get it with get_queue({name!r})")
             return self._create(name, together(opts, options, f"queue {name!r}"))
 
     def get_queue(self, name: str) -> Queue:
-        """The queue of that name, made with the configured options if it is new."""
+        """The queue of that name, created with the configured options if it is new."""
         with self._lock:
             return self._queues.get(check_queue_name(name)) or self._create(name, {})
 
@@ -122,11 +121,11 @@ class QueueManager(forks.OfOneProcess, Hinted):
         with self._lock:
             return list(self._queues.values())
 
-    # -- what is there, whichever program made it -------------------------------------------------
+    # -- what there is, whichever program made it -------------------------------------------------
 
     def get_queue_names(self) -> list[str]:
-        """Names of all queues that had a job or a worker, sorted. One that nobody has used for a day is forgotten: it
-        has no job, worker, repeatable job, pause, limit or bound, and no event.
+        """Names of all queues that have had a job or a worker, sorted. A queue that has been unused for a day is
+        forgotten: it has no job, worker, repeatable job, pause, limit or bound, and no event.
 
         >>> app.queue.get_queue_names()  # doctest: +SKIP
         ['emails', 'reports']
@@ -134,7 +133,7 @@ class QueueManager(forks.OfOneProcess, Hinted):
         return self.engine.store.queries.queues()
 
     def get_job(self, job_id: str) -> Job | None:
-        """The job with that id, of whatever queue, or None."""
+        """The job with that id, of any queue, or None."""
         (record,) = self.engine.store.queries.get([check_known_id(job_id)])
         return self.get_queue(record.queue).handle(record) if record else None
 
@@ -149,7 +148,7 @@ class QueueManager(forks.OfOneProcess, Hinted):
     # -- flows ----------------------------------------------------------------------------------
 
     def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
-        """Add a whole tree or graph of jobs, all or none, in one step; queues may differ.
+        """Add a whole tree or graph of jobs, of one or several queues, all or none.
 
         A tree is ``{"name", "queue", "data", "opts", "children": [...]}``: a job runs when its children have
         completed, and reads their results. A graph is a list of ``{"key", "name", "queue", "data", "opts",
@@ -158,7 +157,9 @@ class QueueManager(forks.OfOneProcess, Hinted):
         >>> app.queue.add_flow({"name": "sum", "queue": "etl", "children": [...]}).root  # doctest: +SKIP
         """
         if self._servers.transport is None:
-            raise ConfigurationError(f"the driver {self._servers.driver_name!r} makes queues of its own: no flows")
+            raise ConfigurationError(
+                f"the driver {self._servers.driver_name!r} has queues of its own, which have no flows"
+            )
         return add_flow(self._servers.transport, flow, self.get_queue, self._export)
 
     def get_flow(self, job: Job | str) -> Flow | None:
@@ -173,7 +174,7 @@ class QueueManager(forks.OfOneProcess, Hinted):
     def add_canvas(self, signature: Any) -> Flow:
         """Add a Celery signature of any shape (chain, group, chord, nested) as a flow, all or none, in one step.
 
-        Tasks that Celery publishes later are in it as placeholders, blocked until then. Raises ConfigurationError
+        Tasks that Celery publishes later are part of it as placeholders, blocked until then. Raises ConfigurationError
         without a bridge, and as publishing the signature would.
 
         >>> app.queue.add_canvas(chain(fetch.s(url), parse.s())).root.wait_until_finished()  # doctest: +SKIP
@@ -185,11 +186,10 @@ class QueueManager(forks.OfOneProcess, Hinted):
     # -- events of the user's own ---------------------------------------------------------------
 
     def emit(self, event: str, *data: Any) -> None:
-        """Tell all listeners of the namespace, in every process; ``data`` are JSON values.
-
-        Listeners that come later are not told, and nothing waits for them: what must be done is a job. Raises
-        ConfigurationError for the name of a built-in event, PayloadNotSerializable, PayloadTooLarge for more than 4 KiB
-        of JSON, StoreUnavailable.
+        """Emit an event to all listeners of the namespace, in every process; ``data`` are JSON values. Later listeners
+        do not receive it, and nothing waits for them: use a job for what must be done. Raises ConfigurationError for
+        the name of a built-in event, PayloadNotSerializable, PayloadTooLarge for more than 4 KiB of JSON,
+        StoreUnavailable.
 
         >>> app.queue.emit("user.registered", {"id": 123})  # doctest: +SKIP
         """
@@ -226,7 +226,7 @@ class QueueManager(forks.OfOneProcess, Hinted):
         return function
 
     def off(self, event: str, function: Callable[..., object] | None = None) -> int:
-        """Remove a listener, or all of the event; how many there were."""
+        """Remove a listener, or all listeners of the event; return how many there were."""
         return self._user_events.off(event, function)
 
     # -- the application ------------------------------------------------------------------------
@@ -244,12 +244,13 @@ class QueueManager(forks.OfOneProcess, Hinted):
         return self._servers.check_health()
 
     def close_all(self, timeout: float | timedelta | None = None) -> bool:
-        """Close all queues: wait for active jobs up to ``timeout`` seconds over all, hand back the rest; whether all
-        had ended. The queues can be used no more, until the application is closed and opened again."""
+        """Close all queues: wait for active jobs, up to ``timeout`` seconds for all queues together, and hand back the
+        rest. Returns whether all had finished. The queues cannot be used until the application is closed and opened
+        again."""
         patience = seconds(timeout, "close_all: 'timeout'")
         if self._loop.is_here:
             raise ConfigurationError(
-                "close_all would hold up the loop that it waits for: in an `async def` hook or handler write "
+                "close_all would block the loop that it waits for: in an `async def` hook or handler write "
                 "'await app.queue.aio.close_all(...)'"
             )
         with self._lock:
@@ -279,17 +280,17 @@ class QueueManager(forks.OfOneProcess, Hinted):
         return self.engine.store.shared and self.engine.driver.capabilities.shared
 
     def finish(self, value: Any, seconds: float | None = None) -> Any:
-        """What a function of the user's has returned, awaited on the loop of the handlers if it is to be. Raises what
-        it raises, and NotFinished, with it cancelled, after so many seconds."""
+        """The return value of a user's function; an awaitable is awaited on the handlers' loop. Raises what it raises;
+        after the given number of seconds it is cancelled, and NotFinished is raised."""
         return self._loop.finish(value, seconds)
 
     def surround(self, middleware: Middleware) -> None:
-        """Do its steps within this middleware."""
+        """Execute its steps within this middleware."""
         if self._servers.transport is not None:
             self._servers.transport.middleware = middleware
 
     def known(self, name: str) -> Queue | None:
-        """The queue of that name, if it was made or has options in the configuration."""
+        """The queue of that name, if it was created or has options in the configuration."""
         with self._lock:
             if name not in self._queues and name not in self.settings.queues and not self.settings.limiter:
                 return None
@@ -306,12 +307,12 @@ class QueueManager(forks.OfOneProcess, Hinted):
 
     @property
     def store_of_locks(self) -> Store:
-        """The store, for what is to hold over all processes."""
+        """The store, for what must apply to all processes."""
         return self._servers.store_of_locks
 
     @property
     def engine(self) -> Engine:
-        """Store and driver. Raises ConfigurationError for a driver that makes queues of its own."""
+        """Store and driver. Raises ConfigurationError for a driver that has queues of its own."""
         return self._servers.engine
 
     @property
@@ -336,7 +337,7 @@ class QueueManager(forks.OfOneProcess, Hinted):
                 self._start_queue(queue)
 
     def reopen(self) -> None:
-        """After ``close``: the queues are there still, with their handlers and listeners."""
+        """After ``close``: the queues still exist, with their handlers and listeners."""
         with self._lock:
             self._closed = False
             self._user_events.reopen()

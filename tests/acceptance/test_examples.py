@@ -84,7 +84,8 @@ PROMISED = {
     "19_tuning": [
         "True",
         "332833500",
-        "the data of job 'process-image' for queue 'images' has 1000017 bytes as JSON, more than the limit of 65536: "
+        "the data of job 'process-image' for queue 'images' has 1000017 bytes as JSON, which exceeds the "
+        "limit of 65536: "
         "store it elsewhere and pass a reference, or raise 'max_payload_bytes'",
         "500000",
         "10",

@@ -85,9 +85,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_plugin_is_registered_once_and_before_use() -> None:
     app = create_app({"driver": "memory"})
     app.register(queue_plugin, {"namespace": "mine"}, shutdown_timeout=1)
-    with pytest.raises(ConfigurationError, match="registered already"):
+    with pytest.raises(ConfigurationError, match="already registered"):
         app.register(queue_plugin)
-    with pytest.raises(ConfigurationError, match="is no plugin"):
+    with pytest.raises(ConfigurationError, match="is not a plugin"):
         create_app().register(print)
 
 

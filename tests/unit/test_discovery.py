@@ -237,7 +237,7 @@ def test_a_store_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_second_registration_is_told_what_to_do() -> None:
     app = create_app({"driver": "memory"})
     app.register(queue_plugin, namespace="mine")
-    with pytest.raises(ConfigurationError, match=r"give all its options in one call.*create_queue"):
+    with pytest.raises(ConfigurationError, match=r"pass all of its options in one call.*create_queue"):
         app.register(queue_plugin, processor={"timeout": 1000})
     used = create_app({"driver": "memory"})
     used.queue.get_queue("q")

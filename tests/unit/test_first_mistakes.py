@@ -101,7 +101,7 @@ def test_functions_that_may_be_called_are_taken() -> None:
 
 NOT_GIVEN: dict[str, tuple[Callable[[], object], str]] = {
     "settings as a plugin": (lambda: create_app().register({"redis": URL}), "write app.register(queue_plugin"),  # type: ignore[arg-type]
-    "a URL as a plugin": (lambda: create_app().register(URL), "a str is no plugin"),  # type: ignore[arg-type]
+    "a URL as a plugin": (lambda: create_app().register(URL), "a str is not a plugin"),  # type: ignore[arg-type]
     "a URL as options": (lambda: create_app().register(queue_plugin, URL), "mapping or keywords"),  # type: ignore[arg-type]
     "a list as options": (lambda: create_app().register(queue_plugin, [URL]), "not a list"),  # type: ignore[arg-type]
     "a URL as a file": (lambda: create_app(URL).queue, "a URL is no file with settings: write create_app"),
@@ -194,10 +194,10 @@ def test_what_needs_no_await_says_so(memory: Application) -> None:
 
 def test_a_wait_that_nobody_works_for_says_so(memory: Application) -> None:
     job = memory.queue.get_queue("q").add("n")
-    with pytest.raises(WaitTimeout, match=r"ended after 0 s: no worker of the queue is known; app\.start"):
+    with pytest.raises(WaitTimeout, match=r"finished after 0 s: no worker of the queue is known; app\.start"):
         job.wait_until_finished(timeout=0)
     memory.queue.get_queue("q").process(lambda job: None)
-    with pytest.raises(WaitTimeout, match=r"after 0 s: no worker .* has a handler .* takes no jobs; app\.start"):
+    with pytest.raises(WaitTimeout, match=r"after 0 s: no worker .* has a handler .* runs no jobs; app\.start"):
         job.wait_until_finished(timeout=0)
 
 

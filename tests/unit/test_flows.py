@@ -75,7 +75,7 @@ def test_a_graph_is_read_back_from_any_of_its_jobs(app: Application) -> None:
         (node("a", node("b", queue="no good")), r"root.children\[0\]: .*cannot name a queue"),
         ([], "a flow has 1 to 1000000 jobs, not 0"),
         ("text", "a flow is a tree"),
-        ([{"key": "a", "name": "a", "queue": "etl"}] * 2, "'key' must be a name of its own"),
+        ([{"key": "a", "name": "a", "queue": "etl"}] * 2, "'key' must be a unique name"),
         ([{"name": "a", "queue": "etl", "dependencies": "b"}], "must be a list of keys"),
     ],
 )
@@ -99,7 +99,7 @@ def test_cycles_and_unknown_ids_leave_nothing(app: Application) -> None:
 
 def test_a_flow_too_large_to_be_meant(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows, "MAX_JOBS", 3)
-    with pytest.raises(ConfigurationError, match="1 to 3 jobs, and this one more"):
+    with pytest.raises(ConfigurationError, match="1 to 3 jobs, and this one has more"):
         app.queue.add_flow(node("a", node("b"), node("c"), node("d")))
     with pytest.raises(ConfigurationError, match="1 to 3 jobs, not 4"):
         app.queue.add_flow([{"name": "a", "queue": "etl"}] * 4)
@@ -156,7 +156,7 @@ def test_a_process_that_dies_while_it_adds_a_large_flow(app: Application, monkey
 
 def test_a_flow_is_no_canvas_without_a_bridge(app: Application) -> None:
     flow = app.queue.add_flow(node("a"))
-    with pytest.raises(ConfigurationError, match="give it the bridge"):
+    with pytest.raises(ConfigurationError, match="install the bridge"):
         flow.to_canvas()
-    with pytest.raises(ConfigurationError, match="give it the bridge"):
+    with pytest.raises(ConfigurationError, match="install the bridge"):
         app.queue.add_canvas(None)

@@ -62,7 +62,7 @@ def test_concurrency_is_set_before_jobs_are_taken(app: Application) -> None:
     queue.process(print)
     assert queue.handler_names == ["n", "*"]
     until(lambda: [one.concurrency for one in queue.get_workers()] == [5])
-    with pytest.raises(ConfigurationError, match="before jobs are taken"):
+    with pytest.raises(ConfigurationError, match="before the application is started"):
         queue.concurrency = 6
 
 

@@ -261,7 +261,7 @@ def test_a_swallowed_fault_of_the_store_is_raised(app: Application) -> None:
     ("step", "function", "words"),
     [
         ("runs", print, "did you mean 'run'"),
-        ("run", 5, "must give a context manager"),
+        ("run", 5, "must return a context manager"),
         ("run", lambda: None, "does not take"),
         ("sandbox", lambda job: None, "another process can import"),
     ],

@@ -102,7 +102,7 @@ def test_cycles_and_lone_surrogates_are_refused() -> None:
 
 def test_size_is_counted_in_bytes() -> None:
     assert encode("ü" * 4, "it", limit=10) == '"üüüü"'
-    with pytest.raises(errors.PayloadTooLarge, match="it has 12 bytes as JSON, more than the limit of 10"):
+    with pytest.raises(errors.PayloadTooLarge, match="it has 12 bytes as JSON, which exceeds the limit of 10"):
         encode("ü" * 5, "it", limit=10)
 
 

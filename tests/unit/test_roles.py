@@ -28,7 +28,7 @@ def test_opening_an_application_runs_nothing(settings: dict[str, Any]) -> None:
         for hook in ("before_start", "after_start"):
             app.hook(hook, lambda hook=hook: called.append(hook))
         waiting, delayed = queue.add("make"), queue.add("make", delay=1)
-        with pytest.raises(WaitTimeout, match=r"takes no jobs; app\.start"):
+        with pytest.raises(WaitTimeout, match=r"runs no jobs; app\.start"):
             waiting.wait_until_finished(0.05)
         assert queue.worker is None
         assert app.queue.clock is None
@@ -46,7 +46,7 @@ def test_so_does_a_coroutine(settings: dict[str, Any]) -> None:
             queue = app.queue.get_queue("thumbnails")
             queue.process(lambda job: "made")
             job = await queue.aio.add("make")
-            with pytest.raises(WaitTimeout, match=r"takes no jobs; app\.start"):
+            with pytest.raises(WaitTimeout, match=r"runs no jobs; app\.start"):
                 await job.aio.wait_until_finished(0.05)
             before = await job.aio.get_state()
             await app.astart()
@@ -83,7 +83,7 @@ def test_who_waits_for_ever_is_told(
         job = queue.add("n")
         hub = job._hub
         hub.subscribe(job.id, lambda outcome: None)
-        until(lambda: "takes no jobs; app.start()" in caplog.text)
+        until(lambda: "runs no jobs; app.start()" in caplog.text)
         app.start()
         assert job.wait_until_finished(10) == "done"
     assert caplog.text.count("takes no jobs") == 1

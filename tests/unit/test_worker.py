@@ -290,7 +290,7 @@ def test_changing_when_a_job_comes(queue: Queue) -> None:
 
 def test_waiting_for_jobs(queue: Queue) -> None:
     job = queue.add("n")
-    with pytest.raises(WaitTimeout, match="has not ended after"):
+    with pytest.raises(WaitTimeout, match="has not finished after"):
         job.wait_until_finished(timeout=0.05)
     removed: list[BaseException] = []
 
