@@ -1,8 +1,11 @@
 """Receiving permits from RabbitMQ.
 
-A worker takes no more than it has free slots although messages are acknowledged after the claim: acknowledgements are
+A worker takes no more than it has free slots although messages are acknowledged after the take: acknowledgements are
 *owed* until a slot is free again, so that the prefetch count is always what may still be sent to us. None is owed for
 longer than a minute, so the broker's consumer timeout does not matter.
+
+While the store has work for everybody, nobody needs a permit, and one is only removed for each job that is taken. Then
+the broker sends many ahead, and they are acknowledged together.
 """
 
 from __future__ import annotations
@@ -14,77 +17,88 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from kombu import Consumer
-
 from stratix_kombu.drivers.contract import Delivery
 from stratix_kombu.drivers.kombu import KombuReceiver
-from stratix_kombu.drivers.link import Link
+from stratix_kombu.drivers.rabbitmq.link import RabbitMQLink
+from stratix_kombu.drivers.rabbitmq.undecided import Handle, Undecided
 from stratix_kombu.errors import DriverUnavailable
 
-POLL_S = 0.0005
 OWED_S = 60.0
+TICK_S = 1.0
+"""How often is looked whether heartbeats are due."""
+AHEAD = 100
+"""So many are sent ahead while they are not needed."""
+BACKLOG = 10
+"""The store has had work for everybody so many times in a row: it will have for a while."""
 
 
 class RabbitMQReceiver(KombuReceiver):
     """Consumes with a prefetch count, and owes acknowledgements while slots are taken."""
 
     prefetch = 0
+    """0 = the broker sends nothing."""
 
-    def open(self) -> Link:
-        link = self.driver.link()
-        entity = self.driver.queue_entity(self.queue)(link.channel)
-        self.consumer = Consumer(link.channel, [entity], on_message=self.on_message, auto_declare=False)
-        self.prefetch = 0
-        self.owed: deque[tuple[Any, float]] = deque()
+    def open(self) -> RabbitMQLink:
+        link: RabbitMQLink = self.driver.link()  # type: ignore[assignment]
+        self.undecided = Undecided(link.channel)
+        self.prefetch, self._ahead = 0, False
+        self.queue_name = self.driver.queue_entity(self.queue).name
+        self.owed: deque[tuple[int, float]] = deque()
+        self._unneeded = 0
+        """How often in a row no permit was needed."""
+        self._ticked = time.monotonic()
         return link
 
-    def take(self, link: Link, limit: int, timeout: float) -> None:
-        if limit > self.prefetch or self._overdue():
+    def take(self, link: Any, limit: int, timeout: float) -> None:
+        self._unneeded = 0 if timeout else self._unneeded + 1
+        if len(self.received) >= limit or (self.received and timeout):
+            return
+        ahead = self._unneeded > BACKLOG
+        if limit > self.prefetch or ahead != self._ahead or self._overdue():
             # More slots than the consumer was begun with, or it was cancelled, or owes for too long: begin anew.
-            self._cancel()
-            self._settle(0)
-            self.prefetch = limit
-            self.consumer.qos(prefetch_count=limit)
-            self.consumer.consume()
-        self._settle(self.prefetch - limit)
+            self._begin(max(limit, AHEAD) if ahead else limit)
+            self._ahead = ahead
+        self._settle(0 if ahead else self.prefetch - limit)
         with suppress(socket.timeout):
+            if timeout:
+                link.connection.drain_events(timeout=timeout)
             while len(self.received) < limit:
-                link.connection.drain_events(timeout=POLL_S if self.received else max(timeout, POLL_S))
-        link.connection.heartbeat_check()
+                link.connection.drain_events(timeout=0)
+        if time.monotonic() - self._ticked > TICK_S:
+            self._ticked = time.monotonic()
+            link.connection.heartbeat_check()
+
+    def on_message(self, message: Any) -> None:
+        self.received.append(self.undecided.delivery(message))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        if self.link is not None:
-            now = time.monotonic()
-            self.owed.extend((delivery.handle, now) for delivery in deliveries)
+        now = time.monotonic()
+        self.owed.extend((handle.tag, now) for handle in self._mine(deliveries))
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         if self.link is not None:
             with self._unavailable():
                 self._cancel()  # or they would come straight back to us
-                for delivery in deliveries:
-                    delivery.handle.reject(requeue=True)
+                self._reject(deliveries, requeue=True)
 
     def refuse(self, deliveries: Sequence[Delivery]) -> None:
         """Rejected: to the queue's dead-letter exchange, if it has one."""
         if self.link is not None:
             with self._unavailable():
-                for delivery in deliveries:
-                    delivery.handle.reject(requeue=False)
+                self._reject(deliveries, requeue=False)
 
     def tend(self) -> None:
-        if self.link is None:
+        link = self.link
+        if link is None:
             return
         with self._unavailable():
             with suppress(socket.timeout):
                 while True:  # the broker's heartbeats have to be read, or it would seem dead
-                    self.link.connection.drain_events(timeout=POLL_S)
-            self.link.connection.heartbeat_check()
+                    link.connection.drain_events(timeout=0)
+            link.connection.heartbeat_check()
             if self._overdue():
                 self._cancel()
                 self._settle(0)
-
-    def _overdue(self) -> bool:
-        return bool(self.owed) and time.monotonic() - self.owed[0][1] > OWED_S
 
     def close(self) -> None:
         if self.link is not None:
@@ -93,16 +107,37 @@ class RabbitMQReceiver(KombuReceiver):
                 self._settle(0)
         super().close()
 
+    def _mine(self, deliveries: Sequence[Delivery]) -> list[Handle]:
+        """Those of the connection that is open: the broker has the others back."""
+        if self.link is None:
+            return []
+        return [one.handle for one in deliveries if one.handle.of is self.undecided]
+
+    def _reject(self, deliveries: Sequence[Delivery], requeue: bool) -> None:
+        for handle in self._mine(deliveries):
+            self.undecided.reject(handle.tag, requeue)
+
+    def _overdue(self) -> bool:
+        return bool(self.owed) and time.monotonic() - self.owed[0][1] > OWED_S
+
+    def _begin(self, prefetch: int) -> None:
+        self._cancel()
+        self._settle(0)
+        channel = self.undecided.channel
+        channel.basic_qos(0, prefetch, False)
+        channel.basic_consume(self.queue_name, consumer_tag=self.queue_name, callback=self.on_message)
+        self.prefetch = prefetch
+
     def _cancel(self) -> None:
         """Be sent nothing more; what was on its way meanwhile goes back."""
         if self.prefetch:
             self.prefetch = 0
-            self.consumer.cancel()
+            self.undecided.channel.basic_cancel(self.queue_name)
             late, self.received = self.received, []
-            for delivery in late:
-                delivery.handle.reject(requeue=True)
+            self._reject(late, requeue=True)
 
     def _settle(self, keep: int) -> None:
         """Acknowledge all that is owed but the newest ``keep``."""
-        while len(self.owed) > keep:
-            self.owed.popleft()[0].ack()
+        due = [self.owed.popleft()[0] for _ in range(len(self.owed) - keep)]
+        if due:
+            self.undecided.acknowledge(due)
