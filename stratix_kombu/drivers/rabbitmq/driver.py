@@ -172,6 +172,7 @@ class RabbitMQDriver(KombuDriver):
         self._declared.add(queue)
 
     def depth(self, queue: str) -> int | None:
+        self.look_at_open(wait=True)  # what was sent before this counts
         self.declare(queue)
         name = self.queue_entity(queue).name
         return self.attempt(lambda link: int(link.channel.queue_declare(queue=name, passive=True).message_count))
@@ -247,22 +248,24 @@ class RabbitMQDriver(KombuDriver):
             links: list[Any] = [*self._idle, *(self._blocked if blocked else ())]
         return sum(link.confirms.open for link in links if link.confirms is not None)
 
-    def look_at_open(self) -> None:
-        """Read what the broker says on links that nobody has used for a moment."""
-        used = time.monotonic() - QUIET_S
+    def look_at_open(self, wait: bool = False) -> None:
+        """Read what the broker says on links that nobody has used for a moment; or ``wait`` for its word on all."""
+        used = time.monotonic() - (0.0 if wait else QUIET_S)
         with self._lock:
             mine: list[Any] = self._blocked
             idle: list[Any] = self._idle
-            mine += [one for one in idle if one.confirms is not None and one.confirms.open and one.used_at < used]
+            mine += [one for one in idle if one.confirms is not None and one.confirms.open and one.used_at <= used]
             self._blocked, self._idle = [], [one for one in idle if one not in mine]
         for link in mine:
-            self._look_at(link)
+            self._look_at(link, wait)
 
-    def _look_at(self, link: Any) -> None:
+    def _look_at(self, link: Any, wait: bool = False) -> None:
         """Read it, and keep it if it is sound."""
         confirms = confirms_of(link)
         try:
             link.look()
+            if wait:
+                confirms.collect(self._reply_s)
             confirms.check(self._reply_s)
         except self.errors() as problem:
             link.close(problem)
