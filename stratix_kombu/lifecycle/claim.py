@@ -46,10 +46,17 @@ def complete_and_take(
     is not dispatched yet: begin the claims, and then ``settle`` the change."""
     if not results:
         return Change(), take(engine, queue, worker, lease_ms, want, bounds, permits=permits, request=request)
-    transitions = engine.store.transitions
-    return transitions.complete_and_take(
-        results, queue, worker, lease_ms, want, bounds, permits=permits, request=request
-    )
+    changes: list[Change] = []
+
+    def step() -> Taken:
+        change, taken = engine.store.transitions.complete_and_take(
+            results, queue, worker, lease_ms, want, bounds, permits=permits, request=request
+        )
+        changes.append(change)
+        return taken
+
+    taken = take_within(engine, queue, want, step) if engine.middleware.take else step()
+    return changes[0], taken
 
 
 def claim(

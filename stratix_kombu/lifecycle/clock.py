@@ -79,6 +79,15 @@ class Clock:
     def start(self) -> None:
         self._thread.start()
 
+    def tick(self) -> bool:
+        """Do what is due by now, without a thread; whether this clock leads."""
+        try:
+            while self._look() == 0 and not self._stop.is_set():
+                pass
+            return self._leads
+        finally:
+            self._resign()
+
     def stop(self) -> None:
         """Another clock may lead at once."""
         self._stop.set()

@@ -172,6 +172,11 @@ class Job(NotAwaitable, Hinted):
         return self._record.attempts_started
 
     @property
+    def worker(self) -> str | None:
+        """The id of the worker that runs it, or ran it last; None before that."""
+        return self._record.worker or None
+
+    @property
     def return_value(self) -> Any:
         """What its handler returned, a JSON value; None until it has completed."""
         return decode(self._record.result)

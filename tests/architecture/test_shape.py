@@ -105,10 +105,11 @@ def test_only_the_verbs_change_what_the_store_holds() -> None:
 
 
 def _classes() -> Iterator[type]:
-    """The classes at the top level of the package's modules, without those of the exported test suites."""
+    """The classes at the top level of the package's modules, without those of the exported test suites, and of the
+    modules for Django, which can be imported in a project only: tests/integrations/test_django.py looks at them."""
     for path in SOURCES:
         parts = path.relative_to(ROOT).with_suffix("").parts
-        if "testing" not in parts and parts[-1] not in ("__init__", "__main__"):
+        if not {"testing", "django"} & {*parts} and parts[-1] not in ("__init__", "__main__"):
             module = importlib.import_module(".".join(parts))
             yield from (
                 member

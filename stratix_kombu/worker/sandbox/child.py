@@ -135,8 +135,8 @@ class Child:
         source = Source(**run["source"])
         try:
             loaded = source not in self._handlers
-            handler = self._load(source)
             around = [as_context(self._load(Source(**one))) for one in run["around"]]
+            handler = self._load(source)  # after these, which may ready what it needs
         except BaseException as error:
             reason = f"cannot load the handler {source}: {reason_of(error)}"
             return {

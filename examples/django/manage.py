@@ -1,0 +1,10 @@
+"""The commands of this project: ``python manage.py test``, ``python manage.py stratix worker``."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)

@@ -1,0 +1,1 @@
+"""No migration is needed for an example."""
