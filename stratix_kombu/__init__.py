@@ -1,7 +1,7 @@
 """Background jobs with the queue API of BullMQ on Redis, Amazon SQS or RabbitMQ, for teams that have Celery.
 
 The public names are imported when they are first used: a program such as ``celery``, which loads this package for an
-entry point, does not wait for what it does not need.
+entry point, loads only what it needs.
 """
 
 from importlib import import_module
@@ -87,7 +87,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names.spli
 __all__ = sorted(_HOME)
 
 
-if not TYPE_CHECKING:  # a type checker is to find a name that is not there
+if not TYPE_CHECKING:  # so that a type checker reports a missing name
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":

@@ -1,4 +1,4 @@
-"""Adding jobs from coroutines: what the tasks of one event loop add in the same turn goes to the store together."""
+"""Adding jobs from coroutines: jobs added in the same turn of an event loop go to the store together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stratix_kombu.queue.queue import Queue
 
 ONE_STEP_BYTES = 256 * 1024
-"""So much data goes to the store in one step; a job that has more goes alone."""
+"""The most data that goes to the store in one step; a job with more goes alone."""
 
 
 class Adding(NamedTuple):
@@ -29,8 +29,8 @@ class Adding(NamedTuple):
 
 
 def add_each(calls: Sequence[Adding]) -> list[Job | BaseException]:
-    """For each call its job, or what it raises, as if they had been made one after the other. All are calls of one
-    application. Once the store cannot be reached, those that are left are not tried: they would wait as long again."""
+    """For each call its job, or what it raises, as if the calls had been made one after the other. All are calls of one
+    application. Once the store cannot be reached, the remaining calls are not tried: each would wait as long again."""
     answers: dict[int, Job | BaseException] = {}
     jobs: dict[int, NewJob] = {}
     for at, call in enumerate(calls):
@@ -47,8 +47,8 @@ def add_each(calls: Sequence[Adding]) -> list[Job | BaseException]:
 
 
 def _own(problem: Exception) -> Exception:
-    """The error for one of several tasks: where each of them raises it becomes part of it."""
-    if not isinstance(problem, StratixError):  # others may not be made to be copied
+    """The error for one of several tasks, each of which needs its own traceback."""
+    if not isinstance(problem, StratixError):  # other errors may not support copying
         return problem
     twin = copy.copy(problem)
     twin.__cause__ = problem.__cause__
@@ -56,7 +56,7 @@ def _own(problem: Exception) -> Exception:
 
 
 def _steps(jobs: Mapping[int, NewJob]) -> Iterator[dict[int, NewJob]]:
-    """What can go to the store at once: not too much, and no id twice, for answers are by id."""
+    """Batches that can go to the store at once: not too large, and without an id twice, since answers are by id."""
     step: dict[int, NewJob] = {}
     ids: set[str] = set()
     weight = size = 0
@@ -73,7 +73,7 @@ def _steps(jobs: Mapping[int, NewJob]) -> Iterator[dict[int, NewJob]]:
 
 
 def _add(calls: Sequence[Adding], step: Mapping[int, NewJob], answers: dict[int, Job | BaseException]) -> None:
-    """Add them at once. If one of them cannot be added none was, and it is looked for by halves."""
+    """Add them in one step. If one of them cannot be added, none was; it is then found by bisection."""
     engine = calls[0].queue._engine
     try:
         added = add(engine, list(step.values()))

@@ -1,4 +1,5 @@
-"""The same calls for asyncio: in a thread, adds of one turn of a loop in one, and waits without holding one."""
+"""The same calls for asyncio: in threads. Jobs added in one turn of a loop share a call, and waiting occupies no
+thread."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ class AsyncJob(Hinted):
                 ended.set_result(outcome)
 
         def resolve(outcome: JobRecord | Ended | BaseException) -> None:
-            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+            with suppress(RuntimeError):  # the loop was closed: nothing waits there any more
                 loop.call_soon_threadsafe(settle, outcome)
 
         hub = self._job._hub
@@ -161,8 +162,8 @@ class AsyncQueue(Hinted):
     async def add(
         self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
     ) -> Job:
-        # A task is published by code of Celery's and the user's, which may take its time; and middleware is called in
-        # the context of the task that adds.
+        # A Celery task is published by code of Celery and the user, which may take long; and middleware is called in
+        # the context of the asyncio task that adds.
         if is_task(name) or self._queue._engine.middleware.add:
             return await self._call(self._queue.add, name, data, opts, **options)
         return await self._calls.together(add_each, Adding(self._queue, name, data, opts, options))

@@ -14,17 +14,15 @@ from weakref import WeakKeyDictionary
 from stratix_kombu import forks
 
 THREADS = 32
-"""Calls of one application that are under way at a time; more of them wait for their turn."""
+"""The most calls of one application that run at the same time; further ones wait for their turn."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Calls:
-    """Runs what ``aio`` offers. Not in the executor of the user's loop: what fills that one would delay every call.
-
-    Its threads begin with its first call, and anew with the next one after ``close`` or a fork.
-    """
+    """Runs the calls of ``aio``. Not in the executor of the user's loop: other code that fills that would delay every
+    call. Its threads start with the first call, and again with the next one after ``close`` or a fork."""
 
     def __init__(self, threads: int = THREADS) -> None:
         self._threads = threads
@@ -34,8 +32,8 @@ class Calls:
         forks.register(self)
 
     def after_fork(self) -> None:
-        """The threads are the parent's, and so is what its loops have asked for. The pool is kept, since its end would
-        speak to them."""
+        """The threads belong to the parent, and so do the calls of its loops. The pool is kept alive, since its
+        destructor would signal them."""
         if self._pool is not None:
             forks.keep(self._pool)
         self._pool, self._lock = None, threading.Lock()
@@ -44,19 +42,17 @@ class Calls:
         self._lines = WeakKeyDictionary()
 
     async def run(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-        """What ``function`` returns or raises, called in the context of the caller's. If the caller is cancelled, a
-        call that has begun goes on."""
+        """What ``function`` returns or raises, called in the context of the caller. If the caller is cancelled, a call
+        that has begun is not interrupted."""
         return await asyncio.wrap_future(self._submit(copy_context().run, function, *args, **kwargs))
 
     async def together(
         self, function: Callable[[Sequence[Item]], Sequence[Result | BaseException]], item: Item
     ) -> Result:
-        """What ``function`` answers for this item. It is called with all items that tasks of this event loop give in
-        one turn, in their order, and answers for each of them, in that order: a result, or what is raised to its task.
-
-        One call at a time for a loop: what comes while it is under way is in the next one. An item whose task was
-        cancelled before is left out. All calls of one application name the same function.
-        """
+        """What ``function`` returns for this item. It is called with all items that tasks of this event loop pass in
+        one turn, in their order, and returns for each of them, in that order, a result or the exception to raise in its
+        task. A loop has one call in progress at a time: items that arrive meanwhile go with the next one. An item whose
+        task was cancelled before is left out. All calls of one application name the same function."""
         loop = asyncio.get_running_loop()
         line = self._lines.get(loop)
         if line is None:
@@ -69,7 +65,7 @@ class Calls:
         return await future
 
     def _begin(self, loop: asyncio.AbstractEventLoop, line: _Line, function: Callable[..., Any]) -> None:
-        """Have a thread take what waits in the line; on the loop, at the end of the turn in which it came."""
+        """Have a thread take the waiting items; called on the loop, at the end of the turn in which they arrived."""
         going = [one for one in line.waiting if not one[1].done()]
         line.waiting.clear()
         if not going:
@@ -81,18 +77,18 @@ class Calls:
                 answers = function([item for item, _ in going])
             except BaseException as problem:
                 answers = [problem] * len(going)
-            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+            with suppress(RuntimeError):  # the loop was closed: nothing waits there any more
                 loop.call_soon_threadsafe(end, answers)
 
         def end(answers: Sequence[Any]) -> None:
             for (_, future), answer in zip(going, answers, strict=True):
                 _settle(future, answer)
-            # Not at once: tasks that go on now may have more to add.
+            # Not at once: tasks that resume now may have more to add.
             loop.call_soon(self._begin, loop, line, function)
 
         try:
             self._submit(work)
-        except RuntimeError as problem:  # the interpreter is ending
+        except RuntimeError as problem:  # the interpreter is shutting down
             end([problem] * len(going))
 
     def _submit(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Future[Result]:
@@ -102,7 +98,7 @@ class Calls:
             return self._pool.submit(function, *args, **kwargs)
 
     def close(self) -> None:
-        """Let the threads end with what they run. May be called by one of them."""
+        """Let the threads end after their current calls. May be called by one of them."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -110,14 +106,14 @@ class Calls:
 
 
 class _Line:
-    """What the tasks of one loop have given to ``together``. Used by the loop's thread only."""
+    """The items that tasks of one loop have passed to ``together``. Used by the loop's thread only."""
 
     __slots__ = ("busy", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
         self.busy = False
-        """Something of it is under way, or about to be."""
+        """A call is in progress, or about to be made."""
 
 
 def _settle(future: asyncio.Future[Any], answer: object) -> None:
@@ -132,7 +128,7 @@ def _settle(future: asyncio.Future[Any], answer: object) -> None:
 
 
 async def in_thread(function: Callable[..., Result], *args: Any) -> Result:
-    """The same in a thread of its own, for what lasts long and must not wait for other calls."""
+    """The same in a thread of its own, for calls that take long and must not wait for others."""
     calls = Calls(1)
     try:
         return await calls.run(function, *args)

@@ -1,9 +1,8 @@
-"""What our names are called by BullMQ, by Celery, or by those who guess: one table for each kind of name.
+"""What BullMQ, Celery, or a guess call our names: one table for each kind of name.
 
-The names are in snake_case, as the camelCase ones are understood too (see ``stratix_kombu.hints``). What is written
-instead is one of our names, or several of which the first that is known is meant, or what else to write. The tests see
-that all of it exists.
-"""
+The names are in snake_case, as the camelCase ones are understood too (see ``stratix_kombu.hints``). An entry is one of
+our names, several names of which the first that is known applies, or what to write instead. A test checks that all of
+them exist."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 
 
 def _table(**ours: str) -> dict[str, str]:
-    """From our name and the others that people call it by."""
+    """From our name and the names that others use for it."""
     return {other: name for name, others in ours.items() for other in others.split()}
 
 
@@ -79,9 +78,9 @@ OPTIONS: Mapping[str, str] = {
         vhost="virtual_host",
     ),
 }
-"""Options by other names: the first of ours that is one where the other was given is meant."""
+"""Options by other names: the first of ours that is an option there is meant."""
 
-_REPEATABLE = "queue.add_repeatable_job(name, data, cron=...) for a job that repeats"
+_REPEATABLE = "queue.add_repeatable_job(name, data, cron=...) for a repeatable job"
 REMEDIES: Mapping[str, tuple[str, str]] = {
     "repeat": ("attempts", _REPEATABLE),
     "cron": ("attempts", _REPEATABLE),
@@ -91,7 +90,7 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
     "children": ("attempts", "app.queue.add_flow(...) for a tree"),
     "concurrency": ("namespace", "app.queue.create_queue(name, concurrency=...), or the setting queues"),
 }
-"""Options that are said elsewhere: an option that is known where this may be given, and what to write."""
+"""Options that belong elsewhere: an option that is known where this one was given, and what to write."""
 
 EVENTS = _table(
     waiting="added enqueued queued wait",
@@ -145,7 +144,7 @@ COMMAND_OPTIONS = {
     "--schedule": "--cron",
     "--tz": "--timezone",
 }
-"""Options of commands by what Celery calls them."""
+"""Options of commands by Celery's names for them."""
 
 JOB = {
     **_table(

@@ -1,13 +1,12 @@
-"""What a forked child does with what its parent had opened: the one place that registers with ``os.register_at_fork``.
+"""What a forked child does with what its parent had opened. This is the one place that uses ``os.register_at_fork``.
 
 The rule: no connection, thread, lock, executor or subscription is used by another process than the one that made it.
-Every owner of one registers itself, and says in ``after_fork`` what becomes of it in the child: it begins anew with its
-next use. Nothing is done before the fork and nothing in the parent, which does not notice.
+Every owner of one registers itself, and its ``after_fork`` resets it in the child, so that it starts afresh when it is
+next used. Nothing is done before the fork, and nothing in the parent, which is not affected.
 
-In the child only the thread that forked goes on. Another one may have held any lock, for ever: so an owner replaces its
-locks and does not take them. What libraries hold inherited locks for is not called either; sockets are closed by
-``close_copy``, which says nothing on them, since the parent still talks over the same connection.
-"""
+Only the thread that forked exists in the child. Another thread may have held any lock, which is then never released: so
+an owner replaces its locks, and does not take them. Library functions that take inherited locks are not called either.
+Sockets are closed by ``close_copy``, which sends nothing, since the parent still uses the same connection."""
 
 from __future__ import annotations
 
@@ -24,11 +23,11 @@ logger = logging.getLogger("stratix_kombu")
 
 
 class Owner(Protocol):
-    """Has something that a forked child must not use."""
+    """Owns something that a forked child must not use."""
 
     def after_fork(self) -> None:
-        """Called in the child, before anything else runs there: forget what is the parent's, with new locks. Touches
-        nothing that another owner has."""
+        """Called in the child, before anything else runs there: drop what belongs to the parent, and create new locks.
+        Touches nothing of other owners."""
 
 
 _owners: WeakSet[Owner] = WeakSet()
@@ -41,44 +40,43 @@ def register(owner: Owner) -> None:
 
 
 def close_copy(sock: socket.socket) -> None:
-    """Close this process's copy of a socket without a word to the other side: no ``shutdown``, and no TLS
-    ``close_notify``, since that is sent by ``unwrap`` only."""
+    """Close this process's copy of a socket without sending anything: no ``shutdown``, and no TLS ``close_notify``,
+    which only ``unwrap`` sends."""
     with suppress(OSError):
         sock.close()
 
 
 def keep(inherited: object) -> None:
-    """Keep what cannot be closed without a word, so that nothing is said when it is collected."""
+    """Keep an object that cannot be closed silently, so that it sends nothing when it is garbage-collected."""
     _kept.append(inherited)
 
 
 class OfOneProcess:
-    """Cannot be given to another process that does not share this one's memory: it says so, and what to do instead."""
+    """Cannot be pickled; the error says so, and what to do instead."""
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
-            "an application, its queues and its jobs belong to one process and cannot be pickled: give the other "
-            "process settings, names and ids, and let it make an application of its own"
+            "an application, its queues and its jobs belong to one process and cannot be pickled: pass "
+            "settings, names and ids to the other process, and let it create an application of its own"
         )
 
 
 def abandon_pool(pool: Any) -> None:
     """Close the copies of all connections of a pool of redis-py, those in use too.
 
-    The pool itself is not to be used again. Its own handling of forks waits for its lock, which may be held for ever,
-    and so would its end.
-    """
+    The pool itself must not be used again. Its own handling of forks, and its destructor, would wait for its lock,
+    which may never be released."""
     pool._lock, pool._fork_lock = threading.RLock(), threading.RLock()
     for connection in (*pool._available_connections, *pool._in_use_connections):
-        connection.disconnect()  # of another process's connection it closes the copy only
+        connection.disconnect()  # for a connection of another process it closes the copy only
     sentinels = getattr(getattr(pool, "sentinel_manager", None), "sentinels", ())
     for client in sentinels:
         abandon_pool(client.connection_pool)
 
 
 def end_if_forked(pid: int, code: int) -> None:
-    """End this process if it is not the one with that number, but was forked from it by a handler and has come back
-    from there: what follows is the parent's."""
+    """End this process if it is not the one with that number, but was forked from it by a handler and has returned from
+    the handler: what follows is the parent's task."""
     if os.getpid() != pid:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
@@ -91,7 +89,7 @@ def _after_fork_in_child() -> None:
         try:
             owner.after_fork()
         except Exception:
-            logger.exception("%r cannot begin anew after a fork", owner, extra={"action": "fork_failed"})
+            logger.exception("%r cannot be reset after a fork", owner, extra={"action": "fork_failed"})
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""``app.check_health()``: whether jobs are really taken, not only whether a process is there."""
+"""``app.check_health()``: whether jobs are really consumed, not only whether a process is alive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCOPES = ("process", "host", "all")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health(Shown, NotAwaitable):
-    """What was found. It is true in an ``if`` when nothing is wrong."""
+    """The result of a health check. It is true in an ``if`` when nothing is wrong."""
 
     _meant: ClassVar[str] = "leave out 'await', or write 'await asyncio.to_thread(app.check_health)'"
 
@@ -32,15 +32,15 @@ class Health(Shown, NotAwaitable):
     store: bool
     """The store answers."""
     consuming: bool
-    """Each worker that was looked at has lately proved that it takes messages."""
+    """Each worker that was checked has recently taken messages."""
     clock: bool
-    """What is due is promoted, and the clock of this process, if it runs one, goes round."""
+    """Delayed jobs are promoted in time, and the clock of this process, if it runs one, is alive."""
     workers: tuple[WorkerInfo, ...]
-    """The workers that were looked at; ``idle_ms`` tells when each last proved it."""
+    """The workers that were checked; ``idle_ms`` is the time since each last took messages."""
     clock_lag_ms: int
     """How long ago the first delayed job of all was due."""
     problems: tuple[str, ...]
-    """What is wrong, one sentence each; empty if nothing is."""
+    """The problems found, one sentence each; empty if there are none."""
 
     @property
     def ok(self) -> bool:
@@ -48,7 +48,7 @@ class Health(Shown, NotAwaitable):
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values that JSON has, ``ok`` among them."""
+        """As values of JSON, including ``ok``."""
         return {"ok": self.ok, **Shown.to_dict(self)}
 
     def __bool__(self) -> bool:
@@ -75,7 +75,7 @@ def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: s
             consuming = not idle
         if answers["store"]:
             lag_ms = max((status.overdue_ms for status in _statuses(manager)), default=0)
-    except StratixError as error:  # it went away meanwhile
+    except StratixError as error:  # it has stopped meanwhile
         problems.append(str(error))
     late = list(_late(manager, lag_ms, within_ms))
     return Health(
@@ -107,8 +107,8 @@ def _idle(workers: tuple[WorkerInfo, ...], within_ms: int) -> Iterator[str]:
             problem = f"queue {one.queue!r}: worker {one.id} has not taken messages for {one.idle_ms / 1000:.0f} s"
             if one.concurrency and one.stuck >= one.concurrency:
                 problem += (
-                    f": no slot can run anything, {one.stuck} of {one.concurrency} are held by handlers that timed "
-                    "out, were cancelled or lost their lease, and go on"
+                    f": no slot can run anything, {one.stuck} of {one.concurrency} are held by handlers "
+                    "that timed out, were cancelled or lost their lease, and are still running"
                 )
             yield problem
 
@@ -122,4 +122,4 @@ def _late(manager: QueueManager, lag_ms: int, within_ms: int) -> Iterator[str]:
     if lag_ms > within_ms:
         yield f"a delayed job has been due for {lag_ms / 1000:.0f} s: no clock promotes it (a worker or beat runs one)"
     if manager.clock is not None and manager.clock.idle_ms > within_ms:
-        yield f"the clock of this process has not gone round for {manager.clock.idle_ms / 1000:.0f} s"
+        yield f"the clock of this process has not run for {manager.clock.idle_ms / 1000:.0f} s"

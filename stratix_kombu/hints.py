@@ -1,4 +1,4 @@
-"""What to write in place of a name that is not there."""
+"""What to write instead of a name that does not exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stratix_kombu.foreign import OPTIONS, PACKAGE, REMEDIES
 
 NO_OTHERS: Mapping[str, str] = {}
-"""For names that are the user's own."""
+"""For names that users choose."""
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
@@ -23,14 +23,14 @@ def snake(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], others: Mapping[str, str] = NO_OTHERS) -> str:
-    """A hint such as ``; did you mean 'attempts'?``, or the list of what is known."""
+    """A hint such as ``; did you mean 'attempts'?``, or the list of known names."""
     names = sorted(known)
     hint = hint_for(name, names, others)
     return hint or (f"; known: {', '.join(names)}" if names else "")
 
 
 def nearest_option(name: str, known: Iterable[str]) -> str:
-    """``nearest`` for the name of an option, which may be what others call it."""
+    """``nearest`` for the name of an option, which may be another library's name for it."""
     return nearest(name, known, OPTIONS)
 
 
@@ -44,7 +44,7 @@ def hint_for(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
 
 
 def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
-    """One of the names, or what else to write; '' if nothing is near."""
+    """One of the names, or what to write instead; '' if nothing is near."""
     names = [one for one in names if one != name and not one.startswith("_")]
     given = snake(name).replace("-", "_")
     other = others.get(name, "") or others.get(given, "")
@@ -61,16 +61,16 @@ def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
 
 
 class Hinted:
-    """Attributes that are not there are answered with what to write. Names that begin with ``_`` are asked for by
-    ``copy``, ``pickle`` and their like, and are refused without a look."""
+    """A missing attribute raises an error that says what to write. Names that begin with ``_`` are looked up by
+    ``copy``, ``pickle`` and the like, and are refused without a hint."""
 
     __slots__ = ()
     _foreign: ClassVar[Mapping[str, str]] = NO_OTHERS
     """The table for the class."""
     _mirrored: ClassVar[str] = ""
-    """Of a mirror for asyncio: where it has the object itself."""
+    """For the asyncio wrappers: the attribute that holds the wrapped object."""
 
-    if not TYPE_CHECKING:  # a type checker is to find a name that is not there
+    if not TYPE_CHECKING:  # so that a type checker reports a missing name
 
         def __getattr__(self, name: str) -> Any:
             cls = type(self)
@@ -86,13 +86,13 @@ class Hinted:
             there = dir(getattr(self, self._mirrored))
             meant = name if name in there else meant_by(name, [*dir(self), *there], self._foreign)
             if meant in there and meant not in dir(self):
-                return f"; write {meant!r} without 'aio': it asks no server"
+                return f"; write {meant!r} without 'aio': it contacts no server"
         return hint_for(name, dir(self), self._foreign)
 
 
 def missing(message: str, name: str) -> AttributeError:
-    """The error for an attribute that is not there. It has the name and not the object, for which the interpreter would
-    look for a hint of its own."""
+    """The error for a missing attribute. It carries the name and not the object, for which the interpreter would add a
+    hint of its own."""
     return AttributeError(message, name=name)
 
 
@@ -106,5 +106,5 @@ def not_exported(module: str, name: str, names: Iterable[str]) -> Exception:
 
 
 def _imports(frame: FrameType | None) -> bool:
-    """Whether it is at a ``from ... import``; None is a caller that is not written in Python."""
+    """Whether it is at a ``from ... import``; None is a caller that is not Python code."""
     return frame is not None and frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]

@@ -1,4 +1,4 @@
-"""Calling the functions of the user's that an application has for its start and its end."""
+"""Calling an application's hooks when it starts and closes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Function = Callable[[], Any]
 
 
 class Finish(Protocol):
-    """Awaits what a function has returned, if it is to be. Raises NotFinished after so many seconds."""
+    """Awaits what a function has returned, if that is awaitable. Raises NotFinished after the given number of
+    seconds."""
 
     def __call__(self, value: Any, seconds: float | None = None) -> Any: ...
 
@@ -22,8 +23,8 @@ class Finish(Protocol):
 def run_hooks(
     name: str, functions: Sequence[Function], finish: Finish, collect: bool = False, seconds: float | None = None
 ) -> list[Exception]:
-    """Call the functions in order; what they raised, if that is to be collected. What is awaited of all of them
-    together may take ``seconds`` and the grace of closing; then it is cancelled, which is a WaitTimeout."""
+    """Call the functions in order; return what they raised, if that is to be collected. Awaiting all of them together
+    may take ``seconds`` and the grace of closing; then they are cancelled (WaitTimeout)."""
     deadline = None if seconds is None else time.monotonic() + seconds + GRACE_S
     problems: list[Exception] = []
     for function in functions:
@@ -43,4 +44,4 @@ def _run(name: str, function: Function, finish: Finish, seconds: float | None) -
         finish(returned, seconds)
     except NotFinished as problem:
         called = getattr(function, "__qualname__", repr(function))
-        raise WaitTimeout(f"the hook {called} ({name}) was cancelled: it has not ended", seconds or 0.0) from problem
+        raise WaitTimeout(f"the hook {called} ({name}) was cancelled: it has not finished", seconds or 0.0) from problem

@@ -24,11 +24,11 @@ from stratix_kombu.stores.contract import Store
 
 POLL_S = 0.05
 LOOK_AT = 100
-"""So many locks that were not given back are remembered before those that have ended are looked for."""
+"""The number of unreleased locks that are remembered before expired ones are dropped."""
 
 
 class Lock(NotAwaitable, Hinted):
-    """A lock that was taken. Leaving its ``with`` block gives it back."""
+    """A lock that was acquired. Leaving its ``with`` block releases it."""
 
     _foreign = LOCKS
     _meant = "leave out 'await', or write 'await asyncio.to_thread(app.distributed_lock.acquire, key, ttl)'"
@@ -36,9 +36,9 @@ class Lock(NotAwaitable, Hinted):
     def __init__(self, locks: DistributedLock, key: str, token: str) -> None:
         self.key = key
         self.token = token
-        """What proves that it is ours."""
+        """The proof that it is ours."""
         self.pid: int = os.getpid()
-        """The process that has taken it: one that was forked from it has not, and cannot give it back."""
+        """The process that acquired it: a forked child has not, and cannot release it."""
         self._locks = locks
 
     def __repr__(self) -> str:
@@ -49,7 +49,7 @@ class Lock(NotAwaitable, Hinted):
         return self._locks.extend(self, ttl)
 
     def release(self) -> bool:
-        """Give it back; False if it was lost meanwhile."""
+        """Release it; False if it was lost meanwhile."""
         return self._locks.release(self)
 
     def __enter__(self) -> Lock:
@@ -62,9 +62,8 @@ class Lock(NotAwaitable, Hinted):
 
 
 class DistributedLock(Hinted):
-    """Locks by name over all processes on one store. Only who has taken a lock gives it back.
-
-    A lock ends by itself after its time to live: it keeps others out while its owner lives, and is no proof beyond it.
+    """Named locks between all processes on one store. Only the owner of a lock can release it. A lock expires after its
+    time to live; it does not guarantee exclusion beyond that.
 
     >>> lock = app.distributed_lock.acquire("daily-task", 30_000)  # doctest: +SKIP
     >>> if lock:
@@ -77,7 +76,8 @@ class DistributedLock(Hinted):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mine: dict[str, tuple[Lock, float]] = {}
-        """By key what was taken and not given back, and when it ends by itself on the clock of ``time.monotonic``."""
+        """By key, the locks that were acquired and not released, and when each expires on the clock of
+        ``time.monotonic``."""
         self._look_at = LOOK_AT
         self._guard = threading.Lock()
         forks.register(self)
@@ -86,7 +86,7 @@ class DistributedLock(Hinted):
         self._mine, self._guard = {}, threading.Lock()
 
     def acquire(self, key: str, ttl: Duration) -> Lock | None:
-        """Take the lock for ``ttl`` (milliseconds or a timedelta); None if somebody else has it.
+        """Take the lock for ``ttl`` (milliseconds or a timedelta); None if another owner has it.
 
         Raises ConfigurationError, StoreUnavailable.
         """
@@ -99,14 +99,14 @@ class DistributedLock(Hinted):
     def _keep(self, lock: Lock, ttl: Duration) -> None:
         now = time.monotonic()
         with self._guard:
-            if len(self._mine) >= self._look_at:  # many: those that nobody gave back have ended by themselves
+            if len(self._mine) >= self._look_at:  # many: drop those that have expired without being released
                 self._mine = {key: (one, ends) for key, (one, ends) in self._mine.items() if ends > now}
                 self._look_at = max(LOOK_AT, 2 * len(self._mine))
             self._mine[lock.key] = (lock, now + _ttl(ttl) / 1000)
 
     @contextmanager
     def hold(self, key: str, ttl: Duration, timeout: float | None = None) -> Iterator[Lock]:
-        """Wait for the lock up to ``timeout`` seconds (None = without limit) and hold it within the block.
+        """Wait for the lock up to ``timeout`` seconds (None = no limit) and hold it within the block.
 
         Raises WaitTimeout.
 
@@ -117,13 +117,13 @@ class DistributedLock(Hinted):
         deadline = None if patience is None else time.monotonic() + patience
         while (lock := self.acquire(key, ttl)) is None:
             if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(f"the lock {key!r} is still held by somebody else", patience or 0.0)
+                raise WaitTimeout(f"the lock {key!r} is still held by another owner", patience or 0.0)
             time.sleep(POLL_S)
         with lock:
             yield lock
 
     def release(self, lock: Lock | str) -> bool:
-        """Give a lock back, or the one this process has taken under that key; whether it was still ours."""
+        """Release a lock, or the one that this process acquired under that key; return whether it was still ours."""
         owned = self._owned(lock)
         if owned is None:
             return False
@@ -133,7 +133,7 @@ class DistributedLock(Hinted):
         return self._store.locks.release(owned.key, owned.token)
 
     def extend(self, lock: Lock | str, ttl: Duration) -> bool:
-        """Keep a lock for ``ttl`` from now on; whether it was still ours."""
+        """Keep a lock for ``ttl`` from now on; return whether it was still ours."""
         owned = self._owned(lock)
         if owned is None or not self._store.locks.extend(owned.key, owned.token, _ttl(ttl)):
             return False

@@ -1,4 +1,4 @@
-"""Log records that say which job they belong to. Nothing here configures logging: that is the program's business, or of
+"""Log records that say which job they belong to. Nothing here configures logging: the program does that, or
 ``stratix-kombu worker``."""
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def current_job() -> CurrentJob | None:
 
 
 class InJob:
-    """Within it, that job is the current one: of this thread, or of this asyncio task and those it starts."""
+    """Within this context, that job is the current one of this thread, or of this asyncio task and those it starts."""
 
     __slots__ = ("_job", "_token")
 
@@ -52,7 +52,8 @@ class InJob:
 
 class JobContext(logging.Filter):
     """Gives every record ``job_id``, ``queue``, ``job_name`` and ``attempt``: those of the job whose handler runs, or
-    None. What a record says by itself stays. Add it to a handler: one on a logger sees that logger's records only.
+    None. Attributes that a record already has are kept. Add it to a handler: on a logger it sees that logger's records
+    only.
 
     >>> handler = logging.StreamHandler()
     >>> handler.addFilter(JobContext())
@@ -68,8 +69,8 @@ class JobContext(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record: time, level, logger, the job in brackets unless the message names it, message; with colours if
-    they are asked for."""
+    """One line per record: time, level, logger, the job in brackets unless the message names it, and the message; with
+    colours if requested."""
 
     def __init__(self, colour: bool = False) -> None:
         super().__init__()
@@ -94,8 +95,9 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: ``time`` (UTC), ``level``, ``logger``, ``message``, every extra that is not None,
-    ``exception`` and ``stack``. What is none in JSON becomes text; with ``ensure_ascii`` all of it is ASCII."""
+    """One JSON object per record: ``time`` (UTC), ``level``, ``logger``, ``message``, every extra that is not None,
+    ``exception`` and ``stack``. Values that JSON does not have become text; with ``ensure_ascii`` all of it is
+    ASCII."""
 
     def __init__(self, ensure_ascii: bool = False) -> None:
         super().__init__()
@@ -115,6 +117,6 @@ class JsonFormatter(logging.Formatter):
             extras["stack"] = record.stack_info
         try:
             return json.dumps({**said, **extras}, ensure_ascii=self._ensure_ascii, default=str, allow_nan=False)
-        except (TypeError, ValueError):  # keys that are no text, numbers that JSON does not have, circles
+        except (TypeError, ValueError):  # keys that are not text, numbers that JSON does not have, cycles
             shown = {str(key): repr(value) for key, value in extras.items()}
             return json.dumps({**said, **shown}, ensure_ascii=self._ensure_ascii)

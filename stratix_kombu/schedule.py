@@ -1,5 +1,5 @@
-"""``app.schedule``: functions of this process that run by the clock. Not persistent; for what must not be missed or is
-to run once over many processes, see repeatable jobs, or ``once=True``."""
+"""``app.schedule``: functions that this process runs on a schedule. Not persistent; for runs that must not be missed,
+or must happen once over many processes, see repeatable jobs, or ``once=True``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("stratix_kombu.schedule")
 
 CLAIM_MS = 3_600_000
 """How long a slot of a ``once`` schedule stays taken, and its run counts for the limit in processes that start later:
-longer than clocks of hosts may differ."""
+longer than the clocks of hosts may differ."""
 _UNITS = {
     "ms": 1,
     "millisecond": 1,
@@ -66,7 +66,9 @@ def interval_ms(value: Duration | str) -> int:
     unit = found[2].lower() if found else ""
     if found is None or (unit.removesuffix("s") not in _UNITS and unit not in _UNITS):
         near = hint_for(unit, [*_UNITS, *(f"{one}s" for one in _UNITS)], NO_OTHERS) if unit else ""
-        raise ConfigurationError(f"{value!r} is no interval{near or '.'} Say it like '10 minutes', '1 hour' or '30 s'")
+        raise ConfigurationError(
+            f"{value!r} is not an interval{near or '.'} Write it like '10 minutes', '1 hour' or '30 s'"
+        )
     return round(float(found[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)))
 
 
@@ -86,7 +88,7 @@ class Scheduler(Hinted):
         forks.register(self)
 
     def after_fork(self) -> None:
-        """The schedules are there, and do not run unless the child starts its application."""
+        """The schedules exist in the child, and run only if the child starts its application."""
         self._changed, self._thread, self._runs = threading.Condition(), None, set()
         for entry in self._entries.values():
             entry.running = False
@@ -108,10 +110,11 @@ class Scheduler(Hinted):
         opts: TimerOpts | None = None,
         **options: Unpack[TimerOpts],
     ) -> Any:
-        """Run ``handler`` by a cron expression; its id, or as a decorator. Options, by keyword or as a mapping at the
-        end: ``timezone`` (by default the setting of that name, or else UTC), ``limit``, ``start_date``, ``end_date``,
-        ``name``, ``once``. With ``once`` the runs of all processes count for ``limit`` (those of before this one was
-        started for an hour each). Raises ConfigurationError.
+        """Run ``handler`` at the times of a cron expression; returns the id of the schedule, or is a decorator.
+        Options, by keyword or as a mapping at the end: ``timezone`` (by default the setting of that name, otherwise
+        UTC), ``limit``, ``start_date``, ``end_date``, ``name``, ``once``. With ``once``, the runs of all processes
+        count towards ``limit`` (runs from before this process was started are remembered for an hour). Raises
+        ConfigurationError.
 
         >>> app.schedule.cron("30 3 * * *", backup, timezone="Asia/Shanghai")  # doctest: +SKIP
         """
@@ -134,14 +137,16 @@ class Scheduler(Hinted):
         opts: TimerOpts | None = None,
         **options: Unpack[TimerOpts],
     ) -> Any:
-        """Run ``handler`` each ``every``: ``"10 minutes"``, a timedelta, milliseconds; options as for ``cron``.
+        """Run ``handler`` at intervals of ``every``: ``"10 minutes"``, a timedelta, milliseconds; options as for
+        ``cron``.
 
         >>> app.schedule.interval("1 hour", report, limit=24)  # doctest: +SKIP
         """
         return self._decorated("interval", every, handler, opts, options)
 
     def register(self, options: ScheduleOpts | None = None, **named: Unpack[ScheduleOpts]) -> str:
-        """A schedule by options: ``cron`` or ``interval``, ``handler``, ``name``, and those of ``cron``; its id."""
+        """Add a schedule by options: ``cron`` or ``interval``, ``handler``, ``name``, and those of ``cron``; return its
+        id."""
         return self._register(together(options, named, "schedule"))
 
     def _register(self, options: Mapping[str, Any]) -> str:
@@ -157,11 +162,11 @@ class Scheduler(Hinted):
         if not isinstance(once, bool):
             raise ConfigurationError(f"schedule: 'once' must be True or False, not {once!r}")
         if once and not name:
-            raise ConfigurationError("schedule: 'once' needs a 'name', by which the processes know that it is the same")
+            raise ConfigurationError("schedule: 'once' needs a 'name', which identifies the schedule in all processes")
         next_ms = rule.next_after(_now_ms())
         if next_ms is None:
             logger.warning(
-                "schedule %s has ended and will not run: no time of it is left before its 'end_date'",
+                "schedule %s has ended and will not run: its 'end_date' leaves no time for it",
                 name or _name_of(handler),
                 extra={"action": "schedule_ended"},
             )
@@ -178,12 +183,12 @@ class Scheduler(Hinted):
         return entry.id
 
     def pause(self, schedule_id: str) -> None:
-        """Let it not run until ``resume``. Raises ConfigurationError for an id that is not known."""
+        """Do not run it until ``resume``. Raises ConfigurationError for an unknown id."""
         with self._changed:
             self._entry(schedule_id).paused = True
 
     def resume(self, schedule_id: str) -> None:
-        """Let it run again, from its next time on."""
+        """Run it again, from its next time on."""
         with self._changed:
             entry = self._entry(schedule_id)
             entry.paused = False
@@ -191,7 +196,7 @@ class Scheduler(Hinted):
             self._changed.notify()
 
     def unregister(self, schedule_id: str) -> bool:
-        """Forget it; whether it was known. A run that goes on ends as usual."""
+        """Remove it; return whether it existed. A run in progress is not affected."""
         with self._changed:
             return self._entries.pop(schedule_id, None) is not None
 
@@ -215,12 +220,12 @@ class Scheduler(Hinted):
             self._thread = thread
 
     def reopen(self) -> None:
-        """After ``close``: its schedules are there still, and run once it is started."""
+        """After ``close``: its schedules still exist, and run once it is started."""
         with self._changed:
             self._closed = False
 
     def close(self, timeout: float) -> bool:
-        """Fire nothing more and wait for runs that go on; whether all had ended."""
+        """Start no further run, and wait for those in progress; return whether all had ended."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -234,8 +239,9 @@ class Scheduler(Hinted):
         return not any(run.is_alive() for run in runs)
 
     def _give_zones(self) -> None:
-        """A rule that names none has the application's. Its settings are not read before: the module that registers
-        schedules may go on to register the plugin. They are read without the lock, under that of the application."""
+        """A rule that names no zone uses the application's. The settings are not read earlier, since the module that
+        registers schedules may register the plugin afterwards. They are read without this lock, under the
+        application's."""
         if any(one.unzoned for one in list(self._entries.values())):
             zone = zone_unsaid(self._default_zone())
             with self._changed:
@@ -270,7 +276,7 @@ class Scheduler(Hinted):
             return self._entries[schedule_id]
         except KeyError:
             raise ConfigurationError(
-                f"there is no schedule {schedule_id!r}: it was unregistered, or is that of another process"
+                f"there is no schedule {schedule_id!r}: it was unregistered, or belongs to another process"
             ) from None
 
     def _run(self) -> None:
@@ -319,7 +325,7 @@ class Scheduler(Hinted):
                         entry.next_ms = None
                 return
             call(entry.handler)
-        except BaseException:  # sys.exit() and a task that was cancelled too: the thread ends here anyway
+        except BaseException:  # sys.exit() and a cancelled task included: the thread ends here anyway
             entry.failures += 1
             logger.exception("schedule %s raised", entry.name, extra={"action": "schedule_failed"})
         finally:
@@ -327,8 +333,8 @@ class Scheduler(Hinted):
             self._runs.discard(threading.current_thread())
 
     def _first(self, entry: Entry, slot: int) -> bool:
-        """Whether this process is the one to run the slot. With a limit each run takes a number below it, so that the
-        runs of all processes count, those of before this one was started too."""
+        """Whether this process is the one that runs the slot. With a limit, each run takes a number below it, so that
+        the runs of all processes count, also those from before this one was started."""
         try:
             if not self._claim(f"schedule:{entry.name}:{slot}"):
                 entry.elsewhere += 1

@@ -36,7 +36,7 @@ class ScheduleInfo(Shown):
     failures: int
     """Runs that raised, SystemExit and CancelledError too."""
     skipped: int
-    """Slots that came while the last run was still going on."""
+    """Slots that were skipped because the last run was still in progress."""
 
 
 @dataclass(slots=True)
@@ -50,19 +50,19 @@ class Entry:
     paused: bool = False
     runs: int = 0
     elsewhere: int = 0
-    """Runs of other processes that are known here: they count for the limit."""
+    """Runs of other processes that are known here; they count towards the limit."""
     failures: int = 0
     skipped: int = 0
     running: bool = field(default=False)
     unzoned: bool = False
-    """It is a cron rule that has not been given the zone it does not name."""
+    """It is a cron rule without a zone, and has not been given the application's yet."""
 
     @property
     def ended(self) -> bool:
         return bool(self.rule.limit) and self.runs + self.elsewhere >= self.rule.limit
 
     def set_next(self, now: int) -> None:
-        """Its next slot after an instant, if the limit leaves one."""
+        """Its next slot after an instant, if its limit allows one."""
         self.next_ms = None if self.ended else self.rule.next_after(now)
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT of a program that stops in good order, without a lock in the signal handler."""
+"""SIGTERM and SIGINT of a program that stops gracefully, without a lock in the signal handler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from stratix_kombu import forks
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 DOUBLED_S = 0.5
-"""A signal this soon after the first one is the same signal, delivered twice: to a process and to its group, say."""
+"""A signal this soon after the first one is the same signal, delivered twice (for example to a process and to its
+group)."""
 POLL_S = 0.5
 """Upper bound on how late a wait notices a signal that arrives just as it begins."""
 
@@ -49,7 +50,7 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.number:  # its twin may still be on the way, and would meet the default action
+        if self.number:  # its duplicate may still arrive, and would trigger the default action
             time.sleep(max(self._first + DOUBLED_S - time.monotonic(), 0))
         self._end()
 
@@ -74,7 +75,8 @@ class StopSignals:
         self.wake()
 
     def after_fork(self) -> None:
-        """A child of multiprocessing, say, ends by a signal as if there were no handler, and wakes nobody else."""
+        """A forked child (of multiprocessing, for example) ends by a signal as if there were no handler, and does not
+        wake the parent."""
         self._end()
 
     def _end(self) -> None:

@@ -1,8 +1,8 @@
-"""What options, settings and names look like to a type checker.
+"""The types of options, settings and names, for type checkers.
 
-Options are ``TypedDict``s, so that a misspelt one is found before the program runs: ``queue.add("mail", atempts=3)``.
-They name the snake_case keys; the documented camelCase ones are accepted when the program runs. Durations are
-milliseconds or a timedelta. A mapping that is made elsewhere can be annotated with its class:
+Options are ``TypedDict``s, so that a misspelt option is found before the program runs: ``queue.add("mail",
+atempts=3)``. They contain the snake_case keys; camelCase is accepted at run time. Durations are milliseconds or a
+timedelta. A mapping that is built elsewhere can be annotated with its class:
 
 >>> from stratix_kombu.types import JobOpts
 >>> patient: JobOpts = {"attempts": 5, "backoff": {"type": "exponential", "delay": 1000}}
@@ -57,11 +57,11 @@ JobState = Literal["waiting", "active", "delayed", "blocked", "completed", "fail
 ListedState = JobState | Literal["paused"]
 CleanedState = Literal["completed", "failed", "waiting", "wait", "paused", "delayed", "blocked"]
 JobEvent = Literal["waiting", "active", "delayed", "blocked", "stalled", "retries_exhausted", "duplicated", "removed"]
-"""Events whose listeners get the job, and nothing else."""
+"""Events whose listeners receive only the job."""
 ValueEvent = Literal["completed", "progress"]
-"""Events whose listeners get the job, and its result or progress."""
+"""Events whose listeners receive the job and its result or progress."""
 PlainEvent = Literal["drained", "paused", "resumed"]
-"""Events whose listeners get nothing."""
+"""Events whose listeners receive nothing."""
 EventName = JobEvent | ValueEvent | PlainEvent | Literal["failed", "cleaned", "error"]
 HookName = (
     Literal["before_start", "after_start", "before_close", "after_close"]
@@ -72,7 +72,7 @@ HealthScope = Literal["process", "host", "all"]
 
 
 class DeadLetter(TypedDict):
-    """What a dead letter says of the job that has failed."""
+    """What a dead letter says about the failed job."""
 
     id: str
     queue: str
@@ -116,7 +116,7 @@ class GraphNode(Node, total=False):
 
 
 class RuleOpts(TypedDict, total=False):
-    """When something happens again and again."""
+    """When something is repeated."""
 
     timezone: str | None
     """The IANA time zone of the cron rule. Default: the application's ``timezone``."""

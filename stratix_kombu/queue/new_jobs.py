@@ -1,4 +1,4 @@
-"""From what ``add`` is given to a job that the store can take: checked, and nothing written."""
+"""From the arguments of ``add`` to a job that the store accepts: validated, and nothing is written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NewJobs:
         """Whether this process has a handler of the queue."""
 
     def make(self, name: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
-        """A job as ``add`` is called for it; ``name`` may be a Celery task."""
+        """The job of one call of ``add``; ``name`` may be a Celery task."""
         if is_task(name):
             return self._of_task(name, data, given)
         check_job_name(name)
@@ -44,7 +44,7 @@ class NewJobs:
         return replace(new, dead_letter=self._options.dead_letter) if self._options.dead_letter else new
 
     def of_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[NewJob]:
-        """Jobs as ``add_bulk`` is given them; errors name the index."""
+        """The jobs of one call of ``add_bulk``; errors name the index."""
         if isinstance(jobs, (Mapping, str)):
             raise ConfigurationError("add_bulk: give a list of mappings with 'name', not a single one")
         return [self._of_bulk(index, job) for index, job in enumerate(jobs)]
@@ -66,7 +66,7 @@ class NewJobs:
         options = JobOptions.parse(given, where, replace(self._options.default_job_options, attempts=1, backoff=None))
         if options.attempts != 1 or options.backoff is not None:
             raise ConfigurationError(
-                f"{where}: a Celery task says by itself how often it is tried (max_retries, autoretry_for): leave out "
+                f"{where}: a Celery task has its own number of retries (max_retries, autoretry_for): leave out "
                 "'attempts' and 'backoff'"
             )
         new = options.new_job(new_id(), self._queue, task.name, "null")

@@ -107,14 +107,15 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
 
         ``name`` may be a task of a Celery application: its message is sent, with ``data`` as keyword arguments (a
         mapping) or positional ones (a list), so that any Celery worker on the queue can run it. Workers without the
-        bridge do not tell how it went: the job has then completed with the id of the task once it was sent.
+        bridge do not report the outcome: the job then counts as completed, with the task's id as its result, once its
+        message has been sent.
 
-        A known ``job_id`` changes nothing and gives the job that has it; JobIdTaken is raised if that is a job of
-        another queue. Raises ConfigurationError for an option
-        that cannot be used, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound; then nothing was added. Raises
-        StoreUnavailable when the store has not answered, though it was asked again: the job may have been added. With a
-        ``job_id`` of your own, calling again adds no second one while the first has a record. That only the broker is
-        away is told by the event ``error``: the job is kept, and sent when the broker is back.
+        If a job of the queue already has the ``job_id``, it is returned unchanged; JobIdTaken is raised if a job of
+        another queue has it. Raises ConfigurationError for an option that cannot be used, PayloadNotSerializable,
+        PayloadTooLarge, DependencyNotFound; then nothing was added. Raises StoreUnavailable if the store has not
+        answered, even when asked again: the job may have been added. With a ``job_id`` of your own, calling again adds
+        no second job while the first has a record. If only the broker is unreachable, ``error`` is emitted: the job is
+        stored, and its message is sent when the broker is back.
 
         >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
         """
@@ -124,8 +125,9 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
     def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
 
-        All are checked before any is added; each thousand of jobs and dependencies is one atomic step, and only in
-        its step is a dependency looked up: those before it stay. Raises as ``add``, naming the index.
+        All are validated before any is added. Each thousand of jobs and dependencies is one atomic step, in which
+        dependencies are looked up; if one is not found, jobs of earlier steps stay. Raises as ``add``, naming the
+        index.
 
         >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
         """
@@ -144,20 +146,19 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
     def add_repeatable_job(
         self, name: str | Task, data: Any = None, opts: RepeatOpts | None = None, **options: Unpack[RepeatOpts]
     ) -> RepeatableJob:
-        """Add a job again and again: at the times of ``cron``, or each ``every`` (milliseconds or a timedelta).
+        """Add a job repeatedly: at the times of ``cron``, or at intervals of ``every`` (milliseconds or a timedelta).
 
-        ``cron`` has five fields, or six with seconds first (the README has its rules); its times are those of
-        ``timezone`` (by default the setting of that name, or else UTC). Further
-        ``limit`` (most runs), ``start_date``, ``end_date`` (aware datetimes), ``immediately`` (the first run now),
-        ``key``; other options are those of each job, ``limiter`` and ``deduplication`` among them: a slot whose run is
-        refused as a duplicate adds none. The one with the same key (by default: with the same name and ``cron`` and
-        ``timezone``, or ``every``) is replaced; with the same times it goes on where it was, its runs counted, so
-        deploying twice makes no second one.
-        Intervals count from ``start_date`` or the epoch. Slots that no clock was there for are one late run. One whose
-        ``end_date`` is past is kept as ended (``next_run`` None), with a warning in the log: a program that registers
-        it each time it starts goes on starting.
+        ``cron`` has five fields, or six with seconds first (the guide has the rules), in ``timezone`` (by default the
+        setting of that name, otherwise UTC). Further options are ``limit`` (the most runs), ``start_date``,
+        ``end_date`` (aware datetimes), ``immediately`` (the first run now), ``key``, and the options of each job,
+        ``limiter`` and ``deduplication`` included: a run that is refused as a duplicate adds no job. A repeatable job
+        with the same key (by default: the same name and ``cron`` and ``timezone``, or ``every``) is replaced; if the
+        times are the same it continues where it was, and its runs still count, so deploying twice makes no second one.
+        Intervals count from ``start_date`` or the epoch. Missed runs collapse into one. If ``end_date`` is past, it is
+        kept as ended (``next_run`` is None), with a warning in the log, so that a program that registers it on each
+        start still starts.
 
-        Raises ConfigurationError, and as ``add``. Needs a clock: an application that is started, or a Celery worker.
+        Raises ConfigurationError, and as ``add``. A clock must be running: a started application, or a Celery worker.
 
         >>> queue.add_repeatable_job("backup", {"type": "full"}, cron="30 3 * * *")  # doctest: +SKIP
         """
@@ -175,24 +176,24 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
     def remove_repeatable_job(
         self, opts: RepeatSelection | RepeatableJob | None = None, **options: Unpack[RepeatSelection]
     ) -> bool:
-        """Forget a repeatable job, by ``key``, or by ``name`` and ``cron`` (and ``timezone``) or ``every``; whether
-        there was one. It may be given as ``get_repeatable_jobs`` gives it, or by all options that it was added with and
-        its ``name``. Jobs that were added already stay.
+        """Remove a repeatable job, by ``key``, or by ``name`` and ``cron`` (and ``timezone``) or ``every``; return
+        whether there was one. The record that ``get_repeatable_jobs`` returns is accepted too, and so are all the
+        options it was added with together with its ``name``. Jobs that were already added stay.
 
         >>> queue.remove_repeatable_job(name="backup", cron="30 3 * * *")  # doctest: +SKIP
         """
         return self._repeatables.remove(opts, options)
 
     def pause_repeatable_job(self, key: str) -> None:
-        """Let it add no jobs until it is resumed. Raises RepeatableJobNotFound."""
+        """Add no jobs of it until it is resumed. Raises RepeatableJobNotFound."""
         self._repeatables.pause(key)
 
     def resume_repeatable_job(self, key: str) -> None:
-        """Go on with its next time; what was missed is not made up for. Raises RepeatableJobNotFound."""
+        """Continue with its next time; missed runs are skipped. Raises RepeatableJobNotFound."""
         self._repeatables.resume(key)
 
     def run_repeatable_job(self, key: str) -> Job:
-        """Add one job of it now, besides its times. Raises RepeatableJobNotFound."""
+        """Add one job of it now, in addition to its times. Raises RepeatableJobNotFound."""
         return self.added(*self._repeatables.run(key))[0]
 
     # -- handling -------------------------------------------------------------------------------
@@ -216,10 +217,10 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         """Handle jobs: ``process(handler)`` for all names, ``process(name, handler)`` for one; or as a decorator.
 
         A handler takes the Job and returns a JSON value; it may be ``async def``. The path of a file that defines
-        ``process(job)`` is a handler too: it runs in a sandbox (a text alone is one if it ends like a script's name).
-        Jobs are taken once the application is started; a listener may call this too. The same function again changes
-        nothing, also a lambda that the same line makes anew. Raises ConfigurationError for another handler of the same
-        name, and for one that cannot run in a sandbox but is to.
+        ``process(job)`` is a handler too: it runs in a sandbox (a text as the only argument is taken for a path if it
+        ends like a script's name). Jobs are run once the application is started; a listener may call this too.
+        Registering the same function again changes nothing, even a lambda that the same line creates again. Raises
+        ConfigurationError for another handler of the same name, and for one that must run in a sandbox but cannot.
 
         >>> @queue.process("welcome")  # doctest: +SKIP
         ... def send(job): ...
@@ -229,13 +230,14 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
 
     @property
     def handler_names(self) -> list[str]:
-        """Names of the jobs that are handled here, sorted; ``"*"`` for the handler of all others."""
+        """Names of the jobs that are handled here, sorted; ``"*"`` stands for the handler of all others."""
         handlers = self.local.handlers
         return handlers.names + ["*"] * handlers.takes_all
 
     @property
     def concurrency(self) -> int:
-        """How many jobs run at a time in this process. It may be set until jobs are taken; ConfigurationError later.
+        """The number of jobs that run at the same time in this process. It may be set until the application is started;
+        later that raises ConfigurationError.
 
         >>> queue.concurrency = 20  # doctest: +SKIP
         """
@@ -246,15 +248,15 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         self.local.concurrency = jobs
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
-        """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = without
-        limit), hand back the rest; whether all had ended. The queue itself and its jobs stay."""
+        """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = no limit),
+        hand back the rest; return whether all had finished. The queue itself and its jobs stay."""
         patience = seconds(timeout, "close: 'timeout'")
         return all(close_within(patience, {f"queue {self.name!r}": lambda: self.end(patience)}))
 
     # -- when jobs start ------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Let no further job start, in any process; jobs that run go on."""
+        """Start no further job, in any process; running jobs are not affected."""
         pause(self._engine, self.name)
 
     def resume(self) -> None:
@@ -262,31 +264,31 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         resume(self._engine, self.name)
 
     def set_rate_limit(self, limiter: LimiterOpts | None = None, **options: Unpack[LimiterOpts]) -> None:
-        """Set the queue's limiter at run time, for all workers everywhere, in place of the one in their options;
-        without options it is theirs again. Options as for ``limiter``.
+        """Set the queue's limiter at run time, for all workers everywhere, instead of the one in their options; without
+        arguments, their options apply again. Arguments as for ``limiter``.
 
         >>> queue.set_rate_limit(max=100, duration=60_000)  # doctest: +SKIP
         """
         self._limiting.set_rate_limit(together(limiter, options, "set_rate_limit"))
 
     def get_rate_limit_ttl(self) -> int:
-        """In how many milliseconds the next job may start by the queue's limiter and ``hold``; 0 = now."""
+        """Milliseconds until the queue's limiter and ``hold`` let the next job start; 0 = now."""
         return self._limiting.rate_limit_ttl()
 
     def hold(self, duration: Duration) -> None:
-        """Let no further job start for ``duration`` (milliseconds or a timedelta), in any process, as ``RateLimited``
+        """Start no further job for ``duration`` (milliseconds or a timedelta), in any process, as ``RateLimited``
         does. A shorter hold never shortens a longer one; 0 lifts it."""
         self._limiting.hold(duration)
 
     def set_global_concurrency(self, most: int | None) -> None:
-        """Let at most that many jobs of the queue be active at a time over all workers (0 = without bound); None
-        leaves it to the option ``global_concurrency`` of the workers again."""
+        """Let at most that many jobs of the queue be active at the same time over all workers (0 = no limit); with
+        None, the workers' option ``global_concurrency`` applies again."""
         self._limiting.set_global_concurrency(most)
 
     # -- many jobs at once ----------------------------------------------------------------------
 
     def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
-        """Remove all jobs that wait (and those that are delayed); how many. Active ones go on.
+        """Remove all waiting jobs (with ``delayed`` also delayed ones); return how many. Active jobs are not affected.
 
         >>> queue.drain(delayed=True)  # doctest: +SKIP
         """
@@ -299,8 +301,9 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         state: CleanedState = "completed",
         on_progress: OnProgress | None = None,
     ) -> list[str]:
-        """Remove jobs of a state that ended, or for the others were added, at least ``grace`` ago (milliseconds or a
-        timedelta), at most ``limit`` (0 = all), oldest first; their ids. Event ``cleaned`` with the count.
+        """Remove jobs of a state, oldest first, at most ``limit`` (0 = no limit): finished jobs that finished, other
+        jobs that were added, at least ``grace`` ago (milliseconds or a timedelta). Returns their ids, and emits
+        ``cleaned`` with the count.
 
         >>> queue.clean(timedelta(days=7), state="failed")  # doctest: +SKIP
         """
@@ -309,11 +312,11 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
     def retry_jobs(
         self, state: Literal["failed"] = "failed", count: int = 0, on_progress: OnProgress | None = None
     ) -> int:
-        """Run failed jobs again, oldest first, at most ``count`` (0 = all); how many."""
+        """Run failed jobs again, oldest first, at most ``count`` (0 = no limit); return how many."""
         return self._housekeeping.retry_jobs(state, count, on_progress)
 
     def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
-        """Run delayed jobs now, those that are due first, at most ``count`` (0 = all); how many."""
+        """Run delayed jobs now, earliest first, at most ``count`` (0 = no limit); return how many."""
         return self._housekeeping.promote_jobs(count, on_progress)
 
     def redrive(
@@ -322,19 +325,17 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         filter: Callable[[DeadLetter], object] | None = None,
         on_progress: OnProgress | None = None,
     ) -> int:
-        """Send the letters that wait in this queue back to where their jobs came from, oldest first, at most ``limit``
-        (0 = all); how many. ``filter`` is asked with each letter: ``id``, ``queue``, ``name``, ``data``, ``reason``,
-        ``attempts``. What is no letter stays.
+        """Send the letters waiting in this queue back to the queues of their jobs, oldest first, at most ``limit`` (0 =
+        no limit); return how many. ``filter`` is called with each letter: ``id``, ``queue``, ``name``, ``data``,
+        ``reason``, ``attempts``. Jobs that are not letters stay.
 
         >>> app.queue.get_queue("dead").redrive(filter=lambda letter: "timeout" in letter["reason"])  # doctest: +SKIP
         """
         return self._housekeeping.redrive(limit, filter, on_progress)
 
     def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
-        """Remove the queue with all its jobs, events and messages; how many jobs. Its repeatable jobs stay.
-
-        Raises QueueNotEmpty while jobs are active, unless ``force``: then what they return is refused.
-        """
+        """Remove the queue with all its jobs, events and messages; return the number of jobs. Its repeatable jobs stay.
+        Raises QueueNotEmpty while jobs are active, unless ``force``: then their results are rejected."""
         return self._housekeeping.obliterate(force, on_progress)
 
     # -- within the package ---------------------------------------------------------------------
@@ -366,11 +367,11 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         return self.local.attempts(concurrency)
 
     def start(self) -> None:
-        """Take jobs from now on, if there is a handler, and as soon as there is one. The application calls it."""
+        """Run jobs from now on, if there is a handler, or as soon as there is one. The application calls it."""
         self.local.start()
 
     def stop(self, seconds: float | None) -> bool:
-        """Take no more jobs; as ``end``, but it can be used still, and started again."""
+        """Take no more jobs; as ``end``, but the queue can still be used, and started again."""
         return self.local.stop(seconds)
 
     def end(self, seconds: float | None) -> bool:
@@ -382,7 +383,7 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         return ended
 
     def reopen(self) -> None:
-        """After ``end``: it has its handlers and listeners still, and takes jobs once it is started."""
+        """After ``end``: it still has its handlers and listeners, and runs jobs once it is started."""
         if self._closed:
             self._closed = False
             self._events.reopen()

@@ -1,4 +1,4 @@
-"""What can be read of a queue and heard from it; nothing changes."""
+"""Reading a queue and listening to it; nothing changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 100_000
 READ_WAIT_S = 0.25
-"""One question to the store waits at most so long for events."""
+"""The longest time that one call to the store waits for events."""
 
 Result = TypeVar("Result")
 JobCall: TypeAlias = Callable[[Job], Result]
@@ -47,7 +47,7 @@ ErrorListener = TypeVar("ErrorListener", bound=Callable[[Exception], object])
 
 
 class QueueReader:
-    """What can be read of a queue and heard from it, in any process. It changes nothing, and is complete by itself."""
+    """Reads a queue and listens to it, in any process. It changes nothing, and is complete by itself."""
 
     def __init__(self, name: str, engine: Engine, events: QueueEvents) -> None:
         self.name = name
@@ -69,7 +69,7 @@ class QueueReader:
         self, states: ListedState | Collection[ListedState] = (), start: int = 0, end: int | None = None
     ) -> list[Job]:
         """Jobs in the given states (all, if none is named), ``start`` to ``end`` inclusive, negative from the end.
-        Without ``end`` at most 1,000 of them; ``end=-1`` reads all, in pages of so many, not at one instant.
+        Without ``end`` at most 1,000 of them are read; ``end=-1`` reads all, page by page, not at one instant.
 
         Waiting jobs come in the order of dispatch, delayed ones by due time, finished ones newest first.
 
@@ -97,12 +97,12 @@ class QueueReader:
             seen.update(record.id for record in page)
 
     def _size(self, states: Sequence[State]) -> int:
-        """How many jobs are in the states together."""
+        """The number of jobs in these states together."""
         counts = self._engine.store.queries.status(self.name).counts
         return sum(counts[state.value] for state in states) + (counts["paused"] if State.WAITING in states else 0)
 
     def get_job_counts(self) -> dict[str, int]:
-        """How many jobs are in each state; while the queue is paused, waiting ones count as ``paused``."""
+        """The number of jobs in each state; while the queue is paused, waiting jobs count as ``paused``."""
         return self.get_status().counts
 
     def get_status(self) -> QueueStatus:
@@ -120,7 +120,7 @@ class QueueReader:
         return QueueMetrics.of(self.name, self._engine.store.queries.metrics(self.name, minutes))
 
     def get_workers(self) -> list[WorkerInfo]:
-        """Workers that take jobs of this queue, in all processes."""
+        """Workers that run jobs of this queue, in all processes."""
         return self._engine.store.queries.workers(self.name)
 
     def is_paused(self) -> bool:
@@ -129,8 +129,8 @@ class QueueReader:
 
     def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[DeadLetter]:
         """Those of the waiting jobs ``start`` to ``end`` (as ``get_jobs``) that are letters, oldest first: ``id``,
-        ``queue``, ``name``, ``data``, ``options``, ``reason``, ``attempts`` and ``max_attempts`` of the job each tells
-        of. See ``redrive``.
+        ``queue``, ``name``, ``data``, ``options``, ``reason``, ``attempts`` and ``max_attempts`` of the job that each
+        describes. See ``redrive``.
 
         >>> [letter["reason"] for letter in app.queue.get_queue("dead").get_dead_letters()]  # doctest: +SKIP
         """
@@ -158,7 +158,8 @@ class QueueReader:
                 return found
 
     def get_repeatable_jobs(self) -> list[RepeatableJob]:
-        """The repeatable jobs of the queue, sorted by key; those that have ended too, until they are removed."""
+        """The repeatable jobs of the queue, sorted by key; those that have ended are included until they are
+        removed."""
         return list(repeatables_of(self._engine.store.schedules.all(self.name)))
 
     # -- listening ------------------------------------------------------------------------------
@@ -204,9 +205,9 @@ class QueueReader:
 
         ``completed(job, result)``, ``failed(job, error)``, ``progress(job, value)``, ``cleaned(count)``; with the job:
         ``waiting active delayed blocked stalled retries_exhausted duplicated removed``; with nothing: ``drained
-        paused resumed``. ``drained`` comes too, in this process, when its worker comes up and finds nothing to do.
-        ``error(error)`` tells of faults in this process. The function may be ``async def``; it runs on a thread of its
-        own, and holds up nobody.
+        paused resumed``. In this process, ``drained`` is also emitted when its worker starts and finds nothing to do.
+        ``error(error)`` reports faults in this process. The function may be ``async def``; it runs on a thread of its
+        own, and does not delay others.
 
         >>> queue.on("failed", lambda job, error: print(job.id, error.reason))  # doctest: +SKIP
         """
@@ -259,7 +260,7 @@ class QueueReader:
         return function
 
     def off(self, event: EventName, function: Callable[..., object] | None = None) -> int:
-        """Remove a listener, or all of the event; how many there were."""
+        """Remove a listener, or all listeners of the event; return how many there were."""
         return self._events.off(event, function)
 
 

@@ -41,7 +41,7 @@ _NOT_REPEATED = ("job_id", "delay", "run_at", "dependencies", "dependencies_mode
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _told_of_utc = False
-"""Whether this process was told which zone unsaid ones are."""
+"""Whether the warning about rules without a time zone was logged in this process."""
 
 MakeJob = Callable[[Any, Any, Mapping[str, Any]], NewJob]
 
@@ -70,14 +70,14 @@ class RepeatableJob(Shown, NotAwaitable):
 
 
 _SHOWN = frozenset(one.name for one in fields(RepeatableJob))
-"""Of a record that is given back as a mapping, what is no option is not looked at."""
+"""In a record that is passed back as a mapping, keys that are not options are ignored."""
 
 
 def rule_of(given: Mapping[str, Any], where: str, default_zone: str | None) -> Recurrence:
-    """The recurrence that options describe; ``default_zone`` is that of the application, None if it has none. Raises
+    """The recurrence that the options describe; ``default_zone`` is the application's, or None. Raises
     ConfigurationError, naming ``where``."""
     if given.get("timezone") and given.get("tz"):
-        raise ConfigurationError(f"{where}: 'timezone' and 'tz' are the same: give one")
+        raise ConfigurationError(f"{where}: 'timezone' and 'tz' are the same option: give one of them")
     zone = given.get("timezone") or given.get("tz")
     cron, limit = given.get("cron"), given.get("limit")
     if cron is not None and not isinstance(cron, str):
@@ -91,7 +91,7 @@ def rule_of(given: Mapping[str, Any], where: str, default_zone: str | None) -> R
             every_ms=milliseconds(given["every"], "'every'") if given.get("every") is not None else 0,
             limit=whole(limit, "'limit'", 1, 10**9) if limit is not None else 0,
             start_ms=instant(given["start_date"], "'start_date'") if given.get("start_date") is not None else 0,
-            # 0 would be no end.
+            # 0 would mean no end.
             end_ms=max(instant(given["end_date"], "'end_date'"), 1) if given.get("end_date") is not None else 0,
         )
     except ConfigurationError as problem:
@@ -99,13 +99,14 @@ def rule_of(given: Mapping[str, Any], where: str, default_zone: str | None) -> R
 
 
 def zone_unsaid(default: str | None) -> str:
-    """The zone of a cron rule that names none; that it is UTC is told once where clocks show something else."""
+    """The zone of a cron rule that names none; if the machine's clock shows another zone than UTC, a warning is logged
+    once."""
     global _told_of_utc
     if default is None and not _told_of_utc and not is_utc_here():
         _told_of_utc = True
         logger.warning(
-            "cron rules without a timezone are in UTC, and the clock of this machine shows %s: say timezone='Europe/"
-            "Berlin' for one rule, or as a setting for all of the application ('UTC' if that is meant)",
+            "cron rules without a timezone are in UTC, and the clock of this machine shows %s: set timezone='Europe/"
+            "Berlin' for one rule, or as a setting for the whole application ('UTC' if that is intended)",
             "/".join(time.tzname),
             extra={"action": "zone_unsaid"},
         )
@@ -113,7 +114,7 @@ def zone_unsaid(default: str | None) -> str:
 
 
 class Repeatables:
-    """What a queue does with its repeatable jobs."""
+    """The repeatable jobs of a queue."""
 
     def __init__(self, engine: Engine, queue: str, make_job: MakeJob) -> None:
         self._engine = engine
@@ -126,7 +127,7 @@ class Repeatables:
         given = snake_keys(options, REPEAT_OPTIONS | JOB_OPTIONS, where)
         for option in _NOT_REPEATED:
             if given.get(option) is not None:
-                raise ConfigurationError(f"{where}: {option!r} has no meaning for a job that repeats")
+                raise ConfigurationError(f"{where}: {option!r} has no meaning for a repeatable job")
         rule = rule_of(given, where, self._engine.timezone)
         template = self._make_job(name, data, {k: v for k, v in given.items() if k in JOB_OPTIONS})
         immediately = given.get("immediately") or False
@@ -152,7 +153,7 @@ class Repeatables:
             schedule = _going_on(schedule, rule, known, now_ms)
         if not next_ms and not schedule.next_ms:
             logger.warning(
-                "%s: it has ended and will not run: no time of it is left before its 'end_date'",
+                "%s: it has ended and will not run: its 'end_date' leaves no time for it",
                 where,
                 extra={"action": "repeatable_ended", "queue": self._queue},
             )
@@ -185,7 +186,7 @@ class Repeatables:
         if wanted.get("key"):
             return remove_schedule(self._engine, self._full(wanted["key"]))
         if not wanted.get("name"):
-            raise ConfigurationError(f"{where}: say which by 'key', or by 'name' and 'cron' or 'every'")
+            raise ConfigurationError(f"{where}: select it by 'key', or by 'name' and 'cron' or 'every'")
         zone = self._engine.timezone
         rule = rule_of(wanted, where, zone) if wanted.get("cron") or wanted.get("every") else None
         removed = False
@@ -200,7 +201,7 @@ class Repeatables:
             raise RepeatableJobNotFound(key, self._queue)
 
     def resume(self, key: str) -> None:
-        """Its next slot is in the future: what was missed meanwhile is not made up for."""
+        """Its next slot is in the future: missed runs are skipped."""
         schedule = self._find(key)
         next_ms = schedule.next_ms
         if schedule.paused and next_ms:
@@ -208,12 +209,12 @@ class Repeatables:
         resume_schedule(self._engine, schedule.key, next_ms)
 
     def run(self, key: str) -> tuple[list[NewJob], Added]:
-        """A run now, besides its slots; as it was added."""
+        """An extra run now, with the options it was added with."""
         schedule = self._find(key)
         return run_now(self._engine, schedule, run_id(schedule.key, uuid.uuid4().hex))
 
     def _keys(self, given: Any, name: str, rule: Recurrence) -> tuple[str, str]:
-        """The key, and the one by which 0.1 knew a rule with bounds ('' for none)."""
+        """The key, and the key that 0.1 used for a rule with bounds ('' if there is none)."""
         if given is not None:
             return self._full(given), ""
         times = replace(rule, limit=0, start_ms=0, end_ms=0)
@@ -244,8 +245,8 @@ def _digest(name: str, rule: Recurrence) -> str:
 
 
 def _going_on(schedule: Schedule, rule: Recurrence, known: Schedule, now_ms: int) -> Schedule:
-    """The schedule in the place of one with the same times: its runs count, its pause stays, and so does its next slot
-    if the new bounds allow it."""
+    """The schedule that replaces one with the same times: its runs still count, it stays paused, and keeps its next
+    slot if the new bounds allow that."""
     next_ms: int | None = 0
     if not rule.limit or known.runs < rule.limit:
         awaited = known.next_ms and rule.next_after(known.next_ms - 1) == known.next_ms
@@ -283,8 +284,8 @@ def repeatable_of(schedule: Schedule) -> RepeatableJob:
 
 
 def repeatables_of(schedules: Iterable[Schedule]) -> Iterator[RepeatableJob]:
-    """Those that users see. One that cannot be read, of another version or a time zone that this host does not know,
-    is left out and told."""
+    """The repeatable jobs that users see. One that cannot be read (written by another version, or with a time zone that
+    this host does not know) is left out, and logged."""
     for one in schedules:
         try:
             if not one.owner:

@@ -1,4 +1,4 @@
-"""The driver and the store of an application, and what is asked of both."""
+"""The driver and the store of an application."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("stratix_kombu")
 
 
 class Servers:
-    """``transport`` is the engine of a driver that carries messages; None for one that makes queues of its own."""
+    """``transport`` is the engine of a driver that carries messages; None for one that has queues of its own."""
 
     def __init__(self, driver: QueueDriver, store: Store, timezone: str | None) -> None:
         self.store = store
@@ -26,7 +26,7 @@ class Servers:
         self.transport = Engine(store, driver, timezone) if isinstance(driver, TransportDriver) else None
         self.calls = self.transport.calls if self.transport else Calls()
         self._loop = LoopExecutor()
-        """Awaits what methods of a driver of the user's own return."""
+        """Awaits what the methods of a user's own driver return."""
         self._local_locks_logged = False
 
     @property
@@ -35,20 +35,20 @@ class Servers:
 
     @property
     def engine(self) -> Engine:
-        """Store and driver. Raises ConfigurationError for a driver that makes queues of its own."""
+        """Store and driver. Raises ConfigurationError for a driver that has queues of its own."""
         if self.transport is None:
-            raise ConfigurationError(f"the driver {self.driver_name!r} makes queues of its own")
+            raise ConfigurationError(f"the driver {self.driver_name!r} has queues of its own")
         return self.transport
 
     @property
     def store_of_locks(self) -> Store:
-        """The store, for what is to hold over all processes. Logs once that it does not where the driver makes queues
-        of its own and no store is named."""
+        """The store, for what must apply to all processes. Logs once that it does not if the driver has queues of its
+        own and no store is named."""
         if self.transport is None and not self.store.shared and not self._local_locks_logged:
             self._local_locks_logged = True
             logger.warning(
-                "locks, and schedules with 'once', hold within this process: the driver %r has no store. Name one "
-                "(store='redis://...') to have them over all processes",
+                "locks, and schedules with 'once', apply within this process only: the driver %r has no "
+                "store. Name one (store='redis://...') to share them between processes",
                 self.driver_name,
                 extra={"action": "local_locks"},
             )
@@ -74,7 +74,7 @@ class Servers:
         self._loop.finish(self._driver.init())
 
     def make_queue(self, name: str, options: Mapping[str, Any], started: bool) -> Any:
-        """The queue as the driver makes it; None if it is one of ours. While a broker is away that one will be made
+        """The queue that the driver creates; None if it is one of ours. While the broker is unreachable it is created
         later, unless the application is ``started``. Raises Unavailable, ConfigurationError."""
         try:
             queue = self._loop.finish(self._driver.create_queue(name, options))
@@ -93,7 +93,7 @@ class Servers:
         return queue
 
     def close_queue(self, queue: Any, patience: float | None) -> Any:
-        """Close a queue that the driver has made; what it answers."""
+        """Close a queue that the driver has created; return its result."""
         return self._loop.finish(close_instance(queue, patience), patience)
 
     def close(self) -> None:

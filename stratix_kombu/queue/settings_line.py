@@ -1,4 +1,4 @@
-"""The line of the log that says which settings an application uses."""
+"""The log line that says which settings an application uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class SettingsLine:
         line = f"settings: {settings.sources or 'none were found'}; {servers}, namespace {settings.namespace!r}"
         if settings.is_memory_by_default:
             line += (
-                ". No driver is configured, so messages are kept in the memory of this process, and no other one sees "
-                "them: say redis={...} for Redis, or driver='memory' if that is meant"
+                ". No driver is configured, so messages are kept in the memory of this process, and "
+                "other processes do not see them: set redis={...} for Redis, or driver='memory' if that "
+                "is intended"
             )
         logger.log(level, "%s", line, extra={"action": "settings"})

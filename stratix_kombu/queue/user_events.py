@@ -1,4 +1,4 @@
-"""The user's own events: written by any process of a namespace, heard by all of them in one order."""
+"""The user's own events: emitted by any process of a namespace, received by all of them in one order."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class UserEvents(Listeners):
     def event_name(self, given: str) -> str:
         if snake(check_event_name(given)) in BUILT_IN:
             raise ConfigurationError(
-                f"app.queue: {given!r} is an event of queues: listen with queue.on({given!r}, ...), and call your own "
-                "events otherwise"
+                f"app.queue: {given!r} is an event of queues: listen with queue.on({given!r}, ...), and "
+                "give your own events other names"
             )
         return given
 

@@ -139,7 +139,7 @@ def test_a_driver_that_makes_its_own_queues(tmp_path: Path, monkeypatch: pytest.
     result = call("check", "--config", str(file))
     assert result.exit_code == 0, result.output
     assert "own.speed" in result.stdout
-    assert "note the driver 'own' makes queues of its own" in result.stdout
+    assert "note the driver 'own' has queues of its own" in result.stdout
 
 
 # -- an existing Celery project -------------------------------------------------------------------

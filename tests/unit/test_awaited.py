@@ -167,7 +167,7 @@ def test_closing_gives_async_hooks_as_long_as_the_jobs(name: str) -> None:
 
     app.hook(name, endless)
     app.start()
-    with pytest.raises(WaitTimeout, match=rf"hook .*endless \({name}\) was cancelled: it has not ended"):
+    with pytest.raises(WaitTimeout, match=rf"hook .*endless \({name}\) was cancelled: it has not finished"):
         app.close(timeout=0.1)
     until(lambda: ended == ["cancelled"])
     with pytest.raises(Exception, match="closed"):

@@ -156,7 +156,9 @@ def test_calls_with_one_in_the_place_of_several(memory: Application) -> None:
         queue.add_bulk({"name": "n"})  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="write key='n', or name='n' and its cron="):
         queue.remove_repeatable_job("n")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"'10 minuts' is no interval; did you mean 'minutes'\? Say it like"):
+    with pytest.raises(
+        ConfigurationError, match=r"'10 minuts' is not an interval; did you mean 'minutes'\? Write it like"
+    ):
         memory.schedule.interval("10 minuts", lambda: None)
 
 

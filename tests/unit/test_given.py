@@ -63,7 +63,7 @@ def test_a_repeatable_job_is_removed_by_what_was_given_back(app: Application, ba
     }[back]()
     assert removed
     assert [one.name for one in queue.get_repeatable_jobs()] == ["other"]
-    with pytest.raises(ConfigurationError, match="say which by 'key'"):
+    with pytest.raises(ConfigurationError, match="select it by 'key'"):
         queue.remove_repeatable_job(options)
     with pytest.raises(ConfigurationError, match="unknown option 'crn'"):
         queue.remove_repeatable_job({"name": "n", "crn": "0 9 * * 1"})

@@ -94,10 +94,10 @@ def owners(app: Application) -> dict[str, Any]:
         ("error", "failedReason", "did you mean 'reason'?"),
         ("error", "message", "write str(error)"),
         ("queue.aio", "getJobs", "did you mean 'get_jobs'?"),
-        ("queue.aio", "process", "write 'process' without 'aio': it asks no server"),
-        ("job.aio", "returnvalue", "write 'return_value' without 'aio': it asks no server"),
-        ("manager.aio", "createQueue", "write 'create_queue' without 'aio': it asks no server"),
-        ("flow.aio", "root", "write 'root' without 'aio': it asks no server"),
+        ("queue.aio", "process", "write 'process' without 'aio': it contacts no server"),
+        ("job.aio", "returnvalue", "write 'return_value' without 'aio': it contacts no server"),
+        ("manager.aio", "createQueue", "write 'create_queue' without 'aio': it contacts no server"),
+        ("flow.aio", "root", "write 'root' without 'aio': it contacts no server"),
     ],
 )
 def test_attributes(owners: dict[str, Any], owner: str, name: str, hint: str) -> None:
@@ -153,7 +153,7 @@ def _settings(app: Application, **options: Any) -> None:
     Application({"driver": "memory", **options}).queue  # noqa: B018
 
 
-REPEATABLE = "write queue.add_repeatable_job(name, data, cron=...) for a job that repeats"
+REPEATABLE = "write queue.add_repeatable_job(name, data, cron=...) for a repeatable job"
 
 
 @pytest.mark.parametrize(

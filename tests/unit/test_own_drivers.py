@@ -151,7 +151,7 @@ def test_locks_without_a_store_are_said_to_be_local(
         assert lock is not None
     app.start()
     until(lambda: app.schedule.list()[0].runs == 1)
-    said = [one.getMessage() for one in caplog.records if "hold within this process" in one.getMessage()]
+    said = [one.getMessage() for one in caplog.records if "apply within this process only" in one.getMessage()]
     assert len(said) == (not store)
     app.close()
 

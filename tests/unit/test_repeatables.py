@@ -250,7 +250,7 @@ def test_a_window(app: Application) -> None:
         ({"cron": "0 0 30 2 *"}, r"add_repeatable_job\('n'\) on queue 'q': cron '0 0 30 2 \*' never fires"),
         ({"every": 10}, "at least 100 ms"),
         ({"evry": 10}, "unknown option 'evry'.*every"),
-        ({"every": 1000, "delay": 5}, "'delay' has no meaning for a job that repeats"),
+        ({"every": 1000, "delay": 5}, "'delay' has no meaning for a repeatable job"),
         ({"every": 1000, "timezone": "UTC"}, "belongs to 'cron'"),
         ({"cron": 5}, "must be a text"),
         ({"every": 1000, "immediately": "yes"}, "must be True or False"),
@@ -274,5 +274,5 @@ def test_what_is_refused_leaves_nothing(app: Application, options: dict[str, Any
     with pytest.raises(ConfigurationError, match=words):
         queue.add_repeatable_job("n", **options)
     assert queue.get_repeatable_jobs() == []
-    with pytest.raises(ConfigurationError, match="say which by 'key'"):
+    with pytest.raises(ConfigurationError, match="select it by 'key'"):
         queue.remove_repeatable_job(cron="* * * * *")

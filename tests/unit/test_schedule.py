@@ -220,7 +220,7 @@ def test_a_lock_ends_by_itself_and_its_first_owner_cannot_free_the_next(locks: A
 def test_holding_waits(locks: Application) -> None:
     lock = locks.distributed_lock.acquire("busy", 30_000)
     assert lock is not None
-    with pytest.raises(WaitTimeout, match="by somebody else after"), locks.distributed_lock.hold("busy", 1000, 0.1):
+    with pytest.raises(WaitTimeout, match="by another owner after"), locks.distributed_lock.hold("busy", 1000, 0.1):
         pass
     threading.Timer(0.1, lock.release).start()
     with locks.distributed_lock.hold("busy", 1000, timeout=10) as held:
