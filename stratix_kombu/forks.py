@@ -2,7 +2,8 @@
 
 The rule: no connection, thread, lock, executor or subscription is used by another process than the one that made it.
 Every owner of one registers itself, and its ``after_fork`` resets it in the child, so that it starts afresh when it is
-next used. Nothing is done before the fork, and nothing in the parent, which is not affected.
+next used. Nothing is done before the fork, and nothing in the parent, which is not affected; except for a ``Holder``,
+whose library has state of the whole process that a child must not inherit in the middle of an operation.
 
 Only the thread that forked exists in the child. Another thread may have held any lock, which is then never released: so
 an owner replaces its locks, and does not take them. Library functions that take inherited locks are not called either.
@@ -30,13 +31,30 @@ class Owner(Protocol):
         Touches nothing of other owners."""
 
 
+class Holder(Owner, Protocol):
+    """Has to be at rest while the process forks."""
+
+    def before_fork(self) -> None:
+        """Wait for what is under way, and hold up what comes. Bounded in time."""
+
+    def after_fork_in_parent(self) -> None:
+        """Let it go on."""
+
+
 _owners: WeakSet[Owner] = WeakSet()
+_holders: WeakSet[Holder] = WeakSet()
+_held: list[Holder] = []
 _kept: list[object] = []
 
 
 def register(owner: Owner) -> None:
     """Have ``owner.after_fork()`` called in each child that this process forks, for as long as the owner lives."""
     _owners.add(owner)
+
+
+def hold_while_forking(holder: Holder) -> None:
+    """Have a registered owner be at rest while this process forks."""
+    _holders.add(holder)
 
 
 def close_copy(sock: socket.socket) -> None:
@@ -85,6 +103,7 @@ def end_if_forked(pid: int, code: int) -> None:
 
 
 def _after_fork_in_child() -> None:
+    _held.clear()
     for owner in list(_owners):
         try:
             owner.after_fork()
@@ -92,5 +111,16 @@ def _after_fork_in_child() -> None:
             logger.exception("%r cannot be reset after a fork", owner, extra={"action": "fork_failed"})
 
 
+def _before_fork() -> None:
+    for holder in list(_holders):
+        holder.before_fork()
+        _held.append(holder)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().after_fork_in_parent()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

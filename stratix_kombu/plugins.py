@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stratix_kombu.config.settings import load_settings, needs_a_store
+from stratix_kombu.config.embedded import STORE_AS_DRIVER
+from stratix_kombu.config.settings import Settings, load_settings, needs_a_store
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.drivers.registry import create_driver, known_drivers, registered_drivers
+from stratix_kombu.drivers.store import StoreDriver
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.stores.registry import open_store
@@ -36,6 +38,8 @@ def queue_plugin(
     """
     names = known_drivers()
     settings = load_settings(source, options, environment, names, registered_drivers())
+    if settings.driver == STORE_AS_DRIVER:
+        return _without_a_broker(settings)
     driver = create_driver(settings.driver, settings.driver_options, namespace=settings.namespace)
     if not settings.store and isinstance(driver, TransportDriver):
         settings = load_settings(source, options, environment, names)  # with the store of the driver that is replaced
@@ -43,3 +47,12 @@ def queue_plugin(
             raise needs_a_store(settings.driver)
     store = open_store(settings.store or "memory://", namespace=settings.namespace)
     return QueueManager(settings, driver, store)
+
+
+def _without_a_broker(settings: Settings) -> QueueManager:
+    store = open_store(settings.store, namespace=settings.namespace)
+    if store.work is None:
+        raise ConfigurationError(
+            f"the store {store.address} needs a driver beside it: 'redis', 'rabbitmq', 'sqs' or a Kombu URL"
+        )
+    return QueueManager(settings, StoreDriver(store), store)

@@ -156,6 +156,19 @@ class AwsOpts(TypedDict, total=False):
     """Default: boto3's default chain (environment, profile, role of the machine)."""
 
 
+class SqliteOpts(TypedDict, total=False):
+    """Options of the store ``sqlite``, which needs no broker; they may be in its URL, too."""
+
+    url: str
+    """``sqlite:///jobs.db``, or ``sqlite:////var/lib/app/jobs.db`` for an absolute path."""
+    synchronous: str
+    """``full``: what was committed survives a power cut. ``normal``: a power cut may undo the last commits, the end of
+    a process does not; single jobs are some three times as fast. ``off``: a power cut may spoil the file. Default:
+    ``full``."""
+    timeout: Duration
+    """How long a step waits for those of other processes, in milliseconds. Default: 5000."""
+
+
 class SqsOpts(TypedDict, total=False):
     """Options of the driver ``sqs``; timeouts in milliseconds, visibility and polls in seconds."""
 

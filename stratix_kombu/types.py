@@ -46,6 +46,7 @@ from stratix_kombu.server_types import (
     RedisDriverOpts as RedisDriverOpts,
     RedisNode as RedisNode,
     RedisOpts as RedisOpts,
+    SqliteOpts as SqliteOpts,
     SqsOpts as SqsOpts,
     TlsOpts as TlsOpts,
 )
@@ -198,11 +199,12 @@ class AppSettings(TypedDict, total=False):
 
     driver: str
     """What carries messages: ``memory``, ``redis`` (alias ``bullmq``), ``rabbitmq`` (alias ``amqp``), ``sqs``, a
-    registered driver, or a Kombu URL. Default: the driver whose section is present, otherwise ``memory``."""
+    registered driver, or a Kombu URL. A store that needs no broker is the driver as well. Default: the driver whose
+    section is present, otherwise ``memory``."""
     store: str | RedisOpts
     """Where jobs are kept: a URL (``redis://``, ``rediss://``, ``unix://``, ``sentinel://``, ``redis+cluster://``,
-    ``memory://``), or the options of ``redis``. Default: the same server for the driver ``redis``, memory for
-    ``memory``; other drivers need a store to be named."""
+    ``sqlite:///jobs.db``, ``memory://``), or the options of ``redis``. Default: the same server for the driver
+    ``redis``, memory for ``memory``; other drivers need a store to be named."""
     namespace: str
     """Separates applications that share one store. Default: ``stratix``."""
     default_job_options: JobOpts
@@ -231,6 +233,8 @@ class AppSettings(TypedDict, total=False):
     """Options of the driver ``rabbitmq``."""
     amqp: RabbitMQOpts
     """The same options for the driver's alias ``amqp``."""
+    sqlite: SqliteOpts
+    """Options of the store ``sqlite``, unless ``store`` names it."""
     sqs: SqsOpts
     """Options of the driver ``sqs``."""
     kombu: KombuOpts

@@ -110,6 +110,7 @@ SECTIONS = (
         'A sentinel, or a node of a cluster. A text `"host:port"` is accepted too.',
     ),
     Section("rabbitmq", "RabbitMQOpts", "`rabbitmq` option", page="rabbitmq.md"),
+    Section("sqlite", "SqliteOpts", "`sqlite` option", page="choosing-a-store.md"),
     Section("sqs", "SqsOpts", "`sqs` option", page="sqs.md"),
     Section("sqs.aws", "AwsOpts", "`aws` option"),
     Section("sqs.aws.credentials", "AwsCredentials", "`credentials` option"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from stratix_kombu.config.embedded import name_once
 from stratix_kombu.config.environment import from_environment
 from stratix_kombu.config.options import (
     JobOptions,
@@ -268,6 +269,7 @@ def _settings(
 ) -> Settings:
     if "driver" not in merged and (named := _driver_of_its_options(merged, drivers)):
         merged["driver"], origin["driver"] = named, f"{_OPTIONS_OF}{named}"
+    name_once(merged, origin)
     driver = merged.get("driver", "memory")
     if not isinstance(driver, str):
         raise ConfigurationError(f"'driver' must be a name or a Kombu URL, not {kind_of(driver)}")

@@ -189,6 +189,8 @@ class TransportDriver(QueueDriver):
     capabilities: DriverCapabilities
     address: str
     """Where the broker is, for messages; never with credentials."""
+    delivers: bool = False
+    """The store is the broker: what it has can be taken without a message."""
 
     @abstractmethod
     def publish(self, jobs: Sequence[Ready]) -> None:

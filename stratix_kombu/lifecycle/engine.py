@@ -47,7 +47,7 @@ class Engine(forks.OfOneProcess):
         self._lock = threading.Lock()
         self._outages = Outages()
         inline = driver.inline_queue()
-        self.delivers = inline is not None and store.deliver_through(inline)
+        self.delivers = driver.delivers or (inline is not None and store.deliver_through(inline))
         """The store puts messages into the broker's queue itself."""
         forks.register(self)
 

@@ -13,16 +13,18 @@ import pytest
 
 from stratix_kombu import Application, create_app
 
-BROKERS = ("memory", "redis", "rabbitmq", "sqs", "filesystem")
-"""The last one stands for any transport that Kombu has."""
+BROKERS = ("memory", "sqlite", "redis", "rabbitmq", "sqs", "filesystem")
+"""The last one stands for any transport that Kombu has; ``sqlite`` for stores that need no broker."""
 CREDENTIALS = {"access_key_id": "x", "secret_access_key": "y"}
 
 
 def settings_on(broker: str, request: pytest.FixtureRequest, folder: Path, **more: Any) -> dict[str, Any]:
-    """An application in a namespace of its own; its jobs are in a real Redis, but for ``memory``."""
+    """An application in a namespace of its own; its jobs are in a real Redis, but for ``memory`` and ``sqlite``."""
     get = request.getfixturevalue
     settings: dict[str, Any] = {"driver": broker, "namespace": f"next{uuid.uuid4().hex[:8]}"}
-    if broker != "memory":
+    if broker == "sqlite":
+        settings["store"] = f"sqlite:///{folder}/jobs.db?synchronous=off"
+    elif broker != "memory":
         settings["store"] = get("redis_url")
     if broker == "redis":
         settings["redis"] = {"url": get("redis_url")}

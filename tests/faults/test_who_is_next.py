@@ -324,7 +324,7 @@ def test_thousands_of_lost_permits_are_not_missed(app: Application) -> None:
 def test_a_worker_that_comes_with_another_broker(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     settings = settings_on(broker, request, tmp_path)
     others = settings_on("filesystem" if broker != "filesystem" else "redis", request, tmp_path / "another")
-    with started({**others, "namespace": settings["namespace"]}) as before:
+    with started({**others, "namespace": settings["namespace"], "store": settings["store"]}) as before:
         jobs = before.queue.get_queue("moved").add_bulk([{"name": "n"}] * 5)
     with started(settings) as app:
         app.queue.create_queue("moved", concurrency=2).process(lambda job: "done")

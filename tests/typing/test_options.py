@@ -23,6 +23,7 @@ from stratix_kombu.model.event import BUILT_IN
 from stratix_kombu.model.state import State
 from stratix_kombu.queue import flow, repeatables
 from stratix_kombu.queue.housekeeping import _CLEANED
+from stratix_kombu.stores.sqlite.options import KNOWN as SQLITE_OPTIONS
 
 
 def _names(cls: Any) -> set[str]:
@@ -61,6 +62,7 @@ ACCEPTED: dict[type, Iterable[str]] = {
     types.RedisOpts: _names(RedisOptions) | {"url", "options"},
     types.RedisDriverOpts: _names(RedisOptions) | {"url", "options", "queue_name_prefix"},
     types.RabbitMQOpts: RabbitMQDriver.known_options,
+    types.SqliteOpts: ("url", *SQLITE_OPTIONS),
     types.SqsOpts: SQS_OPTIONS,
     types.KombuOpts: KombuDriver.known_options,
     types.AppSettings: {*settings._TOP, *known_drivers()},

@@ -41,6 +41,7 @@ from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
 from stratix_kombu.stores.contract.transitions import TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
+from stratix_kombu.stores.contract.work import Work
 
 __all__ = [
     "FOUND_AT_ONCE",
@@ -57,5 +58,6 @@ __all__ = [
     "Store",
     "Survey",
     "Transitions",
+    "Work",
     "check_ids",
 ]

@@ -10,6 +10,7 @@ from stratix_kombu.stores.contract.clocks import Clocks
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
 from stratix_kombu.stores.contract.transitions import Transitions
+from stratix_kombu.stores.contract.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,9 @@ class Store(ABC):
     """Where it is, for messages; never with credentials."""
     shared: bool = True
     """Other processes see the same records."""
+
+    work: Work | None = None
+    """How one waits for jobs of a store that is its own broker; None = it needs one, which carries permits."""
 
     ready_check: bool = True
     """Whether an application must ``ping`` it before it starts."""

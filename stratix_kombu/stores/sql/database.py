@@ -37,5 +37,8 @@ class Transactions(Database, Protocol):
     def changes(self) -> int:
         """A number that is another one after each transaction that this process knows of."""
 
+    def ring(self) -> None:
+        """Have all who wait in this process look again."""
+
     def wait(self, seen: int, timeout: float) -> None:
         """Return when ``changes`` is another number than ``seen``, of any process, or after ``timeout`` seconds."""

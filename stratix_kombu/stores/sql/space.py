@@ -38,7 +38,7 @@ class SqlSpace(Space):
         self.looked_at = ""
         """The last queue of which was looked whether it is used."""
         self.reading = db.reading
-        self.changes, self.wait = db.changes, db.wait
+        self.changes, self.wait, self.ring = db.changes, db.wait, db.ring
         self.clock_ms = self.observed = 0
         self._counters: tuple[int, ...] = ()
         self._events: list[tuple[Any, ...]] = []

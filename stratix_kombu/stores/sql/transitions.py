@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from stratix_kombu.model.claims import Taken
 from stratix_kombu.model.record import Change
 from stratix_kombu.model.state import NEVER_SENT, State, Sweep
 from stratix_kombu.stores.contract import PAGE, UNUSED_MS
@@ -50,6 +52,10 @@ class SqlTransitions(MemoryTransitions):
         db.run("DELETE FROM logs WHERE number = ? AND place <= ?", job.number, job.logged - keep)
         first = db.one("SELECT min(place) FROM logs WHERE number = ?", job.number)
         return 0 if first is None or first[0] is None else job.logged - int(first[0]) + 1
+
+    def complete_and_take(self, *args: Any, **kwargs: Any) -> tuple[Change, Taken]:
+        with self.space.lock:  # one transaction
+            return super().complete_and_take(*args, **kwargs)
 
     # -- the clock ------------------------------------------------------------------------------
 

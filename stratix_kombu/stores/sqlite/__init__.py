@@ -15,6 +15,7 @@ from stratix_kombu.stores.sql.queries import SqlQueries
 from stratix_kombu.stores.sql.schedules import SqlSchedules
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.transitions import SqlTransitions
+from stratix_kombu.stores.sql.work import SqlWork
 from stratix_kombu.stores.sqlite.database import SqliteDatabase
 from stratix_kombu.stores.sqlite.options import SqliteOptions, read_options
 
@@ -37,6 +38,7 @@ class SqliteStore(Store):
         self.events = SqlEventLog(space)
         self.locks = SqlLocks(space)
         self.clocks = SqlClocks(space)
+        self.work = SqlWork(space)
 
     def ping(self) -> None:
         """Also, that the file can be written."""

@@ -29,7 +29,7 @@ def reported(options: SqliteOptions) -> Iterator[None]:
 def unavailable(options: SqliteOptions, problem: sqlite3.Error) -> StoreUnavailable:
     """What a user can do something about, by SQLite's own words."""
     said = str(problem)
-    if "locked" in said or "busy" in said:
+    if Connection.is_locked(problem):
         said = f"another process has held its lock for longer than {options.timeout_ms} ms ({said})"
     elif "full" in said:
         said = f"the disk is full ({said})"
@@ -56,6 +56,8 @@ class Connection:
             except BaseException:
                 self._sqlite.close()
                 raise
+        self.file = identity(options.path)
+        """Which file it has open."""
         self.execute = self._sqlite.execute
         """As it is in sqlite3: whoever calls it maps errors."""
 
@@ -99,6 +101,11 @@ class Connection:
         """How many rows it has changed so far."""
         return self._sqlite.total_changes
 
+    @staticmethod
+    def is_locked(problem: sqlite3.Error) -> bool:
+        """Whether another connection has kept this one from what it was to do."""
+        return "locked" in str(problem) or "busy" in str(problem)
+
     def roll_back(self) -> None:
         """End the transaction, if there is one; what is wrong with that does not matter any more."""
         with suppress(sqlite3.Error):
@@ -109,9 +116,15 @@ class Connection:
         with suppress(sqlite3.Error):
             self._sqlite.close()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has no transaction."""
+        return not self._sqlite.in_transaction
+
     def leave(self) -> None:
-        """It is another process's: it must never be closed here, not even when this process ends, for that would touch
-        the locks and the memory that both share."""
+        """It must never be closed, not even when this process ends. Either it is another process's, which was in the
+        middle of a step: that would be undone in the memory that both share. Or its file is gone: the log of the one
+        that is there now would be deleted."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._sqlite))
 
 

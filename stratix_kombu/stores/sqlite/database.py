@@ -1,4 +1,10 @@
-"""The file as the rules use it: one transaction at a time in a process, readers beside it, and a bell."""
+"""The file as the rules use it: one transaction at a time in a process, readers beside it, and a bell.
+
+Forks. SQLite keeps for the whole process which of its connections hold which locks on a file; a child inherits that,
+but not the locks. So nothing is under way while this process forks, and the child closes what it has inherited before
+it opens anything: then SQLite knows nothing of the file any more. Without a transaction that does nothing to the file,
+and the parent's locks are not the child's to give up.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +18,13 @@ from typing import Any, Protocol
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.sql.database import Database
+from stratix_kombu.stores.sqlite.bell import Bell
 from stratix_kombu.stores.sqlite.connection import Connection, identity, reported, unavailable
 from stratix_kombu.stores.sqlite.migrate import migrate
 from stratix_kombu.stores.sqlite.options import SqliteOptions
 
-POLL_S = 0.01
-"""How often is looked whether another process has written, while somebody waits for that."""
+MARGIN_S = 1.0
+"""So much longer than a step may take a fork waits for it."""
 
 
 class Listener(Protocol):
@@ -45,55 +52,79 @@ class SqliteDatabase:
         self.listener: Listener | None = None
         self._writer: Connection | None = None
         self._reader: Connection | None = None
-        self._file: tuple[int, int] | None = None
-        """Which file the connections have open."""
+        self._probe: Connection | None = None
+        self._lost: tuple[int, int] | None = None
+        """The file of which was told that it is gone."""
+        self._spoiled = False
         self._begin_anew()
-        self.bell = Bell(self)
+        self.bell = Bell(self._version)
         forks.register(self)
+        forks.hold_while_forking(self)
 
     def _begin_anew(self) -> None:
         self._lock = threading.RLock()
         self._reading = threading.RLock()
+        self._looking = threading.RLock()
         self._depth = 0
+        self._rests = False
+
+    # -- forks ----------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        deadline = time.monotonic() + self.options.timeout_ms / 1000 + MARGIN_S
+        locks = (self._lock, self._reading, self._looking)
+        held = [one for one in locks if one.acquire(timeout=max(deadline - time.monotonic(), 0.01))]
+        self._rests = len(held) == len(locks)
+        self._held = held
+
+    def after_fork_in_parent(self) -> None:
+        self._rests = False
+        for lock in self._held:
+            lock.release()
 
     def after_fork(self) -> None:
-        for connection in (self._writer, self._reader):
-            if connection is not None:
+        inherited = [one for one in (self._writer, self._reader, self._probe) if one is not None]
+        if self._rests or all(one.is_at_rest for one in inherited):
+            for connection in inherited:
+                connection.close()
+        else:
+            self._spoiled = True
+            for connection in inherited:
                 connection.leave()
-        self._writer = self._reader = None
+        self._writer = self._reader = self._probe = None
         self._begin_anew()
 
     # -- connections ----------------------------------------------------------------------------
 
-    def connect(self) -> Connection:
-        """A new connection to the file that the others have open, with its tables. Raises StoreUnavailable,
-        ConfigurationError."""
+    def _opened(self, held: Connection | None) -> Connection:
+        """The connection that is held, or a new one to the file that is there, with its tables. Raises
+        ConfigurationError, and StoreUnavailable, once, if the file was removed or replaced: what is written into it
+        would be lost with it."""
+        if held is not None:
+            if held.file == identity(self.options.path):
+                return held
+            held.leave()
+            if held.file != self._lost:
+                self._lost = held.file
+                raise StoreUnavailable(self.options.address, "its file was removed or replaced while it was open")
+        if self._spoiled:
+            raise StoreUnavailable(
+                self.options.address, "this process was forked in the middle of a step: begin a process anew here"
+            )
         connection = Connection(self.options)
         try:
-            self._file = self._file or identity(self.options.path)
             migrate(connection, self.options, self._namespace)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def check_file(self) -> None:
-        """Raise StoreUnavailable if the file was removed or replaced: what was written would be lost with it. The next
-        use begins with the file that is there then."""
-        if self._file is not None and identity(self.options.path) != self._file:
-            self._drop()
-            raise StoreUnavailable(self.options.address, "its file was removed or replaced while it was open")
-
-    def _drop(self) -> None:
-        for connection in (self._writer, self._reader):
-            if connection is not None:
-                connection.close()
-        self._writer = self._reader = self._file = None
-        self.bell.close()
-
     def close(self) -> None:
-        with self._lock, self._reading:
-            self._drop()
+        with self._lock, self._reading, self._looking:
+            for connection in (self._writer, self._reader, self._probe):
+                if connection is not None:
+                    connection.close()
+            self._writer = self._reader = self._probe = None
 
     # -- transactions ---------------------------------------------------------------------------
 
@@ -110,22 +141,30 @@ class SqliteDatabase:
         return self
 
     def _begin(self) -> None:
-        self.check_file()
-        if self._writer is None:
-            self._writer = self.connect()
-        writer = self._writer
+        held, self._writer = self._writer, None
+        writer = self._writer = self._opened(held)
         self.all, self.one, self.run, self.many = writer.all, writer.one, writer.run, writer.many
         self._before = writer.changes
         try:
             writer.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as problem:
-            raise unavailable(self.options, problem) from problem
+            raise self._failed(problem) from problem
         try:
             if self.listener is not None:
                 self.listener.begin()
         except BaseException:
             writer.roll_back()
             raise
+
+    def _failed(self, problem: sqlite3.Error) -> StoreUnavailable:
+        """What was wrong. If it was not a lock, the next step begins with a new connection: the file may be writable
+        again, which one that was opened when it was not does not see."""
+        if self._writer is not None:
+            self._writer.roll_back()
+            if not self._writer.is_locked(problem):
+                self._writer.close()
+                self._writer = None
+        return unavailable(self.options, problem)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._depth -= 1
@@ -146,8 +185,7 @@ class SqliteDatabase:
                 self.listener.flush()
             writer.execute("COMMIT")
         except sqlite3.Error as problem:
-            writer.roll_back()
-            raise unavailable(self.options, problem) from problem
+            raise self._failed(problem) from problem
         except BaseException:
             writer.roll_back()
             raise
@@ -160,10 +198,8 @@ class SqliteDatabase:
     def reading(self) -> Iterator[Database]:
         """What is read within is of one instant."""
         with self._reading:
-            self.check_file()
-            if self._reader is None:
-                self._reader = self.connect()
-            reader = self._reader
+            held, self._reader = self._reader, None
+            reader = self._reader = self._opened(held)
             with reported(self.options):
                 reader.execute("BEGIN")
             try:
@@ -171,72 +207,18 @@ class SqliteDatabase:
             finally:
                 reader.roll_back()
 
+    def _version(self) -> int:
+        """A number that is another one when another connection has written."""
+        with self._looking:
+            held, self._probe = self._probe, None
+            probe = self._probe = self._opened(held)
+            return int((probe.one("PRAGMA data_version") or (0,))[0])
+
     def changes(self) -> int:
         return self.bell.changes()
 
+    def ring(self) -> None:
+        self.bell.ring()
+
     def wait(self, seen: int, timeout: float) -> None:
         self.bell.wait(seen, timeout)
-
-
-class Bell:
-    """Rings after each transaction: of this process at once, of others when it is looked for. One of those who wait
-    looks, for all of them."""
-
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
-        self._probe: Connection | None = None
-        self._begin_anew()
-        forks.register(self)
-
-    def _begin_anew(self) -> None:
-        self._condition = threading.Condition()
-        self._number = 0
-        self._version = -1
-        self._looks = False
-
-    def after_fork(self) -> None:
-        if self._probe is not None:
-            self._probe.leave()
-        self._probe = None
-        self._begin_anew()
-
-    def ring(self) -> None:
-        with self._condition:
-            self._number += 1
-            self._condition.notify_all()
-
-    def changes(self) -> int:
-        with self._condition:
-            self._look()
-            return self._number
-
-    def _look(self) -> None:
-        """Whether another connection has written: SQLite numbers what it sees of them."""
-        if self._probe is None:
-            self._probe = self._database.connect()
-        (version,) = self._probe.one("PRAGMA data_version") or (0,)
-        if version != self._version:
-            self._version = version
-            self._number += 1
-            self._condition.notify_all()
-
-    def wait(self, seen: int, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        with self._condition:
-            while self._number == seen and (left := deadline - time.monotonic()) > 0:
-                if self._looks:
-                    self._condition.wait(left)
-                    continue
-                self._looks = True
-                try:
-                    self._condition.wait(min(left, POLL_S))
-                    self._look()
-                finally:
-                    self._looks = False
-                    self._condition.notify()
-
-    def close(self) -> None:
-        with self._condition:
-            if self._probe is not None:
-                self._probe.close()
-            self._probe = None

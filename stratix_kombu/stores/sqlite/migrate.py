@@ -22,12 +22,23 @@ def migrate(connection: Connection, options: SqliteOptions, namespace: str) -> N
     """Bring the file up to date. Raises ConfigurationError if another namespace has it, or a release that is too new;
     StoreUnavailable."""
     with reported(options):
+        if _is_current(connection, namespace):
+            return
         connection.execute("BEGIN IMMEDIATE")
         try:
             _bring_up(connection, options, namespace)
             connection.execute("COMMIT")
         finally:
             connection.roll_back()
+
+
+def _is_current(connection: Connection, namespace: str) -> bool:
+    """Whether nothing is to be done; then nobody is waited for."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('schema_version', 'namespace')")
+    if tables.fetchone()[0] < 2:
+        return False
+    there = connection.execute("SELECT (SELECT max(version) FROM schema_version), (SELECT name FROM namespace)")
+    return tuple(there.fetchone()) == (VERSION, namespace)
 
 
 def _bring_up(connection: Connection, options: SqliteOptions, namespace: str) -> None:

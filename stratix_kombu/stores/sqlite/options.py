@@ -17,7 +17,7 @@ from stratix_kombu.model.names import snake
 
 OLDEST = (3, 35, 0)
 TIMEOUT_MS = 5_000
-_KNOWN = ("synchronous", "timeout")
+KNOWN = ("synchronous", "timeout")
 _SYNCHRONOUS = ("full", "normal", "off")
 _NETWORK = re.compile(r"nfs|cifs|smb|afs|ceph|gluster|lustre|sshfs|9p|gfs|ocfs|beegfs|davfs")
 _MOUNTS = "/proc/self/mountinfo"
@@ -52,8 +52,8 @@ def read_options(given: Mapping[str, Any]) -> SqliteOptions:
     said = {**dict(parse_qsl(query, keep_blank_values=True)), **{key: given[key] for key in given if key != "url"}}
     options = {snake(key): value for key, value in said.items()}
     for key in options:
-        if key not in _KNOWN:
-            raise ConfigurationError(f"unknown option {key!r} of the SQLite store{nearest(key, _KNOWN)}")
+        if key not in KNOWN:
+            raise ConfigurationError(f"unknown option {key!r} of the SQLite store{nearest(key, KNOWN)}")
     synchronous = str(options.get("synchronous", "full")).lower()
     if synchronous not in _SYNCHRONOUS:
         raise ConfigurationError(

@@ -1,0 +1,30 @@
+"""A store that needs no broker is named once: as the store, or as the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stratix_kombu.errors import ConfigurationError
+
+STORE_AS_DRIVER = "sqlite"
+"""The driver of such stores, called as the scheme of their URL."""
+
+
+def name_once(merged: dict[str, Any], origin: dict[str, str]) -> None:
+    """Complete the settings where they name such a store, or it as the driver. Raises ConfigurationError."""
+    driver, store = merged.get("driver"), merged.get("store")
+    url = store.get("url") if isinstance(store, Mapping) else store
+    if driver is None and isinstance(url, str) and url.startswith(f"{STORE_AS_DRIVER}:"):
+        merged["driver"], origin["driver"] = STORE_AS_DRIVER, origin["store"]
+    elif isinstance(driver, str) and driver.startswith(f"{STORE_AS_DRIVER}:"):
+        if url not in (None, driver):
+            raise ConfigurationError(f"'driver' and 'store' name two stores, and {driver!r} is both: say it once")
+        merged["driver"] = STORE_AS_DRIVER
+        if store is None:
+            merged["store"], origin["store"] = driver, origin["driver"]
+    elif driver == STORE_AS_DRIVER and store is None:
+        given = merged.get(STORE_AS_DRIVER)
+        if not isinstance(given, Mapping) or "url" not in given:
+            raise ConfigurationError("the driver 'sqlite' needs to know its file: store='sqlite:///jobs.db'")
+        merged["store"], origin["store"] = given, origin["driver"]
