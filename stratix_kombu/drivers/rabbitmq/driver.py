@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,12 +14,13 @@ from kombu import Connection, Queue
 
 from stratix_kombu.config.redis_options import keepalive_options
 from stratix_kombu.config.tls import TlsOptions, switch
-from stratix_kombu.drivers.contract import DriverCapabilities, Receiver, Report
+from stratix_kombu.drivers.contract import DriverCapabilities, Receiver, Report, Watcher
 from stratix_kombu.drivers.kombu import BATCH, KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.drivers.rabbitmq.link import RabbitMQLink, confirms_of
 from stratix_kombu.drivers.rabbitmq.outbox import Outbox, refusal
 from stratix_kombu.drivers.rabbitmq.receiver import RabbitMQReceiver
+from stratix_kombu.drivers.rabbitmq.watcher import RabbitMQWatcher, declare_many
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
 from stratix_kombu.model.record import Ready
 
@@ -31,6 +32,8 @@ WINDOW = 1_000
 """So many messages are sent over one link without the broker's word. More have to wait for it."""
 READ_AFTER = 100
 """After so many messages the broker's words are read; those of the last ones by the outbox."""
+WATCH_S = 5.0
+"""How long queues are waited for that have nothing to do, before heartbeats are looked at."""
 QUIET_S = 0.02
 """Who publishes without a pause reads the broker's words itself."""
 LONG_IDLE_S = 1.0
@@ -119,7 +122,7 @@ class RabbitMQDriver(KombuDriver):
             transport_options={**self.transport_options, "read_timeout": None, "socket_settings": sockets},
         )
 
-    def link(self) -> Link:
+    def link(self) -> RabbitMQLink:
         link = RabbitMQLink(self.connection(), self._reply_s)
         link.lost = partial(self._lost, link)
         return link
@@ -322,6 +325,19 @@ class RabbitMQDriver(KombuDriver):
             blocked, self._blocked = self._blocked, []
         for link in blocked:
             link.close()
+
+    def declare_all(self, queues: Iterable[str]) -> None:
+        """As ``declare``, of many at once."""
+        new = [queue for queue in queues if queue not in self._declared]
+        if len(new) > 1:
+            with suppress(DriverUnavailable):  # one of them exists with other arguments: it is found below
+                self.attempt(lambda link: declare_many(link, map(self.queue_entity, new)))
+                self._declared.update(new)
+        for queue in new:
+            self.declare(queue)
+
+    def watcher(self) -> Watcher:
+        return RabbitMQWatcher(self, min(WATCH_S, self._heartbeat / 2 or WATCH_S))
 
     def receiver(self, queue: str, slots: int) -> Receiver:
         return RabbitMQReceiver(self, queue)

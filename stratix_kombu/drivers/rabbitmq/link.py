@@ -35,16 +35,16 @@ class RabbitMQLink(Link):
 
     def connected(self) -> None:
         transport = self.connection.connection.transport
-        self._socket = transport.sock
+        self.socket = transport.sock
         read = transport._quick_recv
         # py-amqp asks for each part of a frame by itself, and keeps what it is given beyond that.
         transport._quick_recv = lambda size: read(max(size, READ_BYTES))
-        self._socket.settimeout(self.reply_s)
+        self.socket.settimeout(self.reply_s)
 
     def be_patient(self, reply_s: float) -> None:
         if reply_s != self.reply_s:
             self.reply_s = reply_s
-            self._socket.settimeout(reply_s)
+            self.socket.settimeout(reply_s)
 
     def publish(
         self, jobs: Sequence[Ready], broker_queue: Callable[[str], str], other: Callable[[Ready], None]
@@ -79,11 +79,11 @@ class RabbitMQLink(Link):
             self.lost(confirms.forget())
         if isinstance(problem, OSError):  # each link would wait in vain for the answer to its goodbye, and to TLS's
             with suppress(Exception):
-                self._socket.settimeout(0)
+                self.socket.settimeout(0)
                 self.connection.connection.collect()
             return
         with suppress(OSError):  # it is closed already
-            self._socket.settimeout(CLOSE_S)
+            self.socket.settimeout(CLOSE_S)
         super().close()
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from stratix_kombu.drivers.contract import Delivery
-from stratix_kombu.drivers.kombu import KombuReceiver
+from stratix_kombu.drivers.kombu import KombuDriver, KombuReceiver
 from stratix_kombu.drivers.rabbitmq.link import RabbitMQLink
 from stratix_kombu.drivers.rabbitmq.undecided import Handle, Undecided
 from stratix_kombu.errors import DriverUnavailable
@@ -38,12 +38,17 @@ class RabbitMQReceiver(KombuReceiver):
     prefetch = 0
     """0 = the broker sends nothing."""
 
+    def __init__(self, driver: KombuDriver, queue: str) -> None:
+        super().__init__(driver, queue)
+        self.owed: deque[tuple[int, float]] = deque()
+        self.adopted: set[Handle] = set()
+
     def open(self) -> RabbitMQLink:
         link: RabbitMQLink = self.driver.link()  # type: ignore[assignment]
         self.undecided = Undecided(link.channel)
         self.prefetch, self._ahead = 0, False
         self.queue_name = self.driver.queue_entity(self.queue).name
-        self.owed: deque[tuple[int, float]] = deque()
+        self.owed.clear()
         self._unneeded = 0
         """How often in a row no permit was needed."""
         self._ticked = time.monotonic()
@@ -71,11 +76,18 @@ class RabbitMQReceiver(KombuReceiver):
     def on_message(self, message: Any) -> None:
         self.received.append(self.undecided.delivery(message))
 
+    def adopt(self, deliveries: Sequence[Delivery]) -> None:
+        self.adopted.update(one.handle for one in deliveries)
+
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         now = time.monotonic()
-        self.owed.extend((handle.tag, now) for handle in self._mine(deliveries))
+        self.owed.extend((handle.tag, now) for handle in self._own(deliveries))
+        for handle in self._adopted(deliveries):
+            with suppress(*self._errors):  # its connection is gone: the broker has the message back
+                handle.of.acknowledge([handle.tag])
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        self._reject_adopted(deliveries, requeue=True)
         if self.link is not None:
             with self._unavailable():
                 self._cancel()  # or they would come straight back to us
@@ -83,6 +95,7 @@ class RabbitMQReceiver(KombuReceiver):
 
     def refuse(self, deliveries: Sequence[Delivery]) -> None:
         """Rejected: to the queue's dead-letter exchange, if it has one."""
+        self._reject_adopted(deliveries, requeue=False)
         if self.link is not None:
             with self._unavailable():
                 self._reject(deliveries, requeue=False)
@@ -101,21 +114,31 @@ class RabbitMQReceiver(KombuReceiver):
                 self._settle(0)
 
     def close(self) -> None:
+        self._reject_adopted([Delivery(None, handle) for handle in self.adopted], requeue=True)
         if self.link is not None:
             with suppress(DriverUnavailable), self._unavailable():
                 self._cancel()
                 self._settle(0)
         super().close()
 
-    def _mine(self, deliveries: Sequence[Delivery]) -> list[Handle]:
+    def _own(self, deliveries: Sequence[Delivery]) -> list[Handle]:
         """Those of the connection that is open: the broker has the others back."""
-        if self.link is None:
-            return []
-        return [one.handle for one in deliveries if one.handle.of is self.undecided]
+        return [one.handle for one in deliveries if self.link is not None and one.handle.of is self.undecided]
 
     def _reject(self, deliveries: Sequence[Delivery], requeue: bool) -> None:
-        for handle in self._mine(deliveries):
+        for handle in self._own(deliveries):
             self.undecided.reject(handle.tag, requeue)
+
+    def _adopted(self, deliveries: Sequence[Delivery]) -> list[Handle]:
+        """Those that came by a watcher; they are decided about now."""
+        found = [one.handle for one in deliveries if one.handle in self.adopted]
+        self.adopted.difference_update(found)
+        return found
+
+    def _reject_adopted(self, deliveries: Sequence[Delivery], requeue: bool) -> None:
+        for handle in self._adopted(deliveries):
+            with suppress(*self._errors):
+                handle.of.reject(handle.tag, requeue)
 
     def _overdue(self) -> bool:
         return bool(self.owed) and time.monotonic() - self.owed[0][1] > OWED_S

@@ -12,7 +12,7 @@ from stratix_kombu.drivers.contract import Delivery
 from stratix_kombu.model.message import read_headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Handle:
     """Names one message of a channel."""
 
