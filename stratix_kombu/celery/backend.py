@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from celery import current_task, states
+from celery.app.task import Context
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu.utils import json
@@ -138,8 +139,14 @@ class StratixBackend(Results):
         return result
 
     def _is_to_be_claimed(self, request: Any, task_id: str) -> bool:
-        """Whether it is the request of a task that is a job, which has not been claimed yet."""
-        if request is None or request.id != task_id or request.is_eager or request.get(TRACKED) == NOT_TRACKED:
+        """Whether it is the request of a task that is a job, which has not been claimed yet. Those of celery-batches
+        are of another kind, with less."""
+        if (
+            not isinstance(request, Context)
+            or request.id != task_id
+            or request.is_eager
+            or request.get(TRACKED) == NOT_TRACKED
+        ):
             return False
         return isinstance(self.app.tasks.get(request.task), TrackedTask)
 

@@ -56,7 +56,7 @@ class Mirror:
 
     def wants(self, request: Any) -> bool:
         """Whether the backend is to know of a request's task."""
-        if request is None or getattr(request, "is_eager", False):
+        if not isinstance(request, Context) or request.is_eager:
             return False
         return self._everything or self._is_adopted(request)
 

@@ -1,15 +1,17 @@
-"""``inspect scheduled``: what waits in the store until it is due, beside what a worker has in its memory."""
+"""What a worker tells of delayed tasks: ``inspect scheduled`` names those that wait in the store, beside what is in its
+memory; and the event of a task that has come says when it was to run."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 from celery.worker.control import Panel
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.publish import DUE
 from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.message import is_task_message
@@ -38,6 +40,41 @@ def answer_for_the_store() -> None:
     scheduled.stratix_original = original  # type: ignore[attr-defined]
     for name in _COMMANDS:
         Panel.data[name] = scheduled
+
+
+class _Eventer:
+    """The dispatcher of a worker's events. A message that is past its time does not have that where Celery looks for
+    it, see ``DUE``; who listens wants to know all the same: it has not waited in the queue so long."""
+
+    def __init__(self, eventer: Any) -> None:
+        self._eventer = eventer
+        self.due: str | None = None
+
+    def send(self, type: str, **fields: Any) -> Any:
+        if type == "task-received":
+            fields["eta"] = fields.get("eta") or self.due
+        return self._eventer.send(type, **fields)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._eventer, name)
+
+
+def telling(start: Callable[..., Any], app: Any, consumer: Any, **options: Any) -> Any:
+    """The handler of messages that ``start`` makes for a task; its events tell when the task was to run."""
+    if not consumer.event_dispatcher:
+        return start(app, consumer, **options)
+    real = consumer.event_dispatcher
+    consumer.event_dispatcher = eventer = _Eventer(real)
+    try:
+        handler = start(app, consumer, **options)
+    finally:
+        consumer.event_dispatcher = real
+
+    def told(message: Any, *rest: Any) -> Any:
+        eventer.due = (message.headers or {}).get(DUE)
+        return handler(message, *rest)
+
+    return told
 
 
 def _delayed(bridge: Bridge, state: Any) -> Iterator[dict[str, Any]]:

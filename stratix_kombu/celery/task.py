@@ -16,6 +16,7 @@ from celery.states import STARTED
 from stratix_kombu.celery.attempt import REJECTED, Attempt
 from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.celery.mirror import ADOPTED, adopting
+from stratix_kombu.celery.panel import telling
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
@@ -64,6 +65,9 @@ class TrackedTask:
             request.stratix_called = True
             return self.run(*args, **kwargs)  # type: ignore[attr-defined]
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+    def start_strategy(self, app: Any, consumer: Any, **options: Any) -> Any:
+        return telling(super().start_strategy, app, consumer, **options)  # type: ignore[misc]
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         attempt = attempt_of(self.request)  # type: ignore[attr-defined]

@@ -121,8 +121,11 @@ class KeepingProducer(Producer):
             super().publish(body, **{**options, "retry": False})
         return None
 
-    def _prepare(self, body: Any, *_: Any, **__: Any) -> tuple[Any, None, None]:
-        """Nothing is serialized here."""
+    def _prepare(self, body: Any, *rest: Any) -> tuple[Any, None, None]:
+        """Nothing is serialized here. The last argument are the headers as they would be sent: who has added some may
+        have made a copy (New Relic does)."""
+        if self.kept is not None:
+            self.kept.options["headers"] = rest[-1]
         return body, None, None
 
     def _publish(self, *_: Any, **__: Any) -> None:
