@@ -10,18 +10,22 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.claims import Taken
 from stratix_kombu.model.headers import headers_of, with_headers
 from stratix_kombu.model.middleware import JobHead, Taking, within
-from stratix_kombu.model.record import Added, NewJob
+from stratix_kombu.model.record import LETTER, Added, NewJob
 
 FAILED = "middleware_failed"
 Answer = TypeVar("Answer", Added, Taken)
 
 
 def add_within(engine: Engine, jobs: Sequence[NewJob], step: Callable[[], Added]) -> Added:
-    """Add, with the headers that middleware has set. What it raises before that is raised, and nothing was added."""
-    heads = [JobHead(id=job.id, name=job.name, queue_name=job.queue, headers=headers_of(job.options)) for job in jobs]
+    """Add, with the headers that middleware has set. What it raises before that is raised, and nothing was added. It
+    does not see tasks of Celery, which have headers and signals of their own, nor what the package adds for itself."""
+    seen = [job for job in jobs if not job.native and not job.vacant and job.kind in ("", LETTER)]
+    if not seen:
+        return step()
+    heads = [JobHead(id=job.id, name=job.name, queue_name=job.queue, headers=headers_of(job.options)) for job in seen]
 
     def add() -> Added:
-        for job, head in zip(jobs, heads, strict=True):
+        for job, head in zip(seen, heads, strict=True):
             if head.headers:
                 job.options = with_headers(job.options, head.headers)
         return step()
@@ -32,7 +36,7 @@ def add_within(engine: Engine, jobs: Sequence[NewJob], step: Callable[[], Added]
     except Exception as problem:
         if problem is once.problem or once.answer is None:
             raise
-        engine.report(jobs[0].queue if jobs else "", problem, FAILED)
+        engine.report(seen[0].queue, problem, FAILED)
     return once.result()
 
 

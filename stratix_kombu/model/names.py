@@ -100,6 +100,16 @@ def run_id(key: str, slot: int | str) -> str:
     return f"{_RUN}{key}:{slot}"
 
 
+def key_of_run(job_id: str, queue: str) -> str | None:
+    """The key of the repeatable job whose run has this id; None if it has none such.
+
+    >>> key_of_run(run_id("q:nightly", 5), "q")
+    'nightly'
+    """
+    key, found, _ = job_id.removeprefix(f"{_RUN}{queue}:").rpartition(":")
+    return key if found and job_id.startswith(f"{_RUN}{queue}:") else None
+
+
 def letter_id(job_id: str, number: int, attempts_started: int) -> str:
     """The letter of a job that has failed: each one of that id has its own, and each time it fails. ``bury.lua`` does
     the same."""

@@ -31,8 +31,8 @@ from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.headers import HEADERS, headers_of
 from stratix_kombu.model.message import is_task_message
-from stratix_kombu.model.names import check_known_id
-from stratix_kombu.model.record import Ended, JobRecord
+from stratix_kombu.model.names import check_known_id, key_of_run
+from stratix_kombu.model.record import RUN, Ended, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
 
@@ -170,6 +170,11 @@ class Job(NotAwaitable, Hinted):
     def attempts_started(self) -> int:
         """Attempts that have begun; more than ``attempts_made`` if a worker was lost."""
         return self._record.attempts_started
+
+    @property
+    def repeat_key(self) -> str | None:
+        """The key of the repeatable job that it is a run of; None if it is none."""
+        return key_of_run(self.id, self.queue_name) if self._record.kind == RUN else None
 
     @property
     def worker(self) -> str | None:

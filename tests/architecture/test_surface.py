@@ -17,7 +17,7 @@ SURFACE = {
     "get_repeatable_jobs remove_repeatable_job pause_repeatable_job resume_repeatable_job run_repeatable_job "
     "upsert_job_scheduler set_rate_limit get_rate_limit_ttl set_global_concurrency hold get_events get_dead_letters "
     "handler_names concurrency",
-    Job: "headers worker "
+    Job: "headers worker repeat_key "
     "id name data opts queue_name progress attempts_made return_value failed_reason stacktrace timestamp "
     "processed_on finished_on get_state refresh wait_until_finished update_progress log get_logs update_data "
     "retry remove promote change_delay cancel cancelled check_cancelled add_dependency remove_dependency "

@@ -68,7 +68,7 @@ async def started() -> int:
 
 @app.middleware("run")
 def around(job: Job) -> Iterator[None]:
-    print(job.headers.get("traceparent"), job.worker or "")
+    print(job.headers.get("traceparent"), job.worker or "", job.repeat_key or "")
     yield
 
 

@@ -74,6 +74,7 @@ ATTRIBUTES = (
     "progress",
     "attempts_made",
     "attempts_started",
+    "repeat_key",
     "worker",
     "return_value",
     "failed_reason",
