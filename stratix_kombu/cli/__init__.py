@@ -27,7 +27,7 @@ from stratix_kombu.cli.commands import EXIT_CODES, Commands
 from stratix_kombu.cli.lookup import HINT, application_options, remember, remember_application
 
 COMPLETION = """\b
-Completion in the shell (bash; or zsh, fish):
+Shell completion (bash; or zsh, fish):
   eval "$(_STRATIX_KOMBU_COMPLETE=bash_source stratix-kombu)\""""
 INSPECTION = (
     check.check,
@@ -62,13 +62,13 @@ def main(context: click.Context, reference: str | None, config: Path | None) -> 
     """Background jobs on Redis, Amazon SQS or RabbitMQ.
 
     \b
-    Begin with:
+    Start with:
       stratix-kombu demo                              see it work, with nothing configured
       stratix-kombu worker --app shop.jobs:app        run the handlers of your module
       stratix-kombu queues --app shop.jobs:app        see what is in the queues
-      stratix-kombu check --app shop.jobs:app         what is configured, and whether it can be used
+      stratix-kombu check --app shop.jobs:app         what is configured, and whether it works
 
-    Output in a pipe is plain text, one line each, without colours; --json where it is offered.
+    Output in a pipe is plain text, one item per line, without colours. Many commands offer --json.
     """
     if "NO_COLOR" in os.environ:
         context.color = False

@@ -48,7 +48,7 @@ def measure(name: str) -> dict[str, Any]:
     except (SyntaxError, UnicodeDecodeError) as problem:
         where = f" (line {problem.lineno})" if isinstance(problem, SyntaxError) and problem.lineno else ""
         reason = problem.msg if isinstance(problem, SyntaxError) else str(problem)
-        raise ValueError(f"not Python of this version: {reason}{where}") from problem
+        raise ValueError(f"not valid in this Python version: {reason}{where}") from problem
     nodes = list(ast.walk(tree))
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     longest = max(functions, key=_length, default=None)

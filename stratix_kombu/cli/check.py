@@ -1,4 +1,4 @@
-"""``check``: what is configured and where each value comes from, and whether it can be used."""
+"""``check``: what is configured, where each value comes from, and whether it works."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _SECRET_QUERY = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&
 SQS_WAIT_S = 20
 
 
-@click.command("check", short_help="What is configured, and whether it can be used.")
+@click.command("check", short_help="What is configured, and whether it works.")
 @application_options
 @json_option
 @click.pass_context
 def check(context: click.Context, reference: str | None, config: Path | None, as_json: bool) -> None:
     """The configuration: each setting, where it comes from (secrets masked), what broker and store answer, warnings.
 
-    Of a Celery project it tells as well what the bridge changes: delays, chords, revoke, acknowledgements, results.
-    Ends with 1 if broker or store do not answer.
+    For a Celery project it also lists what the bridge changes: delays, chords, revoke, acknowledgements, results. Exits
+    with 1 if broker or store do not answer.
 
     \b
     Examples:
       stratix-kombu check -A shop.jobs:app
-      stratix-kombu check -A proj            a Celery project, with the bridge or before it has one
+      stratix-kombu check -A proj            a Celery project, with the bridge or before installing it
     """
     found = find(context, reference, config)
     report: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def check(context: click.Context, reference: str | None, config: Path | None, as
     except ConfigurationError as problem:
         if not report:
             raise
-        # The bridge is not there or needs to be told of a store, or the driver makes queues of its own.
+        # The bridge is missing or needs a store, or the driver has queues of its own.
         report["problem"] = str(problem)
     if as_json:
         print_json(report, indent=2)
@@ -83,7 +83,7 @@ def _print(report: dict[str, Any]) -> None:
         _heading("Celery: what the bridge changes")
         for one in report["celery"]:
             echo(click.style(f"{one['subject']}: {one['found']}", bold=True))
-            echo(f"  by Celery alone  {one['alone']}")
+            echo(f"  Celery alone     {one['alone']}")
             echo(f"  with the bridge  {one['bridged']}")
     if "problem" in report:
         echo(f"{click.style('note', fg='yellow')} {report['problem']}")
@@ -122,7 +122,7 @@ def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, A
 
 
 def _origin(path: str, origin: Mapping[str, str]) -> str:
-    """What is said of the setting itself, or of the one it is in."""
+    """Where the setting itself, or the section that contains it, comes from."""
     above = path
     while above not in origin and "." in above:
         above = above.rpartition(".")[0]
@@ -179,13 +179,13 @@ def _warnings(app: Application, settings: Settings) -> Iterator[str]:
         for one in app.queue.store.survey().warnings:
             yield f"store: {one}"
     except StratixError:
-        pass  # that it does not answer was said
+        pass  # it was already reported that it does not answer
     wait_s = float(settings.driver_options.get("wait_time_seconds", SQS_WAIT_S))
     if app.queue.engine.driver.get_name() == "sqs" and wait_s < SQS_WAIT_S:
         asked = round(86_400 * 30 / max(wait_s, 1))
         yield (
-            f"sqs: wait_time_seconds is {wait_s:g}, so an idle worker asks about {asked:,} times a month and queue, "
-            "and each is charged; by default (20) it is 130,000"
+            f"sqs: wait_time_seconds is {wait_s:g}, so an idle worker makes about {asked:,} requests per "
+            "month and queue, each of which is charged; with the default (20) it is 130,000"
         )
     if not settings.worker.clock:
         yield "worker.clock is off: delayed and repeatable jobs need 'stratix-kombu beat' to be running"

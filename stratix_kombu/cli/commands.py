@@ -19,14 +19,14 @@ from stratix_kombu.foreign import COMMAND_OPTIONS, COMMANDS
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 EXIT_CODES = """\b
 Exit codes:
-  0    it was done
+  0    done
   1    no: not found, not possible in this state, not healthy, not confirmed
   2    wrong usage or configuration, or the store or broker cannot be reached
   130  ended by Ctrl-C"""
 
 
 def with_options(options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command those of its options that are fields of a dataclass as one argument, ``options``."""
+    """Pass a command those of its options that are fields of a dataclass as one argument, ``options``."""
     names = [field.name for field in fields(cast("Any", options))]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +43,7 @@ class Refusal(click.ClickException):
     """An error of one line."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        with suppress(OSError):  # the exit code tells, where stderr takes nothing
+        with suppress(OSError):  # the exit code says so where stderr cannot be written
             super().show(file or sys.stderr)
 
 
@@ -54,7 +54,7 @@ class Failed(Refusal):
 
 
 class Unusable(Refusal):
-    """The command cannot be carried out as it was given."""
+    """The command cannot be executed as given."""
 
     exit_code = UNUSABLE
 
@@ -71,12 +71,12 @@ class ExitCodes(AbstractContextManager[None]):
             raise Unusable(str(error)) from error
         if problem := problem_of_output(error):
             raise Unusable(problem) from error
-        if isinstance(error, KeyboardInterrupt | click.Abort):  # the latter at a question
+        if isinstance(error, KeyboardInterrupt | click.Abort):  # Abort: Ctrl-C at a question
             raise click.exceptions.Exit(INTERRUPTED) from error
 
 
 class Commands(click.Group):
-    """A group whose commands end with the exit codes above; it says what is near to a name that is not there."""
+    """A group whose commands end with the exit codes above; for an unknown command it suggests the nearest name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -92,7 +92,7 @@ class Commands(click.Group):
             return super().make_context(*arguments, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        prepare()  # again, for a group of Celery's command line
+        prepare()  # here too, for a group of Celery's command line
         with ExitCodes():
             try:
                 return super().invoke(ctx)
@@ -101,7 +101,7 @@ class Commands(click.Group):
 
 
 def _with_ours(problem: click.NoSuchOption) -> click.UsageError:
-    """The error with what the command calls an option of Celery's."""
+    """The error, with our name for an option of Celery's."""
     ours = COMMAND_OPTIONS.get(problem.option_name)
     known = problem.ctx.command.params if problem.ctx else []
     if not any(ours in one.opts for one in known):

@@ -1,4 +1,4 @@
-"""``dead-letters``: jobs that failed for good, and their way back."""
+"""``dead-letters``: jobs that failed for good, and sending them back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WAITING = ("waiting", "paused", "delayed")
 COLUMNS = ("id", "queue", "name", "attempts", "reason")
 
 
-@click.group("dead-letters", cls=Commands, short_help="Jobs that failed for good, and their way back.")
+@click.group("dead-letters", cls=Commands, short_help="Jobs that failed for good, and sending them back.")
 def dead_letters() -> None:
-    """Jobs that failed for good, kept in the queue that the option 'dead_letter' of theirs names."""
+    """Jobs that failed for good, kept in the queue that their queue's option 'dead_letter' names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The options that say which letters are meant."""
+    """The options that select letters."""
 
     name: str | None
     queue: str | None
@@ -49,8 +49,8 @@ class Choice:
 
 def _choice(function: Any) -> Any:
     function = with_options(Choice)(function)
-    function = click.option("--reason", metavar="TEXT", help="Only those whose reason holds this text.")(function)
-    function = click.option("--from", "queue", metavar="QUEUE", help="Only those that came from this queue.")(function)
+    function = click.option("--reason", metavar="TEXT", help="Only letters whose reason contains this text.")(function)
+    function = click.option("--from", "queue", metavar="QUEUE", help="Only letters from this queue.")(function)
     return click.option("--name", metavar="PATTERN", help="Only jobs of this name; * and ? as in a shell.")(function)
 
 
@@ -60,7 +60,7 @@ def _choice(function: Any) -> Any:
 @_choice
 @json_option
 def list_(app: Application, dead_letter: str, as_json: bool, options: Choice) -> None:
-    """The letters in a queue: the job each tells of, where it came from, and why it failed."""
+    """The letters in a queue: the job that each describes, its queue, and why it failed."""
     letters = filter(options.has, _letters(app.queue.get_queue(dead_letter)))
     if as_json:
         for letter in letters:
@@ -80,10 +80,10 @@ def _letters(queue: Queue) -> Iterator[Mapping[str, Any]]:
 @with_application
 @click.argument("dead_letter", metavar="QUEUE")
 @_choice
-@click.option("--limit", default=0, type=click.IntRange(0), help="At most so many; 0 = all.")
+@click.option("--limit", default=0, type=click.IntRange(0), help="Maximum number of letters (0 means no limit).")
 @yes_option
 def redrive(app: Application, dead_letter: str, limit: int, yes: bool, options: Choice) -> None:
-    """Send letters back to the queues they came from, oldest first. Asks if nothing says which.
+    """Send letters back to the queues they came from, oldest first. Asks for confirmation if no filter is given.
 
     \b
     Example:

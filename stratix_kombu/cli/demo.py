@@ -1,4 +1,4 @@
-"""``demo``: analyse the standard library, one job a file, and check the sums."""
+"""``demo``: analyse the standard library, one job per file, and check the sums."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ if TYPE_CHECKING:
     from stratix_kombu.types import JobOpts, RetentionOpts
 
 KEPT: RetentionOpts = {"age": timedelta(hours=1)}
-"""What the demo leaves in a store goes away by itself."""
+"""What the demo leaves in a store expires by itself."""
 POLL_S = 0.1
 LONGEST_SHOWN = 5
 
 
-@click.command(short_help="See it work: Python's standard library, one job a file.")
+@click.command(short_help="See it work: Python's standard library, one job per file.")
 @click.option("--driver", help="memory (default), redis, rabbitmq, sqs, or a Kombu URL.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings.")
-@click.option("--concurrency", default=8, show_default=True, type=click.IntRange(1, 1000), help="Jobs at a time.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many files.")
+@click.option(
+    "--concurrency", default=8, show_default=True, type=click.IntRange(1, 1000), help="Jobs that run at the same time."
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first N files.")
 @click.pass_context
 def demo(
     context: click.Context, /, driver: str | None, config: Path | None, concurrency: int, limit: int | None
@@ -45,7 +47,7 @@ def demo(
     """Analyse the Python files of the standard library: one job each.
 
     The sums are checked against a count without any queue. With nothing configured it runs in this process alone;
-    with a driver, and its settings in a file or the environment, over a real broker.
+    with a driver, and its settings in a file or the environment, it uses a real broker.
     """
     from rich.console import Console
 
@@ -54,7 +56,7 @@ def demo(
 
     reference, said = said_before(context)
     if reference:
-        raise click.UsageError("the demo makes an application of its own: leave out --app")
+        raise click.UsageError("the demo creates its own application: leave out --app")
     config = config or said
     console = Console()
     files = standard_library()[:limit]

@@ -1,4 +1,4 @@
-"""``events``: what has happened in the queues, and what happens."""
+"""``events``: what has happened in the queues, and what is happening."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 PAGE = 1000
 PAUSE_S = 0.2
 LOOK_S = 2.0
-"""How often queues that are new are looked for."""
+"""How often to look for new queues."""
 
 
-@click.command("events", short_help="What has happened in the queues; --follow what happens.")
+@click.command("events", short_help="What has happened in the queues; --follow for what is happening.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with new events, until Ctrl-C.")
 @click.option("--event", "wanted", multiple=True, metavar="NAME", help="Only this event, such as failed; repeatable.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="How many of the past, a queue.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Number of past events per queue.")
 @json_option
 def events(
     app: Application, names: tuple[str, ...], follow: bool, wanted: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
-    """The newest events of the queues, in the order of time; with --follow all that come.
+    """The newest events of the queues, in order of time; with --follow also all new ones.
 
     \b
     Examples:
@@ -66,7 +66,7 @@ def events(
 
 
 def _new(app: Application, name: str, cursors: dict[str, str]) -> list[Event]:
-    """A page of the queue's events after its cursor, which goes on behind them."""
+    """A page of the queue's events after its cursor, which moves behind them."""
     page = app.queue.get_queue(name).get_events(cursors.get(name, ""), PAGE)
     cursors[name] = page[-1].cursor if page else cursors.get(name, "")
     return page

@@ -1,4 +1,4 @@
-"""``flow``: jobs that depend on each other, as a tree; and how far they are."""
+"""``flow``: jobs that depend on each other, as a tree, and their progress."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class Shown:
 @flow.command("show")
 @with_application
 @click.argument("job_id", metavar="ID")
-@click.option("--summary", is_flag=True, help="How many jobs are in each state, by name, in place of the tree.")
-@click.option("--watch", is_flag=True, help="With --summary: again and again, until all have ended or Ctrl-C.")
+@click.option("--summary", is_flag=True, help="The number of jobs in each state, by name, instead of the tree.")
+@click.option("--watch", is_flag=True, help="With --summary: refresh until all have finished, or Ctrl-C.")
 @click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1), help="Seconds, for --watch.")
-@click.option("--all", "whole", is_flag=True, help="The whole tree, also where that is more than a screen.")
+@click.option("--all", "whole", is_flag=True, help="The whole tree, even if it is longer than the screen.")
 @json_option
 @with_options(Shown)
 def show(app: Application, job_id: str, options: Shown) -> None:
-    """The whole flow that a job belongs to, with the state of each: below a job is what it waits for.
+    """The whole flow that a job belongs to, with the state of each job. Below a job are its dependencies.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def show(app: Application, job_id: str, options: Shown) -> None:
     if found is None:
         raise JobNotFound(job_id)
     if options.watch and not options.summary:
-        raise click.UsageError("--watch is for --summary")
+        raise click.UsageError("--watch needs --summary")
     if options.summary:
         _summary(app, found, job_id, options.as_json, options.interval if options.watch else None)
     elif options.as_json:
@@ -99,7 +99,7 @@ def _tree(found: Flow, job_id: str, most: int) -> None:
 
 
 def tree(found: Flow) -> Iterator[str]:
-    """Lines of the tree. What several jobs wait for is unfolded once."""
+    """Lines of the tree. A dependency of several jobs is expanded once."""
     between, end, along = LINES if can_show(sys.stdout, LINES[0]) else ASCII_LINES
     seen: set[str] = set()
     stack = [(one.id, "", "") for one in reversed(found.roots)]
@@ -152,7 +152,7 @@ def _watch(app: Application, found: Flow, interval: float) -> None:
 
 
 def _progress(app: Application, found: Flow) -> list[tuple[str, str, dict[str, int]]]:
-    """How many jobs are in each state now, by name and queue; the last row is of all."""
+    """The number of jobs in each state now, by name and queue; the last row is the total."""
     jobs = list(found)
     counts: dict[tuple[str, str], Counter[str]] = {(job.name, job.queue_name): Counter() for job in jobs}
     for start in range(0, len(jobs), PAGE):

@@ -1,4 +1,4 @@
-"""``health``: whether jobs are taken, for people and for probes."""
+"""``health``: whether jobs are consumed, for people and for probes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
     from stratix_kombu.types import HealthScope
 
 SCOPES: dict[str, HealthScope] = {"all": "all", "host": "host", "none": "process"}
-"""Which workers, and what ``check_health`` calls it: this process has none."""
+"""Which workers, and the word for it in ``check_health``: this process has none of its own."""
 
 
 @click.command("health", short_help="Whether broker, store, workers and clock do their work.")
 @with_application
-@click.option("--workers", default="all", show_default=True, type=click.Choice([*SCOPES]), help="Which must be there.")
-@click.option("--within", default="30 s", show_default=True, metavar="INTERVAL", help="How late they may be.")
-@click.option("-q", "--quiet", is_flag=True, help="Only the exit code.")
+@click.option(
+    "--workers", default="all", show_default=True, type=click.Choice([*SCOPES]), help="Workers that must be running."
+)
+@click.option(
+    "--within", default="30 s", show_default=True, metavar="INTERVAL", help="How long ago they may have been active."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; only the exit code.")
 @json_option
 @click.pass_context
 def health(context: click.Context, /, app: Application, workers: str, within: str, quiet: bool, as_json: bool) -> None:
-    """Whether broker and store answer, workers take messages, and a clock promotes what is due. 1 if not.
-
-    As a probe of a container that runs a worker, look at those of this host:
+    """Whether broker and store answer, workers take messages, and a clock promotes delayed jobs. Exits with 1 if not.
+    As a probe of a container that runs a worker, check the workers of this host:
 
     \b
       stratix-kombu health --workers host --quiet

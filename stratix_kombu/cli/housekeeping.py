@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 CLEANED = ("completed", "failed", "waiting", "delayed", "blocked")
 
 
-@click.command("drain", short_help="Remove the jobs of a queue that wait.")
+@click.command("drain", short_help="Remove the waiting jobs of a queue.")
 @with_application
 @click.argument("name", metavar="QUEUE")
-@click.option("--delayed", is_flag=True, help="Those that are delayed as well.")
+@click.option("--delayed", is_flag=True, help="Delayed jobs as well.")
 @yes_option
 def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
-    """Remove all jobs of a queue that wait. Active ones go on. Asks before."""
+    """Remove all waiting jobs of a queue. Active ones are not affected. Asks for confirmation."""
     queue = app.queue.get_queue(name)
     counts = queue.get_job_counts()
     number = counts["waiting"] + counts["paused"] + (counts["delayed"] if delayed else 0)
@@ -32,14 +32,16 @@ def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
     echo(f"removed {removed} jobs")
 
 
-@click.command("clean", short_help="Remove jobs that ended some time ago.")
+@click.command("clean", short_help="Remove jobs that finished some time ago.")
 @with_application
 @click.argument("name", metavar="QUEUE")
 @click.option("--state", default="completed", show_default=True, type=click.Choice(CLEANED), help="Which jobs.")
-@click.option("--grace", default="0 s", metavar="INTERVAL", help="Only those that ended so long ago: '7 days'.")
-@click.option("--limit", default=0, type=click.IntRange(0), help="At most so many; 0 = all.")
+@click.option(
+    "--grace", default="0 s", metavar="INTERVAL", help="Only jobs that finished at least this long ago: '7 days'."
+)
+@click.option("--limit", default=0, type=click.IntRange(0), help="Maximum number of jobs (0 means no limit).")
 def clean(app: Application, name: str, state: CleanedState, grace: str, limit: int) -> None:
-    """Remove jobs of a state that ended (or were added) some time ago, oldest first.
+    """Remove jobs of a state that finished (or were added) some time ago, oldest first.
 
     \b
     Example:
@@ -57,10 +59,10 @@ def clean(app: Application, name: str, state: CleanedState, grace: str, limit: i
 @click.command("obliterate", short_help="Remove a queue with all its jobs.")
 @with_application
 @click.argument("name", metavar="QUEUE")
-@click.option("--force", is_flag=True, help="Even while jobs are active; what they return is then refused.")
+@click.option("--force", is_flag=True, help="Even while jobs are active; their results are then rejected.")
 @yes_option
 def obliterate(app: Application, name: str, force: bool, yes: bool) -> None:
-    """Remove a queue with all its jobs, events and messages. Asks before. Its repeatable jobs stay."""
+    """Remove a queue with all its jobs, events and messages. Asks for confirmation. Its repeatable jobs stay."""
     queue = app.queue.get_queue(name)
     counts = queue.get_job_counts()
     number = sum(counts.values())

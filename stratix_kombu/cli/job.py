@@ -31,7 +31,7 @@ def job() -> None:
 
 
 def find(app: Application, job_id: str) -> Job:
-    """The job with that id, of whatever queue. Raises JobNotFound."""
+    """The job with that id, of any queue. Raises JobNotFound."""
     found = app.queue.get_job(job_id)
     if found is None:
         raise JobNotFound(job_id)
@@ -41,10 +41,10 @@ def find(app: Application, job_id: str) -> Job:
 @job.command("show")
 @with_application
 @click.argument("job_id", metavar="ID")
-@click.option("--all", "whole", is_flag=True, help="All of it, also where that is more than a screen.")
+@click.option("--all", "whole", is_flag=True, help="All of it, even if it is longer than the screen.")
 @json_option
 def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
-    """Everything that is known of a job. On a terminal, long values are cut to what fits: see --all."""
+    """Everything that is known about a job. On a terminal, long values are truncated to fit: see --all."""
     found = find(app, job_id)
     if as_json:
         print_json({**as_dict(found), "dependencies": found.get_dependency_states()}, indent=2)
@@ -85,7 +85,7 @@ def _json(value: object) -> str:
 @job.command("logs")
 @with_application
 @click.argument("job_id", metavar="ID")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended, or Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Continue until the job has finished, or Ctrl-C.")
 def logs(app: Application, job_id: str, follow: bool) -> None:
     """The lines that the job's handler has logged with job.log()."""
     found = find(app, job_id)
@@ -104,8 +104,8 @@ def logs(app: Application, job_id: str, follow: bool) -> None:
 
 
 def _each(app: Application, ids: tuple[str, ...], verb: Callable[[Job], None], done: str) -> None:
-    """What cannot be done with one job does not keep it from the others. Without ids there is nothing to do: that is
-    what ``xargs`` makes of an empty list."""
+    """A failure for one job does not affect the others. Without ids there is nothing to do: that is how ``xargs``
+    passes an empty list."""
     problems = []
     chosen = [one for given in ids for one in (sys.stdin.read().split() if given == "-" else [given])]
     if not chosen:
@@ -126,7 +126,7 @@ _ids = click.argument("ids", nargs=-1, metavar="ID...")
 @job.command("retry")
 @with_application
 @_ids
-@click.option("--state", type=click.Choice(("failed",)), help="All jobs in this state, in place of ids.")
+@click.option("--state", type=click.Choice(("failed",)), help="All jobs in this state, instead of ids.")
 @click.option("--queue", "queues", multiple=True, metavar="QUEUE", help="With --state: only this queue; repeatable.")
 def retry(app: Application, ids: tuple[str, ...], state: str | None, queues: tuple[str, ...]) -> None:
     """Run failed jobs again: those with these ids (- reads them from stdin), or all of them.
@@ -145,7 +145,7 @@ def retry(app: Application, ids: tuple[str, ...], state: str | None, queues: tup
 
 
 def _retry_all(app: Application, names: Sequence[str]) -> None:
-    """Page by page; what was done when Ctrl-C ends it stays done."""
+    """Page by page; what was done before Ctrl-C stays done."""
     total = sum(app.queue.get_queue(name).get_job_counts()["failed"] for name in names)
     done = of_others = 0
 
@@ -167,13 +167,10 @@ def _retry_all(app: Application, names: Sequence[str]) -> None:
 @job.command("rerun")
 @with_application
 @_ids
-@click.option("--dependents", is_flag=True, help="What depends on them runs again as well, after them.")
+@click.option("--dependents", is_flag=True, help="Their dependents run again too, after them.")
 def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
-    """Run completed jobs again; their results are forgotten.
-
-    With --dependents everything that depends on them waits for them again: what has completed or failed runs again,
-    what is active is left alone.
-    """
+    """Run completed jobs again; their results are discarded. With --dependents, everything that depends on them waits
+    for them again: completed and failed jobs run again, active ones are left alone."""
     _each(app, ids, lambda one: one.rerun(dependents), "will run again:")
 
 
@@ -181,7 +178,7 @@ def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
 @with_application
 @_ids
 def remove(app: Application, ids: tuple[str, ...]) -> None:
-    """Delete jobs that are not active; what depends on them fails."""
+    """Delete jobs that are not active; their dependents fail."""
     _each(app, ids, lambda one: one.remove(), "removed")
 
 
@@ -196,7 +193,7 @@ def promote(app: Application, ids: tuple[str, ...]) -> None:
 @job.command("cancel")
 @with_application
 @_ids
-@click.option("--reason", default="cancelled", show_default=True, help="What its failure will say.")
+@click.option("--reason", default="cancelled", show_default=True, help="The reason of the failure.")
 def cancel(app: Application, ids: tuple[str, ...], reason: str) -> None:
-    """End jobs: those that have not begun fail at once, handlers that run are told."""
+    """Cancel jobs: those that have not begun fail at once, running handlers are notified."""
     _each(app, ids, lambda one: one.cancel(reason), "cancelled")

@@ -41,12 +41,14 @@ class Listed:
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only in this state; repeatable.")
 @click.option("--name", "pattern", metavar="PATTERN", help="Only jobs of this name; * and ? as in a shell.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(0), help="At most so many; 0 = all.")
-@click.option("--ids", "only_ids", is_flag=True, help="Only the ids, one a line.")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(0), help="Maximum number of jobs (0 means no limit)."
+)
+@click.option("--ids", "only_ids", is_flag=True, help="Only the ids, one per line.")
 @json_option
 @with_options(Listed)
 def jobs(app: Application, names: tuple[str, ...], options: Listed) -> None:
-    """Jobs of one queue, or of all, state by state: waiting ones in their order, those that ended newest first.
+    """Jobs of one queue, or of all, state by state: waiting jobs in their order, finished ones newest first.
 
     \b
     Examples:
@@ -69,7 +71,7 @@ def jobs(app: Application, names: tuple[str, ...], options: Listed) -> None:
 
 
 def _jobs(queue: Queue, states: tuple[JobState, ...]) -> Iterator[Job]:
-    """Page by page. A job that changes its state meanwhile may be missed or come twice, so it is shown once."""
+    """Page by page. A job that changes its state meanwhile may be missed; if it is read twice, it is shown once."""
     for state in states or STATES:
         seen: set[str] = set()
         start = 0

@@ -1,4 +1,4 @@
-"""``leave``: what keeps a Celery project from doing without the bridge, and how to bring it to an end."""
+"""``leave``: what is left before a Celery project can do without the bridge, and finishing it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ POLL_S = 0.25
 
 @click.command("leave", short_help="What is left before a Celery project can do without the bridge.")
 @application_options
-@click.option("--send-delayed", is_flag=True, help="Send delayed tasks now, to be held by workers as Celery does.")
-@click.option("--wait", "wait_s", type=click.FloatRange(0), help="Wait so many seconds for the rest to end.")
+@click.option("--send-delayed", is_flag=True, help="Send delayed tasks now; workers hold them, as with Celery alone.")
+@click.option("--wait", "wait_s", type=click.FloatRange(0), help="Wait up to this many seconds for the rest to finish.")
 @json_option
 @click.pass_context
 def leave(
@@ -33,12 +33,12 @@ def leave(
     wait_s: float | None,
     as_json: bool,
 ) -> None:
-    """The jobs of a Celery project that nobody would go on with once the bridge is gone, by queue and state.
+    """The jobs of a Celery project that would be left undone without the bridge, by queue and state.
 
-    Take the bridge from the producers first, and leave it in the workers until this finds nothing. Chords and what is
-    blocked end by themselves while those workers run. Delayed tasks need not be waited for: --send-delayed sends each
+    Remove the bridge from the producers first, and keep it in the workers until this command finds nothing. Chords and
+    blocked tasks finish while those workers run. There is no need to wait for delayed tasks: --send-delayed sends each
     with its time, as Celery alone does, and a worker holds it, with or without the bridge; those of a chord's header
-    stay, for their body is a job. Ends with 1 while something is left.
+    stay, since their body is a job. Exits with 1 while something is left.
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def leave(
     """
     celery = find(context, reference, config)
     if not is_celery(celery):
-        raise ConfigurationError("only a Celery application has the bridge, which it could leave")
+        raise ConfigurationError("only a Celery application has the bridge")
     app = bridged(celery)
     from stratix_kombu.celery.bridge import bridge_of
     from stratix_kombu.celery.leave import hand_over_delayed, what_is_left
@@ -73,4 +73,4 @@ def _print(left: list[dict[str, Any]], as_json: bool) -> None:
             print_json(one)
         return
     rows = [[one["queue"], *(one["counts"].get(state, 0) for state in COLUMNS[1:])] for one in left]
-    print_table(COLUMNS, rows, "Nothing is left: the bridge can go.")
+    print_table(COLUMNS, rows, "Nothing is left: the bridge can be removed.")

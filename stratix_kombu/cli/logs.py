@@ -1,4 +1,4 @@
-"""Logging of the commands that run for long: to stderr, each line with the job it is about."""
+"""Logging of long-running commands: to stderr, each line with its job."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ def logging_options(function: Callable[..., Any]) -> Callable[..., Any]:
         default="text",
         show_default=True,
         type=click.Choice(("text", "json")),
-        help="Lines for people (with colours on a terminal), or a JSON object each and nothing else on stderr.",
+        help="Plain lines (with colours on a terminal), or one JSON object per line and nothing else on stderr.",
     )(function)
     return click.option(
-        "--log-level", type=click.Choice(LEVELS), help="From which level on; info, if the module does not say."
+        "--log-level",
+        type=click.Choice(LEVELS),
+        help="The lowest level that is logged; info, unless the module configures another.",
     )(function)
 
 
@@ -59,7 +61,7 @@ def configure(log_level: str | None, log_format: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell whoever looks at stderr; that it takes nothing, since its disk is full, stops no worker."""
+    """Write a line to stderr. If that fails, because the disk is full for example, no worker stops."""
     if isinstance(sys.stderr, Lines):
         sys.stderr.log(logging.INFO, text)
         return
@@ -68,8 +70,8 @@ def say(text: str) -> None:
 
 
 def _enable_ours() -> None:
-    """A module that sets up logging by a dictionary disables what was there before it, unless that says otherwise; and
-    we are there before all modules."""
+    """A module that configures logging with a dictionary disables existing loggers by default, and ours exist before
+    any module."""
     for name, one in logging.getLogger().manager.loggerDict.items():
         if isinstance(one, logging.Logger) and (name.startswith("stratix_kombu") or name == "py.warnings"):
             one.disabled = False
@@ -101,7 +103,7 @@ def _uncaught(
 
 
 class Lines(io.TextIOBase):
-    """In place of ``sys.stderr``: each line becomes a record of the name ``stderr``, however logging is set up."""
+    """Replaces ``sys.stderr``: each line becomes a record of the logger ``stderr``, however logging is configured."""
 
     encoding = "utf-8"
 

@@ -28,32 +28,34 @@ if TYPE_CHECKING:
 
 _META = "stratix_kombu.cli"
 FEW = 12
-"""Modules that are listed if none has nearly the name."""
+"""The number of modules that are listed if no name is similar."""
 _USUAL = ("app", "application", "celery")
 HINT = f"""\b
 The application is, in this order:
-  --app module:attr      an Application, a Celery app with the bridge, or a function that makes one
-  --config file.toml     its settings; the environment STRATIX_* wins over them
+  --app module:attr      an Application, a Celery app with the bridge, or a function that returns one
+  --config file.toml     its settings; the environment STRATIX_* takes precedence
   STRATIX_APP            as --app
-  STRATIX_CONFIG         as --config; without it {CONFIGURATION} in this folder
+  STRATIX_CONFIG         as --config; without it {CONFIGURATION} in this directory
   STRATIX_DRIVER, ...    the settings alone
-Modules are found from this folder, as with celery and uvicorn."""
+Modules are imported from the working directory, as with celery and uvicorn."""
 
 
 def application_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The two options that say which application."""
+    """The two options that select the application."""
     config = click.Path(exists=True, dir_okay=False, path_type=Path)
     function = click.option("--config", type=config, help="A TOML file of settings.")(function)
-    return click.option("-A", "--app", "reference", metavar="MODULE:ATTR", help="Where the application is.")(function)
+    return click.option("-A", "--app", "reference", metavar="MODULE:ATTR", help="The application: module:attr.")(
+        function
+    )
 
 
 def remember(context: click.Context, reference: str | None, config: Path | None) -> None:
-    """Keep what was said before the command's name, for the command."""
+    """Keep the options given before the command's name, for the command."""
     context.meta[_META] = (reference, config)
 
 
 def said_before(context: click.Context) -> tuple[str | None, Path | None]:
-    """What was said before the command's name: an application, and a file of settings."""
+    """The options given before the command's name: an application, and a file of settings."""
     given = context.meta.get(_META, (None, None))
     return given if isinstance(given, tuple) else (None, None)
 
@@ -64,23 +66,24 @@ def remember_application(context: click.Context, application: Any) -> None:
 
 
 def with_application(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options, and an ``Application`` as its first argument, which is closed behind it."""
+    """Add the options to a command, and pass it an ``Application`` as its first argument, which is closed
+    afterwards."""
 
     def command(context: click.Context, /, reference: str | None, config: Path | None, **options: Any) -> Any:
         application = bridged(find(context, reference, config))
         if not application.queue.shared:
             over = application.queue.describe()
-            say(f"note: jobs over {over} are seen by the process that adds them, and no other")
+            say(f"note: jobs over {over} are visible only to the process that adds them")
         try:
             return function(application, **options)
         finally:
-            application.queue.close(0)  # nothing was started, so the hooks of the application have nothing to end
+            application.queue.close(0)  # nothing was started, so the application's hooks have nothing to close
 
     return application_options(functools.update_wrapper(click.pass_context(command), function))
 
 
 def find(context: click.Context, reference: str | None, config: Path | None) -> Any:
-    """The ``Application`` or Celery application that is meant. Raises ConfigurationError."""
+    """The selected ``Application`` or Celery application. Raises ConfigurationError."""
     if reference is None and config is None:
         if not isinstance(given := context.meta.get(_META, ()), tuple):
             return given
@@ -92,8 +95,8 @@ def find(context: click.Context, reference: str | None, config: Path | None) -> 
     found = config or os.environ.get("STRATIX_CONFIG") or settings_file()
     if not found and not from_environment(os.environ, known_drivers()):
         raise ConfigurationError(
-            f"which application? Say it with --app module:attr, --config file.toml, a {CONFIGURATION} in this folder, "
-            "or the environment (STRATIX_APP, STRATIX_DRIVER, ...)"
+            f"which application? Name it with --app module:attr, --config file.toml, a {CONFIGURATION} in "
+            "this directory, or the environment (STRATIX_APP, STRATIX_DRIVER, ...)"
         )
     from stratix_kombu.application import create_app
 
@@ -110,8 +113,9 @@ def bridged(found: Any) -> Application:
     bridge = bridge_of(found)
     if bridge is None:
         raise ConfigurationError(
-            f"the Celery application {found.main!r} does not have the bridge: call stratix_kombu.celery.install(app) "
-            "where it is made; 'stratix-kombu check' says what that changes"
+            f"the Celery application {found.main!r} does not have the bridge: call "
+            "stratix_kombu.celery.install(app) where it is created; 'stratix-kombu check' lists what "
+            "that changes"
         )
     return bridge.application
 
@@ -135,8 +139,8 @@ def load(reference: str) -> Any:
             raise ConfigurationError(f"{reference} cannot be called without arguments: {problem}") from problem
     if not _usable(found):
         raise ConfigurationError(
-            f"{reference} is a {type(found).__name__}, and must be an Application, a Celery application, or a function "
-            "that makes one"
+            f"{reference} is a {type(found).__name__}, and must be an Application, a Celery application, "
+            "or a function that returns one"
         )
     return found
 
@@ -167,7 +171,7 @@ def _import(name: str, reference: str) -> ModuleType:
 
 
 def _modules(folder: Path) -> set[str]:
-    """What can be imported from the folder, with the modules of its packages."""
+    """What can be imported from the directory, with the modules of its packages."""
     files = [one for shape in ("*.py", "*/*.py", "*/*/*.py") for one in folder.glob(shape)]
     parts = (one.relative_to(folder).with_suffix("").parts for one in files)
     names = {".".join(one[:-1] if one[-1] == "__init__" else one) for one in parts}
@@ -175,7 +179,7 @@ def _modules(folder: Path) -> set[str]:
 
 
 def _broken(name: str, problem: Exception) -> ConfigurationError:
-    """The module is there and raises: where it does, is what helps."""
+    """The module exists and raises: the error says where."""
     frames = [one for one in traceback.extract_tb(problem.__traceback__) if one.filename.startswith(os.getcwd())]
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return ConfigurationError(f"the module {name!r} cannot be imported: {type(problem).__name__}: {problem}{where}")
@@ -196,7 +200,7 @@ def _attribute(module: ModuleType, path: str) -> Any:
 
 
 def _in_module(module: ModuleType) -> Any:
-    """The application of a module that was named alone, found as Celery finds one."""
+    """The application of a module that was named without an attribute, found as Celery finds one."""
     for name in _USUAL:
         if _usable(found := getattr(module, name, None)):
             return found
@@ -207,6 +211,6 @@ def _in_module(module: ModuleType) -> Any:
         if importlib.util.find_spec(f"{module.__name__}.{name}"):
             return _in_module(_import(f"{module.__name__}.{name}", module.__name__))
     raise ConfigurationError(
-        f"the module {module.__name__!r} holds {len(held) or 'no'} applications: say which, as in "
-        f"--app {module.__name__}:app"
+        f"the module {module.__name__!r} holds {len(held) or 'no'} applications: name one, as in --app "
+        f"{module.__name__}:app"
     )

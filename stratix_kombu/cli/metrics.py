@@ -33,17 +33,22 @@ class Prometheus:
 @click.command("metrics", short_help="What happened in the last minutes, and how long it took.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
-@click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 1440), help="How many of the last.")
-@click.option("--prometheus", is_flag=True, help="All queues since they have been there, as text for Prometheus.")
-@click.option("--serve", "port", metavar="PORT", type=click.IntRange(0, 65_535), help="Serve that, until Ctrl-C.")
+@click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 1440), help="Number of minutes.")
+@click.option("--prometheus", is_flag=True, help="The totals of all queues, in Prometheus's text format.")
+@click.option(
+    "--serve",
+    "port",
+    metavar="PORT",
+    type=click.IntRange(0, 65_535),
+    help="Serve them to Prometheus on this port, until Ctrl-C.",
+)
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to serve it on.")
 @json_option
 @with_options(Prometheus)
 def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: bool, options: Prometheus) -> None:
-    """What happened in the last minutes: jobs that ended, attempts, how long they waited and ran.
-
-    Without a queue, a line for each of them; with one, a line for each minute. For Prometheus one process is enough:
-    it reads the store, and so tells of all workers.
+    """What happened in the last minutes: finished jobs, attempts, how long they waited and ran. Without a queue: one
+    line per queue; with one: one line per minute. One process is enough for Prometheus: it reads the store, so it
+    reports all workers.
 
     \b
     Examples:
@@ -53,7 +58,7 @@ def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: boo
     """
     if options.prometheus or options.port is not None:
         if names or as_json:
-            raise click.UsageError("--prometheus and --serve tell of all queues, in a format of their own")
+            raise click.UsageError("--prometheus and --serve report all queues, in Prometheus's format")
         _for_prometheus(app, options.port, options.host)
         return
     found = [app.queue.get_queue(name).get_metrics(minutes) for name in names or app.queue.get_queue_names()]

@@ -1,4 +1,4 @@
-"""Output for people on a terminal, and for programs in a pipe: there without colours, and nothing is cut anywhere."""
+"""Output for people on a terminal, and for programs in a pipe: there without colours, and never truncated."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 LONG = 100
 """Characters of a long text that a table on a terminal shows."""
 FLEXIBLE = 24
-"""A column of longer text may become so narrow on a terminal, unless it is one of those that stay whole."""
+"""The least width of a column of longer text on a terminal, unless it is one that is never shortened."""
 WHOLE = ("id", "key", "queue")
 GAP = 1
 SHORT = 5
-"""Lines of a long value that are shown even where the terminal has less room."""
+"""Lines of a long value that are shown even if the terminal has less room."""
 STATE_COLOURS = {
     "waiting": "blue",
     "paused": "yellow",
@@ -42,13 +42,15 @@ STATE_COLOURS = {
 
 _IN_JSON = re.compile(f"[{INVISIBLE}]")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON in place of a table; of a list, one a line.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="JSON instead of a table; for a list, one value per line."
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 Row = Sequence[Any]
 
 
 def is_terminal() -> bool:
-    """Whether people look at what is printed."""
+    """Whether a person reads the output."""
     return sys.stdout.isatty()
 
 
@@ -58,13 +60,14 @@ def echo(text: str, nl: bool = True) -> None:
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
-    """One JSON value; what is none in it becomes text. Where not every character can be shown it is ASCII."""
+    """Print one JSON value; values that JSON does not have become text. If the output cannot show every character, it
+    is ASCII."""
     text = json.dumps(value, ensure_ascii=not is_unicode(sys.stdout), indent=indent, default=str)
     echo(_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None:
-    """Rows under their headings; on a terminal without any, ``empty`` says so."""
+    """Rows under their headings; on a terminal, ``empty`` is printed if there are none."""
     found = [[_text(one) for one in row] for row in rows]
     if not is_terminal():
         for line in plain_lines(columns, found):
@@ -73,7 +76,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None
         from rich.console import Console
 
         table = rich_table(columns, found)
-        # Lines that are longer than the terminal are wrapped by it, where a table would cut its columns.
+        # Lines longer than the terminal are wrapped by it; a table would truncate its columns.
         needed = sum((column.min_width or 0) + GAP for column in table.columns)
         Console(width=max(Console().width, needed)).print(table)
     else:
@@ -81,7 +84,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Row]) -> Table:
-    """As a table for a terminal. Numbers are at the right; only columns of long text become narrower than they are."""
+    """As a table for a terminal. Numbers are at the right; only columns of long text are made narrower."""
     from rich.table import Table
     from rich.text import Text
 
@@ -100,7 +103,7 @@ def rich_table(columns: Sequence[str], rows: Iterable[Row]) -> Table:
 
 
 def plain_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Aligned text; a row is one line whatever its cells hold."""
+    """Aligned text; a row is one line whatever its cells contain."""
     lines = [list(columns), *([one.replace("\n", "\\n") or "-" for one in row] for row in rows)]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
     for line in lines:
@@ -114,20 +117,20 @@ def _text(value: Any) -> str:
 
 
 def _short(text: str) -> str:
-    """What a person wants to see of a long text in a table: its first line, or its beginning."""
+    """The part of a long text that a table shows: its first line, or its beginning."""
     first, _, rest = text.partition("\n")
     more = "…" if can_show(sys.stdout, "…") else "..."
     return f"{first[: LONG - 1]}{more}" if rest or len(first) > LONG else first
 
 
 def screen_lines() -> int:
-    """How many lines fit on the terminal, below the command and above the next prompt; in a pipe all do."""
+    """How many lines fit on the terminal, below the command and above the next prompt; in a pipe, all of them."""
     return max(get_terminal_size().lines - 3, 10) if is_terminal() else sys.maxsize
 
 
 def print_fields(fields: dict[str, Any], hint: str | None = None) -> None:
-    """Names and values, one a line; what is not known is left out. With a ``hint``, which is the command that shows
-    all, values of many lines are cut so that all of it fits a screen."""
+    """Names and values, one per line; unknown ones are left out. With a ``hint`` (the command that shows everything),
+    values of many lines are truncated so that the output fits the screen."""
     shown = {
         name: printable(str(value)).split("\n") for name, value in fields.items() if value is not None and value != ""
     }
@@ -143,7 +146,8 @@ def print_fields(fields: dict[str, Any], hint: str | None = None) -> None:
 
 
 def _cut(fields: dict[str, list[str]], room: int, hint: str) -> None:
-    """Cut the longest values to one length, with which all of it fits the room: but a few lines of each are shown."""
+    """Truncate the longest values to one length, so that everything fits the room; a few lines of each are always
+    shown."""
     most = max(map(len, fields.values()), default=0)
     while most > SHORT and sum(min(len(lines), most) for lines in fields.values()) > room:
         most -= 1
@@ -153,7 +157,7 @@ def _cut(fields: dict[str, list[str]], room: int, hint: str) -> None:
 
 
 def span(ms: int | float | None, units: int = 2) -> str:
-    """A duration as people say it, in its largest units."""
+    """A duration in its largest units."""
     if ms is None:
         return "-"
     if ms < 1000:
@@ -179,18 +183,18 @@ def age(ms: int | None) -> str:
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask on a terminal, unless ``--yes`` was said; elsewhere that has to be said. Raises Failed, Unusable."""
+    """Ask on a terminal, unless ``--yes`` was given; elsewhere it is required. Raises Failed, Unusable."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Unusable(f"{question} There is no terminal to ask on: say --yes.")
+        raise Unusable(f"{question} There is no terminal to ask on: pass --yes.")
     if not click.confirm(question, err=True):
         raise Failed("nothing was done")
 
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal's stderr; yields a function to be called with how many it has been so far."""
+    """A progress bar on a terminal's stderr; yields a function that takes the number processed so far."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return

@@ -21,11 +21,11 @@ COLUMNS = ("queue", "paused", *STATES, "workers", "oldest")
 @click.command("queues", short_help="All queues: jobs in each state, workers, waiting time.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
-@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(0.1), help="Seconds, for --watch.")
 @json_option
 def queues(app: Application, names: tuple[str, ...], watch: bool, interval: float, as_json: bool) -> None:
-    """All queues: how many jobs are in each state, how many workers take them, and for how long the oldest has waited.
+    """All queues: the number of jobs in each state, the number of workers, and the age of the oldest waiting job.
 
     \b
     Examples:
@@ -74,11 +74,11 @@ def _row(queue: dict[str, Any]) -> list[Any]:
     return [queue["name"], paused, *(counts[state] for state in STATES), queue["workers"], oldest]
 
 
-@click.command("pause", short_help="Let no further job of a queue start.")
+@click.command("pause", short_help="Start no further job of a queue.")
 @with_application
 @click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
 def pause(app: Application, names: tuple[str, ...]) -> None:
-    """Let no further job of a queue start, in any process. Jobs that run go on."""
+    """Start no further job of a queue, in any process. Running jobs are not affected."""
     for name in names:
         app.queue.get_queue(name).pause()
         echo(f"paused {name}")

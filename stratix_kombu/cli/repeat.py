@@ -22,7 +22,7 @@ COLUMNS = ("queue", "key", "name", "times", "next run", "runs", "status")
 
 @click.group("repeat", cls=Commands)
 def repeat() -> None:
-    """Jobs that come again and again."""
+    """Repeatable jobs."""
 
 
 @repeat.command("list")
@@ -66,13 +66,13 @@ class Repeat:
 @click.argument("queue")
 @click.argument("name")
 @click.option("--cron", help="Five fields, or six with seconds first: '30 3 * * *'.")
-@click.option("--timezone", help="Of the cron's times, such as Europe/Berlin; by default as configured, or UTC.")
-@click.option("--every", metavar="INTERVAL", help="'10 minutes', '1 hour', '30 s'; in place of --cron.")
+@click.option("--timezone", help="Time zone of --cron, such as Europe/Berlin; by default as configured, otherwise UTC.")
+@click.option("--every", metavar="INTERVAL", help="'10 minutes', '1 hour', '30 s'; instead of --cron.")
 @click.option("--data", metavar="JSON", default="null", help="The data of each job.")
-@click.option("--key", help="By which it is known; the same key again replaces it.")
+@click.option("--key", help="Identifies it; adding the same key again replaces it.")
 @click.option("--limit", type=click.IntRange(1), help="Most runs.")
-@click.option("--immediately", is_flag=True, default=None, help="The first run now.")
-@click.option("--attempts", type=click.IntRange(1), help="How often each job is tried.")
+@click.option("--immediately", is_flag=True, default=None, help="Run it now for the first time.")
+@click.option("--attempts", type=click.IntRange(1), help="Attempts per job.")
 @with_options(Repeat)
 def add(app: Application, queue: str, name: str, data: str, every: str | None, options: Repeat) -> None:
     """Add a repeatable job, or replace the one with its key.
@@ -103,7 +103,7 @@ def _of_one(function: Any) -> Any:
 @with_application
 @_of_one
 def remove(app: Application, queue: str, key: str) -> None:
-    """Forget a repeatable job; jobs that were added already stay."""
+    """Remove a repeatable job; jobs that were already added stay."""
     if not app.queue.get_queue(queue).remove_repeatable_job(key=key):
         raise Failed(f"queue {queue!r} has no repeatable job with the key {key!r}: see 'repeat list'")
     echo(f"removed {key}")
@@ -113,7 +113,7 @@ def remove(app: Application, queue: str, key: str) -> None:
 @with_application
 @_of_one
 def pause(app: Application, queue: str, key: str) -> None:
-    """Let it add no jobs until it is resumed."""
+    """Add no jobs of it until it is resumed."""
     app.queue.get_queue(queue).pause_repeatable_job(key)
     echo(f"paused {key}")
 
@@ -122,7 +122,7 @@ def pause(app: Application, queue: str, key: str) -> None:
 @with_application
 @_of_one
 def resume(app: Application, queue: str, key: str) -> None:
-    """Let it go on with its next time."""
+    """Continue with its next time."""
     app.queue.get_queue(queue).resume_repeatable_job(key)
     echo(f"resumed {key}")
 
@@ -131,5 +131,5 @@ def resume(app: Application, queue: str, key: str) -> None:
 @with_application
 @_of_one
 def run(app: Application, queue: str, key: str) -> None:
-    """Add one job of it now, besides its times; prints the job's id."""
+    """Add one job of it now, in addition to its times, and print the job's id."""
     echo(app.queue.get_queue(queue).run_repeatable_job(key).id)

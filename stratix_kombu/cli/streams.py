@@ -1,4 +1,4 @@
-"""The standard streams of a command: any of them may be missing or full, or unable to show a character."""
+"""The standard streams of a command: any of them may be missing, full, or unable to show a character."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def prepare() -> None:
-    """Give the process the streams that it was started without (``2>&-``), so that no socket or file gets their
-    numbers; and have stdout and stderr escape what their encoding does not have."""
+    """Open the streams that the process was started without (``2>&-``), so that no socket or file gets their numbers,
+    and let stdout and stderr escape characters that their encoding lacks."""
     for number, (name, mode) in enumerate(_STREAMS):
         if getattr(sys, name) is None:
             _occupy(number)
@@ -28,7 +28,7 @@ def prepare() -> None:
 
 
 def _drop_what_stderr_does_not_take() -> None:
-    """Else the interpreter tries to write it once more at its end, fails, and ends with 120."""
+    """Otherwise the interpreter tries to write it again when it exits, fails, and exits with 120."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError):
@@ -67,9 +67,9 @@ def is_unicode(stream: Any) -> bool:
 
 
 def problem_of_output(error: BaseException | None) -> str | None:
-    """Why the output cannot be written, if that is what the error is about; what is not written yet is dropped."""
+    """Why the output cannot be written, if that is what the error is about; unwritten output is dropped."""
     if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
         return None
-    with suppress(OSError, ValueError, AttributeError):  # else it is tried once more at the end of the process
+    with suppress(OSError, ValueError, AttributeError):  # otherwise it is tried again when the process exits
         _lead_to_nowhere(sys.stdout.fileno())
     return f"the output cannot be written: {error.strerror}"

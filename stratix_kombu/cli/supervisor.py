@@ -1,8 +1,7 @@
-"""Worker processes: started, started again when they crash or when the source changes, and ended together.
+"""Worker processes: started, restarted when they crash or when the source changes, and stopped together.
 
 A child has a session of its own, so that a Ctrl-C at the terminal reaches it once, through its parent; and its stdin is
-a pipe of the parent's, by whose end it notices that the parent was killed.
-"""
+a pipe from the parent, whose end tells it that the parent was killed."""
 
 from __future__ import annotations
 
@@ -20,24 +19,24 @@ from stratix_kombu.signals import StopSignals
 POLL_S = 0.1
 MAX_PAUSE_S = 30.0
 STEADY_S = 10.0
-"""A child that lived so long did not crash because of its start: the next pause is a short one again."""
+"""A child that lived this long did not crash because of its start: the next pause is short again."""
 WATCH_S = 0.5
 _LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "build", "dist"}
 
 
 class Child:
-    """One worker process, and when it may be started again."""
+    """One worker process, and when it may be restarted."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self.crashes = 0
-        """Ends by itself one after the other."""
+        """Times at which it ended by itself."""
         self.start_at = 0.0
-        """When it is to be started again; 0 = it runs, as far as is known."""
+        """When to restart it; 0 = it is running, as far as is known."""
         self.start()
 
     def start(self) -> None:
-        """Raises OSError if the system has no process left."""
+        """Raises OSError if the system cannot start another process."""
         self._since = time.monotonic()
         self.process = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
         self.start_at = 0.0
@@ -47,7 +46,7 @@ class Child:
             self.process.send_signal(number)
 
     def crashed(self) -> float:
-        """Note that it has ended by itself; in how many seconds it is to be started again."""
+        """Note that it has ended by itself; return the seconds until it is restarted."""
         self.crashes = 1 if time.monotonic() - self._since > STEADY_S else self.crashes + 1
         pause = float(min(0.1 * 2 ** min(self.crashes, 10), MAX_PAUSE_S))
         self.start_at = time.monotonic() + pause
@@ -55,21 +54,22 @@ class Child:
 
 
 def supervise(command: Sequence[str], count: int) -> int:
-    """Keep ``count`` processes going until a signal; the exit code: 0, or that of the first that did not end well."""
+    """Keep ``count`` processes running until a signal; return the exit code: 0, or that of the first process that
+    failed."""
     with StopSignals() as signals:
         children = [Child(command) for _ in range(count)]
         say(f"supervisor {os.getpid()} of {count} workers")
         while not signals.number:
             for child in children:
                 if child.process.poll() == UNUSABLE and not child.crashes:
-                    return end(children, signals, UNUSABLE)  # it could not even begin, and no other try will
+                    return end(children, signals, UNUSABLE)  # it could not even start, and another try will not help
                 keep(child)
             signals.wait(POLL_S)
         return end(children, signals)
 
 
 def keep(child: Child) -> None:
-    """Start a process again that has ended, after a pause."""
+    """Restart a process that has ended, after a pause."""
     code = child.process.poll()
     if code is None or time.monotonic() < child.start_at:
         return
@@ -80,11 +80,11 @@ def keep(child: Child) -> None:
             return
         except OSError as problem:
             what = f"no worker can be started: {problem}"
-    say(f"{what}: started again in {child.crashed():.1f} s")
+    say(f"{what}: restarting in {child.crashed():.1f} s")
 
 
 def end(children: Sequence[Child], signals: StopSignals, code: int = 0) -> int:
-    """End the processes; a second signal ends them at once. The exit code."""
+    """Stop the processes; a second signal ends them at once. Returns the exit code."""
     for child in children:
         child.signal(signal.SIGTERM)
     while any(child.process.poll() is None for child in children):
@@ -93,16 +93,16 @@ def end(children: Sequence[Child], signals: StopSignals, code: int = 0) -> int:
                 child.signal(signal.SIGKILL)
             return 128 + signals.again
         signals.wait(POLL_S)
-    # One that was still beginning has no handler for the signal yet: it has ended as it was told, too.
+    # A process that was still starting has no handler for the signal yet: it has stopped as asked, too.
     codes = (child.process.returncode for child in children if child.process.returncode != -signal.SIGTERM)
     return code or next((128 - one if one < 0 else one for one in codes if one), 0)
 
 
 def reload(command: Sequence[str]) -> int:
-    """Keep one process going, and start it again when a Python file below this folder has changed."""
+    """Keep one process running, and restart it when a Python file below this directory has changed."""
     with StopSignals() as signals:
         child, seen = Child(command), sources(Path.cwd())
-        say(f"starts again when a Python file below {Path.cwd()} changes")
+        say(f"restarts when a Python file below {Path.cwd()} changes")
         ended = False
         while not signals.number:
             signals.wait(WATCH_S)
@@ -113,7 +113,7 @@ def reload(command: Sequence[str]) -> int:
             if found == seen:
                 continue
             changed = sorted(str(path) for path, _ in found ^ seen)
-            say(f"{changed[0]} changed: starting again")
+            say(f"{changed[0]} changed: restarting")
             seen = found
             code = end([child], signals)
             if signals.number:

@@ -1,4 +1,4 @@
-"""``worker`` and ``beat``: the programs that take jobs, and that only watch the clock."""
+"""``worker`` and ``beat``: the programs that run jobs, and that only run the clock."""
 
 from __future__ import annotations
 
@@ -39,18 +39,20 @@ class WorkerCommand:
 @click.command("worker", short_help="Run the handlers of an application.")
 @application_options
 @click.option("--queues", "names", metavar="A,B", help="Only these queues; by default all that have a handler.")
-@click.option("--concurrency", type=click.IntRange(1, 1000), help="Jobs at a time of each queue, in each process.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1000), help="Jobs of each queue that run at the same time in each process."
+)
 @click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
-@click.option("--reload", is_flag=True, help="For development: start again when a Python file here changes.")
+@click.option("--reload", is_flag=True, help="For development: restart when a Python file here changes.")
 @click.option("--supervised", is_flag=True, hidden=True)
 @logging_options
 @with_options(WorkerCommand)
 @click.pass_context
 def worker(context: click.Context, reference: str | None, config: Path | None, options: WorkerCommand) -> None:
-    """Run the handlers of an application: those its module gives to queue.process().
+    """Run the handlers of an application: those that its module registers with queue.process().
 
-    SIGTERM or Ctrl-C: takes no more jobs, waits for those that run (shutdown_timeout, 30 s), hands the rest back, and
-    ends with 0. A second one ends it at once. With several processes one that crashes is started again.
+    On SIGTERM or Ctrl-C it takes no more jobs, waits for running ones (shutdown_timeout, 30 s), hands the rest back,
+    and exits with 0. A second signal ends it at once. With several processes, one that crashes is restarted.
 
     \b
     Examples:
@@ -59,7 +61,7 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
       stratix-kombu worker -A shop.jobs --reload
     """
     if options.log_format == "json":
-        configure(options.log_level, "json")  # what is said before the module is there is JSON, too
+        configure(options.log_level, "json")  # what is logged before the module is imported is JSON, too
     if options.reload:
         from stratix_kombu.cli.supervisor import reload
 
@@ -76,15 +78,15 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
 
         if not app.queue.shared:
             raise ConfigurationError(
-                f"{app.queue.describe()} is seen by one process only: for --processes take a driver and a store that "
-                "processes share, such as redis"
+                f"{app.queue.describe()} is visible to one process only: for --processes use a driver and "
+                "a store that processes share, such as redis"
             )
         sys.exit(supervise(_child_arguments(), options.processes))
     configure(options.log_level, options.log_format)
     if options.supervised:
         _end_with_parent()
     said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
-    say(f"worker {os.getpid()} takes jobs of {said} over {app.queue.describe()}")
+    say(f"worker {os.getpid()} runs jobs of {said} over {app.queue.describe()}")
     app.run(queues=chosen)
 
 
@@ -95,18 +97,16 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
 def beat(
     context: click.Context, reference: str | None, config: Path | None, log_level: str | None, log_format: str
 ) -> None:
-    """Run the clock alone: delayed and repeatable jobs, what dead workers left, and the app.schedule of the module.
-
-    Every worker has a clock of its own, so this is for where they are switched off ([worker] clock = false), or where
-    repeatable jobs are to be added while no worker is up. Any number may run: each slot is fired once.
-    """
+    """Run the clock alone: delayed and repeatable jobs, jobs of dead workers, and the app.schedule of the module. Every
+    worker has a clock of its own, so this is for deployments where those are switched off ([worker] clock = false), or
+    where repeatable jobs must be added while no worker is running. Any number may run: each run is added once."""
     if log_format == "json":
         configure(log_level, log_format)
     found = find(context, reference, config)
     if is_celery(found):
         raise Unusable("the clock of a Celery project is its beat: run 'celery -A proj beat -S stratix'")
     configure(log_level, log_format)
-    say(f"beat {os.getpid()} watches the clock over {found.queue.describe()}")
+    say(f"beat {os.getpid()} runs the clock over {found.queue.describe()}")
     found.run(queues=[])
 
 
@@ -118,8 +118,9 @@ def _of_handlers(found: Any) -> Application:
     app.queue.engine  # noqa: B018  # a driver that makes queues of its own has workers of its own, and says so
     if not _handling(app):
         raise ConfigurationError(
-            "there is no handler, so there are no jobs to take: name the module that calls queue.process() with "
-            "--app module:attr, and see that it imports all that do"
+            "there is no handler, so there are no jobs to run: name the module that calls "
+            "queue.process() with --app module:attr, and make sure that it imports all modules with "
+            "handlers"
         )
     return app
 
@@ -129,7 +130,7 @@ def _handling(app: Application) -> dict[str, Queue]:
 
 
 def _chosen(app: Application, names: str | None) -> dict[str, Queue]:
-    """The queues that were named. Raises ConfigurationError for one without a handler."""
+    """The named queues. Raises ConfigurationError for one without a handler."""
     known = _handling(app)
     chosen = [name.strip() for name in names.split(",")] if names is not None else list(known)
     for name in chosen:
@@ -139,7 +140,7 @@ def _chosen(app: Application, names: str | None) -> dict[str, Queue]:
 
 
 def _child_arguments() -> list[str]:
-    """This command for a child: the same, without what makes several of one."""
+    """This command for a child: the same, without the options that start several."""
     arguments, rest = [], sys.argv[1:]
     skip = False
     for one in rest:
@@ -153,7 +154,7 @@ def _child_arguments() -> list[str]:
 
 
 def _end_with_parent() -> None:
-    """End as by SIGTERM when the parent is gone: its end of our stdin is then closed."""
+    """Stop as on SIGTERM when the parent has died: our stdin is then at its end."""
 
     def watch() -> None:
         while os.read(0, 1):

@@ -122,7 +122,7 @@ def test_how_far_a_flow_is(app: Application, cli: Cli) -> None:
     app.start()
     watched = cli("flow", "show", root, "--summary", "--watch", "--interval", "0.1", "--json")
     assert json.loads(watched[-1])["counts"]["completed"] == 4, "it ends when all have ended"
-    assert "--watch is for --summary" in cli.refused("flow", "show", root, "--watch", code=2)
+    assert "--watch needs --summary" in cli.refused("flow", "show", root, "--watch", code=2)
 
 
 @pytest.fixture

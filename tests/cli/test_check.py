@@ -117,7 +117,7 @@ def test_costs_and_clocks(tmp_path: Path, sqs_url: str) -> None:
     )
     result = call("check", "--config", str(file))
     assert result.exit_code == 0
-    for words in ("about 2,592,000 times a month", "jobs are kept in this process", "stratix-kombu beat"):
+    for words in ("about 2,592,000 requests per month", "jobs are kept in this process", "stratix-kombu beat"):
         assert words in result.stdout
     assert "hidden" not in result.stdout
 

@@ -46,5 +46,5 @@ def test_what_does_not_answer(tmp_path: Path) -> None:
 def test_for_prometheus(app: Application, cli: Cli) -> None:
     app.queue.get_queue("emails").add("n")
     assert 'queue_size{queue="emails",status="waiting"} 1.0' in cli("metrics", "--prometheus")
-    assert "a format of their own" in cli.refused("metrics", "emails", "--prometheus", code=2)
+    assert "in Prometheus's format" in cli.refused("metrics", "emails", "--prometheus", code=2)
     assert "is not in the range" in cli.refused("metrics", "--serve", "99999", code=2)

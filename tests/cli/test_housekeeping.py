@@ -73,7 +73,7 @@ def test_what_cannot_be_undone_is_not_done_without_a_terminal(app: Application, 
     queue = app.queue.get_queue("emails")
     queue.add_bulk([{"name": "n"}] * 3)
     for command in (["drain", "emails"], ["obliterate", "emails"], ["dead-letters", "redrive", "emails"]):
-        assert "There is no terminal to ask on: say --yes." in cli.refused(*command, code=2)
+        assert "There is no terminal to ask on: pass --yes." in cli.refused(*command, code=2)
     assert queue.get_job_counts()["waiting"] == 3
 
 

@@ -89,7 +89,7 @@ def test_nothing_but_json_is_written(folder: Path, app: Application) -> None:
     messages = [one["message"] for one in found]
     for words in ("imported", "half a line", "and a whole one", "ZeroDivisionError: division by zero", "größe \u202e"):
         assert words in messages
-    for words in ("takes jobs of", "old thing", "another old", "to stderr", "in a child", "stopping, no job runs"):
+    for words in ("runs jobs of", "old thing", "another old", "to stderr", "in a child", "stopping, no job runs"):
         assert any(words in one for one in messages), words
     (thread,) = [one for one in found if "falls" in one["message"]]
     assert (thread["level"], "KeyError: 'in a thread'" in thread["exception"]) == ("ERROR", True)
@@ -121,12 +121,12 @@ def test_what_goes_wrong_at_the_start_is_json(folder: Path, command: str, how: s
 
 def test_supervised_processes(folder: Path) -> None:
     with running(folder, "worker", "-A", "shop", "--processes", "2", "--log-format", "json") as supervisor:
-        until(lambda: supervisor.err.count("takes jobs of") == 2, 60)
+        until(lambda: supervisor.err.count("runs jobs of") == 2, 60)
         (own, *_) = [int(line) for line in (folder / "started").read_text().split()]
         children = [int(line) for line in (folder / "started").read_text().split() if int(line) != own]
         os.kill(children[0], signal.SIGKILL)
-        until(lambda: supervisor.err.count("takes jobs of") == 3, 60)
-        assert "started again" in supervisor.err
+        until(lambda: supervisor.err.count("runs jobs of") == 3, 60)
+        assert "restarting in" in supervisor.err
         assert supervisor.ended(signal.SIGTERM) == 0
     assert any(one["message"].startswith("supervisor ") for one in records(supervisor.err))
 

@@ -73,7 +73,7 @@ def test_the_order_of_what_was_said(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_nothing_was_said(folder: Path) -> None:
     result = call("queues")
     assert result.exit_code == 2
-    assert "which application? Say it with --app module:attr" in result.stderr
+    assert "which application? Name it with --app module:attr" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_nothing_was_said(folder: Path) -> None:
     [
         (PLAIN, ":ap", "has no 'ap'; did you mean 'app'?"),
         (PLAIN, ":other", "is a int, and must be an Application"),
-        ("x = 1\n", "", "holds no applications: say which"),
+        ("x = 1\n", "", "holds no applications: name one"),
         (PLAIN + "x = create_app()\ndel other\napplications = app\ndel app\n", "", "holds 2 applications"),
         ("def make(name): ...\n", ":make", "cannot be called without arguments"),
         ("import does_not_exist\n", "", "cannot be imported: ModuleNotFoundError: No module named 'does_not_exist'"),

@@ -63,7 +63,7 @@ def terminal(config: Path) -> Iterator[Terminal]:
 
 def test_a_worker_until_ctrl_c(terminal: Terminal, app: Application) -> None:
     terminal.command("worker", "--app", "shop:app", "--processes", "2")
-    terminal.waits_for("takes jobs of emails (3), reports (1)")
+    terminal.waits_for("runs jobs of emails (3), reports (1)")
     job = app.queue.get_queue("emails").add("welcome", "ada")
     job.wait_until_finished(timeout=60)
     terminal.waits_for("sending to ada")

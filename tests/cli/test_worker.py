@@ -29,7 +29,7 @@ def folder(config: Path) -> Path:
 def test_a_worker_takes_jobs_and_ends_in_peace(folder: Path, app: Application) -> None:
     options = ["--queues", "emails", "--concurrency", "7", "--log-format", "json"]
     with running(folder, "worker", "--app", "shop:app", *options) as worker:
-        worker.says("takes jobs of emails (7) over redis (store redis://")
+        worker.says("runs jobs of emails (7) over redis (store redis://")
         worker.says("settings.toml; redis (store redis://")
         job = app.queue.get_queue("emails").add("welcome", "ada")
         assert job.wait_until_finished(timeout=30)[1] == "first"
@@ -64,12 +64,12 @@ def test_processes_that_crash_are_started_again(folder: Path) -> None:
     with running(folder, "worker", "-A", "shop", "--processes", "2") as supervisor:
         until(lambda: len(started(folder)) == 3, 60)  # the supervisor has looked whether there are handlers
         own, first, second = started(folder)
-        until(lambda: supervisor.err.count("takes jobs of") == 2, 60)
+        until(lambda: supervisor.err.count("runs jobs of") == 2, 60)
         os.kill(first, KILL)
         until(lambda: len(started(folder)) == 4, 60)
-        until(lambda: supervisor.err.count("takes jobs of") == 3, 60)
+        until(lambda: supervisor.err.count("runs jobs of") == 3, 60)
         third = started(folder)[3]
-        assert f"worker {first} ended with exit code -9: started again in 0.2 s" in supervisor.err
+        assert f"worker {first} ended with exit code -9: restarting in 0.2 s" in supervisor.err
         assert supervisor.ended(INT) == 0, supervisor.err
         assert not any(map(lives, (own, first, second, third)))
 
@@ -82,7 +82,7 @@ def test_a_signal_to_all_processes_of_a_service_hands_jobs_back(folder: Path, ap
     jobs = [emails.add("welcome", 60.0) for _ in range(2)]
     with running(folder, "worker", "-A", "shop", "--processes", "2") as supervisor:
         until(lambda: all(job.refresh().progress == 10 for job in jobs), 60)
-        until(lambda: supervisor.err.count("takes jobs of") == 2, 60)
+        until(lambda: supervisor.err.count("runs jobs of") == 2, 60)
         for pid in started(folder):
             os.kill(pid, TERM)
         assert supervisor.ended(TERM) == 0, supervisor.err
@@ -100,7 +100,7 @@ def test_workers_that_are_still_beginning_end_in_peace_too(folder: Path) -> None
 
 def test_workers_end_with_a_supervisor_that_was_killed(folder: Path) -> None:
     with running(folder, "worker", "-A", "shop", "--processes", "2") as supervisor:
-        until(lambda: supervisor.err.count("takes jobs of") == 2, 60)
+        until(lambda: supervisor.err.count("runs jobs of") == 2, 60)
         supervisor.ended(KILL)
         until(lambda: not any(map(lives, started(folder))), 60)
 
@@ -111,7 +111,7 @@ def test_a_worker_that_cannot_begin_is_not_started_again(folder: Path) -> None:
     with running(folder, "worker", "-A", "shop", "--processes", "2") as supervisor:
         assert supervisor.ended() == 2
         assert "OSError: no disk" in supervisor.err
-        assert "started again" not in supervisor.err
+        assert "restarting in" not in supervisor.err
 
 
 def test_reload_while_developing(folder: Path, app: Application) -> None:
@@ -135,7 +135,7 @@ def test_beat_is_the_clock_alone(config: Path) -> None:
         queue = app.queue.get_queue("emails")
         job = queue.add("n", delay=300)
         queue.add_repeatable_job("tick", every=1000, limit=1, key="tick")
-        beat.says("watches the clock over redis")
+        beat.says("runs the clock over redis")
         until(lambda: queue.get_job_counts()["waiting"] == 2, 30)
         assert job.get_state() == "waiting"
         assert queue.get_workers() == []
@@ -192,7 +192,7 @@ def test_logs_are_followed_until_the_job_has_ended(folder: Path, app: Applicatio
     [
         ("", [], "there is no handler"),
         ("app.queue.get_queue('emails').process(print)\n", ["--queues", "email"], "did you mean 'emails'"),
-        ("app.queue.get_queue('emails').process(print)\n", ["--processes", "2"], "is seen by one process only"),
+        ("app.queue.get_queue('emails').process(print)\n", ["--processes", "2"], "is visible to one process only"),
         ("app.queue.get_queue('emails').process(print)\n", ["--processes", "2", "--reload"], "leave out --processes"),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_worker_that_cannot_be_started_now_is_started_later(
     first = child.process
     first.communicate(timeout=60)
     supervisor.keep(child)
-    assert "ended with exit code 3: started again in 0.2 s" in capsys.readouterr().err
+    assert "ended with exit code 3: restarting in 0.2 s" in capsys.readouterr().err
     with monkeypatch.context() as shortage:
         shortage.setattr(supervisor.subprocess, "Popen", lambda *_, **__: os.kill(2**22 + 1, 0))  # an OSError
         child.start_at = time.monotonic() - 1
