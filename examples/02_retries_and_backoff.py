@@ -5,6 +5,7 @@ delays is called by the worker, which must know it: it is named in the worker's 
 import logging
 
 from stratix_kombu import JobFailed, UnrecoverableError, create_app
+from stratix_kombu.types import BackoffOpts
 
 logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fails here is meant to: not on stderr
 
@@ -30,11 +31,12 @@ def charge(job):
 if __name__ == "__main__":
     with app:
         app.start()
-        for backoff in (
+        backoffs: list[BackoffOpts] = [
             {"type": "fixed", "delay": 20},
             {"type": "exponential", "delay": 10, "jitter": 0.5},
             {"custom": "gently"},
-        ):
+        ]
+        for backoff in backoffs:
             job = payments.add("charge", {"card": "good", "fails": 2}, attempts=3, backoff=backoff)
             print(backoff, "->", job.wait_until_finished(timeout=30))
         stolen = payments.add("charge", {"card": "stolen", "fails": 0}, attempts=5)

@@ -47,4 +47,4 @@ if __name__ == "__main__":
         )
         print(flow.root.wait_until_finished(timeout=30))
         read = app.queue.get_flow(flow.root)
-        print({job.name: job.state for job in read})
+        print({job.name: job.state for job in read or []})

@@ -43,7 +43,7 @@ with app:
     for job in jobs:
         job.wait_until_finished(timeout=60)
 
-    starts = sorted(job.refresh().processed_on for job in jobs if job.queue_name == "api-calls")
+    starts = sorted(job.refresh().processed_on or 0 for job in jobs if job.queue_name == "api-calls")
     print(all(later - first >= 200 for first, later in zip(starts, starts[5:], strict=False)))
     print(seen)
     print(called.wait_until_finished(timeout=30), called.refresh().attempts_made)

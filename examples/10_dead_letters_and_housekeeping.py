@@ -41,11 +41,11 @@ with app:
     wait_for(lambda: mail.get_job_counts()["completed"] == 2)
 
     # At most one unfinished job under an id; one within a time; the last one of many.
-    later = {"delay": timedelta(hours=1)}
-    first = mail.add("digest", {"n": 1}, deduplication={"id": "digest"}, **later)
-    print(mail.add("digest", {"n": 2}, deduplication={"id": "digest"}, **later).id == first.id)
+    later = timedelta(hours=1)
+    first = mail.add("digest", {"n": 1}, deduplication={"id": "digest"}, delay=later)
+    print(mail.add("digest", {"n": 2}, deduplication={"id": "digest"}, delay=later).id == first.id)
     for text in ("a", "ab", "abc"):
-        mail.add("save", {"text": text}, deduplication={"id": "save", "replace": True}, **later)
+        mail.add("save", {"text": text}, deduplication={"id": "save", "replace": True}, delay=later)
     print(sorted(str(job.data) for job in mail.get_jobs("delayed")))
 
     print(mail.drain(delayed=True), len(mail.clean(state="completed")), mail.retry_jobs(count=1))

@@ -7,6 +7,7 @@ built in, and configured like the custom ones.
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from stratix_kombu import KombuDriver, QueueDriver, QueueInstance, create_app, queue_plugin, register_queue_driver
 
@@ -17,7 +18,7 @@ class MyCustomQueue(QueueInstance):
     def __init__(self, name, options):
         self.name = name
         self.options = options
-        self.handler = None
+        self.handler = lambda data: None
         self.results = []
 
     def process(self, handler):
@@ -77,7 +78,7 @@ if __name__ == "__main__":
     app.register(queue_plugin, driver="custom", custom={"colour": "red"})
     with app:
         app.start()
-        queue = app.queue.create_queue("tasks", size=5)
+        queue: Any = app.queue.create_queue("tasks", size=5)  # an instance of MyCustomQueue
         queue.process(lambda data: data * 2)
         print(queue.add("double", 21), queue.options, app.queue.check_health()["driver"])
 

@@ -77,7 +77,7 @@ if __name__ == "__main__":
 
         # By count: the newest ten are kept. By age: gone when it is old enough. Who waits for a result should be quick,
         # or keep enough: a job that is gone has none.
-        images.add_bulk([{"name": "n", "data": reference, "opts": {"removeOnComplete": 10}}] * 20)
+        images.add_bulk([{"name": "n", "data": reference, "opts": {"remove_on_complete": 10}}] * 20)
         wait_for(lambda: images.get_jobs(["waiting", "active"]) == [])
         print(images.get_job_counts()["completed"])
         aged = cpu_queue.add("squares", 10, removeOnComplete={"age": timedelta(milliseconds=50)})

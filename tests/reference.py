@@ -184,7 +184,7 @@ def _type(node: ast.expr) -> str:
         sides = [side for side in (_type(node.left), _type(node.right)) if side]
         return " or ".join(dict.fromkeys(sides))
     if isinstance(node, ast.Constant):
-        return "" if node.value is None else f'`"{node.value}"`'
+        return "" if node.value is None else f'`"{node.value!s}"`'
     if isinstance(node, ast.Name):
         section = next((one for one in SECTIONS if one.cls == SAME.get(node.id, node.id)), None)
         return f"[table](#{anchor(section.title)})" if section else TYPES.get(node.id, node.id)

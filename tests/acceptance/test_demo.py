@@ -35,8 +35,8 @@ def test_the_whole_standard_library_in_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("driver", ["redis", "rabbitmq", "sqs"])
 def test_the_same_over_a_real_broker(driver: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     store = request.getfixturevalue("redis_url")
-    options = {"redis": lambda: f'url = "{store}"', "rabbitmq": _rabbitmq, "sqs": _sqs}[driver]
-    text = options(request) if driver != "redis" else f'url = "{store}"'
+    options = {"rabbitmq": _rabbitmq, "sqs": _sqs}
+    text = options[driver](request) if driver in options else f'url = "{store}"'
     config = tmp_path / "stratix.toml"
     config.write_text(f'store = "{store}"\n[{driver}]\n{text}\n', encoding="utf-8")
     done = demo("--driver", driver, "--config", str(config), "--limit", "150", folder=tmp_path)

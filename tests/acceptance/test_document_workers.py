@@ -215,7 +215,7 @@ def test_bulk_operations_and_concurrency(app: Application) -> None:
 
     async def main() -> list[int]:
         jobs = await io_queue.aio.add_bulk([{"name": "task1", "data": {"id": number}} for number in range(20)])
-        return await asyncio.gather(*(job.aio.wait_until_finished(timeout=20) for job in jobs))
+        return list(await asyncio.gather(*(job.aio.wait_until_finished(timeout=20) for job in jobs)))
 
     app.start()
     assert asyncio.run(main()) == list(range(20))

@@ -22,7 +22,8 @@ from tests.services import require
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "stratix_kombu"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-SCRIPTS = sorted(one for kind in ("*.lua", "*.sql") for one in PACKAGE.rglob(kind))
+SCRIPTS = sorted(path for kind in ("*.lua", "*.sql") for path in PACKAGE.rglob(kind))
+TEXTS = (PACKAGE / "py.typed", PACKAGE / "LICENSE")
 TOP_LEVEL = {"setup.cfg", "pyproject.toml", "stratix_kombu", "tests", "examples", "tox.ini", "README.md"}
 
 MAX_LINES = 400
@@ -168,8 +169,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_holds_every_script_and_source_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    wanted = {str(path.relative_to(ROOT)) for path in (*SOURCES, *SCRIPTS, PACKAGE / "py.typed")}
+    wanted = {str(path.relative_to(ROOT)) for path in (*SOURCES, *SCRIPTS, *TEXTS)}
     assert held == wanted
+
+
+def test_the_wheel_has_the_licence(wheel: zipfile.ZipFile) -> None:
+    (metadata,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+    text = wheel.read(metadata).decode()
+    assert "License-Expression: MIT" in text
+    assert "License-File: stratix_kombu/LICENSE" in text
+    (licence,) = (name for name in wheel.namelist() if ".dist-info/licenses/" in name)
+    assert wheel.read(licence) == wheel.read("stratix_kombu/LICENSE") == (PACKAGE / "LICENSE").read_bytes()
 
 
 def test_the_wheel_names_its_entry_points_and_extras(wheel: zipfile.ZipFile) -> None:

@@ -144,11 +144,11 @@ def test_results_of_a_frozen_canvas_are_those_of_its_last_time(pair: Beside, tmp
     }[shape]
     canvas.freeze()
     queue = side.project.queue
-    rule = {"chain of chords": lambda ran: 4 * ran + 1200}.get(shape, lambda ran: ran + 1100)
+    factor, summand = (4, 1200) if shape == "chain of chords" else (1, 1100)
     for ran in (1, 2, 3):
         result = canvas.apply_async()
         side.app.backend._cache.clear()
-        assert result.get(timeout=WAIT_S) == rule(ran)
+        assert result.get(timeout=WAIT_S) == factor * ran + summand
         until(lambda: not queue.get_jobs(["waiting", "active", "delayed", "blocked"]))
 
 

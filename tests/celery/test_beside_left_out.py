@@ -74,7 +74,7 @@ def test_the_project_s_own_backend_knows_too(pair: Beside, tmp_path: Path, redis
         own = cls(app=side.app, url=url)
         found = []
         for one in (good, bad, row, row.parent, flaky, ignored, group):
-            until(lambda one=one: one is ignored or own.get_state(one.id) in ("SUCCESS", "FAILURE"))
+            until(lambda one=one: one is ignored or own.get_state(one.id) in ("SUCCESS", "FAILURE"))  # type: ignore[misc]
             meta = own.get_task_meta(one.id)
             found.append((meta["status"], repr(meta["result"]), meta.get("args"), meta.get("name")))
         return found

@@ -154,7 +154,7 @@ def test_a_failing_header_fails_the_body(hosted: Project, notes: str) -> None:
     until(lambda: lines(notes) == [f"{result.id} ChordError"])
     for header in ([chain(boom.si(), add.si(1, 1)), add.s(1, 1)], [chord([boom.s()], total.s()), add.s(1, 1)]):
         failed = chord(header, total.s()).apply_async()
-        until(lambda failed=failed: failed.state == "FAILURE")
+        until(lambda failed=failed: failed.state == "FAILURE")  # type: ignore[misc]
     row = (group(add.s(1, 1), boom.s()) | total.s() | add.s(3)).apply_async()
     until(lambda: row.state == "FAILURE")
     bodies = chord([boom.s()], group(total.s(), total.s())).apply_async()

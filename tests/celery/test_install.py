@@ -281,7 +281,9 @@ def test_a_message_that_sqs_would_refuse_is_refused_at_once(sqs_url: str, redis_
         app.send_task("any.task", ("x" * 900_000,))
     assert not stratix.queue.get_queue(name).get_jobs()
     sent = app.send_task("any.task", ("x" * 700_000,))
-    assert stratix.queue.get_queue(name).get_job(sent.id).state == "waiting"
+    kept = stratix.queue.get_queue(name).get_job(sent.id)
+    assert kept is not None
+    assert kept.state == "waiting"
 
 
 def test_a_queue_that_is_not_predefined_is_refused_at_once(sqs_url: str, redis_url: str) -> None:

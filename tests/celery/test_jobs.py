@@ -100,7 +100,7 @@ def test_handlers_are_cancelled_from_another_process(worked: tuple[Project, Work
             assert job.was_cancelled
         else:
             assert job.wait_until_finished(timeout=WAIT_S) == "late", "what it returns in spite of that is accepted"
-        until(lambda notes=notes: lines(notes)[-1] == "ended", WAIT_S)
+        until(lambda notes=notes: lines(notes)[-1] == "ended", WAIT_S)  # type: ignore[misc]
         assert job.refresh().attempts_made == 1
 
 

@@ -61,7 +61,7 @@ def test_all_that_failed(app: Application, cli: Cli, monkeypatch: pytest.MonkeyP
 def test_ctrl_c_says_how_far_it_came(app: Application, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "PAGE", 4)
     failed(app, "mail", 10)
-    settle, calls = sweeping.settle, list[int]()
+    settle, calls = sweeping.settle, list[int]()  # type: ignore[attr-defined]
 
     def interrupted(*arguments: Any) -> None:
         settle(*arguments)

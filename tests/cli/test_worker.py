@@ -230,7 +230,7 @@ def test_a_worker_that_cannot_be_started_now_is_started_later(
     supervisor.keep(child)
     assert "ended with exit code 3: restarting in 0.2 s" in capsys.readouterr().err
     with monkeypatch.context() as shortage:
-        shortage.setattr(supervisor.subprocess, "Popen", lambda *_, **__: os.kill(2**22 + 1, 0))  # an OSError
+        shortage.setattr(supervisor.subprocess, "Popen", lambda *_, **__: os.kill(2**22 + 1, 0))  # type: ignore[attr-defined]
         child.start_at = time.monotonic() - 1
         supervisor.keep(child)
     assert "no worker can be started: " in capsys.readouterr().err

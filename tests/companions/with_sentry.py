@@ -117,7 +117,7 @@ def tick() -> Any:
     """What crons see of a beat."""
     service = Service(app, scheduler_cls="stratix" if given.bridge else None, schedule_filename=str(given.folder / "s"))
     make_it_due(service.scheduler)
-    statuses = []
+    statuses: list[Any] = []
     while not {"in_progress", "ok"} <= set(statuses):
         service.scheduler.tick()
         time.sleep(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -94,13 +95,14 @@ class Spoiled:
     def clock(self) -> None:
         """Everything the clock does, to its end."""
         transitions = self.store.transitions
-        for step in (
+        steps: list[Callable[[], Change]] = [
             lambda: transitions.promote()[0],
             self.recover,
             transitions.release,
             transitions.expire,
             lambda: transitions.redeliver("q", 60_000, 0),
-        ):
+        ]
+        for step in steps:
             for _ in range(20):
                 change = step()
                 if not change.more:

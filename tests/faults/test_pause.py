@@ -37,7 +37,7 @@ def test_when_a_pause_returns_no_further_job_starts(settings: dict[str, Any], tm
         until(lambda: len(queue.get_workers()) == 2, 60)
         queue.add_bulk([{"name": "n"}] * JOBS)
         for share in (JOBS // 6, JOBS // 3):
-            until(lambda share=share: len(runs_of(runs)) >= share, 60)
+            until(lambda share=share: len(runs_of(runs)) >= share, 60)  # type: ignore[misc]
             queue.pause()
             before = started(queue)
             assert len(before) < JOBS
@@ -54,5 +54,5 @@ def test_when_a_pause_returns_no_further_job_starts(settings: dict[str, Any], tm
         until(lambda: queue.get_job_counts()["completed"] == len(jobs), 60)
         assert runs_of(runs) == Counter({job.id: 1 for job in jobs})
         for name in heard:  # by listeners in this process
-            until(lambda name=name: len(heard[name]) >= len(jobs))
+            until(lambda name=name: len(heard[name]) >= len(jobs))  # type: ignore[misc]
             assert Counter(heard[name]) == runs_of(runs)

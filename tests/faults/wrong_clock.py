@@ -13,10 +13,10 @@ import time
 from typing import Any
 
 SHIFT_S = int(sys.argv[1])
-_real_time, _real_time_ns, _real_datetime = time.time, time.time_ns, datetime.datetime
+_real_time, _real_time_ns = time.time, time.time_ns
 
 
-class WrongDatetime(_real_datetime):
+class WrongDatetime(datetime.datetime):
     @classmethod
     def now(cls, tz: Any = None) -> WrongDatetime:
         return cls.fromtimestamp(_real_time() + SHIFT_S, tz)

@@ -35,7 +35,7 @@ def test_a_worker_that_takes_messages(settings: dict[str, Any]) -> None:
         assert producer.check_health().workers == ()
         queue.add("n").wait_until_finished(timeout=10)
         for scope in ("host", "all"):
-            until(lambda scope=scope: producer.check_health(workers=scope).workers)
+            until(lambda scope=scope: producer.check_health(workers=scope).workers)  # type: ignore[misc]
             seen = producer.check_health(workers=scope)
             assert seen.ok
             assert [one.id for one in seen.workers] == [worker.id]
@@ -152,7 +152,7 @@ def test_no_slot_can_run_anything(settings: dict[str, Any]) -> None:
             "lease, and go on"
         )
         for where, scope in ((app, "process"), (observer, "all")):
-            until(lambda a=where, s=scope: any(problem in one for one in a.check_health(1_500, s).problems))
+            until(lambda a=where, s=scope: any(problem in one for one in a.check_health(1_500, s).problems))  # type: ignore[misc]
         assert app.check_health().ok, "it may be for a moment only"
         go_on.set()
         until(lambda: app.check_health(within=5_000).ok)

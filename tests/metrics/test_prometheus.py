@@ -86,7 +86,7 @@ def test_as_a_wsgi_application() -> None:
         assert names == {'a "name"\\ of its own'}
         _, kind, body = _wsgi(application, HTTP_ACCEPT="application/openmetrics-text; version=1.0.0")
         assert kind.startswith("application/openmetrics-text")
-        assert "stratix_jobs_completed" in {family.name for family in openmetrics(body.decode())}
+        assert "stratix_jobs_completed" in {family.name for family in openmetrics(body.decode())}  # type: ignore[no-untyped-call]
 
 
 def test_many_names_of_jobs_are_bounded(settings: dict[str, Any]) -> None:

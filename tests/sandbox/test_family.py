@@ -162,7 +162,7 @@ def test_a_child_that_cannot_be_started_costs_no_attempt(
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     with monkeypatch.context() as shortage:
-        shortage.setattr(process.subprocess, "Popen", refuse)
+        shortage.setattr(process.subprocess, "Popen", refuse)  # type: ignore[attr-defined]
         job = queue.add("pid")
         assert refused.wait(WAIT_S)
     assert job.wait_until_finished(timeout=WAIT_S)
@@ -170,7 +170,7 @@ def test_a_child_that_cannot_be_started_costs_no_attempt(
     refused.clear()
     with monkeypatch.context() as shortage:
         os.kill(_sandbox(), signal.SIGKILL)
-        shortage.setattr(process, "BOOT", f"import sys; sys.exit({process.NO_THREAD})")
+        shortage.setattr(process, "BOOT", f"import sys; sys.exit({process.NO_THREAD})")  # type: ignore[attr-defined]
         caplog.clear()
         job = queue.add("pid")
         until(lambda: "could not be started: can't start new thread" in caplog.text, WAIT_S)
@@ -179,6 +179,6 @@ def test_a_child_that_cannot_be_started_costs_no_attempt(
 
 
 def test_one_that_can_never_be_started_fails(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(process.sys, "executable", "/nowhere/python")  # type: ignore[attr-defined]
     with pytest.raises(JobFailed, match=r"could not be started: .*No such file"):
         queue.add("pid").wait_until_finished(timeout=WAIT_S)

@@ -101,7 +101,7 @@ def test_first_come_first_served_and_who_is_cancelled_waits_no_longer(tmp_path: 
     for number, one in enumerate(jobs):
         threads.append(threading.Thread(target=work, args=(one,)))
         threads[-1].start()
-        until(lambda number=number: pool._running + len(pool._waiting) == number + 1)
+        until(lambda number=number: pool._running + len(pool._waiting) == number + 1)  # type: ignore[misc]
     with pool._changed:
         pool.size = 2  # as if another child were free this moment
         assert [pool._is_turn(ticket) for ticket in pool._waiting] == [True, False, False]

@@ -11,7 +11,7 @@ import pytest
 from stratix_kombu import Application, ConfigurationError, Job, Queue, StratixError
 from stratix_kombu.errors import Unavailable
 
-WRONG = (
+WRONG: tuple[Any, ...] = (
     True,
     1.5,
     -1,

@@ -43,7 +43,7 @@ def test_what_fails_in_a_rest_does_not_end_the_clock(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(settings)
-    clocks, failed = app.queue.store.clocks, []
+    clocks, failed = app.queue.store.clocks, list[Any]()
     rest = clocks.rest
 
     def fail_once(clock: str, for_ms: int) -> None:

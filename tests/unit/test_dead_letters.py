@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Job, Queue, create_app
 from stratix_kombu.stores.contract import PAGE
+from stratix_kombu.types import BulkJob
 from tests.waiting import until
 
 
@@ -117,7 +118,7 @@ def test_a_job_comes_back_as_it_was(app: Application, length: int) -> None:
 
 def test_letters_are_redriven_once_by_however_many(app: Application) -> None:
     dead, mail = app.queue.get_queue("dead"), app.queue.get_queue("mail")
-    dead.add_bulk([letter(number, number) for number in range(40)])
+    dead.add_bulk([cast("BulkJob", letter(number, number)) for number in range(40)])
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(lambda _: dead.redrive(), range(4))) == 40
     assert sorted(job.data for job in mail.get_jobs("waiting")) == list(range(40))

@@ -42,7 +42,7 @@ def two(one: object, other: object) -> None:
 
 FUNCTIONS: dict[str, Callable[[Application], object]] = {
     r"handler of all jobs is called with the job, which <lambda>\(\)": lambda app: app.queue.get_queue("q").process(
-        lambda: 1  # type: ignore[arg-type, misc, return-value]
+        lambda: 1  # type: ignore[arg-type, misc, return-value, type-var]
     ),
     r"handler of jobs called 'n' is called with the job, which two\(one: ": lambda app: app.queue.get_queue(
         "q"
@@ -59,7 +59,7 @@ FUNCTIONS: dict[str, Callable[[Application], object]] = {
     ),
     r"schedule: 'handler' is called without arguments, which <lambda>\(job\)": lambda app: app.schedule.interval(
         "1 hour",
-        lambda job: None,  # type: ignore[call-overload]
+        lambda job: None,  # type: ignore[call-overload, misc]
     ),
 }
 
@@ -84,7 +84,7 @@ def test_functions_that_may_be_called_are_taken() -> None:
 
     signed = functools.partial(two)
     signed.__signature__ = "other"  # type: ignore[attr-defined]
-    for one in (
+    functions: list[Any] = [
         wrapper,
         Called(),
         functools.partial(two, 1),
@@ -94,7 +94,8 @@ def test_functions_that_may_be_called_are_taken() -> None:
         [].append,
         str,
         signed,
-    ):
+    ]
+    for one in functions:
         check_takes(one, ["the job"], "a handler")
     assert set(LISTENERS_GET) == BUILT_IN
 

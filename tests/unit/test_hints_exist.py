@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 
+import click
 import pytest
 
 import stratix_kombu
@@ -69,7 +70,7 @@ def test_what_is_meant_exists(table: str) -> None:
             _says(ours)
         assert not hasattr(TABLES[table][0], other) or len(TABLES[table]) > 1, f"{other} is there, and never hinted"
     for cls in TABLES[table]:
-        assert cls._foreign is getattr(foreign, table)
+        assert getattr(cls, "_foreign", None) is getattr(foreign, table)
 
 
 def test_what_is_meant_by_options_events_and_states_exists() -> None:
@@ -89,11 +90,13 @@ def test_what_is_meant_by_options_events_and_states_exists() -> None:
 
 
 def test_what_is_meant_by_commands_exists() -> None:
-    names, options, pending = set(), set(), [main]
+    names: set[str] = set()
+    options: set[str] = set()
+    pending: list[click.Group] = [main]
     while pending:
         group = pending.pop()
         names |= set(group.commands)
         options |= {one for command in group.commands.values() for param in command.params for one in param.opts}
-        pending += [one for one in group.commands.values() if hasattr(one, "commands")]
+        pending += [command for command in group.commands.values() if isinstance(command, click.Group)]
     assert {one for names in foreign.COMMANDS.values() for one in names.split()} <= names
     assert set(foreign.COMMAND_OPTIONS.values()) <= options

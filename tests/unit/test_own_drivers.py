@@ -121,7 +121,8 @@ def test_queues_that_cannot_be_closed_are_told(register: Callable[..., str], cap
         def close(self) -> None:
             self.closed += 1
 
-    queues = {"none": NoClose(), "plain": Plain()}
+    plain = Plain()
+    queues = {"none": NoClose(), "plain": plain}
 
     class Documented(Driver):
         def create_queue(self, name: str, options: Mapping[str, Any]) -> Any:  # type: ignore[override]
@@ -136,7 +137,7 @@ def test_queues_that_cannot_be_closed_are_told(register: Callable[..., str], cap
     assert said == (
         "queue 'none': what the driver 'custom' has made has no close(), so it is not closed with the application"
     )
-    assert queues["plain"].closed == 1
+    assert plain.closed == 1
 
 
 @pytest.mark.parametrize("store", ["", "redis"])

@@ -34,7 +34,7 @@ def _at_every_line(function: Any, do: Any) -> None:
 
 def test_the_handler_may_interrupt_itself_and_all_else() -> None:
     with StopSignals() as signals:
-        sent = []
+        sent: list[int] = []
 
         def send() -> None:
             if len(sent) < 1000:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -213,7 +213,7 @@ class _Awaitable:
     def __init__(self, value: object) -> None:
         self._value = value
 
-    def __await__(self) -> Iterator[object]:
+    def __await__(self) -> Generator[object, None, object]:
         yield from asyncio.sleep(0).__await__()
         return self._value
 
