@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from stratix_kombu.errors import ConfigurationError
@@ -84,6 +86,23 @@ def finished(value: Any, seconds: float | None = None) -> Any:
     return result
 
 
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    if gevent := _gevent():
+        # All greenlets of a thread would have one loop running in it, and so none of them another one: see gevent's
+        # threadpool, whose threads are real ones, each with a hub of its own.
+        return gevent.get_hub().threadpool.apply(copy_context().run, (asyncio.run, work))
+    if not _has_loop():
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1, "stratix-await") as thread:
+        return thread.submit(copy_context().run, asyncio.run, work).result()
+
+
+def _gevent() -> Any:
+    """The package, if threads are greenlets in this process."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return sys.modules["gevent"] if monkey and monkey.is_module_patched("threading") else None
+
+
 def _has_loop() -> bool:
     """Whether a loop runs in this thread already."""
     try:
@@ -91,16 +110,6 @@ def _has_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    if not _has_loop():
-        return asyncio.run(work)
-    results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(asyncio.run(work)), name="stratix-await", daemon=True)
-    thread.start()
-    thread.join()
-    return results[0]
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -344,3 +346,39 @@ def test_errors_that_are_no_exceptions_pass_through() -> None:
     with pytest.raises(SystemExit):
         app.start()
     app.close()
+
+
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import asyncio, threading
+from stratix_kombu import create_app
+
+async def later(value):
+    await asyncio.sleep(0.01)
+    return value
+
+app = create_app({"driver": "memory"})
+queue = app.queue.create_queue("q", concurrency=4)
+held = threading.Event()
+
+async def on_the_loop(job):
+    while not held.is_set():
+        await asyncio.sleep(0.01)
+
+queue.process("async", on_the_loop)
+queue.process("later", lambda job: later(job.data))
+app.start()
+first = queue.add("async")
+jobs = [queue.add("later", number) for number in range(8)]
+print([job.wait_until_finished(timeout=30) for job in jobs])
+held.set()
+print(first.wait_until_finished(timeout=30))
+app.close()
+"""
+
+
+def test_what_is_awaited_where_threads_are_greenlets() -> None:
+    """One loop can run in a thread, and all greenlets are in one: see ``gevent.threadpool``."""
+    done = subprocess.run([sys.executable, "-c", GREENLETS], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split("\n") == [str(list(range(8))), "None", ""], done.stdout + done.stderr
