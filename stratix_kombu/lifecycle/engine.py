@@ -12,7 +12,7 @@ from stratix_kombu import forks
 from stratix_kombu.calls import Calls
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.errors import ConfigurationError, Unavailable
-from stratix_kombu.lifecycle.outages import Outages
+from stratix_kombu.lifecycle.outages import Outage, Outages
 from stratix_kombu.model.cancellation import Cancellations
 from stratix_kombu.model.middleware import Middleware
 from stratix_kombu.stores.contract import Store
@@ -87,15 +87,23 @@ class Engine(forks.OfOneProcess):
             extra={"action": action, "queue": queue},
         )
         for listener in listeners:
-            if outage is not None and listener in outage.heard:
+            if outage is not None and not self._is_first(outage, listener):
                 continue
             try:
                 told = listener(queue, error)
             except Exception:
                 logger.exception("a listener of 'error' raised", extra={"action": "listener_failed"})
                 continue
-            if outage is not None and told is not False:
-                outage.heard.add(listener)
+            if outage is not None and told is False:
+                outage.heard.discard(listener)
+
+    def _is_first(self, outage: Outage, listener: ErrorListener) -> bool:
+        """Whether a listener has not heard of an outage; it has, from now on."""
+        with self._lock:
+            if listener in outage.heard:
+                return False
+            outage.heard.add(listener)
+            return True
 
     def reached(self, queue: str, action: str) -> None:
         """What may have been reported under this action has succeeded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -96,6 +97,22 @@ def test_it_is_over_when_nothing_has_failed_for_long(engine: Engine, monkeypatch
     for _ in range(2):
         engine.report("q", DriverUnavailable("b", "refused"), "dispatch_failed")
     assert len(told) == 2
+
+
+def test_two_threads_that_meet_with_it_at_once_tell_it_once(engine: Engine) -> None:
+    error = StoreUnavailable("a", "refused")
+    told: list[BaseException] = []
+
+    def listen(queue: str, error: BaseException) -> None:
+        told.append(error)
+        if len(told) == 1:  # the other thread meets with it while this one is telling it
+            other = threading.Thread(target=engine.report, args=("q", error, "clock_failed"))
+            other.start()
+            other.join()
+
+    engine.on_error(listen)
+    engine.report("q", error, "renew_failed")
+    assert told == [error]
 
 
 def test_who_listens_later_is_told_too(engine: Engine) -> None:
