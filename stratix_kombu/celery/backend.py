@@ -17,7 +17,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
-from stratix_kombu.celery.batch import Continuation, current, leaves, results_in, within
+from stratix_kombu.celery.batch import Continuation, Pages, current, leaves, results_in, within
 from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
 from stratix_kombu.celery.publish import NOT_TRACKED, RESULT
@@ -231,7 +231,17 @@ class StratixBackend(Results):
         """They are."""
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
+        """A header that a generator makes is sent while it is made, the join behind it."""
         group_id, results = header_result_args
+        batch = current()
+        if not isinstance(results, compat.Streamed):
+            self._join(group_id, results, body)
+        elif isinstance(batch, Pages) and not (batch.jobs or batch.joins):
+            batch.at_end = lambda: self._join(group_id, results, body)
+        else:
+            self._join(group_id, results.whole(), body)
+
+    def _join(self, group_id: str, results: Any, body: Any) -> None:
         tree = [_tree(one) for one in results]
         self.bridge.publisher.join(group_id, tree, body, list(leaves(tree)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,8 @@ from stratix_kombu.model.record import NewJob
 
 PAGE = 500
 """So many tasks of a group without a body are added in one step."""
+PAGE_S = 0.25
+"""For so long tasks of a group are collected, if they take their time to be made."""
 AWAITED, NEVER_SENT = "awaited", "never sent"
 """Names of placeholders whose task is not known."""
 _local = threading.local()
@@ -126,12 +129,24 @@ class Pages(Batch):
     def __init__(self, add: Callable[[tuple[NewJob, ...]], object]) -> None:
         super().__init__()
         self._add = add
+        self._added = time.monotonic()
+        self._sent = 0
+        self.at_end: Callable[[], object] | None = None
+        """Puts the join of a header that is still being made, of which no task may be gone until then."""
 
     def put(self, job: NewJob, carried: Iterable[tuple[str, str]] = ()) -> None:
         super().put(job, carried)
-        if len(self.jobs) >= PAGE and not self.joins:
+        size = PAGE if self.at_end is None else min(self._sent // 8 + 1, PAGE)  # the first ones by themselves
+        if (len(self.jobs) >= size or time.monotonic() - self._added >= PAGE_S) and not self.joins:
             self._add_page()
+            self._sent += len(self.jobs)
             self.jobs, self._placeholders, self._names = [], [], {}
+            self._added = time.monotonic()
+
+    def end(self) -> None:
+        """All has been published, within the scope."""
+        if self.at_end is not None:
+            self.at_end()
 
     def close(self) -> None:
         """Add what is left, and do what is to be done after it."""

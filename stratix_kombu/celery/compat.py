@@ -7,6 +7,7 @@
 * ``backend._call_task_errbacks`` calls some errbacks and sends the others: which, ``_errback_arity_greater`` tells.
 * ``app._pool`` and ``app.amqp._producer_pool`` hold connections that a forked child must not use.
 * ``app.__reduce_keys__`` tells what a spawned child of the pool is to know of the configuration.
+* ``_regen`` is what Celery makes of a generator of tasks, and ``_regen__it`` what it takes them from.
 * ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any
@@ -25,6 +26,7 @@ from celery import Celery, group
 from celery.app.task import Context
 from celery.canvas import _chain, _chord
 from celery.exceptions import NotRegistered
+from celery.utils.functional import _regen, regen
 from click import get_current_context
 from kombu import pools
 
@@ -42,7 +44,7 @@ def batch_canvas(scope: Scope) -> None:
     for owner, name in ((group, "apply_async"), (_chord, "run")):
         original = getattr(owner, name)
         if not hasattr(original, "stratix_original"):
-            setattr(owner, name, _within(original, scope))
+            setattr(owner, name, _within(_streamed(original) if owner is _chord else original, scope))
     if not hasattr(_chain.run, "stratix_original"):
         _chain.run = _with_an_id_of_its_own(_chain.run)
 
@@ -61,6 +63,45 @@ def _with_an_id_of_its_own(original: Callable[..., Any]) -> Callable[..., Any]:
                 self.options.pop("task_id", None)
 
     run.stratix_original = original  # type: ignore[attr-defined]
+    return run
+
+
+class Streamed(list[Any]):
+    """The results of a header that a generator makes: each is there as soon as its task has been made."""
+
+    def __init__(self, header: Any, frozen: Any) -> None:
+        super().__init__()
+        tasks, results = header.tasks._regen__it, frozen._regen__it
+        header.tasks = self._tasks = regen(self._one_by_one(tasks, results))
+
+    def _one_by_one(self, tasks: Iterable[Any], results: Iterator[Any]) -> Iterator[Any]:
+        """A task is frozen before it is copied and sent, so that its result has its id. (Celery alone does not look at
+        these results.)"""
+        for task in tasks:
+            if not (isinstance(task, _chain) and not task.tasks):  # those are left out
+                self.append(next(results))
+            yield task
+
+    def whole(self) -> list[Any]:
+        """All results; tasks that have not been made yet are made now."""
+        list(self._tasks)
+        return self
+
+
+def _streamed(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def run(self: Any, header: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (hasattr(self.app, "stratix_bridge") and isinstance(header, group)):
+            return original(self, header, *args, **kwargs)
+        freeze = header._freeze_group_tasks
+
+        def freeze_one_by_one(*ids: Any, **options: Any) -> Any:
+            group_id, results = freeze(*ids, **options)
+            return group_id, Streamed(header, results) if isinstance(results, _regen) else results
+
+        header._freeze_group_tasks = freeze_one_by_one
+        return original(self, header, *args, **kwargs)
+
     return run
 
 

@@ -90,7 +90,8 @@ class Publisher:
         if due:
             published.headers[DUE] = due
         with self.batch() as batch:
-            batch.put(self.new_job(published, countdown, eta), _carried(published))
+            awaited = isinstance(batch, Pages) and batch.at_end is not None
+            batch.put(self.new_job(published, countdown, eta, awaited), _carried(published))
         return result
 
     def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
@@ -135,6 +136,7 @@ class Publisher:
             return
         with within(Pages(self.add)) as pages:
             yield pages
+            pages.end()
         pages.close()
 
     def add(self, jobs: Sequence[NewJob]) -> list[Placed | None]:
@@ -157,9 +159,9 @@ class Publisher:
 
     # -- jobs -----------------------------------------------------------------------------------
 
-    def new_job(self, published: Published, countdown: Any = None, eta: Any = None) -> NewJob:
-        """The job for one message. Raises ConfigurationError for a queue that the broker will not have: its job would
-        wait for ever."""
+    def new_job(self, published: Published, countdown: Any = None, eta: Any = None, awaited: bool = False) -> NewJob:
+        """The job for one message; ``awaited``: by a join that is not there yet, so that it has to be kept.
+        Raises ConfigurationError for a queue that the broker will not have: its job would wait for ever."""
         headers, queue = published.headers, published.queue
         assert queue is not None
         delay_ms, due_ms = self._when(countdown, eta)
@@ -169,7 +171,7 @@ class Publisher:
         name = str(headers["task"])
         message = envelope(published, queue, queue)
         self._refuse_what_no_broker_takes(name, message)
-        keep, keep_completed = self.retention(bool(headers.get("ignore_result")))
+        keep, keep_completed = self.retention(bool(headers.get("ignore_result")) and not awaited)
         return NewJob(
             id=task_job_id(headers["id"]),
             queue=queue,

@@ -20,7 +20,6 @@ from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import install
 from stratix_kombu.celery.task import adopt
 from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
-from tests.celery.conftest import lines
 from tests.celery.test_beside_routes import both
 from tests.celery.workers import ROOT
 from tests.waiting import until
@@ -244,23 +243,6 @@ def test_a_delayed_task_that_is_revoked_is_told(redis_url: str) -> None:
             app.send_task("any.task", countdown=60)
             hearing.join(20)
         assert "T" in told["task-sent"]["eta"]
-
-
-def test_a_large_group_begins_while_it_is_still_being_made(pair: Beside, tmp_path: Path) -> None:
-    def script(side: Side) -> Any:
-        path, note, same = tmp_path / side.name, side.task("note"), side.task("same")
-
-        def tasks() -> Iterator[Any]:
-            yield note.s(str(path), "first")
-            for number in range(600):
-                yield same.s(number)
-            until(path.exists)
-            yield note.s(str(path), "last")
-
-        result = group(tasks()).apply_async()
-        return [value(result)[-2:], lines(str(path))]
-
-    assert pair.both(script) == [[599, "last"], ["first", "last"]]
 
 
 def test_a_message_that_is_adopted_twice_runs_once(pair: Beside) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from collections.abc import Iterator
 
 import celery
 import pytest
@@ -11,6 +12,7 @@ from celery import Celery, Task, group
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import _chain, _chord
+from celery.utils.functional import _regen
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel, scheduled
 from kombu.transport.SQS import Channel
@@ -46,6 +48,25 @@ def test_a_chain_leaves_the_id_of_its_last_task_in_its_options() -> None:
         row = app.signature("any.task") | app.signature("any.task")
         row.apply_async()
         assert ("task_id" in row.options) is kept
+
+
+def test_the_tasks_of_a_generator_are_made_one_by_one() -> None:
+    app, made = Celery("up", broker="memory://", set_as_current=False), []
+
+    def tasks() -> Iterator[object]:
+        for number in range(9):
+            made.append(number)
+            yield app.signature("any.task", (number,))
+
+    header = group(tasks(), app=app)
+    _, frozen = header._freeze_group_tasks(group_id="g")
+    assert isinstance(frozen, _regen)
+    assert isinstance(header.tasks, _regen)
+    results = compat.Streamed(header, frozen)
+    first = next(iter(header.tasks))
+    assert results[0].id == first.id
+    assert len(made) < 9
+    assert [one.id for one in results.whole()] == [one.id for one in header.tasks]
 
 
 def test_which_errbacks_are_called_and_which_are_sent() -> None:
