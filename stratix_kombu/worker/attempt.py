@@ -35,7 +35,7 @@ MAX_STACKTRACE = 16_000
 CANCEL_S = 1.0
 """How long a coroutine that was cancelled may take to end."""
 CANCEL_CHECK_S = 0.25
-"""How often is looked whether one that a plain function returned is to end."""
+"""How often a coroutine that a plain function returned is checked for cancellation."""
 _NO_OPTIONS = JobOptions()
 FALLBACK_DELAY_MS = 1_000
 """Used when a custom back-off raises or is not registered here."""
@@ -43,7 +43,7 @@ FALLBACK_DELAY_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The handler asks that its queue starts nothing for a while: the job goes back, without an attempt made."""
+    """The handler asked that its queue start nothing for a while: the job goes back, and no attempt is counted."""
 
     job_id: str
     token: str
@@ -102,7 +102,7 @@ class Attempt:
         of_job, of_queue = options.timeout_ms if options else 0, of.settings.processor_timeout_ms
         shorter = min(of_job, of_queue) if of_job and of_queue else of_job or of_queue
         self.timeout_s: float | None = shorter / 1000 or None
-        """How long it may take: as the job says, or the queue's ``processor``, whichever is shorter."""
+        """How long it may take: the job's ``timeout`` or that of the queue's ``processor``, whichever is shorter."""
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -121,8 +121,8 @@ class Attempt:
                 return self._failure(error)
 
     def run_in_time(self, timeouts: Timeouts, over: Callable[[Attempt], None]) -> Outcome:
-        """``run``. If it takes longer than the job may take, ``over`` is called meanwhile: see ``timed_out``. The
-        function cannot be ended. ``timeouts`` has been started, unless a sandbox does that or there is no limit."""
+        """``run``. If it exceeds the job's timeout, ``over`` is called meanwhile: see ``timed_out``. The function
+        cannot be interrupted. ``timeouts`` has been started, unless a sandbox does that or there is no limit."""
         if not self.needs_timeouts:
             return self.run()
         timeouts.add(self.token, self.timeout_s or 0.0, lambda: over(self))
@@ -145,7 +145,7 @@ class Attempt:
                 return self._failure(error)
         if self.timeout_s is None:
             return await self._await()
-        # Within a task of its own nothing can be raised: a loop would end with what is no Exception.
+        # In a task of its own nothing may be raised: a BaseException would end the loop.
         work = asyncio.ensure_future(self._await())
         try:
             done, _ = await asyncio.wait({work}, timeout=self.timeout_s)
@@ -254,7 +254,7 @@ class Attempt:
         elif error is not None:
             stacktrace = stacktrace_of(error)
         failure = Failure(record.id, self.token, reason, stacktrace, None if final else self._retry_ms())
-        # One that was told to end was cancelled, handed back or lost, or has timed out: that is logged already.
+        # An attempt that was asked to stop was cancelled, handed back, lost, or timed out: that is already logged.
         if error is None or not self._of.settings.cancellations.is_asked(self.token):
             log_failure(record, failure, shown)
         return failure
@@ -277,7 +277,7 @@ class Attempt:
         return None if delay < 0 else min(delay, MAX_DELAY_MS)
 
     def _say_backoff_failed(self, name: str, error: BaseException) -> None:
-        """In the log of this process, and in that of the job, which whoever has added it can read."""
+        """In the log of this process, and in that of the job, which whoever added the job can read."""
         record = self.claim.record
         said = f"custom back-off {name!r} cannot be used, waiting {FALLBACK_DELAY_MS} ms: {reason_of(error)}"
         logger.warning(
@@ -287,7 +287,7 @@ class Attempt:
             said,
             extra={"action": "backoff_failed", "job_id": record.id, "queue": self._of.queue},
         )
-        with suppress(Exception):  # the store is away, or the job is gone
+        with suppress(Exception):  # the store is unreachable, or the job was removed
             self._of.make_job(self.claim).log(said)
 
 
@@ -318,7 +318,7 @@ def reason_of(error: BaseException) -> str:
         text = "(its message cannot be read)"
     name = type(error).__name__
     reason = f"{name}: {text}" if text else name
-    # Names of files may hold what is no text; a store takes none of it.
+    # File names may contain bytes that are not text, which no store accepts.
     return reason.encode(errors="backslashreplace").decode()[:MAX_REASON]
 
 

@@ -1,4 +1,4 @@
-"""What is logged of an attempt. A message says which job it is about, for programs whose logging shows nothing else."""
+"""What is logged about an attempt. Each message names the job, for programs whose logging shows only messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def about(job_id: str, name: str, queue: str) -> str:
 
 
 class Running(NamedTuple):
-    """A job whose handler has not ended."""
+    """A job whose handler is running."""
 
     job_id: str
     name: str
@@ -46,7 +46,7 @@ def some(jobs: Sequence[Running]) -> str:
 def log_cancelled(job_id: str, name: str, queue: str) -> None:
     """A job that runs was cancelled."""
     extra = {"action": "job_cancelled", "job_id": job_id, "queue": queue, "job_name": name}
-    logger.info("%s was cancelled: its handler is told to end", about(job_id, name, queue), extra=extra)
+    logger.info("%s was cancelled: its handler is notified", about(job_id, name, queue), extra=extra)
 
 
 def log_failure(record: JobRecord, failure: Failure, error: BaseException | None = None) -> None:
@@ -82,8 +82,8 @@ def log_failure(record: JobRecord, failure: Failure, error: BaseException | None
         "log_failure",
         extra,
     )
-    # Handlers write this text, and not one that they make of ``info``: what is no text in it is escaped, for no file in
-    # UTF-8 takes it.
+    # Logging handlers write this text instead of formatting ``info``. Invalid characters in it are escaped, since no
+    # file in UTF-8 takes it.
     lines = "\n".join(json.loads(failure.stacktrace)) if failure.stacktrace else ""
     made.exc_text = lines.rstrip("\n").encode(errors="backslashreplace").decode() or None
     logger.handle(made)

@@ -25,23 +25,25 @@ class Backoffs:
         self._said: set[str] = set()
 
     def remember(self, backoff: Backoff, shared: bool, handled: bool) -> None:
-        """A job was given this one. Its function may be called here; say once what other processes (if jobs are
-        ``shared`` with some), or the handlers of this one (if jobs are ``handled`` here), do not know."""
+        """A job was given this custom back-off. Its function may be called here; log once if other processes (if jobs
+        are ``shared`` with some), or the handlers of this one (if jobs are ``handled`` here), do not know it."""
         if backoff.type != "custom" or backoff.custom in self._declared:
             return
         if backoff.function is not None:
             self.functions[backoff.custom] = backoff.function
             if shared:
-                self._say(backoff.custom, "is known to this process only: workers in others wait a second in its place")
+                self._say(
+                    backoff.custom, "is known to this process only: workers in other processes wait one second instead"
+                )
         elif handled and backoff.custom not in self.functions:
-            self._say(backoff.custom, "is not known to this queue: its worker waits a second in its place")
+            self._say(backoff.custom, "is not known to this queue: its worker waits one second instead")
 
     def _say(self, name: str, problem: str) -> None:
         if name in self._said or len(self._said) >= MOST_SAID:
             return
         self._said.add(name)
         logger.warning(
-            "queue %s: the custom back-off %r %s. Make the queue with create_queue(%r, backoffs=[function]), or "
+            "queue %s: the custom back-off %r %s. Create the queue with create_queue(%r, backoffs=[function]), or "
             "backoffs={'name': function}",
             self._queue,
             name,

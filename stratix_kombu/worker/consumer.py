@@ -1,11 +1,10 @@
-"""The consumer: no more is taken than there are free slots. A permit from the broker says that the queue has work; the
+"""The consumer takes no more jobs than there are free slots. A permit from the broker says that the queue has work; the
 store says which jobs are next, or why there are none and when to ask again.
 
-While the queue has work for everybody (``Taken.left``), jobs are taken with as many permits as are at hand, and without
-one if there are none: so lost permits cost nothing. Where no permits have to be fetched for that, the results of the
-jobs that have ended are stored with the same call. While the queue is closed (paused, limited or crowded), nothing is
-received, for others may have a use for the permits; only those that the next opening is likely to need.
-"""
+While the queue has work for all workers (``Taken.left``), jobs are taken with the permits that are available, or
+without any: so lost permits cost nothing. Where no permits have to be fetched for that, the results of finished jobs
+are stored with the same call. While the queue is closed (paused, limited or crowded), only those permits are received
+that the next opening is likely to need, since other workers may use the rest."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ logger = logging.getLogger("stratix_kombu.worker")
 TEND_S = 1.0
 """How often the connection is tended while no slot is free."""
 MAX_BATCH = 100
-"""No more is taken at once, so that a worker of hundreds of slots does not hold up its peers."""
+"""The most jobs taken at once, so that a worker with hundreds of slots does not starve others."""
 PAUSED_POLL_S = 0.5
 CROWDED_POLL_S = 1.0
 """How often a crowded queue is looked at, where no job of this worker ends before."""
@@ -52,26 +51,27 @@ REST_AFTER_S = 30.0
 MAX_PAUSE_S = 5.0
 
 UNKNOWN = Taken(left=True)
-"""Before the store has said anything: it is asked without a permit, since those of its jobs may be lost, or may be with
+"""Before the first answer of the store: it is asked without a permit, since permits may have been lost, or sent to
 another broker."""
 
 
 class Starved(Exception):
-    """Jobs could not begin, for lack of a thread, say, and were handed back."""
+    """Jobs could not be started, for lack of a thread for example, and were handed back."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A take whose answer was lost: what it took would stay active until its lease ends."""
+    """A take whose answer was lost: jobs that it took would stay active until their lease expires."""
 
     want: int
     request: str
     until: float
-    """When its lease has ended, on the clock of ``time.monotonic``."""
+    """When its lease expires, on the clock of ``time.monotonic``."""
 
 
 class Consumer:
-    """One thread with one receiver. It stops taking while the store or the broker is away, and comes back."""
+    """One thread with one receiver. It stops taking while the store or the broker is unreachable, and resumes by
+    itself."""
 
     def __init__(
         self,
@@ -103,10 +103,10 @@ class Consumer:
         self._brought: list[Delivery] = []
         """What has woken it."""
         self._taken = UNKNOWN
-        """What the store has said last, and when, on the clock of ``time.monotonic``."""
+        """The last answer of the store, and when it came, on the clock of ``time.monotonic``."""
         self._taken_at = 0.0
         self._stored = 0
-        """How many claims had ended when the store was asked last."""
+        """The number of claims that had ended when the store was last asked."""
         self._asked: _Asked | None = None
         self._receiver: Receiver | None = None
         self._stop = threading.Event()
@@ -120,8 +120,8 @@ class Consumer:
 
     @property
     def idle_ms(self) -> int:
-        """How long ago it proved that it takes jobs: it asked the broker or the store; or it has no free slot, and the
-        connection is sound."""
+        """Time since it was last active: it asked the broker or the store, or it has no free slot and its connection
+        works."""
         if self._thread is None:
             return self._watch.idle_ms(self._queue)
         return int((time.monotonic() - self._proved) * 1000)
@@ -133,7 +133,7 @@ class Consumer:
             self._wake([])
 
     def _wake(self, deliveries: list[Delivery]) -> bool:
-        """Something has come, or is to be looked for; False if it is too late for that."""
+        """Something has arrived, or should be looked for; False if it is too late for that."""
         with self._taking:
             if self._stop.is_set():
                 return False
@@ -145,7 +145,7 @@ class Consumer:
         return True
 
     def stop(self) -> None:
-        """Take nothing from now on. What a receive under way still brings is given back."""
+        """Take nothing from now on. Messages that a receive in progress still brings are given back."""
         self._stop.set()
         self._watch.remove(self._queue)
         self._slots.wake()
@@ -196,12 +196,12 @@ class Consumer:
         self._close()
 
     def _pause(self, seconds: float) -> None:
-        """Nothing is taken for a while, so no result waits for that."""
+        """Nothing is taken for a while, so no result may wait for the next take."""
         self._settler.lend(False)
         self._stop.wait(seconds)
 
     def _is_idle(self) -> bool:
-        """Nothing is held, nothing came for a while, and the store has nothing either."""
+        """Nothing is held, nothing has arrived for a while, and the store has nothing either."""
         taken = self._taken
         empty = taken.why in (None, Refusal.EMPTY) and not (taken.left or taken.until_ms)
         held = self._slots.used or len(self._holdings) or self._asked is not None or self._strangers
@@ -299,7 +299,7 @@ class Consumer:
             self._taken = UNKNOWN
 
     def _when_there_is_room(self, receiver: Receiver) -> list[Delivery] | None:
-        """A job of ours has ended, or perhaps one of another worker."""
+        """A job of ours has finished, or perhaps one of another worker."""
         before = self._holdings.stored
         if before == self._stored:
             self._holdings.wait_for_more_stored(before, CROWDED_POLL_S)
@@ -310,12 +310,12 @@ class Consumer:
         return self._at_hand(receiver, min(ended, MAX_BATCH)) if ended else []
 
     def _at_hand(self, receiver: Receiver, limit: int) -> list[Delivery]:
-        """The permits that can be had at once, for as many jobs. None are needed, so that the broker's queue is as long
-        as the backlog. A store that is the broker as well drops them by itself."""
+        """The permits that are available at once, up to the number of jobs. They are not needed, but taken so that the
+        broker's queue stays as long as the backlog. A store that is also the broker drops them itself."""
         return [] if self._engine.delivers else self._received(receiver, limit, 0.0)
 
     def _received(self, receiver: Receiver, limit: int, timeout: float) -> list[Delivery]:
-        """The permits among what has come; the strangers are refused."""
+        """The permits among the deliveries; foreign messages are rejected."""
         deliveries, self._brought = self._brought, []
         if deliveries:
             receiver.adopt(deliveries)
@@ -330,8 +330,8 @@ class Consumer:
         return [one for one in deliveries if one.job_id is not None]
 
     def _take(self, receiver: Receiver, permits: Sequence[Delivery], free: int) -> None:
-        """Take jobs from the store and begin them. The permits are used up, whatever the store says."""
-        # Where the store has had work, or may have, it is asked for all that can run; a permit is for one job.
+        """Take jobs from the store and start them. The permits are used up, whatever the store answers."""
+        # If the store had work, or may have, all free slots are filled; otherwise a permit is for one job.
         of_one_each = permits and self._taken.why in (None, Refusal.EMPTY)
         want = min(len(permits), free) if of_one_each else free
         with self._taking:
@@ -351,7 +351,7 @@ class Consumer:
         receiver.acknowledge(permits)
         self._settler.stored(ended, change)
         if problem is not None:
-            raise Starved(f"jobs cannot begin here and were handed back: {problem}") from problem
+            raise Starved(f"jobs cannot be started here and were handed back: {problem}") from problem
 
     def _ask(self, want: int, request: str, permits: int = 0, ended: Sequence[Completion] = ()) -> tuple[Change, Taken]:
         self._stored = self._holdings.stored + len(ended)
@@ -362,7 +362,7 @@ class Consumer:
         )
 
     def _begin(self, taken: Taken) -> Exception | None:
-        """Begin what an answer has brought; why some could not begin."""
+        """Start the jobs of an answer; return why some could not be started."""
         self._asked = None
         self._taken, self._taken_at = taken, time.monotonic()
         self._settler.lend(taken.left and self._engine.delivers and not self._engine.middleware.take)
@@ -375,7 +375,7 @@ class Consumer:
     # -- a take whose answer was lost -------------------------------------------------------------
 
     def _ask_again(self) -> None:
-        """Before anything else is taken: what a take took whose answer was lost is begun now. There is a free slot for
+        """Before anything else is taken, start the jobs of a take whose answer was lost. There is a free slot for
         each."""
         asked = self._asked
         if asked is None:
@@ -386,10 +386,10 @@ class Consumer:
             elif not self._stop.is_set():
                 problem = self._begin(self._ask(asked.want, asked.request)[1])
                 if problem is not None:
-                    raise Starved(f"jobs cannot begin here and were handed back: {problem}") from problem
+                    raise Starved(f"jobs cannot be started here and were handed back: {problem}") from problem
 
     def _hand_back_asked(self) -> None:
-        """At the end nothing begins any more: what such a take took goes to others."""
+        """While stopping nothing is started any more: jobs of such a take go to other workers."""
         asked = self._asked
         if asked is None or time.monotonic() > asked.until:
             return

@@ -40,8 +40,8 @@ class LoopExecutor:
             self._loop.call_soon_threadsafe(lambda: token in self._tasks and self._tasks[token].cancel())
 
     def finish(self, value: Any, seconds: float | None = None) -> Any:
-        """What a function of the user's has returned; if it is to be awaited, what comes of that, on this loop. Raises
-        what it raises, and NotFinished, with it cancelled, after so many seconds."""
+        """The return value of a user's function; an awaitable is awaited on this loop. Raises what it raises; after the
+        given number of seconds it is cancelled, and NotFinished is raised."""
         if not is_awaitable(value) or self.is_here:
             return finished(value, seconds)
         work = asyncio.run_coroutine_threadsafe(outcome_of(value), self._running_loop())
@@ -56,7 +56,7 @@ class LoopExecutor:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is called on its loop, which a call that waits would hold up."""
+        """Whether this is called on its own loop, which a blocking call would block."""
         return self._thread is not None and threading.current_thread() is self._thread
 
     def stop(self) -> None:

@@ -13,8 +13,8 @@ from stratix_kombu.worker.holdings import Holdings
 
 
 class Endings:
-    """Of the attempts at jobs of one queue. What runs on the loop is cancelled; a function on a thread cannot be ended,
-    but it can ask (``job.cancelled``)."""
+    """Ends attempts of one queue early. A coroutine is cancelled; a function on a thread cannot be interrupted, but it
+    can check ``job.cancelled``."""
 
     def __init__(self, engine: Engine, queue: str, holdings: Holdings, loop: LoopExecutor) -> None:
         self._engine = engine
@@ -24,15 +24,16 @@ class Endings:
         self._loop = loop
 
     def time_out(self, attempt: Attempt) -> Failure | None:
-        """It has taken too long: the outcome, or None if it has ended meanwhile, or was lost. Its thread goes on until
-        the function returns, and keeps its slot."""
+        """It has exceeded its timeout: returns the outcome, or None if it has finished meanwhile or was lost. Its
+        thread runs on until the function returns, and keeps its slot."""
         if not self._holdings.give_up(attempt.token):
             return None
         self._cancellations.ask(attempt.token)
         return attempt.timed_out()
 
     def lose(self, token: str) -> None:
-        """The lease ran out while the handler runs. Its outcome is not offered to the store, which would refuse it."""
+        """The lease expired while the handler was running. Its outcome is not sent to the store, which would reject
+        it."""
         running = self._holdings.lose(token)
         if running is not None:
             self._engine.report(self._queue, StaleClaim(running.job_id), "lease_lost")
@@ -50,7 +51,7 @@ class Endings:
         self._loop.cancel(token)
 
     def ended(self, token: str) -> tuple[bool, bool]:
-        """The handler has ended; whether its attempt was over before, and whether it was lost."""
+        """The handler has returned; tells whether its attempt was over before that, and whether it was lost."""
         ended = self._holdings.ended(token)
         self._cancellations.forget(token)
         return ended

@@ -37,18 +37,18 @@ class Handler:
 
 
 def say_what_is_unused(queue: str, function: object, processor: ProcessorOptions) -> None:
-    """Log what was said of sandboxes and holds for nothing else, if this handler runs in none."""
+    """Log sandbox options that have no effect, if this handler runs in no sandbox."""
     if processor.max_memory_usage and not processor.sandboxed and not is_path(function):
         logger.warning(
-            "queue %s: 'max_memory_usage' bounds sandboxed handlers only: say processor={'sandboxed': True, ...}, or "
-            "leave it out",
+            "queue %s: 'max_memory_usage' applies to sandboxed handlers only: set "
+            "processor={'sandboxed': True, ...}, or leave it out",
             queue,
             extra={"action": "option_unused", "queue": queue},
         )
 
 
 class Handlers:
-    """At most one handler for each job name, and one for all names that have none of their own."""
+    """At most one handler for each job name, and one for all names without their own."""
 
     def __init__(self) -> None:
         self._by_name: dict[str | None, Handler] = {}
@@ -58,8 +58,8 @@ class Handlers:
 
     def register(self, name: str | None, function: Callable[[Any], Any] | str | Path, sandboxed: bool = False) -> None:
         """Let ``function`` handle jobs called ``name``, or all others if None; the path of a file that defines one is
-        always sandboxed. The same function again changes nothing, also a lambda or an inner function that is made anew
-        each time by the same line; another one raises ConfigurationError."""
+        always sandboxed. Registering the same function again changes nothing, even a lambda or an inner function that
+        the same line creates each time; another function raises ConfigurationError."""
         what = "all jobs" if name is None else f"jobs called {check_job_name(name)!r}"
         if not isinstance(function, (str, Path)) and not callable(function):
             raise ConfigurationError(f"a handler must be a function of the job, or the path of one, not {function!r}")
@@ -69,7 +69,7 @@ class Handlers:
         if known is not None:
             if same_function(known.function, function):
                 return
-            raise ConfigurationError(f"this queue has a handler for {what} already, which is another function")
+            raise ConfigurationError(f"this queue already has a different handler for {what}")
         if sandboxed or isinstance(function, (str, Path)):
             self._by_name[name] = Handler(function, is_async=False, source=source_of(function))
             return

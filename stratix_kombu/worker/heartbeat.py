@@ -23,26 +23,26 @@ logger = logging.getLogger("stratix_kombu.worker")
 
 BEATS_PER_LEASE = 3
 MAX_INTERVAL_S = 1.0
-"""Who cancels a job does not wait much longer than this."""
+"""Upper bound on the latency of a cancellation."""
 IDLE_INTERVAL_S = 6.0
 """How often a process that runs no job shows that it is there."""
 PAUSED_INTERVAL_S = 0.5
-"""How often it is asked whether a paused queue goes on."""
+"""How often to check whether a paused queue was resumed."""
 HELD_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What a heartbeat is to know of one queue that is served here."""
+    """What a heartbeat needs to know about one queue that is served here."""
 
     describe: Callable[[], WorkerInfo]
-    """What others are to see of it now."""
+    """The worker as others should see it now."""
     held: Callable[[], list[Held]]
     """The claims to be renewed."""
     lost: Callable[[str], None]
     """Called with the token of a claim that is no longer held; there may be another claim on the same job."""
     cancelled: Callable[[str], None]
-    """Called with that of a claim whose job is to end, each time it is renewed."""
+    """Called with the token of a claim whose job was cancelled, each time it is renewed."""
 
 
 class Heartbeat:
@@ -62,19 +62,19 @@ class Heartbeat:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         """Of all workers of this process."""
         self.shows = True
-        """Whether the process is to be seen by others."""
+        """Whether the process reports its presence."""
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._beating = threading.RLock()
         """Held while it renews, so that no renewal under way shows a queue again that was left."""
         self._members: dict[str, Member] = {}
         self._paused: dict[str, bool] = {}
-        """Queues of which somebody wants to know whether they are paused still."""
+        """Queues whose pause is being watched."""
         self._thread: threading.Thread | None = None
         self._beaten: float | None = None
 
     def join(self, queue: str, member: Member) -> None:
-        """Show presence on the queue from now on, and renew what is held of it. Raises RuntimeError if the system has
-        no thread left."""
+        """Report presence on the queue from now on, and renew its claims. Raises RuntimeError if the system cannot
+        start a thread."""
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="stratix-heartbeat", daemon=True)
@@ -104,8 +104,8 @@ class Heartbeat:
                 self._engine.report(queue, error, "leave_failed")
 
     def is_paused(self, queue: str) -> bool:
-        """Whether a queue that was paused is so still, as far as is known; to be asked now and then. It is found out
-        together with that of other queues."""
+        """Whether a queue that was paused still is, as far as is known; to be called now and then. All watched queues
+        are checked in one call."""
         paused = self._paused.get(queue)
         if paused is None:
             self._paused[queue] = True

@@ -1,4 +1,4 @@
-"""The claims that one worker holds: from the answer that brought them until their outcome is stored."""
+"""The claims that one worker holds, from the answer that contained them until their outcome is stored."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Holdings:
         self._held: dict[str, Held] = {}
         """The claims whose outcome is not stored yet."""
         self._running: dict[str, Running] = {}
-        """The jobs whose handler has not ended."""
+        """The jobs whose handler is running."""
         self._given_up: set[str] = set()
-        """Attempts that have failed, were handed back or are lost while their handler goes on."""
+        """Attempts that have failed, were handed back or were lost while their handler is still running."""
         self._lost: set[str] = set()
         """Of those, the lost ones."""
         self._changed = threading.Condition()
@@ -32,17 +32,17 @@ class Holdings:
         return len(self._held)
 
     def add(self, claim: Claim) -> None:
-        """Its handler is about to begin."""
+        """Its handler is about to start."""
         self._held[claim.token] = Held(claim.record.id, claim.token)
         record = claim.record
         self._running[claim.token] = Running(record.id, record.name, record.queue, time.monotonic())
 
     def not_begun(self, token: str) -> None:
-        """Its handler will not begin."""
+        """Its handler will not start."""
         self._running.pop(token, None)
 
     def ended(self, token: str) -> tuple[bool, bool]:
-        """The handler has ended; whether its attempt was given up before, and whether it was lost."""
+        """The handler has returned; tells whether its attempt was given up before that, and whether it was lost."""
         with self._changed:
             self._running.pop(token, None)
             late, lost = token in self._given_up, token in self._lost
@@ -51,7 +51,7 @@ class Holdings:
         return late, lost
 
     def stored_one(self, token: str) -> None:
-        """The outcome is stored, or nobody wants it."""
+        """The outcome is stored, or no longer needed."""
         self._held.pop(token, None)
         self.stored += 1
         if self._watched or not self._held:
@@ -59,7 +59,8 @@ class Holdings:
                 self._changed.notify_all()
 
     def give_up(self, token: str) -> bool:
-        """The attempt is over while its handler goes on. False if that has ended, or the attempt is lost."""
+        """The attempt is over while its handler is still running. False if the handler has returned, or the attempt is
+        lost."""
         with self._changed:
             if token not in self._running or token in self._lost:
                 return False
@@ -90,18 +91,18 @@ class Holdings:
         return [one for one in found if one is not None]
 
     def running(self, token: str) -> Running | None:
-        """The job, if its handler has not ended."""
+        """The job, if its handler is running."""
         return self._running.get(token)
 
     def all_running(self) -> list[Running]:
-        """The jobs whose handler has not ended, and whose attempt is not over."""
+        """The jobs whose handler is running and whose attempt is not over."""
         return [one for token, one in list(self._running.items()) if token not in self._given_up]
 
     def to_renew(self) -> list[Held]:
         return [one for one in list(self._held.values()) if one.token not in self._lost]
 
     def stuck(self, to_end: Cancellations, waiting: set[str]) -> int:
-        """Handlers that go on though their attempt is over, or was to end."""
+        """Handlers that are still running although their attempt is over, or should be."""
         over = {token for token in list(self._running) if token in self._given_up or to_end.is_asked(token)}
         return len(over - waiting)
 

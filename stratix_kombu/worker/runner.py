@@ -29,9 +29,8 @@ logger = logging.getLogger("stratix_kombu.worker")
 class Runner:
     """Plain functions on threads, ``async def`` ones on the loop, sandboxed ones in children.
 
-    A job's slot is free again when its handler has ended; its outcome goes to the settler, and is stored meanwhile,
-    together with others.
-    """
+    A job's slot is free again as soon as its handler has returned; the outcome goes to the settler, and is stored
+    together with others."""
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class Runner:
         self.endings = Endings(engine, queue, holdings, loop)
         self._pid = os.getpid()
         self._opens: dict[str, float] = {}
-        """By token: when a job may begin that was granted early, on the clock of ``time.monotonic``."""
+        """By token: when a job that was granted early may start, on the clock of ``time.monotonic``."""
         self._turns = Turns(settings.sandboxes.size if settings.sandboxes else 0, settings.concurrency)
         self._timeouts = Timeouts(queue)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
@@ -66,7 +65,7 @@ class Runner:
 
     def begin(self, claim: Claim) -> Exception | None:
         """Have the handler called. If the system has no thread or descriptor left for it, the job is handed back, so
-        that another worker or this one later can begin it; the problem."""
+        that another worker, or this one later, can start it; returns the problem."""
         self._holdings.add(claim)
         if claim.wait_ms:
             self._opens[claim.token] = time.monotonic() + claim.wait_ms / 1000
@@ -132,21 +131,21 @@ class Runner:
     # -- the end of the worker --------------------------------------------------------------------
 
     def drop_waiting(self) -> None:
-        """Hand back what waits for a child."""
+        """Hand back the jobs that wait for a child."""
         self.hand_back([one.token for one in self._turns.clear()])
 
     def give_up(self) -> None:
-        """What still runs is handed back; what can be ended is ended, before it begins somewhere else. The outcomes of
-        what has ended are still being stored."""
+        """Hand back the jobs that are still running; handlers that can be stopped are stopped before the jobs start
+        elsewhere. Outcomes of finished jobs are still stored."""
         running = self._holdings.give_up_all()
         for token in running:
-            self._cancellations.ask(token)  # what comes of their attempts now is no failure of theirs
+            self._cancellations.ask(token)  # whatever their handlers do now must not count as a failure
         if self._sandboxes is not None:
             self._sandboxes.close()
         if running:
             extra = {"action": "handed_back", "queue": self._queue, "jobs": len(running)}
             jobs = some(list(running.values()))
-            logger.info("handing back what has not ended, to be run by another worker: %s", jobs, extra=extra)
+            logger.info("handing back unfinished jobs, to be run by another worker: %s", jobs, extra=extra)
         self.hand_back([*running])
         for token in running:
             self._loop.cancel(token)

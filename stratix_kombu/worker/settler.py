@@ -1,8 +1,7 @@
-"""Settles outcomes: what has piled up while one round trip was under way goes together with the next.
+"""Stores outcomes: those that have piled up during one round trip go together with the next.
 
-While a queue has work for everybody, the consumer asks for more jobs as often as any have ended. It stores their
-results in the same call then: see ``Settler.lend``.
-"""
+While a queue has work for all workers, the consumer asks for more jobs whenever some have finished, and stores their
+results in the same call: see ``Settler.lend``."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ Kind = TypeVar("Kind", Completion, Failure, Postponed)
 
 
 class Settler:
-    """A thread that completes and fails jobs in batches, and does not give up while the store is away."""
+    """A thread that completes and fails jobs in batches, and keeps trying while the store is unreachable."""
 
     def __init__(self, engine: Engine, queue: str, holdings: Holdings) -> None:
         self._engine = engine
@@ -43,7 +42,7 @@ class Settler:
         self._stopping = threading.Event()
         self._causes = Causes()
         self._asked: set[str] = set()
-        """Tokens of completions that were asked for by a call whose answer was lost."""
+        """Tokens of completions sent with a call whose answer was lost."""
         self._lends = False
         self._lent: deque[Completion] = deque()
         """The completions that wait for the consumer."""
@@ -68,8 +67,8 @@ class Settler:
     # -- with the consumer's calls ----------------------------------------------------------------
 
     def lend(self, lends: bool) -> None:
-        """Whether the consumer stores completions with its next take from now on, which must come as soon as a slot is
-        free. If not, those that wait for it are stored at once."""
+        """Set whether the consumer stores completions with its next take, which must follow as soon as a slot is free.
+        If not, waiting ones are stored at once."""
         self._lends = lends
         while not lends and (batch := self.lent()):
             for completion in batch:
@@ -95,14 +94,14 @@ class Settler:
             self._outcomes.put(one)
 
     def rest(self) -> None:
-        """No outcome is to be expected: end the thread until it is started again."""
+        """No outcome is expected: end the thread until it is started again."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._outcomes.put(None)
             thread.join()
 
     def stop(self, timeout: float) -> None:
-        """Settle what is left, for at most ``timeout`` seconds while the store is away."""
+        """Store what is left, for at most ``timeout`` seconds while the store is unreachable."""
         if self._thread is not None:
             self._outcomes.put(None)
             self._thread.join(timeout)
@@ -149,7 +148,7 @@ class Settler:
         problem = self._try(outcomes, step)
         if problem is None:
             return
-        # A fault of our own. The others are not to suffer for one outcome; the job of that one goes to another attempt
+        # A bug of ours. One outcome must not affect the others; its job gets another attempt
         # when its lease ends.
         if len(outcomes) > 1:
             alone = [self._try([one], step, again=True) for one in outcomes]
@@ -163,7 +162,7 @@ class Settler:
     def _try(
         self, outcomes: Sequence[Kind], step: Callable[[Sequence[Kind]], Change], again: bool = False
     ) -> Exception | None:
-        """Take the step, for as long as the store is away; an error that it raises otherwise."""
+        """Repeat the step while the store is unreachable; return any other error that it raises."""
         tries = 0
         problem: Exception | None = None
         while not self._stopping.is_set():
@@ -186,7 +185,7 @@ class Settler:
         return problem
 
     def _tell(self, outcomes: Sequence[Outcome], stale: Sequence[str]) -> None:
-        """The outcomes are stored, or nobody wants them; those of ``stale`` were refused."""
+        """The outcomes are stored, or no longer needed; those in ``stale`` were rejected."""
         for job_id in stale:
             self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
         for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""Messages that are none of ours: reported, a burst of them at once."""
+"""Messages of other programs: reported, with one report per burst."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Strangers:
             return
         count = len(problems)
         what = (
-            "a message that names no job was dropped"
+            "a message that is not a permit was dropped"
             if count == 1
-            else (f"{count} messages that name no job were dropped, the first because")
+            else (f"{count} messages that are not permits were dropped, the first because")
         )
         self._engine.report(self._queue, InvalidPayload(f"{what}: {problems[0]}"), "stranger_dropped")

@@ -12,9 +12,8 @@ from stratix_kombu.worker.attempt import Attempt
 class ThreadExecutor:
     """Up to ``size`` daemon threads, started as they are needed.
 
-    Hand-over is what limits a worker of short jobs, so this is one C-level queue and no future: a thread that finds
-    the queue filled goes on without being woken.
-    """
+    Handing jobs to threads limits a worker of short jobs, so this is one C-level queue without futures: a thread that
+    finds the queue filled continues without being woken."""
 
     def __init__(self, name: str, size: int, run: Callable[[Attempt], None]) -> None:
         self._name = name
@@ -24,7 +23,7 @@ class ThreadExecutor:
         self._threads: list[threading.Thread] = []
 
     def grow(self, running: int) -> None:
-        """See that there is a thread for each of ``running`` attempts. Raises RuntimeError if there is none left."""
+        """Ensure a thread for each of ``running`` attempts. Raises RuntimeError if the system cannot start one."""
         if running > len(self._threads) and len(self._threads) < self._size:
             name = f"stratix-{self._name}-{len(self._threads) + 1}"
             thread = threading.Thread(target=self._work, args=(self._queue,), name=name, daemon=True)

@@ -11,16 +11,16 @@ logger = logging.getLogger("stratix_kombu.worker")
 
 
 class Timeouts:
-    """Calls a function at the end of an attempt's time, unless the attempt has ended before."""
+    """Calls a function when an attempt exceeds its timeout, unless the attempt has ended before."""
 
     def __init__(self, name: str) -> None:
         self._name = f"stratix-{name}-timeouts"
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._ends: dict[str, tuple[float, Callable[[], None]]] = {}
-        """By token: when, on the clock of ``time.monotonic``, and what is called then."""
+        """By token: when, on the clock of ``time.monotonic``, and the function to call then."""
         self._wakes = 0.0
-        """When the thread looks again by itself."""
+        """When the thread wakes next."""
         self._stopping = False
 
     def start(self) -> None:

@@ -18,7 +18,7 @@ from stratix_kombu.lifecycle.engine import Engine
 logger = logging.getLogger("stratix_kombu.worker")
 
 TOGETHER = 500
-"""So many queues are waited for over one connection: what is asked of the broker each time grows with them."""
+"""The most queues waited for over one connection: each request to the broker grows with them."""
 SETTLE_S = 0.02
 """Queues that come one after the other are waited for together."""
 STARVED_S = 1.0
@@ -32,8 +32,8 @@ class Sleeper:
 
     queue: str
     wake: Callable[[list[Delivery]], bool]
-    """Called in the watch's thread with what has come; whether it takes that. Raises RuntimeError if the system has no
-    thread left."""
+    """Called in the watch's thread with the deliveries; returns whether it accepts them. Raises RuntimeError if the
+    system cannot start a thread."""
 
 
 class Watch:
@@ -52,8 +52,8 @@ class Watch:
         self._works: bool | None = None
 
     def add(self, sleeper: Sleeper, *, new: bool = False) -> bool:
-        """Wait for the queue from now on, until it is woken; of a ``new`` one the store is asked whether jobs wait in
-        it. False if the driver cannot. Raises RuntimeError if the system has no thread left."""
+        """Wait for the queue from now on, until it is woken; for a ``new`` one the store is asked whether jobs are
+        waiting. False if the driver cannot do it. Raises RuntimeError if the system cannot start a thread."""
         with self._lock:
             if self._works is False:
                 return False
@@ -136,7 +136,7 @@ class _Group:
             self._interrupt()
 
     def remove(self, queue: str) -> bool:
-        """It may be waited for a little longer: what comes then is given back."""
+        """It may still be waited for a moment: deliveries that arrive then are given back."""
         with self._lock:
             self._new.discard(queue)
             return self._sleepers.pop(queue, None) is not None
@@ -150,7 +150,7 @@ class _Group:
         with self._lock:
             self._stopping = True
             self._changed.set()
-        # While the broker is away the thread ends by itself, once its command has ended.
+        # While the broker is unreachable, the thread ends by itself once its command has ended.
         if self._interrupt() and self._thread is not threading.current_thread():
             self._thread.join()
 

@@ -1,5 +1,5 @@
-"""The worker of one queue in this process. The way of a job through it: a receiver brings a permit, the consumer takes
-jobs from the store, the runner runs their handlers, the settler stores how they ended."""
+"""The worker of one queue in this process. A job's way through it: a receiver delivers a permit, the consumer takes
+jobs from the store, the runner runs their handlers, and the settler stores their outcomes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from stratix_kombu.worker.watch import Watch
 __all__ = ["Worker", "WorkerSettings"]
 
 SETTLE_S = 10.0
-"""How long a stop goes on trying to store outcomes while the store is away."""
+"""How long stopping keeps trying to store outcomes while the store is unreachable."""
 
 
 class Worker:
@@ -86,7 +86,7 @@ class Worker:
         stuck = self._runner.stuck()
         if stuck < self._slots.size:
             self._unstuck = time.monotonic()
-        # While no slot can run anything it takes nothing, however sound its connection is.
+        # While no slot can run anything it takes nothing, even if its connection works.
         stuck_ms = int((time.monotonic() - self._unstuck) * 1000)
         return replace(self._info, idle_ms=max(self._consumer.idle_ms, stuck_ms), stuck=stuck)
 
@@ -97,12 +97,12 @@ class Worker:
 
     @property
     def running(self) -> list[Running]:
-        """The jobs whose handler has not ended, and whose attempt is not over."""
+        """The jobs whose handler is running and whose attempt is not over."""
         return self._holdings.all_running()
 
     def start(self) -> None:
-        """Begin to take jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the
-        system has no thread left; then nothing goes on."""
+        """Start taking jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the system
+        cannot start a thread; then nothing is running."""
         try:
             endings = self._runner.endings
             member = Member(lambda: self.info, self._holdings.to_renew, endings.lose, endings.cancel)
@@ -113,8 +113,8 @@ class Worker:
             raise
 
     def stop(self, timeout: float | None = None) -> bool:
-        """Take nothing more, wait for what runs (up to ``timeout`` seconds; None = without limit), and hand back the
-        rest at once; whether everything had ended."""
+        """Take nothing more, wait for running jobs (up to ``timeout`` seconds; None = no limit), and hand back the rest
+        at once; return whether all had finished."""
         deadline = None if timeout is None else time.monotonic() + timeout
         self._consumer.stop()
         self._runner.drop_waiting()

@@ -206,5 +206,5 @@ def test_a_burst_of_messages_of_another_program_is_one_error(redis_url: str) -> 
         assert queue.add("n").wait_until_finished(timeout=10) == "done"
         send_celery_task(driver, "q")
         until(lambda: len(errors) == 2)
-        assert errors[0].startswith("15 messages that name no job were dropped, the first because: ")
-        assert errors[1].startswith("a message that names no job was dropped: ")
+        assert errors[0].startswith("15 messages that are not permits were dropped, the first because: ")
+        assert errors[1].startswith("a message that is not a permit was dropped: ")

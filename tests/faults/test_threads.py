@@ -76,7 +76,7 @@ def test_a_job_that_cannot_begin_goes_back(
     shortage.of = ()
     assert [job.wait_until_finished(timeout=10) for job in jobs] == [0, 1, 2]
     assert {job.refresh().attempts_made for job in jobs} == {1}
-    assert errors == ["jobs cannot begin here and were handed back: can't start new thread"], "once for one cause"
+    assert errors == ["jobs cannot be started here and were handed back: can't start new thread"], "once for one cause"
 
 
 def test_a_second_thread_that_cannot_be_started(app: Application, shortage: Shortage) -> None:

@@ -64,7 +64,7 @@ def reason_of(queue: Queue, name: str, data: Any = None, **options: Any) -> str:
     ("name", "options", "reason"),
     [
         ("leave", {"attempts": 2}, "the sandbox exited with code 3 in the middle of the job"),
-        ("kill_itself", {}, "the sandbox was killed (SIGKILL): by the system for want of memory, or by hand"),
+        ("kill_itself", {}, "the sandbox was killed (SIGKILL): by the system because memory ran out, or by hand"),
         ("segfault", {}, "the sandbox crashed (SIGSEGV)"),
         ("loop", {"timeout": 200}, "timed out after 200 ms; its sandbox was killed"),
         ("hold_the_interpreter", {"timeout": 200}, "timed out after 200 ms; its sandbox was killed"),

@@ -134,7 +134,7 @@ def test_a_cancelled_job_is_no_failure(app: Application, caplog: Log) -> None:
         job.cancel("by user 7")
         assert reason_of(job) == "by user 7"
     assert sorted(one.getMessage() for one in said(caplog, "job_cancelled")) == [
-        f"job {name} ({name}, queue q) was cancelled: its handler is told to end" for name in ("loop", "thread")
+        f"job {name} ({name}, queue q) was cancelled: its handler is notified" for name in ("loop", "thread")
     ]
     assert [one.levelname for one in said(caplog, "job_cancelled")] == ["INFO", "INFO"]
     assert said(caplog, "attempt_failed") + said(caplog, "job_failed") == []
@@ -176,7 +176,7 @@ def test_who_is_waited_for_and_what_is_handed_back(
     assert still.startswith("still waiting for ")
     assert "job thread (thread, queue videos), for " in still
     (back,) = said(caplog, "handed_back")
-    assert back.getMessage().startswith("handing back what has not ended, to be run by another worker: job ")
+    assert back.getMessage().startswith("handing back unfinished jobs, to be run by another worker: job ")
     assert (back.levelname, back.__dict__["jobs"]) == ("INFO", 3)
     assert said(caplog, "attempt_failed") + said(caplog, "job_failed") == [], "they have not failed"
 

@@ -45,7 +45,7 @@ def test_a_back_off_that_others_do_not_know_is_said_when_it_is_given(
     caplog.clear()
     queue.add_bulk([{"name": "n", "opts": {"attempts": 2, "backoff": {"custom": "named"}}}] * 2)
     (said,) = warnings(caplog)
-    assert "'named' is not known to this queue: its worker waits a second in its place" in said
+    assert "'named' is not known to this queue: its worker waits one second instead" in said
 
 
 def test_a_declared_back_off_is_known(app: Application, caplog: pytest.LogCaptureFixture) -> None:
@@ -147,7 +147,7 @@ def test_a_queue_of_sandboxes_runs_as_many_at_a_time(caplog: pytest.LogCaptureFi
     assert caplog.records == []
     app.queue.create_queue("memory", {"processor": {"maxMemoryUsage": 100}}).process(print)
     (said,) = (one.getMessage() for one in caplog.records if one.levelno == logging.WARNING)
-    assert said.startswith("queue memory: 'max_memory_usage' bounds sandboxed handlers only")
+    assert said.startswith("queue memory: 'max_memory_usage' applies to sandboxed handlers only")
     app.close()
 
 

@@ -120,9 +120,9 @@ def test_another_function_of_the_same_line_is_refused() -> None:
     first = made("first")
     for handler in (first, made("first"), first):
         queue.process("n", handler)
-    with pytest.raises(ConfigurationError, match="has a handler for jobs called 'n' already"):
+    with pytest.raises(ConfigurationError, match="already has a different handler for jobs called 'n'"):
         queue.process("n", made("second"))
     queue.process(made("second"))
-    with pytest.raises(ConfigurationError, match="has a handler for all jobs already"):
+    with pytest.raises(ConfigurationError, match="already has a different handler for all jobs"):
         queue.process(made("third"))
     app.close()

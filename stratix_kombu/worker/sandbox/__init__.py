@@ -1,1 +1,1 @@
-"""Handlers in processes of their own: a job that crashes, hangs or hoards takes nothing with it but its own child."""
+"""Handlers in processes of their own: a job that crashes, hangs or uses too much memory affects only its own child."""

@@ -51,7 +51,7 @@ EXIT_S = 1.0
 
 
 def main(channel: int, life: int) -> None:
-    """Serve the worker at the other end of the socket, until it is gone."""
+    """Serve the worker at the other end of the socket, until it exits."""
     die_with_the_worker(life)
     family.adopt_orphans()
     faulthandler.enable()
@@ -62,11 +62,9 @@ def main(channel: int, life: int) -> None:
 
 
 def die_with_the_worker(life: int) -> None:
-    """Have the kernel kill this process group when the worker is gone, even while a handler holds the interpreter.
-
-    The worker alone has the other end of this pipe, and writes nothing. Where the kernel cannot do it, the thread that
-    reads from the worker notices.
-    """
+    """Have the kernel kill this process group when the worker exits, even while a handler holds the interpreter. Only
+    the worker has the other end of this pipe, and it writes nothing. Where the kernel cannot do it, the thread that
+    reads from the worker does."""
     os.set_inheritable(life, False)
     if sys.platform == "linux":
         fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
@@ -95,7 +93,7 @@ class Child:
         self._number = 0
         """The job that runs; 0 = none."""
         self._cancelled = 0
-        """The job that is to end."""
+        """The job that should stop."""
         self._told_to_end = False
         self._terminated = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -136,7 +134,7 @@ class Child:
         try:
             loaded = source not in self._handlers
             around = [as_context(self._load(Source(**one))) for one in run["around"]]
-            handler = self._load(source)  # after these, which may ready what it needs
+            handler = self._load(source)  # after these, which may prepare what it needs
         except BaseException as error:
             reason = f"cannot load the handler {source}: {reason_of(error)}"
             return {
@@ -159,12 +157,12 @@ class Child:
             return self._raised(error)
 
     def _awaited(self, value: Any) -> Any:
-        """What a handler has returned; if it is to be awaited, what comes of that."""
+        """What a handler has returned; an awaitable is awaited."""
         if not is_awaitable(value):
             return value
         task = self._finish(value)
         if not task.cancelled() and (raised := task.exception()) is not None:
-            raise raised  # as it is: a loop would end with what is no Exception
+            raise raised  # unchanged: a BaseException would end a loop
         return task.result()
 
     def _load(self, source: Source) -> Callable[[Any], Any]:
@@ -178,7 +176,7 @@ class Child:
         return handler
 
     def _finish(self, value: Awaitable[Any]) -> asyncio.Task[Any]:
-        """Run the loop until a coroutine has ended."""
+        """Run the loop until a coroutine has finished."""
         if self._loop is None:  # one for all jobs: what a handler keeps between them may belong to it
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
@@ -244,7 +242,7 @@ class Child:
             os.killpg(0, signal.SIGKILL)
 
     def _listen(self) -> None:
-        """Take messages until the worker is gone."""
+        """Take messages until the worker exits."""
         worker = os.getppid()
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
@@ -286,8 +284,8 @@ class Child:
             loop.call_soon_threadsafe(task.cancel)
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM: what the handler has in ``finally`` is done, and nothing more. Once, and only if the worker wants
-        it: a service manager may signal all processes of a worker that is to wait for its jobs."""
+        """SIGTERM: run the handler's ``finally`` blocks, and nothing more. Once, and only if the worker asked for it: a
+        service manager may signal all processes of a worker that should wait for its jobs."""
         if not self._told_to_end or self._terminated:
             return
         self._terminated = True

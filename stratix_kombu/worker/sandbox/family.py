@@ -16,7 +16,7 @@ from contextlib import suppress
 LINUX = sys.platform == "linux"
 _SET_CHILD_SUBREAPER = 36
 KILL_S = 2.0
-"""How long to go on with a family that starts new processes as fast as they are killed."""
+"""How long to keep killing a family that starts new processes as fast as they are killed."""
 STEP_S = 0.001
 
 
@@ -52,7 +52,7 @@ def born(pid: int) -> int:
 
 
 def litter(pid: int) -> int:
-    """How many below it have ended, and nobody has waited for them."""
+    """The number of zombies below it."""
     return sum(1 for one in members(pid) if one != pid and not born(one))
 
 
@@ -70,7 +70,7 @@ def strike(pid: int, number: int) -> None:
 
 
 def kill_below(pid: int) -> None:
-    """Kill all below it. It is stopped first, so that it starts no others, and is to be killed next."""
+    """Kill all processes below it. It is stopped first, so that it starts no others, and must be killed next."""
     if not descendants(pid):
         return
     with suppress(OSError):

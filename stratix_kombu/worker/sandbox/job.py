@@ -1,4 +1,4 @@
-"""The job, as a handler sees it in a child: what it reads was sent along, what it does is done by the worker."""
+"""The job as a handler in a child sees it: its attributes were sent along, and the worker executes its methods."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ _CALLS = Calls()
 
 
 class SandboxJob(NotAwaitable, forks.OfOneProcess):
-    """A ``Job`` in its handler, with the attributes and methods of one; only waiting for oneself is left out.
-
-    Methods raise what those of ``Job`` do. Of other jobs, those it depends on, there are the attributes alone.
-    """
+    """A ``Job`` in its handler, with the same attributes and methods, except waiting for itself. Methods raise the same
+    errors as those of ``Job``. For other jobs (its dependencies) only the attributes are available."""
 
     _meant = "write 'await job.aio....' for its methods"
 
@@ -126,7 +124,7 @@ def _other(attributes: Message) -> SandboxJob:
 
     def call(method: str, *arguments: Any) -> Any:
         raise ConfigurationError(
-            f"{method}: in a sandbox only the handler's own job can be asked, and job {attributes['id']} is another one"
+            f"{method}: in a sandbox only the handler's own job has methods, and job {attributes['id']} is another one"
         )
 
     return SandboxJob(attributes, call, lambda: False)

@@ -15,7 +15,7 @@ ROOM = 512 * MB
 
 
 def resident(pid: int) -> int:
-    """Resident bytes of a process and, on Linux, all below it; 0 if it is gone."""
+    """Resident bytes of a process and, on Linux, all below it; 0 if it has exited."""
     if not family.LINUX:
         return _resident_by_ps(pid)
     total = 0

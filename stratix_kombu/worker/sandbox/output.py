@@ -42,7 +42,7 @@ class Output:
         self._rest = rest
 
     def flush(self) -> None:
-        """Log what has not ended with a newline."""
+        """Log the last line, which did not end with a newline."""
         rest, self._rest = self._rest, b""
         if rest:
             self._log(rest)

@@ -20,8 +20,7 @@ CANCEL_POLL_S = 0.25
 CLOSE_S = 5.0
 STARVED_S = 1.0
 MOST_LITTER = 100
-"""A child that has adopted so many processes that have ended is replaced: it does not wait for them, since a handler
-may do that."""
+"""A child that has adopted this many zombies is replaced: it does not reap them, since a handler may do that."""
 
 
 class SandboxPool:
@@ -45,9 +44,8 @@ class SandboxPool:
     def run(self, source: Source, job: Any, seconds: float | None) -> str:
         """Run a job's handler in a child, for at most ``seconds``; its result as JSON.
 
-        Waits for a free child. Raises SandboxFailure, RateLimited, and JobCancelled if the job is to end before it
-        has begun.
-        """
+        Waits for a free child. Raises SandboxFailure, RateLimited, and JobCancelled if the job is cancelled before it
+        has started."""
         what = f"the result of job {job.name!r} in queue {self._queue!r}"
         while True:
             sandbox = self._take(job)
@@ -63,7 +61,7 @@ class SandboxPool:
                 self._give(sandbox)
 
     def close(self) -> None:
-        """Kill the children that run jobs, let the idle ones end, and wait until all are gone."""
+        """Kill the children that run jobs, let the idle ones end, and wait until all have exited."""
         with self._changed:
             self._closed = True
             busy, idle = list(self._busy), list(self._idle)
@@ -109,7 +107,7 @@ class SandboxPool:
         return sandbox
 
     def _wait(self) -> None:
-        """Let a moment pass before the job goes back, for it comes again at once."""
+        """Wait a moment before the job goes back, since it will be taken again at once."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed, STARVED_S)
 
@@ -146,6 +144,6 @@ class SandboxPool:
             self._changed.notify_all()
 
     def _hoards(self, sandbox: Sandbox) -> bool:
-        """Whether the jobs so far have left so much in memory that the next one would be ended for it."""
+        """Whether earlier jobs have left so much in memory that the next one would exceed the limit."""
         most = self._options.max_memory_usage * MB
         return bool(most) and sandbox.used > (sandbox.at_rest + most) / 2

@@ -33,7 +33,7 @@ EXIT_S = 2.0
 CHUNK = 65_536
 POLL_S = 0.05
 SHORTAGES = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-"""No process, memory or descriptor is left for a child now."""
+"""The system cannot start a child now: no process, memory or descriptor is left."""
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from stratix_kombu.worker.sandbox.child import main; main(*map(int, sys.argv[2:]))"
@@ -59,9 +59,9 @@ class Sandbox:
         """When it has closed its end, although it may not have exited."""
         self._reaping = threading.Lock()
         self._left: dict[int, int] = {}
-        """What jobs have left running, when the child was asked to end."""
+        """Processes that jobs had left running when the child was asked to end."""
         self._reaped = False
-        """Its number may be somebody else's."""
+        """Its process id may belong to another process."""
         try:
             self._start()
         except (OSError, ValueError) as problem:
@@ -99,7 +99,7 @@ class Sandbox:
             self._socket, theirs = socket.socketpair()
             undo.callback(self._socket.close)
             with theirs:
-                # When the last holder of the other end is gone, so is the child: see ``child.die_with_the_worker``.
+                # When the last holder of the other end exits, the child is killed: see ``child.die_with_the_worker``.
                 life, self._life = os.pipe()
                 undo.callback(os.close, self._life)
                 try:
@@ -130,14 +130,14 @@ class Sandbox:
         return memory.resident(self.pid)
 
     def exited(self) -> bool:
-        """Whether the process has ended. It is not reaped yet, so that nobody else gets its number."""
+        """Whether the process has ended. It is not reaped yet, so that its process id is not reused."""
         if hasattr(os, "waitid"):
             with suppress(ChildProcessError):
                 return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         return self._process.poll() is not None
 
     def pending(self) -> bool:
-        """Whether it has said something that was not read."""
+        """Whether it has sent something that was not read."""
         return any(key.fileobj is self._socket for key, _ in self._selector.select(0))
 
     def begin(self, job_id: str) -> int:
@@ -156,7 +156,7 @@ class Sandbox:
         self._send()
 
     def pump(self, timeout: float) -> list[Message]:
-        """Move what there is to move, waiting for at most ``timeout`` seconds; the messages that came.
+        """Send and receive what is possible, waiting at most ``timeout`` seconds; return the received messages.
 
         Raises BrokenProtocol.
         """
@@ -170,11 +170,11 @@ class Sandbox:
             if events & selectors.EVENT_READ:
                 messages += self._receive()
         if messages:
-            self._pump_output()  # what was printed before a message is told before it
+            self._pump_output()  # what was printed before a message is logged before it
         return messages
 
     def _send(self) -> None:
-        with suppress(OSError):  # it takes no more now; of one that is gone, ``exited`` tells
+        with suppress(OSError):  # it accepts no more now; ``exited`` tells whether it has exited
             while self._unsent:
                 del self._unsent[: self._socket.send(self._unsent)]
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
@@ -222,7 +222,7 @@ class Sandbox:
                 family.kill(self._left)
             else:
                 family.strike(self.pid, number)
-            with suppress(ProcessLookupError, PermissionError):  # gone; on macOS also what is not reaped
+            with suppress(ProcessLookupError, PermissionError):  # it has exited; on macOS also if it was not reaped
                 os.killpg(self.pid, number)
 
     def kill(self) -> None:
@@ -233,7 +233,7 @@ class Sandbox:
 
     def hang_up(self) -> None:
         """Let one that is idle end by itself."""
-        self._left.update(family.descendants(self.pid))  # they are not to be found below it when it has ended
+        self._left.update(family.descendants(self.pid))  # they can no longer be found below it once it has ended
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -250,7 +250,7 @@ class Sandbox:
         self.kill()
 
     def end_of(self) -> str:
-        """Of one that has exited: what became of it. It is forgotten. Raises SandboxStarved if it could not begin."""
+        """How an exited child ended. It is forgotten. Raises SandboxStarved if it could not start."""
         self.kill()
         code = self._process.returncode
         if code == NO_THREAD and not self.at_rest and self.runs == 1:
@@ -262,7 +262,7 @@ class Sandbox:
         except ValueError:
             name = f"signal {-code}"
         if name == "SIGKILL":
-            return "the sandbox was killed (SIGKILL): by the system for want of memory, or by hand"
+            return "the sandbox was killed (SIGKILL): by the system because memory ran out, or by hand"
         return f"the sandbox was ended by {name}" if name == "SIGTERM" else f"the sandbox crashed ({name})"
 
     def _forget(self) -> None:

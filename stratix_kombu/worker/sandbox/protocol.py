@@ -34,9 +34,9 @@ Message = dict[str, Any]
 _LENGTH = struct.Struct(">I")
 MAX_FRAME = 2**32 - 1
 NO_THREAD = 75
-"""The exit code of a child that could not begin, for lack of a thread (EX_TEMPFAIL)."""
+"""The exit code of a child that could not start, for lack of a thread (EX_TEMPFAIL)."""
 ROOM = 1024 * 1024
-"""For what is around a value: names, logs, stack traces."""
+"""Room for what surrounds a value: names, logs, stack traces."""
 
 CALLS = frozenset(
     {
@@ -88,15 +88,15 @@ ATTRIBUTES = (
 
 
 class BrokenProtocol(Exception):
-    """The other side sent what is no message."""
+    """The other side sent something that is not a message."""
 
 
 class SandboxGone(Exception):
-    """The child had ended while it was idle: the job has not begun."""
+    """The child had exited while it was idle: the job has not started."""
 
 
 class SandboxStarved(Exception):
-    """The system has no process, thread or descriptor left for a child: the job has not begun."""
+    """The system has no process, thread or descriptor left for a child: the job has not started."""
 
 
 class SandboxFailure(Exception):

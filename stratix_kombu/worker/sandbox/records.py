@@ -12,7 +12,7 @@ MAX_TEXT = 16_000
 
 
 class Records(logging.Handler):
-    """The child's: on its root logger, for nobody else sets up logging there."""
+    """The child's: on its root logger, since nothing else configures logging there."""
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ class Source:
         for part in self.name.split("."):
             found = getattr(found, part)
         if not callable(found):
-            raise TypeError(f"{self} is no function but {found!r}")
+            raise TypeError(f"{self} is not a function but {found!r}")
         handler: Callable[[Any], Any] = found
         return handler
 
@@ -58,7 +58,7 @@ class Source:
 def _import_file(name: str, path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -107,8 +107,8 @@ def _file(path: Path) -> Source:
         tree = ast.parse(resolved.read_bytes(), filename=str(resolved))
     except OSError as problem:
         raise ConfigurationError(
-            f"the handler file {resolved} cannot be read: {problem.strerror}; a relative path begins in the working "
-            "directory, so Path(__file__).with_name(...) is safer"
+            f"the handler file {resolved} cannot be read: {problem.strerror}; a relative path starts from "
+            "the working directory, so Path(__file__).with_name(...) is safer"
         ) from problem
     except (SyntaxError, ValueError) as problem:
         raise ConfigurationError(f"the handler file {resolved} is not Python: {problem}") from problem

@@ -1,4 +1,4 @@
-"""One job in one child: what it asks for is done, and it is ended when it is over a limit or no longer wanted."""
+"""One job in one child: its calls are executed, and it is killed when it exceeds a limit or was cancelled or lost."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from stratix_kombu.worker.sandbox.records import log
 from stratix_kombu.worker.sandbox.source import Source
 
 LOAD_S = 60.0
-"""How long a child may take to start and to import a handler; a job's time begins after that."""
+"""How long a child may take to start and to import a handler; a job's timeout starts after that."""
 CANCEL_S = 1.0
-"""How long a handler that was told to end may go on."""
+"""How long a handler that was cancelled may keep running."""
 GRACE_S = 2.0
-"""How long it may go on after SIGTERM."""
+"""How long it may keep running after SIGTERM."""
 SILENT_S = 1.0
 """How long a child may take to exit after it has closed its connection."""
 MEMORY_S = 0.1
@@ -157,7 +157,8 @@ class Supervision:
                 self._sandbox.post({"kind": "cancel", "number": self._number})
         elif now >= self._cancel_until:
             self._kill(
-                f"cancelled, or lost to another worker; it went on for {CANCEL_S:.0f} s, so its sandbox was killed",
+                f"cancelled, or lost to another worker; it kept running for {CANCEL_S:.0f} s, so its "
+                "sandbox was killed",
                 final=True,
             )
 

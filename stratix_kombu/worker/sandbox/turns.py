@@ -9,17 +9,15 @@ from stratix_kombu.worker.attempt import Attempt
 
 
 class Turns:
-    """At most ``most`` jobs run; up to ``most_waiting`` others wait without a slot, so that jobs on threads go on.
-
-    The slot of a job that ends passes on to the one that has waited longest.
-    """
+    """At most ``most`` jobs run; up to ``most_waiting`` others wait without a slot, so that jobs on threads can still
+    run. The slot of a finished job passes to the job that has waited longest."""
 
     def __init__(self, most: int, most_waiting: int) -> None:
         self._free = most
         self._most_waiting = most_waiting
         self._waiting: deque[Attempt] = deque()
         self._keeping: set[str] = set()
-        """Tokens of those that wait and keep their slots, for there are too many."""
+        """Tokens of waiting jobs that keep their slots, because too many are waiting."""
         self._lock = threading.Lock()
 
     def begin(self, attempt: Attempt) -> tuple[bool, bool]:
@@ -35,7 +33,7 @@ class Turns:
             return False, keeps
 
     def end(self) -> tuple[Attempt | None, bool]:
-        """A job has ended: the one that runs in its place, if there is one; and whether a slot is free for it."""
+        """A job has finished: return the one that runs next, if there is one, and whether a slot is free."""
         with self._lock:
             if not self._waiting:
                 self._free += 1
