@@ -17,6 +17,7 @@ from stratix_kombu.config.options import Duration, milliseconds, snake_keys, tog
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError
 from stratix_kombu.foreign import SCHEDULER
 from stratix_kombu.hints import NO_OTHERS, Hinted, hint_for
+from stratix_kombu.model.arguments import flag
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.functions import check_takes
 from stratix_kombu.queue.repeatables import rule_of, zone_unsaid
@@ -158,9 +159,7 @@ class Scheduler(Hinted):
         every = given.get("interval") if given.get("every") is None else given.get("every")
         rules = {**given, "every": None if every is None else interval_ms(every)}
         rule = rule_of(rules, "schedule", "UTC")
-        once = given.get("once") or False
-        if not isinstance(once, bool):
-            raise ConfigurationError(f"schedule: 'once' must be True or False, not {once!r}")
+        once = flag(given.get("once") or False, "schedule: 'once'")
         if once and not name:
             raise ConfigurationError("schedule: 'once' needs a 'name', which identifies the schedule in all processes")
         next_ms = rule.next_after(_now_ms())

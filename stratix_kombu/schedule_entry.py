@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import ClassVar
 
 from stratix_kombu.foreign import REPEATABLE
+from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.model.shown import Shown
 
@@ -70,7 +71,7 @@ def info_of(entry: Entry) -> ScheduleInfo:
     rule = entry.rule
     next_run = None
     if entry.next_ms is not None:
-        next_run = datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=entry.next_ms)
+        next_run = date_of(entry.next_ms)
     return ScheduleInfo(
         id=entry.id,
         name=entry.name,

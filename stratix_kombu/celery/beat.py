@@ -7,7 +7,7 @@ and a restart goes on where it was. Repeatable jobs that are added or changed at
 from __future__ import annotations
 
 import copy
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
@@ -20,6 +20,7 @@ from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.repeat import claim_slot, put_schedule, remove_schedule
 from stratix_kombu.model.cron import instant_of
+from stratix_kombu.model.instant import EPOCH, date_of
 from stratix_kombu.model.names import run_id
 from stratix_kombu.model.record import Schedule
 
@@ -28,7 +29,6 @@ MAX_SLEEP_S = 0.25
 AWAY_S = 1.0
 MAX_DAYS = 366 * 41
 """29 February on one day of the week comes after forty years at most."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def key_of(name: str) -> str:
@@ -42,14 +42,14 @@ def next_slot(entry: ScheduleEntry, after_ms: int) -> int:
     if type(rule) is interval:
         every_ms = max(round(rule.run_every.total_seconds() * 1000), 1)
         return int((after_ms // every_ms + 1) * every_ms)
-    after = _EPOCH + timedelta(milliseconds=after_ms)
+    after = date_of(after_ms)
     if isinstance(rule, crontab):
         return _next_crontab(rule, after, after_ms)
     rule = copy.copy(rule)
     rule.app = entry.schedule.app  # whose time zone counts; copying forgets it
     rule.nowfun = lambda: after
     at = after + rule.remaining_estimate(after)
-    return int(max(round((at - _EPOCH) / timedelta(seconds=1)) * 1000, after_ms + 1))
+    return int(max(round((at - EPOCH) / timedelta(seconds=1)) * 1000, after_ms + 1))
 
 
 def _next_crontab(rule: crontab, after: datetime, after_ms: int) -> int:

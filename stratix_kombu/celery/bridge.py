@@ -22,6 +22,7 @@ from stratix_kombu.lifecycle.again import refused
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds
 from stratix_kombu.model.letter import NO_FALLBACK
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.model.record import Change
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Bridge:
                 self.engine.report(queue, error, "settle_failed")
                 if waited >= PATIENCE_S:
                     raise
-                pause = min(0.1 * 2 ** min(tries, 10), 5.0)
+                pause = pause_s(tries)
                 self.claims.pause(pause)
                 waited += pause
                 tries += 1

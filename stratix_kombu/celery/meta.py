@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from celery import states
@@ -16,6 +15,7 @@ from kombu.serialization import loads
 from kombu.utils import json
 
 from stratix_kombu.celery.attempt import NO_RESULT, REJECTED
+from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import NEVER_SENT, State
@@ -71,7 +71,7 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
     if _awaits_a_retry(record):
         meta.update(status=states.RETRY, result=_retried_for(backend, record), traceback=_traceback(record))
     if record.finished_ms and meta["status"] != states.PENDING:
-        meta["date_done"] = datetime.fromtimestamp(record.finished_ms / 1000, timezone.utc).isoformat()
+        meta["date_done"] = date_of(record.finished_ms).isoformat()
     if meta["status"] != states.PENDING and is_task_message(record.message):
         meta.update(_of_the_request(backend, record))
     return meta

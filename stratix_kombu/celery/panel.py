@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 from celery.worker.control import Panel
@@ -14,6 +13,7 @@ from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.publish import DUE
 from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import Unavailable
+from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
@@ -102,5 +102,5 @@ def _told(record: JobRecord, hostname: str) -> dict[str, Any]:
         "worker_pid": None,
         "delivery_info": info,
     }
-    due = datetime.fromtimestamp(record.due_ms / 1000, timezone.utc).isoformat()
+    due = date_of(record.due_ms).isoformat()
     return {"eta": due, "priority": 6, "request": request}

@@ -21,6 +21,7 @@ from stratix_kombu.celery.meta import TOLD, is_celerys, meta_of, told_meta
 from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.stalls import failed_by_stalling
 from stratix_kombu.queue.events import QueueEvents
 
 SERIALIZED = "__serialized__"
@@ -88,7 +89,7 @@ class Results(BaseBackend):
             error: BaseException = self.exception_to_python(self.value_of(record.result, record))
             return error
         reason = record.failed_reason or "unknown"
-        return WorkerLostError(reason) if "stopped renewing the lease" in reason else JobFailed(record.id, reason)
+        return WorkerLostError(reason) if failed_by_stalling(record) else JobFailed(record.id, reason)
 
     def progress_text(self, state: str, meta: Any) -> str:
         """A state that a task has told of itself, as the progress of its job."""

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from stratix_kombu.cli.commands import UNUSABLE
 from stratix_kombu.cli.logs import say
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.signals import StopSignals
 
 POLL_S = 0.1
-MAX_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 30.0
 STEADY_S = 10.0
 """A child that lived this long did not crash because of its start: the next pause is short again."""
 WATCH_S = 0.5
@@ -48,7 +49,7 @@ class Child:
     def crashed(self) -> float:
         """Note that it has ended by itself; return the seconds until it is restarted."""
         self.crashes = 1 if time.monotonic() - self._since > STEADY_S else self.crashes + 1
-        pause = float(min(0.1 * 2 ** min(self.crashes, 10), MAX_PAUSE_S))
+        pause = pause_s(self.crashes, longest_s=LONGEST_PAUSE_S)
         self.start_at = time.monotonic() + pause
         return pause
 

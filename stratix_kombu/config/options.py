@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, nearest
+from stratix_kombu.model.arguments import flag
 from stratix_kombu.model.backoff import Backoff
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode_mapping
 from stratix_kombu.model.given import (
     MAX_MS,
+    mapping,
     milliseconds as milliseconds,
     snake_keys as snake_keys,
     together as together,
@@ -53,14 +55,10 @@ def dotted_path(function: Callable[..., Any], what: str) -> str:
 def limit_of(value: object, what: str) -> Limit:
     """``{"max", "duration"}``: a window; with ``refill_rate`` (tokens a second) and ``initial_tokens`` a bucket, for
     which ``duration`` says nothing more. ``key`` shares it; it is '' if it is not given."""
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{what} must be a mapping such as {{'max': 100, 'duration': 60_000}}, not {value!r}")
-    given = snake_keys(value, LIMITER_OPTIONS, what)
+    given = snake_keys(mapping(value, what, "such as {'max': 100, 'duration': 60_000}"), LIMITER_OPTIONS, what)
     most = whole(given.get("max"), f"{what}['max']", 1, 1_000_000)
     rate, initial = given.get("refill_rate"), given.get("initial_tokens")
-    bounce = given.get("bounce_back", True)
-    if not isinstance(bounce, bool):
-        raise ConfigurationError(f"{what}['bounce_back'] must be True or False, not {bounce!r}")
+    bounce = flag(given.get("bounce_back", True), f"{what}['bounce_back']")
     key = f"key:{check_job_id(given['key'])}" if given.get("key") is not None else ""
     if rate is None:
         if initial is not None:
@@ -77,16 +75,12 @@ def limit_of(value: object, what: str) -> Limit:
 def deduplication_of(value: object, what: str) -> Deduplication:
     """``{"id"}``: while a job under the id has not ended; with ``ttl`` for so long; ``replace`` a delayed one,
     ``extend`` the time with each."""
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{what} must be a mapping with 'id', not {value!r}")
-    given = snake_keys(value, ("id", "ttl", "replace", "extend"), what)
+    given = snake_keys(mapping(value, what, "with 'id'"), ("id", "ttl", "replace", "extend"), what)
     ttl_ms = milliseconds(given["ttl"], f"{what}['ttl']") if given.get("ttl") is not None else 0
-    for flag in ("replace", "extend"):
-        if not isinstance(given.get(flag, False), bool):
-            raise ConfigurationError(f"{what}[{flag!r}] must be True or False, not {given[flag]!r}")
-    if given.get("extend") and not ttl_ms:
+    replace, extend = (flag(given.get(name, False), f"{what}[{name!r}]") for name in ("replace", "extend"))
+    if extend and not ttl_ms:
         raise ConfigurationError(f"{what}: 'extend' belongs to 'ttl': say that too")
-    return Deduplication(check_job_id(given.get("id")), ttl_ms, given.get("replace", False), given.get("extend", False))
+    return Deduplication(check_job_id(given.get("id")), ttl_ms, replace, extend)
 
 
 def backoff_of(value: object, what: str) -> Backoff:
@@ -279,12 +273,6 @@ class ProcessorOptions:
         return cls(**given)
 
 
-def _flag(value: object, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"{what} must be True or False, not {value!r}")
-    return value
-
-
 def _kill_behavior(value: object, what: str) -> bool:
     if value not in ("force", "graceful"):
         near = nearest(str(value), ("force", "graceful"))
@@ -293,7 +281,7 @@ def _kill_behavior(value: object, what: str) -> bool:
 
 
 _PROCESSOR: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
-    "sandboxed": ("sandboxed", _flag),
+    "sandboxed": ("sandboxed", flag),
     "max_sandboxes": ("max_sandboxes", lambda value, what: whole(value, what, 1, MAX_CONCURRENCY)),
     "timeout": ("timeout_ms", milliseconds),
     "max_memory_usage": ("max_memory_usage", lambda value, what: whole(value, what, 1, 2**24)),
@@ -321,7 +309,9 @@ class QueueOptions:
         """From what the user gave; ``job_defaults`` are those of all queues."""
         given = snake_keys(options, [one.name for one in fields(cls)], where)
         defaults = given.get("default_job_options") or {}
-        processor = ProcessorOptions.parse(_mapping(given, "processor", where), f"{where}: 'processor'")
+        processor = ProcessorOptions.parse(
+            mapping(given.get("processor") or {}, f"{where}: 'processor'"), f"{where}: 'processor'"
+        )
         return cls(
             concurrency=whole(
                 given.get("concurrency", processor.concurrency), f"{where}: 'concurrency'", 1, MAX_CONCURRENCY
@@ -339,13 +329,6 @@ class QueueOptions:
                 for bound in ("global_concurrency", "group_concurrency")
             },
         )
-
-
-def _mapping(given: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    value = given.get(key) or {}
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{where}: {key!r} must be a mapping, not {value!r}")
-    return value
 
 
 def _backoffs(value: object, what: str) -> dict[str, Callable[[int], float]]:
@@ -374,9 +357,7 @@ class WorkerOptions:
         for key, value in given.items():
             what = f"{where}: {key!r}"
             if key == "clock":
-                if not isinstance(value, bool):
-                    raise ConfigurationError(f"{what} must be True or False, not {value!r}")
-                values[key] = value
+                values[key] = flag(value, what)
             elif key == "max_stalled_count":
                 values[key] = whole(value, what, 0, 1_000_000)
             else:

@@ -21,6 +21,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.promote import promote
 from stratix_kombu.lifecycle.recover import Redelivery, recover
 from stratix_kombu.lifecycle.repeat import repeat
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.stores.contract import Lead
 
 logger = logging.getLogger("stratix_kombu")
@@ -33,8 +34,6 @@ BEHIND_MS = 250
 """How often it looks whether more of the lost messages can be sent."""
 STUCK_S = 1.0
 """When that is tried again which could not be done."""
-MAX_PAUSE_S = 5.0
-"""Longest wait between tries while the store is away."""
 TROUBLES = ("dispatch_failed", "repeat_failed", "depth_failed")
 """Faults that another process may not have: its broker is there, or it knows the time zone."""
 
@@ -110,7 +109,7 @@ class Clock:
                 if not isinstance(error, Unavailable):  # a fault of our own must not stop the clock
                     logger.exception("the clock failed", extra={"action": "clock_failed"})
                 self._engine.report("", error, "clock_failed")
-                self._stop.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                self._stop.wait(pause_s(failures))
         if self._leads:  # it was made the leader once more meanwhile
             self._resign()
 

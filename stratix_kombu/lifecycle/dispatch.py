@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from stratix_kombu.errors import Unavailable
@@ -50,9 +50,17 @@ def _forward(engine: Engine, job: Ready) -> None:
         settle(engine, engine.store.transitions.complete([Completion(job.id, claim.token, task_id)]))
 
 
+def dispatch_pages(engine: Engine, step: Callable[[], Change]) -> None:
+    """Take a step again and again, and dispatch what each page made ready, until nothing is left to do."""
+    more = True
+    while more:
+        change = step()
+        dispatch(engine, change.ready)
+        more = change.more
+
+
 def settle(engine: Engine, change: Change) -> None:
     """Dispatch what a transition made ready, page by page until nothing is left of it."""
     dispatch(engine, change.ready)
-    while change.more:
-        change = engine.store.transitions.release()
-        dispatch(engine, change.ready)
+    if change.more:
+        dispatch_pages(engine, engine.store.transitions.release)

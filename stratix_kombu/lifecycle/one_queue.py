@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratix_kombu.lifecycle.dispatch import dispatch, settle
+from stratix_kombu.lifecycle.dispatch import dispatch_pages, settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Limit
 
@@ -14,11 +14,7 @@ def pause(engine: Engine, queue: str) -> bool:
 
 def resume(engine: Engine, queue: str) -> None:
     """Let jobs start again, and send the messages that were dropped meanwhile."""
-    while True:
-        change = engine.store.transitions.resume(queue)
-        dispatch(engine, change.ready)
-        if not change.more:
-            return
+    dispatch_pages(engine, lambda: engine.store.transitions.resume(queue))
 
 
 def hold(engine: Engine, queue: str, hold_ms: int) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from stratix_kombu.errors import RecordLost, Unavailable
-from stratix_kombu.lifecycle.dispatch import dispatch
+from stratix_kombu.lifecycle.dispatch import dispatch, dispatch_pages
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Change, Held
 from stratix_kombu.stores.contract import PAGE
@@ -21,9 +21,9 @@ PAGES_AHEAD = 8
 def recover(engine: Engine, max_stalled: int, expire: bool = True) -> None:
     """Leases that ran out, releases a crash interrupted, and if ``expire`` says so records past their retention."""
     transitions = engine.store.transitions
-    _paged(engine, lambda: _reported(engine, transitions.recover(max_stalled)))
+    dispatch_pages(engine, lambda: _reported(engine, transitions.recover(max_stalled)))
     if expire:
-        _paged(engine, transitions.expire)
+        dispatch_pages(engine, transitions.expire)
 
 
 def give_up(engine: Engine, held: Sequence[Held], max_stalled: int) -> None:
@@ -101,11 +101,3 @@ class Redelivery:
             if not change.more:
                 del self._behind[queue]
                 return
-
-
-def _paged(engine: Engine, step: Callable[[], Change]) -> None:
-    while True:
-        change = step()
-        dispatch(engine, change.ready)
-        if not change.more:
-            return

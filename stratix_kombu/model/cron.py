@@ -23,8 +23,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
+
+from stratix_kombu.model.instant import EPOCH
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -51,7 +53,6 @@ _ALIASES = {
 MAX_YEARS = 41
 """29 February on one day of the week comes after forty years at most."""
 _DAY_S = 86_400
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Cron:
     def next_after(self, instant_ms: int, zone: tzinfo) -> int | None:
         """The first instant after ``instant_ms`` (milliseconds since the epoch); None if no year to come has one."""
         # A day before: where a clock is put back over midnight, that day goes on after the next has begun.
-        first = (_EPOCH + timedelta(milliseconds=instant_ms)).astimezone(zone).date() - timedelta(days=1)
+        first = (EPOCH + timedelta(milliseconds=instant_ms)).astimezone(zone).date() - timedelta(days=1)
         for day in self._days_from(first):
             found = self._on(day, instant_ms // 1000 + 1, zone)
             if found is not None:
@@ -92,7 +93,7 @@ class Cron:
         if end <= low:
             return None
         before, after = _offset(begin, zone), _offset(end, zone)
-        local = (midnight - _EPOCH.replace(tzinfo=None)) // timedelta(seconds=1)
+        local = (midnight - EPOCH.replace(tzinfo=None)) // timedelta(seconds=1)
         if before == after:
             return self._between(max(begin, low), end, local - before)
         change = _change(begin, end, zone)
@@ -234,12 +235,12 @@ def instant_of(local: datetime, zone: tzinfo) -> int:
 
 def _readings(local: datetime, zone: tzinfo) -> tuple[int, int]:
     """Both instants that a local time may stand for, in seconds."""
-    early, late = ((local.replace(tzinfo=zone, fold=fold) - _EPOCH) // timedelta(seconds=1) for fold in (0, 1))
+    early, late = ((local.replace(tzinfo=zone, fold=fold) - EPOCH) // timedelta(seconds=1) for fold in (0, 1))
     return early, late
 
 
 def _offset(second: int, zone: tzinfo) -> int:
-    offset = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset() or timedelta(0)
+    offset = (EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset() or timedelta(0)
     return offset // timedelta(seconds=1)
 
 

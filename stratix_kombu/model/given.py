@@ -61,6 +61,13 @@ def snake_everywhere(value: Any) -> Any:
     return [snake_everywhere(one) for one in value] if isinstance(value, list) else value
 
 
+def mapping(value: object, what: str, shape: str = "") -> Mapping[str, Any]:
+    """A mapping; ConfigurationError for anything else, with the ``shape`` it is to have."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{what} must be a mapping{shape and f' {shape}'}, not {value!r}")
+    return value
+
+
 def milliseconds(value: object, what: str) -> int:
     """A duration as whole milliseconds; ConfigurationError for what is none."""
     if isinstance(value, timedelta):

@@ -10,7 +10,7 @@ from stratix_kombu.errors import ConfigurationError
 FIRST_MS = -62_135_596_800_000
 LAST_MS = 253_402_300_799_999
 """The first and the last instant of the calendar, of the years 1 and 9999."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def instant(value: object, what: str) -> int:
@@ -21,7 +21,7 @@ def instant(value: object, what: str) -> int:
             raise ConfigurationError(
                 f"{what} is a datetime without a time zone: say which one, as in {value!r} with tzinfo=timezone.utc"
             )
-        return min(max(round((value - _EPOCH) / timedelta(milliseconds=1)), FIRST_MS), LAST_MS)
+        return min(max(round((value - EPOCH) / timedelta(milliseconds=1)), FIRST_MS), LAST_MS)
     if isinstance(value, timedelta):
         raise ConfigurationError(
             f"{what} is an instant, not a time from now: say an aware datetime, as in datetime.now(timezone.utc) + "
@@ -32,3 +32,8 @@ def instant(value: object, what: str) -> int:
     if not FIRST_MS <= value <= LAST_MS:
         raise ConfigurationError(f"{what} must be in the years 1 to 9999, not {value!r} ms since 1970")
     return round(value)
+
+
+def date_of(ms: int) -> datetime:
+    """The aware datetime, in UTC, of milliseconds since the epoch."""
+    return EPOCH + timedelta(milliseconds=ms)

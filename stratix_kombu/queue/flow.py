@@ -14,6 +14,7 @@ from stratix_kombu.hints import Hinted
 from stratix_kombu.lifecycle.add import add, records_of
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.awaiting import NotAwaitable
+from stratix_kombu.model.given import mapping
 from stratix_kombu.model.record import NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.queue.job import Job
@@ -250,9 +251,7 @@ def _graph(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Step]:
 
 
 def _keys(node: object, known: Sequence[str], where: str) -> dict[str, Any]:
-    if not isinstance(node, Mapping):
-        raise ConfigurationError(f"{where}: must be a mapping with 'name' and 'queue', not {node!r}")
-    given = snake_keys(node, known, where)
+    given = snake_keys(mapping(node, f"{where}:", "with 'name' and 'queue'"), known, where)
     given["queue"] = given.pop("queue_name", None) or given.get("queue")
     if "name" not in given or not given["queue"]:
         raise ConfigurationError(f"{where}: must have 'name' and 'queue'")

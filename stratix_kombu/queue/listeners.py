@@ -16,6 +16,7 @@ from stratix_kombu.errors import Closed, ConfigurationError, EventsMissed, Unava
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.event import LISTENERS_GET, Event
 from stratix_kombu.model.functions import check_takes
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.stores.contract import EventLog
 
 logger = logging.getLogger("stratix_kombu.events")
@@ -27,7 +28,6 @@ TOLD_AT_ONCE = 100
 STOP_S = 5.0
 """How long listeners may take to stop."""
 LISTENER_BACKLOG = 10_000
-MAX_PAUSE_S = 5.0
 
 Function = Callable[..., object]
 
@@ -200,12 +200,12 @@ class Listeners(ABC):
                     error,
                     extra={"action": "events_failed"},
                 )
-                closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                closed.wait(pause_s(failures))
             except Exception:
                 # A bug of ours must not end this thread.
                 failures += 1
                 logger.exception("events of %s cannot be read", self._where, extra={"action": "events_failed"})
-                closed.wait(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                closed.wait(pause_s(failures))
 
     def _deliver(self, events: list[Event]) -> None:
         """Raises Unavailable before anything was passed on."""

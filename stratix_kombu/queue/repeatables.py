@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stratix_kombu.config.options import JOB_OPTIONS, instant, milliseconds, snake_keys, together, whole
@@ -23,8 +23,11 @@ from stratix_kombu.lifecycle.repeat import (
     run_now,
     template_of,
 )
+from stratix_kombu.model.arguments import flag
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.codec import decode
+from stratix_kombu.model.given import mapping
+from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.names import check_job_id, run_id
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
@@ -38,7 +41,6 @@ logger = logging.getLogger("stratix_kombu.queue")
 
 REPEAT_OPTIONS = frozenset({"cron", "every", "timezone", "tz", "limit", "start_date", "end_date", "immediately", "key"})
 _NOT_REPEATED = ("job_id", "delay", "run_at", "dependencies", "dependencies_mode")
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _told_of_utc = False
 """Whether the warning about rules without a time zone was logged in this process."""
@@ -130,9 +132,7 @@ class Repeatables:
                 raise ConfigurationError(f"{where}: {option!r} has no meaning for a repeatable job")
         rule = rule_of(given, where, self._engine.timezone)
         template = self._make_job(name, data, {k: v for k, v in given.items() if k in JOB_OPTIONS})
-        immediately = given.get("immediately") or False
-        if not isinstance(immediately, bool):
-            raise ConfigurationError(f"{where}: 'immediately' must be True or False, not {immediately!r}")
+        immediately = flag(given.get("immediately") or False, f"{where}: 'immediately'")
         schedules, now_ms = self._engine.store.schedules, self._engine.store.queries.now()
         next_ms = max(now_ms, rule.start_ms) if immediately else rule.next_after(now_ms)
         if next_ms is None or (rule.end_ms and next_ms > rule.end_ms):
@@ -165,8 +165,7 @@ class Repeatables:
     def upsert(self, key: str, repeat: Mapping[str, Any], template: Mapping[str, Any]) -> RepeatableJob:
         """See ``Queue.upsert_job_scheduler``."""
         for what, value in (("repeat", repeat), ("template", template)):
-            if not isinstance(value, Mapping):
-                raise ConfigurationError(f"upsert_job_scheduler({key!r}): {what!r} must be a mapping, not {value!r}")
+            mapping(value, f"upsert_job_scheduler({key!r}): {what!r}")
         given = snake_keys(template, ("name", "data", "opts"), f"upsert_job_scheduler({key!r})")
         rule = {"cron" if name == "pattern" else name: value for name, value in repeat.items()}
         return self.add(given.get("name", key), given.get("data"), {**(given.get("opts") or {}), **rule, "key": key})
@@ -297,4 +296,4 @@ def repeatables_of(schedules: Iterable[Schedule]) -> Iterator[RepeatableJob]:
 
 
 def _date(ms: int) -> datetime | None:
-    return _EPOCH + timedelta(milliseconds=ms) if ms else None
+    return date_of(ms) if ms else None

@@ -23,6 +23,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.outcomes import hand_back
 from stratix_kombu.model.claims import Bounds, Taken
 from stratix_kombu.model.names import new_request
+from stratix_kombu.model.pauses import LONGEST_S, pause_s
 from stratix_kombu.model.record import Change, Completion, Held
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.heartbeat import Heartbeat
@@ -48,7 +49,6 @@ AT_HAND_S = 0.25
 """How long before a limit opens the permits for it are received."""
 REST_AFTER_S = 30.0
 """How long there is nothing to do before a queue is waited for together with others."""
-MAX_PAUSE_S = 5.0
 
 UNKNOWN = Taken(left=True)
 """Before the first answer of the store: it is asked without a permit, since permits may have been lost, or sent to
@@ -173,12 +173,12 @@ class Consumer:
             except Unavailable as error:
                 self._failures += 1
                 self._engine.report(self._queue, error, "consume_failed")
-                self._pause(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
+                self._pause(pause_s(self._failures, 0.05))
             except Starved as error:
                 self._failures += 1
                 if self._failures == 1:
                     self._engine.report(self._queue, error, "start_failed")
-                self._pause(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
+                self._pause(pause_s(self._failures, 0.05))
             except Exception as error:
                 # A fault of our own must not end the worker silently.
                 self._failures += 1
@@ -186,7 +186,7 @@ class Consumer:
                     logger.exception("the consumer of %s failed", self._queue, extra={"action": "consume_failed"})
                     self._engine.report(self._queue, error, "consume_failed")
                 self._close()
-                self._pause(MAX_PAUSE_S)
+                self._pause(LONGEST_S)
             self._strangers.report_burst()
         self._settler.lend(False)
         self._strangers.report()

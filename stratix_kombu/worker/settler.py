@@ -19,6 +19,7 @@ from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.dispatch import settle
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.outcomes import complete, fail, postpone
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.model.record import Change, Completion, Failure, Held
 from stratix_kombu.worker.attempt import Outcome, Postponed
 from stratix_kombu.worker.holdings import Holdings
@@ -26,7 +27,6 @@ from stratix_kombu.worker.holdings import Holdings
 logger = logging.getLogger("stratix_kombu.worker")
 
 MAX_BATCH = 200
-MAX_PAUSE_S = 5.0
 
 Kind = TypeVar("Kind", Completion, Failure, Postponed)
 
@@ -173,7 +173,7 @@ class Settler:
             except Unavailable as error:
                 tries += 1
                 self._engine.report(self._queue, error, "settle_failed")
-                self._stopping.wait(min(0.1 * 2 ** min(tries, 10), MAX_PAUSE_S))
+                self._stopping.wait(pause_s(tries))
                 continue
             except Exception as error:
                 problem = error

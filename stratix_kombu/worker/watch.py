@@ -14,6 +14,7 @@ from stratix_kombu.drivers.contract import Delivery, Watcher
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.pauses import pause_s
 
 logger = logging.getLogger("stratix_kombu.worker")
 
@@ -23,7 +24,6 @@ SETTLE_S = 0.02
 """Queues that come one after the other are waited for together."""
 STARVED_S = 1.0
 """When the next thread is tried to be started, after the system had none left."""
-MAX_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class _Group:
                     logger.exception("the watch failed", extra={"action": "consume_failed"})
                 if isinstance(error, Unavailable) or self._failures == 1:
                     self._engine.report("", error, "consume_failed")
-                time.sleep(min(0.05 * 2 ** min(self._failures, 10), MAX_PAUSE_S))
+                time.sleep(pause_s(self._failures, 0.05))
         self._watcher.close()
 
     def _round(self) -> None:

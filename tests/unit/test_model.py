@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,11 +17,15 @@ from stratix_kombu import errors
 from stratix_kombu.config.redis_options import RedisOptions
 from stratix_kombu.config.tls import TlsOptions
 from stratix_kombu.model.backoff import MAX_DELAY_MS, Backoff, retry_delay
+from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import decode, encode
 from stratix_kombu.model.limiter import Bucket, Window, ahead_ms
 from stratix_kombu.model.message import BODY, TASK, job_id_of, message_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.model.record import Limit
+from stratix_kombu.model.stalls import failed_by_stalling, stalled_reason
+from stratix_kombu.model.state import State
 
 CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.StratixError)]
 SAMPLES = {
@@ -222,3 +227,21 @@ def test_redis_options_that_are_refused(options: dict[str, Any], words: str) -> 
     with pytest.raises(errors.ConfigurationError) as refused:
         RedisOptions.parse(options)
     assert words in str(refused.value)
+
+
+def test_a_job_that_stalled_is_told_from_one_that_says_so() -> None:
+    """What a handler raises is its own affair, whatever its text is."""
+    stalled = replace(
+        bare_record("1", "q", "n", State.FAILED), stalled_count=2, failed_reason=stalled_reason(1), stacktrace=None
+    )
+    assert failed_by_stalling(stalled)
+    assert not failed_by_stalling(replace(stalled, stalled_count=0))
+    assert not failed_by_stalling(replace(stalled, stacktrace='["Traceback"]'))
+    assert not failed_by_stalling(replace(stalled, failed_reason=f"RuntimeError: {stalled_reason(1)}"))
+
+
+def test_pauses_double_up_to_their_bound() -> None:
+    pauses = [pause_s(failures) for failures in range(12)]
+    assert pauses[:6] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
+    assert pauses[6:] == [5.0] * 6
+    assert pause_s(1000, first_s=0.05, longest_s=30.0) == 30.0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Report
 from stratix_kombu.errors import DriverUnavailable
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.model.record import Ready
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ LOOK_S = 0.05
 """How often is looked whether everything is confirmed, while something is not."""
 MOST_AGAIN = 1_000
 """So many messages wait to be sent again. While there are more, publishing waits for the broker's word."""
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 5.0
 """Between two tries to send again what was refused."""
 LAST_S = 2.0
 """How long a process that ends, and has not closed its application, waits for the broker's word."""
@@ -170,7 +170,7 @@ class Outbox:
 
     def _pause(self) -> None:
         self._failures += 1
-        self._next_try = time.monotonic() + min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), MAX_PAUSE_S)
+        self._next_try = time.monotonic() + pause_s(self._failures)
 
     def _add(self, jobs: Sequence[Ready]) -> None:
         """What is too much for the list is sent again by the store's recovery."""

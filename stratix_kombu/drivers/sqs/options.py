@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 from stratix_kombu.config.options import snake, snake_keys, whole
 from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.model import arguments
+from stratix_kombu.model.given import mapping
 from stratix_kombu.model.names import check_queue_name
 
 OPTIONS = frozenset(
@@ -132,9 +134,7 @@ def flag(value: Any, option: str) -> bool:
     """True or False; from the environment as text."""
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    if not isinstance(value, bool):
-        raise ConfigurationError(f"sqs: {option!r} must be True or False, not {value!r}")
-    return value
+    return arguments.flag(value, f"sqs: {option!r}")
 
 
 def timeout_seconds(value: Any) -> float:
@@ -209,9 +209,7 @@ def _section(value: Any, known: tuple[str, ...], where: str) -> dict[str, Any]:
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"sqs: {where!r} must be a mapping, not {value!r}")
-    return value
+    return mapping(value, f"sqs: {where!r}")
 
 
 def _number(value: Any) -> Any:

@@ -10,6 +10,7 @@ from itertools import islice
 
 from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import MAX_REASON_BYTES, Change, Limit
+from stratix_kombu.model.stalls import stalled_reason
 from stratix_kombu.model.state import NEVER_SENT, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
@@ -74,7 +75,7 @@ class Upkeep(Steps, Transitions):
             space.tell(job.new.queue, "stalled", job)
             allowed = max_stalled if job.new.max_stalled is None else job.new.max_stalled
             if job.cancelled is None and job.stalled_count > allowed:
-                reason = f"stalled more than {allowed} times: its worker stopped renewing the lease"
+                reason = stalled_reason(allowed)
                 self._bury(job, reason)
                 space.fail(job, reason)
             else:
