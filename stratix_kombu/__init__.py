@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # the same names for type checkers: a test compares them with
     from stratix_kombu.queue.manager import QueueManager as QueueManager
     from stratix_kombu.queue.queue import Queue as Queue
     from stratix_kombu.queue.repeatables import RepeatableJob as RepeatableJob
+    from stratix_kombu.registry import Handlers as Handlers
 
     __version__: str
 
@@ -81,6 +82,7 @@ _HOMES = {
     "queue.manager": "QueueManager",
     "queue.queue": "Queue",
     "queue.repeatables": "RepeatableJob",
+    "registry": "Handlers",
 }
 """Per module: the public names that are there."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

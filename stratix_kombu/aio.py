@@ -4,13 +4,14 @@ thread."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from stratix_kombu.adding import Adding, add_each
 from stratix_kombu.drivers.native import is_task
+from stratix_kombu.feed import events_of
 from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
@@ -232,6 +233,16 @@ class AsyncQueue(Hinted):
 
     async def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
         return await self._call(self._queue.get_events, after, limit, wait)
+
+    async def events(self, after: str | None = None) -> AsyncIterator[Event]:
+        """Events as they come, until the application is closed: from now on, or first those after the cursor of an
+        event (``""``: from the oldest that is kept). Raises EventsMissed to who is too slow.
+
+        >>> async for event in queue.aio.events():  # doctest: +SKIP
+        ...     print(event.name, event.job_id)
+        """
+        async for event in events_of(self._queue, after):
+            yield event
 
     async def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
         return await self._call(self._queue.drain, delayed, on_progress)

@@ -40,6 +40,7 @@ from stratix_kombu.worker.sandbox.source import source_of
 
 if TYPE_CHECKING:
     from stratix_kombu.metrics import MetricsServer
+    from stratix_kombu.registry import Handlers
     from stratix_kombu.types import AppSettings, HealthScope, HookName, StepName
 
 logger = logging.getLogger("stratix_kombu")
@@ -223,6 +224,14 @@ class Application(forks.OfOneProcess, Hinted):
         check_takes(function, ("what it is around",), what)
         self._middleware.register(step, source_of(function) if step == "sandbox" else as_context(function))
         return function
+
+    def include(self, *handlers: Handlers) -> None:
+        """Take handlers that were declared in a ``Handlers``, those that are declared there later too.
+
+        >>> app.include(mail.handlers, shop.handlers)  # doctest: +SKIP
+        """
+        for one in handlers:
+            one.given_to(self)
 
     def start(self, queues: Collection[str] | None = None) -> None:
         """Start running jobs; does not block. A closed application is opened again. Raises StoreUnavailable,

@@ -9,7 +9,8 @@ from stratix_kombu.lock import DistributedLock, Lock
 from stratix_kombu.schedule import Scheduler
 
 SURFACE = {
-    Application: "register middleware start astart close aclose run hook queue schedule distributed_lock check_health",
+    Application: "include middleware "
+    "register start astart close aclose run hook queue schedule distributed_lock check_health",
     QueueManager: "create_queue get_queue get_all_queues close_all check_health add_flow get_flow add_canvas emit on "
     "once off aio get_queue_names get_job get_repeatable_jobs describe",
     Queue: "add add_bulk process pause resume is_paused get_status get_job_counts get_metrics get_job get_jobs "

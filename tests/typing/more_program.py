@@ -139,6 +139,8 @@ async def main() -> None:
         assert_type(await app.queue.aio.add_flow(tree), Flow)
         assert_type(await flow.aio.counts(), dict[str, int])
         assert_type(await app.queue.aio.get_job("1"), Job | None)
+        async for event in emails.aio.events(after=""):
+            print(event.name, event.job_id)
 
 
 # -- drivers ---------------------------------------------------------------------------------------

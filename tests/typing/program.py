@@ -13,6 +13,7 @@ from typing_extensions import assert_type
 from stratix_kombu import (
     Application,
     EventsMissed,
+    Handlers,
     Health,
     Job,
     JobFailed,
@@ -64,6 +65,17 @@ def closing() -> None: ...
 @app.hook("after_start")
 async def started() -> int:
     return 1
+
+
+handlers = Handlers()
+
+
+@handlers.process("emails", "welcome")
+def welcomed(job: Job) -> str:
+    return job.id
+
+
+app.include(handlers)
 
 
 @app.middleware("run")
