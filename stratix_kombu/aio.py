@@ -4,7 +4,7 @@ thread."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -234,7 +234,7 @@ class AsyncQueue(Hinted):
     async def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
         return await self._call(self._queue.get_events, after, limit, wait)
 
-    async def events(self, after: str | None = None) -> AsyncIterator[Event]:
+    async def events(self, after: str | None = None) -> AsyncGenerator[Event, None]:
         """Events as they come, until the application is closed: from now on, or first those after the cursor of an
         event (``""``: from the oldest that is kept). Raises EventsMissed to who is too slow.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -34,7 +34,7 @@ class Feed:
         self._reads = asyncio.Event()
         """Set when the reader knows where the log ends, or cannot know it."""
 
-    async def follow(self, after: str | None) -> AsyncIterator[Event]:
+    async def follow(self, after: str | None) -> AsyncGenerator[Event, None]:
         """Events from now on, or those after a cursor first."""
         follower = _Follower(self._queue.name)
         self._followers.add(follower)
@@ -138,7 +138,7 @@ def feed_of(queue: Queue) -> Feed:
     return loops.setdefault(asyncio.get_running_loop(), Feed(queue))
 
 
-async def events_of(queue: Queue, after: str | None) -> AsyncIterator[Event]:
+async def events_of(queue: Queue, after: str | None) -> AsyncGenerator[Event, None]:
     """See ``AsyncQueue.events``."""
     following = feed_of(queue).follow(after)
     try:
@@ -146,4 +146,4 @@ async def events_of(queue: Queue, after: str | None) -> AsyncIterator[Event]:
             yield event
     finally:
         with suppress(RuntimeError):
-            await following.aclose()  # type: ignore[attr-defined]  # at once, and not when it is collected
+            await following.aclose()  # at once, and not when it is collected

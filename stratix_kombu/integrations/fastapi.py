@@ -77,7 +77,7 @@ class EventStream(StreamingResponse):
 
 async def _lines(queue: Queue, after: str | None, only: Callable[[Event], bool]) -> AsyncIterator[str]:
     yield ": connected\n\n"
-    async with aclosing(queue.aio.events(after)) as events:  # type: ignore[type-var]
+    async with aclosing(queue.aio.events(after)) as events:
         coming: asyncio.Future[Event] | None = None
         try:
             while True:

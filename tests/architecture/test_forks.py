@@ -50,6 +50,8 @@ WITHOUT_A_RULE = {
     "lifecycle/outages.py Outages": "Engine makes a new one",
     "stores/memory/state.py Space": "MemoryStore gives it new locks",
     "stores/memory/leader.py Leader": "MemoryStore makes a new one",
+    "feed.py Feed": "of an event loop, which does not run in the child",
+    "feed.py _Follower": "of an event loop, which does not run in the child",
     "queue/listeners.py Listener": "Listeners makes new ones",
     "celery/results.py News": "one wait: a process forked meanwhile does not go on with it",
     "celery/jobs.py Run": "one attempt: a process forked in it ends with the handler",
