@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.analysis import Totals, measure, standard_library
-from stratix_kombu.cli.commands import FAILED, INTERRUPTED, UNUSABLE
+from stratix_kombu.cli.commands import FAILED, INTERRUPTED, UNUSABLE, with_options
 from stratix_kombu.cli.lookup import said_before
+from stratix_kombu.config.embedded import STORE_AS_DRIVER
 from stratix_kombu.errors import StratixError, UnrecoverableError
 
 if TYPE_CHECKING:
@@ -29,21 +31,33 @@ if TYPE_CHECKING:
 
 KEPT: RetentionOpts = {"age": timedelta(hours=1)}
 """What the demo leaves in a store expires by itself."""
+FILE = "stratix-demo.db"
 POLL_S = 0.1
 LONGEST_SHOWN = 5
 
 
+@dataclass(frozen=True, kw_only=True)
+class DemoCommand:
+    """The options of ``demo``."""
+
+    driver: str | None
+    durable: bool
+    config: Path | None
+    concurrency: int
+    limit: int | None
+
+
 @click.command(short_help="See it work: Python's standard library, one job per file.")
 @click.option("--driver", help="memory (default), redis, rabbitmq, sqs, or a Kombu URL.")
+@click.option("--durable", is_flag=True, help=f"Keep the jobs in a file, {FILE}, in place of a broker.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings.")
 @click.option(
     "--concurrency", default=8, show_default=True, type=click.IntRange(1, 1000), help="Jobs that run at the same time."
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first N files.")
+@with_options(DemoCommand)
 @click.pass_context
-def demo(
-    context: click.Context, /, driver: str | None, config: Path | None, concurrency: int, limit: int | None
-) -> None:
+def demo(context: click.Context, options: DemoCommand) -> None:
     """Analyse the Python files of the standard library: one job each.
 
     The sums are checked against a count without any queue. With nothing configured it runs in this process alone;
@@ -57,15 +71,17 @@ def demo(
     reference, said = said_before(context)
     if reference:
         raise click.UsageError("the demo creates its own application: leave out --app")
-    config = config or said
+    config = options.config or said
+    if options.durable and (options.driver or config):
+        raise click.UsageError("--durable needs no broker: leave out --driver and --config")
     console = Console()
-    files = standard_library()[:limit]
+    files = standard_library()[: options.limit]
     app = create_app(config)
     try:
-        app.register(queue_plugin, driver=driver)
+        app.register(queue_plugin, driver=f"{STORE_AS_DRIVER}:///{FILE}" if options.durable else options.driver)
         with _quiet(), app:
             app.start()
-            _run(app, files, concurrency, console)
+            _run(app, files, options.concurrency, console)
     except StratixError as problem:
         console.print(f"[red]{type(problem).__name__}[/]: {problem}", highlight=False)
         sys.exit(UNUSABLE)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.logs import say
+from stratix_kombu.config.embedded import STORE_AS_DRIVER
 from stratix_kombu.config.environment import from_environment
 from stratix_kombu.config.settings import CONFIGURATION, settings_file
 from stratix_kombu.drivers.registry import known_drivers
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stratix_kombu.application import Application
 
 _META = "stratix_kombu.cli"
+_STORE = "stratix_kombu.cli.store"
 FEW = 12
 """The number of modules that are listed if no name is similar."""
 _USUAL = ("app", "application", "celery")
@@ -41,12 +43,37 @@ Modules are imported from the working directory, as with celery and uvicorn."""
 
 
 def application_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The two options that select the application."""
+    """The options that select the application, and the store of its jobs."""
     config = click.Path(exists=True, dir_okay=False, path_type=Path)
+    function = click.option(
+        "--store",
+        metavar="FILE|URL",
+        expose_value=False,
+        callback=_use_store,
+        help="Where the jobs are, unless the application says it: a file (SQLite), or a URL.",
+    )(function)
     function = click.option("--config", type=config, help="A TOML file of settings.")(function)
     return click.option("-A", "--app", "reference", metavar="MODULE:ATTR", help="The application: module:attr.")(
         function
     )
+
+
+def _use_store(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    """As the environment would say it, for this process and its children."""
+    if value is not None:
+        url = value if "://" in value else f"{STORE_AS_DRIVER}:///{value}"
+        os.environ["STRATIX_STORE"] = context.meta[_STORE] = url
+
+
+def _check_store(context: click.Context, found: Any) -> Any:
+    """Raises ConfigurationError if the application has another store than --store says."""
+    named = context.meta.get(_STORE)
+    if named is not None and not is_celery(found) and found.queue.settings.store != named:
+        raise ConfigurationError(
+            f"--store names {named}, and the application says itself where its jobs are ({found.queue.describe()}): "
+            "leave out 'driver' and 'store' in its settings, or leave out --store"
+        )
+    return found
 
 
 def remember(context: click.Context, reference: str | None, config: Path | None) -> None:
@@ -91,7 +118,7 @@ def find(context: click.Context, reference: str | None, config: Path | None) -> 
     if reference and config:
         raise ConfigurationError("--app and --config were given: the application at --app has its own configuration")
     if config is None and (reference := reference or os.environ.get("STRATIX_APP")):
-        return load(reference)
+        return _check_store(context, load(reference))
     found = config or os.environ.get("STRATIX_CONFIG") or settings_file()
     if not found and not from_environment(os.environ, known_drivers()):
         raise ConfigurationError(
@@ -100,7 +127,7 @@ def find(context: click.Context, reference: str | None, config: Path | None) -> 
         )
     from stratix_kombu.application import create_app
 
-    return create_app(config)
+    return _check_store(context, create_app(config))
 
 
 def bridged(found: Any) -> Application:

@@ -16,7 +16,7 @@ def name_once(merged: dict[str, Any], origin: dict[str, str]) -> None:
     driver, store = merged.get("driver"), merged.get("store")
     url = store.get("url") if isinstance(store, Mapping) else store
     if driver is None and isinstance(url, str) and url.startswith(f"{STORE_AS_DRIVER}:"):
-        merged["driver"], origin["driver"] = STORE_AS_DRIVER, origin["store"]
+        merged["driver"], origin["driver"] = STORE_AS_DRIVER, "the options of the store"
     elif isinstance(driver, str) and driver.startswith(f"{STORE_AS_DRIVER}:"):
         if url not in (None, driver):
             raise ConfigurationError(f"'driver' and 'store' name two stores, and {driver!r} is both: say it once")

@@ -32,6 +32,16 @@ def test_the_whole_standard_library_in_memory(tmp_path: Path) -> None:
     assert failed or not foreign.is_dir(), "files of another Python are failed jobs with a reason"
 
 
+def test_a_file_in_place_of_a_broker(tmp_path: Path) -> None:
+    for _ in range(2):  # the second one finds the file of the first
+        done = demo("--durable", "--limit", "40", folder=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "over sqlite (store sqlite:///stratix-demo.db)" in done.stdout
+        assert "The sums are those of a straight count in one process." in done.stdout
+    assert (tmp_path / "stratix-demo.db").exists()
+    assert demo("--durable", "--driver", "redis", folder=tmp_path).returncode == 2
+
+
 @pytest.mark.parametrize("driver", ["redis", "rabbitmq", "sqs"])
 def test_the_same_over_a_real_broker(driver: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     store = request.getfixturevalue("redis_url")

@@ -21,7 +21,7 @@ from stratix_kombu.stores.memory.steps import Steps, step
 
 
 @dataclass(slots=True)
-class _Call:
+class Call:
     """One call of take or claim: who asks, and what is in force."""
 
     queue: str
@@ -79,7 +79,7 @@ class Taking(Steps, Transitions):
         order.took[worker] = Took(call.request, ids, why, until_ms, left)
         return Taken(claims, why, max(until_ms - now, 0) if until_ms else 0, left)
 
-    def _take(self, call: _Call, want: int) -> tuple[list[Claim], Refusal | None, int, bool]:
+    def _take(self, call: Call, want: int) -> tuple[list[Claim], Refusal | None, int, bool]:
         """The claims, why there are no more of them, until when (an instant, or 0), and whether more are left."""
         here, claims = self.space.queues[call.queue], list[Claim]()
         order, now = here.order, self.space.now()
@@ -107,7 +107,7 @@ class Taking(Steps, Transitions):
             claims.append(self._claim(job, call.lease_ms))
         return claims, *self._rest(call, len(claims) < want)
 
-    def _rest(self, call: _Call, is_short: bool) -> tuple[Refusal | None, int, bool]:
+    def _rest(self, call: Call, is_short: bool) -> tuple[Refusal | None, int, bool]:
         here, now = self.space.queues[call.queue], self.space.now()
         if not len(here.order):
             return Refusal.EMPTY if is_short else None, 0, False
@@ -121,18 +121,18 @@ class Taking(Steps, Transitions):
         left = bool(here.order.jobs) or line_ms <= now
         return Refusal.EMPTY if is_short else None, 0 if left or line_ms == math.inf else int(line_ms), left
 
-    def _call(self, queue: str, worker: str, lease_ms: int, bounds: Bounds, request: str) -> _Call:
+    def _call(self, queue: str, worker: str, lease_ms: int, bounds: Bounds, request: str) -> Call:
         here = self.space.queues[queue]
         most = bounds.global_concurrency if here.global_concurrency is None else here.global_concurrency
         force = replace(bounds, limit=here.limit or bounds.limit, global_concurrency=most)
-        return _Call(queue, worker, lease_ms, request or new_request(), bounds, force)
+        return Call(queue, worker, lease_ms, request or new_request(), bounds, force)
 
-    def _room(self, call: _Call) -> int | None:
+    def _room(self, call: Call) -> int | None:
         """How many more jobs of the queue may be active; None = any number."""
         most = call.bounds.global_concurrency
         return max(most - len(self.space.queues[call.queue].ids[State.ACTIVE]), 0) if most else None
 
-    def _closed_until(self, call: _Call) -> int:
+    def _closed_until(self, call: Call) -> int:
         """When the queue's limit is to be asked again; 0 = it is open."""
         return self._limit_closed(call.bounds.limit)
 
@@ -141,7 +141,7 @@ class Taking(Steps, Transitions):
             return 0
         return free - early_ms(limit)
 
-    def _set_aside(self, call: _Call, job: Job) -> bool:
+    def _set_aside(self, call: Call, job: Job) -> bool:
         """Whether its own limit or its group keeps the first job of the order from starting: then it is put aside."""
         order, new, key = self.space.queues[call.queue].order, job.new, job.key
         bound, name, opens_ms = call.bounds.group_concurrency, "", math.inf
@@ -177,9 +177,11 @@ class Taking(Steps, Transitions):
         """The claim on an active job, whose lease begins now."""
         now = self.space.now()
         job.lease_ms = max(job.processed_ms, now) + lease_ms
-        return Claim(job.token, replace(job.record(), message=""), max(job.processed_ms - now, 0))
+        record = job.record()
+        record.message = ""
+        return Claim(job.token, record, max(job.processed_ms - now, 0))
 
-    def _refused(self, call: _Call, why: Refusal) -> None:
+    def _refused(self, call: Call, why: Refusal) -> None:
         order = self.space.queues[call.queue].order
         order.limit, order.most = call.brought.limit, call.brought.global_concurrency
         order.crowded = order.crowded or why is Refusal.CROWDED
@@ -220,7 +222,7 @@ class Taking(Steps, Transitions):
         order.owed = min(order.owed, len(order))
         return claimed
 
-    def _refuse(self, call: _Call, job: Job) -> Refused | None:
+    def _refuse(self, call: Call, job: Job) -> Refused | None:
         here, now, own_ms = self.space.queues[call.queue], self.space.now(), 0
         order, bound = here.order, call.bounds.group_concurrency
         until_ms = here.held_ms if here.held_ms > now else self._closed_until(call)

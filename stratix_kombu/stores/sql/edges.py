@@ -69,6 +69,7 @@ class Edges(dict[str, Edge]):
 
     def __setitem__(self, dependency: str, edge: Edge) -> None:
         super().__setitem__(dependency, _Edge(self, dependency, edge.number, edge.state))
+        self._jobs.some_edges = True
         self._db.run(
             "INSERT INTO edges (dependent, dependency, place, dependency_number, state) VALUES (?, ?, ?, ?, ?)",
             self._dependent,
@@ -126,6 +127,10 @@ class Dependents:
         return self.is_any(self.number_of(name))
 
     def is_any(self, number: int) -> bool:
+        if self._jobs.some_edges is None:
+            self._jobs.some_edges = self._db.one("SELECT 1 FROM edges LIMIT 1") is not None
+        if not self._jobs.some_edges:
+            return False
         sql = "SELECT 1 FROM edges WHERE dependency_number = ? AND told IS NOT NULL LIMIT 1"
         return self._db.one(sql, number) is not None
 
@@ -155,8 +160,18 @@ class Outcomes:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._some: bool | None = None
+        """Whether there is any; None = it was not looked."""
+
+    def begin(self, same: bool) -> None:
+        """A step begins; ``same``: what was read is as it was."""
+        self._some = self._some if same else None
 
     def get(self, name: str, default: Any = None) -> Any:
+        if self._some is None:
+            self._some = self._db.one("SELECT 1 FROM outcomes LIMIT 1") is not None
+        if not self._some:
+            return default
         row = self._db.one("SELECT state, result, reason, number, gate FROM outcomes WHERE name = ?", name)
         if row is None:
             return default
@@ -167,6 +182,7 @@ class Outcomes:
         return self.get(name) is not None
 
     def __setitem__(self, name: str, one: Outcome) -> None:
+        self._some = True
         self._db.run(
             "INSERT INTO outcomes (name, state, result, reason, number, gate) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET state = excluded.state, result = excluded.result, "
@@ -190,17 +206,28 @@ class Worklist:
     def __init__(self, db: Database, kind: str) -> None:
         self._db = db
         self._kind = kind
+        self._some: bool | None = None
+
+    def begin(self, same: bool) -> None:
+        """A step begins; ``same``: what was read is as it was."""
+        self._some = self._some if same else None
 
     def __bool__(self) -> bool:
-        return self._db.one("SELECT 1 FROM worklist WHERE kind = ? LIMIT 1", self._kind) is not None
+        if self._some is None:
+            self._some = self._db.one("SELECT 1 FROM worklist WHERE kind = ? LIMIT 1", self._kind) is not None
+        return self._some
 
     def __iter__(self) -> Iterator[str]:
         row = self._db.one("SELECT name FROM worklist WHERE kind = ? ORDER BY seq LIMIT 1", self._kind)
         return iter(() if row is None else row)
 
     def __setitem__(self, name: str, nothing: None) -> None:
+        self._some = True
         sql = "INSERT INTO worklist (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING"
         self._db.run(sql, self._kind, name)
 
     def pop(self, name: str, default: Any = None) -> None:
+        if not self:
+            return
+        self._some = None
         self._db.run("DELETE FROM worklist WHERE kind = ? AND name = ?", self._kind, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from stratix_kombu.model.state import State
@@ -20,6 +21,9 @@ from stratix_kombu.stores.sql.columns import (
 from stratix_kombu.stores.sql.database import Database
 from stratix_kombu.stores.sql.edges import Edges
 
+ASKED_AT_ONCE = 250
+KEPT, KEPT_BYTES = 2_000, 8_000_000
+"""How many jobs, and how much data of theirs, are known from one step to the next."""
 Listed = tuple[str, State, int]
 """The queue and the state in whose list a job is, and its number there."""
 
@@ -49,16 +53,32 @@ class Jobs:
         """The numbers of those that this step has deleted."""
         self.moves = 0
         """How often any job was put into a list."""
+        self._used: set[str] = set()
+        """Those that this step has looked at."""
+        self.some_edges: bool | None = None
+        """Whether there is any edge in the table; None = it was not looked."""
+        self._bytes = 0
+        """The data of all that are loaded, about."""
 
-    def begin(self, moves: int) -> None:
-        """Forget everything: a step begins."""
-        self._loaded.clear()
-        self._rows.clear()
-        self.listed.clear()
+    def begin(self, same: bool) -> None:
+        """A step begins; ``same``: what was read is as it was. Of that are kept jobs that have not ended and wait for
+        no other one, as long as they are few."""
         self.gone.clear()
-        self.moves = moves
+        self.some_edges = self.some_edges if same else None
+        if not same or len(self._loaded) > KEPT or self._bytes > KEPT_BYTES:
+            self._loaded.clear()
+            self._rows.clear()
+            self.listed.clear()
+            self._bytes = 0
+        for job_id in self._used:
+            job = self._loaded.get(job_id)
+            if job is None or job.state.finished or job.dependencies or job_id not in self._rows:
+                for kept in (self._loaded, self._rows, self.listed):
+                    kept.pop(job_id, None)
+        self._used.clear()
 
     def get(self, job_id: str) -> Job | None:
+        self._used.add(job_id)
         if job_id in self._loaded:
             return self._loaded[job_id]
         row = self._db.one(f"{SELECT} WHERE id = ?", job_id)
@@ -70,27 +90,31 @@ class Jobs:
     def _keep(self, row: tuple[Any, ...]) -> Job:
         job = job_of(row)
         job_id = job.new.id
+        self._used.add(job_id)
+        self._bytes += len(job.data)
         job.dependencies = Edges(self._db, self, job_id)
         self._loaded[job_id] = job
         self.listed[job_id] = (job.new.queue, job.state, row[-1])
         self._rows[job_id] = _Row(job, self.listed[job_id])
         return job
 
+    def look_ahead(self, ids: Iterable[str]) -> None:
+        """Read these with one question, for each of them will be asked for."""
+        wanted = [one for one in ids if one not in self._loaded]
+        for start in range(0, len(wanted), ASKED_AT_ONCE) if len(wanted) > 1 else ():
+            page = wanted[start : start + ASKED_AT_ONCE]
+            self._loaded.update(dict.fromkeys(page))
+            self._used.update(page)
+            for row in self._db.all(f"{SELECT} WHERE id IN ({', '.join('?' * len(page))})", *page):
+                self._keep(row)
+
     def load(self, where: str, *values: Any) -> list[Job]:
         """The jobs that a condition (and order, and limit) names, as they are now in this step."""
         self.flush()
-        found = []
+        found: list[Job] = []
         for row in self._db.all(f"{SELECT} WHERE {where}", *values):
-            found.append(self._loaded.get(row[1]) or self._keep(row))
+            found.append(self[row[1]] if row[1] in self._loaded else self._keep(row))
         return found
-
-    def of_number(self, number: int) -> str | None:
-        """The id of the job of that number."""
-        for job_id, job in self._loaded.items():
-            if job is not None and job.number == number:
-                return job_id
-        row = self._db.one("SELECT id FROM jobs WHERE number = ?", number)
-        return None if row is None or row[0] in self._loaded else row[0]
 
     def next_move(self) -> int:
         """A number that is greater than all before."""
@@ -111,6 +135,8 @@ class Jobs:
         return self.get(job_id) is not None
 
     def __setitem__(self, job_id: str, job: Job) -> None:
+        self._used.add(job_id)
+        self._bytes += len(job.data)
         self._loaded[job_id] = job
         job.dependencies = Edges(self._db, self, job_id)
 
@@ -122,8 +148,8 @@ class Jobs:
     def flush(self) -> None:
         """Write what has changed."""
         deleted, new, changed, other = list[tuple[int]](), [], [], []
-        for job_id, job in self._loaded.items():
-            row = self._rows.get(job_id)
+        for job_id in self._used:
+            job, row = self._loaded.get(job_id), self._rows.get(job_id)
             if row is not None and (job is None or job.number != row.number):
                 deleted.append((row.number,))
                 del self._rows[job_id]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from stratix_kombu.stores.memory.order import Key
 
 READ_AT_ONCE = 100
+KEPT = 2_000
+"""Keys that are known from one step to the next."""
 
 
 class Keys:
@@ -41,6 +43,14 @@ class Keys:
             came = {one for one in self._late if self._is_read(one)}
             self._late -= came
             self._head += sorted(came.union(one for one in page if one not in self._gone))
+
+    def flush(self) -> None:
+        """The table is about to be as this is; of a long beginning not all is kept."""
+        self._late.clear()
+        self._gone.clear()
+        if len(self._head) > KEPT:
+            del self._head[KEPT // 2 :]
+            self._end, self._whole = self._head[-1], False
 
     def __len__(self) -> int:
         return self.count

@@ -18,7 +18,8 @@ class SqlLeader:
         self._row: tuple[Any, ...] | None = None
         self._was: tuple[Any, ...] | None = None
 
-    def begin(self) -> None:
+    def forget(self) -> None:
+        """It may be another one."""
         self._row = self._was = None
 
     def _read(self) -> tuple[Any, ...]:

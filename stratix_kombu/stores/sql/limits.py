@@ -11,6 +11,8 @@ from stratix_kombu.stores.sql.database import Database
 
 UNUSED_MS = 24 * 3_600_000
 """After so long what a key has started says nothing any more."""
+KEPT = 500
+"""Keys that are known from one step to the next."""
 DROPPED_AT_ONCE = 4
 FORGOTTEN_AT_ONCE = 100
 """Starts that have left their window: so many are deleted when one is written."""
@@ -70,9 +72,11 @@ class Limits:
         self._loaded: dict[tuple[str, bool], Starts] = {}
         self._was: dict[tuple[str, bool], Any] = {}
 
-    def begin(self) -> None:
-        self._loaded.clear()
-        self._was.clear()
+    def begin(self, same: bool) -> None:
+        """A step begins; ``same``: what was read is as it was."""
+        if not same or len(self._loaded) > KEPT:
+            self._loaded.clear()
+            self._was.clear()
 
     def setdefault(self, which: tuple[str, bool], new: Starts) -> Starts:
         if which not in self._loaded:

@@ -21,6 +21,8 @@ _AFTER = "(rank, place, id) > (?, ?, ?)"
 _SORTED = "ORDER BY rank, place, id LIMIT ?"
 _IN_ORDER = "SELECT rank, place, id FROM jobs WHERE queue = ? AND state = 'waiting' AND native = 0 AND line = ''"
 _IN_LINE = "SELECT rank, place, id FROM jobs WHERE queue = ? AND native = ? AND line = ? AND line <> ''"
+KEPT = 500
+"""Lines and groups of a queue that are known from one step to the next."""
 DROPPED_AT_ONCE = 4
 """How many places of groups that say nothing any more are dropped when one is written."""
 
@@ -117,6 +119,7 @@ class Lines:
             if line is None or (line.opens_ms, line.jobs.count) == line.was:
                 continue
             line.was = line.opens_ms, line.jobs.count
+            line.jobs.flush()
             self._order.db.run(
                 "INSERT INTO lines (queue, unsent, name, opens_ms, jobs) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (queue, unsent, name) DO UPDATE SET opens_ms = excluded.opens_ms, jobs = excluded.jobs",
@@ -126,6 +129,8 @@ class Lines:
                 None if line.opens_ms == math.inf else int(line.opens_ms),
                 line.jobs.count,
             )
+        if len(self._loaded) > KEPT:
+            self._loaded.clear()
 
 
 class Unsent:
@@ -185,6 +190,9 @@ class Numbers(dict[Any, int]):
             if self._was.get(key, 0) != value:
                 self._was[key] = value
                 self.write(key, value)
+        if len(self) > KEPT:
+            self.clear()
+            self._was.clear()
 
 
 class GroupPlaces(Numbers):
@@ -307,6 +315,7 @@ class SqlOrder(Order):
         return found if self.short_ms is None else {**found, "short_ms": self.short_ms}
 
     def flush(self) -> None:
+        self.jobs.flush()
         for one in (self.lines, self.unsent_lines, self.groups, self.active):
             one.flush()
 

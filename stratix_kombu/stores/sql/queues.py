@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stratix_kombu.stores.sql.space import SqlSpace
 
 STATES = list(State)
+KEPT = 100
+"""Queues that are known from one step to the next."""
 _COLUMNS = [
     "name",
     "known",
@@ -138,11 +140,20 @@ class Queues:
     def __init__(self, space: SqlSpace) -> None:
         self._space = space
         self._loaded: dict[str, SqlQueue | None] = {}
+        self._used: set[str] = set()
+        """Those that this step has looked at."""
 
-    def begin(self) -> None:
-        self._loaded.clear()
+    def begin(self, same: bool) -> None:
+        """A step begins; ``same``: what was read is as it was."""
+        if not same or len(self._loaded) > KEPT:
+            self._loaded.clear()
+        else:
+            for name in [name for name, queue in self._loaded.items() if queue is None or queue.row is None]:
+                del self._loaded[name]
+        self._used.clear()
 
     def get(self, name: str) -> SqlQueue | None:
+        self._used.add(name)
         if name not in self._loaded:
             row = self._space.db.one(f"{SELECT} WHERE name = ?", name)
             self._loaded[name] = None if row is None else SqlQueue(self._space.db, self._space.jobs, row)
@@ -171,7 +182,7 @@ class Queues:
 
     def flush(self) -> None:
         changed = []
-        for queue in self._loaded.values():
+        for queue in [self._loaded[name] for name in self._used]:
             if queue is None:
                 continue
             queue.order.flush()
@@ -184,7 +195,8 @@ class Queues:
 
     def observed(self) -> Iterator[tuple[str, str]]:
         """What the step has counted, by queue."""
-        for name, queue in self._loaded.items():
+        for name in self._used:
+            queue = self._loaded[name]
             if queue is not None and queue.counted.what:
                 yield name, dumps(queue.counted.what)
                 queue.counted.what = []

@@ -69,14 +69,16 @@ class SqlSpace(Space):
 
     # -- a step ---------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """The transaction has begun."""
-        counters = self._counters = self.db.one(_READ) or ()
-        self.numbers, self.events, self.sweeps, self.delays, moves, self.observed, self.clock_ms = counters
-        self.jobs.begin(moves)
-        self.queues.begin()
-        self.limits.begin()
-        self.leader.begin()
+    def begin(self, same: bool) -> None:
+        """The transaction has begun; ``same``: what the last one has read and written is as it was."""
+        if not same:
+            counters = self._counters = self.db.one(_READ) or ()
+            self.numbers, self.events, self.sweeps, self.delays, self.jobs.moves, self.observed, self.clock_ms = (
+                counters
+            )
+            self.leader.forget()
+        for one in (self.jobs, self.queues, self.limits, self.outcomes, self.releasing, self.reviving):
+            one.begin(same)
         self._events.clear()
 
     def flush(self) -> bool:
@@ -95,6 +97,8 @@ class SqlSpace(Space):
                 add_observed(self.db)
         counters = (self.numbers, self.events, self.sweeps, self.delays, self.jobs.moves, self.observed)
         if counters != self._counters[:-1]:
+            self.clock_ms = now
+            self._counters = (*counters, now)
             self.db.run(_WRITE, *counters, now)
         self.delayed.clear()
         self.expiring.clear()

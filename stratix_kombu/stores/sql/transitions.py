@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from stratix_kombu.model.claims import Taken
-from stratix_kombu.model.record import Change
-from stratix_kombu.model.state import NEVER_SENT, State, Sweep
+from stratix_kombu.model.record import Added, Change, Claim, Completion, NewJob
+from stratix_kombu.model.state import NEVER_SENT, Refusal, State, Sweep
 from stratix_kombu.stores.contract import PAGE, UNUSED_MS
 from stratix_kombu.stores.memory.release import release_page
 from stratix_kombu.stores.memory.reopening import reopen
 from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import step
+from stratix_kombu.stores.memory.taking import Call
 from stratix_kombu.stores.memory.transitions import MemoryTransitions
 from stratix_kombu.stores.memory.upkeep import suits
 from stratix_kombu.stores.sql.listing import page_of
@@ -52,6 +54,21 @@ class SqlTransitions(MemoryTransitions):
         db.run("DELETE FROM logs WHERE number = ? AND place <= ?", job.number, job.logged - keep)
         first = db.one("SELECT min(place) FROM logs WHERE number = ?", job.number)
         return 0 if first is None or first[0] is None else job.logged - int(first[0]) + 1
+
+    @step
+    def add(self, jobs: Sequence[NewJob]) -> Added:
+        self.space.jobs.look_ahead([one.id for one in jobs])
+        return super().add(jobs)
+
+    @step
+    def complete(self, results: Sequence[Completion]) -> Change:
+        self.space.jobs.look_ahead([one.job_id for one in results])
+        return super().complete(results)
+
+    def _take(self, call: Call, want: int) -> tuple[list[Claim], Refusal | None, int, bool]:
+        jobs = self.space.queues[call.queue].order.jobs
+        self.space.jobs.look_ahead([key[2] for key in jobs[:want]] if jobs and want > 1 else ())
+        return super()._take(call, want)
 
     def complete_and_take(self, *args: Any, **kwargs: Any) -> tuple[Change, Taken]:
         with self.space.lock:  # one transaction

@@ -30,8 +30,8 @@ MARGIN_S = 1.0
 class Listener(Protocol):
     """Is told of each transaction."""
 
-    def begin(self) -> None:
-        """It has begun."""
+    def begin(self, same: bool) -> None:
+        """It has begun; ``same``: nobody has written since the last one was committed."""
 
     def flush(self) -> object:
         """It is about to be committed."""
@@ -53,6 +53,8 @@ class SqliteDatabase:
         self._writer: Connection | None = None
         self._reader: Connection | None = None
         self._probe: Connection | None = None
+        self._known: tuple[int, Connection | None] = (0, None)
+        """How often others had written when the last step was committed, as the connection says it that made it."""
         self._lost: tuple[int, int] | None = None
         """The file of which was told that it is gone."""
         self._spoiled = False
@@ -150,8 +152,11 @@ class SqliteDatabase:
         except sqlite3.Error as problem:
             raise self._failed(problem) from problem
         try:
+            (version,) = writer.one("PRAGMA data_version") or (0,)
+            same, self._known = (version, writer) == self._known, (0, None)
             if self.listener is not None:
-                self.listener.begin()
+                self.listener.begin(same)
+            self._begun = version
         except BaseException:
             writer.roll_back()
             raise
@@ -184,6 +189,7 @@ class SqliteDatabase:
             if self.listener is not None:
                 self.listener.flush()
             writer.execute("COMMIT")
+            self._known = self._begun, writer
         except sqlite3.Error as problem:
             raise self._failed(problem) from problem
         except BaseException:
