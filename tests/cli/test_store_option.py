@@ -43,7 +43,8 @@ def test_workers_of_a_file(folder: Path) -> None:
     """Several of them, and another process adds; the other commands look into the same file."""
     named = ["--app", "shop:app", "--store", "jobs.db"]
     with running(folder, "worker", *named, "--processes", "2") as worker:
-        worker.says("takes jobs of emails (1) over sqlite (store sqlite:///jobs.db)")
+        worker.says("emails (1)")
+        worker.says("sqlite (store sqlite:///jobs.db)")
         settings: Any = {"store": f"sqlite:///{folder}/jobs.db"}
         with create_app(settings) as app:
             assert app.queue.get_queue("emails").add("welcome", "ada").wait_until_finished(timeout=30) == "sent to ada"
