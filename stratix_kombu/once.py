@@ -125,9 +125,10 @@ class OneAfterAnother:
         if attempt.needs_timeouts:
             self._timeouts.start()
         if attempt.is_async:
-            outcome: Outcome = self._awaits(attempt.run_async())
+            outcome: Outcome | None = self._awaits(attempt.run_async())
         else:
             outcome = attempt.run_in_time(self._timeouts, lambda late: self._time_out(queue, late))
+        assert outcome is not None  # that of a handler is not stored before it has ended
         if claim.token not in self._timed_out:
             self._store(queue, outcome)
         self._engine.cancellations.forget(claim.token)

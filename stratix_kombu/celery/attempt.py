@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from billiard.einfo import ExceptionInfo
 from celery import group, signature
@@ -24,7 +24,7 @@ from stratix_kombu.lifecycle.one_job import set_data
 from stratix_kombu.lifecycle.outcomes import complete, fail, hand_over, postpone
 from stratix_kombu.logs import InJob
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import Completion, Failure, HandOver, Held, NewJob
+from stratix_kombu.model.record import Change, Completion, Failure, HandOver, Held, NewJob
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -75,10 +75,23 @@ def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any) -> Co
     return Failure(job_id, token, f"{state}: {reason_of(error)}"[:MAX_REASON], error=error_text(backend, error))
 
 
+class Settling(Protocol):
+    """Where the outcome of a task goes: each host has a way of its own to the store."""
+
+    def settle(self, job_id: str, step: Callable[[], Change], success: Completion | None) -> bool:
+        """Take the step that stores the outcome; whether the lease was held. A ``success`` after which nothing is to be
+        sent may be stored a moment later, by the host."""
+
+    def drop(self) -> None:
+        """The attempt ends without an outcome: its lease runs out, and recovery deals with it."""
+
+
 class Attempt:
     """The claim of one task request, until it is settled."""
 
-    def __init__(self, bridge: Bridge, task: Any, request: Any, queue: str, token: str, adopted: bool) -> None:
+    def __init__(
+        self, bridge: Bridge, task: Any, request: Any, queue: str, token: str, *, adopted: bool, settling: Settling
+    ) -> None:
         self._bridge = bridge
         self._task = task
         self._request = request
@@ -87,6 +100,7 @@ class Attempt:
         self.token = token
         self.adopted = adopted
         """Its producer does not have the bridge and looks for results in the backend of the configuration."""
+        self._settling = settling
         self.begun = False
         self.settled = False
         self.stored: tuple[str, Any] | None = None
@@ -128,7 +142,7 @@ class Attempt:
         finally:
             if not self.settled:
                 # What is to follow it cannot be read, say: then its lease runs out, and recovery deals with it.
-                self._bridge.claims.drop(self.queue, self.token)
+                self._settling.drop()
 
     def _run(self, call: Any) -> Any:
         try:
@@ -264,7 +278,7 @@ class Attempt:
     def _end(self, outcome: Completion | Failure | HandOver) -> None:
         engine = self._bridge.engine
         if isinstance(outcome, Completion):
-            self._settle(lambda: complete(engine, [outcome]))
+            self._settle(lambda: complete(engine, [outcome]), None if self._after else outcome)
         elif isinstance(outcome, Failure):
             self._settle(lambda: fail(engine, [outcome]))
         else:
@@ -272,12 +286,8 @@ class Attempt:
         for send in self._after:
             send()
 
-    def _settle(self, step: Any) -> None:
-        try:
-            held = self._bridge.claims.ended(self.queue, self.token)
-            accepted = held and self._bridge.settle(self.job_id, self.queue, step)
-        finally:
-            self._bridge.claims.drop(self.queue, self.token)
+    def _settle(self, step: Callable[[], Change], success: Completion | None = None) -> None:
+        accepted = self._settling.settle(self.job_id, step, success)
         self.settled = True
         if not accepted:
             raise Ignore("the lease was lost: another worker has taken the job over")

@@ -64,6 +64,12 @@ class Bridge:
         task = self.celery.tasks.get(name) if self.celery.finalized else None
         return task is not None and leaves_out(task)
 
+    def explain(self, name: str) -> str:
+        """What is meant, perhaps, by a job that has the name of a task."""
+        if name not in self.celery.tasks:
+            return ""
+        return f"{name!r} is a Celery task: queue.add(task, ...) with the task itself, or send_task"
+
     @property
     def queue(self) -> QueueManager:
         return self.application.queue

@@ -7,13 +7,14 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stratix_kombu import forks
 from stratix_kombu.lifecycle.claim import claim, renew, take
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.record import Claim, WorkerInfo
+from stratix_kombu.model.record import Change, Claim, Completion, WorkerInfo
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.endings import Endings
@@ -34,6 +35,25 @@ class Served:
     def __init__(self, bridge: Bridge, queue: str, loop: LoopExecutor) -> None:
         self.holdings = Holdings()
         self.endings = Endings(bridge.engine, queue, self.holdings, loop)
+
+
+class Settled:
+    """Stores the outcome of one attempt: see ``celery.attempt.Settling``."""
+
+    def __init__(self, bridge: Bridge, queue: str, token: str) -> None:
+        self._bridge = bridge
+        self._queue = queue
+        self._token = token
+
+    def settle(self, job_id: str, step: Callable[[], Change], success: Completion | None) -> bool:
+        claims = self._bridge.claims
+        try:
+            return claims.ended(self._queue, self._token) and self._bridge.settle(job_id, self._queue, step)
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        self._bridge.claims.drop(self._queue, self._token)
 
 
 class Claims:
@@ -138,6 +158,10 @@ class Claims:
         """The task has ended; whether its lease has not run out: else the store would refuse the outcome."""
         _, lost = self.served(queue).endings.ended(token)
         return not lost
+
+    def settling(self, queue: str, token: str) -> Settled:
+        """Where the outcome of that attempt goes."""
+        return Settled(self._bridge, queue, token)
 
     def _see_to_renewal(self, queue: str) -> None:
         """Nothing is claimed whose lease cannot be renewed: while the system has no thread left, this slot waits."""

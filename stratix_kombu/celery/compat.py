@@ -9,6 +9,8 @@
 * ``app.__reduce_keys__`` tells what a spawned child of the pool is to know of the configuration.
 * ``_regen`` is what Celery makes of a generator of tasks, and ``_regen__it`` what it takes them from.
 * ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
+* Our own worker runs tasks by ``celery.app.trace``: ``build_tracer``, ``setup_worker_optimizations``; a task's tracer
+  is its ``__trace__``. ``_set_task_join_will_block`` has ``result.get()`` within a task refused.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
 """
 
@@ -17,12 +19,15 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any
 
-from celery import Celery, group
+from celery import Celery, group, signals
+from celery._state import _set_task_join_will_block
+from celery.app import trace
 from celery.app.task import Context
 from celery.canvas import _chain, _chord
 from celery.exceptions import NotRegistered
@@ -222,3 +227,30 @@ def purge_jobs_too(purge_jobs: Callable[[Any, list[str]], None]) -> None:
 
     purge.stratix_original = original  # type: ignore[attr-defined]
     command.callback = purge
+
+
+def prepare_tracing(app: Celery, hostname: str) -> None:
+    """What Celery's worker does before it runs tasks: the application is the current one of all threads, and each task
+    has its tracer."""
+    trace.setup_worker_optimizations(app, hostname)
+    _set_task_join_will_block(True)
+    for task in app.tasks.values():
+        task.__trace__ = None
+
+
+def tracer_of(app: Celery, task: Any, hostname: str) -> Callable[..., Any]:
+    """Celery's tracer for a task, made with its first run."""
+    tracer: Callable[..., Any] | None = task.__trace__
+    if tracer is None:
+        tracer = task.__trace__ = trace.build_tracer(task.name, task, app.loader, hostname, app=app)
+    return tracer
+
+
+def hears_of_success(task: Any) -> bool:
+    """Whether the project has something called when the task has succeeded: Celery's own receivers, those of its Django
+    fix-up, look for no result."""
+    receivers = (*signals.task_success.receivers, *signals.task_postrun.receivers)
+    own = [ref() if isinstance(ref, weakref.ref) else ref for _, ref in receivers]
+    if any(one is not None and not str(getattr(one, "__module__", "")).startswith("celery.") for one in own):
+        return True
+    return any(trace.task_has_custom(task, one) for one in ("on_success", "after_return"))

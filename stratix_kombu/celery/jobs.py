@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from itertools import count
 from queue import SimpleQueue
 from typing import Any, NoReturn
@@ -96,7 +95,9 @@ class Run:
     def __init__(self, bridge: Bridge, queue_name: str, claim: Claim) -> None:
         self._bridge = bridge
         self._queue = queue_name
-        self._attempt = bridge.queue.get_queue(queue_name).attempts(bridge.claims.concurrency).of(claim)
+        queue = bridge.queue.get_queue(queue_name)
+        queue.local.handlers.explain = bridge.explain
+        self._attempt = queue.attempts(bridge.claims.concurrency).of(claim)
         self._endings = bridge.claims.served(queue_name).endings
         self._pid = os.getpid()
         self._timed_out: Failure | None = None
@@ -117,7 +118,6 @@ class Run:
             if late:  # what its handler has returned after its time is not taken
                 self._stored.wait()
                 return self._timed_out or outcome
-            outcome = self._explained(outcome)
             self._store(outcome)
             return outcome
         finally:
@@ -132,14 +132,18 @@ class Run:
                 claims.timeouts.start()
         except (RuntimeError, OSError) as problem:  # no thread is left: another process can run the job
             self._hand_back(problem)
-        return self._attempt.run_in_time(claims.timeouts, self._time_out)
+        outcome = self._attempt.run_in_time(claims.timeouts, self._time_out)
+        assert outcome is not None
+        return outcome
 
     def _run_on_loop(self) -> Outcome:
         ended: SimpleQueue[Outcome] = SimpleQueue()
         loop = self._bridge.claims.loop
 
         async def run(attempt: Attempt) -> None:
-            ended.put(await attempt.run_async())
+            outcome = await attempt.run_async()
+            assert outcome is not None
+            ended.put(outcome)
 
         loop.submit(self._attempt, run)
         try:
@@ -176,14 +180,6 @@ class Run:
         finally:
             self._bridge.claims.served(self._queue).holdings.stored_one(failure.token)
             self._stored.set()
-
-    def _explained(self, outcome: Outcome) -> Outcome:
-        """Of a job that has the name of a task, and no handler: what was meant, perhaps."""
-        name, tasks = self._attempt.claim.record.name, self._bridge.celery.tasks
-        if isinstance(outcome, Failure) and outcome.reason.startswith("no handler") and name in tasks:
-            remedy = f"{name!r} is a Celery task: queue.add(task, ...) with the task itself, or send_task"
-            return replace(outcome, reason=f"{outcome.reason}; {remedy}")
-        return outcome
 
     def _store(self, outcome: Outcome) -> None:
         bridge, queue = self._bridge, self._queue

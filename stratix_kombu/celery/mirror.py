@@ -52,13 +52,13 @@ class Mirror:
 
     def __init__(self, bridge: Bridge, everything: bool) -> None:
         self._bridge = bridge
-        self._everything = everything
+        self.everything = everything
 
     def wants(self, request: Any) -> bool:
         """Whether the backend is to know of a request's task."""
         if not isinstance(request, Context) or request.is_eager:
             return False
-        return self._everything or self._is_adopted(request)
+        return self.everything or self._is_adopted(request)
 
     def _is_adopted(self, request: Any) -> bool:
         return request.get(TRACKED) is None or bool(request.get(ADOPTED))

@@ -13,7 +13,7 @@ from celery.app.task import get_actual_ignore_result
 from celery.exceptions import Ignore
 from celery.states import STARTED
 
-from stratix_kombu.celery.attempt import REJECTED, Attempt
+from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.celery.mirror import ADOPTED, adopting
 from stratix_kombu.celery.panel import telling
@@ -23,15 +23,18 @@ from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.one_job import set_progress
 from stratix_kombu.model.names import new_request, task_job_id
-from stratix_kombu.model.record import Claim
+from stratix_kombu.model.record import Claim, JobRecord
 from stratix_kombu.model.state import Refusal
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
+    from stratix_kombu.celery.hosted import TaskAttempt
 
 logger = logging.getLogger("stratix_kombu.celery")
 
 ATTEMPT = "stratix_attempt"
+HOSTED = "stratix_hosted"
+"""In a request: the claim that our own worker has made for it."""
 
 
 def attempt_of(request: Any) -> Attempt | None:
@@ -94,6 +97,21 @@ def track(bridge: Bridge, task: Any) -> None:
 
 def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     """Claim the job of a request. Raises Ignore if it is not to run now."""
+    hosted: TaskAttempt | None = request.get(HOSTED)
+    if hosted is not None:
+        del request.stratix_hosted
+        claim, queue, adopted = hosted.claim, hosted.claim.record.queue, hosted.adopted or bool(request.get(ADOPTED))
+        settling: Settling = hosted
+    else:
+        claim, queue = claim_of(bridge, task, request)
+        adopted = request.get(TRACKED) is None or bool(request.get(ADOPTED))
+        settling = bridge.claims.settling(queue, claim.token)
+    _show(bridge, task, request, claim.record)
+    return Attempt(bridge, task, request, queue, claim.token, adopted=adopted, settling=settling)
+
+
+def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
+    """The claim of a request's job, and its queue. Raises Ignore if it is not to run now."""
     marker = request.get(TRACKED)
     queue = marker or queue_of(request)
     asked, job_id = new_request(), task_job_id(request.id)
@@ -114,10 +132,13 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
             extra={"action": "message_dropped", "job_id": job_id, "queue": queue},
         )
         raise Ignore(f"not to run now: {why}")
-    adopted = marker is None or bool(request.get(ADOPTED))
-    record = claim.record
+    return claim, queue
+
+
+def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
+    """Make the request what the task expects it to be, and tell that it has started."""
     if request.headers:  # without those of the transport
-        request.headers = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE)}
+        request.headers = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE, HOSTED)}
     request.eta = request.eta or request.get(DUE)
     if record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
@@ -125,15 +146,15 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
         meta = {"pid": os.getpid(), "hostname": request.hostname}
         told = bridge.celery.backend.progress_text(STARTED, meta)
         bridge.mirror.told(request.id, STARTED, meta, request)
-        bridge.patiently(job_id, queue, lambda: set_progress(bridge.engine, job_id, told))
-    return Attempt(bridge, task, request, queue, claim.token, adopted)
+        bridge.patiently(record.id, record.queue, lambda: set_progress(bridge.engine, record.id, told))
 
 
 def adopt(bridge: Bridge, task: Any, request: Any) -> None:
     """Add the job of a message that was sent without the bridge, as if it had been sent with it."""
     with adopting(chord=request.chord), within(Batch()) as batch:
         again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
-        again.apply_async(chord=request.chord, add_to_parent=False, headers=dict(request.headers or {}))
+        headers = dict(request.headers or {})
+        again.apply_async(chord=request.chord, add_to_parent=False, headers=headers, eta=request.eta)
     with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
         # A message that came twice may have been adopted, run and ended meanwhile: that one stays.
         add(bridge.engine, [replace(job, anew=False) for job in batch.finish()])

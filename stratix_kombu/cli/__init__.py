@@ -82,7 +82,7 @@ def celery_stratix(context: click.Context) -> None:
     remember_application(context, context.obj.app)
 
 
-for command in INSPECTION:
+for command in (worker.worker, *INSPECTION):
     celery_stratix.add_command(command)
 for command in (worker.worker, worker.beat, demo.demo, *INSPECTION):
     main.add_command(command)

@@ -9,11 +9,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stratix_kombu.cli.commands import UNUSABLE
 from stratix_kombu.cli.logs import say
+from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.signals import StopSignals
 
@@ -22,6 +23,10 @@ LONGEST_PAUSE_S = 30.0
 STEADY_S = 10.0
 """A child that lived this long did not crash because of its start: the next pause is short again."""
 WATCH_S = 0.5
+LOOK_S = 1.0
+"""How often the backlog is looked at."""
+REPLACED = 79
+"""Exit code of a child that has done its part: another one takes its place at once."""
 _LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "build", "dist"}
 
 
@@ -54,19 +59,60 @@ class Child:
         return pause
 
 
-def supervise(command: Sequence[str], count: int) -> int:
-    """Keep ``count`` processes running until a signal; return the exit code: 0, or that of the first process that
-    failed."""
+class Scaling:
+    """How many processes there are to be: one more while jobs wait, one less when one of them would have had nothing
+    to do for a while."""
+
+    def __init__(self, least: int, most: int, slots: int, load: Callable[[], tuple[int, int]]) -> None:
+        self._least = least
+        self._most = most
+        self._slots = slots
+        """Of each process."""
+        self._load = load
+        self._looked = self._busy = time.monotonic()
+
+    def change(self, count: int) -> int:
+        """1, 0 or -1, where there are so many now."""
+        now = time.monotonic()
+        if now < self._looked + LOOK_S:
+            return 0
+        self._looked = now
+        try:
+            waiting, active = self._load()
+        except Unavailable:
+            return 0
+        if waiting or active > self._slots * (count - 1):
+            self._busy = now
+        if waiting and count < self._most:
+            return 1
+        if now > self._busy + STEADY_S and count > self._least:
+            self._busy = now
+            return -1
+        return 0
+
+
+def supervise(command: Sequence[str], count: int, scaling: Scaling | None = None) -> int:
+    """Keep ``count`` processes running until a signal, or as many as ``scaling`` says; return the exit code: 0, or that
+    of the first process that failed."""
     with StopSignals() as signals:
-        children = [Child(command) for _ in range(count)]
+        children, leaving = [Child(command) for _ in range(count)], list[Child]()
         say(f"supervisor {os.getpid()} of {count} workers")
         while not signals.number:
             for child in children:
                 if child.process.poll() == UNUSABLE and not child.crashes:
                     return end(children, signals, UNUSABLE)  # it could not even start, and another try will not help
                 keep(child)
+            change = scaling.change(len(children)) if scaling is not None else 0
+            if change > 0:
+                children.append(Child(command))
+            elif change < 0:
+                leaving.append(children.pop())
+                leaving[-1].signal(signal.SIGTERM)
+            if change:
+                say(f"{len(children)} workers now")
+            leaving = [child for child in leaving if child.process.poll() is None]
             signals.wait(POLL_S)
-        return end(children, signals)
+        return end([*children, *leaving], signals)
 
 
 def keep(child: Child) -> None:
@@ -74,6 +120,12 @@ def keep(child: Child) -> None:
     code = child.process.poll()
     if code is None or time.monotonic() < child.start_at:
         return
+    if code == REPLACED:
+        try:
+            child.start()
+            return
+        except OSError as problem:
+            say(f"no worker can be started: {problem}")
     what = f"worker {child.process.pid} ended with exit code {code}"
     if child.start_at:
         try:
@@ -95,7 +147,8 @@ def end(children: Sequence[Child], signals: StopSignals, code: int = 0) -> int:
             return 128 + signals.again
         signals.wait(POLL_S)
     # A process that was still starting has no handler for the signal yet: it has stopped as asked, too.
-    codes = (child.process.returncode for child in children if child.process.returncode != -signal.SIGTERM)
+    well = (-signal.SIGTERM, REPLACED)
+    codes = (child.process.returncode for child in children if child.process.returncode not in well)
     return code or next((128 - one if one < 0 else one for one in codes if one), 0)
 
 

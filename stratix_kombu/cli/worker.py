@@ -17,10 +17,14 @@ from stratix_kombu.cli.lookup import application_options, bridged, find, is_cele
 from stratix_kombu.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from stratix_kombu.application import Application
+    from stratix_kombu.celery.program import TaskWorker
     from stratix_kombu.queue.queue import Queue
+
+MAX_PROCESSES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,27 +33,71 @@ class WorkerCommand:
 
     names: str | None
     concurrency: int | None
-    processes: int
+    processes: tuple[int, int]
+    hostname: str | None
+    max_tasks_per_child: int
+    max_memory_per_child: int
     reload: bool
     supervised: bool
     log_level: str | None
     log_format: str
 
+    @property
+    def replaces_children(self) -> bool:
+        """Whether processes end by themselves, to be replaced."""
+        return bool(self.max_tasks_per_child or self.max_memory_per_child)
 
-@click.command("worker", short_help="Run the handlers of an application.")
+
+def _read_processes(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, int]:
+    """How many there are at least and at most."""
+    first, _, last = given.partition("-")
+    try:
+        least, most = int(first), int(last or first)
+    except ValueError:
+        raise click.BadParameter(f"must be a number, or two as in 2-8, not {given!r}") from None
+    if not 1 <= least <= most <= MAX_PROCESSES:
+        raise click.BadParameter(f"must be between 1 and {MAX_PROCESSES}, the smaller one first")
+    return least, most
+
+
+def _celery_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Those that are about the tasks of a Celery project, named as Celery names them."""
+    of_tasks, of_memory = (
+        "replace a process after this many tasks.",
+        "replace a process that has used this much memory.",
+    )
+    function = click.option(
+        "--max-memory-per-child", default=0, type=click.IntRange(0), metavar="KB", help=f"Celery: {of_memory}"
+    )(function)
+    function = click.option(
+        "--max-tasks-per-child", default=0, type=click.IntRange(0), metavar="N", help=f"Celery: {of_tasks}"
+    )(function)
+    return click.option("-n", "--hostname", help="Celery: the worker's name, as tasks and monitors see it.")(function)
+
+
+@click.command("worker", short_help="Run the handlers or Celery tasks of an application.")
 @application_options
-@click.option("--queues", "names", metavar="A,B", help="Only these queues; by default all that have a handler.")
+@click.option("-Q", "--queues", "names", metavar="A,B", help="Only these queues; by default all that have a handler.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 1000), help="Jobs of each queue that run at the same time in each process."
+    "-c", "--concurrency", type=click.IntRange(1, 1000), help="Jobs of each queue that run together in each process."
 )
-@click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+@click.option(
+    "--processes",
+    default="1",
+    show_default=True,
+    metavar="N|A-B",
+    callback=_read_processes,
+    help="Worker processes; A-B: as many as the backlog needs.",
+)
+@_celery_options
 @click.option("--reload", is_flag=True, help="For development: restart when a Python file here changes.")
 @click.option("--supervised", is_flag=True, hidden=True)
 @logging_options
 @with_options(WorkerCommand)
 @click.pass_context
 def worker(context: click.Context, reference: str | None, config: Path | None, options: WorkerCommand) -> None:
-    """Run the handlers of an application: those that its module registers with queue.process().
+    """Run the handlers of an application, those that its module registers with queue.process(), or the tasks of a
+    Celery project with the bridge.
 
     On SIGTERM or Ctrl-C it takes no more jobs, waits for running ones (shutdown_timeout, 30 s), hands the rest back,
     and exits with 0. A second signal ends it at once. With several processes, one that crashes is restarted.
@@ -59,35 +107,71 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
       stratix-kombu worker --app shop.jobs:app
       stratix-kombu worker -A shop.jobs --queues emails,reports --concurrency 20 --processes 4
       stratix-kombu worker -A shop.jobs --reload
+      stratix-kombu worker -A proj -Q celery,mail -c 10 --processes 2-8 --max-tasks-per-child 10000
     """
     if options.log_format == "json":
         configure(options.log_level, "json")  # what is logged before the module is imported is JSON, too
     if options.reload:
         from stratix_kombu.cli.supervisor import reload
 
-        if options.processes > 1:
+        if options.processes != (1, 1):
             raise click.UsageError("--reload is for one process: leave out --processes")
         sys.exit(reload(_child_arguments()))
-    app = _of_handlers(find(context, reference, config))
-    chosen = _chosen(app, options.names)
+    found = find(context, reference, config)
+    program = _program_of(found, options) if is_celery(found) else None
+    app = program.application if program is not None else _of_handlers(found)
+    chosen = program.queues if program is not None else _chosen(app, options.names)
     if options.concurrency:
         for queue in chosen.values():
             queue.concurrency = options.concurrency
-    if options.processes > 1:
-        from stratix_kombu.cli.supervisor import supervise
-
-        if not app.queue.shared:
-            raise ConfigurationError(
-                f"{app.queue.describe()} is visible to one process only: for --processes use a driver and "
-                "a store that processes share, such as redis"
-            )
-        sys.exit(supervise(_child_arguments(), options.processes))
+    if not options.supervised and (options.processes != (1, 1) or options.replaces_children):
+        sys.exit(_supervise(app, chosen, options))
     configure(options.log_level, options.log_format)
     if options.supervised:
         _end_with_parent()
     said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
     say(f"worker {os.getpid()} runs jobs of {said} over {app.queue.describe()}")
-    app.run(queues=chosen)
+    if program is None:
+        app.run(queues=chosen)
+        return
+    from stratix_kombu.celery.program import Quota
+
+    quota = Quota(options.max_tasks_per_child, options.max_memory_per_child)
+    program.run(quota)
+    if quota.reached:
+        from stratix_kombu.cli.supervisor import REPLACED
+
+        sys.exit(REPLACED)
+
+
+def _program_of(app: Any, options: WorkerCommand) -> TaskWorker:
+    """The program for a Celery application with the bridge."""
+    bridged(app)
+    from stratix_kombu.celery.program import TaskWorker
+
+    names = [name.strip() for name in options.names.split(",")] if options.names is not None else None
+    return TaskWorker(app, names, options.concurrency, options.hostname)
+
+
+def _supervise(app: Application, chosen: dict[str, Queue], options: WorkerCommand) -> int:
+    from stratix_kombu.cli.supervisor import Scaling, supervise
+
+    if not app.queue.shared:
+        raise ConfigurationError(
+            f"{app.queue.describe()} is visible to one process only: for --processes use a driver and a "
+            "store that processes share, such as redis"
+        )
+    least, most = options.processes
+    slots = sum(queue.concurrency for queue in chosen.values())
+    return supervise(
+        _child_arguments(), least, Scaling(least, most, slots, lambda: _load(chosen)) if most > least else None
+    )
+
+
+def _load(queues: dict[str, Queue]) -> tuple[int, int]:
+    """Jobs that wait and that run. Raises Unavailable."""
+    counts = [queue.get_job_counts() for queue in queues.values()]
+    return sum(one["waiting"] for one in counts), sum(one["active"] for one in counts)
 
 
 @click.command("beat", short_help="Run the clock alone.")
@@ -111,9 +195,6 @@ def beat(
 
 
 def _of_handlers(found: Any) -> Application:
-    if is_celery(found):
-        bridged(found)
-        raise Unusable("jobs and tasks of a Celery project are run by its workers: run 'celery -A proj worker'")
     app: Application = found
     app.queue.engine  # noqa: B018  # a driver that makes queues of its own has workers of its own, and says so
     if not _handling(app):
@@ -150,7 +231,12 @@ def _child_arguments() -> list[str]:
             skip = True
         else:
             arguments.append(one)
-    return [sys.executable, "-m", "stratix_kombu", *arguments, "--supervised"]
+    module = (
+        "celery"
+        if os.path.basename(sys.argv[0]).startswith("celery") or "celery/__main__" in sys.argv[0]
+        else "stratix_kombu"
+    )
+    return [sys.executable, "-m", module, *arguments, "--supervised"]
 
 
 def _end_with_parent() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stratix_kombu.model.message import OtherMessage
 from stratix_kombu.model.record import InlineQueue, Ready
 
 Report = Callable[[str, BaseException | None], object]
@@ -56,6 +57,8 @@ class Delivery:
     """The receiver's own: what it needs to acknowledge the message or give it back."""
     problem: str = ""
     """For a message that is none of ours: what is wrong with it."""
+    other: OtherMessage | None = None
+    """Such a message itself, where ``TransportDriver.brings_tasks`` asks for it."""
 
 
 class Receiver(ABC):
@@ -191,6 +194,8 @@ class TransportDriver(QueueDriver):
     """Where the broker is, for messages; never with credentials."""
     delivers: bool = False
     """The store is the broker: what it has can be taken without a message."""
+    brings_tasks: bool = False
+    """Whether the worker of this process runs tasks of Celery, too: then their messages come as ``Delivery.other``."""
 
     @abstractmethod
     def publish(self, jobs: Sequence[Ready]) -> None:

@@ -21,7 +21,7 @@ from stratix_kombu import forks
 from stratix_kombu.config.redis_options import QUOTE_IT
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
 from stratix_kombu.drivers.folders import with_folders
-from stratix_kombu.drivers.link import Link, read_any_message
+from stratix_kombu.drivers.link import Link, other_message, read_any_message
 from stratix_kombu.drivers.tries import Once, Tries
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest_option
 from stratix_kombu.hints import NO_OTHERS, hint_for
@@ -340,7 +340,8 @@ class KombuReceiver(Receiver):
 
     def on_message(self, message: Any) -> None:
         job_id, problem = read_headers(message.headers)
-        self.received.append(Delivery(job_id, message, problem))
+        other = other_message(message) if self.driver.brings_tasks and job_id is None else None
+        self.received.append(Delivery(job_id, message, problem, other))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         link = self.link

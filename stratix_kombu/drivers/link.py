@@ -10,6 +10,7 @@ from kombu import Connection, Producer
 from kombu.transport import virtual
 
 from stratix_kombu import forks
+from stratix_kombu.model.message import OtherMessage
 
 
 class Link:
@@ -64,3 +65,9 @@ def read_any_message(channel: Any) -> None:
                 super().__init__({"properties": {"delivery_tag": str(uuid.uuid4())}}, channel, **kwargs)
 
     channel.Message = Message
+
+
+def other_message(message: Any) -> OtherMessage:
+    """The parts of a message of Kombu's that is no permit."""
+    properties = {**message.properties, "delivery_info": message.delivery_info}
+    return OtherMessage(message.headers, properties, message.body, message.content_type, message.content_encoding)

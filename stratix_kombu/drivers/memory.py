@@ -16,7 +16,7 @@ from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, Watcher
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.link import Link
-from stratix_kombu.model.message import read_headers
+from stratix_kombu.model.message import other_message, read_headers
 
 ARRIVALS_KEPT = 1_000
 """Of so many messages a watcher remembers the queues; when there are more, it looks at all."""
@@ -109,6 +109,7 @@ class MemoryReceiver(Receiver):
         driver.declare(queue)
         self._name = driver.broker_queue(queue)
         self._link = Link(driver.connection())
+        self._tasks = driver.brings_tasks
         self._undecided: dict[int, Delivery] = {}
         forks.register(self)
 
@@ -132,7 +133,8 @@ class MemoryReceiver(Receiver):
             if message is None:
                 break
             job_id, problem = read_headers(message.get("headers"))
-            received.append(Delivery(job_id, message, problem))
+            other = other_message(message) if self._tasks and job_id is None else None
+            received.append(Delivery(job_id, message, problem, other))
         return received
 
     def adopt(self, deliveries: Sequence[Delivery]) -> None:

@@ -227,7 +227,7 @@ class RedisReceiver(Receiver):
             raise self._driver.unavailable(problem) from problem
         finally:
             self._blocked = False
-        received = [_delivery(key, raw) for key, raw in popped]
+        received = [_delivery(key, raw, self._driver.brings_tasks) for key, raw in popped]
         self._undecided.update((id(one), one) for one in received)
         return received
 
@@ -298,6 +298,6 @@ class RedisReceiver(Receiver):
             client.close()
 
 
-def _delivery(key: str, raw: bytes) -> Delivery:
-    job_id, problem = read_envelope(raw)
-    return Delivery(job_id, (key, raw), problem)
+def _delivery(key: str, raw: bytes, tasks: bool = False) -> Delivery:
+    read = read_envelope(raw, tasks)
+    return Delivery(read.job_id, (key, raw), read.problem, read.other)

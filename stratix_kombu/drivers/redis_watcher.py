@@ -61,8 +61,8 @@ class RedisWatcher(Watcher):
         if found is None or found[0] == self._bell:
             return None
         key, raw = found
-        job_id, problem_told = read_envelope(raw)
-        return keys[key], [Delivery(job_id, (key, raw), problem_told)]
+        read = read_envelope(raw)
+        return keys[key], [Delivery(read.job_id, (key, raw), read.problem)]
 
     def _pop(self, keys: list[str], timeout: float) -> tuple[str, bytes] | None:
         if self._pops_many:

@@ -5,8 +5,10 @@ https://docs.celeryq.dev/en/stable/internals/protocol.html
 
 from __future__ import annotations
 
+import base64
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from stratix_kombu.model.names import is_job_id
 
@@ -60,18 +62,54 @@ MAX_MESSAGE_BYTES = 256 * 1024
 """Ours have less than one thousand. Of a longer one nothing is read."""
 
 
-def read_envelope(text: str | bytes) -> tuple[str | None, str]:
-    """The id of the job that a message names, as Kombu's virtual transports write it (JSON, with ``headers``); or None
-    and what is wrong with it. Whatever it is: nothing is raised, and its body is not looked at."""
-    if len(text) > MAX_MESSAGE_BYTES:
-        return None, f"it has {len(text)} bytes"
+class OtherMessage(NamedTuple):
+    """A message that is no permit, in its parts, as whoever sent it has made them: a task of Celery's, perhaps."""
+
+    headers: Any
+    properties: Any
+    body: str | bytes
+    content_type: str
+    content_encoding: str
+
+
+class Read(NamedTuple):
+    """What is known of a received message."""
+
+    job_id: str | None
+    """The job that a permit names; None for a message that is none."""
+    problem: str
+    """For such a message: what is wrong with it."""
+    other: OtherMessage | None = None
+    """Such a message itself, as far as it can be read."""
+
+
+def read_envelope(text: str | bytes, tasks: bool = False) -> Read:
+    """Read a message as Kombu's virtual transports write it (JSON, with ``headers``). Whatever it is: nothing is
+    raised, and its body is not looked at. With ``tasks`` it may be of any size, and may be that of a task."""
+    if len(text) > MAX_MESSAGE_BYTES and not tasks:
+        return Read(None, f"it has {len(text)} bytes")
     try:
         envelope = json.loads(text)
     except (ValueError, RecursionError):
-        return None, f"it is no Kombu message: {text[:60]!r}"
+        return Read(None, f"it is no Kombu message: {text[:60]!r}")
     if not isinstance(envelope, dict) or "headers" not in envelope:
-        return None, f"it is no Kombu message: {text[:60]!r}"
-    return read_headers(envelope["headers"])
+        return Read(None, f"it is no Kombu message: {text[:60]!r}")
+    job_id, problem = read_headers(envelope["headers"])
+    return Read(job_id, problem, other_message(envelope) if tasks and job_id is None else None)
+
+
+def other_message(envelope: Mapping[str, Any]) -> OtherMessage | None:
+    """The parts of such a message; None if it cannot be read."""
+    properties, body = envelope.get("properties"), envelope.get("body")
+    if not isinstance(properties, dict) or not isinstance(body, str):
+        return None
+    if properties.get("body_encoding") == "base64":
+        try:
+            body = base64.b64decode(body)
+        except ValueError:
+            return None
+    kind, encoding = str(envelope.get("content-type")), str(envelope.get("content-encoding"))
+    return OtherMessage(envelope["headers"], properties, body, kind, encoding)
 
 
 def read_headers(headers: Any) -> tuple[str | None, str]:

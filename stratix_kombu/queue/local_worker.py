@@ -18,6 +18,7 @@ from stratix_kombu.worker.backoffs import Backoffs
 from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers, is_path, say_what_is_unused
 from stratix_kombu.worker.heartbeat import Heartbeat
+from stratix_kombu.worker.natives import TaskHost
 from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.watch import Watch
 from stratix_kombu.worker.worker import Worker, WorkerSettings
@@ -51,6 +52,8 @@ class LocalWorker:
         self._came_up = came_up
         """Called each time a worker has started."""
         self.handlers = Handlers()
+        self.tasks: TaskHost | None = None
+        """Runs what a Celery application has sent to the queue, if that is to be done here."""
         self.worker: Worker | None = None
         """The worker, while jobs are run."""
         self.started = False
@@ -108,7 +111,7 @@ class LocalWorker:
     def start(self) -> None:
         """Run jobs from now on, if there is a handler, or as soon as there is one."""
         self.started = True
-        if self.handlers:
+        if self.handlers or self.tasks is not None:
             self._start_worker()
 
     def stop(self, seconds: float | None) -> bool:
@@ -139,6 +142,7 @@ class LocalWorker:
                 heartbeat=self._heartbeat,
                 watch=self._watch,
                 loop=self._loop,
+                tasks=self.tasks,
             )
             worker.start()
             self.worker = worker

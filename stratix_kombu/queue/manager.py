@@ -296,6 +296,11 @@ class QueueManager(forks.OfOneProcess, Hinted):
                 return None
             return self.get_queue(name)
 
+    def name_worker(self, name: str) -> None:
+        """Call the worker of this process so; no other one may have the name."""
+        if self._heartbeat is not None:
+            self._heartbeat.id = name
+
     @property
     def clock(self) -> Clock | None:
         """The clock of this process, if it runs one."""

@@ -89,6 +89,9 @@ class Attempts:
 class Attempt:
     """One claim, with the handler and the options of its job."""
 
+    is_leased = True
+    """Whether it is at a job of the store."""
+
     __slots__ = ("_handler", "_of", "_options", "claim", "is_async", "is_sandboxed", "timeout_s", "token")
 
     def __init__(self, of: Attempts, claim: Claim, handler: Handler | None, options: JobOptions | None) -> None:
@@ -106,8 +109,8 @@ class Attempt:
 
     # -- running ----------------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
-        """Call a plain handler, or have a sandboxed one called."""
+    def run(self) -> Outcome | None:
+        """Call a plain handler, or have a sandboxed one called; None if the outcome is stored already."""
         with _in_job(self.claim.record):
             try:
                 handler = self._runnable()
@@ -120,7 +123,7 @@ class Attempt:
             except BaseException as error:
                 return self._failure(error)
 
-    def run_in_time(self, timeouts: Timeouts, over: Callable[[Attempt], None]) -> Outcome:
+    def run_in_time(self, timeouts: Timeouts, over: Callable[[Attempt], None]) -> Outcome | None:
         """``run``. If it exceeds the job's timeout, ``over`` is called meanwhile: see ``timed_out``. The function
         cannot be interrupted. ``timeouts`` has been started, unless a sandbox does that or there is no limit."""
         if not self.needs_timeouts:
@@ -136,7 +139,7 @@ class Attempt:
         """Whether another thread has to watch its time: a sandbox and a loop end it by themselves."""
         return self.timeout_s is not None and not self.is_sandboxed and not self.is_async
 
-    async def run_async(self, wait_s: float = 0.0) -> Outcome:
+    async def run_async(self, wait_s: float = 0.0) -> Outcome | None:
         """Await an ``async def`` handler, after ``wait_s``, for as long as the job may take."""
         if wait_s:
             try:
@@ -210,6 +213,10 @@ class Attempt:
 
     # -- outcomes ---------------------------------------------------------------------------------
 
+    def abandoned(self) -> Failure | None:
+        """What becomes of it if it has not ended when its worker does; None: another worker may make it again."""
+        return None
+
     def timed_out(self) -> Failure:
         """What becomes of an attempt that took too long."""
         return self._failed(f"timed out after {(self.timeout_s or 0.0) * 1000:.0f} ms", final=False)
@@ -225,7 +232,8 @@ class Attempt:
         known = ", ".join(self._of.handlers.names) or "none"
         name, queue = self.claim.record.name, self._of.queue
         reason = f"no handler for {name!r} on queue {queue!r} in this worker (handlers: {known})"
-        return self._failed(reason, final=False)
+        explained = self._of.handlers.explain(name)
+        return self._failed(f"{reason}; {explained}" if explained else reason, final=False)
 
     def _failure(self, error: BaseException) -> Failure | Postponed:
         record = self.claim.record

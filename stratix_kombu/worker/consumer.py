@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from stratix_kombu.drivers.contract import Delivery, Receiver
 from stratix_kombu.drivers.own import check_receiver
@@ -26,8 +25,11 @@ from stratix_kombu.model.names import new_request
 from stratix_kombu.model.pauses import LONGEST_S, pause_s
 from stratix_kombu.model.record import Change, Completion, Held
 from stratix_kombu.model.state import Refusal
+from stratix_kombu.worker import pace
+from stratix_kombu.worker.asked import Asked, Starved
 from stratix_kombu.worker.heartbeat import Heartbeat
 from stratix_kombu.worker.holdings import Holdings
+from stratix_kombu.worker.natives import Natives
 from stratix_kombu.worker.runner import Runner
 from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
@@ -36,37 +38,8 @@ from stratix_kombu.worker.watch import Sleeper, Watch
 
 logger = logging.getLogger("stratix_kombu.worker")
 
-TEND_S = 1.0
-"""How often the connection is tended while no slot is free."""
-MAX_BATCH = 100
-"""The most jobs taken at once, so that a worker with hundreds of slots does not starve others."""
-PAUSED_POLL_S = 0.5
-CROWDED_POLL_S = 1.0
-"""How often a crowded queue is looked at, where no job of this worker ends before."""
-LIMITED_POLL_S = 1.0
-"""How often is looked whether a limit was changed or lifted."""
-AT_HAND_S = 0.25
-"""How long before a limit opens the permits for it are received."""
 REST_AFTER_S = 30.0
 """How long there is nothing to do before a queue is waited for together with others."""
-
-UNKNOWN = Taken(left=True)
-"""Before the first answer of the store: it is asked without a permit, since permits may have been lost, or sent to
-another broker."""
-
-
-class Starved(Exception):
-    """Jobs could not be started, for lack of a thread for example, and were handed back."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A take whose answer was lost: jobs that it took would stay active until their lease expires."""
-
-    want: int
-    request: str
-    until: float
-    """When its lease expires, on the clock of ``time.monotonic``."""
 
 
 class Consumer:
@@ -85,6 +58,7 @@ class Consumer:
         heartbeat: Heartbeat,
         settler: Settler,
         watch: Watch,
+        natives: Natives | None = None,
     ) -> None:
         self._engine = engine
         self._queue = queue
@@ -95,6 +69,7 @@ class Consumer:
         self._heartbeat = heartbeat
         self._settler = settler
         self._watch = watch
+        self._natives = natives
         self._sleeper = Sleeper(queue, self._wake)
         self._rests = False
         """Whether it can be waited for together with others."""
@@ -102,12 +77,12 @@ class Consumer:
         """When there was something to do last, on the clock of ``time.monotonic``."""
         self._brought: list[Delivery] = []
         """What has woken it."""
-        self._taken = UNKNOWN
+        self._taken = pace.UNKNOWN
         """The last answer of the store, and when it came, on the clock of ``time.monotonic``."""
         self._taken_at = 0.0
         self._stored = 0
         """The number of claims that had ended when the store was last asked."""
-        self._asked: _Asked | None = None
+        self._asked: Asked | None = None
         self._receiver: Receiver | None = None
         self._stop = threading.Event()
         self._taking = threading.Lock()
@@ -128,7 +103,8 @@ class Consumer:
 
     def start(self) -> None:
         """At rest, where the driver can wait for many queues. Raises RuntimeError if the system has no thread left."""
-        self._rests = self._watch.add(self._sleeper, new=True)
+        # What waits for many queues looks for permits only.
+        self._rests = self._natives is None and self._watch.add(self._sleeper, new=True)
         if not self._rests:
             self._wake([])
 
@@ -170,13 +146,11 @@ class Consumer:
                 self._proved = time.monotonic()
                 if self._is_idle() and self._rest():
                     return
-            except Unavailable as error:
+            except (Unavailable, Starved) as error:
                 self._failures += 1
-                self._engine.report(self._queue, error, "consume_failed")
-                self._pause(pause_s(self._failures, 0.05))
-            except Starved as error:
-                self._failures += 1
-                if self._failures == 1:
+                if isinstance(error, Unavailable):
+                    self._engine.report(self._queue, error, "consume_failed")
+                elif self._failures == 1:
                     self._engine.report(self._queue, error, "start_failed")
                 self._pause(pause_s(self._failures, 0.05))
             except Exception as error:
@@ -234,7 +208,7 @@ class Consumer:
     def _round(self) -> None:
         self._ask_again()
         receiver = self._opened()
-        free = min(self._slots.wait(TEND_S), MAX_BATCH)
+        free = min(self._slots.wait(pace.TEND_S), pace.MAX_BATCH)
         if not free:
             receiver.tend()
             return
@@ -273,20 +247,20 @@ class Consumer:
         return self._taken_at + until_ms / 1000 - time.monotonic() if until_ms else None
 
     def _after_the_pause(self, receiver: Receiver) -> list[Delivery] | None:
-        self._stop.wait(PAUSED_POLL_S)
+        self._stop.wait(pace.PAUSED_POLL_S)
         receiver.tend()
         if self._stop.is_set() or self._heartbeat.is_paused(self._queue):
             return None
-        self._taken = UNKNOWN
+        self._taken = pace.UNKNOWN
         return None
 
     def _when_it_opens(self, receiver: Receiver) -> list[Delivery] | None:
         """A little before, permits are received for as many jobs as could start last time."""
         left = self._opens_s() or 0.0
-        if left > AT_HAND_S:
-            self._stop.wait(min(left - AT_HAND_S, LIMITED_POLL_S))
+        if left > pace.AT_HAND_S:
+            self._stop.wait(min(left - pace.AT_HAND_S, pace.LIMITED_POLL_S))
             receiver.tend()
-            if left > LIMITED_POLL_S:
+            if left > pace.LIMITED_POLL_S:
                 self._look_whether_it_was_changed()
             return None
         permits = self._at_hand(receiver, max(len(self._taken.claims), 1))
@@ -296,23 +270,24 @@ class Consumer:
     def _look_whether_it_was_changed(self) -> None:
         ttl_ms = self._engine.store.queries.limit_ttl(self._queue, self._bounds.limit)
         if ttl_ms < (self._opens_s() or 0.0) * 1000:
-            self._taken = UNKNOWN
+            self._taken = pace.UNKNOWN
 
     def _when_there_is_room(self, receiver: Receiver) -> list[Delivery] | None:
         """A job of ours has finished, or perhaps one of another worker."""
         before = self._holdings.stored
         if before == self._stored:
-            self._holdings.wait_for_more_stored(before, CROWDED_POLL_S)
+            self._holdings.wait_for_more_stored(before, pace.CROWDED_POLL_S)
             receiver.tend()
         ended = self._holdings.stored - self._stored
         if self._stop.is_set():
             return None
-        return self._at_hand(receiver, min(ended, MAX_BATCH)) if ended else []
+        return self._at_hand(receiver, min(ended, pace.MAX_BATCH)) if ended else []
 
     def _at_hand(self, receiver: Receiver, limit: int) -> list[Delivery]:
         """The permits that are available at once, up to the number of jobs. They are not needed, but taken so that the
         broker's queue stays as long as the backlog. A store that is also the broker drops them itself."""
-        return [] if self._engine.delivers else self._received(receiver, limit, 0.0)
+        drops_them = self._engine.delivers and self._natives is None
+        return [] if drops_them else self._received(receiver, limit, 0.0)
 
     def _received(self, receiver: Receiver, limit: int, timeout: float) -> list[Delivery]:
         """The permits among the deliveries; foreign messages are rejected."""
@@ -324,13 +299,34 @@ class Consumer:
         if deliveries:
             self._busy_at = time.monotonic()
         strangers = [one for one in deliveries if one.job_id is None]
+        if strangers and self._natives is not None:
+            tasks, strangers = self._natives.split(strangers)
+            if tasks:
+                self._begin_tasks(receiver, tasks, self._natives)
         if strangers:
             self._strangers.note(strangers)
             receiver.refuse(strangers)
         return [one for one in deliveries if one.job_id is not None]
 
+    def _begin_tasks(self, receiver: Receiver, tasks: Sequence[Delivery], natives: Natives) -> None:
+        """There is a free slot for each."""
+        with self._taking:
+            if self._stop.is_set():
+                receiver.give_back(tasks)
+                return
+            attempts, why = natives.begin(tasks)
+            problem = self._runner.begin(attempts)
+        receiver.acknowledge(tasks)
+        if why is not None:
+            self._taken, self._taken_at = Taken(why=why), time.monotonic()
+        if problem is not None:
+            raise Starved(f"tasks cannot begin here and were handed back: {problem}") from problem
+
     def _take(self, receiver: Receiver, permits: Sequence[Delivery], free: int) -> None:
         """Take jobs from the store and start them. The permits are used up, whatever the store answers."""
+        free = min(free, self._slots.size - self._slots.used)  # tasks may have come with the permits
+        if not free:
+            return
         # If the store had work, or may have, all free slots are filled; otherwise a permit is for one job.
         of_one_each = permits and self._taken.why in (None, Refusal.EMPTY)
         want = min(len(permits), free) if of_one_each else free
@@ -344,7 +340,7 @@ class Consumer:
             except BaseException as error:
                 self._settler.lost(ended)
                 if isinstance(error, Unavailable):
-                    self._asked = _Asked(want, request, time.monotonic() + self._heartbeat.lease_ms / 1000)
+                    self._asked = Asked(want, request, time.monotonic() + self._heartbeat.lease_ms / 1000)
                     receiver.give_back(permits)
                 raise
             problem = self._begin(taken)
@@ -368,32 +364,33 @@ class Consumer:
         self._settler.lend(taken.left and self._engine.delivers and not self._engine.middleware.take)
         if taken.claims:
             self._busy_at = time.monotonic()
-        self._slots.take(len(taken.claims))
-        problems = [self._runner.begin(claim) for claim in taken.claims]
-        return next((one for one in problems if one is not None), None)
+        return self._runner.begin_all(taken.claims)
 
     # -- a take whose answer was lost -------------------------------------------------------------
 
     def _ask_again(self) -> None:
         """Before anything else is taken, start the jobs of a take whose answer was lost. There is a free slot for
         each."""
-        asked = self._asked
-        if asked is None:
-            return
+        natives, asked, problem = self._natives, self._asked, None
         with self._taking:
-            if time.monotonic() > asked.until:
-                self._asked = None
-            elif not self._stop.is_set():
-                problem = self._begin(self._ask(asked.want, asked.request)[1])
-                if problem is not None:
-                    raise Starved(f"jobs cannot be started here and were handed back: {problem}") from problem
+            if self._stop.is_set():
+                return
+            if natives is not None:
+                problem = self._runner.begin(natives.again())
+            if asked is not None and time.monotonic() <= asked.until:
+                problem = self._begin(self._ask(asked.want, asked.request)[1]) or problem
+            self._asked = None
+        if problem is not None:
+            raise Starved(f"jobs cannot be started here and were handed back: {problem}") from problem
 
     def _hand_back_asked(self) -> None:
         """While stopping nothing is started any more: jobs of such a take go to other workers."""
         asked = self._asked
-        if asked is None or time.monotonic() > asked.until:
-            return
         try:
+            if self._natives is not None:
+                self._natives.hand_back()
+            if asked is None or time.monotonic() > asked.until:
+                return
             claims = self._ask(asked.want, asked.request)[1].claims
             hand_back(self._engine, [Held(one.record.id, one.token) for one in claims])
         except Unavailable as error:

@@ -52,6 +52,8 @@ class Handlers:
 
     def __init__(self) -> None:
         self._by_name: dict[str | None, Handler] = {}
+        self.explain: Callable[[str], str] = lambda name: ""
+        """What may be meant by a name that has no handler; '' = nobody knows."""
 
     def __bool__(self) -> bool:
         return bool(self._by_name)

@@ -17,6 +17,8 @@ class Holdings:
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
         """The claims whose outcome is not stored yet."""
+        self._unleased: set[str] = set()
+        """Of those, what is no claim on a job of the store."""
         self._running: dict[str, Running] = {}
         """The jobs whose handler is running."""
         self._given_up: set[str] = set()
@@ -31,8 +33,10 @@ class Holdings:
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, claim: Claim) -> None:
+    def add(self, claim: Claim, leased: bool = True) -> None:
         """Its handler is about to start."""
+        if not leased:
+            self._unleased.add(claim.token)
         self._held[claim.token] = Held(claim.record.id, claim.token)
         record = claim.record
         self._running[claim.token] = Running(record.id, record.name, record.queue, time.monotonic())
@@ -53,6 +57,7 @@ class Holdings:
     def stored_one(self, token: str) -> None:
         """The outcome is stored, or no longer needed."""
         self._held.pop(token, None)
+        self._unleased.discard(token)
         self.stored += 1
         if self._watched or not self._held:
             with self._changed:
@@ -88,7 +93,7 @@ class Holdings:
     def release(self, tokens: Iterable[str]) -> list[Held]:
         """These claims are handed back."""
         found = [self._held.pop(token, None) for token in tokens]
-        return [one for one in found if one is not None]
+        return [one for one in found if one is not None and one.token not in self._unleased]
 
     def running(self, token: str) -> Running | None:
         """The job, if its handler is running."""
@@ -99,7 +104,7 @@ class Holdings:
         return [one for token, one in list(self._running.items()) if token not in self._given_up]
 
     def to_renew(self) -> list[Held]:
-        return [one for one in list(self._held.values()) if one.token not in self._lost]
+        return [one for one in list(self._held.values()) if one.token not in self._lost | self._unleased]
 
     def stuck(self, to_end: Cancellations, waiting: set[str]) -> int:
         """Handlers that are still running although their attempt is over, or should be."""

@@ -57,22 +57,37 @@ class Runner:
         self._pid = os.getpid()
         self._opens: dict[str, float] = {}
         """By token: when a job that was granted early may start, on the clock of ``time.monotonic``."""
+        self._begun: dict[str, Attempt] = {}
+        """By token: the attempts whose handler has not ended."""
         self._turns = Turns(settings.sandboxes.size if settings.sandboxes else 0, settings.concurrency)
         self._timeouts = Timeouts(queue)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
 
     # -- from the claim to the outcome ------------------------------------------------------------
 
-    def begin(self, claim: Claim) -> Exception | None:
-        """Have the handler called. If the system has no thread or descriptor left for it, the job is handed back, so
-        that another worker, or this one later, can start it; returns the problem."""
-        self._holdings.add(claim)
+    def begin_all(self, claims: Sequence[Claim]) -> Exception | None:
+        """Have the handlers of these called; why some could not begin."""
+        return self.begin([self._attempts.of(claim) for claim in claims])
+
+    def begin(self, attempts: Sequence[Attempt]) -> Exception | None:
+        """The same for attempts. There is a slot for each."""
+        self._slots.take(len(attempts))
+        problems = [self._begin(attempt) for attempt in attempts]
+        return next((problem for problem in problems if problem is not None), None)
+
+    def _begin(self, attempt: Attempt) -> Exception | None:
+        """If the system has no thread or descriptor left for it, the job is handed back, so that another worker or this
+        one can start it later; returns the problem."""
+        claim = attempt.claim
+        self._holdings.add(claim, attempt.is_leased)
+        self._begun[claim.token] = attempt
         if claim.wait_ms:
             self._opens[claim.token] = time.monotonic() + claim.wait_ms / 1000
         try:
-            self._launch(self._attempts.of(claim))
+            self._launch(attempt)
         except (RuntimeError, OSError, MemoryError) as problem:
             self._opens.pop(claim.token, None)
+            self._begun.pop(claim.token, None)
             self._holdings.not_begun(claim.token)
             self.hand_back([claim.token])
             self._slots.give()
@@ -115,11 +130,13 @@ class Runner:
         if failure is not None:
             self._settler.put(failure)
 
-    def _ended(self, attempt: Attempt, outcome: Outcome) -> None:
+    def _ended(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """None: its outcome is stored, or nobody wants it."""
         forks.end_if_forked(self._pid, int(isinstance(outcome, Failure)))
+        self._begun.pop(attempt.token, None)
         late, lost = self.endings.ended(attempt.token)
         following, slot_is_free = self._turns.end() if attempt.is_sandboxed else (None, True)
-        if lost:
+        if lost or outcome is None:
             self._holdings.stored_one(attempt.token)
         elif not late:
             self._settler.put(outcome, slot_is_free)
@@ -146,7 +163,11 @@ class Runner:
             extra = {"action": "handed_back", "queue": self._queue, "jobs": len(running)}
             jobs = some(list(running.values()))
             logger.info("handing back unfinished jobs, to be run by another worker: %s", jobs, extra=extra)
-        self.hand_back([*running])
+        abandoned = [self._begun[one].abandoned() for one in running if one in self._begun]
+        failed = {one.token: one for one in abandoned if one is not None}
+        for failure in failed.values():
+            self._settler.put(failure)
+        self.hand_back([one for one in running if one not in failed])
         for token in running:
             self._loop.cancel(token)
 

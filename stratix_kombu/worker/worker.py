@@ -19,6 +19,7 @@ from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers
 from stratix_kombu.worker.heartbeat import Heartbeat, Member
 from stratix_kombu.worker.holdings import Holdings
+from stratix_kombu.worker.natives import Natives, TaskHost
 from stratix_kombu.worker.runner import Runner
 from stratix_kombu.worker.settler import Settler
 from stratix_kombu.worker.slots import Slots
@@ -44,6 +45,7 @@ class Worker:
         heartbeat: Heartbeat,
         watch: Watch,
         loop: LoopExecutor | None = None,
+        tasks: TaskHost | None = None,
     ) -> None:
         self.id = heartbeat.id
         self.queue = queue
@@ -55,10 +57,11 @@ class Worker:
         self._loop = loop or LoopExecutor()
         self._holdings = Holdings()
         self._settler = Settler(engine, queue, self._holdings)
+        attempts = Attempts(queue, handlers, settings, make_job)
         self._runner = Runner(
             engine,
             queue,
-            Attempts(queue, handlers, settings, make_job),
+            attempts,
             settings,
             holdings=self._holdings,
             slots=self._slots,
@@ -76,6 +79,7 @@ class Worker:
             heartbeat=heartbeat,
             settler=self._settler,
             watch=watch,
+            natives=Natives(engine, queue, settings.bounds, heartbeat, attempts, tasks) if tasks is not None else None,
         )
         self._unstuck = time.monotonic()
         """When a slot was last seen free, or in use for a job."""

@@ -51,10 +51,17 @@ class Beside:
 
 @contextmanager
 def beside(
-    broker: str, store: str, pool: str = "threads", concurrency: int = 4, routed: str = "", **conf: Any
+    broker: str,
+    store: str,
+    pool: str = "threads",
+    concurrency: int = 4,
+    routed: str = "",
+    bridged: str = "",
+    **conf: Any,
 ) -> Iterator[Beside]:
     """Two workers of one project, with and without the bridge; ``conf`` are settings of Celery. ``routed``: the end of
-    the name of a queue, to which its tasks go, and the only one that its worker consumes."""
+    the name of a queue, to which its tasks go, and the only one that its worker consumes. ``bridged``: the pool of the
+    worker with the bridge, if it is another one; ``own`` is the worker of stratix_kombu."""
     sides, workers = list[Side](), list[WorkerProcess]()
     for name in ("stock", "bridge"):
         project = Project(broker, store, conf={"bridge": name == "bridge", **conf})
@@ -62,7 +69,9 @@ def beside(
         if routed:
             project.conf["task_routes"] = {"proj.*": {"queue": queue}}
             project.app.conf.task_routes = project.conf["task_routes"]
-        workers.append(project.start_worker(pool, concurrency, "-Q", queue, ready=False))
+        workers.append(
+            project.start_worker((name == "bridge" and bridged) or pool, concurrency, "-Q", queue, ready=False)
+        )
         sides.append(Side(name, project))
     for side, worker in zip(sides, workers, strict=True):
         side.log = worker.text

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from celery import Celery, Task, chain, chord, group
+from celery import Celery, Task, chain, chord, group, signals as celery_signals
 from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
@@ -36,11 +36,13 @@ def make_app(
     at_import: str = "",
     left_out: list[str] | None = None,
     results: str = "own",
+    signals: str = "",
     **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
 
-    ``at_import``: where a task notes that is published before anything else.
+    ``signals``: where Celery's signals of workers and tasks are noted. ``at_import``: where a task notes that is
+    published before anything else.
     """
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)
     app.conf.update(task_acks_late=late, task_default_queue=f"{prefix}q", **conf)
@@ -49,6 +51,8 @@ def make_app(
         options = {"region": "us-east-1", "is_secure": False, "wait_time_seconds": 1, "polling_interval": 0}
         app.conf.broker_transport_options = {**options, "visibility_timeout": 5}
     define_tasks(app)
+    if signals:
+        note_signals(signals)
     if bridge:
         watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
         more: dict[str, Any] = {"results": results, "exclude": left_out or (), **(stratix or {})}
@@ -62,6 +66,24 @@ def make_app(
 def sqs_broker(url: str) -> str:
     """Kombu's URL for moto's server."""
     return f"sqs://key:secret@{urlsplit(url).netloc}//"
+
+
+def note_signals(path: str) -> None:
+    """Note each signal of workers and tasks, with the task's name."""
+    names = [one for one in dir(celery_signals) if one.startswith(("worker_", "task_")) and "before_" not in one]
+    for name in names:
+        if name in ("worker_before_create_process", "task_sent", "task_internal_error"):
+            continue
+
+        def receive(sender: Any = None, name: str = name, **given: Any) -> None:
+            task = getattr(given.get("request"), "task", None) or getattr(sender, "name", "")
+            named = f" {str(task).removeprefix('proj.')}" if name.startswith("task_") else ""
+            state = ""
+            if name == "task_success":  # the result can be read by then
+                state = f" {sender.AsyncResult(sender.request.id).state}"
+            note(path, f"{name}{named}{state}")
+
+        getattr(celery_signals, name).connect(receive, weak=False)
 
 
 def note(path: str, line: Any) -> None:
@@ -121,6 +143,18 @@ def define_plain(app: Celery) -> None:
     @app.task(shared=False, name="proj.current")
     def current() -> Any:
         return current_job()
+
+    @app.task(shared=False, name="proj.pid")
+    def pid() -> int:
+        time.sleep(0.005)
+        return os.getpid()
+
+    @app.task(shared=False, name="proj.wait_for")
+    def wait_for(gate: str, path: str) -> str:
+        note(path, os.getpid())
+        while not Path(gate).exists():
+            time.sleep(0.02)
+        return "done"
 
     @app.task(shared=False, name="proj.progress", bind=True)
     def progress(self: Task, gate: str) -> str:

@@ -18,9 +18,9 @@ from tests.waiting import until
 IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
-@pytest.fixture(scope="module")
-def pair(redis_url: str) -> Iterator[Beside]:
-    with beside(redis_url, redis_url) as both:
+@pytest.fixture(scope="module", params=["threads", "own"])
+def pair(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Beside]:
+    with beside(redis_url, redis_url, bridged=request.param) as both:
         yield both
 
 

@@ -16,9 +16,9 @@ from tests.celery.conftest import lines
 from tests.waiting import until
 
 
-@pytest.fixture(scope="module")
-def pair(redis_url: str) -> Iterator[Beside]:
-    with beside(redis_url, redis_url, result_extended=True) as both:
+@pytest.fixture(scope="module", params=["threads", "own"])
+def pair(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Beside]:
+    with beside(redis_url, redis_url, bridged=request.param, result_extended=True) as both:
         yield both
 
 

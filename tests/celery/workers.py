@@ -75,34 +75,26 @@ class Project:
 
 
 class WorkerProcess:
-    """``celery -A tests.celery.project worker``."""
+    """``celery -A tests.celery.project worker``, or ``stratix-kombu -A tests.celery.project worker``."""
 
     def __init__(
         self, pool: str, concurrency: int, environment: dict[str, str], arguments: tuple[str, ...] = ()
     ) -> None:
         self.log = Path(tempfile.mkstemp(prefix="stratix-celery-", suffix=".log")[1])
         self.name = f"w{uuid.uuid4().hex[:8]}@test"
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "tests.celery.project",
-            "worker",
-            "-P",
-            pool,
-            "-c",
-            str(concurrency),
-            "-l",
-            "INFO",
-            "-n",
-            self.name,
-            *arguments,
-        ]
+        command = [sys.executable, "-m", *self._command(pool, concurrency), *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
             )
+
+    def _command(self, pool: str, concurrency: int) -> list[str]:
+        """``own``: the worker of stratix_kombu, which runs the tasks on threads."""
+        which = ["-A", "tests.celery.project", "worker"]
+        slots = ["-c", str(concurrency), "-n", self.name]
+        if pool == "own":
+            return ["stratix_kombu", *which, *slots]
+        return ["celery", *which, "-P", pool, "-l", "INFO", *slots]
 
     def wait_until_ready(self) -> None:
         """Until it takes messages."""
@@ -110,7 +102,7 @@ class WorkerProcess:
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.text()
-        return bool(re.search(rf"{self.name} ready", self.text()))
+        return bool(re.search(rf"{self.name} ready|worker \d+ runs jobs", self.text()))
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")

@@ -208,14 +208,17 @@ def test_a_worker_without_work(
     assert (result.exit_code, words in result.stderr) == (2, True), result.output
 
 
-@pytest.mark.parametrize(("command", "words"), [("worker", "celery -A proj worker"), ("beat", "beat -S stratix")])
-def test_celery_projects_have_workers_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, words: str
+@pytest.mark.parametrize(
+    ("command", "given", "words"),
+    [("worker", "", "does not have the bridge"), ("beat", "install(app)", "beat -S stratix")],
+)
+def test_celery_projects_have_a_beat_of_their_own_and_need_the_bridge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, given: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     made = "from celery import Celery\nfrom stratix_kombu.celery import install\napp = Celery(broker='memory://')\n"
-    (tmp_path / f"proj_{command}.py").write_text(f"{made}install(app)\n")
+    (tmp_path / f"proj_{command}.py").write_text(f"{made}{given}\n")
     result = call(command, "--app", f"proj_{command}")
     assert (result.exit_code, words in result.stderr) == (2, True), result.output
 

@@ -71,7 +71,7 @@ def test_headers_name_a_job_or_are_told_of(headers: Any) -> None:
 
 def test_a_huge_message_is_not_read() -> None:
     padding = json.dumps({"headers": {"task": "stratix.job", "id": "a"}, "body": "x" * 300_000})
-    assert read_envelope(padding) == (None, f"it has {len(padding)} bytes")
+    assert read_envelope(padding) == (None, f"it has {len(padding)} bytes", None)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
     ours = json.loads(inline.template % ("id-1", "tag-1", list_key))
     assert ours["properties"]["delivery_tag"] == "tag-1"
     assert ours["properties"]["delivery_info"] == {"exchange": "", "routing_key": list_key}
-    assert read_envelope(json.dumps(ours)) == ("id-1", "")
+    assert read_envelope(json.dumps(ours)) == ("id-1", "", None)
     with Connection(redis_url) as connection, Redis.from_url(redis_url) as client:
         other = f"kombu{uuid.uuid4().hex[:8]}"
         channel = connection.channel()

@@ -217,7 +217,7 @@ class SQSDriver(KombuDriver):
             answer = place.poller.receive_message(
                 QueueUrl=place.url, MaxNumberOfMessages=min(limit, PER_CALL), WaitTimeSeconds=wait
             )
-            return [delivery_of(message, level) for message in answer.get("Messages") or []]
+            return [delivery_of(message, level, self.brings_tasks) for message in answer.get("Messages") or []]
 
         return self.at(queue, level, receive)
 

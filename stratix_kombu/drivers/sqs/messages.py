@@ -37,7 +37,7 @@ def entry_of(job: Ready, broker_queue: str, fifo: bool) -> Entry:
     return entry
 
 
-def delivery_of(message: Mapping[str, Any], level: int) -> Delivery:
+def delivery_of(message: Mapping[str, Any], level: int, tasks: bool = False) -> Delivery:
     """A received message; its handle is the level of its queue and the receipt handle."""
     handle, body = (level, message["ReceiptHandle"]), message.get("Body") or ""
     text: str | bytes
@@ -45,8 +45,8 @@ def delivery_of(message: Mapping[str, Any], level: int) -> Delivery:
         text = base64.b64decode(body, validate=True)
     except ValueError:
         text = body
-    job_id, problem = read_envelope(text)
-    return Delivery(job_id, handle, problem)
+    read = read_envelope(text, tasks)
+    return Delivery(read.job_id, handle, read.problem, read.other)
 
 
 def in_batches(call: Callable[..., Any], entries: Sequence[Entry]) -> list[Entry]:

@@ -1,0 +1,164 @@
+"""The program that runs a Celery application's tasks in our own worker: what Celery's worker does around its pool."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery, Task, signals
+
+from stratix_kombu.celery.bridge import bridge_of
+from stratix_kombu.celery.compat import prepare_tracing
+from stratix_kombu.celery.hosted import HostedTasks
+from stratix_kombu.celery.remote import Remote
+from stratix_kombu.errors import ConfigurationError, nearest
+from stratix_kombu.queue.queue import Queue
+
+logger = logging.getLogger("stratix_kombu.celery")
+
+
+class Quota:
+    """Ends the process, as SIGTERM does, after so many tasks, or when it has used so much memory: whoever supervises it
+    starts another one."""
+
+    def __init__(self, tasks: int = 0, memory_kb: int = 0) -> None:
+        self._tasks = tasks
+        self._memory_kb = memory_kb
+        self._done = 0
+        self._lock = threading.Lock()
+        self.reached = False
+
+    def count(self) -> None:
+        """A task has ended."""
+        if not (self._tasks or self._memory_kb):
+            return
+        with self._lock:
+            self._done += 1
+            if self.reached or not self._is_used_up():
+                return
+            self.reached = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _is_used_up(self) -> bool:
+        if self._tasks and self._done >= self._tasks:
+            return True
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # In kilobytes, but on macOS.
+        return bool(self._memory_kb) and (most // 1024 if sys.platform == "darwin" else most) >= self._memory_kb
+
+
+class TaskWorker:
+    """One process. Sender of the signals of Celery's worker."""
+
+    def __init__(self, app: Celery, names: Sequence[str] | None, concurrency: int | None, hostname: str | None) -> None:
+        bridge = bridge_of(app)
+        if bridge is None:
+            raise ConfigurationError(f"the Celery application {app.main!r} does not have the bridge")
+        self.app = app
+        self.hostname = hostname or f"stratix@{socket.gethostname()}"
+        self._bridge = bridge
+        app.loader.init_worker()
+        app.finalize()
+        self.concurrency = concurrency or _configured(app.conf.worker_concurrency) or os.cpu_count() or 1
+        self.queues = {name: self._queue(name) for name in self._chosen(names)}
+        self.totals: Counter[str] = Counter()
+        """Tasks that have ended, by name."""
+        self.began = time.monotonic()
+        self.remote = Remote(self)
+        self._quota = Quota()
+
+    @property
+    def application(self) -> Any:
+        return self._bridge.application
+
+    @property
+    def done(self) -> int:
+        """How many tasks have ended."""
+        return sum(self.totals.values())
+
+    def ended(self, name: str) -> None:
+        """A task of that name has ended."""
+        self.totals[name] += 1
+        self._quota.count()
+
+    def _chosen(self, names: Sequence[str] | None) -> list[str]:
+        """Those that were named; else those that Celery's worker would consume, and those that have handlers. Raises
+        ConfigurationError for a name that the application does not know, unless it makes missing queues."""
+        known, queues = list(self.app.amqp.queues), self.application.queue.get_all_queues()
+        known += [one.name for one in queues if one.handler_names and one.name not in known]
+        for name in names or ():
+            if name not in known and not self.app.conf.task_create_missing_queues:
+                raise ConfigurationError(f"the application has no queue {name!r}{nearest(name, known)}")
+        if names is not None:
+            self.app.amqp.queues.select(names)
+        return list(names if names is not None else known)
+
+    def _queue(self, name: str) -> Queue:
+        queue: Queue = self.application.queue.get_queue(name)
+        queue.concurrency = self.concurrency
+        return queue
+
+    def run(self, quota: Quota) -> None:
+        """Run tasks and jobs until SIGTERM or SIGINT, as ``Application.run``."""
+        self._quota = quota
+        self._tell_what_is_not_done()
+        prepare_tracing(self.app, self.hostname)
+        self._bridge.driver.brings_tasks = True
+        self.application.queue.name_worker(f"{self.hostname}-{os.getpid()}")
+        for name, queue in self.queues.items():
+            queue.local.handlers.explain = self._bridge.explain
+            queue.local.tasks = HostedTasks(self, self._bridge, name)
+        with self._signals():
+            self.application.run(queues=self.queues)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        signals.celeryd_init.send(sender=self.hostname, instance=self, conf=self.app.conf, options={})
+        signals.worker_init.send(sender=self)
+        signals.worker_process_init.send(sender=None)
+        self.application.hook("after_start", self.remote.start)
+        self.application.hook("after_start", lambda: signals.worker_ready.send(sender=self))
+        how = {"sig": "SIGTERM", "how": "Warm", "exitcode": 0}
+        self.application.hook("before_close", lambda: signals.worker_shutting_down.send(sender=self.hostname, **how))
+        try:
+            yield
+        finally:
+            self.remote.stop()
+            signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
+            signals.worker_shutdown.send(sender=self)
+
+    def _tell_what_is_not_done(self) -> None:
+        """What Celery's threads do not do either, and what only its own worker does."""
+        for what, names in not_done(self.app).items():
+            some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            logger.warning("%s: %s", what, some, extra={"action": "not_done"})
+
+
+def _configured(concurrency: Any) -> int:
+    return int(concurrency) if str(concurrency or "").isdigit() else 0
+
+
+def not_done(app: Celery) -> dict[str, list[str]]:
+    """What tasks of the application ask for that this worker does not do, and which they are."""
+    conf, found = app.conf, dict[str, list[str]]()
+    for name, task in sorted(app.tasks.items()):
+        if name.startswith(("celery.", "stratix.")):
+            continue
+        if task.time_limit or task.soft_time_limit or conf.task_time_limit or conf.task_soft_time_limit:
+            found.setdefault("time limits do not end tasks on threads, as in Celery's own threads", []).append(name)
+        if task.rate_limit or conf.task_default_rate_limit:
+            what = "rate_limit is not applied by this worker: give the queue a limiter, which holds over all workers"
+            found.setdefault(what, []).append(name)
+        if task.Strategy != Task.Strategy:
+            found.setdefault("tasks with a Strategy of their own need 'celery worker'", []).append(name)
+    return found

@@ -1,0 +1,170 @@
+"""Remote control of our own worker, and its events, where the transport has fanout: what ``inspect``, ``control`` and
+Flower talk to. The work does not need it, and is not held up by it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+from celery.utils.collections import AttributeDict
+from celery.worker.control import Panel
+from kombu import Queue as BrokerQueue
+
+from stratix_kombu.errors import StratixError
+
+if TYPE_CHECKING:
+    from stratix_kombu.celery.program import TaskWorker
+
+logger = logging.getLogger("stratix_kombu.celery")
+
+WAIT_S = 1.0
+HEARTBEAT_S = 2.0
+"""How often the worker's event ``worker-heartbeat`` is sent, as Celery's worker does."""
+AGAIN_S = 5.0
+
+
+class Remote:
+    """A thread that listens to the worker's mailbox and sends its heartbeats."""
+
+    def __init__(self, worker: TaskWorker) -> None:
+        self._worker = worker
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.events: Any = None
+        """Celery's dispatcher of events; None while there is none, or nobody wants them."""
+
+    def start(self) -> None:
+        """Unless it is switched off, or the transport has no fanout."""
+        app = self._worker.app
+        if not app.conf.worker_enable_remote_control:
+            return
+        with app.connection_for_write() as connection:
+            if not connection.supports_exchange_type("fanout"):
+                return
+        self._thread = threading.Thread(target=self._run, name="stratix-remote", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(2 * WAIT_S)
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """An event about a task, if somebody wants events."""
+        events = self.events
+        if events is not None and events.enabled:
+            try:
+                events.send(kind, **fields)
+            except Exception as problem:  # whatever a transport raises: no task fails because of an event
+                logger.warning("an event was not sent: %r", problem, extra={"action": "event_failed"})
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._listen()
+            except (WorkerShutdown, WorkerTerminate):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except Exception as problem:
+                logger.warning("no remote control for a while: %r", problem, extra={"action": "remote_failed"})
+                self._stop.wait(AGAIN_S)
+
+    def _listen(self) -> None:
+        app, hostname = self._worker.app, self._worker.hostname
+        wanted = bool(app.conf.worker_send_task_events)
+        with app.connection_for_read() as connection, app.connection_for_write() as sending:
+            self.events = app.events.Dispatcher(sending, hostname=hostname, enabled=wanted)
+            node = app.control.mailbox.Node(
+                hostname,
+                handlers={**Panel.data, "active": self._active, "dump_active": self._active},
+                state=AttributeDict(app=app, hostname=hostname, consumer=self._consumer(), tset=set),
+                channel=connection.channel(),
+            )
+            with node.listen(callback=lambda body, message: self._hear(node, body, message)):
+                self.send("worker-online", **self._told())
+                told = time.monotonic()
+                while not self._stop.is_set():
+                    try:
+                        connection.drain_events(timeout=WAIT_S)
+                    except TimeoutError:
+                        connection.heartbeat_check()
+                    if time.monotonic() > told + HEARTBEAT_S:
+                        self.send("worker-heartbeat", **self._told())
+                        told = time.monotonic()
+            self.send("worker-offline", **self._told())
+            self.events = None
+
+    def _hear(self, node: Any, body: Any, message: Any) -> None:
+        self._worker.app.clock.forward()
+        try:
+            node.handle_message(body, message)
+        except KeyError as problem:
+            logger.error("no such control command: %s", problem, extra={"action": "remote_failed"})
+
+    def _told(self) -> dict[str, Any]:
+        running = sum(len(one) for one in self._running().values())
+        return {"freq": HEARTBEAT_S, "active": running, "processed": self._worker.done, "loadavg": os.getloadavg()}
+
+    def _running(self) -> dict[str, list[Any]]:
+        workers = {name: queue.local.worker for name, queue in self._worker.queues.items()}
+        return {name: worker.running for name, worker in workers.items() if worker is not None}
+
+    def _active(self, state: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        """The tasks that run, as ``inspect active`` describes them."""
+        return [
+            {
+                "id": one.job_id,
+                "name": one.name,
+                "type": one.name,
+                "args": [],
+                "kwargs": {},
+                "hostname": self._worker.hostname,
+                "time_start": time.time() - (time.monotonic() - one.began),
+                "acknowledged": True,
+                "delivery_info": {"exchange": "", "routing_key": name, "priority": None, "redelivered": False},
+                "worker_pid": os.getpid(),
+            }
+            for name, running in self._running().items()
+            for one in running
+        ]
+
+    def _consumer(self) -> Any:
+        """What Celery's commands ask of a consumer."""
+        worker, app = self._worker, self._worker.app
+        queues = [app.amqp.queues.get(name) or BrokerQueue(name) for name in worker.queues]
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise StratixError("this worker cannot do that while it runs: start it with the options you want")
+
+        return SimpleNamespace(
+            app=app,
+            hostname=worker.hostname,
+            gossip=None,
+            event_dispatcher=self.events,
+            task_consumer=SimpleNamespace(queues=queues),
+            timer=SimpleNamespace(schedule=SimpleNamespace(queue=[])),
+            pool=SimpleNamespace(grow=refuse, shrink=refuse),
+            call_soon=refuse,
+            add_task_queue=None,
+            cancel_task_queue=None,
+            reset_rate_limits=lambda: None,
+            controller=SimpleNamespace(autoscaler=None, stats=self._stats, reload=refuse, use_eventloop=False),
+        )
+
+    def _stats(self) -> dict[str, Any]:
+        worker = self._worker
+        return {
+            "total": dict(worker.totals),
+            "pid": os.getpid(),
+            "clock": str(worker.app.clock),
+            "uptime": int(time.monotonic() - worker.began),
+            "prefetch_count": worker.concurrency,
+            "pool": {"implementation": "stratix_kombu", "max-concurrency": worker.concurrency},
+        }
