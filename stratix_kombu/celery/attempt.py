@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("stratix_kombu.celery")
 
-REJECTED = "Reject: it is to be delivered again"
+REJECTED = "Reject: deliver it again"
 """The reason of an attempt that raised ``Reject(requeue=True)``."""
 NO_RESULT = '{"no_result":true}'
-"""Data of a task that has ended without a result to be known of: it raised ``Ignore``, or its result is ignored."""
+"""Data of a task that finished without a visible result: it raised ``Ignore``, or its result is ignored."""
 MAX_REASON = 4_000
 MAX_STACKTRACE = 16_000
 
@@ -52,7 +52,7 @@ def trace_of(error: BaseException) -> str:
 
 
 def error_text(backend: Any, error: BaseException) -> str:
-    """The error as JSON, as Celery's result backends keep it: as the result serializer says it, if that can."""
+    """The error as JSON, as Celery's result backends store it: written by the result serializer, if that can."""
     try:
         if backend.serializer in EXCEPTION_ABLE_CODECS:
             return str(backend.result_text(backend.prepare_exception(error)))
@@ -68,7 +68,7 @@ def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any) -> Co
         return Completion(job_id, token, backend.result_text(meta))
     try:
         error = backend.exception_to_python(meta)
-    except Exception:  # it is no error
+    except Exception:  # it is not an error
         error = None
     if not isinstance(error, BaseException):
         error = TaskRevokedError(*([] if meta is None else [meta])) if state == "REVOKED" else Exception(meta)
@@ -104,7 +104,7 @@ class Attempt:
         self.begun = False
         self.settled = False
         self.stored: tuple[str, Any] | None = None
-        """A final state that the task has stored by itself, before it raised ``Ignore``."""
+        """A final state that the task stored itself before it raised ``Ignore``."""
         self._successors: tuple[NewJob, ...] = ()
         self._extra: list[NewJob] = []
         self._after: list[Callable[[], object]] = []
@@ -113,7 +113,7 @@ class Attempt:
 
     @contextmanager
     def succeeding(self) -> Iterator[None]:
-        """What is published within goes on with the job under its id: a retry, a replacement."""
+        """What is published within this scope continues the job under its id: a retry, a replacement."""
         with adopting(self.adopted, self._request.chord), within(Batch()) as batch:
             try:
                 yield
@@ -141,7 +141,7 @@ class Attempt:
             return self._run(call)
         finally:
             if not self.settled:
-                # What is to follow it cannot be read, say: then its lease runs out, and recovery deals with it.
+                # Its continuation cannot be read, for example: then its lease expires, and recovery handles it.
                 self._settling.drop()
 
     def _run(self, call: Any) -> Any:
@@ -196,8 +196,8 @@ class Attempt:
             request.chord = None
 
     def failed(self, error: BaseException) -> None:
-        """The task has failed for good: what was to follow fails with it, errbacks that are tasks are added. Those that
-        are called here find the failure stored."""
+        """The task has failed for good: its continuations fail with it, and errbacks that are tasks are added. Errbacks
+        that are called here find the failure stored."""
         backend = self._bridge.celery.backend
         called, sent = errbacks_of(backend, self._request)
         with self.continuing() as batch:
@@ -219,7 +219,7 @@ class Attempt:
         self._end(HandOver(self.job_id, self.token, (*self._successors, *self._extra), reason, trace))
 
     def _ignored(self) -> None:
-        """What the task has said of itself stands; if that is nothing, no result is known."""
+        """The state that the task stored itself is kept; if there is none, no result is known."""
         if self._successors:
             self._hand_over(None)
         elif self.stored:

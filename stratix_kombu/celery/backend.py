@@ -35,8 +35,8 @@ from stratix_kombu.model.state import State
 
 
 def _is_permit(request: Any) -> bool:
-    """Whether it is the message that a job of ``queue.process`` was taken with. Its id is that of no job; how the job
-    ends is stored by its run."""
+    """Whether it is the message that a job of ``queue.process`` was taken with. Its id is not a job's; the run stores
+    how the job ends."""
     return bool(getattr(request, "task", "") == TASK)
 
 
@@ -118,7 +118,7 @@ class StratixBackend(Results):
     def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> None:
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
-        add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # of a task that is no job, perhaps
+        add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # perhaps of a task that is not a job
         failure = Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), trace, error=text, then=then)
         fail(self.bridge.engine, [failure])
 
@@ -128,7 +128,7 @@ class StratixBackend(Results):
         """``update_state`` and its like; ``result`` is encoded already."""
         attempt = attempt_of(request)
         if _is_permit(request) or (attempt is None and self._is_to_be_claimed(request, task_id)):
-            return result  # the tracer: ``begin`` says that it has started
+            return result  # the tracer: ``begin`` has stored that it started
         if state not in states.READY_STATES:
             self._tell_progress(task_id, state, result)
             self.bridge.mirror.told(task_id, state, result, request)
@@ -170,7 +170,7 @@ class StratixBackend(Results):
         if self._ended(job_id, state, result, trace):
             return
         (record,) = engine.store.queries.get([job_id])
-        if record is not None and is_unsent(record):  # a place in a chain, of a task that is no job
+        if record is not None and is_unsent(record):  # a place in a chain, for a task that is not a job
             add(engine, [replace(document, anew=True)])
             self._ended(job_id, state, result, trace)
 
@@ -246,13 +246,13 @@ class StratixBackend(Results):
         self.bridge.publisher.join(group_id, tree, body, list(leaves(tree)))
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
-        """The join knows what it waits for."""
+        """The join has its dependencies."""
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> None:
         """The store counts, in the step that ends the part."""
 
     def add_to_chord(self, chord_id: str, result: Any) -> None:
-        """Let the chord wait for one more task, which the current one is about to send."""
+        """Let the chord depend on one more task, which the current one is about to send."""
         attempt = attempt_of(current_task.request) if current_task else None
         if attempt is None:
             raise StratixError("a task can be added to a chord only by a running task of its header")

@@ -16,7 +16,7 @@ from stratix_kombu.model.record import NewJob
 PAGE = 500
 """So many tasks of a group without a body are added in one step."""
 PAGE_S = 0.25
-"""For so long tasks of a group are collected, if they take their time to be made."""
+"""How long tasks of a group are collected if creating them takes time."""
 AWAITED, NEVER_SENT = "awaited", "never sent"
 """Names of placeholders whose task is not known."""
 _local = threading.local()
@@ -50,8 +50,8 @@ def leaves(tree: Any) -> Iterator[str]:
 
 
 class Batch:
-    """What is published within one scope, in order: it is added in one step at the end. Our own functions are given
-    it; ``current`` is for those that Celery calls."""
+    """What is published within one scope, in order; it is added in one step at the end. Our own functions receive it as
+    an argument; ``current`` is for functions that Celery calls."""
 
     def __init__(self) -> None:
         self.jobs: list[NewJob] = []
@@ -63,7 +63,7 @@ class Batch:
         self._placeholders: list[NewJob] = []
 
     def put(self, job: NewJob, carried: Iterable[tuple[str, str]] = ()) -> None:
-        """Add a job; ``carried`` are ids and names of what it will publish when it ends."""
+        """Add a job; ``carried`` are the ids and names of the jobs that it will publish when it ends."""
         self.jobs.append(job)
         self._names.update(carried)
 
@@ -73,11 +73,11 @@ class Batch:
         self._names.update(carried)
 
     def send(self, send: Callable[[], object]) -> None:
-        """Send what is no job."""
+        """Send a message that is not a job."""
         send()
 
     def show_what_is_carried(self, known: str = "") -> None:
-        """A placeholder for everything that is to be published later, one after the other."""
+        """Placeholders for everything that will be published later, one after the other."""
         shown = {known, *(job.id for job in (*self.jobs, *self.joins))}
         for job in (*self.jobs, *self.joins):
             before = job
@@ -88,8 +88,8 @@ class Batch:
                     self._placeholders.append(before)
 
     def finish(self, queue: str = "") -> tuple[NewJob, ...]:
-        """All jobs, dependencies first. What a join waits for and nobody has sent yet gets a placeholder that depends
-        on the job which will send it. ``queue`` is that of placeholders that have no other."""
+        """All jobs, dependencies first. A dependency of a join that has not been sent yet gets a placeholder, which
+        depends on the job that will send it. ``queue`` is used for placeholders without one."""
         jobs = {job.id: job for job in (*self.jobs, *self.joins, *self._placeholders)}
         carriers = {carried: job for job in (*self.jobs, *self.joins) for carried in job.carries}
         for join in self.joins:
@@ -149,7 +149,7 @@ class Pages(Batch):
             self.at_end()
 
     def close(self) -> None:
-        """Add what is left, and do what is to be done after it."""
+        """Add what is left, and run what must follow it."""
         self._add_page()
         for call in self.after:
             call()
@@ -160,7 +160,7 @@ class Pages(Batch):
 
 
 class Unsent(Batch):
-    """A batch that sends nothing: it is said later what becomes of it."""
+    """A batch that sends nothing: its owner decides later what happens to it."""
 
     def __init__(self) -> None:
         super().__init__()

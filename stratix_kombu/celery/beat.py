@@ -1,8 +1,7 @@
 """``celery -A proj beat -S stratix``: the clock as a Celery beat, which fires the project's own ``beat_schedule`` too.
 
 Each entry is a schedule in the store, whose slots are claimed: any number of beats may run, each slot is fired once,
-and a restart goes on where it was. Repeatable jobs that are added or changed at run time are seen at once.
-"""
+and a restart continues where it was. Repeatable jobs that are added or changed at run time take effect at once."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ def key_of(name: str) -> str:
 
 
 def next_slot(entry: ScheduleEntry, after_ms: int) -> int:
-    """The first time of an entry after an instant: the same for every beat, whenever it asks; 0 for none."""
+    """The first time of an entry after an instant, the same for every beat; 0 if there is none."""
     rule = entry.schedule
     if type(rule) is interval:
         every_ms = max(round(rule.run_every.total_seconds() * 1000), 1)
@@ -53,8 +52,8 @@ def next_slot(entry: ScheduleEntry, after_ms: int) -> int:
 
 
 def _next_crontab(rule: crontab, after: datetime, after_ms: int) -> int:
-    """As Celery reads one: the day must suit month, month-day and week-day. Its own estimate goes astray in the hours
-    in which clocks are changed."""
+    """As Celery interprets one: the day must match month, day of month and day of week. Celery's own estimate is wrong
+    in the hours in which clocks change."""
     zone = rule.tz
     day = after.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     for _ in range(MAX_DAYS):
@@ -83,7 +82,7 @@ class StratixScheduler(Scheduler):
         super().__init__(app, *args, **kwargs)
 
     def setup_schedule(self) -> None:
-        """Bring the store up to date with ``beat_schedule``; entries that did not change go on where they were."""
+        """Bring the store up to date with ``beat_schedule``; unchanged entries continue where they were."""
         super().setup_schedule()
         engine, queue = self.bridge.engine, self.app.conf.task_default_queue
         _, now_ms, _ = engine.store.schedules.due(1, OWNER)
@@ -105,7 +104,7 @@ class StratixScheduler(Scheduler):
         self._clock.start()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Fire what has come; seconds until the next time."""
+        """Fire what is due; return the seconds until the next time."""
         try:
             due, now_ms, next_ms = self.bridge.engine.store.schedules.due(owner=OWNER)
             for schedule in due:
@@ -127,7 +126,9 @@ class StratixScheduler(Scheduler):
         entry = copy.copy(entry)
         entry.options = {**(entry.options or {}), "task_id": run_id(schedule.key, schedule.next_ms)}
         with within(Unsent()) as batch:
-            self.apply_entry(entry)  # of one that cannot be sent it logs why: this time is lost, the others go on
+            self.apply_entry(
+                entry
+            )  # it logs why an entry cannot be sent: this run is lost, other entries are not affected
         job = batch.jobs[0] if batch.jobs else None
         if not claim_slot(engine, schedule, following, job):
             return  # another beat was first

@@ -1,4 +1,4 @@
-"""What the bridge holds for one Celery application: its queues, its claims, and who runs what."""
+"""The bridge of one Celery application: its queues, its claims, and which tasks it tracks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stratix_kombu.celery")
 
 PATIENCE_S = 300.0
-"""How long a worker keeps trying to store an outcome while the store is away."""
+"""How long a worker keeps trying to store an outcome while the store is unreachable."""
 
 Result = TypeVar("Result")
 
@@ -57,8 +57,8 @@ class Bridge:
         forget_pools(self.celery)
 
     def leaves_out(self, name: str) -> bool:
-        """Whether tasks of that name stay as they are: they were excluded by name, say so themselves
-        (``stratix=False``), or bring a strategy of their own, which runs them in a way that no other knows."""
+        """Whether tasks of that name are not tracked: they were excluded by name, opted out (``stratix=False``), or
+        have a strategy of their own, which runs them in a way of its own."""
         if any(fnmatchcase(name, pattern) for pattern in self._exclude):
             return True
         task = self.celery.tasks.get(name) if self.celery.finalized else None
@@ -95,7 +95,7 @@ class Bridge:
         return known.bounds if known is not None else NO_BOUNDS
 
     def task_bounds(self, queue: str) -> Bounds:
-        """The same for tasks, which leave no letters: Celery has error callbacks for what has failed."""
+        """The same for tasks, which leave no dead letters: Celery has error callbacks for failed tasks."""
         return replace(self.bounds(queue), fallback=NO_FALLBACK)
 
     @property
@@ -111,11 +111,12 @@ class Bridge:
         return None if type(backend).__name__ == "DisabledBackend" else backend
 
     def patiently(self, job_id: str, queue: str, step: Callable[[], Result]) -> Result:
-        """Make a step of the store, trying again while it is away. Raises Unavailable after five minutes."""
+        """Make a step of the store, repeating it while the store is unreachable. Raises Unavailable after five
+        minutes."""
         return self._try(queue, step)[0]
 
     def _try(self, queue: str, step: Callable[[], Result]) -> tuple[Result, int]:
-        """The answer, and how often there was none."""
+        """The answer, and how often the store did not answer."""
         tries = 0
         waited = 0.0
         while True:
@@ -143,7 +144,7 @@ class Bridge:
 
 
 def leaves_out(task: Any) -> bool:
-    """Whether a task stays as it is by itself."""
+    """Whether a task opts out of tracking itself."""
     return getattr(task, "stratix", None) is False or task.Strategy != Task.Strategy
 
 

@@ -60,7 +60,7 @@ def without_query(url: str) -> tuple[str, dict[str, str]]:
 
 
 def tls_options(given: Any) -> Any:
-    """``broker_use_ssl`` and ``redis_backend_use_ssl``, whose names Redis prefixes; falsy = nothing was said."""
+    """``broker_use_ssl`` and ``redis_backend_use_ssl``, whose names Redis prefixes; falsy = not configured."""
     if not isinstance(given, Mapping):
         return bool(given)
     plain = {str(key).removeprefix("ssl_"): value for key, value in given.items()}

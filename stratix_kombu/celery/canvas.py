@@ -1,8 +1,8 @@
 """Flows as Celery canvas, and canvas as flows.
 
-A canvas can say what is built from single tasks by putting parts in a row or side by side (a series-parallel order). A
-graph that holds an N (two jobs share one dependency, and one of them has another besides) is none.
-"""
+A canvas can express what is built from single tasks by putting parts one after the other or side by side (a
+series-parallel order). It cannot express a graph that contains an N (two jobs share a dependency, and one of them has
+another one)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Canvas:
         self._bridge = bridge
 
     def add(self, signature: Any) -> Flow:
-        """Publish a signature of any shape in one step; the flow shows what is to come as placeholders."""
+        """Publish a signature of any shape in one step; the flow shows later tasks as placeholders."""
         with within(Batch()) as batch:
             signature.apply_async()
         batch.show_what_is_carried()
@@ -77,8 +77,9 @@ class _Order:
                 over = next((other for other in dependencies if self.before[other] >> one & 1), None)
                 if over is not None:
                     raise ConfigurationError(
-                        f"the flow is no canvas: job {self.ids[index]} depends on {self.ids[one]} both directly and "
-                        f"over {self.ids[over]}; the edge {self.ids[one]} -> {self.ids[index]} is in the way"
+                        f"the flow cannot be a canvas: job {self.ids[index]} depends on {self.ids[one]} "
+                        f"both directly and through {self.ids[over]}; the edge {self.ids[one]} -> "
+                        f"{self.ids[index]} prevents it"
                     )
 
     def signature(self, make: Any) -> Any:
@@ -94,7 +95,8 @@ class _Order:
         if len(steps) == 1:
             first, second = self._n_in(members)
             raise ConfigurationError(
-                f"the flow is no canvas: the edge {self.ids[first]} -> {self.ids[second]} joins parts that neither "
+                f"the flow cannot be a canvas: the edge {self.ids[first]} -> {self.ids[second]} joins "
+                "parts that neither "
                 "follow each other as a whole nor run side by side"
             )
         steps.sort(key=lambda part: part[0])

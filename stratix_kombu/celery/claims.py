@@ -1,5 +1,5 @@
 """The claims that this process holds, and the thread that renews them. Celery's own timers stop when a worker shuts
-down or a solo task runs (celery#5998), so leases have a thread of their own; forked children begin anew."""
+down or a solo task runs (celery#5998), so leases have a thread of their own; forked children start afresh."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Claims:
         forks.register(self)
 
     def after_fork(self) -> None:
-        """A child of a worker claims in its name, and renews by itself what it has claimed."""
+        """A child of a worker claims in the worker's name, and renews its claims itself."""
         self._lock, self._stopping = threading.Lock(), threading.Event()
         self._proved: float | None = None
         self._served: dict[str, Served] = {}
@@ -116,9 +116,9 @@ class Claims:
     def take(
         self, queue: str, request: str, bounds: Bounds, again: bool = False
     ) -> tuple[Claim | None, Refusal | None]:
-        """Take the next job of the queue for one permit, and renew its lease until ``drop``; or why there is none.
-        ``again``: no answer has come to this ``request`` before; the job that it took is looked for first. The store
-        itself remembers the last take of the worker, which may be that of another slot by now."""
+        """Take the next job of the queue for one permit, and renew its lease until ``drop``; or return why there is
+        none. ``again``: an earlier answer to this ``request`` was lost; the job that it took is looked for first, since
+        the store only remembers the worker's last take, which may be another slot's by now."""
         self._see_to_renewal(queue)
         bridge = self._bridge
         if again and (taken_before := self._taken_before(queue, request)) is not None:
@@ -137,7 +137,7 @@ class Claims:
         return Claim(token, record, EARLY_MS) if record is not None and not lost else None
 
     def claim(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
-        """The same for the job that a message of its own names."""
+        """The same for the job that a native message names."""
         self._see_to_renewal(queue)
         bridge = self._bridge
         claimed = claim(bridge.engine, queue, [job_id], self._id, bridge.lease_ms, bounds, request=request)
@@ -149,13 +149,14 @@ class Claims:
         return claim
 
     def drop(self, queue: str, token: str) -> None:
-        """The attempt has ended, and its outcome is stored, or nobody wants it."""
+        """The attempt has ended, and its outcome is stored, or no longer needed."""
         served = self.served(queue)
         served.endings.ended(token)
         served.holdings.stored_one(token)
 
     def ended(self, queue: str, token: str) -> bool:
-        """The task has ended; whether its lease has not run out: else the store would refuse the outcome."""
+        """The task has finished; returns whether its lease is still valid: otherwise the store would reject the
+        outcome."""
         _, lost = self.served(queue).endings.ended(token)
         return not lost
 
@@ -176,8 +177,8 @@ class Claims:
                 self.pause(1.0)
 
     def watch(self, queue: str) -> None:
-        """Show presence on the queue, and renew what is held of it. Raises RuntimeError if the system has no thread
-        left."""
+        """Report presence on the queue, and renew its claims. Raises RuntimeError if the system cannot start a
+        thread."""
         if queue in self._watched:
             return
         served = self.served(queue)

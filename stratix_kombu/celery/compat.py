@@ -2,9 +2,9 @@
 
 * ``_chord.run`` and ``group.apply_async`` are wrapped, so that all messages of one canvas become one batch of jobs.
 * ``_chain.run`` leaves the id of the last task in the chain's options, where the next call of the same chain finds it.
-* Kombu's SQS channel polls from Celery's event loop: ``_get_from_sqs`` is wrapped, for a poll that fails would be the
-  last one of the worker.
-* ``backend._call_task_errbacks`` calls some errbacks and sends the others: which, ``_errback_arity_greater`` tells.
+* Kombu's SQS channel polls from Celery's event loop: ``_get_from_sqs`` is wrapped, because a poll that fails would be
+the worker's last one.
+* ``backend._call_task_errbacks`` calls some errbacks and sends the others; ``_errback_arity_greater`` decides which.
 * ``app._pool`` and ``app.amqp._producer_pool`` hold connections that a forked child must not use.
 * ``app.__reduce_keys__`` tells what a spawned child of the pool is to know of the configuration.
 * ``_regen`` is what Celery makes of a generator of tasks, and ``_regen__it`` what it takes them from.
@@ -41,7 +41,7 @@ logger = logging.getLogger("stratix_kombu.celery")
 
 POLL_AGAIN_S = 1.0
 Scope = Callable[[Any], AbstractContextManager[Any]]
-"""Gives the batch for a Celery application, or nothing to do for one without the bridge."""
+"""Returns the batch for a Celery application, or a no-op for one without the bridge."""
 
 
 def batch_canvas(scope: Scope) -> None:
@@ -121,8 +121,8 @@ def _within(original: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
 
 
 def keep_polling(channel: Any) -> None:
-    """Have an SQS channel class poll again after a poll that failed: an answer 500, a connection that broke, a request
-    that was refused. Kombu 5.7 logs the error and polls no more; its worker seems healthy. Once a process."""
+    """Have an SQS channel class poll again after a poll that failed: a status 500, a broken connection, a rejected
+    request. Kombu 5.7 logs the error and stops polling, while the worker seems healthy. Applied once per process."""
     original = channel._get_from_sqs
     if hasattr(original, "stratix_original"):
         return
@@ -171,8 +171,8 @@ def _where(app: Celery) -> tuple[str, str]:
                 if value is app:
                     return module_name, name
     raise ConfigurationError(
-        f"{app!r} cannot be given to a spawned process: with the bridge it must be a name at the top level of a "
-        "module, which that process imports"
+        f"{app!r} cannot be passed to a spawned process: with the bridge it must be a name at the top "
+        "level of a module, which that process imports"
     )
 
 

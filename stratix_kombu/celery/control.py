@@ -66,8 +66,8 @@ def _not_failing(ids: list[str]) -> list[str]:
 
 
 def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> list[str]:
-    """End jobs that have not started; with ``terminate`` also running ones, whose results are then refused. The ids
-    that mean something to workers of Celery: to them the id of a job of ``queue.process`` is that of a permit, with
+    """Cancel jobs that have not started; with ``terminate`` also running ones, whose results are then rejected. Returns
+    the ids that mean something to Celery workers: to them the id of a job of ``queue.process`` is a permit's, with
     which another job may be running."""
     records = bridge.engine.store.queries.get([task_job_id(one) for one in ids])
     running = (State.ACTIVE,)

@@ -45,16 +45,16 @@ def install(
     exclude: Sequence[str] = (),
     **options: Unpack[AppSettings],
 ) -> Application:
-    """Give a Celery application the bridge: from now on its tasks are tracked jobs.
+    """Install the bridge in a Celery application: from now on its tasks are tracked jobs.
 
     Driver and store are taken from its ``broker_url`` and ``broker_transport_options``; for a broker that cannot keep
-    jobs (SQS, RabbitMQ) its ``result_backend`` is the store if that is a Redis. ``source`` and ``options`` are those
-    of ``create_app`` and ``queue_plugin``, for what is to be said otherwise (``store``, ``namespace``, ``worker``).
-    With ``results="also"`` what becomes of tasks is stored in the ``result_backend`` too, for who reads it there. Tasks
-    whose names match a pattern of ``exclude``, or that say ``@app.task(stratix=False)``, stay as they are, as do those
-    with a ``Strategy`` of their own (celery-batches).
-    Returns the application whose ``queue`` shows the jobs; it is not to be started, for the Celery worker is the host.
-    Settings are read with the first use, so ``celery`` may be configured later.
+    jobs (SQS, RabbitMQ) its ``result_backend`` is the store if that is a Redis. ``source`` and ``options`` are those of
+    ``create_app`` and ``queue_plugin``, to override this (``store``, ``namespace``, ``worker``). With
+    ``results="also"``, the outcome of tasks is stored in the ``result_backend`` too, for programs that read it there.
+    Tasks whose names match a pattern of ``exclude``, or that say ``@app.task(stratix=False)``, stay as they are, as do
+    those with a ``Strategy`` of their own (celery-batches). Returns the application whose ``queue`` shows the jobs; it
+    is not to be started, for the Celery worker is the host. Settings are read with the first use, so ``celery`` may be
+    configured later.
 
     Raises ConfigurationError: at once for a second bridge, with the first use for settings that cannot be used.
 
@@ -107,7 +107,7 @@ _REDIS_OPTIONS: Mapping[str, Any] = {
     "socket_keepalive": True,
     "socket_keepalive_options": keepalive_options(5000),
 }
-"""Transport options of Kombu, where the application does not say otherwise."""
+"""Transport options of Kombu, unless the application sets others."""
 
 
 class StratixCelery(Celery):
@@ -149,9 +149,9 @@ def _scope(celery: Any) -> Any:
 
 
 def _configure(celery: Celery) -> None:
-    """The store recovers messages, so Celery's own emulation of acknowledgements on Redis is only a cost. It refuses
-    what comes twice, so nothing is gained by prefetching less after a reconnect; and Celery 5.7 prefetches more again
-    from a thread of the pool, which takes the answers that the worker waits for: on RabbitMQ it hangs for ever."""
+    """The store recovers messages, so Celery's own emulation of acknowledgements on Redis is only a cost. It rejects
+    duplicates, so nothing is gained by prefetching less after a reconnect; and Celery 5.7 restores the prefetch count
+    from a pool thread, which consumes replies that the worker waits for: on RabbitMQ it then hangs."""
     conf = celery.conf
     conf.worker_enable_prefetch_count_reduction = False
     transport = str(conf.broker_url or "").partition("://")[0]
@@ -160,7 +160,7 @@ def _configure(celery: Celery) -> None:
 
         keep_polling(Channel)
     if transport in SERVERS:
-        conf.broker_channel_error_retry = True  # a server that was demoted says READONLY: the worker connects anew
+        conf.broker_channel_error_retry = True  # a demoted server answers READONLY: the worker reconnects
         conf.broker_transport_options = {**_REDIS_OPTIONS, **(conf.broker_transport_options or {})}
 
 
@@ -177,7 +177,7 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
         results = str(conf.result_backend or "")
         if results.partition("://")[0] in SERVERS:
             named["store"] = store_settings(conf, results)
-    # A stratix.toml that lies there may be that of another program: the project's settings are Celery's.
+    # A stratix.toml found there may belong to another program: the project's settings are Celery's.
     source = source if source is not None else os.environ.get("STRATIX_CONFIG") or {}
     settings = load_settings(source, named, os.environ, [*known_drivers()])
     if not settings.store:
@@ -193,7 +193,7 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
 
 
 def _origin(origin: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, str]:
-    """What nobody gave as an argument was read from Celery's own settings."""
+    """Settings that were not given as arguments were read from Celery's configuration."""
     read = {"driver": "broker_url", "redis": "broker_url", "rabbitmq": "broker_url", "store": "result_backend"}
     found = dict(origin)
     for path, said in origin.items():

@@ -53,7 +53,7 @@ def register_jobs(app: Celery) -> None:
 
 def run_job(bridge: Bridge, request: Any) -> Any:
     """Take, run and settle one job: the message is a permit, whatever job it names. Raises Ignore if there is none to
-    run now, Retry and JobFailed as it ended."""
+    run now, and Retry or JobFailed according to its outcome."""
     queue_name = queue_of(request)
     asked, tries = request.get(ASKED) or new_request(), count()
     bounds = bridge.bounds(queue_name)
@@ -86,11 +86,11 @@ def lost_with_its_child(bridge: Bridge, request: Mapping[str, Any]) -> None:
         if held:
             give_up(engine, held, bridge.queue.settings.worker.max_stalled_count)
     except Unavailable as problem:
-        engine.report(queue, problem, "settle_failed")  # the lease ends by itself
+        engine.report(queue, problem, "settle_failed")  # the lease expires by itself
 
 
 class Run:
-    """One claimed job: run, and settled when its handler has ended or its time is over."""
+    """One claimed job: run, and settled when its handler has returned or its timeout is exceeded."""
 
     def __init__(self, bridge: Bridge, queue_name: str, claim: Claim) -> None:
         self._bridge = bridge
@@ -102,12 +102,12 @@ class Run:
         self._pid = os.getpid()
         self._timed_out: Failure | None = None
         self._stored = threading.Event()
-        """Whether that is stored, or nobody wants it."""
+        """Whether it is stored, or no longer needed."""
         self.accepted = False
         """Whether the store has taken the outcome."""
 
     def outcome(self) -> Outcome:
-        """Run the handler; what has been settled."""
+        """Run the handler; return what was settled."""
         token = self._attempt.token
         try:
             outcome = self._run()
@@ -148,7 +148,7 @@ class Run:
         loop.submit(self._attempt, run)
         try:
             return ended.get()
-        except BaseException:  # a time limit of Celery's ends this thread's wait, and the handler is to end, too
+        except BaseException:  # a time limit of Celery ends this thread's wait, and the handler should stop, too
             loop.cancel(self._attempt.token)
             raise
 
@@ -161,8 +161,8 @@ class Run:
         raise Ignore("handed back") from problem
 
     def _time_out(self, attempt: Attempt) -> None:
-        """The attempt fails now. To store that takes long while the store is away, and the thread that watches the time
-        has others to watch."""
+        """The attempt fails now. Storing that takes long while the store is unreachable, and the thread that watches
+        timeouts has others to watch."""
         failure = self._endings.time_out(attempt)
         if failure is None:
             return

@@ -1,4 +1,4 @@
-"""The join of a chord: a job that depends on the header and, when all of it has ended, sends the body."""
+"""The join of a chord: a job that depends on the header and sends the body once all of it has finished."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def register_join(app: Celery) -> None:
 
 
 def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
-    """Publish the body in the step that completes the join. Raises ChordError; for a group as body the error of the
-    header itself, which its tasks then hold."""
+    """Publish the body in the step that completes the join. Raises ChordError; if the body is a group, the error of the
+    header itself, which its tasks then carry."""
     bridge, attempt = bridge_of(app), attempt_of(request)
     assert bridge is not None
     assert attempt is not None
@@ -59,7 +59,7 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
 
 
 def _leave_children(bridge: Bridge, request: Any, callback: Any) -> None:
-    """The errbacks that were sent for the body are its children, as if it had failed by itself."""
+    """The errbacks that were sent for the body are its children, as if the body itself had failed."""
     if request.children and callback.id:
         trail = json.dumps({"children": [one.as_tuple() for one in request.children]})
         with suppress(JobNotFound):
@@ -67,7 +67,7 @@ def _leave_children(bridge: Bridge, request: Any, callback: Any) -> None:
 
 
 def _descent(callback: Any, ids: list[str], records: dict[str, JobRecord | None]) -> dict[str, str]:
-    """Parent and root of the body: the task of the header that has ended last, and whose tree that belongs to."""
+    """Parent and root of the body: the task of the header that finished last, and the root of that task."""
     known = [record for record in records.values() if record is not None]
     last = max(known, key=lambda record: record.finished_ms, default=None)
     headers = json.loads(last.message)["headers"] if last is not None and last.message else {}

@@ -32,11 +32,11 @@ class Left:
 
     queue: str
     counts: dict[str, int]
-    """Jobs in each state that has not ended, if there are some."""
+    """Unfinished jobs by state, if there are any."""
 
 
 def what_is_left(bridge: Bridge) -> list[Left]:
-    """The queues that still have jobs which have not ended: without the bridge, nobody goes on with them."""
+    """The queues that still have unfinished jobs, which would be left undone without the bridge."""
     found = []
     for queue in bridge.queue.get_queue_names():
         counts = dict(bridge.engine.store.queries.status(queue).counts)
@@ -48,9 +48,9 @@ def what_is_left(bridge: Bridge) -> list[Left]:
 
 
 def hand_over_delayed(bridge: Bridge) -> int:
-    """Send each delayed task as Celery alone does, with its time in the message, and take its job out of the store; how
-    many. A chain goes on by itself. Left alone are tasks of a chord's header, whose body is a job that waits for them,
-    those on which other jobs depend, and what is due within a second.
+    """Send each delayed task as Celery alone does, with its time in the message, and remove its job from the store;
+    return how many. A chain continues by itself. Tasks of a chord's header (whose body is a job that waits for them),
+    tasks on which other jobs depend, and tasks that are due within a second are left alone.
 
     The message is sent first: if this is interrupted in between, a task runs twice and none is lost.
     """
@@ -79,7 +79,7 @@ def _delayed(bridge: Bridge, queue: str) -> Iterator[JobRecord]:
 
 
 def _places_behind(bridge: Bridge, job_id: str) -> Iterator[str | None]:
-    """The places of what a task is to send when it ends; None for a job that has been added by itself."""
+    """The placeholders of what a task will send when it ends; None for a job that was added by itself."""
     queries = bridge.engine.store.queries
     for record in queries.get(queries.dependents(job_id)):
         if record is not None:

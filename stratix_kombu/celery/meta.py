@@ -1,4 +1,4 @@
-"""What Celery's results say of a task, from the record of its job."""
+"""Celery's result metadata of a task, from the record of its job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stratix_kombu.celery.results import Results
 
 TOLD = "celery_state"
-"""In the progress of a job: the state that its task has told of itself."""
+"""In the progress of a job: the state that its task has set with ``update_state``."""
 
 
 def is_celerys(record: JobRecord) -> bool:
@@ -33,7 +33,7 @@ def is_celerys(record: JobRecord) -> bool:
 
 
 def is_unsent(record: JobRecord) -> bool:
-    """Whether it is the place of a task that its predecessor was to send, and did not."""
+    """Whether it is the placeholder of a task that its predecessor should have sent and did not."""
     return record.vacant and record.failed_reason == NEVER_SENT
 
 
@@ -42,13 +42,13 @@ def _pending(task_id: str) -> dict[str, Any]:
 
 
 def told_meta(backend: Results, task_id: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """The meta for what a task has told of itself: the progress of its job."""
+    """The metadata for what a task set with ``update_state``: the progress of its job."""
     status = told[TOLD]
     return {**_pending(task_id), "status": status, "result": _told(backend, status, told.get("meta"))}
 
 
 def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[str, Any]:
-    """As ``Backend.get_task_meta`` answers it."""
+    """As ``Backend.get_task_meta`` returns it."""
     meta = _pending(task_id)
     if record is None or is_unsent(record):
         return meta
@@ -78,7 +78,7 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
 
 
 def _told(backend: Results, status: str, meta: Any) -> Any:
-    """What a task has told of itself: an error in a state that says there was one, else whatever it was."""
+    """The result that a task set itself: an error in a state that means one, otherwise any value."""
     value = backend.value_of(str(json.dumps(meta)))
     return backend.exception_to_python(value) if status in states.EXCEPTION_STATES else value
 
@@ -90,7 +90,7 @@ def _awaits_a_retry(record: JobRecord) -> bool:
 
 
 def _retried_for(backend: Results, record: JobRecord) -> BaseException:
-    """The error of the last attempt, as far as its reason and traceback tell."""
+    """The error of the last attempt, as far as its reason and traceback contain it."""
     name, _, text = (record.failed_reason or "").partition(": ")
     lines = (_traceback(record) or "").strip().splitlines()
     module = next((one.partition(":")[0].rpartition(".")[0] for one in reversed(lines) if name and name in one), "")
@@ -99,7 +99,7 @@ def _retried_for(backend: Results, record: JobRecord) -> BaseException:
     described = {"exc_type": name, "exc_module": module or "builtins", "exc_message": [text] if text else []}
     try:
         error: BaseException = backend.exception_to_python(described)
-    except Exception:  # Celery refuses what is no error
+    except Exception:  # Celery refuses anything that is not an error
         error = Exception(record.failed_reason or "")
     return error
 

@@ -1,4 +1,4 @@
-"""The result backend of the configuration, beside the job: who sent a task without the bridge looks there."""
+"""The configured result backend, beside the job: producers without the bridge look there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def is_kept(chord: Any) -> bool:
 
 @contextmanager
 def adopting(yes: bool = True, chord: Any = None) -> Iterator[None]:
-    """What is published within is answered as its producer expects it; ``chord`` is that of its task."""
+    """Results of what is published within this scope are stored where its producer expects them; ``chord`` is its
+    task's."""
     before = getattr(_local, "depth", 0), getattr(_local, "chord", None)
     if yes:
         _local.depth, _local.chord = before[0] + 1, chord
@@ -55,7 +56,7 @@ class Mirror:
         self.everything = everything
 
     def wants(self, request: Any) -> bool:
-        """Whether the backend is to know of a request's task."""
+        """Whether the backend must store the result of a request's task."""
         if not isinstance(request, Context) or request.is_eager:
             return False
         return self.everything or self._is_adopted(request)

@@ -1,5 +1,5 @@
-"""What a worker tells of delayed tasks: ``inspect scheduled`` names those that wait in the store, beside what is in its
-memory; and the event of a task that has come says when it was to run."""
+"""What a worker reports about delayed tasks: ``inspect scheduled`` includes those that wait in the store, and the event
+of a received task contains the time at which it should run."""
 
 from __future__ import annotations
 

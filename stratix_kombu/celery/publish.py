@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
 
 RESULT = "celery.result"
-"""The name of a record that only holds what was stored of a task."""
+"""The name of a record that only holds the stored result of a task."""
 NOT_TRACKED = ""
-"""Value of the header for messages that are no jobs: every worker that gets one runs it."""
+"""Value of the header for messages that are not jobs: every worker that receives one runs it."""
 DUE = "stratix_eta"
-"""Header with the time of a task that was not to run at once. It is past when the message is sent: in Celery's own
-header, a worker would hold the message for a moment more."""
+"""Header with the time of a delayed task. That time is past when the message is sent: in Celery's own header, a worker
+would hold the message for another moment."""
 _ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
 
 
@@ -68,7 +68,7 @@ class Publisher:
             send = partial(self._original, name, args, kwargs, countdown, eta, **options)
             return send(producer=producer, connection=connection) if not ours else self._send_as_it_is(send, options)
         if options.get("task_id"):
-            options["task_id"] = str(options["task_id"])  # a UUID, say
+            options["task_id"] = str(options["task_id"])  # a UUID, for example
         if is_adopting():
             options["headers"] = {**(options.get("headers") or {}), ADOPTED: True}
         self._shorten(options)
@@ -95,7 +95,7 @@ class Publisher:
         return result
 
     def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
-        """A task that is no job. Where a join waits for it there is a place for its result, which comes first."""
+        """Send a task that is not a job. If a join waits for it, a placeholder for its result is added first."""
         if not options.get("chord"):
             return send()
         task_id = options["task_id"]
@@ -116,8 +116,8 @@ class Publisher:
         return self._app.AsyncResult(task_id)
 
     def _is_ours(self, connection: Any) -> bool:
-        """Whether a connection that was given leads to the broker of the application; if not, a message over it is none
-        of our jobs."""
+        """Whether a given connection leads to the application's broker; if not, a message over it is not one of our
+        jobs."""
         if connection is None:
             return True
         last, ours = self._given
@@ -140,8 +140,8 @@ class Publisher:
         pages.close()
 
     def add(self, jobs: Sequence[NewJob]) -> list[Placed | None]:
-        """Add jobs together; jobs that have ended give way to those of the same ids, as in Celery, all in one step.
-        Where each is; None for one whose id is that of a job that has not ended. Raises OperationalError."""
+        """Add jobs together, in one step; they replace finished jobs with the same ids, as in Celery. Returns where
+        each was placed; None if an unfinished job has its id. Raises OperationalError."""
         left = list(jobs)
         placed: dict[str, Placed | None] = {}
         try:
@@ -161,12 +161,14 @@ class Publisher:
 
     def new_job(self, published: Published, countdown: Any = None, eta: Any = None, awaited: bool = False) -> NewJob:
         """The job for one message; ``awaited``: by a join that is not there yet, so that it has to be kept.
-        Raises ConfigurationError for a queue that the broker will not have: its job would wait for ever."""
+        Raises ConfigurationError for a queue that the broker does not accept: its job would wait forever."""
         headers, queue = published.headers, published.queue
         assert queue is not None
         delay_ms, due_ms = self._when(countdown, eta)
         if queue not in self._queues:
-            self._bridge.driver.check_queue(queue)  # tells of a name that SQS cannot take, or is not predefined
+            self._bridge.driver.check_queue(
+                queue
+            )  # raises for a name that SQS does not accept, or that is not predefined
             self._queues.add(queue)
         name = str(headers["task"])
         message = envelope(published, queue, queue)
@@ -209,7 +211,7 @@ class Publisher:
             batch.put_join(join, carried.items())
 
     def _route_of(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Where a chord's body goes: somebody listens there, and not on the default queue perhaps."""
+        """Where a chord's body goes: a worker consumes that queue, but perhaps not the default one."""
         options: dict[str, Any] = {}
         task: Any = body
         while True:
@@ -254,7 +256,8 @@ class Publisher:
         return bool(self._app.conf.task_acks_late if task is None else task.acks_late)
 
     def _priority(self, published: Published) -> int:
-        """In which of the broker's lists it goes, where priorities are lists. Elsewhere the message itself says it."""
+        """Which of the broker's lists it goes to, where priorities are lists. Elsewhere the message itself contains its
+        priority."""
         given = published.options.get("priority")
         driver = self._bridge.driver
         if given is None or driver.name != "redis":
@@ -272,14 +275,14 @@ class Publisher:
     # -- what is no job ---------------------------------------------------------------------------
 
     def _mark_untracked(self, published: Published, countdown: Any, eta: Any) -> None:
-        """A broadcast, or an exchange of one's own: sent as Celery sends it."""
+        """A broadcast, or a custom exchange: sent as Celery sends it."""
         published.headers[TRACKED] = NOT_TRACKED
         due = self._due(countdown, eta)
         if due:
             published.headers["eta"] = due
 
     def _due(self, countdown: Any, eta: Any) -> str | None:
-        """When a task is to run, as Celery writes it; None for at once."""
+        """When a task should run, as Celery writes it; None for at once."""
         delay_ms, due_ms = self._when(countdown, eta)
         if not (delay_ms or due_ms):
             return None

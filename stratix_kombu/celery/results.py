@@ -25,13 +25,13 @@ from stratix_kombu.model.stalls import failed_by_stalling
 from stratix_kombu.queue.events import QueueEvents
 
 SERIALIZED = "__serialized__"
-"""The only key of what another serializer wrote. A result of JSON that looks like that is written as if its serializer
-were another one, so that it is never taken for what it looks like."""
+"""The only key of a value that another serializer wrote. A JSON result that looks the same is written as if by another
+serializer, so that it cannot be mistaken for one."""
 LOOK_AGAIN_S = 1.0
-"""A job may change its queue, or not be there yet: longest wait for its event before it is read again."""
+"""A job may change its queue, or not exist yet: the longest wait for its event before it is read again."""
 UNKNOWN_POLL_S = 0.005
 UNKNOWN_POLL_MAX_S = 0.2
-"""An id that nobody has published yet, such as a chord's body, has no events: it is looked for, ever less often."""
+"""An id that has not been published yet, such as a chord's body, has no events: it is polled, with growing pauses."""
 
 
 class Results(BaseBackend):
@@ -65,7 +65,7 @@ class Results(BaseBackend):
     # -- values ---------------------------------------------------------------------------------
 
     def result_text(self, value: Any) -> str:
-        """A task's result as JSON; what JSON cannot say as the result serializer of the configuration says it."""
+        """A task's result as JSON; values that JSON cannot express are written by the configured result serializer."""
         if isinstance(value, ResultBase):
             value = value.as_tuple()
         if self.serializer == "json" and not _looks_serialized(value):
@@ -75,8 +75,8 @@ class Results(BaseBackend):
         return str(json.dumps({SERIALIZED: [content_type, encoding, base64.b64encode(raw).decode()]}))
 
     def value_of(self, text: str | None, record: JobRecord | None = None) -> Any:
-        """What ``result_text`` wrote. What a handler of a queue has returned is JSON, whatever it looks like: the
-        record tells, where there is one."""
+        """Reads what ``result_text`` wrote. The result of a queue's handler is JSON, whatever it looks like; the
+        record, if there is one, says which it is."""
         value: Any = json.loads(text) if text else None
         if _looks_serialized(value) and (record is None or is_celerys(record)):
             content_type, encoding, payload = value[SERIALIZED]
@@ -92,7 +92,7 @@ class Results(BaseBackend):
         return WorkerLostError(reason) if failed_by_stalling(record) else JobFailed(record.id, reason)
 
     def progress_text(self, state: str, meta: Any) -> str:
-        """A state that a task has told of itself, as the progress of its job."""
+        """A state that a task has set itself, as the progress of its job."""
         return str(json.dumps({TOLD: state, "meta": json.loads(self.result_text(meta))}))
 
     # -- reading --------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ class Results(BaseBackend):
         on_interval: Callable[[], Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The value of a task once it has ended; ``on_message`` is called with each meta until then."""
+        """The result of a task once it has finished; ``on_message`` is called with each metadata until then."""
         self._ensure_not_eager()
         if on_message is None:
             meta = self.wait_for(result.id, timeout=timeout, interval=interval, on_interval=on_interval)
@@ -128,7 +128,8 @@ class Results(BaseBackend):
         no_ack: bool = True,
         on_interval: Callable[[], Any] | None = None,
     ) -> dict[str, Any]:
-        """The meta of a task that has ended; told by the store's events, not by polling. Raises TimeoutError."""
+        """The metadata of a task once it has finished; it waits for the store's events instead of polling. Raises
+        TimeoutError."""
         return News(self, task_id).wait(timeout, interval, on_interval)
 
     def get_many(
@@ -170,7 +171,8 @@ class Results(BaseBackend):
         return self._hubs.get(queue) or self._hubs.setdefault(queue, QueueEvents(self.bridge.engine, queue))
 
     def wait_for_news(self, record: JobRecord | None, deadline: float | None, pause: float) -> float:
-        """Return when the job may have ended; how long to pause the next time while it is not there yet."""
+        """Return when the job may have finished; returns how long to pause the next time while it does not exist
+        yet."""
         left = LOOK_AGAIN_S if deadline is None else min(max(deadline - time.monotonic(), 0), LOOK_AGAIN_S)
         if record is None or record.state.finished:  # unknown yet, or ended without a result
             time.sleep(min(left, pause))
@@ -181,7 +183,7 @@ class Results(BaseBackend):
 
 
 class News:
-    """Waiting for the end of one task; ``hear`` is called with each meta, as it is told."""
+    """Waiting for one task to finish; ``hear`` is called with each metadata."""
 
     def __init__(self, backend: Results, task_id: str, hear: Callable[[Any], Any] | None = None) -> None:
         self._backend = backend
@@ -193,7 +195,7 @@ class News:
         self._hub: QueueEvents | None = None
 
     def wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> dict[str, Any]:
-        """The meta of the task that has ended. Raises TimeoutError."""
+        """The metadata of the finished task. Raises TimeoutError."""
         self._backend._ensure_not_eager()
         deadline = None if timeout is None else time.monotonic() + timeout
         pause, told = UNKNOWN_POLL_S, time.monotonic()
@@ -222,7 +224,7 @@ class News:
         if self._hub is None:
             self._hub = self._backend.hub(record.queue)
             self._hub.on("progress", self._progressed)
-            return pause  # it is read once more: what was told meanwhile is not missed
+            return pause  # it is read again, so that nothing stored meanwhile is missed
         self._hub.subscribe(self._job_id, self._told.put)
         try:
             left = LOOK_AGAIN_S if deadline is None else min(max(deadline - time.monotonic(), 0), LOOK_AGAIN_S)
@@ -239,7 +241,7 @@ class News:
             self._told.put(value)
 
     def _say(self, meta: dict[str, Any]) -> None:
-        """Each state once, unless what it says is new."""
+        """Report each state once, unless its content has changed."""
         said = meta["status"], meta["result"]
         if self._hear is not None and said != self._last and meta["status"] != states.PENDING:
             self._last = said

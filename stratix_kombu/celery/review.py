@@ -13,9 +13,9 @@ from stratix_kombu.celery.bridge import bridge_of, leaves_out
 from stratix_kombu.config.redis_options import SERVERS
 
 VISIBILITY_S = {**dict.fromkeys(SERVERS, 3600), "sqs": 1800}
-"""How long a message may be held before it is delivered again, unless the project says otherwise."""
+"""How long a message may be held before it is delivered again, unless the project configures it."""
 CONSUMER_S = 1800
-"""RabbitMQ closes the channel of a consumer that has held a message so long."""
+"""RabbitMQ closes the channel of a consumer that has held a message for this long."""
 NAMED = 5
 
 
@@ -109,7 +109,7 @@ def _chords(conf: Any) -> Finding:
     elif backend in SERVERS:
         alone = "counted in the result backend; a worker that dies at the wrong time loses the body"
     else:
-        alone = "a task asks the result backend each second whether the header is done"
+        alone = "a task polls the result backend every second until the header is done"
     return Finding("chords", f"result backend {backend}", alone, "the body is a job that depends on its header's")
 
 
@@ -138,7 +138,7 @@ def _acknowledgements(app: Celery) -> Iterator[Finding]:
             "acks_late=False",
             _count(early),
             "a worker that is killed loses the task silently",
-            "the task has failed (WorkerLostError) when its lease ends, and what waits for it is told",
+            "the task fails (WorkerLostError) when its lease expires, and its dependents are notified",
         )
     if late:
         yield Finding(
@@ -167,8 +167,9 @@ def _results(app: Celery) -> Finding:
         "results",
         found,
         f"in the result backend ({own})",
-        "in the job's record, for so long; AsyncResult reads it there. Who reads the old backend by itself finds only "
-        "results of tasks that producers without the bridge have sent; install(app, results='also') stores all there",
+        "in the job's record, for that long; AsyncResult reads it there. Programs that read the old "
+        "backend directly find only results of tasks sent by producers without the bridge; install(app, "
+        "results='also') stores all results there",
     )
 
 
@@ -200,7 +201,7 @@ def _rate_limits(app: Celery) -> Iterator[Finding]:
         yield Finding(
             "rate_limit",
             _count(limited),
-            "for each worker on its own, from its memory",
+            "for each worker separately, in its memory",
             "still so; the option 'limiter' of a queue or job holds over all workers",
         )
 
@@ -218,8 +219,8 @@ def _acks_on_redis(conf: Any, scheme: str) -> Iterator[Finding]:
             "acknowledgements on Redis",
             f"ack_emulation {emulated}",
             "a copy of each message in a second list, restored after the visibility timeout",
-            "off unless broker_transport_options says True: the store recovers what is lost, and a task costs one "
-            "command in place of nine",
+            "off unless broker_transport_options says True: the store recovers lost messages, and a task "
+            "costs one command instead of nine",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a Celery worker's main process runs besides: the clock, and its presence on the queues it consumes."""
+"""What a Celery worker's main process also runs: the clock, and its presence on the queues it consumes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StratixStep(bootsteps.StartStopStep):
             bridge.claims.watch(queue)
         bridge.application.serve_metrics()
         if worker.use_eventloop:
-            bridge.claims.prove()  # the time begins
+            bridge.claims.prove()  # the period starts
             worker.timer.call_repeatedly(PROVE_S, self._prove, (worker,))
         settings = bridge.queue.settings.worker
         if settings.clock:
@@ -61,7 +61,7 @@ class StratixStep(bootsteps.StartStopStep):
         queue, task_id = headers.get(TRACKED), headers.get("id")
         if bridge is None or sender.app is not bridge.celery or not queue or not task_id:
             return
-        error = exc if isinstance(exc, BaseException) else InvalidTaskError("it is no message of a task")
+        error = exc if isinstance(exc, BaseException) else InvalidTaskError("it is not a task message")
         text = error_text(bridge.celery.backend, error)
         try:
             fail(bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), error=text)])
@@ -74,12 +74,12 @@ class StratixStep(bootsteps.StartStopStep):
         if self._bridge is None or connection is None or not connection.connected:
             return
         if self._bridge.driver.is_left_behind(connection):
-            # Of a timer too, Celery takes an error of the connection as one: it connects anew.
+            # Celery treats a connection error raised by a timer as one of its own: it reconnects.
             raise ConnectionResetError("the broker has another master now")
         self._bridge.claims.prove()
 
     def stop(self, worker: Any) -> None:
-        """A warm shutdown: Celery waits for what runs, without a limit."""
+        """A warm shutdown: Celery waits for running tasks, without a limit."""
         if self._clock is not None:
             self._clock.stop()
             self._clock = None
@@ -87,7 +87,7 @@ class StratixStep(bootsteps.StartStopStep):
             self._bridge.claims.drain()
 
     def terminate(self, worker: Any) -> None:
-        """A cold shutdown: Celery has ended what ran, and its children with it."""
+        """A cold shutdown: Celery has terminated running tasks and its children."""
         self.stop(worker)
         if self._bridge is not None:
             for queue in worker.app.amqp.queues.consume_from:
@@ -95,7 +95,7 @@ class StratixStep(bootsteps.StartStopStep):
         self._end()
 
     def _end(self, **_: Any) -> None:
-        """Everything has ended."""
+        """Everything has stopped."""
         if self._bridge is not None:
             self._bridge.claims.stop()
 

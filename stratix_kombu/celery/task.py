@@ -161,6 +161,6 @@ def adopt(bridge: Bridge, task: Any, request: Any) -> None:
 
 
 def queue_of(request: Any) -> str:
-    """The queue a message came from, as far as it says so: over the default exchange, or a direct one."""
+    """The queue that a message came from, if the message says so: over the default exchange, or a direct one."""
     info = request.delivery_info or {}
     return str(info.get("routing_key") or "")
