@@ -250,7 +250,7 @@ def test_a_task_for_workers_without_the_bridge_has_completed_when_it_is_sent(red
     ("edges", "words"),
     [
         ({"a": [], "b": [], "c": ["a", "b"], "d": ["b"]}, "the edge b -> c joins parts"),
-        ({"a": [], "b": ["a"], "c": ["a", "b"]}, "the edge a -> c is in the way"),
+        ({"a": [], "b": ["a"], "c": ["a", "b"]}, "the edge a -> c prevents it"),
     ],
 )
 def test_a_graph_that_is_no_canvas_names_the_edge(edges: dict[str, list[str]], words: str) -> None:
