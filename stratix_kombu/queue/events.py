@@ -32,7 +32,7 @@ from stratix_kombu.model.event import BUILT_IN, Event
 from stratix_kombu.model.record import Ended, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.queue.job import Job, Resolve, Runtime
-from stratix_kombu.queue.listeners import Listeners
+from stratix_kombu.queue.listeners import Function, Listeners
 
 if TYPE_CHECKING:
     pass
@@ -81,6 +81,13 @@ class QueueEvents(Listeners):
         """A queue that is empty at that point is drained: listeners in this process, including later ones, receive that
         once, since no job will finish that could cause the event."""
         self._to_look = True
+        if self._listens("drained"):
+            self._thread.wake()
+
+    def on(self, name: str, function: Function, once: bool = False) -> None:
+        super().on(name, function, once)
+        if self._to_look:
+            self._thread.wake()
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -126,7 +133,7 @@ class QueueEvents(Listeners):
         with self._lock:
             self._open()
             self._waiters[job_id].append(resolve)
-        self._ensure_reader()
+        self._ensure_followed()
         self._recheck([job_id])
 
     def unsubscribe(self, job_id: str, resolve: Resolve) -> None:
@@ -202,7 +209,7 @@ class QueueEvents(Listeners):
 
     # -- reading --------------------------------------------------------------------------------
 
-    def _idle(self) -> None:
+    def idle(self) -> None:
         if self._to_look and self._listens("drained"):
             counts = self._engine.store.queries.status(self._queue).counts
             self._to_look = False
@@ -215,7 +222,7 @@ class QueueEvents(Listeners):
             if waiting and not self._hinted and (hint := self._hint()):
                 self._hinted = True
                 logger.warning("%s is waited for%s", self._where, hint, extra={"action": "nobody_works"})
-            states = self._engine.store.queries.states(waiting)
+            states = self._engine.store.queries.states(waiting) if waiting else []
             self._recheck([one for one, state in zip(waiting, states, strict=True) if state is None or state.finished])
 
     def _tell(self, events: list[Event]) -> None:

@@ -16,15 +16,11 @@ from stratix_kombu.errors import Closed, ConfigurationError, EventsMissed, Unava
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.event import LISTENERS_GET, Event
 from stratix_kombu.model.functions import check_takes
-from stratix_kombu.model.pauses import pause_s
+from stratix_kombu.queue.log_thread import thread_of
 from stratix_kombu.stores.contract import EventLog
 
 logger = logging.getLogger("stratix_kombu.events")
 
-READ_WAIT_MS = 250
-READ_AT_ONCE = 1000
-TOLD_AT_ONCE = 100
-"""Events whose jobs are read together."""
 STOP_S = 5.0
 """How long listeners may take to stop."""
 LISTENER_BACKLOG = 10_000
@@ -33,7 +29,7 @@ Function = Callable[..., object]
 
 
 class Listeners(ABC):
-    """The listeners of one log, and the thread that reads it for them, started with the first of them."""
+    """The listeners of one log, which is read as soon as there is the first of them."""
 
     unlogged: frozenset[str] = frozenset()
     """Events that do not come from the log, and can be listened to while it cannot be read."""
@@ -45,9 +41,10 @@ class Listeners(ABC):
         """What the log is called in messages."""
         self._lock = threading.Lock()
         self._opening = threading.Lock()
-        """Held while the reader is started, which asks the store."""
+        """Held while the log's end is asked for."""
         self._listeners: list[Listener] = []
-        self._reader: threading.Thread | None = None
+        self._thread = thread_of(log)
+        self._followed = False
         self._closed = threading.Event()
         forks.register(self)
 
@@ -57,7 +54,7 @@ class Listeners(ABC):
         closed, self._closed = self._closed.is_set(), threading.Event()
         if closed:
             self._closed.set()
-        self._lock, self._opening, self._reader = threading.Lock(), threading.Lock(), None
+        self._lock, self._opening, self._followed = threading.Lock(), threading.Lock(), False
         self._listeners = [one.anew() for one in self._listeners if one.name in self.unlogged]
 
     # -- what a log may say differently ---------------------------------------------------------
@@ -74,7 +71,7 @@ class Listeners(ABC):
         """Report that events were missed, by all listeners or by one of ``event``."""
         logger.warning("%s", EventsMissed(self._where, count, event), extra={"action": "events_missed"})
 
-    def _idle(self) -> None:  # noqa: B027  # most logs have nothing else to do
+    def idle(self) -> None:  # noqa: B027  # most logs have nothing else to do
         """Called between two readings."""
 
     # -- listening ------------------------------------------------------------------------------
@@ -88,7 +85,7 @@ class Listeners(ABC):
             check_takes(function, LISTENERS_GET[name], f"{self._where}: a listener of {name!r}")
         self._open()
         if name not in self.unlogged:
-            self._ensure_reader()
+            self._ensure_followed()
         with self._lock:
             self._open()
             self._listeners.append(Listener(self, name, function, once))
@@ -111,9 +108,8 @@ class Listeners(ABC):
         """Stop listeners after the events that they were already given."""
         with self._lock:
             self._closed.set()
-            listeners, reader = list(self._listeners), self._reader
-        if reader is not None and reader is not threading.current_thread():
-            reader.join()
+            listeners = list(self._listeners)
+        self._thread.leave(self._queue, self)
         _stop(listeners)
 
     def reopen(self) -> None:
@@ -122,11 +118,11 @@ class Listeners(ABC):
         with self._lock:
             if not self._closed.is_set():
                 return
-            self._closed, self._reader = threading.Event(), None
+            self._closed, self._followed = threading.Event(), False
             self._listeners = [one.anew() for one in self._listeners]
             logged = any(one.name not in self.unlogged for one in self._listeners)
         if logged:
-            self._ensure_reader(later=True)
+            self._ensure_followed(later=True)
 
     def _open(self) -> None:
         if self._closed.is_set():
@@ -153,61 +149,20 @@ class Listeners(ABC):
 
     # -- reading --------------------------------------------------------------------------------
 
-    def _ensure_reader(self, later: bool = False) -> None:
+    def _ensure_followed(self, later: bool = False) -> None:
         """Raises Unavailable, unless the log may be read ``later`` as well."""
         with self._opening:
-            if self._reader is None:
+            if not self._followed:
                 cursor = ""
                 try:
                     cursor = self._log.tail(self._queue)
                 except Unavailable:
                     if not later:
                         raise
-                reader = threading.Thread(
-                    target=self._read, args=(cursor, self._closed), name=f"stratix-{self._queue}-events", daemon=True
-                )
-                reader.start()
-                self._reader = reader
+                self._thread.follow(self._queue, self, cursor)
+                self._followed = True
 
-    def _read(self, cursor: str, closed: threading.Event) -> None:
-        """``cursor`` is where to begin; '' = at what comes from now on."""
-        failures = 0
-        behind = False
-        while not closed.is_set():
-            try:
-                cursor = cursor or self._log.tail(self._queue)
-                events = self._log.read(self._queue, cursor, READ_AT_ONCE, 0 if behind else READ_WAIT_MS)
-                behind = len(events) == READ_AT_ONCE
-                for start in range(0, len(events), TOLD_AT_ONCE):
-                    part = events[start : start + TOLD_AT_ONCE]
-                    self._deliver(part)
-                    cursor = part[-1].cursor  # not before: what could not be passed on now is passed on later
-                self._idle()
-                if failures:
-                    logger.warning(
-                        "events of %s are read again, after %d tries",
-                        self._where,
-                        failures,
-                        extra={"action": "events_back"},
-                    )
-                failures = 0
-            except Unavailable as error:
-                failures += 1
-                logger.log(
-                    logging.WARNING if failures == 1 else logging.DEBUG,
-                    "events of %s cannot be read: %s",
-                    self._where,
-                    error,
-                    extra={"action": "events_failed"},
-                )
-                closed.wait(pause_s(failures))
-            except Exception:
-                # A bug of ours must not end this thread.
-                failures += 1
-                logger.exception("events of %s cannot be read", self._where, extra={"action": "events_failed"})
-                closed.wait(pause_s(failures))
-
-    def _deliver(self, events: list[Event]) -> None:
+    def deliver(self, events: list[Event]) -> None:
         """Raises Unavailable before anything was passed on."""
         try:
             self._tell(events)

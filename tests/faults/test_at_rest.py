@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -83,3 +84,25 @@ def test_processes_with_many_queues_at_rest(idle: Idle) -> None:
         assert len(queue.get_workers()) == 2
         jobs = [app.queue.get_queue(f"q{number}").add("n", number) for number in (0, 7, QUEUES - 1)]
         assert [job.wait_until_finished(30) for job in jobs] == [0, 7, QUEUES - 1]
+
+
+@pytest.mark.parametrize("queues", [1, 200])
+def test_queues_with_listeners_are_read_together(idle: Idle, queues: int) -> None:
+    """One thread and one connection, and a command every few seconds, however many queues are listened to."""
+    heard: list[Any] = []
+    with create_app({**idle.settings, "worker": {"clock": False}}) as app:
+        for number in range(queues):
+            app.queue.get_queue(f"q{number}").on("waiting", lambda job: heard.append(job.data))
+        assert len([one for one in threading.enumerate() if one.name == "stratix-events"]) == 1
+        assert not [one for one in threading.enumerate() if one.name.startswith("stratix-q")]
+        reads = lambda: idle.server.info("commandstats")["cmdstat_xread"]["calls"]  # noqa: E731
+        began, before = idle.server.time()[0], reads()
+        until(lambda: reads() >= before + 2, 60)
+        assert idle.server.time()[0] - began >= 2
+        for number in (0, queues - 1):
+            app.queue.get_queue(f"q{number}").add("n", number)
+        until(lambda: heard == [0, queues - 1])
+        later = app.queue.get_queue("later")
+        later.on("waiting", lambda job: heard.append("later"))
+        later.add("n")
+        until(lambda: heard[-1] == "later")

@@ -85,9 +85,9 @@ def test_the_next_command_finds_another_connection(client: Client, proxy: Proxy,
 def test_the_next_read_of_a_log_finds_another_connection(client: Client, proxy: Proxy) -> None:
     key = uuid.uuid4().hex
     client.run("XADD", key, "1-1", "a", "b")
-    assert client.read_stream(key, "0-0", 10, 0) == [(b"1-1", {b"a": b"b"})]
+    assert client.read_streams({key: "0-0"}, 10, 0) == {key: [(b"1-1", {b"a": b"b"})]}
     proxy.swallow()
-    assert client.read_stream(key, "1-1", 10, 250) == []
+    assert client.read_streams({key: "1-1"}, 10, 250) == {}
 
 
 def test_an_answer_that_was_lost_is_asked_for_again_only_if_that_is_said(client: Client, proxy: Proxy) -> None:

@@ -40,7 +40,7 @@ def serve(app: Application, count: int) -> None:
 
 def of_queues() -> list[str]:
     names = (one.name for one in threading.enumerate())
-    return [one for one in names if one.startswith("stratix-q") and not one.endswith("-events")]
+    return [one for one in names if one.startswith("stratix-q")]
 
 
 def test_many_queues_need_few_threads_and_connections(amqp_url: str, redis_url: str) -> None:

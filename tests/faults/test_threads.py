@@ -167,7 +167,7 @@ def test_who_waits_for_a_job_and_cannot_may_ask_again(app: Application, shortage
     queue.process(_echo)
     app.start()
     job = queue.add("n", 1)
-    shortage.of = ("stratix-work-events",)
+    shortage.of = ("stratix-events",)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         queue.on("completed", lambda job, result: None)
     shortage.of = ()

@@ -13,6 +13,7 @@ from stratix_kombu import Application, EventsMissed, InvalidPayload, Job, Payloa
 from stratix_kombu.model.event import INLINE_RESULT_BYTES
 from stratix_kombu.model.record import Completion
 from stratix_kombu.queue import listeners
+from stratix_kombu.queue.log_thread import thread_of
 from stratix_kombu.stores.contract import EventLog, Queries
 from tests.waiting import until
 
@@ -38,7 +39,7 @@ def test_a_store_that_hiccups_loses_nothing(app: Application, monkeypatch: pytes
     queue.on("completed", lambda job, result: told.append(("completed", result)))
     app.queue.on("mine", lambda n: told.append(("mine", n)))
     jobs = queue.add_bulk([{"name": "n"} for _ in range(5)])
-    hiccup(monkeypatch, log, "read")
+    hiccup(monkeypatch, thread_of(log)._reader, "read")
     hiccup(monkeypatch, queries, "get")
     for n in range(60):
         app.queue.store.transitions.progress(jobs[n % 5].id, str(n))
@@ -77,13 +78,14 @@ def test_who_is_further_behind_than_the_log_keeps_is_told_so(app: Application, m
     job = queue.add("n")
     ended: list[Any] = []
     job._hub.subscribe(job.id, ended.append)
-    gate, read = threading.Event(), store.events.read
+    reader = thread_of(store.events)._reader
+    gate, read = threading.Event(), reader.read
 
     def later(*args: Any, **kwargs: Any) -> Any:
         gate.wait(120)
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(store.events, "read", later)
+    monkeypatch.setattr(reader, "read", later)
     (claim,) = store.transitions.claim("q", [job.id], "w", 60_000).claims
     store.transitions.complete([Completion(job.id, claim.token, "1")])
     count = 11_000

@@ -34,9 +34,9 @@ def with_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of_queues() -> list[str]:
-    """Threads that are there for one queue, without those that read its events for who waits for jobs."""
+    """Threads that are there for one queue."""
     names = (one.name for one in threading.enumerate())
-    return [one for one in names if one.startswith("stratix-q") and not one.endswith("-events")]
+    return [one for one in names if one.startswith("stratix-q")]
 
 
 def serve(app: Application, count: int) -> None:

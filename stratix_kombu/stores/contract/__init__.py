@@ -37,7 +37,7 @@ in the order in which they were refused; one that its own limit refused, when th
 
 from stratix_kombu.stores.contract.by_hand import PAGE
 from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead
-from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
+from stratix_kombu.stores.contract.parts import EventLog, Locks, LogReader, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
 from stratix_kombu.stores.contract.transitions import TAKEN_AT_ONCE, UNUSED_MS, Transitions, check_ids
@@ -53,6 +53,7 @@ __all__ = [
     "EventLog",
     "Lead",
     "Locks",
+    "LogReader",
     "Queries",
     "Schedules",
     "Store",

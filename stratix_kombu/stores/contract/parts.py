@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.record import Added, NewJob, Schedule
 from stratix_kombu.stores.contract.by_hand import PAGE
+
+ASK_S = 0.25
+"""How often logs are read that cannot be waited for together."""
 
 
 class Schedules(ABC):
@@ -61,6 +67,53 @@ class EventLog(ABC):
         """Entries after the cursor (``"0"``: from the oldest kept); waits up to ``wait_ms`` for the first one. If
         entries in between were dropped, the first one says how many (``missed``). Raises
         ConfigurationError for what can be no cursor of its."""
+
+    def reader(self) -> LogReader:
+        """What reads several logs at once, for one thread. This one asks for one log after the other."""
+        return _OneByOne(self)
+
+
+class LogReader(ABC):
+    """Reads several logs at once. Belongs to one thread."""
+
+    patience_ms: int = 2500
+    """How long one ``read`` should wait at most."""
+
+    @abstractmethod
+    def read(self, cursors: Mapping[str, str], limit: int, wait_ms: int) -> dict[str, list[Event]]:
+        """What ``EventLog.read`` answers for each of the logs, by its cursor, without those that have nothing. Waits up
+        to ``wait_ms`` until one has something; after an ``interrupt`` it waits no longer."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Called from another thread, when other logs are to be read: a ``read`` that waits returns at once, and else
+        the next one does. Raises StoreUnavailable."""
+
+
+class _OneByOne(LogReader):
+    """For logs that cannot be waited for together."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._rung = threading.Event()
+
+    def read(self, cursors: Mapping[str, str], limit: int, wait_ms: int) -> dict[str, list[Event]]:
+        end = time.monotonic() + wait_ms / 1000
+        while True:
+            # Of a single log its own wait is made use of.
+            wait_s = 0.0 if len(cursors) > 1 else min(max(end - time.monotonic(), 0.0), ASK_S)
+            found = {
+                queue: events
+                for queue, cursor in cursors.items()
+                if (events := self._log.read(queue, cursor, limit, round(wait_s * 1000)))
+            }
+            left = end - time.monotonic()
+            if found or left <= 0 or self._rung.wait(0.0 if wait_s else min(left, ASK_S)):
+                self._rung.clear()
+                return found
+
+    def interrupt(self) -> None:
+        self._rung.set()
 
 
 class Locks(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from redis.exceptions import (
@@ -48,6 +48,11 @@ def _answer(connection: Any, give_up_at: float) -> Any:
         except RedisTimeoutError:
             if time.monotonic() >= give_up_at:
                 raise
+
+
+def _streams(found: Any) -> Iterable[tuple[bytes, Any]]:
+    """An answer to XREAD, which has a form for each version of the protocol."""
+    return found.items() if isinstance(found, Mapping) else found or ()
 
 
 class Client:
@@ -133,31 +138,36 @@ class Client:
                     self._cluster = client
         return self._cluster
 
-    def read_stream(self, key: str, cursor: str, count: int, wait_ms: int) -> list[tuple[bytes, Any]]:
-        """Entries of a stream after the cursor, as (id, flat list of fields and values)."""
+    def read_streams(
+        self, cursors: Mapping[str, str], count: int, wait_ms: int
+    ) -> dict[str, list[tuple[bytes, dict[bytes, bytes]]]]:
+        """Entries of streams after the cursors, by key, as (id, fields)."""
         block = ("BLOCK", wait_ms) if wait_ms else ()
-        command = ("XREAD", "COUNT", count, *block, "STREAMS", key, cursor)
+        command = ("XREAD", "COUNT", count, *block, "STREAMS", *cursors, *cursors.values())
         if self._options.cluster:
-            return self._read_of_cluster(key, cursor, count, wait_ms)
+            return self._read_of_cluster(cursors, count, wait_ms)
         found = self._try(Tries(self._options, True, wait_ms / 1000), command)
-        if not found:
-            return []
-        streams = found.values() if isinstance(found, Mapping) else [entries for _, entries in found]
-        (entries,) = streams
-        return [(entry[0], dict(zip(entry[1][::2], entry[1][1::2], strict=True))) for entry in entries]
+        return {
+            key.decode(): [(entry[0], dict(zip(entry[1][::2], entry[1][1::2], strict=True))) for entry in entries]
+            for key, entries in _streams(found)
+        }
 
-    def _read_of_cluster(self, key: str, cursor: str, count: int, wait_ms: int) -> list[tuple[bytes, Any]]:
+    def _read_of_cluster(self, cursors: Mapping[str, str], count: int, wait_ms: int) -> dict[str, Any]:
         """By the client, which reads the answer."""
         try:
-            found = self._cluster_client().xread({key: cursor}, count=count, block=wait_ms or None)
+            found = self._cluster_client().xread(dict(cursors), count=count, block=wait_ms or None)
         except _FAULTS as problem:
             raise self.unavailable(problem) from problem
-        if not found:
-            return []
-        streams = found.values() if isinstance(found, Mapping) else [entries for _, entries in found]
-        (entries,) = streams
         # The newer protocol puts each stream's entries into one more list.
-        return entries[0] if entries and isinstance(entries[0], list) else entries
+        return {
+            key.decode(): entries[0] if entries and isinstance(entries[0], list) else entries
+            for key, entries in _streams(found)
+        }
+
+    @property
+    def follows_sentinels(self) -> bool:
+        """Whether another server may be in charge soon."""
+        return bool(self._options.sentinels)
 
     def line(self, key: str) -> Held:
         """A connection of the caller's own to the server that has the key. Raises errors of redis, and OSError."""

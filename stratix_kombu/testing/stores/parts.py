@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from stratix_kombu.model.record import Schedule
@@ -73,6 +74,43 @@ class PartsSuite(StoreCase):
         reader.join(DEADLINE_S / 2)
         assert found == ["waiting"]
         assert store.events.read(QUEUE, store.events.tail(QUEUE), 10, 20) == []
+
+    def test_several_logs_are_read_at_once(self, store: Store) -> None:
+        """Each from its own place, with what ``read`` says of it."""
+        reader, log = store.events.reader(), store.events
+        cursors = {name: log.tail(name) for name in ("one", "two", "three")}
+        assert reader.read(cursors, 10, 20) == {}
+        self.add(store, new("a", "one"), new("b", "two"), new("c", "two"))
+        found = reader.read(cursors, 10, 20)
+        assert found == {name: log.read(name, cursors[name]) for name in ("one", "two")}
+        assert [len(events) for events in found.values()] == [1, 2]
+        cursors.update((name, events[-1].cursor) for name, events in found.items())
+        assert reader.read(cursors, 10, 20) == {}
+        log.append("three", "note")
+        self.add(store, new("d", "one"))
+        assert {name: [one.name for one in events] for name, events in reader.read(cursors, 10, 20).items()} == {
+            "one": ["waiting"],
+            "three": ["note"],
+        }
+        assert len(reader.read({"two": "0"}, 1, 20)["two"]) == 1, "no more than the limit"
+
+    def test_waiting_for_several_logs_ends_with_an_event_or_an_interrupt(self, store: Store) -> None:
+        reader, wait_ms = store.events.reader(), int(DEADLINE_S * 1000)
+        cursors = {name: store.events.tail(name) for name in ("one", "two")}
+        found: list[list[str]] = []
+
+        def ends(end: Callable[[], object]) -> None:
+            thread = threading.Thread(target=lambda: found.append(list(reader.read(cursors, 10, wait_ms))))
+            thread.start()
+            end()
+            thread.join(DEADLINE_S / 2)
+
+        ends(lambda: self.add(store, new("a", "two")))
+        cursors["two"] = store.events.tail("two")
+        ends(reader.interrupt)
+        reader.interrupt()
+        ends(lambda: None)
+        assert found == [["two"], [], []], "the last one was interrupted before it began"
 
     # -- locks ----------------------------------------------------------------------------------
 

@@ -1,0 +1,170 @@
+"""The thread that reads the logs of a store, for all who follow one of them in this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from stratix_kombu import forks
+from stratix_kombu.errors import Unavailable
+from stratix_kombu.model.event import Event
+from stratix_kombu.stores.contract import EventLog
+
+logger = logging.getLogger("stratix_kombu.events")
+
+READ_AT_ONCE = 1000
+"""Entries of one log; of many logs fewer of each."""
+LEAST_AT_ONCE = 50
+TOLD_AT_ONCE = 100
+"""Events whose jobs are read together."""
+MANY = 50
+SETTLE_S = 0.01
+"""Events of many logs are read together: what is asked for each time grows with the number of logs."""
+MAX_PAUSE_S = 5.0
+
+
+class Follower(Protocol):
+    """Who follows a log."""
+
+    def deliver(self, events: list[Event]) -> None:
+        """Some entries. Raises Unavailable if it is to be given them again."""
+
+    def idle(self) -> None:
+        """Called between two readings. Raises Unavailable."""
+
+
+class LogThread:
+    """Of one store in this process. It is started with the first follower, and ends after the last one."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self.after_fork()
+        forks.register(self)
+
+    def after_fork(self) -> None:
+        """Who follows in the parent follows there."""
+        self._reader = self._log.reader()
+        self._lock = threading.Lock()
+        self._delivering = threading.RLock()
+        """Held while a follower is given something."""
+        self._followed: dict[str, tuple[Follower, str]] = {}
+        """By log: who follows it, and from where; '' = from what comes from now on."""
+        self._thread: threading.Thread | None = None
+
+    def follow(self, queue: str, follower: Follower, cursor: str) -> None:
+        """Give ``follower`` what comes after the cursor. Raises RuntimeError if the system has no thread left."""
+        with self._lock:
+            self._followed[queue] = (follower, cursor)
+            thread = self._thread
+            if thread is None:
+                thread = threading.Thread(target=self._run, name="stratix-events", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    del self._followed[queue]
+                    raise
+                self._thread = thread
+                return
+        self.wake()
+
+    def leave(self, queue: str, follower: Follower) -> None:
+        """Once this returns, ``follower`` is given nothing more."""
+        with self._lock:
+            if self._followed.get(queue, (None,))[0] is not follower:
+                return
+            del self._followed[queue]
+            last = not self._followed
+        with self._delivering:
+            pass
+        if last:
+            self.wake()
+
+    def wake(self) -> None:
+        """Have it read anew, and ask the followers whether they have something to do."""
+        with suppress(Unavailable):
+            self._reader.interrupt()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            with self._lock:
+                if not self._followed:
+                    self._thread = None
+                    return
+            try:
+                self._round()
+                if failures:
+                    logger.warning("events are read again, after %d tries", failures, extra={"action": "events_back"})
+                failures = 0
+            except Exception as error:
+                failures += 1
+                if not isinstance(error, Unavailable):  # a bug of ours must not end this thread
+                    logger.exception("events cannot be read", extra={"action": "events_failed"})
+                else:
+                    level = logging.WARNING if failures == 1 else logging.DEBUG
+                    logger.log(level, "events cannot be read: %s", error, extra={"action": "events_failed"})
+                time.sleep(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+
+    def _round(self) -> None:
+        with self._lock:
+            followed = dict(self._followed)
+        for queue, (follower, cursor) in followed.items():
+            if not cursor:
+                followed[queue] = (follower, self._log.tail(queue))
+                self._advance(queue, *followed[queue])
+        limit = max(READ_AT_ONCE // max(len(followed), 1), LEAST_AT_ONCE)
+        cursors = {queue: cursor for queue, (_, cursor) in followed.items()}
+        found = self._reader.read(cursors, limit, self._reader.patience_ms)
+        problems = [self._give_all(queue, followed[queue][0], events) for queue, events in found.items()]
+        for queue, (follower, _) in followed.items():
+            if self._follows(queue, follower):
+                follower.idle()
+        if found and len(followed) > MANY:
+            time.sleep(SETTLE_S)
+        for problem in problems:
+            if problem is not None:
+                raise problem
+
+    def _give_all(self, queue: str, follower: Follower, events: list[Event]) -> Unavailable | None:
+        """Why it is to be given some of them again; what others follow does not wait for that."""
+        try:
+            for start in range(0, len(events), TOLD_AT_ONCE):
+                if not self._give(queue, follower, events[start : start + TOLD_AT_ONCE]):
+                    break
+        except Unavailable as problem:
+            return problem
+        return None
+
+    def _give(self, queue: str, follower: Follower, part: list[Event]) -> bool:
+        """False if it follows no longer."""
+        with self._delivering:
+            if not self._follows(queue, follower):
+                return False
+            follower.deliver(part)
+            self._advance(queue, follower, part[-1].cursor)  # not before: what could not be given now is given later
+        return True
+
+    def _follows(self, queue: str, follower: Follower) -> bool:
+        return self._followed.get(queue, (None,))[0] is follower
+
+    def _advance(self, queue: str, follower: Follower, cursor: str) -> None:
+        with self._lock:
+            if self._follows(queue, follower):
+                self._followed[queue] = (follower, cursor)
+
+
+_threads: WeakKeyDictionary[EventLog, LogThread] = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def thread_of(log: EventLog) -> LogThread:
+    """The thread of a log's store in this process."""
+    with _making:
+        thread = _threads.get(log)
+        if thread is None:
+            thread = _threads[log] = LogThread(log)
+    return thread
