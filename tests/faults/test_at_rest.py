@@ -95,7 +95,10 @@ def test_queues_with_listeners_are_read_together(idle: Idle, queues: int) -> Non
             app.queue.get_queue(f"q{number}").on("waiting", lambda job: heard.append(job.data))
         assert len([one for one in threading.enumerate() if one.name == "stratix-events"]) == 1
         assert not [one for one in threading.enumerate() if one.name.startswith("stratix-q")]
-        reads = lambda: idle.server.info("commandstats")["cmdstat_xread"]["calls"]  # noqa: E731
+
+        def reads() -> int:
+            return int(idle.server.info("commandstats")["cmdstat_xread"]["calls"])
+
         began, before = idle.server.time()[0], reads()
         until(lambda: reads() >= before + 2, 60)
         assert idle.server.time()[0] - began >= 2
