@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from stratix_kombu import forks
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.stores.contract import EventLog
 
 logger = logging.getLogger("stratix_kombu.events")
@@ -24,7 +25,6 @@ TOLD_AT_ONCE = 100
 MANY = 50
 SETTLE_S = 0.01
 """Events of many logs are read together: what is asked for each time grows with the number of logs."""
-MAX_PAUSE_S = 5.0
 
 
 class Follower(Protocol):
@@ -107,7 +107,7 @@ class LogThread:
                 else:
                     level = logging.WARNING if failures == 1 else logging.DEBUG
                     logger.log(level, "events cannot be read: %s", error, extra={"action": "events_failed"})
-                time.sleep(min(0.1 * 2 ** min(failures, 10), MAX_PAUSE_S))
+                time.sleep(pause_s(failures))
 
     def _round(self) -> None:
         with self._lock:
