@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,8 +14,7 @@ from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.metrics import BOUNDS_MS, COUNTS, Distribution
 
 if TYPE_CHECKING:
-    from stratix_kombu.application import Application
-    from stratix_kombu.stores.contract import Queries
+    from stratix_kombu.stores.contract import Queries, Store
 
 _MEANING = {
     "completed": "Jobs that completed",
@@ -28,6 +27,18 @@ _MEANING = {
 _LE = [*(str(one) for one in BOUNDS_MS), "+Inf"]
 
 
+class _Queues(Protocol):
+    @property
+    def store(self) -> Store: ...
+
+
+class Observed(Protocol):
+    """What the metrics need of an ``Application``: the store that it keeps its jobs in."""
+
+    @property
+    def queue(self) -> _Queues: ...
+
+
 class StratixCollector(Collector):
     """A collector for a registry of ``prometheus_client``: all queues of the application's namespace.
 
@@ -38,7 +49,7 @@ class StratixCollector(Collector):
     >>> prometheus_client.REGISTRY.register(StratixCollector(app))  # doctest: +SKIP
     """
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Observed) -> None:
         self._app = app
 
     def describe(self) -> Iterable[Metric]:

@@ -10,21 +10,19 @@ from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app,
 
 from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError
-from stratix_kombu.metrics.collector import StratixCollector
+from stratix_kombu.metrics.collector import Observed, StratixCollector
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from stratix_kombu.application import Application
 
-
-def _registry(app: Application) -> CollectorRegistry:
+def _registry(app: Observed) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(StratixCollector(app))
     return registry
 
 
-def metrics_app(app: Application) -> Any:
+def metrics_app(app: Observed) -> Any:
     """A WSGI application with the metrics of all queues, in the format the asker wants (text or OpenMetrics).
 
     >>> application = metrics_app(create_app("stratix.toml"))  # gunicorn metrics:application  # doctest: +SKIP
@@ -32,7 +30,7 @@ def metrics_app(app: Application) -> Any:
     return make_wsgi_app(_registry(app))
 
 
-def metrics_text(app: Application) -> str:
+def metrics_text(app: Observed) -> str:
     """The page as text, for a push gateway or a file that the node exporter collects.
 
     >>> print(metrics_text(create_app("stratix.toml")))  # doctest: +SKIP
@@ -72,7 +70,7 @@ class MetricsServer:
         self.stop()
 
 
-def serve(app: Application, port: int, host: str = "0.0.0.0") -> MetricsServer:
+def serve(app: Observed, port: int, host: str = "0.0.0.0") -> MetricsServer:
     """Serve the page until ``stop``; port 0 is a free one. Raises ConfigurationError if it cannot listen there.
 
     >>> with serve(app, 9100) as server: ...  # doctest: +SKIP

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stratix_kombu.config.options import snake_keys
 from stratix_kombu.errors import ConfigurationError, DependencyCycle, StratixError
@@ -15,13 +15,12 @@ from stratix_kombu.lifecycle.add import add, records_of
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.given import mapping
-from stratix_kombu.model.record import NewJob
+from stratix_kombu.model.record import JobRecord, NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.queue.job import Job
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncFlow
-    from stratix_kombu.queue.queue import Queue
     from stratix_kombu.types import JobState
 
 MAX_JOBS = 1_000_000
@@ -135,15 +134,23 @@ class Flow(NotAwaitable, Hinted):
         return next(iter(self.jobs.values()))._runtime.engine
 
 
+class JobQueue(Protocol):
+    """What a flow needs of a queue."""
+
+    def new_job(self, name: Any, data: Any, given: Mapping[str, Any]) -> NewJob: ...
+
+    def handle(self, record: JobRecord) -> Job: ...
+
+
 def add_flow(
     engine: Engine,
     flow: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-    get_queue: Callable[[str], Queue],
+    get_queue: Callable[[str], JobQueue],
     export: Export | None,
 ) -> Flow:
     """See ``QueueManager.add_flow``."""
     ids: dict[str, str] = {}
-    planned: list[tuple[Queue, NewJob]] = []
+    planned: list[tuple[JobQueue, NewJob]] = []
     for step in plan(flow):
         options = {**step.options, "dependencies": [*(ids[key] for key in step.after), *step.others]}
         try:
@@ -161,7 +168,7 @@ def add_flow(
     return Flow(handles, {new.id: new.dependencies for new in jobs}, export)
 
 
-def get_flow(engine: Engine, job_id: str, get_queue: Callable[[str], Queue], export: Export | None) -> Flow | None:
+def get_flow(engine: Engine, job_id: str, get_queue: Callable[[str], JobQueue], export: Export | None) -> Flow | None:
     """See ``QueueManager.get_flow``."""
     if engine.store.queries.get([job_id]) == [None]:
         return None

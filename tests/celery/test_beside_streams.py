@@ -93,7 +93,7 @@ def test_a_generator_that_is_empty_or_fails(pair: Beside) -> None:
     def script(side: Side) -> Any:
         same = side.task("same")
         return [
-            value(chord((one for one in ()), same.s()).apply_async()),
+            value(chord(iter([]), same.s()).apply_async()),
             outcome(lambda: chord(broken(side), same.s()).apply_async()),
             value(chord((same.s(number) for number in range(3)), same.s()).apply_async()),
         ]

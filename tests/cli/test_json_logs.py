@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application
-from tests.cli.processes import running, write_module
+from tests.cli.command_processes import running, write_module
 from tests.waiting import until
 
 NOISE = """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import create_app
-from tests.cli.processes import running
+from tests.cli.command_processes import running
 
 MODULE = """
 from stratix_kombu import create_app

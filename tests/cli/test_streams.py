@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from stratix_kombu import Application
 from stratix_kombu.cli import main
 from stratix_kombu.model.text import printable
-from tests.cli.processes import write_module
+from tests.cli.command_processes import write_module
 from tests.waiting import until
 
 NAME = "größe-日本 \U0001f600 \u202eabc\u2069"

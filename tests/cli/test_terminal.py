@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stratix_kombu import Application
-from tests.cli.processes import write_module
+from tests.cli.command_processes import write_module
 from tests.services import require
 from tests.waiting import until
 

@@ -14,8 +14,8 @@ import pytest
 
 from stratix_kombu import Application, Job, create_app
 from stratix_kombu.cli import supervisor
+from tests.cli.command_processes import lives, running, started, write_module
 from tests.cli.conftest import call
-from tests.cli.processes import lives, running, started, write_module
 from tests.waiting import until
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL

@@ -15,8 +15,8 @@ from stratix_kombu.model.codec import decode
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.testing.stores import audit
-from tests.faults.processes import runs_of
 from tests.faults.work import Work
+from tests.faults.worker_processes import runs_of
 from tests.waiting import until
 
 DEPTH_S = 20.0

@@ -16,8 +16,8 @@ from typing import Any
 
 from stratix_kombu import Application, create_app
 from tests.celery.project import make_app, sqs_broker
-from tests.faults.processes import ROOT
 from tests.faults.work import WATCH
+from tests.faults.worker_processes import ROOT
 
 START_S = 60.0
 HOSTS = ("worker", "celery")

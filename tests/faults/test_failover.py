@@ -23,7 +23,7 @@ from stratix_kombu.drivers.registry import create_driver
 from stratix_kombu.testing.stores import audit
 from tests.celery.project import define_plain
 from tests.faults.conftest import WORKER
-from tests.faults.processes import runs_of, worker_process
+from tests.faults.worker_processes import runs_of, worker_process
 from tests.redis_nodes import (
     MASTER,
     PASSWORD,

@@ -14,7 +14,7 @@ import pytest
 
 from stratix_kombu import JobFailed, create_app
 from tests.faults.hosts import BROKERS, HOSTS, Place, Workers
-from tests.faults.processes import runs_of, worker_process
+from tests.faults.worker_processes import runs_of, worker_process
 from tests.waiting import until
 
 JOBS = 6

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu import create_app
-from tests.faults.processes import ROOT
+from tests.faults.worker_processes import ROOT
 from tests.waiting import until
 
 COUNT = 400

@@ -13,7 +13,7 @@ from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.drivers.redis import RedisDriver
 from stratix_kombu.model.message import BODY, TASK
 from tests.celery.workers import Project
-from tests.faults.processes import runs_of, worker_process
+from tests.faults.worker_processes import runs_of, worker_process
 from tests.hostile import PICKLED, TEXTS, TRACE
 from tests.waiting import until
 

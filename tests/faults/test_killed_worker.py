@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu import create_app
-from tests.faults.processes import runs_of, worker_process
+from tests.faults.worker_processes import runs_of, worker_process
 from tests.waiting import until
 
 JOBS = 200

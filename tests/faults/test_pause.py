@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stratix_kombu import Queue, create_app
-from tests.faults.processes import runs_of, worker_process
+from tests.faults.worker_processes import runs_of, worker_process
 from tests.waiting import until
 
 JOBS = 120

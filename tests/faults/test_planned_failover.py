@@ -16,7 +16,7 @@ import pytest
 from stratix_kombu import Queue, create_app
 from tests.celery.workers import Project
 from tests.faults.conftest import WORKER
-from tests.faults.processes import worker_process
+from tests.faults.worker_processes import worker_process
 from tests.redis_nodes import MASTER, PASSWORD, SENTINEL_PASSWORD, SentinelServers, sentinel_servers
 from tests.waiting import until
 

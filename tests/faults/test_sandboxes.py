@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import Application, JobFailed, create_app
-from tests.faults.processes import ROOT
+from tests.faults.worker_processes import ROOT
 from tests.processes import children_of, lives
 from tests.waiting import until
 

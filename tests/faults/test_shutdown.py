@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import create_app
-from tests.faults.processes import ROOT
+from tests.faults.worker_processes import ROOT
 from tests.waiting import until
 
 LEASE_MS = 120_000

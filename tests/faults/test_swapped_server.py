@@ -12,8 +12,8 @@ import pytest
 from stratix_kombu import create_app
 from tests.celery.workers import Project
 from tests.faults.conftest import WORKER
-from tests.faults.processes import worker_process
 from tests.faults.proxy import Proxy
+from tests.faults.worker_processes import worker_process
 from tests.redis_nodes import Pair, redis_pair
 
 SOON_S = 30.0

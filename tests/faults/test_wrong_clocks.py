@@ -19,8 +19,8 @@ from tests.celery.test_beat import Beat, slots
 from tests.celery.workers import Project
 from tests.faults.audit import audit_run
 from tests.faults.hosts import HOSTS, Place, Workers
-from tests.faults.processes import ROOT, runs_of
 from tests.faults.work import Work, seed_of
+from tests.faults.worker_processes import ROOT, runs_of
 from tests.waiting import until
 
 DELAY_MS = 700

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.processes import ROOT
+from tests.faults.worker_processes import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from stratix_kombu import ConfigurationError, create_app
 from stratix_kombu.config.settings import load_settings
 from stratix_kombu.metrics import StratixCollector, metrics_app, serve
 from stratix_kombu.model.metrics import NAMES_KEPT, OTHER
-from tests.faults.processes import worker_process
+from tests.faults.worker_processes import worker_process
 from tests.metrics.conftest import page, parse
 from tests.services import free_port, redis_server
 from tests.waiting import until

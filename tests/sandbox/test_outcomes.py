@@ -22,7 +22,7 @@ from stratix_kombu.logs import JobContext
 from stratix_kombu.model.record import Completion
 from stratix_kombu.worker.sandbox import supervision
 from stratix_kombu.worker.sandbox.job import SandboxJob
-from tests.faults.processes import ROOT
+from tests.faults.worker_processes import ROOT
 from tests.processes import lives, zombies
 from tests.sandbox import handlers
 from tests.waiting import until

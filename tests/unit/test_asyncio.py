@@ -9,9 +9,30 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, create_app
+from stratix_kombu import Application, Job, WaitTimeout, create_app
 from stratix_kombu.calls import Calls
 from tests.waiting import until
+
+
+def test_adding_waiting_and_counting(app: Application) -> None:
+    queue = app.queue.create_queue("q", concurrency=3)
+
+    async def handler(job: Job) -> int:
+        await asyncio.sleep(0)
+        return int(job.data) * 2
+
+    queue.process(handler)
+
+    async def main() -> list[int]:
+        jobs = [await queue.aio.add("n", number) for number in range(5)]
+        found = [await job.aio.wait_until_finished(timeout=10) for job in jobs]
+        later = await queue.aio.add("n", 1, delay=60_000)
+        with pytest.raises(WaitTimeout):
+            await later.aio.wait_until_finished(timeout=0.02)
+        assert (await queue.aio.get_job_counts())["completed"] == 5
+        return found
+
+    assert asyncio.run(main()) == [0, 2, 4, 6, 8]
 
 
 def test_a_full_executor_of_the_loop_delays_no_call(app: Application) -> None:

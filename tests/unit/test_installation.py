@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import installation, services
-from tests.faults.processes import ROOT
+from tests.faults.worker_processes import ROOT
 
 PROGRAM = "stratix-stand-in"
 APT = """#!/bin/sh

@@ -47,18 +47,25 @@ def test_functions_run_by_the_clock(app: Application) -> None:
 
 
 def test_a_schedule_is_paused_resumed_and_unregistered(app: Application) -> None:
-    ran: list[int] = []
+    ran, witnessed = list[int](), list[int]()
     key = app.schedule.register({"interval": 100, "handler": lambda: ran.append(1), "name": "sync"})
+    witness = app.schedule.register({"interval": 100, "handler": lambda: witnessed.append(1), "name": "witness"})
+
+    def pass_slots(number: int) -> None:
+        wanted = len(witnessed) + number
+        until(lambda: len(witnessed) >= wanted)
+
     until(lambda: ran)
     app.schedule.pause(key)
-    time.sleep(0.15)  # a run may have begun
+    pass_slots(2)  # a run may have begun
     count = len(ran)
-    time.sleep(0.25)
+    pass_slots(3)
     assert len(ran) == count
     app.schedule.resume(key)
     until(lambda: len(ran) > count)
     assert app.schedule.unregister(key)
     assert not app.schedule.unregister(key)
+    assert app.schedule.unregister(witness)
     assert app.schedule.list() == []
     with pytest.raises(ConfigurationError, match="there is no schedule"):
         app.schedule.pause(key)

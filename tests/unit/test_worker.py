@@ -1,4 +1,4 @@
-"""The worker, the queue and the job, in memory."""
+"""The worker of a queue, in memory: which jobs it takes, how many at a time, and what becomes of those it lost."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ import threading
 import time
 import uuid
 from collections.abc import Generator, Iterator
-from datetime import timedelta
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job, Queue, WaitTimeout, create_app
-from stratix_kombu.errors import (
-    DependencyNotFound,
-    InvalidJobState,
-    JobFailed,
-    JobNotFound,
-    PayloadNotSerializable,
-    PayloadTooLarge,
-)
+from stratix_kombu import Application, ConfigurationError, Job, Queue, create_app
+from stratix_kombu.errors import JobFailed
 from tests.waiting import until
 
 
@@ -216,151 +208,6 @@ class _Awaitable:
     def __await__(self) -> Generator[object, None, object]:
         yield from asyncio.sleep(0).__await__()
         return self._value
-
-
-def test_bad_jobs_are_refused_before_anything_is_written(queue: Queue) -> None:
-    for bad in (
-        lambda: queue.add("n", {"x": object()}),
-        lambda: queue.add("n", "x" * 2_000_000),
-        lambda: queue.add("", 1),
-        lambda: queue.add("n", 1, atempts=3),
-        lambda: queue.add("n", 1, dependencies=["nobody"]),
-        lambda: queue.add_bulk([{"name": "good"}, {"name": "n", "data": {1: 2}}]),
-        lambda: queue.add_bulk([{"name": "good"}, {"nam": "n"}]),
-        lambda: queue.add_bulk([{"name": "good"}, 5]),  # type: ignore[list-item]
-    ):
-        with pytest.raises((ConfigurationError, PayloadNotSerializable, PayloadTooLarge, DependencyNotFound)):
-            bad()
-    assert queue.get_jobs() == []
-    with pytest.raises(PayloadNotSerializable, match="add_bulk, job 1"):
-        queue.add_bulk([{"name": "good"}, {"name": "n", "data": {1: 2}}])
-
-
-def test_a_known_id_gives_the_job_that_has_it(app: Application, queue: Queue) -> None:
-    first = queue.add("n", 1, job_id="same")
-    again = queue.add("n", 2, {"jobId": "same"})
-    assert (again.id, again.data) == (first.id, 1)
-    with pytest.raises(ConfigurationError, match="taken by a job of another queue"):
-        app.queue.create_queue("other").add("n", job_id="same")
-
-
-def test_looking_at_jobs(app: Application, queue: Queue) -> None:
-    waiting = queue.add("w", {"a": [1]}, priority=2)
-    later = queue.add("d", delay=60_000, attempts=3, backoff=10)
-    assert waiting.get_state() == "waiting"
-    assert [job.id for job in queue.get_jobs()] == [waiting.id, later.id]
-    assert [job.id for job in queue.get_jobs("delayed")] == [later.id]
-    assert queue.get_job("nobody") is None
-    found = app.queue.create_queue("other").get_job(waiting.id)
-    assert found is None, "it is another queue's"
-    assert later.opts["attempts"] == 3
-    assert later.timestamp > 0
-    assert (later.processed_on, later.finished_on, later.return_value) == (None, None, None)
-    with pytest.raises(ConfigurationError, match=r"unknown state 'compleeted'.*did you mean 'completed'"):
-        queue.get_jobs("compleeted")
-    queue.pause()
-    assert queue.is_paused()
-    assert queue.get_job_counts()["paused"] == 1
-    queue.resume()
-    later.promote()
-    later.update_data([2])
-    assert later.refresh().data == [2]
-    later.remove()
-    for use in (later.refresh, later.get_state, later.retry, later.promote, later.remove):
-        with pytest.raises(JobNotFound):
-            use()
-    with pytest.raises(InvalidJobState):
-        waiting.retry()
-
-
-def test_changing_when_a_job_comes(queue: Queue) -> None:
-    queue.process(lambda job: "done")
-    late, later = queue.add("n", delay=timedelta(hours=1)), queue.add("n", delay=60_000)
-    late.change_delay(20)
-    assert late.wait_until_finished(timeout=10) == "done"
-    asyncio.run(later.aio.change_delay(timedelta(hours=2)))
-    assert later.get_state() == "delayed"
-    later.change_delay(0)
-    assert later.wait_until_finished(timeout=10) == "done"
-    with pytest.raises(InvalidJobState, match="it is completed, not delayed"):
-        later.change_delay(5)
-    with pytest.raises(ConfigurationError, match="must be milliseconds or a timedelta"):
-        later.change_delay("soon")  # type: ignore[arg-type]
-
-
-def test_waiting_for_jobs(queue: Queue) -> None:
-    job = queue.add("n")
-    with pytest.raises(WaitTimeout, match="has not finished after"):
-        job.wait_until_finished(timeout=0.05)
-    removed: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            job.wait_until_finished(timeout=10)
-        except JobNotFound as gone:
-            removed.append(gone)
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    job.remove()
-    waiting.join(10)
-    assert len(removed) == 1
-
-
-def test_listeners(queue: Queue) -> None:
-    told: list[tuple[object, ...]] = []
-    queue.on("completed", lambda job, result: told.append(("completed", job.data, result)))
-    queue.on("failed", lambda job, error: told.append(("failed", job.data, error.reason)))
-    queue.on("progress", lambda job, value: told.append(("progress", value)))
-    once: list[str] = []
-    queue.once("active", lambda job: once.append(job.id))
-
-    @queue.on("drained")
-    def drained() -> None:
-        told.append(("drained",))
-
-    def work(job: Job) -> str:
-        job.update_progress(50)
-        if job.data == "bad":
-            raise ValueError("no")
-        return "done"
-
-    queue.process(work)
-    queue.add("n", "good").wait_until_finished(timeout=10)
-    with pytest.raises(JobFailed):
-        queue.add("n", "bad").wait_until_finished(timeout=10)
-    until(lambda: len(told) == 6)
-    assert sorted(told, key=str) == [
-        ("completed", "good", "done"),
-        ("drained",),
-        ("drained",),
-        ("failed", "bad", "ValueError: no"),
-        ("progress", 50),
-        ("progress", 50),
-    ]
-    assert len(once) == 1
-    assert queue.off("completed") == 1
-    with pytest.raises(ConfigurationError, match="did you mean 'completed'"):
-        queue.on("complete", print)
-
-
-def test_asyncio(queue: Queue) -> None:
-    async def handler(job: Job) -> int:
-        await asyncio.sleep(0)
-        return int(job.data) * 2
-
-    queue.process(handler)
-
-    async def main() -> list[int]:
-        jobs = [await queue.aio.add("n", number) for number in range(5)]
-        found = [await job.aio.wait_until_finished(timeout=10) for job in jobs]
-        later = await queue.aio.add("n", 1, delay=60_000)
-        with pytest.raises(WaitTimeout):
-            await later.aio.wait_until_finished(timeout=0.02)
-        assert (await queue.aio.get_job_counts())["completed"] == 5
-        return found
-
-    assert asyncio.run(main()) == [0, 2, 4, 6, 8]
 
 
 def test_leases_of_all_jobs_that_run_at_a_time_are_renewed() -> None:
