@@ -176,13 +176,15 @@ class DriverSuite:
 
     def test_a_receiver_of_much_patience_can_be_interrupted(self, driver: TransportDriver, queue: str) -> None:
         receiver = driver.receiver(queue, 1)
-        if receiver.patience > 1:
-            waiting = threading.Thread(target=receiver.receive, args=(1, receiver.patience))
-            waiting.start()
-            receiver.interrupt()
-            waiting.join(receiver.patience / 2)
-            assert not waiting.is_alive()
-            assert receiver.receive(1, receiver.patience) == []
+        if receiver.patience <= 1:
+            receiver.close()
+            pytest.skip("its receivers wait for a second at most")
+        waiting = threading.Thread(target=receiver.receive, args=(1, receiver.patience))
+        waiting.start()
+        receiver.interrupt()
+        waiting.join(receiver.patience / 2)
+        assert not waiting.is_alive()
+        assert receiver.receive(1, receiver.patience) == []
         receiver.close()
 
     def test_closing_returns_what_was_not_decided(self, driver: TransportDriver, queue: str) -> None:
@@ -218,7 +220,7 @@ class DriverSuite:
         self, driver: TransportDriver, queue: str, foreign: Callable[[TransportDriver, str], None] | None
     ) -> None:
         if foreign is None:
-            return
+            pytest.skip("there is no fixture 'foreign' that sends a message of another program")
         driver.publish(ready(queue, 1))
         foreign(driver, queue)
         driver.publish(ready(queue, 1))
@@ -234,7 +236,7 @@ class DriverSuite:
     def test_messages_come_in_order(self, driver: TransportDriver, queue: str) -> None:
         """Whatever priority a job has: its permit is like any other."""
         if not driver.capabilities.ordered:
-            return
+            pytest.skip("the driver does not promise an order")
         jobs = [replace(job, priority=9 - 9 * (number % 2)) for number, job in enumerate(ready(queue, 20))]
         driver.publish(jobs)
         receiver = driver.receiver(queue, 1)
