@@ -93,4 +93,4 @@ def _add(calls: Sequence[Adding], step: Mapping[int, NewJob], answers: dict[int,
             answers[at] = calls[at].queue.handle(record_of(job, placed))
     if unclear:
         records = records_of(engine, [step[at] for at in unclear], list(unclear.values()), added.instead)
-        answers.update((at, calls[at].queue.handle(one)) for at, one in zip(unclear, records, strict=True))
+        answers.update((at, calls[at].queue.handle(record)) for at, record in zip(unclear, records, strict=True))

@@ -230,8 +230,8 @@ class Application(forks.OfOneProcess, Hinted):
 
         >>> app.include(mail.handlers, shop.handlers)  # doctest: +SKIP
         """
-        for one in handlers:
-            one.given_to(self)
+        for handler in handlers:
+            handler.given_to(self)
 
     def start(self, queues: Collection[str] | None = None) -> None:
         """Start running jobs; does not block. A closed application is opened again. Raises StoreUnavailable,
@@ -348,12 +348,12 @@ class Application(forks.OfOneProcess, Hinted):
                     )
             finally:
                 self.close()
-                for one in told:
-                    self._hooks["after_close"].remove(one)
+                for hook in told:
+                    self._hooks["after_close"].remove(hook)
 
     def _say_what_is_idle(self, queues: Collection[str] | None) -> None:
         """A program that was meant to work and only waits has most likely not imported its handlers."""
-        handled = any(getattr(one, "handler_names", True) for one in self.queue.get_all_queues())
+        handled = any(getattr(queue, "handler_names", True) for queue in self.queue.get_all_queues())
         if queues is None and not handled and (self._schedule is None or not self._schedule.list()):
             logger.warning(
                 "no queue has a handler, so this process takes no jobs and only runs the clock: import "

@@ -66,7 +66,7 @@ class Calls:
 
     def _begin(self, loop: asyncio.AbstractEventLoop, line: _Line, function: Callable[..., Any]) -> None:
         """Have a thread take the waiting items; called on the loop, at the end of the turn in which they arrived."""
-        going = [one for one in line.waiting if not one[1].done()]
+        going = [call for call in line.waiting if not call[1].done()]
         line.waiting.clear()
         if not going:
             line.busy = False

@@ -98,16 +98,18 @@ def _workers(manager: QueueManager, scope: str) -> Iterator[WorkerInfo]:
     here = socket.gethostname()
     for name in manager.store.queries.queues():
         found = manager.store.queries.workers(name)
-        yield from (one for one in found if scope == "all" or one.host == here)
+        yield from (worker for worker in found if scope == "all" or worker.host == here)
 
 
 def _idle(workers: tuple[WorkerInfo, ...], within_ms: int) -> Iterator[str]:
-    for one in workers:
-        if one.idle_ms is not None and one.idle_ms > within_ms:
-            problem = f"queue {one.queue!r}: worker {one.id} has not taken messages for {one.idle_ms / 1000:.0f} s"
-            if one.concurrency and one.stuck >= one.concurrency:
+    for worker in workers:
+        if worker.idle_ms is not None and worker.idle_ms > within_ms:
+            problem = (
+                f"queue {worker.queue!r}: worker {worker.id} has not taken messages for {worker.idle_ms / 1000:.0f} s"
+            )
+            if worker.concurrency and worker.stuck >= worker.concurrency:
                 problem += (
-                    f": no slot can run anything, {one.stuck} of {one.concurrency} are held by handlers "
+                    f": no slot can run anything, {worker.stuck} of {worker.concurrency} are held by handlers "
                     "that timed out, were cancelled or lost their lease, and are still running"
                 )
             yield problem

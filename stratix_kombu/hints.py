@@ -45,18 +45,18 @@ def hint_for(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
 
 def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
     """One of the names, or what to write instead; '' if nothing is near."""
-    names = [one for one in names if one != name and not one.startswith("_")]
+    names = [candidate for candidate in names if candidate != name and not candidate.startswith("_")]
     given = snake(name).replace("-", "_")
     other = others.get(name, "") or others.get(given, "")
-    for one in (given, *other.split()):
-        if one in names:
-            return one
+    for candidate in (given, *other.split()):
+        if candidate in names:
+            return candidate
     marker, remedy = REMEDIES.get(given, ("", "")) if others is OPTIONS else ("", "")
     if marker in names:
         return remedy
     if other and not other.replace(" ", "_").isidentifier():
         return other
-    close = (get_close_matches(one, names, n=1, cutoff=0.6) for one in (name, given))
+    close = (get_close_matches(candidate, names, n=1, cutoff=0.6) for candidate in (name, given))
     return next((found[0] for found in close if found), "")
 
 

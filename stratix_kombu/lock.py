@@ -100,7 +100,7 @@ class DistributedLock(Hinted):
         now = time.monotonic()
         with self._guard:
             if len(self._mine) >= self._look_at:  # many: drop those that have expired without being released
-                self._mine = {key: (one, ends) for key, (one, ends) in self._mine.items() if ends > now}
+                self._mine = {key: (token, ends) for key, (token, ends) in self._mine.items() if ends > now}
                 self._look_at = max(LOOK_AT, 2 * len(self._mine))
             self._mine[lock.key] = (lock, now + _ttl(ttl) / 1000)
 

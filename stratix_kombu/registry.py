@@ -52,8 +52,8 @@ class Handlers:
     def given_to(self, app: Application) -> None:
         """What ``app.include`` does."""
         self._applications.append(app)
-        for one in self._declared:
-            _give(app, one)
+        for declared in self._declared:
+            _give(app, declared)
 
 
 def _give(app: Application, one: Declared) -> None:

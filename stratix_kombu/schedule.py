@@ -66,7 +66,7 @@ def interval_ms(value: Duration | str) -> int:
     found = _SPAN.match(value)
     unit = found[2].lower() if found else ""
     if found is None or (unit.removesuffix("s") not in _UNITS and unit not in _UNITS):
-        near = hint_for(unit, [*_UNITS, *(f"{one}s" for one in _UNITS)], NO_OTHERS) if unit else ""
+        near = hint_for(unit, [*_UNITS, *(f"{known}s" for known in _UNITS)], NO_OTHERS) if unit else ""
         raise ConfigurationError(
             f"{value!r} is not an interval{near or '.'} Write it like '10 minutes', '1 hour' or '30 s'"
         )
@@ -203,7 +203,7 @@ class Scheduler(Hinted):
         """All schedules, in the order they were registered."""
         self._give_zones()
         with self._changed:
-            return [info_of(one) for one in self._entries.values()]
+            return [info_of(entry) for entry in self._entries.values()]
 
     # -- within the package -----------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class Scheduler(Hinted):
         """A rule that names no zone uses the application's. The settings are not read earlier, since the module that
         registers schedules may register the plugin afterwards. They are read without this lock, under the
         application's."""
-        if any(one.unzoned for one in list(self._entries.values())):
+        if any(entry.unzoned for entry in list(self._entries.values())):
             zone = zone_unsaid(self._default_zone())
             with self._changed:
                 for entry in self._entries.values():
@@ -285,7 +285,9 @@ class Scheduler(Hinted):
                 for entry in list(self._entries.values()):
                     if not entry.paused and entry.next_ms is not None and entry.next_ms <= now:
                         self._fire(entry, now)
-                ahead = [one.next_ms for one in self._entries.values() if one.next_ms is not None and not one.paused]
+                ahead = [
+                    entry.next_ms for entry in self._entries.values() if entry.next_ms is not None and not entry.paused
+                ]
                 self._changed.wait(min(max((min(ahead, default=now + 60_000) - now) / 1000, 0.001), 60))
 
     def _fire(self, entry: Entry, now: int) -> None:

@@ -45,7 +45,7 @@ def check(context: click.Context, reference: str | None, config: Path | None, as
     if is_celery(found):
         from stratix_kombu.celery.review import review
 
-        report["celery"] = [asdict(one) for one in review(found)]
+        report["celery"] = [asdict(finding) for finding in review(found)]
     try:
         _add_settings(report, bridged(found))
     except ConfigurationError as problem:
@@ -57,13 +57,13 @@ def check(context: click.Context, reference: str | None, config: Path | None, as
         print_json(report, indent=2)
     else:
         _print(report)
-    if any(one["problem"] for one in report.get("connections", ())):
+    if any(connection["problem"] for connection in report.get("connections", ())):
         context.exit(FAILED)
 
 
 def _add_settings(report: dict[str, Any], app: Application) -> None:
     settings = app.queue.settings
-    report["settings"] = [dict(zip(("setting", "value", "from"), one, strict=True)) for one in listed(settings)]
+    report["settings"] = [dict(zip(("setting", "value", "from"), row, strict=True)) for row in listed(settings)]
     report["connections"] = list(_connections(app))
     report["warnings"] = list(_warnings(app, settings))
 
@@ -71,20 +71,20 @@ def _add_settings(report: dict[str, Any], app: Application) -> None:
 def _print(report: dict[str, Any]) -> None:
     if "settings" in report:
         _heading("Settings")
-        print_table(("setting", "value", "from"), [list(one.values()) for one in report["settings"]], "")
+        print_table(("setting", "value", "from"), [list(row.values()) for row in report["settings"]], "")
     if "connections" in report:
         _heading("Connections")
-        for one in report["connections"]:
-            state = click.style(one["problem"] or "answers", fg="red" if one["problem"] else "green")
-            echo(f"{one['what']:<7} {one['address']}  {state}  {one['about']}".rstrip())
+        for connection in report["connections"]:
+            state = click.style(connection["problem"] or "answers", fg="red" if connection["problem"] else "green")
+            echo(f"{connection['what']:<7} {connection['address']}  {state}  {connection['about']}".rstrip())
         for warning in report["warnings"]:
             echo(f"{click.style('warning', fg='yellow')} {warning}")
     if "celery" in report:
         _heading("Celery: what the bridge changes")
-        for one in report["celery"]:
-            echo(click.style(f"{one['subject']}: {one['found']}", bold=True))
-            echo(f"  Celery alone     {one['alone']}")
-            echo(f"  with the bridge  {one['bridged']}")
+        for finding in report["celery"]:
+            echo(click.style(f"{finding['subject']}: {finding['found']}", bold=True))
+            echo(f"  Celery alone     {finding['alone']}")
+            echo(f"  with the bridge  {finding['bridged']}")
     if "problem" in report:
         echo(f"{click.style('note', fg='yellow')} {report['problem']}")
 
@@ -104,7 +104,7 @@ def listed(settings: Settings) -> Iterator[tuple[str, str, str]]:
         "namespace": settings.namespace,
         "shutdown_timeout": settings.shutdown_timeout,
         "timezone": settings.timezone or "UTC",
-        "worker": {one.name: getattr(settings.worker, one.name) for one in fields(settings.worker)},
+        "worker": {field.name: getattr(settings.worker, field.name) for field in fields(settings.worker)},
     }
     given = dict(_leaves(settings.given))
     for path, value in {**dict(_leaves(defaults)), **given}.items():
@@ -139,9 +139,9 @@ def masked(path: str, value: Any) -> str:
     if _SECRET.search(path):
         return MASK
     if isinstance(value, list | tuple):
-        return f"[{', '.join(masked(path, one) for one in value)}]"
+        return f"[{', '.join(masked(path, item) for item in value)}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {masked(str(key), one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {masked(str(key), inner)}' for key, inner in value.items())}}}"
     return re.sub(r"\S+://\S+", _masked_url, str(value))
 
 
@@ -176,8 +176,8 @@ def _problem(reach: Any) -> str:
 
 def _warnings(app: Application, settings: Settings) -> Iterator[str]:
     try:
-        for one in app.queue.store.survey().warnings:
-            yield f"store: {one}"
+        for warning in app.queue.store.survey().warnings:
+            yield f"store: {warning}"
     except StratixError:
         pass  # it was already reported that it does not answer
     wait_s = float(settings.driver_options.get("wait_time_seconds", SQS_WAIT_S))

@@ -104,6 +104,6 @@ def _with_ours(problem: click.NoSuchOption) -> click.UsageError:
     """The error, with our name for an option of Celery's."""
     ours = COMMAND_OPTIONS.get(problem.option_name)
     known = problem.ctx.command.params if problem.ctx else []
-    if not any(ours in one.opts for one in known):
+    if not any(ours in parameter.opts for parameter in known):
         return problem
     return click.UsageError(f"no such option {problem.option_name}; did you mean {ours}?", problem.ctx)

@@ -169,13 +169,15 @@ def _report(console: Console, totals: Totals, jobs: list[Job], failed: list[Job]
     sums = Table(title="Standard library", title_justify="left")
     for heading in ("files", "lines", "functions", "classes", "not parsed"):
         sums.add_column(heading, justify="right")
-    sums.add_row(*(f"{one:,}" for one in (totals.files, totals.lines, totals.functions, totals.classes, len(failed))))
+    sums.add_row(
+        *(f"{number:,}" for number in (totals.files, totals.lines, totals.functions, totals.classes, len(failed)))
+    )
     console.print(sums)
     longest = Table(title="Longest functions", title_justify="left")
     for heading in ("lines", "function", "file"):
         longest.add_column(heading)
     found = [(*job.return_value["longest"], job.data["path"]) for job in jobs if job.return_value["longest"]]
-    for name, lines, path in sorted(found, key=lambda one: -one[1])[:LONGEST_SHOWN]:
+    for name, lines, path in sorted(found, key=lambda function: -function[1])[:LONGEST_SHOWN]:
         longest.add_row(str(lines), name, path)
     console.print(longest)
     for job in failed:

@@ -52,15 +52,15 @@ def events(
     cursors: dict[str, str] = {}
     past: list[Event] = []
     for name in names or app.queue.get_queue_names():
-        past += deque((one for one in _all(app, name, cursors) if not wanted or one.name in wanted), limit)
-    _show(sorted(past, key=lambda one: one.at_ms), as_json)
+        past += deque((event for event in _all(app, name, cursors) if not wanted or event.name in wanted), limit)
+    _show(sorted(past, key=lambda event: event.at_ms), as_json)
     looked = time.monotonic()
     while follow:
         if not names and time.monotonic() - looked > LOOK_S:
             looked = time.monotonic()
             cursors = {**dict.fromkeys(app.queue.get_queue_names(), ""), **cursors}
-        come = [one for name in names or list(cursors) for one in _new(app, name, cursors)]
-        _show([one for one in come if not wanted or one.name in wanted], as_json)
+        come = [event for name in names or list(cursors) for event in _new(app, name, cursors)]
+        _show([event for event in come if not wanted or event.name in wanted], as_json)
         if not come:
             time.sleep(PAUSE_S)
 
@@ -81,14 +81,14 @@ def _all(app: Application, name: str, cursors: dict[str, str]) -> Iterator[Event
 
 
 def _show(found: list[Event], as_json: bool) -> None:
-    for one in found:
+    for event in found:
         if as_json:
-            print_json({key: value for key, value in asdict(one).items() if key != "cursor"})
+            print_json({key: value for key, value in asdict(event).items() if key != "cursor"})
             continue
-        if one.missed:
-            echo(f"... {one.missed} events of {one.queue} before this one are no longer kept")
-        at = datetime.fromtimestamp(one.at_ms / 1000).isoformat(" ", "milliseconds")
-        name = click.style(f"{printable(one.name):<10}", fg=STATE_COLOURS.get(one.name))
-        said = (one.queue, one.job_id, one.job_name, one.value or "")
+        if event.missed:
+            echo(f"... {event.missed} events of {event.queue} before this one are no longer kept")
+        at = datetime.fromtimestamp(event.at_ms / 1000).isoformat(" ", "milliseconds")
+        name = click.style(f"{printable(event.name):<10}", fg=STATE_COLOURS.get(event.name))
+        said = (event.queue, event.job_id, event.job_name, event.value or "")
         shown = " ".join(printable(part).replace("\n", "\\n") for part in said if part)
         echo(f"{at} {name} {shown}")

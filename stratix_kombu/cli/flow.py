@@ -102,7 +102,7 @@ def tree(found: Flow) -> Iterator[str]:
     """Lines of the tree. A dependency of several jobs is expanded once."""
     between, end, along = LINES if can_show(sys.stdout, LINES[0]) else ASCII_LINES
     seen: set[str] = set()
-    stack = [(one.id, "", "") for one in reversed(found.roots)]
+    stack = [(root.id, "", "") for root in reversed(found.roots)]
     while stack:
         job_id, before, below = stack.pop()
         job = found.jobs[job_id]
@@ -157,10 +157,10 @@ def _progress(app: Application, found: Flow) -> list[tuple[str, str, dict[str, i
     counts: dict[tuple[str, str], Counter[str]] = {(job.name, job.queue_name): Counter() for job in jobs}
     for start in range(0, len(jobs), PAGE):
         page = jobs[start : start + PAGE]
-        for job, state in zip(page, app.queue.engine.store.queries.states([one.id for one in page]), strict=True):
+        for job, state in zip(page, app.queue.engine.store.queries.states([job.id for job in page]), strict=True):
             counts[job.name, job.queue_name][state.value if state else "removed"] += 1
-    rows = [(name, queue, {state: one[state] for state in STATES}) for (name, queue), one in counts.items()]
-    return [*rows, ("all", "", {state: sum(one[state] for one in counts.values()) for state in STATES})]
+    rows = [(name, queue, {state: count[state] for state in STATES}) for (name, queue), count in counts.items()]
+    return [*rows, ("all", "", {state: sum(count[state] for count in counts.values()) for state in STATES})]
 
 
 def _row(row: tuple[str, str, dict[str, int]]) -> list[Any]:

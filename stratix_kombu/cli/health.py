@@ -45,7 +45,10 @@ def health(context: click.Context, /, app: Application, workers: str, within: st
     elif not quiet:
         said = {"driver": found.driver, "store": found.store, "workers": found.consuming, "clock": found.clock}
         print_fields({what: "healthy" if fine else "not healthy" for what, fine in said.items()})
-        rows = [[one.queue, one.id, one.concurrency, one.stuck, span(one.idle_ms)] for one in found.workers]
+        rows = [
+            [worker.queue, worker.id, worker.concurrency, worker.stuck, span(worker.idle_ms)]
+            for worker in found.workers
+        ]
         if rows:
             print_table(("queue", "worker", "concurrency", "stuck", "took messages ago"), rows, "")
         for problem in found.problems:

@@ -51,7 +51,7 @@ def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
         return
     waited = found.processed_on and found.processed_on - found.timestamp
     ran = found.finished_on and found.processed_on and found.finished_on - found.processed_on
-    dependencies = [f"{one} {state or 'removed'}" for one, state in found.get_dependency_states().items()]
+    dependencies = [f"{job_id} {state or 'removed'}" for job_id, state in found.get_dependency_states().items()]
     print_fields(
         {
             "id": found.id,
@@ -107,7 +107,7 @@ def _each(app: Application, ids: tuple[str, ...], verb: Callable[[Job], None], d
     """A failure for one job does not affect the others. Without ids there is nothing to do: that is how ``xargs``
     passes an empty list."""
     problems = []
-    chosen = [one for given in ids for one in (sys.stdin.read().split() if given == "-" else [given])]
+    chosen = [part for given in ids for part in (sys.stdin.read().split() if given == "-" else [given])]
     if not chosen:
         say("no ids were given: nothing to do")
     for job_id in chosen:
@@ -137,7 +137,7 @@ def retry(app: Application, ids: tuple[str, ...], state: str | None, queues: tup
       stratix-kombu job retry --state failed --queue emails
     """
     if state is None and not queues:
-        _each(app, ids, lambda one: one.retry(), "will run again:")
+        _each(app, ids, lambda job: job.retry(), "will run again:")
         return
     if ids or state is None:
         raise click.UsageError("give either ids, or --state with or without --queue")
@@ -171,7 +171,7 @@ def _retry_all(app: Application, names: Sequence[str]) -> None:
 def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
     """Run completed jobs again; their results are discarded. With --dependents, everything that depends on them waits
     for them again: completed and failed jobs run again, active ones are left alone."""
-    _each(app, ids, lambda one: one.rerun(dependents), "will run again:")
+    _each(app, ids, lambda job: job.rerun(dependents), "will run again:")
 
 
 @job.command("remove")
@@ -179,7 +179,7 @@ def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
 @_ids
 def remove(app: Application, ids: tuple[str, ...]) -> None:
     """Delete jobs that are not active; their dependents fail."""
-    _each(app, ids, lambda one: one.remove(), "removed")
+    _each(app, ids, lambda job: job.remove(), "removed")
 
 
 @job.command("promote")
@@ -187,7 +187,7 @@ def remove(app: Application, ids: tuple[str, ...]) -> None:
 @_ids
 def promote(app: Application, ids: tuple[str, ...]) -> None:
     """Run delayed jobs now."""
-    _each(app, ids, lambda one: one.promote(), "may run now:")
+    _each(app, ids, lambda job: job.promote(), "may run now:")
 
 
 @job.command("cancel")
@@ -196,4 +196,4 @@ def promote(app: Application, ids: tuple[str, ...]) -> None:
 @click.option("--reason", default="cancelled", show_default=True, help="The reason of the failure.")
 def cancel(app: Application, ids: tuple[str, ...], reason: str) -> None:
     """Cancel jobs: those that have not begun fail at once, running handlers are notified."""
-    _each(app, ids, lambda one: one.cancel(reason), "cancelled")
+    _each(app, ids, lambda job: job.cancel(reason), "cancelled")

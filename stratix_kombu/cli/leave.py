@@ -62,15 +62,15 @@ def leave(
             time.sleep(POLL_S)
     finally:
         app.queue.close(0)
-    _print([asdict(one) for one in left], as_json)
+    _print([asdict(queue) for queue in left], as_json)
     if left:
         context.exit(FAILED)
 
 
 def _print(left: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        for one in left:
-            print_json(one)
+        for queue in left:
+            print_json(queue)
         return
-    rows = [[one["queue"], *(one["counts"].get(state, 0) for state in COLUMNS[1:])] for one in left]
+    rows = [[queue["queue"], *(queue["counts"].get(state, 0) for state in COLUMNS[1:])] for queue in left]
     print_table(COLUMNS, rows, "Nothing is left: the bridge can be removed.")

@@ -51,11 +51,11 @@ def configure(log_level: str | None, log_format: str) -> None:
         colour = stderr.isatty() and "NO_COLOR" not in os.environ
         handler.setFormatter(TextFormatter(colour))
         root.addHandler(handler)
-    for one in root.handlers:
-        one.addFilter(JobContext())
-        if log_format == "json" and isinstance(one, logging.StreamHandler) and _writes_to_stderr(one):
-            one.setStream(stderr)
-            one.setFormatter(JsonFormatter(ensure_ascii=not is_unicode(stderr)))
+    for existing in root.handlers:
+        existing.addFilter(JobContext())
+        if log_format == "json" and isinstance(existing, logging.StreamHandler) and _writes_to_stderr(existing):
+            existing.setStream(stderr)
+            existing.setFormatter(JsonFormatter(ensure_ascii=not is_unicode(stderr)))
     if log_format == "json":
         _catch_all(stderr)
 

@@ -199,15 +199,15 @@ def _import(name: str, reference: str) -> ModuleType:
 
 def _modules(folder: Path) -> set[str]:
     """What can be imported from the directory, with the modules of its packages."""
-    files = [one for shape in ("*.py", "*/*.py", "*/*/*.py") for one in folder.glob(shape)]
-    parts = (one.relative_to(folder).with_suffix("").parts for one in files)
-    names = {".".join(one[:-1] if one[-1] == "__init__" else one) for one in parts}
-    return {one for one in names if one and all(part.isidentifier() for part in one.split("."))}
+    files = [path for shape in ("*.py", "*/*.py", "*/*/*.py") for path in folder.glob(shape)]
+    parts = (file.relative_to(folder).with_suffix("").parts for file in files)
+    names = {".".join(module[:-1] if module[-1] == "__init__" else module) for module in parts}
+    return {name for name in names if name and all(part.isidentifier() for part in name.split("."))}
 
 
 def _broken(name: str, problem: Exception) -> ConfigurationError:
     """The module exists and raises: the error says where."""
-    frames = [one for one in traceback.extract_tb(problem.__traceback__) if one.filename.startswith(os.getcwd())]
+    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if frame.filename.startswith(os.getcwd())]
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return ConfigurationError(f"the module {name!r} cannot be imported: {type(problem).__name__}: {problem}{where}")
 
@@ -218,8 +218,8 @@ def _attribute(module: ModuleType, path: str) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            names = [one for one in dir(found) if not one.startswith("_")]
-            applications = [one for one in names if _usable(getattr(found, one))]
+            names = [attribute for attribute in dir(found) if not attribute.startswith("_")]
+            applications = [attribute for attribute in names if _usable(getattr(found, attribute))]
             raise ConfigurationError(
                 f"{getattr(found, '__name__', found)!r} has no {name!r}{nearest(name, applications or names)}"
             ) from None
@@ -231,7 +231,7 @@ def _in_module(module: ModuleType) -> Any:
     for name in _USUAL:
         if _usable(found := getattr(module, name, None)):
             return found
-    held = {id(one): one for one in vars(module).values() if _usable(one)}
+    held = {id(member): member for member in vars(module).values() if _usable(member)}
     if len(held) == 1:
         return next(iter(held.values()))
     for name in _USUAL if hasattr(module, "__path__") else ():

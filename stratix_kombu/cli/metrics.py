@@ -94,4 +94,4 @@ def _minute(period: Period) -> str:
 def _row(period: Period) -> list[Any]:
     wait, run = period.wait, period.run
     times = [(wait, wait.p50_ms), (wait, wait.p95_ms), (run, run.p50_ms), (run, run.p95_ms), (run, run.p99_ms)]
-    return [*(getattr(period, one) for one in COUNTS), *(span(ms) if kind.count else "-" for kind, ms in times)]
+    return [*(getattr(period, count) for count in COUNTS), *(span(ms) if kind.count else "-" for kind, ms in times)]

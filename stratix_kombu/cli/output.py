@@ -68,7 +68,7 @@ def print_json(value: Any, indent: int | None = None) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None:
     """Rows under their headings; on a terminal, ``empty`` is printed if there are none."""
-    found = [[_text(one) for one in row] for row in rows]
+    found = [[_text(cell) for cell in row] for row in rows]
     if not is_terminal():
         for line in plain_lines(columns, found):
             echo(line)
@@ -88,23 +88,23 @@ def rich_table(columns: Sequence[str], rows: Iterable[Row]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    found = [[_text(one) for one in row] for row in rows]
+    found = [[_text(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for number, column in enumerate(columns):
         cells = [row[number] for row in found]
-        right = bool(cells) and all(one.replace(",", "").isdigit() or one == "-" for one in cells)
+        right = bool(cells) and all(cell.replace(",", "").isdigit() or cell == "-" for cell in cells)
         longest = max(map(len, [column, *cells]))
         flexible = longest > FLEXIBLE and column not in WHOLE
         width = FLEXIBLE if flexible else longest
         table.add_column(column, justify="right" if right else "left", overflow="fold", min_width=width)
     for row in found:
-        table.add_row(*(Text(_short(one), style=STATE_COLOURS.get(one, "")) for one in row))
+        table.add_row(*(Text(_short(cell), style=STATE_COLOURS.get(cell, "")) for cell in row))
     return table
 
 
 def plain_lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Aligned text; a row is one line whatever its cells contain."""
-    lines = [list(columns), *([one.replace("\n", "\\n") or "-" for one in row] for row in rows)]
+    lines = [list(columns), *([cell.replace("\n", "\\n") or "-" for cell in row] for row in rows)]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
     for line in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

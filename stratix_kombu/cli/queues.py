@@ -37,8 +37,8 @@ def queues(app: Application, names: tuple[str, ...], watch: bool, interval: floa
         _watch(app, names, interval)
     while True:
         if as_json:
-            for one in _found(app, names):
-                print_json(one)
+            for queue in _found(app, names):
+                print_json(queue)
         else:
             print_table(COLUMNS, map(_row, _found(app, names)), "No queue has had a job yet.")
         if not watch:

@@ -32,11 +32,11 @@ def repeat() -> None:
 def list_(app: Application, names: tuple[str, ...], as_json: bool) -> None:
     """The repeatable jobs of one queue, or of all."""
     queues = [app.queue.get_queue(name) for name in names]
-    of_these = [one for queue in queues for one in queue.get_repeatable_jobs()]
+    of_these = [repeatable for queue in queues for repeatable in queue.get_repeatable_jobs()]
     found = of_these if names else app.queue.get_repeatable_jobs()
     if as_json:
-        for one in found:
-            print_json(asdict(one))
+        for repeatable in found:
+            print_json(asdict(repeatable))
     else:
         print_table(COLUMNS, map(_row, found), "There are no repeatable jobs.")
 

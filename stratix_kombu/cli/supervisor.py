@@ -149,7 +149,7 @@ def end(children: Sequence[Child], signals: StopSignals, code: int = 0) -> int:
     # A process that was still starting has no handler for the signal yet: it has stopped as asked, too.
     well = (-signal.SIGTERM, REPLACED)
     codes = (child.process.returncode for child in children if child.process.returncode not in well)
-    return code or next((128 - one if one < 0 else one for one in codes if one), 0)
+    return code or next((128 - ended if ended < 0 else ended for ended in codes if ended), 0)
 
 
 def reload(command: Sequence[str]) -> int:

@@ -171,7 +171,7 @@ def _supervise(app: Application, chosen: dict[str, Queue], options: WorkerComman
 def _load(queues: dict[str, Queue]) -> tuple[int, int]:
     """Jobs that wait and that run. Raises Unavailable."""
     counts = [queue.get_job_counts() for queue in queues.values()]
-    return sum(one["waiting"] for one in counts), sum(one["active"] for one in counts)
+    return sum(count["waiting"] for count in counts), sum(count["active"] for count in counts)
 
 
 @click.command("beat", short_help="Run the clock alone.")
@@ -207,7 +207,7 @@ def _of_handlers(found: Any) -> Application:
 
 
 def _handling(app: Application) -> dict[str, Queue]:
-    return {one.name: one for one in app.queue.get_all_queues() if one.handler_names}
+    return {queue.name: queue for queue in app.queue.get_all_queues() if queue.handler_names}
 
 
 def _chosen(app: Application, names: str | None) -> dict[str, Queue]:
@@ -224,13 +224,13 @@ def _child_arguments() -> list[str]:
     """This command for a child: the same, without the options that start several."""
     arguments, rest = [], sys.argv[1:]
     skip = False
-    for one in rest:
-        if skip or one == "--reload" or one.startswith("--processes="):
+    for argument in rest:
+        if skip or argument == "--reload" or argument.startswith("--processes="):
             skip = False
-        elif one == "--processes":
+        elif argument == "--processes":
             skip = True
         else:
-            arguments.append(one)
+            arguments.append(argument)
     module = (
         "celery"
         if os.path.basename(sys.argv[0]).startswith("celery") or "celery/__main__" in sys.argv[0]

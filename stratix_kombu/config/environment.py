@@ -38,7 +38,7 @@ MAX_SHOWN = 200
 PREFIX = "STRATIX_"
 _OTHERS = ("app", "config")
 _PLAIN = ("driver", "store", "namespace", "shutdown_timeout", "timezone")
-_WORKER = tuple(one.name for one in fields(WorkerOptions))
+_WORKER = tuple(field.name for field in fields(WorkerOptions))
 _SECTIONS: Mapping[str, Collection[str]] = {
     "default_job_options": JOB_OPTIONS,
     "limiter": LIMITER_OPTIONS,
@@ -46,7 +46,7 @@ _SECTIONS: Mapping[str, Collection[str]] = {
     "worker": _WORKER,
     "bullmq": _WORKER,
     "metrics": ("port", "host"),
-    "queues": tuple(one.name for one in fields(QueueOptions)),
+    "queues": tuple(field.name for field in fields(QueueOptions)),
 }
 """Sections that are not a driver's, with the options of each; those of ``queues`` are one level further in."""
 _SERVICE = re.compile(r"(^|_)SERVICE_(HOST|PORT)(_|$)|(^|_)PORT_\d+_(TCP|UDP|SCTP)(_|$)")
@@ -80,7 +80,7 @@ def _path(name: str, sections: Collection[str]) -> list[str]:
     """Where in the settings it belongs; empty for what is no setting."""
     if name in _PLAIN or name in sections:
         return [name]
-    section = next((one for one in sections if name.startswith(f"{one}_")), "")
+    section = next((candidate for candidate in sections if name.startswith(f"{candidate}_")), "")
     inner = name[len(section) + 1 :].removeprefix("_").split("__")
     option = 1 if section == "queues" else 0
     known = _SECTIONS.get(section)
@@ -111,9 +111,9 @@ def _put(into: dict[str, Any], path: list[str], value: Any) -> bool:
 
 
 def _ignored(variable: str, rest: str, sections: Collection[str]) -> None:
-    names = [*_PLAIN, *_OTHERS, *(f"{one}_url" for one in sections if one not in _SECTIONS)]
-    names += [f"{section}_{one}" for section, known in _SECTIONS.items() if section != "queues" for one in known]
-    near = get_close_matches(rest, [one.upper() for one in names], n=1, cutoff=0.7)
+    names = [*_PLAIN, *_OTHERS, *(f"{section}_url" for section in sections if section not in _SECTIONS)]
+    names += [f"{section}_{option}" for section, known in _SECTIONS.items() if section != "queues" for option in known]
+    near = get_close_matches(rest, [name.upper() for name in names], n=1, cutoff=0.7)
     hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
     logger.log(
         logging.WARNING if near else logging.INFO,

@@ -114,7 +114,7 @@ def _kept_backoff(type: str = "fixed", delay_ms: int = 0, jitter: float = 0.0, c
 def _job_ids(value: object, what: str) -> tuple[str, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{what} must be a list of jobs or job ids, not {value!r}")
-    return tuple(check_known_id(getattr(one, "id", one)) for one in value)
+    return tuple(check_known_id(getattr(job, "id", job)) for job in value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,15 +147,15 @@ class JobOptions:
             if value is not None
         }
         if defaults is not None:
-            given = {**{one.name: getattr(defaults, one.name) for one in fields(cls)}, **given}
+            given = {**{option.name: getattr(defaults, option.name) for option in fields(cls)}, **given}
         return cls(**given)
 
     def encode(self) -> str:
         """What is kept with the job for its retries; '' when there is nothing to keep."""
         kept: dict[str, Any] = {}
         if self.backoff is not None:
-            values = ((one, getattr(self.backoff, one.name)) for one in fields(Backoff) if one.compare)
-            kept["backoff"] = {one.name: value for one, value in values if value != one.default}
+            values = ((option, getattr(self.backoff, option.name)) for option in fields(Backoff) if option.compare)
+            kept["backoff"] = {option.name: value for option, value in values if value != option.default}
         if self.timeout_ms:
             kept["timeout"] = self.timeout_ms
         if self.group:
@@ -307,7 +307,7 @@ class QueueOptions:
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str, job_defaults: JobOptions) -> QueueOptions:
         """From what the user gave; ``job_defaults`` are those of all queues."""
-        given = snake_keys(options, [one.name for one in fields(cls)], where)
+        given = snake_keys(options, [option.name for option in fields(cls)], where)
         defaults = given.get("default_job_options") or {}
         processor = ProcessorOptions.parse(
             mapping(given.get("processor") or {}, f"{where}: 'processor'"), f"{where}: 'processor'"
@@ -332,9 +332,9 @@ class QueueOptions:
 
 
 def _backoffs(value: object, what: str) -> dict[str, Callable[[int], float]]:
-    if isinstance(value, (list, tuple)) and all(callable(one) for one in value):
-        return {dotted_path(one, what): one for one in value}
-    if not isinstance(value, Mapping) or not all(callable(one) for one in value.values()):
+    if isinstance(value, (list, tuple)) and all(callable(function) for function in value):
+        return {dotted_path(function, what): function for function in value}
+    if not isinstance(value, Mapping) or not all(callable(function) for function in value.values()):
         raise ConfigurationError(f"{what} must be functions of the attempts made, or map names to such, not {value!r}")
     return dict(value)
 
@@ -352,7 +352,7 @@ class WorkerOptions:
     @classmethod
     def parse(cls, options: Mapping[str, Any], where: str) -> WorkerOptions:
         """From what the user gave. Raises ConfigurationError."""
-        given = snake_keys(options, [one.name for one in fields(cls)], where)
+        given = snake_keys(options, [option.name for option in fields(cls)], where)
         values: dict[str, Any] = {}
         for key, value in given.items():
             what = f"{where}: {key!r}"

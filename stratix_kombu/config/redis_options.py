@@ -285,9 +285,9 @@ def _from_url(url: object) -> dict[str, Any]:
         raise ConfigurationError(f"redis: the database in 'url' must be a number; {QUOTE_IT}")
     values["db"] = int(database or 0)
     if scheme == "sentinel":
-        values["sentinels"] = [node, *(_node("url", one.partition("://")[2]) for one in others)]
+        values["sentinels"] = [node, *(_node("url", other.partition("://")[2]) for other in others)]
     elif scheme == "redis+cluster":
-        values["cluster"] = [node, *(_node("url", one.rpartition("/")[2] or one) for one in others)]
+        values["cluster"] = [node, *(_node("url", other.rpartition("/")[2] or other) for other in others)]
     elif scheme in ("redis", "rediss"):
         values.update(host=node[0], port=node[1], ssl=scheme == "rediss" or values.get("ssl"))
     else:
@@ -298,7 +298,7 @@ def _from_url(url: object) -> dict[str, Any]:
 def _nodes(key: str, nodes: Any) -> tuple[Node, ...]:
     if not isinstance(nodes, (list, tuple)):
         raise ConfigurationError(f"redis: {key!r} must be a list of nodes, not {kind_of(nodes)}")
-    return tuple(_node(key, one) for one in nodes)
+    return tuple(_node(key, node) for node in nodes)
 
 
 def _node(key: str, node: Any) -> Node:

@@ -190,13 +190,13 @@ class Sentinels:
                 self._rest_until[node] = time.monotonic() + REST_S
                 problems.setdefault(_said(problem), []).append(f"{node[0]}:{node[1]}")
         self._asked = time.monotonic()
-        self.ask_in_s = FAILOVER_ASK_S if any(one.failing_over for one in answers) else ASK_S
+        self.ask_in_s = FAILOVER_ASK_S if any(answer.failing_over for answer in answers) else ASK_S
         said = [f"{', '.join(nodes)}: {what}" for what, nodes in problems.items()]
         if not answers:
             self._problem = "; ".join(said)  # one that was known may well be there still
             return
-        newest = max(one.epoch for one in answers)
-        there = [one for one in answers if one.epoch == newest and one.is_up]
+        newest = max(answer.epoch for answer in answers)
+        there = [answer for answer in answers if answer.epoch == newest and answer.is_up]
         self.known = there[0].node if there else None
         self._problem = "; ".join(["the sentinels take it to be down", *said])
 

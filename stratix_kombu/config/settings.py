@@ -114,8 +114,8 @@ class Settings:
         'the code'
         """
         names = {"argument": "the code", "environment": "the environment"}
-        said = (one for key, one in self.origin.items() if "." not in key and not one.startswith(_OPTIONS_OF))
-        others = sorted({names.get(one, one) for one in said} - {self.file})
+        said = (source for key, source in self.origin.items() if "." not in key and not source.startswith(_OPTIONS_OF))
+        others = sorted({names.get(source, source) for source in said} - {self.file})
         return ", ".join([self.file, *others] if self.file else others)
 
     @property
@@ -130,8 +130,8 @@ class Settings:
         merged = dict(together(together(defaults, configured, name), given, name))
         # Each option of a processor by itself: a queue that bounds its children is sandboxed still.
         layers = [self.processor, configured.get("processor") or {}, given.get("processor") or {}]
-        if all(isinstance(one, Mapping) for one in layers):
-            merged["processor"] = {snake(key): value for one in layers for key, value in one.items()}
+        if all(isinstance(layer, Mapping) for layer in layers):
+            merged["processor"] = {snake(key): value for layer in layers for key, value in layer.items()}
         return QueueOptions.parse(merged, f"queue {name!r}", self.job_defaults)
 
 
@@ -251,7 +251,7 @@ def _together(under: Mapping[str, Any], over: Mapping[str, Any], same: Callable[
     said = {same(str(key)) for key in over}
     found = {key: value for key, value in under.items() if key in over or same(str(key)) not in said}
     for key, value in over.items():
-        below = next((one for name, one in under.items() if same(str(name)) == same(str(key))), None)
+        below = next((inner for name, inner in under.items() if same(str(name)) == same(str(key))), None)
         found[key] = _together(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
     return found
 
@@ -316,8 +316,8 @@ def _of_kombu(merged: Mapping[str, Any], driver: str) -> dict[str, Any]:
 def _driver_of_its_options(merged: Mapping[str, Any], drivers: Collection[str]) -> str:
     """Without 'driver': the one whose options are given, as documented for ``redis``; '' if none are."""
     # 'bullmq' holds how workers keep watch, whatever the driver is.
-    named = [one for one in drivers if merged.get(one) is not None and one != "bullmq"]
-    given = [one for one in named if merged[one]] or named  # an empty section is all of its defaults
+    named = [name for name in drivers if merged.get(name) is not None and name != "bullmq"]
+    given = [name for name in named if merged[name]] or named  # an empty section is all of its defaults
     if len(given) > 1:
         raise ConfigurationError(f"there are options for {' and '.join(given)}: say which one is the 'driver'")
     return given[0] if given else ""
@@ -375,7 +375,7 @@ def _processor(merged: Mapping[str, Any]) -> Mapping[str, Any]:
 def _endpoint(given: Mapping[str, Any]) -> Endpoint | None:
     if not given:
         return None
-    options = snake_keys(given, [one.name for one in fields(Endpoint)], "'metrics'")
+    options = snake_keys(given, [field.name for field in fields(Endpoint)], "'metrics'")
     port, host = options.get("port"), options.get("host", "0.0.0.0")
     if not isinstance(host, str) or not host:
         raise ConfigurationError(f"'metrics': 'host' must be an address to listen on, not {host!r}")

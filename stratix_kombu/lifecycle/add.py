@@ -112,7 +112,7 @@ class _Behind:
         self.placed += answer.placed
         self.duplicates |= answer.duplicates
         self.instead += answer.instead
-        new = [job.id for job, one in zip(page, answer.placed, strict=True) if one is not None]
+        new = [job.id for job, place in zip(page, answer.placed, strict=True) if place is not None]
         self.added.update(dict.fromkeys(new))
         if new and rest:
             with suppress(JobAlreadyStarted, JobNotFound):  # one of them has failed, and the job because of it
@@ -122,15 +122,15 @@ class _Behind:
 
     def _kept(self, job: NewJob, coming: set[str]) -> NewJob:
         """A job that waits for one that is behind the gate is kept by that; a vacant one does not run."""
-        if job.vacant or any(one in self.added or one in coming for one in job.dependencies):
+        if job.vacant or any(dependency in self.added or dependency in coming for dependency in job.dependencies):
             return job
         return replace(job, dependencies=(*job.dependencies, self.gate))
 
     def now_placed(self, jobs: Sequence[NewJob]) -> Iterator[Placed | None]:
         """Where the jobs are, now that the gate is open."""
         states = self.engine.store.queries.states([job.id for job in jobs])
-        for one, state in zip(self.placed, states, strict=True):
-            yield replace(one, state=state) if one and state else one
+        for place, state in zip(self.placed, states, strict=True):
+            yield replace(place, state=state) if place and state else place
 
 
 def records_of(
@@ -138,8 +138,8 @@ def records_of(
 ) -> list[JobRecord]:
     """The jobs as the store has placed them. What it did not add, or what has ended at once, is read, also what is
     there ``instead`` of it; if that is gone already, the record says what it was to be."""
-    records = [record_of(new, one or Placed(State.COMPLETED, 0, 0)) for new, one in zip(jobs, placed, strict=True)]
-    unclear = [at for at, one in enumerate(placed) if one is None or one.state.finished]
+    records = [record_of(new, place or Placed(State.COMPLETED, 0, 0)) for new, place in zip(jobs, placed, strict=True)]
+    unclear = [at for at, place in enumerate(placed) if place is None or place.state.finished]
     if unclear:
         holders = dict(instead)
         ids = [holders.get(jobs[at].id, jobs[at].id) for at in unclear]

@@ -115,7 +115,7 @@ class Clock:
 
     def _look(self) -> int:
         """Do what is due if this clock leads; for how many milliseconds there is nothing to do."""
-        troubles = sum(self._engine.faults[one] for one in TROUBLES)
+        troubles = sum(self._engine.faults[trouble] for trouble in TROUBLES)
         lead = self._clocks.lead(self.id, REST_MS, yields=troubles > self._troubles)
         self._troubles = troubles
         led, self._leads = self._leads, lead.leads
@@ -126,8 +126,8 @@ class Clock:
         if self._do(lead):
             return 0
         now = time.monotonic()
-        times = (self._next_recovery, self._next_redelivery, *(one for one in self._stuck.values() if one > now))
-        rests = [REST_MS, *(int((one - now) * 1000) for one in times)]
+        times = (self._next_recovery, self._next_redelivery, *(at for at in self._stuck.values() if at > now))
+        rests = [REST_MS, *(int((at - now) * 1000) for at in times)]
         if lead.next_ms is not None:
             rests.append(lead.next_ms)
         if self._redelivery.is_behind:

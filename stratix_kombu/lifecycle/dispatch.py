@@ -21,13 +21,13 @@ def dispatch(engine: Engine, ready: Sequence[Ready]) -> None:
     it is reported and not raised, at once or when the broker says so."""
     if not ready:
         return
-    forwards = [one for one in ready if one.forward]
+    forwards = [job for job in ready if job.forward]
     try:
-        plain = [one for one in ready if not one.forward] if forwards else ready
+        plain = [job for job in ready if not job.forward] if forwards else ready
         if engine.driver.submit(plain, partial(_report, engine)):
             engine.reached(ready[0].queue, "dispatch_failed")
-        for one in forwards:
-            _forward(engine, one)
+        for forward in forwards:
+            _forward(engine, forward)
     except Unavailable as error:
         engine.report(ready[0].queue, error, "dispatch_failed")
 

@@ -48,13 +48,13 @@ def take_within(engine: Engine, queue: str, want: int, step: Callable[[], Taken]
         taken = step()
         taking.jobs = [
             JobHead(
-                id=one.record.id,
-                name=one.record.name,
+                id=claim.record.id,
+                name=claim.record.name,
                 queue_name=queue,
-                headers=headers_of(one.record.options),
-                attempts_made=one.record.attempts_made,
+                headers=headers_of(claim.record.options),
+                attempts_made=claim.record.attempts_made,
             )
-            for one in taken.claims
+            for claim in taken.claims
         ]
         return taken
 

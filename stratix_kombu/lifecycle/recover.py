@@ -44,8 +44,8 @@ def catch_up(engine: Engine, queues: Collection[str]) -> None:
 def _reported(engine: Engine, change: Change) -> Change:
     """Report what was dropped, once for a queue."""
     by_queue: dict[str, dict[str, str]] = {}
-    for one in change.lost:
-        by_queue.setdefault(one.queue, {})[one.id] = one.why
+    for job in change.lost:
+        by_queue.setdefault(job.queue, {})[job.id] = job.why
     for queue, lost in by_queue.items():
         engine.report(queue, RecordLost(queue, lost), "record_lost")
     return change

@@ -49,7 +49,7 @@ def job_of(schedule: Schedule, job_id: str) -> NewJob:
     """The job of one run. Raises InvalidPayload for a template that ``template_of`` did not write."""
     kept = decode_mapping(schedule.template, f"the template of {schedule.key}")
     try:
-        for name, kind in {**_KEPT, **{one: kind for one, kind in _KEPT_SINCE.items() if one in kept}}.items():
+        for name, kind in {**_KEPT, **{key: kind for key, kind in _KEPT_SINCE.items() if key in kept}}.items():
             if not isinstance(kept[name], kind):
                 raise TypeError(f"{name!r} is no {kind}")
         for name in ("keep_completed", "keep_failed"):
@@ -83,7 +83,7 @@ def repeat(engine: Engine) -> bool:
     tried: set[tuple[str, int]] = set()
     while True:
         due, now_ms, _ = engine.store.schedules.due()
-        new = [one for one in due if (one.key, one.next_ms) not in tried]
+        new = [schedule for schedule in due if (schedule.key, schedule.next_ms) not in tried]
         for schedule in new:
             tried.add((schedule.key, schedule.next_ms))
             try:

@@ -24,7 +24,7 @@ _MEANING = {
     "limited": "Starts that a rate limit refused",
     "cancelled": "Jobs that were cancelled",
 }
-_LE = [*(str(one) for one in BOUNDS_MS), "+Inf"]
+_LE = [*(str(bound) for bound in BOUNDS_MS), "+Inf"]
 
 
 class _Queues(Protocol):
@@ -103,8 +103,8 @@ def _families(queries: Queries, names: Iterable[str]) -> list[Metric]:
         gauges["oldest_waiting_seconds"].add_metric([name], (status.oldest_waiting_ms or 0) / 1000)
         gauges["queue_paused"].add_metric([name], status.paused)
         gauges["workers"].add_metric([name], len(workers))
-        gauges["worker_slots"].add_metric([name], sum(one.concurrency for one in workers))
-        idle = [one.idle_ms for one in workers if one.idle_ms is not None]
+        gauges["worker_slots"].add_metric([name], sum(worker.concurrency for worker in workers))
+        idle = [worker.idle_ms for worker in workers if worker.idle_ms is not None]
         if idle:
             gauges["worker_idle_seconds"].add_metric([name], max(idle) / 1000)
         lag_ms = max(lag_ms, status.overdue_ms)

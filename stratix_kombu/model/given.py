@@ -55,10 +55,10 @@ def snake_everywhere(value: Any) -> Any:
     written so is changed: ``accessKeyId``, but not ``X-Api-Key`` or ``ContentType``."""
     if isinstance(value, Mapping):
         return {
-            snake(key) if isinstance(key, str) and _CAMEL.match(key) else key: snake_everywhere(one)
-            for key, one in value.items()
+            snake(key) if isinstance(key, str) and _CAMEL.match(key) else key: snake_everywhere(inner)
+            for key, inner in value.items()
         }
-    return [snake_everywhere(one) for one in value] if isinstance(value, list) else value
+    return [snake_everywhere(inner) for inner in value] if isinstance(value, list) else value
 
 
 def mapping(value: object, what: str, shape: str = "") -> Mapping[str, Any]:

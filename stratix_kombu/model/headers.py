@@ -26,7 +26,7 @@ def headers_of(options: str) -> dict[str, str]:
 
 def with_headers(options: str, headers: Mapping[str, str]) -> str:
     """The options to be kept, with these headers. Raises ConfigurationError for what is no text, or too much."""
-    if not all(isinstance(one, str) for pair in headers.items() for one in pair):
+    if not all(isinstance(text, str) for pair in headers.items() for text in pair):
         raise ConfigurationError(f"headers of a job must be texts by name, not {dict(headers)!r}")
     if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_BYTES:
         raise ConfigurationError(f"headers of a job: more than {MAX_HEADERS_BYTES} characters; put them into its data")

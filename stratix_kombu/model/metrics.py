@@ -135,7 +135,7 @@ class Times(Shown):
 
     @classmethod
     def of(cls, histogram: Histogram) -> Times:
-        return cls(histogram.count, histogram.sum_ms, *(histogram.percentile(one) for one in (50, 95, 99)))
+        return cls(histogram.count, histogram.sum_ms, *(histogram.percentile(percent) for percent in (50, 95, 99)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +185,6 @@ class QueueMetrics(Shown, NotAwaitable):
     def of(cls, name: str, tallies: Iterable[Tally]) -> QueueMetrics:
         minutes = list(tallies)
         total = Tally(start_ms=minutes[0].start_ms)
-        for one in minutes:
-            total.add(one)
+        for minute in minutes:
+            total.add(minute)
         return cls(name=name, minutes=tuple(map(Period.of, minutes)), total=Period.of(total, len(minutes)))

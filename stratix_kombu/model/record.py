@@ -168,7 +168,7 @@ class Ended:
 
     def record_of(self, record: JobRecord) -> JobRecord:
         """The record of the job as it has ended."""
-        return replace(record, **{one.name: getattr(self, one.name) for one in fields(self)})
+        return replace(record, **{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 ENDED_KEPT_MS = 60_000

@@ -67,7 +67,7 @@ class Recurrence:
                 f"cron {self.cron!r} has {fields} fields: give five (minute hour day month weekday), or six with the "
                 "seconds first"
             )
-        if any(_BY_CHANCE.match(one) for one in self.cron.split()):
+        if any(_BY_CHANCE.match(part) for part in self.cron.split()):
             raise ConfigurationError(f"cron {self.cron!r} leaves a field to chance: every process would choose another")
         check_zone(self.timezone)
         try:

@@ -8,8 +8,12 @@ from urllib.parse import quote, quote_plus
 
 def forms_of(secrets: Iterable[object]) -> list[str]:
     """All ways in which secrets may be written, the longest first; nothing for those that are not set."""
-    given = [str(one) for one in secrets if one]
-    forms = {form for one in given for form in (one, quote(one, safe=""), quote(one), quote_plus(one), repr(one)[1:-1])}
+    given = [str(secret) for secret in secrets if secret]
+    forms = {
+        form
+        for secret in given
+        for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1])
+    }
     return sorted(forms, key=len, reverse=True)
 
 

@@ -148,7 +148,7 @@ class QueueEvents(Listeners):
         for start in range(0, len(ids), AT_ONCE):
             page = ids[start : start + AT_ONCE]
             records = self._records(page)
-            ends = self._ends([one for one in page if records[one] is None])
+            ends = self._ends([job_id for job_id in page if records[job_id] is None])
             for job_id, record in records.items():
                 if record is None:
                     self._resolve(job_id, ends.get(job_id) or JobNotFound(job_id, self._queue))
@@ -163,7 +163,7 @@ class QueueEvents(Listeners):
         except InvalidPayload as problem:
             if len(ids) == 1:
                 return dict.fromkeys(ids, problem)
-            return {job_id: record for one in ids for job_id, record in self._records([one]).items()}
+            return {job_id: record for single in ids for job_id, record in self._records([single]).items()}
 
     def _ends(self, ids: Collection[str]) -> dict[str, Ended | None]:
         """How jobs ended whose record no longer exists."""
@@ -213,7 +213,7 @@ class QueueEvents(Listeners):
         if self._to_look and self._listens("drained"):
             counts = self._engine.store.queries.status(self._queue).counts
             self._to_look = False
-            if not any(counts[one] for one in ("waiting", "paused", "active")):
+            if not any(counts[state] for state in ("waiting", "paused", "active")):
                 self._pass_on("drained", ())
         if time.monotonic() - self._checked > RECHECK_S:
             self._checked = time.monotonic()
@@ -223,11 +223,13 @@ class QueueEvents(Listeners):
                 self._hinted = True
                 logger.warning("%s is waited for%s", self._where, hint, extra={"action": "nobody_works"})
             states = self._engine.store.queries.states(waiting) if waiting else []
-            self._recheck([one for one, state in zip(waiting, states, strict=True) if state is None or state.finished])
+            self._recheck(
+                [job_id for job_id, state in zip(waiting, states, strict=True) if state is None or state.finished]
+            )
 
     def _tell(self, events: list[Event]) -> None:
         with self._lock:
-            names = {one.name for one in self._listeners}
+            names = {listener.name for listener in self._listeners}
             waited = set(self._waiters)
         heard = [event for event in events if event.name in names]
         # The last one counts, since an id may have been used again.
@@ -235,11 +237,11 @@ class QueueEvents(Listeners):
         ids = dict.fromkeys([*ended, *(event.job_id for event in heard if event.job_id)])
         records = self._records(ids) if ids else {}
         unsaid = (
-            one.job_id
-            for one in (*ended.values(), *heard)
-            if one.name == "failed" or (one.name == "completed" and one.value is None)
+            event.job_id
+            for event in (*ended.values(), *heard)
+            if event.name == "failed" or (event.name == "completed" and event.value is None)
         )
-        ends = self._ends(dict.fromkeys(one for one in unsaid if records[one] is None))
+        ends = self._ends(dict.fromkeys(job_id for job_id in unsaid if records[job_id] is None))
         for job_id, event in ended.items():
             self._tell_waiters(event, records[job_id], ends.get(job_id))
         for event in heard:

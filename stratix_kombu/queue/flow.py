@@ -81,7 +81,7 @@ class Flow(NotAwaitable, Hinted):
     @property
     def roots(self) -> list[Job]:
         """The jobs on which no other job of the flow depends: the last to run."""
-        needed = {one for ids in self.dependencies.values() for one in ids}
+        needed = {job_id for ids in self.dependencies.values() for job_id in ids}
         return [job for job in self.jobs.values() if job.id not in needed]
 
     @property
@@ -200,7 +200,7 @@ def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:
             pending += new
         if len(seen) > MAX_READ:
             raise ConfigurationError(f"the graph around job {job_id!r} has more than {MAX_READ} jobs")
-    return {one: found[one] for one in TopologicalSorter(found).static_order()}
+    return {node: found[node] for node in TopologicalSorter(found).static_order()}
 
 
 def plan(flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Step]:
@@ -251,8 +251,8 @@ def _graph(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Step]:
         edges = given.get("dependencies") or []
         if isinstance(edges, (str, Mapping)) or not isinstance(edges, Sequence):
             raise ConfigurationError(f"add_flow, {key}: 'dependencies' must be a list of keys, jobs or ids")
-        inner = tuple(one for one in edges if isinstance(one, str) and one in parsed)
-        others = tuple(one for one in edges if not (isinstance(one, str) and one in parsed))
+        inner = tuple(edge for edge in edges if isinstance(edge, str) and edge in parsed)
+        others = tuple(edge for edge in edges if not (isinstance(edge, str) and edge in parsed))
         steps[key] = _step(key, f"add_flow, {key}", given, inner, others)
     return steps
 

@@ -83,7 +83,7 @@ class Housekeeping:
             # Letters added meanwhile are of jobs that have failed again.
             old = [(record, letter_of(record.data)) for record in page if record.created_ms <= begun_ms]
             letters = [(record, letter) for record, letter in old if letter is not None]
-            chosen = [one for one in letters if filter is None or call(filter, one[1])]
+            chosen = [pair for pair in letters if filter is None or call(filter, pair[1])]
             before = count
             for record, letter in chosen:
                 if count == most:

@@ -55,7 +55,7 @@ class Listeners(ABC):
         if closed:
             self._closed.set()
         self._lock, self._opening, self._followed = threading.Lock(), threading.Lock(), False
-        self._listeners = [one.anew() for one in self._listeners if one.name in self.unlogged]
+        self._listeners = [listener.anew() for listener in self._listeners if listener.name in self.unlogged]
 
     # -- what a log may say differently ---------------------------------------------------------
 
@@ -94,8 +94,12 @@ class Listeners(ABC):
         """Remove listeners, and return how many there were."""
         name = self.event_name(name)
         with self._lock:
-            gone = [one for one in self._listeners if one.name == name and function in (None, one.function)]
-            self._listeners = [one for one in self._listeners if one not in gone]
+            gone = [
+                listener
+                for listener in self._listeners
+                if listener.name == name and function in (None, listener.function)
+            ]
+            self._listeners = [listener for listener in self._listeners if listener not in gone]
         _stop(gone)
         return len(gone)
 
@@ -119,8 +123,8 @@ class Listeners(ABC):
             if not self._closed.is_set():
                 return
             self._closed, self._followed = threading.Event(), False
-            self._listeners = [one.anew() for one in self._listeners]
-            logged = any(one.name not in self.unlogged for one in self._listeners)
+            self._listeners = [listener.anew() for listener in self._listeners]
+            logged = any(listener.name not in self.unlogged for listener in self._listeners)
         if logged:
             self._ensure_followed(later=True)
 
@@ -139,7 +143,7 @@ class Listeners(ABC):
     def _listens(self, name: str) -> bool:
         """Whether there are listeners of that name."""
         with self._lock:
-            return any(one.name == name for one in self._listeners)
+            return any(listener.name == name for listener in self._listeners)
 
     def _skip(self, event: Event, problem: Exception) -> None:
         """An entry that cannot be read; later ones can."""
@@ -263,8 +267,8 @@ class Listener:
 
 def _stop(listeners: list[Listener]) -> None:
     """Stop all of them, in the time of one."""
-    for one in listeners:
-        one.stop()
+    for listener in listeners:
+        listener.stop()
     deadline = time.monotonic() + STOP_S
     for one in listeners:
         one.join(max(deadline - time.monotonic(), 0))

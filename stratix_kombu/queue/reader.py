@@ -80,7 +80,7 @@ class QueueReader:
         start = position(start, "get_jobs: 'start'")
         end = None if end is None else position(end, "get_jobs: 'end'")
         names = [states] if isinstance(states, str) else list(states)
-        wanted = list(dict.fromkeys([_state(self.name, one) for one in names] or State))
+        wanted = list(dict.fromkeys([_state(self.name, name) for name in names] or State))
         return [Job(record, self._runtime) for record in self._find(wanted, start, end)]
 
     def _find(self, states: Sequence[State], start: int, end: int | None) -> Iterator[JobRecord]:

@@ -71,7 +71,7 @@ class RepeatableJob(Shown, NotAwaitable):
     paused: bool
 
 
-_SHOWN = frozenset(one.name for one in fields(RepeatableJob))
+_SHOWN = frozenset(field.name for field in fields(RepeatableJob))
 """In a record that is passed back as a mapping, keys that are not options are ignored."""
 
 
@@ -217,7 +217,7 @@ class Repeatables:
         if given is not None:
             return self._full(given), ""
         times = replace(rule, limit=0, start_ms=0, end_ms=0)
-        key, older = (self._full(_digest(name, one)) for one in (times, rule))
+        key, older = (self._full(_digest(name, times_of)) for times_of in (times, rule))
         return key, older if older != key else ""
 
     def _full(self, key: Any) -> str:
@@ -285,13 +285,13 @@ def repeatable_of(schedule: Schedule) -> RepeatableJob:
 def repeatables_of(schedules: Iterable[Schedule]) -> Iterator[RepeatableJob]:
     """The repeatable jobs that users see. One that cannot be read (written by another version, or with a time zone that
     this host does not know) is left out, and logged."""
-    for one in schedules:
+    for schedule in schedules:
         try:
-            if not one.owner:
-                yield repeatable_of(one)
+            if not schedule.owner:
+                yield repeatable_of(schedule)
         except (ValueError, KeyError, TypeError) as problem:
             logger.warning(
-                "repeatable job %s cannot be read: %s", one.key, problem, extra={"action": "schedule_unreadable"}
+                "repeatable job %s cannot be read: %s", schedule.key, problem, extra={"action": "schedule_unreadable"}
             )
 
 
