@@ -19,7 +19,9 @@ def name_once(merged: dict[str, Any], origin: dict[str, str]) -> None:
         merged["driver"], origin["driver"] = STORE_AS_DRIVER, "the options of the store"
     elif isinstance(driver, str) and driver.startswith(f"{STORE_AS_DRIVER}:"):
         if url not in (None, driver):
-            raise ConfigurationError(f"'driver' and 'store' name two stores, and {driver!r} is both: say it once")
+            raise ConfigurationError(
+                f"'driver' and 'store' name two stores, and {driver!r} is both driver and store: name it once"
+            )
         merged["driver"] = STORE_AS_DRIVER
         if store is None:
             merged["store"], origin["store"] = driver, origin["driver"]

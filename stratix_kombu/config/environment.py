@@ -1,4 +1,4 @@
-"""Settings from the environment: all that a file may say.
+"""Settings from the environment: whatever a file can contain.
 
 One rule: ``STRATIX_`` and the setting's name. Within a setting, levels are separated by a double underscore; after the
 name of a section a single one is enough: ``STRATIX_DRIVER``, ``STRATIX_REDIS_URL``, ``STRATIX_SQS_AWS__REGION``,
@@ -66,7 +66,7 @@ def from_environment(environment: Mapping[str, str], drivers: Collection[str]) -
         if not path or (len(path) == 1 and path[0] not in _PLAIN and not isinstance(value, dict)):
             _ignored(variable, rest, sections)
         elif not _put(found, path, value):
-            logger.warning("%s is ignored: %s%s is no table", variable, PREFIX, path[0].upper())
+            logger.warning("%s is ignored: %s%s is not a table", variable, PREFIX, path[0].upper())
     return found
 
 
@@ -117,7 +117,7 @@ def _ignored(variable: str, rest: str, sections: Collection[str]) -> None:
     hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
     logger.log(
         logging.WARNING if near else logging.INFO,
-        "the environment variable %s is no setting and is ignored%s",
+        "the environment variable %s is not a setting and is ignored%s",
         bounded(variable, MAX_SHOWN),
         hint,
         extra={"action": "variable_ignored"},

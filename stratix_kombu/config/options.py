@@ -62,7 +62,7 @@ def limit_of(value: object, what: str) -> Limit:
     key = f"key:{check_job_id(given['key'])}" if given.get("key") is not None else ""
     if rate is None:
         if initial is not None:
-            raise ConfigurationError(f"{what}: 'initial_tokens' belongs to a bucket: say 'refill_rate' too")
+            raise ConfigurationError(f"{what}: 'initial_tokens' belongs to a token bucket: set 'refill_rate' too")
         duration = milliseconds(given.get("duration"), f"{what}['duration']")
         check_window(most, duration, what)
         return Limit(key, most, duration, bounce_back=bounce)
@@ -79,7 +79,7 @@ def deduplication_of(value: object, what: str) -> Deduplication:
     ttl_ms = milliseconds(given["ttl"], f"{what}['ttl']") if given.get("ttl") is not None else 0
     replace, extend = (flag(given.get(name, False), f"{what}[{name!r}]") for name in ("replace", "extend"))
     if extend and not ttl_ms:
-        raise ConfigurationError(f"{what}: 'extend' belongs to 'ttl': say that too")
+        raise ConfigurationError(f"{what}: 'extend' needs 'ttl': set that too")
     return Deduplication(check_job_id(given.get("id")), ttl_ms, replace, extend)
 
 
@@ -90,7 +90,9 @@ def backoff_of(value: object, what: str) -> Backoff:
     given = snake_keys(value, ("type", "delay", "jitter", "custom"), what)
     if "custom" in given:
         if len(given) > 1:
-            raise ConfigurationError(f"{what}: 'custom' stands alone, without {sorted(set(given) - {'custom'})}")
+            raise ConfigurationError(
+                f"{what}: 'custom' must be the only key, without {sorted(set(given) - {'custom'})}"
+            )
         custom = given["custom"]
         if isinstance(custom, str):
             return Backoff("custom", custom=custom)
@@ -119,7 +121,7 @@ def _job_ids(value: object, what: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """Options of one job; see the table in the README."""
+    """Options of one job; see ``JobOpts``."""
 
     job_id: str | None = None
     delay_ms: int = 0
@@ -247,7 +249,7 @@ JOB_OPTIONS = frozenset(_JOB)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessorOptions:
-    """How handlers run in processes of their own; see the table in the README."""
+    """How handlers run in processes of their own; see ``ProcessorOpts``."""
 
     sandboxed: bool = False
     max_sandboxes: int = 0

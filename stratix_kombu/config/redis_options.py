@@ -38,12 +38,12 @@ SERVERS = ("redis", "rediss", "sentinel", *SOCKETS)
 """Schemes of what can be the broker too."""
 SENTINEL_TIMEOUT_S = 1.0
 LEAST_USER_TIMEOUT_MS = 10_000
-"""What was sent may wait so long at least for the other side to have received it."""
+"""The least time that sent data may wait for the peer's acknowledgement."""
 QUOTE_IT = "in a user name or password, characters such as / @ : # ? have to be quoted, as in %2F"
 
 
 def keepalive_options(timeout_ms: float) -> dict[int, int]:
-    """TCP options: the kernel notices within half a minute that the other side is gone without a word."""
+    """TCP options: the kernel notices within half a minute that the peer has vanished silently."""
     wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPALIVE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
     wanted["TCP_USER_TIMEOUT"] = int(max(timeout_ms, LEAST_USER_TIMEOUT_MS))
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
@@ -101,11 +101,11 @@ class RedisOptions:
         if not self.enable_offline_queue:
             raise ConfigurationError(
                 "redis: 'enable_offline_queue' cannot be switched off: there is no queue in memory; "
-                "while the broker is away jobs wait in the store"
+                "while the broker is unreachable, jobs wait in the store"
             )
 
     def resends(self, default: int) -> int:
-        """How often a command is sent again whose connection was lost; ``default`` if nothing was said."""
+        """How often a command whose connection was lost is sent again; ``default`` if that is not configured."""
         if not self.auto_resend_unfulfilled_commands:
             return 0
         return default if self.max_retries_per_request is None else self.max_retries_per_request
@@ -137,7 +137,7 @@ class RedisOptions:
         return {**arguments, "ssl": True, **self.tls_arguments()} if self.ssl else arguments
 
     def tls_arguments(self) -> dict[str, Any]:
-        """What redis-py is to be told of TLS."""
+        """The TLS arguments of redis-py."""
         if self.ssl is None:
             return {}
         return {
@@ -153,7 +153,7 @@ class RedisOptions:
         return {"unix_socket_path": host} if host.startswith("/") else {"host": host, "port": port}
 
     def sentinel_arguments(self) -> dict[str, Any]:
-        """Arguments of the clients that ask the sentinels: a dead one must not hold us up for long."""
+        """Arguments of the clients that ask the sentinels: a dead one must not delay us for long."""
         patience = min(self.connect_timeout, self.command_timeout) / 1000
         return {
             "password": self.sentinel_password,
@@ -291,7 +291,7 @@ def _from_url(url: object) -> dict[str, Any]:
     elif scheme in ("redis", "rediss"):
         values.update(host=node[0], port=node[1], ssl=scheme == "rediss" or values.get("ssl"))
     else:
-        raise ConfigurationError(f"redis: the scheme {scheme!r} of 'url' is none of redis, rediss, sentinel, unix")
+        raise ConfigurationError(f"redis: the scheme {scheme!r} of 'url' must be redis, rediss, sentinel or unix")
     return values
 
 

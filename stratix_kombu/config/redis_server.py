@@ -51,14 +51,14 @@ _NOT_NOW_WORDS = re.compile(r"\A(NOREPLICAS|UNBLOCKED) |-(READONLY|NOREPLICAS) "
 
 
 def is_refusal(problem: BaseException) -> bool:
-    """Whether the server says that it has done nothing, and that it, or another one in its place, may do it soon."""
+    """Whether the server says that it did nothing, and that it, or its successor, may do it soon."""
     if isinstance(problem, _NOT_NOW):
         return True
     return isinstance(problem, ResponseError) and _NOT_NOW_WORDS.search(str(problem)) is not None
 
 
 def never() -> Any:
-    """For clients that are to send nothing again by themselves: whoever waits must not wait twice."""
+    """For clients that must not resend by themselves: a caller must not wait twice."""
     return Retry(NoBackoff(), 0)
 
 
@@ -106,11 +106,9 @@ class Tries:
 
 
 class Sentinels:
-    """The master's address, as the sentinels say.
-
-    After a planned failover the old master goes on taking writes for about ten seconds, and loses them. So a thread
-    asks all sentinels twice a second, as long as somebody holds this object; the newest of their answers counts.
-    """
+    """The master's address, according to the sentinels. After a planned failover the old master accepts writes for
+    about ten more seconds, and loses them. So a thread asks all sentinels twice a second as long as this object is in
+    use; the newest of their answers counts."""
 
     def __init__(self, options: RedisOptions) -> None:
         self.known: Node | None = None
@@ -186,14 +184,14 @@ class Sentinels:
                 continue
             try:
                 answers.append(self._answer(client))
-            except Exception as problem:  # what is there may be no sentinel, and answer anything
+            except Exception as problem:  # the server may not be a sentinel, and may answer anything
                 self._rest_until[node] = time.monotonic() + REST_S
                 problems.setdefault(_said(problem), []).append(f"{node[0]}:{node[1]}")
         self._asked = time.monotonic()
         self.ask_in_s = FAILOVER_ASK_S if any(answer.failing_over for answer in answers) else ASK_S
         said = [f"{', '.join(nodes)}: {what}" for what, nodes in problems.items()]
         if not answers:
-            self._problem = "; ".join(said)  # one that was known may well be there still
+            self._problem = "; ".join(said)  # a master that was known may still be there
             return
         newest = max(answer.epoch for answer in answers)
         there = [answer for answer in answers if answer.epoch == newest and answer.is_up]
@@ -228,13 +226,13 @@ def _said(problem: Exception) -> str:
     text = printable(" ".join(_CONNECTING.sub(r"\1", str(problem)).split())).rstrip(".")[:MAX_SAID]
     if isinstance(problem, AuthenticationError):
         asks = "HELLO must be called" in text or "Authentication required" in text
-        return "asks for a 'sentinel_password'" if asks else f"refuses the 'sentinel_password': {text}"
+        return "requires a 'sentinel_password'" if asks else f"refuses the 'sentinel_password': {text}"
     if isinstance(problem, RedisTimeoutError):
         return "does not answer in time"
     if isinstance(problem, InvalidResponse):
-        return f"is no sentinel ({text})"
+        return f"is not a sentinel ({text})"
     if not isinstance(problem, (RedisError, OSError)):
-        return "answers what no sentinel does"
+        return "does not answer as a sentinel does"
     return text or type(problem).__name__
 
 

@@ -1,8 +1,7 @@
 """Arguments, a mapping, the environment and a file, in this order, become one ``Settings``.
 
-What the code says wins over the environment, and the environment wins over a file. The file is the one that the code
-names (a mapping stands in its place), or else ``STRATIX_CONFIG``, or else a ``stratix.toml``: see ``settings_file``.
-"""
+The code takes precedence over the environment, and the environment over a file. The file is the one that the code names
+(a mapping replaces it), otherwise ``STRATIX_CONFIG``, otherwise a ``stratix.toml``: see ``settings_file``."""
 
 from __future__ import annotations
 
@@ -88,7 +87,7 @@ class Settings:
     limiter: Mapping[str, Any] | None = None
     """The default of every queue; each has its own."""
     processor: Mapping[str, Any] = field(default_factory=dict)
-    """What every queue has that does not say it otherwise."""
+    """The defaults of every queue."""
     shutdown_timeout: float = 30.0
     """Seconds ``run`` and ``close`` wait for active jobs."""
     metrics: Endpoint | None = None
@@ -108,7 +107,7 @@ class Settings:
 
     @property
     def sources(self) -> str:
-        """Where what was given came from, for people.
+        """Where the settings came from, as text.
 
         >>> load_settings({"driver": "memory"}, environment={}).sources
         'the code'
@@ -120,15 +119,15 @@ class Settings:
 
     @property
     def is_memory_by_default(self) -> bool:
-        """Whether something was said, but not which driver: then it is memory, which may not be what was meant."""
+        """Whether there are settings but no driver: then it is memory, which may not be intended."""
         return bool(self.given) and "driver" not in self.origin
 
     def queue_options(self, name: str, given: Mapping[str, Any]) -> QueueOptions:
-        """Options of one queue: those of its creation over those of the configuration."""
+        """Options of one queue: those given at its creation take precedence over those of the configuration."""
         defaults: Mapping[str, Any] = {"limiter": self.limiter} if self.limiter else {}
         configured = self.queues.get(name, {})
         merged = dict(together(together(defaults, configured, name), given, name))
-        # Each option of a processor by itself: a queue that bounds its children is sandboxed still.
+        # Each option of a processor separately: a queue that only limits its children is still sandboxed.
         layers = [self.processor, configured.get("processor") or {}, given.get("processor") or {}]
         if all(isinstance(layer, Mapping) for layer in layers):
             merged["processor"] = {snake(key): value for layer in layers for key, value in layer.items()}
@@ -142,10 +141,10 @@ def load_settings(
     drivers: Collection[str] = ("memory",),
     own: Collection[str] = (),
 ) -> Settings:
-    """Settings from a TOML file, the environment over it, a mapping over that, and the arguments over all.
+    """Settings from a TOML file, the environment, a mapping and the arguments; later ones take precedence.
 
     ``drivers`` are the names a configuration may use; those of them that are the program's ``own`` have no store unless
-    one is named. Raises ConfigurationError, saying where the fault is.
+    one is named. Raises ConfigurationError, which says where the mistake is.
 
     >>> load_settings({"driver": "memory"}, environment={}).namespace
     'stratix'
@@ -165,7 +164,7 @@ def load_settings(
     for name, layer in layers:
         _merge(merged, {snake(key): value for key, value in layer.items()}, name, origin)
     if _in_memory(merged.get("driver")) and "store" in merged and _rank(origin["store"]) < _rank(origin["driver"]):
-        del merged["store"], origin["store"]  # who says memory, as tests do, does not write into a server
+        del merged["store"], origin["store"]  # a program that asks for memory, as tests do, must not write to a server
     return replace(_settings(merged, origin, drivers, own), file=file)
 
 
@@ -179,7 +178,7 @@ def _rank(origin: str) -> int:
 
 
 def settings_file() -> Path | None:
-    """The ``stratix.toml`` of a program that names no file, None if there is none: in the working folder, or else
+    """The ``stratix.toml`` of a program that names no file, None if there is none: in the working directory, otherwise
     beside the main module, whether that is a script, a module of a package (then beside the package too), or frozen."""
     for folder in dict.fromkeys(_folders()):
         with suppress(OSError):
@@ -215,7 +214,7 @@ def _settings_of(given: object) -> Mapping[str, Any]:
 def _from_file(path: str | Path) -> dict[str, Any]:
     if "://" in str(path):  # not shown: it may have a password in it
         raise ConfigurationError(
-            "a URL is no file with settings: write create_app({'driver': 'redis://host:6379/0'}), or set STRATIX_DRIVER"
+            "a URL is not a settings file: write create_app({'driver': 'redis://host:6379/0'}), or set STRATIX_DRIVER"
         )
     path = Path(path)
     try:
@@ -319,13 +318,13 @@ def _driver_of_its_options(merged: Mapping[str, Any], drivers: Collection[str]) 
     named = [name for name in drivers if merged.get(name) is not None and name != "bullmq"]
     given = [name for name in named if merged[name]] or named  # an empty section is all of its defaults
     if len(given) > 1:
-        raise ConfigurationError(f"there are options for {' and '.join(given)}: say which one is the 'driver'")
+        raise ConfigurationError(f"there are options for {' and '.join(given)}: set 'driver' to one of them")
     return given[0] if given else ""
 
 
 def _store(store: Any, driver: str, options: Mapping[str, Any]) -> str | Mapping[str, Any]:
-    """The store that was named; without one: the redis of the redis driver, memory for memory; '' for a driver of the
-    user's own, which may need none."""
+    """The store that was named; otherwise the redis of the redis driver, memory for memory, and '' for a user's own
+    driver, which may need none."""
     if store is not None:
         if not isinstance(store, (str, Mapping)):
             raise ConfigurationError(f"'store' must be a URL or options, not {kind_of(store)}")
@@ -346,8 +345,9 @@ def needs_a_store(driver: str) -> ConfigurationError:
     """The error for a driver of messages without a store."""
     return ConfigurationError(
         f"the driver {driver!r} carries messages and needs a 'store' to keep jobs in: store='redis://host:6379/0' "
-        "(or rediss://, sentinel://, redis+cluster://), or store={'host': ...} with the options of redis={...}, which "
-        "itself is for the driver 'redis' alone; or store='memory://' if everything runs in this one process"
+        "(or rediss://, sentinel://, redis+cluster://), or store={'host': ...} with the options of "
+        "redis={...} (redis={...} itself configures the driver 'redis' only); or store='memory://' if "
+        "everything runs in this one process"
     )
 
 

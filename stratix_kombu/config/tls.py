@@ -1,4 +1,4 @@
-"""How a connection is encrypted, in one form for every server: whom to trust, and who we are."""
+"""How a connection is encrypted, in one form for every server: trusted certificates, and our own."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """What a driver must do. Documented here in full, and not again in the implementations.
 
 A driver carries permits: messages that say that a queue has work. Which job is next is decided by the store, so a
-permit may come twice, late or never, and in any order; a driver should still do its best. The id of a job in a permit
-is for those who look at the broker's queue. Messages that are tasks of Celery name their job, and mean it.
+permit may come twice, late or never, and in any order; a driver should still do its best. The job id in a permit is for
+people who look at the broker's queue. Messages that are Celery tasks name the job that must run.
 
-``QueueDriver`` is the documented interface, for anyone who replaces everything. ``TransportDriver`` adds what
+``QueueDriver`` is the documented interface, for drivers that replace everything. ``TransportDriver`` adds what
 the built-in queue and worker need; ``stratix_kombu.drivers.kombu.KombuDriver`` implements it over any Kombu
 transport. Used before a fork, a driver and its receivers go on in parent and child, each with connections, threads and
 locks of its own: ``stratix_kombu.forks`` calls who registers there. ``stratix_kombu.testing`` exports the suite that
@@ -22,7 +22,7 @@ from stratix_kombu.model.message import OtherMessage
 from stratix_kombu.model.record import InlineQueue, Ready
 
 Report = Callable[[str, BaseException | None], object]
-"""Called with a queue and a fault of its messages, or None when there is none any more."""
+"""Called with a queue and a fault of its messages, or with None once the fault is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,63 +35,64 @@ class DriverCapabilities:
     """First in, first out, as long as nothing is given back. It matters to tasks of Celery: the store has the order of
     jobs."""
     priorities: bool
-    """A message of priority 0 overtakes those of 9; it matters to tasks of Celery, as well."""
+    """A message of priority 0 overtakes those of 9; this matters to Celery tasks."""
     counts: bool
     """``depth`` can be exact."""
     shared: bool
     """Other processes see the same queues."""
     groups: bool = False
-    """A message may belong to a group: those of one group come in order, or do not hold up those of others."""
+    """A message may belong to a group: messages of one group arrive in order, or do not delay those of others."""
     max_message_bytes: int | None = None
     """A longer message is refused; None = no bound that one meets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One received message: a permit, or none of ours."""
+    """One received message: a permit, or a foreign message."""
 
     job_id: str | None
-    """The job for which the permit was sent, which may not be the one that is taken with it; None for a message that is
-    none of ours."""
+    """The job for which the permit was sent, which may not be the one that is taken with it; None for a foreign
+    message."""
     handle: Any
-    """The receiver's own: what it needs to acknowledge the message or give it back."""
+    """For the receiver: what it needs to acknowledge the message or give it back."""
     problem: str = ""
-    """For a message that is none of ours: what is wrong with it."""
+    """For a foreign message: what is wrong with it."""
     other: OtherMessage | None = None
-    """Such a message itself, where ``TransportDriver.brings_tasks`` asks for it."""
+    """The foreign message itself, if ``TransportDriver.brings_tasks`` requests it."""
 
 
 class Receiver(ABC):
     """Takes messages of one queue. Belongs to one thread; it has a connection of its own."""
 
     patience: float = 0.25
-    """Seconds a worker lets one ``receive`` wait: how long a stop may take on an idle queue, and how often an idle
-    worker asks. More where each question costs money."""
+    """Seconds that a worker lets one ``receive`` wait: how long stopping may take on an idle queue, and how often an
+    idle worker polls. More where each poll costs money."""
 
     @abstractmethod
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         """Wait up to ``timeout`` seconds for messages and take at most ``limit`` (at least 1).
 
-        Returns what is there as soon as there is one: several messages are taken together when they are there
-        together, and none is held back to fill a batch. With a ``timeout`` of 0 the worker does not need a message, for
-        the store has work for it: what can be had at once is taken, and where asking costs money the broker is not
-        asked each time. Raises DriverUnavailable; the next call connects anew.
-        """
+        Returns as soon as there is a message, with all that are available; no message is held back to fill a batch.
+        With a ``timeout`` of 0 the worker does not need a message, because the store has work for it: available
+        messages are taken, and where polling costs money the broker is not asked each time. Raises DriverUnavailable;
+        the next call reconnects."""
 
     @abstractmethod
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """These are dealt with: the store has been asked for jobs. May be sent late or in batches."""
+        """These have been processed: the store has been asked for jobs. Acknowledgements may be sent late or in
+        batches."""
 
     @abstractmethod
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """These were not dealt with: another worker may have them at once."""
 
     def refuse(self, deliveries: Sequence[Delivery]) -> None:
-        """These name no job: given to the broker's own dead letters where the queue has them, else dropped."""
+        """These are not permits: they go to the broker's own dead-letter queue if there is one, and are dropped
+        otherwise."""
         self.acknowledge(deliveries)
 
     def adopt(self, deliveries: Sequence[Delivery]) -> None:  # noqa: B027  # of no use without a watcher
-        """These came by the driver's ``Watcher``; they are to be acknowledged or given back as if they had been
+        """These were delivered by the driver's ``Watcher``; acknowledge them or give them back as if they had been
         received here."""
 
     def interrupt(self) -> None:  # noqa: B027  # a short patience is enough for most
@@ -103,11 +104,11 @@ class Receiver(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Stop taking; what was received and neither acknowledged nor given back goes back to the queue."""
+        """Stop taking; messages that were neither acknowledged nor given back return to the queue."""
 
 
 class QueueInstance(ABC):
-    """The documented interface of a queue that a driver makes by itself. The application calls nothing but ``close``;
+    """The documented interface of a queue that a driver creates itself. The application calls only ``close``;
     everything else is between the driver and the program, which may use any method of ``Queue`` that it has. Methods
     may be ``async def``.
 
@@ -126,8 +127,8 @@ class QueueInstance(ABC):
 
     @abstractmethod
     def close(self, timeout: float | None = None) -> Any:
-        """Take no more jobs and wait up to so many seconds for the active ones (None = without limit); False if some
-        had not ended. Called when the application closes, or ``app.queue.close_all``."""
+        """Take no more jobs and wait up to that many seconds for the active ones (None = no limit); False if some had
+        not finished. Called when the application closes, or by ``app.queue.close_all``."""
 
 
 class QueueDriver(ABC):
@@ -170,7 +171,7 @@ class Watcher(ABC):
     @abstractmethod
     def wait(self, queues: Sequence[str], timeout: float) -> tuple[str, list[Delivery]] | None:
         """Wait up to ``timeout`` seconds until one of the queues has a message; take one or a few of it. None if there
-        is none, or after an ``interrupt``. Raises DriverUnavailable; the next call connects anew."""
+        is none, or after an ``interrupt``. Raises DriverUnavailable; the next call reconnects."""
 
     @abstractmethod
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -178,8 +179,8 @@ class Watcher(ABC):
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Called from another thread, when other queues are to be waited for: a ``wait`` under way returns at once, and
-        else the next one."""
+        """Called from another thread when other queues must be waited for: a ``wait`` in progress, or else the next
+        one, returns at once."""
 
     @abstractmethod
     def close(self) -> None:
@@ -193,7 +194,7 @@ class TransportDriver(QueueDriver):
     address: str
     """Where the broker is, for messages; never with credentials."""
     delivers: bool = False
-    """The store is the broker: what it has can be taken without a message."""
+    """The store is the broker: its jobs can be taken without a message."""
     brings_tasks: bool = False
     """Whether the worker of this process runs tasks of Celery, too: then their messages come as ``Delivery.other``."""
 
@@ -207,15 +208,14 @@ class TransportDriver(QueueDriver):
         """
 
     def submit(self, jobs: Sequence[Ready], report: Report) -> bool:
-        """As ``publish``, for jobs that are safe in the store: it need not wait for the broker's word. Whether the
-        broker has taken responsibility for all of them already.
+        """As ``publish``, for jobs that are safe in the store: it need not wait for the broker's confirmation. Returns
+        whether the broker has already taken responsibility for all of them.
 
-        If not, the driver sees to that in the background, and sends again what the broker refuses or what was lost
-        with a connection; of so many messages at most that the memory of a process does not matter. It calls
-        ``report``, from any thread, with the queue and the fault when a message could not be delivered so far, and with
-        None in place of a fault when one of that queue was. What a process does not live to send again, the store's
-        recovery does. ``close`` waits a while for the broker's word.
-        """
+        If not, the driver completes that in the background, and sends again what the broker refuses or what was lost
+        with a connection, for a bounded number of messages. It calls ``report``, from any thread, with the queue and
+        the fault when a message could not be delivered so far, and with None in place of a fault when one of that queue
+        was. What a process does not live to send again, the store's recovery does. ``close`` waits a while for the
+        broker's word."""
         self.publish(jobs)
         return True
 
@@ -237,5 +237,5 @@ class TransportDriver(QueueDriver):
         return None
 
     def inline_queue(self) -> InlineQueue | None:
-        """How a store on the same server may put messages into this broker's queues by itself; None = it cannot."""
+        """How a store on the same server can put messages into this broker's queues itself; None = it cannot."""
         return None

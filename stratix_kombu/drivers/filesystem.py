@@ -13,7 +13,8 @@ from kombu.utils.json import dumps
 
 
 class Channel(filesystem.Channel):
-    """Kombu's own writes under the name that is looked for: who reads early gets nothing, and the message is gone."""
+    """Kombu's own transport writes directly under the final name: a reader that comes early reads an empty message,
+    which is then lost."""
 
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
         name = f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}"

@@ -65,7 +65,7 @@ class KombuDriver(TransportDriver):
             # From None: what cannot be read may be part of a password.
             raise ConfigurationError(f"{self.name}: the 'url' cannot be read; {QUOTE_IT}") from None
         self.entities: Mapping[str, Queue] = {}
-        """Queues that somebody else declares: they must be declared alike here."""
+        """Queues that another program declares too: they must be declared identically here."""
         self._idle: list[Link] = []
         self._declared: set[str] = set()
         self._lock = threading.Lock()
@@ -90,7 +90,7 @@ class KombuDriver(TransportDriver):
         scheme = _scheme(self.url)
         if scheme not in TRANSPORT_ALIASES:
             hint = hint_for(scheme, TRANSPORT_ALIASES, NO_OTHERS)
-            raise ConfigurationError(f"{self.name}: there is no transport {scheme!r} in Kombu{hint}")
+            raise ConfigurationError(f"{self.name}: Kombu has no transport {scheme!r}{hint}")
 
     def masked_address(self) -> str:
         return str(maybe_sanitize_url(self.url, mask="***"))
@@ -164,7 +164,7 @@ class KombuDriver(TransportDriver):
         check_queue_name(name)
 
     def check_queue(self, name: str) -> None:
-        """ConfigurationError for a queue that the broker will not have, as far as that is known."""
+        """Raises ConfigurationError for a queue that the broker does not accept, as far as that is known."""
 
     def close(self) -> None:
         """It can be used again."""
@@ -217,11 +217,11 @@ class KombuDriver(TransportDriver):
             self._declared.add(queue)
 
     def forget(self, queue: str) -> None:
-        """The queue may have been deleted: it is declared anew before its next use."""
+        """The queue may have been deleted: it is declared again before its next use."""
         self._declared.discard(queue)
 
     def attempt(self, work: Callable[[Link], Result]) -> Result:
-        """Do ``work`` over a link; again over a new one if it broke: what was sent may then arrive twice."""
+        """Do ``work`` over a link; again over a new one if it broke: messages may then arrive twice."""
         tries, fresh = self.tries(), False
         while True:
             try:
@@ -240,7 +240,7 @@ class KombuDriver(TransportDriver):
         return Once()
 
     def errors(self) -> tuple[type[BaseException], ...]:
-        """What the transport raises when the broker is away or refuses us."""
+        """What the transport raises when the broker is unreachable or refuses the connection."""
         transport = Connection(self.url).transport
         return (
             *transport.connection_errors,
@@ -264,7 +264,7 @@ class KombuDriver(TransportDriver):
         return True
 
     def is_left_behind(self, connection: Connection) -> bool:
-        """Whether somebody else's open connection to the broker leads to a server that is in charge no more."""
+        """Whether another component's open connection leads to a server that is no longer the master."""
         return False
 
     def _drop_idle(self, problem: BaseException | None = None) -> None:
@@ -291,7 +291,7 @@ class KombuDriver(TransportDriver):
         self.keep(link)
 
     def keep(self, link: Link) -> None:
-        """For the next who needs a link."""
+        """Keep the link for later use."""
         with self._lock:
             if link.closes == self._closes:
                 self._idle.append(link)
@@ -322,7 +322,7 @@ class KombuReceiver(Receiver):
         return received
 
     def open(self) -> Link:
-        """Connect and begin to consume."""
+        """Connect and start consuming."""
         link = self.driver.link()
         read_any_message(link.channel)
         entity = self.driver.queue_entity(self.queue)(link.channel)
@@ -332,7 +332,7 @@ class KombuReceiver(Receiver):
         return link
 
     def take(self, link: Link, limit: int, timeout: float) -> None:
-        """Wait for the first message, then take what is there; never more than ``limit``."""
+        """Wait for the first message, then take all available ones, never more than ``limit``."""
         self.consumer.qos(prefetch_count=limit)
         with suppress(socket.timeout):
             while len(self.received) < limit:

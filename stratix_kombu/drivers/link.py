@@ -23,7 +23,7 @@ class Link:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         forks.register(self)
-        # Each host is tried once: who sends again, and when, is decided in ``attempt``.
+        # Each host is tried once: ``attempt`` decides about retries.
         connection.ensure_connection(max_retries=max(len(connection.alt) - 1, 0))
         self.connected()
         self.channel = connection.channel()
@@ -37,7 +37,7 @@ class Link:
         """The connection is open, and has no channel yet."""
 
     def after_fork(self) -> None:
-        """It is the parent's. What a transport would say when it is collected is not known, so it is kept."""
+        """It belongs to the parent. A transport may send something when it is garbage-collected, so it is kept."""
         forks.keep(self)
         for name in ("_pool", "_async_pool"):  # Kombu's Redis transport
             pool = getattr(self.channel, name, None)
@@ -45,14 +45,14 @@ class Link:
                 forks.abandon_pool(pool)
 
     def close(self, problem: BaseException | None = None) -> None:
-        """``problem``: the fault that it is closed for, if one is. Whoever would answer may be gone then."""
+        """``problem``: the fault that is the reason for closing, if any. The peer may not answer then."""
         with suppress(Exception):
             self.connection.close()
 
 
 def read_any_message(channel: Any) -> None:
-    """Of a message that Kombu's virtual transports cannot take apart, they raise in the middle of receiving: what is
-    no message becomes one that names nothing."""
+    """Kombu's virtual transports raise in the middle of receiving if they cannot parse a message: such a message
+    becomes one that is not a permit."""
     kind = channel.Message
     if not issubclass(kind, virtual.Message):
         return
@@ -68,6 +68,6 @@ def read_any_message(channel: Any) -> None:
 
 
 def other_message(message: Any) -> OtherMessage:
-    """The parts of a message of Kombu's that is no permit."""
+    """The parts of a Kombu message that is not a permit."""
     properties = {**message.properties, "delivery_info": message.delivery_info}
     return OtherMessage(message.headers, properties, message.body, message.content_type, message.content_encoding)

@@ -1,8 +1,7 @@
 """The message of a Celery task, exactly as its application would have sent it, kept to be sent by the store.
 
-``send_task`` is given a producer that keeps what it is told to publish: routing, serializers, signals and every option
-keep their meaning, for it is Celery that builds the message.
-"""
+``send_task`` gets a producer that keeps messages instead of publishing them: routing, serializers, signals and every
+option keep their meaning, since Celery builds the message."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ _NOT_PROPERTIES = frozenset(
 
 @dataclass(slots=True)
 class Published:
-    """One message that was to be published."""
+    """One message that was kept instead of being published."""
 
     body: Any
     options: dict[str, Any]
@@ -63,7 +62,7 @@ class Published:
 
     @property
     def queue(self) -> str | None:
-        """The queue it goes to; None if that is no queue that is known, or several."""
+        """The queue it goes to; None if that is unknown, or several."""
         exchange, key = self.options.get("exchange"), self.options.get("routing_key") or ""
         if not exchange:
             return key or None
@@ -88,7 +87,7 @@ def _matches(kind: str, pattern: str, key: str) -> bool:
 
 
 def _is_as_it_was(producer: type[Producer]) -> bool:
-    """Whether nobody has put something in front of the method that publishes."""
+    """Whether the publishing method has not been wrapped."""
     function = vars(producer)["publish"]
     return type(function) is FunctionType and function.__code__.co_filename == messaging.__file__
 
@@ -116,7 +115,7 @@ class KeepingProducer(Producer):
             return self._later(body, **options) if self._later else None
         self.kept = Published(body, options, self._queues)
         if not _is_as_it_was(Producer):
-            # Somebody watches what is published: Sentry makes a span of it. It may add headers.
+            # Publishing is instrumented: Sentry makes a span of it, and may add headers.
             options["headers"] = options.get("headers") or {}
             super().publish(body, **{**options, "retry": False})
         return None

@@ -1,9 +1,8 @@
 """Redis as the broker, in Kombu's own list format: stock Celery workers can run beside it.
 
-Without acknowledgement emulation: a message is gone when it is taken, for the store knows what was not claimed and
-sends it again. Taking up to ``limit`` messages is one round trip, blocking too (``BLMPOP``, Redis 7; older servers
-take two).
-"""
+Without acknowledgement emulation: a message is removed when it is taken, since the store knows which jobs were not
+taken and sends their messages again. Taking up to ``limit`` messages is one round trip, blocking too (``BLMPOP``, Redis
+7; older servers take two)."""
 
 from __future__ import annotations
 
@@ -66,8 +65,8 @@ class RedisDriver(KombuDriver):
         self.server = RedisOptions.parse(given)
         if self.server.cluster:
             raise ConfigurationError(
-                "redis: the broker cannot be a cluster, for one job's lists would lie on different nodes: give the "
-                "driver a single node or Sentinel, and the cluster as 'store'"
+                "redis: the broker cannot be a cluster, because the lists of one queue would be on "
+                "different nodes: give the driver a single node or Sentinel, and the cluster as 'store'"
             )
         space = f"{self.server.connection_namespace}:" if self.server.connection_namespace else ""
         prefix = options.get("queue_name_prefix", f"{space}{namespace}.")
@@ -183,11 +182,9 @@ class RedisDriver(KombuDriver):
 
 
 class RedisReceiver(Receiver):
-    """Pops messages; what is given back goes where it would be popped next.
-
-    An idle worker blocks in one command for seconds, which another connection ends when the worker stops. Where that is
-    forbidden (``CLIENT UNBLOCK``), it asks more often. So it does with Sentinel: the master may be another one soon.
-    """
+    """Pops messages; returned ones go where they would be popped next. An idle worker blocks in one command for
+    seconds, which another connection ends when the worker stops. Where that is forbidden (``CLIENT UNBLOCK``), it polls
+    more often, and also with Sentinel, since the master may change."""
 
     def __init__(self, driver: RedisDriver, queue: str) -> None:
         self.patience = SENTINEL_PATIENCE_S if driver.server.sentinels else PATIENCE_S

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stratix_kombu.drivers.redis import RedisDriver
 
 BELL_S = 60
-"""How long a bell that nobody hears is kept."""
+"""How long an unheard bell is kept."""
 
 
 class RedisWatcher(Watcher):

@@ -1,4 +1,4 @@
-"""Asking again: a step whose answer was lost may have been made."""
+"""Repeated requests: a step whose answer was lost may have taken effect."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from stratix_kombu.lifecycle.engine import Engine
 
 
 def refused(engine: Engine, stale: Sequence[str], asked_before: bool) -> list[str]:
-    """Of the jobs that a step named as ``stale``, those whose outcome was refused. When the step was asked before, that
-    is not known of one that has gone, and with it how it ended (see ``Queries.ended``): it counts as ended by the step
-    whose answer was lost."""
+    """The jobs in a step's ``stale`` whose outcome was really rejected. If the step is repeated, that is not known for
+    a job whose record, and with it its outcome (see ``Queries.ended``), no longer exists: it counts as ended by the
+    step whose answer was lost."""
     if not stale or not asked_before:
         return list(stale)
     queries = engine.store.queries

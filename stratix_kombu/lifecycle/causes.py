@@ -1,11 +1,11 @@
-"""One report for one cause: what fails again and again, for each job or at each round, is one fault."""
+"""One report per cause: what fails repeatedly, for each job or in each round, is one fault."""
 
 from __future__ import annotations
 
 import time
 
 QUIET_S = 60.0
-"""A cause that goes on is reported again after so long."""
+"""A cause that persists is reported again after this time."""
 MOST = 100
 
 

@@ -1,5 +1,5 @@
-"""The clock: promotes what is due, repeats what is scheduled, recovers what was lost. Any number may run at once: one
-of them leads, and the others cost a question a second until it is gone."""
+"""The clock: promotes delayed jobs, adds runs of repeatable jobs, recovers lost jobs. Any number may run at once: one
+of them leads, and the others make one request per second until it stops."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ class Clock:
 
     @property
     def idle_ms(self) -> int:
-        """How long ago it did last all that was to be done, or knew that another one leads."""
+        """Time since it last did everything that was due, or knew that another clock leads."""
         return int((time.monotonic() - self._round) * 1000)
 
     def start(self) -> None:
         self._thread.start()
 
     def tick(self) -> bool:
-        """Do what is due by now, without a thread; whether this clock leads."""
+        """Do what is due by now, without a thread; return whether this clock leads."""
         try:
             while self._look() == 0 and not self._stop.is_set():
                 pass
@@ -110,11 +110,11 @@ class Clock:
                     logger.exception("the clock failed", extra={"action": "clock_failed"})
                 self._engine.report("", error, "clock_failed")
                 self._stop.wait(pause_s(failures))
-        if self._leads:  # it was made the leader once more meanwhile
+        if self._leads:  # it has become the leader again meanwhile
             self._resign()
 
     def _look(self) -> int:
-        """Do what is due if this clock leads; for how many milliseconds there is nothing to do."""
+        """Do what is due if this clock leads; return the milliseconds until there is something to do."""
         troubles = sum(self._engine.faults[trouble] for trouble in TROUBLES)
         lead = self._clocks.lead(self.id, REST_MS, yields=troubles > self._troubles)
         self._troubles = troubles

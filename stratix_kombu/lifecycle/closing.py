@@ -1,4 +1,4 @@
-"""Closing in time, though a server may never answer: whoever waits for it is left behind."""
+"""Closing in time although a server may never answer: what waits for it is abandoned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 logger = logging.getLogger("stratix_kombu")
 
 TELL_S = 5.0
-"""How often it is said who is waited for."""
+"""How often to log what is being waited for."""
 GRACE_S = 1.0
 """How much longer than asked for closing may take: to hand back, to store outcomes, to say goodbye."""
 

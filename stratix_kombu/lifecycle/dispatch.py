@@ -17,8 +17,8 @@ FORWARDER = "forward"
 
 
 def dispatch(engine: Engine, ready: Sequence[Ready]) -> None:
-    """Send the messages. A failure loses nothing: the jobs are waiting in the store, and recovery sends them again; so
-    it is reported and not raised, at once or when the broker says so."""
+    """Send the messages. A failure loses nothing: the jobs are waiting in the store, and recovery sends their messages
+    again; so it is reported, at once or when the broker reports it, and not raised."""
     if not ready:
         return
     forwards = [job for job in ready if job.forward]

@@ -20,20 +20,20 @@ from stratix_kombu.stores.contract import Store
 logger = logging.getLogger("stratix_kombu")
 
 ErrorListener = Callable[[str, BaseException], object]
-"""Called with the queue's name (or '') and the error; False = nobody was told."""
+"""Called with the queue's name (or '') and the error; False = there was no listener."""
 
 
 class Engine(forks.OfOneProcess):
     """What every verb needs. Safe to share between threads."""
 
     only_handlers = False
-    """Of a whole process: it imports a program for the sake of its handlers. Nothing is to be added or started."""
+    """For a whole process that imports a program for its handlers: nothing may be added or started."""
 
     def __init__(self, store: Store, driver: TransportDriver, timezone: str | None = None) -> None:
         self.store = store
         self.driver = driver
         self.timezone = timezone
-        """Of cron rules that name none; None = UTC, since nobody has said it."""
+        """The zone of cron rules that name none; None = UTC, because none is configured."""
         self.middleware = Middleware()
         """What the application has around its steps."""
         self.calls = Calls()
@@ -59,20 +59,18 @@ class Engine(forks.OfOneProcess):
         """Raise ConfigurationError if this process only imports handlers."""
         if self.only_handlers:
             raise ConfigurationError(
-                f"a sandbox imports this module for its handlers, and it would {what}: put what only the main program "
-                "is to do under if __name__ == '__main__':"
+                f"a sandbox imports this module for its handlers, and it would {what}: put what only the "
+                "main program should do under if __name__ == '__main__':"
             )
 
     def on_error(self, listener: ErrorListener) -> None:
-        """Have ``listener`` told of every fault of this process."""
+        """Call ``listener`` for every fault of this process."""
         with self._lock:
             self._listeners.append(listener)
 
     def report(self, queue: str, error: BaseException, action: str) -> None:
-        """Log a fault that lost nothing, count it, and tell the listeners of ``error``.
-
-        That a server is away is logged once, and told once to each listener, until it is back: see ``reached``.
-        """
+        """Log a fault that lost nothing, count it, and emit ``error``. An unreachable server is logged once, and
+        reported once to each listener, until it can be reached again: see ``reached``."""
         with self._lock:
             self.faults[action] += 1
             listeners = list(self._listeners)

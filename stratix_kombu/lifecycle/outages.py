@@ -1,4 +1,4 @@
-"""Servers that are away: told once, however many threads and queues try how often, and once more when it is over."""
+"""Unreachable servers: reported once, however many threads and queues keep trying, and again once they are back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stratix_kombu.errors import Unavailable
 logger = logging.getLogger("stratix_kombu")
 
 QUIET_S = 30.0
-"""An outage is over when nothing has failed for so long: longer than any pause between two tries."""
+"""An outage is over when nothing has failed for this long, which is longer than any pause between two tries."""
 
 
 @dataclass(slots=True)
 class Outage:
-    """One server that is away."""
+    """One unreachable server."""
 
     what: str
     began: float
@@ -26,7 +26,7 @@ class Outage:
     failing: dict[tuple[str, str], float] = field(default_factory=dict)
     """By action and queue: when it failed last. It is over when each has succeeded since, or failed long ago."""
     heard: set[Hashable] = field(default_factory=set)
-    """Who has been told."""
+    """Listeners that were notified."""
 
 
 class Outages:

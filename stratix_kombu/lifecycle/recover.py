@@ -27,7 +27,7 @@ def recover(engine: Engine, max_stalled: int, expire: bool = True) -> None:
 
 
 def give_up(engine: Engine, held: Sequence[Held], max_stalled: int) -> None:
-    """Recover these claims now, for their holder is known to be dead: they count as any lease that ran out."""
+    """Recover these claims now, because their holder is known to be dead: they count as expired leases."""
     engine.store.transitions.renew([], held, 0)
     recover(engine, max_stalled, expire=False)
 

@@ -76,10 +76,8 @@ def _addressed(text: str, job_id: str, forward: bool) -> str:
 
 
 def repeat(engine: Engine) -> bool:
-    """Fire all slots that have come; False if some of them cannot be fired here.
-
-    Slots that nobody was there for are one late run: the next slot is in the future.
-    """
+    """Fire all slots that are due; False if some of them cannot be fired here. Missed slots collapse into one late run:
+    the next slot is in the future."""
     tried: set[tuple[str, int]] = set()
     while True:
         due, now_ms, _ = engine.store.schedules.due()
@@ -89,7 +87,7 @@ def repeat(engine: Engine) -> bool:
             try:
                 fire(engine, schedule, now_ms)
             except ValueError as problem:
-                # A zone this host does not know, a record of another version: the others go on.
+                # A zone that this host does not know, or a record of another version: others are not affected.
                 engine.report(schedule.queue, problem, "repeat_failed")
         if not new:
             return not due

@@ -14,7 +14,7 @@ from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import PAGE
 
 ROUNDS = 10
-"""How often ``obliterate`` begins anew because somebody has added a job meanwhile."""
+"""How often ``obliterate`` starts again because a job was added meanwhile."""
 
 OnProgress = Callable[[int], object]
 """Called after each page with how many it has been so far."""
@@ -54,8 +54,8 @@ def sweep(
 
 
 def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress | None = None) -> int:
-    """Pause the queue, remove all its jobs and its messages, and forget it; how many jobs it had. If others go on
-    adding jobs, there is a queue with these at the end, and it is not paused.
+    """Pause the queue, remove all its jobs and its messages, and forget it; how many jobs it had. If other processes
+    keep adding jobs, there is a queue with these at the end, and it is not paused.
 
     Raises QueueNotEmpty if jobs are active, unless ``force``.
     """

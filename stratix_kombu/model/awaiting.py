@@ -31,7 +31,9 @@ class NotAwaitable:
     if not TYPE_CHECKING:  # a type checker refuses the await itself
 
         def __await__(self) -> NoReturn:
-            raise TypeError(f"a {type(self).__name__} cannot be awaited, and what was called is done: {self._meant}")
+            raise TypeError(
+                f"a {type(self).__name__} cannot be awaited, and the call has already been made: {self._meant}"
+            )
 
 
 def is_awaitable(value: Any) -> bool:

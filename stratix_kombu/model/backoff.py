@@ -51,6 +51,6 @@ def custom_delay(functions: Mapping[str, Callable[[int], Any]], name: str, attem
     if name not in functions:
         known = ", ".join(map(repr, functions)) or "none"
         raise LookupError(
-            f"the queue of this worker does not have it (registered: {known}): say create_queue(..., backoffs=[...])"
+            f"the queue of this worker does not have it (registered: {known}): call create_queue(..., backoffs=[...])"
         )
     return int(call(functions[name], attempts_made))

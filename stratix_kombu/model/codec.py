@@ -52,7 +52,7 @@ def decode_mapping(text: str | bytes, what: str) -> dict[str, Any]:
     """The mapping that JSON text holds. Raises InvalidPayload, naming ``what``."""
     value = decode(text)
     if not isinstance(value, dict):
-        raise InvalidPayload(f"{what} is no mapping, but {type(value).__name__}")
+        raise InvalidPayload(f"{what} is not a mapping but {type(value).__name__}")
     return value
 
 

@@ -220,7 +220,9 @@ def _listed(values: Collection[int], all_of_them: int) -> str:
 def _nth(text: str) -> str:
     found = _NTH.match(text)
     if found is None:
-        raise ValueError(f"{text!r} cannot stand beside an nth day of the week: give each as 5#2, or L5 for the last")
+        raise ValueError(
+            f"{text!r} cannot be combined with an nth day of the week: write each as 5#2, or L5 for the last"
+        )
     day = _value(5, found["last"] or found["day"]) % 7
     return f"l{day}" if found["last"] else f"{day}#{found['nth']}"
 

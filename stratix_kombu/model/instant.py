@@ -19,13 +19,12 @@ def instant(value: object, what: str) -> int:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ConfigurationError(
-                f"{what} is a datetime without a time zone: say which one, as in {value!r} with tzinfo=timezone.utc"
+                f"{what} is a datetime without a time zone: give it one, as in {value!r} with tzinfo=timezone.utc"
             )
         return min(max(round((value - EPOCH) / timedelta(milliseconds=1)), FIRST_MS), LAST_MS)
     if isinstance(value, timedelta):
         raise ConfigurationError(
-            f"{what} is an instant, not a time from now: say an aware datetime, as in datetime.now(timezone.utc) + "
-            f"{value!r}"
+            f"{what} is an instant, not a duration: use an aware datetime, as in datetime.now(timezone.utc) + {value!r}"
         )
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ConfigurationError(f"{what} must be an aware datetime, or milliseconds since 1970, not {value!r}")

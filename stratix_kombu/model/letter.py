@@ -39,7 +39,7 @@ def _retention_from(text: object) -> Retention:
         return KEEP_ALL
     count, _, age = text.partition(":")
     if not (count + age).isdecimal() and count + age:
-        raise ValueError(f"{text!r} is no retention")
+        raise ValueError(f"{text!r} is not a retention")
     return Retention(int(count) if count else None, int(age) if age else None)
 
 

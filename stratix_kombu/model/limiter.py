@@ -85,7 +85,7 @@ def limit_from(value: Mapping[str, Any]) -> Limit:
     key, most, apart = str(value["key"]), int(value["max"]), float(value["spacing"])
     bounce = bool(value.get("bounce", True))
     if not (1 <= most <= 1_000_000 and 0 < apart < math.inf):
-        raise ValueError(f"{value!r} is no limit")
+        raise ValueError(f"{value!r} is not a limit")
     # The first release did not keep what was given; this is a little less.
     if "initial" in value:
         rate = float(value.get("refill") or 1000 / apart)

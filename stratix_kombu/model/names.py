@@ -83,7 +83,7 @@ def shown(value: object) -> str:
 def check_chosen_id(job_id: object) -> str:
     """``job_id`` if a user may give it to a job; ConfigurationError otherwise."""
     if isinstance(job_id, str) and job_id.startswith(_RUN):
-        raise ConfigurationError(f"{shown(job_id)} cannot be a job id: {_RUN!r} begins those of repeatable jobs")
+        raise ConfigurationError(f"{shown(job_id)} cannot be a job id: {_RUN!r} is the prefix of repeatable jobs")
     return check_job_id(job_id)
 
 

@@ -45,7 +45,7 @@ class Recurrence:
 
     def __post_init__(self) -> None:
         if bool(self.cron) == bool(self.every_ms):
-            raise ConfigurationError("say either 'cron' or 'every', one of the two")
+            raise ConfigurationError("give either 'cron' or 'every'")
         if self.cron:
             self._check_cron()
         elif self.every_ms < MIN_EVERY_MS:

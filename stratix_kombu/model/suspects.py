@@ -23,7 +23,7 @@ def suspect_count(count: int, what: str) -> None:
         age = timedelta(milliseconds=count)
         _say(
             what,
-            f"is a count: the newest {count:,} jobs are kept. For an age of {age} say {{'age': {count}}} "
+            f"is a count: the newest {count:,} jobs are kept. For an age of {age} write {{'age': {count}}} "
             f"(milliseconds) or {age!r}",
         )
 
@@ -34,7 +34,7 @@ def suspect_age(age: int, what: str) -> None:
         meant = timedelta(seconds=age)
         _say(
             what,
-            f"is in milliseconds: jobs are kept for {timedelta(milliseconds=age)}. For {meant} say {age * 1000} "
+            f"is in milliseconds: jobs are kept for {timedelta(milliseconds=age)}. For {meant} write {age * 1000} "
             f"or {meant!r}",
         )
 
@@ -42,14 +42,14 @@ def suspect_age(age: int, what: str) -> None:
 def suspect_delay(delay: int, what: str) -> None:
     """A delay of decades is most likely an instant."""
     if delay >= 20 * YEAR_MS:
-        _say(what, f"is a time from now: {delay // YEAR_MS} years. An instant is said by 'run_at'")
+        _say(what, f"is a time from now: {delay // YEAR_MS} years. For an instant use 'run_at'")
 
 
 def suspect_instant(instant: int, what: str) -> None:
     """An instant of the first years after 1970 is most likely a delay."""
     if 0 <= instant < 10 * YEAR_MS:
         at = datetime.fromtimestamp(instant / 1000, timezone.utc)
-        _say(what, f"is an instant: {at.isoformat()}, which is past. A time from now is said by 'delay'")
+        _say(what, f"is an instant: {at.isoformat()}, which is past. For a duration use 'delay'")
 
 
 def suspect_seconds(seconds: float, what: str) -> None:
@@ -57,7 +57,7 @@ def suspect_seconds(seconds: float, what: str) -> None:
     if seconds >= 10_000 and not seconds % 100:
         _say(
             what,
-            f"is in seconds: {timedelta(seconds=seconds)}. For {timedelta(seconds=seconds / 1000)} say "
+            f"is in seconds: {timedelta(seconds=seconds)}. For {timedelta(seconds=seconds / 1000)} write "
             f"{seconds / 1000:g}",
         )
 
@@ -65,7 +65,7 @@ def suspect_seconds(seconds: float, what: str) -> None:
 def suspect_ttl(ttl: int, what: str) -> None:
     """Less than a tenth of a second, as a plain number, is most likely seconds."""
     if ttl < 100:
-        _say(what, f"is in milliseconds: it ends after {ttl / 1000:g} s. For {ttl} s say {ttl * 1000}")
+        _say(what, f"is in milliseconds: it ends after {ttl / 1000:g} s. For {ttl} s write {ttl * 1000}")
 
 
 def _say(what: str, problem: str) -> None:

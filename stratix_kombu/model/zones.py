@@ -19,7 +19,7 @@ def check_zone(name: object) -> str:
         ZoneInfo(name)  # type: ignore[arg-type]  # of whatever type it is, it says so
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError, AttributeError) as problem:
         close = get_close_matches(str(name), available_timezones(), n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ": say it like 'Europe/Berlin'"
+        hint = f"; did you mean {close[0]!r}?" if close else ": write it like 'Europe/Berlin'"
         raise ConfigurationError(f"unknown timezone {name!r}{hint}") from problem
     return str(name)
 

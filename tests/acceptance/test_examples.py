@@ -108,7 +108,8 @@ PROMISED = {
     "21_high_availability": [
         "sentinel: redis (store redis://sentinel:mymaster@sentinel-1:26379,sentinel-2:26379,sentinel-3:26379/0)",
         "cluster: memory (store redis://cluster:redis-node1:6379,redis-node2:6379,redis-node3:6379)",
-        "cluster as broker: redis: the broker cannot be a cluster, for one job's lists would lie on different nodes: "
+        "cluster as broker: redis: the broker cannot be a cluster, because the lists of one queue would "
+        "be on different nodes: "
         "give the driver a single node or Sentinel, and the cluster as 'store'",
         "away: StoreUnavailable after waiting [20, 40, 50] ms",
         "answered after 3 attempts",

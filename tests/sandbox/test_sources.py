@@ -143,7 +143,7 @@ def test_a_script_that_would_start_itself_in_the_child(tmp_path: Path) -> None:
     for name, words in (("starts.py", "it would start the application"), ("adds.py", "it would add jobs")):
         done = _run(name, cwd=tmp_path)
         assert "cannot load the handler" in done.stderr
-        assert f"{words}: put what only the main program is to do under if __name__ == '__main__':" in done.stderr
+        assert f"{words}: put what only the main program should do under if __name__ == '__main__':" in done.stderr
 
 
 def test_a_session_has_no_script(tmp_path: Path) -> None:

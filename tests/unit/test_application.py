@@ -42,7 +42,7 @@ def test_without_a_driver_its_options_say_which() -> None:
     )
     assert settings.origin["driver"] == "the options of redis"
     assert load({"bullmq": {"maxStalledCount": 2}}).driver == "memory"
-    with pytest.raises(ConfigurationError, match="options for redis and sqs: say which one"):
+    with pytest.raises(ConfigurationError, match="options for redis and sqs: set 'driver' to one of them"):
         load({"redis": {"host": "a"}, "sqs": {"aws": {"region": "b"}}})
 
 

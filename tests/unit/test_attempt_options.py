@@ -69,7 +69,7 @@ async def fail(job: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("lost", "LookupError: the queue of this worker does not have it (registered: 'broken'): say create_queue("),
+        ("lost", "LookupError: the queue of this worker does not have it (registered: 'broken'): call create_queue("),
         ("broken", "ZeroDivisionError"),
     ],
 )

@@ -211,7 +211,7 @@ def test_a_misspelt_setting_is_warned_of(variable: str, meant: str, caplog: pyte
     with caplog.at_level(logging.INFO, "stratix_kombu"):
         assert load({variable: "x"}).given == {}
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
-        ("WARNING", f"the environment variable {variable} is no setting and is ignored; did you mean {meant}?")
+        ("WARNING", f"the environment variable {variable} is not a setting and is ignored; did you mean {meant}?")
     ]
 
 

@@ -105,19 +105,19 @@ NOT_GIVEN: dict[str, tuple[Callable[[], object], str]] = {
     "a URL as a plugin": (lambda: create_app().register(URL), "a str is not a plugin"),  # type: ignore[arg-type]
     "a URL as options": (lambda: create_app().register(queue_plugin, URL), "mapping or keywords"),  # type: ignore[arg-type]
     "a list as options": (lambda: create_app().register(queue_plugin, [URL]), "not a list"),  # type: ignore[arg-type]
-    "a URL as a file": (lambda: create_app(URL).queue, "a URL is no file with settings: write create_app"),
+    "a URL as a file": (lambda: create_app(URL).queue, "a URL is not a settings file: write create_app"),
     "a list as settings": (lambda: create_app([URL]).queue, "a mapping or the path of a file, not a list"),  # type: ignore[arg-type]
     "a URL as a section": (lambda: create_app({"redis": URL}).queue, "like {'url': 'redis://host:6379/0'}, not a str"),
     "a URL without its colon": (lambda: create_app({"redis": {"url": URL.replace(":", "")}}).queue, "has no '://'"),
     "an unknown transport": (
         lambda: create_app({"driver": URL.replace("redis", "reddis"), "store": "memory://"}).queue,
-        "there is no transport 'reddis' in Kombu; did you mean 'redis'?",
+        "Kombu has no transport 'reddis'; did you mean 'redis'?",
     ),
     "that of RabbitMQ": (
         lambda: (
             create_app({"driver": "rabbitmq", "rabbitmq": {"url": f"amp://{SECRET}@x"}, "store": "memory://"}).queue
         ),
-        "there is no transport 'amp' in Kombu; did you mean 'amqp'?",
+        "Kombu has no transport 'amp'; did you mean 'amqp'?",
     ),
 }
 
@@ -136,7 +136,7 @@ def test_a_section_that_is_empty_is_all_of_its_defaults() -> None:
     store = {"store": "memory://"}
     assert load_settings({"redis": {}}, drivers=drivers).store == {"host": "localhost"}
     assert load_settings({"redis": {}, "rabbitmq": {"url": "amqp://x"}, **store}, drivers=drivers).driver == "rabbitmq"
-    with pytest.raises(ConfigurationError, match="options for redis and rabbitmq: say which"):
+    with pytest.raises(ConfigurationError, match="options for redis and rabbitmq: set 'driver' to one of them"):
         load_settings({"redis": {}, "rabbitmq": {}, **store}, drivers=drivers)
 
 
@@ -172,8 +172,8 @@ def test_seconds_and_milliseconds(
         memory.distributed_lock.acquire("a", 30)
         memory.distributed_lock.acquire("b", 30_000)
     assert [one.getMessage() for one in caplog.records if one.action == "suspect_option"] == [  # type: ignore[attr-defined]
-        "'shutdown_timeout' is in seconds: 8:20:00. For 0:00:30 say 30",
-        "the time to live of a lock is in milliseconds: it ends after 0.03 s. For 30 s say 30000",
+        "'shutdown_timeout' is in seconds: 8:20:00. For 0:00:30 write 30",
+        "the time to live of a lock is in milliseconds: it ends after 0.03 s. For 30 s write 30000",
     ]
 
 

@@ -136,10 +136,10 @@ def test_only_what_is_camel_case_is_changed() -> None:
     ("value", "words"),
     [
         (86_400_000, r"'remove_on_complete' is a count: the newest 86,400,000 jobs are kept. For an age of 1 day"),
-        (3_600_000, r"say \{'age': 3600000\} \(milliseconds\) or datetime.timedelta\(seconds=3600\)"),
+        (3_600_000, r"write \{'age': 3600000\} \(milliseconds\) or datetime.timedelta\(seconds=3600\)"),
         (7 * 24 * 3600 * 1000, "the newest 604,800,000 jobs"),
         ({"count": 1, "age": 3600}, r"'remove_on_complete'\['age'\] is in milliseconds: jobs are kept for 0:00:03.6"),
-        ({"age": 86_400}, "For 1 day, 0:00:00 say 86400000 or datetime.timedelta"),
+        ({"age": 86_400}, "For 1 day, 0:00:00 write 86400000 or datetime.timedelta"),
         (1000, ""),
         (1_000_000, ""),
         (60_000, ""),
@@ -167,8 +167,11 @@ def test_numbers_that_are_probably_meant_otherwise_are_said_once(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"runAt": 60_000}, "'run_at' is an instant: 1970-01-01T00:01:00+00:00, which is past. A time from now is"),
-        ({"delay": 1_800_000_000_000}, "'delay' is a time from now: 57 years. An instant is said by 'run_at'"),
+        (
+            {"runAt": 60_000},
+            "'run_at' is an instant: 1970-01-01T00:01:00+00:00, which is past. For a duration use 'delay'",
+        ),
+        ({"delay": 1_800_000_000_000}, "'delay' is a time from now: 57 years. For an instant use 'run_at'"),
         ({"runAt": 1_800_000_000_000}, ""),
         ({"runAt": datetime(1970, 1, 2, tzinfo=timezone.utc)}, ""),
         ({"delay": 10 * 365 * 86_400_000}, ""),

@@ -96,7 +96,7 @@ def test_settings_of_the_section() -> None:
     assert load({"driver": "x://y", "kombu": {"url": "x://y"}}).driver_options == {}
     for given, words in (
         ({"driver": "x://y", "kombu": {"url": "x://z"}}, "the section 'kombu' has another 'url'"),
-        ({"redis": {"host": "a"}, "kombu": {"url": "x://z"}}, "say which one is the 'driver'"),
+        ({"redis": {"host": "a"}, "kombu": {"url": "x://z"}}, "set 'driver' to one of them"),
     ):
         with pytest.raises(ConfigurationError, match=words):
             load(given)

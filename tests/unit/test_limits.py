@@ -221,7 +221,7 @@ def test_removed_and_paused_jobs_do_not_break_the_bound() -> None:
         ({"max": 100_001, "duration": 60_000}, r"\['max'\] must be at most 100,000, not 100,001: .*'refill_rate'"),
         ({"max": 5}, r"\['duration'\] must be milliseconds"),
         ({"max": 5, "duration": 0}, "at least 1 ms"),
-        ({"max": 5, "duration": 5, "initial_tokens": 3}, "belongs to a bucket"),
+        ({"max": 5, "duration": 5, "initial_tokens": 3}, "belongs to a token bucket"),
         ({"max": 5, "refill_rate": 0}, "tokens a second"),
         ({"max": 5, "refill_rate": 1, "initial_tokens": 6}, "from 0 to 5"),
         ({"max": 5, "durration": 5}, "unknown option 'durration'.*duration"),

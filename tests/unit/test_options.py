@@ -66,7 +66,7 @@ def test_what_is_accepted(given: dict[str, Any], field: str, value: object) -> N
         ({"delay": True}, "must be milliseconds"),
         ({"delay": timedelta(days=40_000)}, "a hundred years"),
         ({"run_at": datetime(2030, 1, 1)}, "without a time zone"),
-        ({"run_at": timedelta(hours=1)}, "'run_at' is an instant, not a time from now: say an aware datetime"),
+        ({"run_at": timedelta(hours=1)}, "'run_at' is an instant, not a duration: use an aware datetime"),
         ({"run_at": 10**15}, "years 1 to 9999"),
         ({"run_at": "tomorrow"}, "must be an aware datetime, or milliseconds since 1970"),
         ({"run_at": True}, "must be an aware datetime"),
@@ -86,7 +86,7 @@ def test_what_is_accepted(given: dict[str, Any], field: str, value: object) -> N
         ({"backoff": {"type": "exponentail"}}, "did you mean 'exponential'?"),
         ({"backoff": {"delay": -5}}, "between 0"),
         ({"backoff": {"type": "fixed", "delay": 1, "jitter": 2}}, "'jitter' must be from 0 to 1"),
-        ({"backoff": {"custom": "x", "delay": 1}}, "'custom' stands alone"),
+        ({"backoff": {"custom": "x", "delay": 1}}, "'custom' must be the only key"),
         ({"backoff": {"custom": lambda n: n}}, "import by module and name"),
     ],
 )

@@ -127,9 +127,9 @@ def test_an_error_says_what_each_one_answered(fake: Fake) -> None:
     for words in (
         "No master found for 'main': ",
         f"127.0.0.1:{gone}: Connection refused",
-        f"127.0.0.1:{asking}: asks for a",
+        f"127.0.0.1:{asking}: requires a",
         f"127.0.0.1:{other}: No such master with that name",
-        f"127.0.0.1:{web}: is no sentinel (Protocol error",
+        f"127.0.0.1:{web}: is not a sentinel (Protocol error",
     ):
         assert words in text
     assert text.count("refuses the 'sentinel_password': invalid username-password pair") == 1, "once for both"

@@ -68,7 +68,7 @@ def test_schedules_do_not_read_the_settings_before_the_plugin_is_registered() ->
     ("given", "words"),
     [
         ("Europe/Belrin", "unknown timezone 'Europe/Belrin'; did you mean 'Europe/Berlin'?"),
-        ("nowhere at all", "unknown timezone 'nowhere at all': say it like"),
+        ("nowhere at all", "unknown timezone 'nowhere at all': write it like"),
         (5, "unknown timezone 5"),
         (b"UTC", "unknown timezone"),
         ("", "unknown timezone ''"),

@@ -82,8 +82,8 @@ class RabbitMQDriver(KombuDriver):
         }
         if "dead_letter_routing_key" in self.options and "dead_letter_exchange" not in self.options:
             raise ConfigurationError(
-                "rabbitmq: 'dead_letter_routing_key' belongs to 'dead_letter_exchange': say that too ('' is the "
-                "default exchange, whose routing keys are names of queues)"
+                "rabbitmq: 'dead_letter_routing_key' needs 'dead_letter_exchange': set that too ('' is "
+                "the default exchange, whose routing keys are names of queues)"
             )
         self.capabilities = DriverCapabilities(
             durable=True, ordered=True, priorities=self.max_priority > 0, counts=True, shared=True
@@ -163,8 +163,9 @@ class RabbitMQDriver(KombuDriver):
         if entity.queue_arguments:
             raise DriverUnavailable(
                 self.address,
-                f"queue {entity.name!r} exists, declared with other arguments than {entity.queue_arguments!r}: delete "
-                f"it, or give the options it was declared with; the broker says: {error.__cause__}",
+                f"queue {entity.name!r} exists, declared with other arguments than "
+                f"{entity.queue_arguments!r}: delete it, or set the options it was declared with; the "
+                f"broker's message: {error.__cause__}",
             ) from error
         try:
             self.attempt(lambda link: link.channel.queue_declare(queue=entity.name, passive=True))

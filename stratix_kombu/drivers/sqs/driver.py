@@ -45,7 +45,7 @@ _TOKEN = re.compile(r"(x-amz-security-token\W{1,3})[^\s&'\"]+", re.IGNORECASE)
 """A refused signature is explained by the service with the whole request."""
 
 TRIES = 3
-"""How often a call is made that fails for the moment."""
+"""How often a call with a temporary failure is tried."""
 PAUSE_S = 0.5
 """The longest pause before the second try; the next one may be twice as long."""
 DENIED_S = 600.0
@@ -122,7 +122,8 @@ class SQSDriver(KombuDriver):
     # -- the contract ---------------------------------------------------------------------------
 
     def init(self) -> None:
-        """An answer is enough, even that something is forbidden or missing: then the service knows who we are."""
+        """Any answer is enough, even that something is forbidden or missing: the service has accepted the
+        credentials."""
 
         def ask() -> None:
             predefined = self.queues.predefined
@@ -160,7 +161,7 @@ class SQSDriver(KombuDriver):
         entries = [entry_of(job, self.broker_queue(job.queue), place.is_fifo) for job in jobs]
         fitting = [entry for entry in entries if len(entry["MessageBody"]) <= MAX_BYTES]
         send = partial(place.client.send_message_batch, QueueUrl=place.url)
-        failed = in_batches(send, in_batches(send, fitting))  # what failed is sent once more
+        failed = in_batches(send, in_batches(send, fitting))  # failed entries are sent again
         if len(fitting) < len(entries):
             raise OSError(f"{len(entries) - len(fitting)} messages are larger than SQS's {MAX_BYTES} bytes")
         if failed:
@@ -211,7 +212,7 @@ class SQSDriver(KombuDriver):
         return self.call(lambda: [level for level in levels if self.queues.look_up(queue, level) is not None])
 
     def ask(self, queue: str, level: int, limit: int, wait: int) -> list[Delivery]:
-        """One ReceiveMessage: what is there, or comes within ``wait`` seconds."""
+        """One ReceiveMessage: the messages that are there, or arrive within ``wait`` seconds."""
 
         def receive(place: Place) -> list[Delivery]:
             answer = place.poller.receive_message(
@@ -257,7 +258,7 @@ class SQSDriver(KombuDriver):
         return self.call(do)
 
     def call(self, work: Callable[[], Result]) -> Result:
-        """Make calls, again if they fail for the moment, within ``command_timeout``. Raises DriverUnavailable."""
+        """Make calls, repeating temporary failures, within ``command_timeout``. Raises DriverUnavailable."""
         deadline, tried = time.monotonic() + self.timeout_s, 0
         while True:
             try:

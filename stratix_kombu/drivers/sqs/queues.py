@@ -67,12 +67,12 @@ class Queues:
         return {sqs_name(name): queue for name, queue in found.items()}
 
     def check(self, queue: str) -> None:
-        """ConfigurationError for a name that SQS cannot take, or that another queue has there."""
+        """Raises ConfigurationError for a name that SQS does not accept, or that another queue uses there."""
         level = re.search(rf"-p[{''.join(map(str, LEVELS))}]\Z", queue.removesuffix(FIFO))
         if self._priorities and level:
             raise ConfigurationError(
-                f"sqs: {queue!r} is what the queue for jobs of priority {level[0][2:]} of another one was called: "
-                "choose another end, or say priorities=False"
+                f"sqs: {queue!r} is the former name of the queue for jobs of priority {level[0][2:]} of "
+                "another queue: choose another ending, or set priorities=False"
             )
         self.check_place(queue)
         other = self._names.setdefault(self.name(queue), queue)
@@ -125,7 +125,8 @@ class Queues:
         self._urls.pop(place.name, None)
 
     def has_redrive_policy(self, place: Place) -> bool:
-        """Whether SQS itself moves away what is received again and again. Who may not ask has said so by 'redrive'."""
+        """Whether SQS itself moves messages away that are received repeatedly. Without the permission to ask, 'redrive'
+        says so."""
         now = time.monotonic()
         has, until = self._policies.get(place.url, (False, 0.0))
         if now >= until:

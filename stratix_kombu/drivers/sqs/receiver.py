@@ -1,9 +1,9 @@
 """Receiving: one long poll, and deletes in batches.
 
-The queue is polled in a thread of its own, so that nobody has to wait for the end of a poll: a worker that stops leaves
-it, and what it still brings is given back. Meanwhile deletes are sent, and a worker that needs no permit to take jobs
-takes them. So a queue costs one request in ``wait_time_seconds``, idle or not, and one for each ten permits that come.
-"""
+The queue is polled in a thread of its own, so that nothing has to wait for the end of a poll: a worker that stops
+abandons it, and the messages that it still brings are given back. Meanwhile deletes are sent, and a worker that needs
+no permit to take jobs takes them. So a queue costs one request in ``wait_time_seconds``, idle or not, and one for each
+ten permits that come."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ DELETE_S = 1.0
 
 
 class Poll:
-    """One question to the queue, in a thread of its own. Left by its asker, it gives back what it still brings."""
+    """One poll of the queue, in a thread of its own. Once abandoned, it gives back the messages that it still
+    brings."""
 
     def __init__(
         self, ask: Callable[[], list[Delivery]], give_back: Callable[[list[Delivery]], None], over: threading.Condition
@@ -68,7 +69,7 @@ class Poll:
             self._return()
 
     def leave(self) -> None:
-        """Nobody waits for it any more."""
+        """It is abandoned."""
         with self._changed:
             self._left, over = True, self.over
         if over:
@@ -131,7 +132,7 @@ class SQSReceiver(Receiver):
         return []
 
     def _of_the_queue(self, limit: int, timeout: float) -> list[Delivery]:
-        """What a poll has brought: one that begins now and ends in time, or one that an earlier call has begun."""
+        """The messages of a poll: one that starts now and ends in time, or one that an earlier call started."""
         deadline = time.monotonic() + timeout
         while not self._stopped:
             until = deadline
