@@ -164,7 +164,6 @@ class RedisDriver(KombuDriver):
                 "delivery_info": {"exchange": "", "routing_key": hole},
                 "delivery_mode": 2,
                 "priority": 0,
-                "body_encoding": None,
             },
         }
         text = json.dumps(message, separators=(",", ":")).replace("%", "%%").replace("\\u0000", "%s")

@@ -30,7 +30,8 @@ from stratix_kombu.model.message import read_envelope, read_headers
 from stratix_kombu.model.names import check_job_id, check_job_name, check_queue_name, is_job_id
 from stratix_kombu.model.record import NewJob, Ready, Schedule
 from stratix_kombu.model.recurrence import Recurrence
-from stratix_kombu.stores.redis.records import FIELDS, ClaimsOf, record_of
+from stratix_kombu.stores.redis.fields import WORDS
+from stratix_kombu.stores.redis.records import ClaimsOf, record_of
 from stratix_kombu.stores.redis.schedules import _readable
 from tests.hostile import DEEP, NAMES, PICKLED, TRACE, fuzz, mappings, raws, scalars, texts, values
 from tests.waiting import until
@@ -180,9 +181,9 @@ def test_templates(changes: dict[str, Any]) -> None:
 
 
 @fuzz(80)
-@given(st.lists(st.none() | raws, min_size=len(FIELDS), max_size=len(FIELDS)))
+@given(st.lists(st.none() | raws, min_size=len(WORDS), max_size=len(WORDS)))
 def test_records(fields: list[bytes | None]) -> None:
-    named = {name.encode(): value for name, value in zip(FIELDS, fields, strict=True) if value is not None}
+    named = [(name.encode(), value) for name, value in zip(WORDS, fields, strict=True) if value is not None]
     claims = ClaimsOf("q", "w", "r", 1)
     for read in (lambda: record_of("id", fields), lambda: claims.read(b"id", 0, 1, 1, named)):
         with suppress(InvalidPayload):

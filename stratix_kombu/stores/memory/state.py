@@ -6,7 +6,7 @@ import heapq
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 
 from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
@@ -108,36 +108,16 @@ class Job:
         return (0 if self.new.native else self.new.priority), self.place, self.new.id
 
     def record(self) -> JobRecord:
-        new = self.new
-        return JobRecord(
-            id=new.id,
-            queue=new.queue,
-            name=new.name,
-            data=self.data,
-            options=new.options,
-            state=self.state,
-            priority=new.priority,
-            created_ms=self.created_ms,
-            due_ms=self.due_ms,
-            processed_ms=self.processed_ms,
-            finished_ms=self.finished_ms,
-            attempts_made=self.attempts_made,
-            attempts_started=self.attempts_started,
-            max_attempts=new.max_attempts,
-            stalled_count=self.stalled_count,
-            pending=self.pending,
-            optional=new.optional,
-            worker=self.worker,
-            progress=self.progress,
-            result=self.result,
-            failed_reason=self.failed_reason,
-            stacktrace=self.stacktrace,
-            message=new.message,
-            vacant=self.vacant,
-            number=self.number,
-            kind=new.kind,
-            cancelled=self.cancelled is not None and self.state is State.FAILED,
-        )
+        own = {name: getattr(self, name) for name in _OWN}
+        given = {name: getattr(self.new, name) for name in _AS_GIVEN}
+        return JobRecord(**own, **given, cancelled=self.cancelled is not None and self.state is State.FAILED)
+
+
+_READ = [one.name for one in fields(JobRecord) if one.name != "cancelled"]
+_OWN = [name for name in _READ if name in Job.__slots__]
+"""What changes while the job is there."""
+_AS_GIVEN = [name for name in _READ if name not in Job.__slots__]
+"""The rest of its record is as it was added."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from stratix_kombu.model.event import Event
 from stratix_kombu.model.names import shown
 from stratix_kombu.stores.contract import EventLog, LogReader
 from stratix_kombu.stores.redis.connect import Client
-from stratix_kombu.stores.redis.records import text
 from stratix_kombu.stores.redis.scripts import Scripts
+from stratix_kombu.stores.redis.texts import text
 
 BELL_S = 60
 """How long a bell that nobody hears is kept."""

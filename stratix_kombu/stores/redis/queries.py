@@ -10,10 +10,12 @@ from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatu
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.redis.connect import Client
+from stratix_kombu.stores.redis.fields import STATES, WORDS
 from stratix_kombu.stores.redis.metrics import tally_of, totals_of
 from stratix_kombu.stores.redis.presence import worker_of
-from stratix_kombu.stores.redis.records import FIELDS, STATES, ended_of, limit_text, record_of
+from stratix_kombu.stores.redis.records import ended_of, record_of
 from stratix_kombu.stores.redis.scripts import Scripts, pages
+from stratix_kombu.stores.redis.texts import limit_text
 
 _COUNTED = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 
@@ -31,7 +33,7 @@ class RedisQueries(Queries):
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         records: list[JobRecord | None] = []
         for page in pages(ids, PAGE):
-            found = self._scripts.run("get", (len(FIELDS), *FIELDS, *page))
+            found = self._scripts.run("get", (len(WORDS), *WORDS, *page))
             records += [record_of(job_id, values) for job_id, values in zip(page, found, strict=True)]
         return records
 
@@ -45,11 +47,11 @@ class RedisQueries(Queries):
 
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         names = [state.value for state in states]
-        found = self._scripts.run("find", (queue, start, end, FOUND_AT_ONCE, len(FIELDS), *FIELDS, *names))
+        found = self._scripts.run("find", (queue, start, end, FOUND_AT_ONCE, len(WORDS), *WORDS, *names))
         return _records(found)
 
     def scan(self, queue: str, state: State, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
-        after, *found = self._scripts.run("scan", (queue, state.value, limit, cursor, *FIELDS))
+        after, *found = self._scripts.run("scan", (queue, state.value, limit, cursor, *WORDS))
         return _records(found), after.decode()
 
     def status(self, queue: str) -> QueueStatus:
@@ -142,6 +144,6 @@ class RedisQueries(Queries):
 
 
 def _records(found: Sequence[Any]) -> list[JobRecord]:
-    """From an answer id, values of ``FIELDS``, id, ..."""
+    """From an answer id, values of ``WORDS``, id, ..."""
     records = (record_of(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2))
     return [record for record in records if record is not None]

@@ -14,9 +14,11 @@ from redis.exceptions import NoScriptError
 from stratix_kombu.model.names import new_request
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.connect import Client
+from stratix_kombu.stores.redis.fields import IN_SCRIPTS
 
 Item = TypeVar("Item")
 _AGAIN = re.compile(r"^--- @again$", re.MULTILINE)
+_LIST = re.compile(r"--\[\[@words (\w+)\]\]")
 _INCLUDE = re.compile(r"^( *)--- @include (\w+)$", re.MULTILINE)
 
 
@@ -37,10 +39,11 @@ def source(name: str) -> str:
 
     A fragment stands once in a script. One that is included within a block, which its indentation shows, belongs to
     that block: where the block is not reached, its functions are not made, and making them takes longer than most
-    commands.
+    commands. ``--[[@words NAME]]`` stands for the words of that list of the table of fields.
     """
     text = _with_fragments(_text(name), set())
-    return _text("includes/once").replace("--- @step\n", text) if is_once(name) else text
+    text = _text("includes/once").replace("--- @step\n", text) if is_once(name) else text
+    return _LIST.sub(lambda match: ", ".join(f"'{word}'" for word in IN_SCRIPTS[match[1]]), text)
 
 
 def _with_fragments(text: str, there: set[str]) -> str:

@@ -12,7 +12,8 @@ from stratix_kombu.model.claims import Bounds, Taken
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.stores.contract import TAKEN_AT_ONCE
 from stratix_kombu.stores.redis.answers import fallback_text
-from stratix_kombu.stores.redis.records import ClaimsOf, limit_text
+from stratix_kombu.stores.redis.records import ClaimsOf
+from stratix_kombu.stores.redis.texts import limit_text
 
 logger = logging.getLogger("stratix_kombu.stores")
 
@@ -43,9 +44,8 @@ class Take:
         now, why, until, left, *answers = answer
         claims, found = [], ClaimsOf(self.queue, self.worker, self.request, now)
         for job_id, position, started, begun, flat in answers:
-            values = dict(zip(flat[::2], flat[1::2], strict=True))
             try:
-                claims.append(found.read(job_id, position, started, begun, values))
+                claims.append(found.read(job_id, position, started, begun, zip(flat[::2], flat[1::2], strict=True)))
             except InvalidPayload as problem:
                 # Its lease runs out, again and again until it has failed; the others are not held up by it.
                 logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": self.queue})

@@ -40,10 +40,12 @@ from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions, check_ids
 from stratix_kombu.stores.redis.answers import added_of, change_of, completion_arguments, fallback_text, then_text
+from stratix_kombu.stores.redis.fields import CLAIMED, plain_fields
 from stratix_kombu.stores.redis.presence import Presence, told_of
-from stratix_kombu.stores.redis.records import CLAIMED, ClaimsOf, is_plain, job_arguments, kept_fields, limit_text
+from stratix_kombu.stores.redis.records import ClaimsOf, job_arguments
 from stratix_kombu.stores.redis.scripts import Scripts
 from stratix_kombu.stores.redis.taking import Take
+from stratix_kombu.stores.redis.texts import limit_text
 
 logger = logging.getLogger("stratix_kombu.stores")
 
@@ -74,8 +76,10 @@ class RedisTransitions(Transitions):
     def add(self, jobs: Sequence[NewJob]) -> Added:
         if not jobs:
             return Added()
-        if len(jobs) == 1 and jobs[0].fresh and self._knows_fresh and is_plain(jobs[0]):
-            return self._add_fresh(jobs[0])
+        if len(jobs) == 1 and jobs[0].fresh and self._knows_fresh:
+            fields = plain_fields(jobs[0])
+            if fields is not None:
+                return self._add_fresh(jobs[0], fields)
         queue = jobs[0].queue
         arguments: list[Any] = [queue, PAGE, self._to_be_known(jobs)]
         for job in jobs:
@@ -88,13 +92,13 @@ class RedisTransitions(Transitions):
             raise DependencyNotFound(answer[1].decode(), answer[2].decode())
         return added_of(len(jobs), answer)
 
-    def _add_fresh(self, job: NewJob) -> Added:
+    def _add_fresh(self, job: NewJob, fields: list[Any]) -> Added:
         template, prefix, suffixes = self._sending
         broker, permit = "", ""
         if template:
             broker = f"{prefix}{job.queue}{suffixes.partition('|')[0]}"
             permit = template % (job.id, job.id, f"{prefix}{job.queue}")
-        arguments = (job.queue, job.id, job.priority, broker, permit, *kept_fields(job))
+        arguments = (job.queue, job.id, job.priority, broker, permit, *fields)
         created, number = self._scripts.run("add_fresh", arguments)
         placed = (Placed(State.WAITING, int(created), number),)
         return Added(placed, ready=() if template else (Ready(job.id, job.queue, job.name, job.priority),))
@@ -221,7 +225,7 @@ class RedisTransitions(Transitions):
             if why:
                 claimed.refused.append(Refused(job_id.decode(), Refusal(why.decode()), int(at)))
                 continue
-            begun, values = answer[0], dict(zip(CLAIMED, answer[1], strict=False))
+            begun, values = answer[0], zip(CLAIMED, answer[1], strict=False)
             try:
                 claimed.claims.append(found.read(job_id, position, at, begun, values))
             except InvalidPayload as problem:

@@ -2,7 +2,7 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the program's limit of the queue, JSON
 --   or ''; ARGV[5] its bound of active jobs or 0; ARGV[6] that of a group's; ARGV[7] '' or JSON of what jobs say that do not
 --   say it themselves: dead, and of letters keep_completed and keep_failed; ARGV[8] request; then ids
--- Returns {now, {per id: {id, refusal, retry in ms} or {id, '', start, attempts begun, values of FIELDS}}}
+-- Returns {now, {per id: {id, refusal, retry in ms} or {id, '', start, attempts begun, values of the fields that a claim brings, ...}}}
 -- Events active
 --- @again
 --- @include base
@@ -10,9 +10,8 @@
 --- @include expect
 --- @include start
 
-local FIELDS = { 'name', 'data', 'opts', 'prio', 'created', 'due', 'made', 'begun', 'max', 'stalled', 'pending', 'optional',
-  'progress', 'reason', 'trace', 'number', 'kind', 'token', 'limit', 'waiting', 'queue', 'state', 'dead', 'group', 'line',
-  'forward', 'sends' }
+local FIELDS = { --[[@words claimed]], 'token', 'limit', 'waiting', 'queue', 'state', 'dead', 'group', 'line', 'forward',
+  'sends' }
 
 -- Limits are rare, and making what they need takes longer than most commands.
 local B
