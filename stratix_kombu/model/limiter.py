@@ -11,7 +11,7 @@ later than they might."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from stratix_kombu.errors import ConfigurationError
@@ -121,10 +121,31 @@ class Window:
         self._instants.append(max(instant, self._instants[-1] if self._instants else 0))
         del self._instants[: -limit.max]
 
-    def copy(self) -> Window:
-        other = Window()
-        other._instants = self._instants.copy()
-        return other
+    def copy(self) -> Starts:
+        return _Tried(self._instants)
+
+
+class _Tried:
+    """A window that is tried out: what it remembers stands behind the instants of the real one, of which there may be
+    very many."""
+
+    def __init__(self, before: Sequence[int]) -> None:
+        self._before = before
+        self._instants: list[int] = []
+
+    def free_at(self, limit: Limit, now: int) -> int:
+        place = len(self._before) + len(self._instants) - limit.max
+        if place < 0:
+            return 0
+        behind = place - len(self._before)
+        return (self._instants[behind] if behind >= 0 else self._before[place]) + int(spacing(limit))
+
+    def remember(self, instant: int, limit: Limit, now: int) -> None:
+        last = self._instants or self._before
+        self._instants.append(max(instant, last[-1] if last else 0))
+
+    def copy(self) -> Starts:
+        return _Tried([*self._before, *self._instants])
 
 
 class Bucket:

@@ -10,7 +10,7 @@ from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import ANY_CLAIM, Change, Completion, Failure, Held, Limit
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, native, new, until
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, native, new, until
 
 LONG = 60_000
 NEVER = Limit("never", 1, 3_600_000)
@@ -217,6 +217,13 @@ class PermitSuite(StoreCase):
         assert self.ids(until(lambda: store.transitions.promote()[0].ready)) == ["k1"]
         store.transitions.fail([Failure("k2", ANY_CLAIM, "revoked")])
         assert store.transitions.promote()[0].ready == ()
+
+    def test_keys_that_open_together_are_sent_page_by_page(self, store: Store) -> None:
+        keys = [Limit(f"key{n}", 1, 100) for n in range(3)]
+        self.add(store, *(native(f"{part}{n}", limit=key) for part in "ab" for n, key in enumerate(keys)))
+        assert len(self.claim(store, *(f"{part}{n}" for part in "ab" for n in range(3)))) == 3
+        found = gather(lambda: self.ids(store.transitions.promote(1)[0].ready), 3)
+        assert sorted(found) == ["b0", "b1", "b2"]
 
     def test_the_end_of_an_active_one_lets_a_native_one_in(self, store: Store) -> None:
         self.add(store, *(native(one) for one in "abc"))

@@ -181,11 +181,5 @@ end
 if crowded then
   redis.call('HSET', meta, 'crowded', 1)
 end
-if B then
-  B.write()
-end
-if limited > 0 then
-  --- @include count
-  count(queue, LIMITED, limited)
-end
+--- @include limited
 return { now, answers }

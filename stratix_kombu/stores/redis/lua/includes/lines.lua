@@ -34,16 +34,8 @@ local function put_aside(queue, id, score, name, opens)
   redis.call('HSET', queue_key(queue, 'meta'), 'lined', 1)
 end
 
--- How many of a line may start now, and when to look at it again after these.
-local function may_start(queue, name, line, most, bound)
-  if string.sub(name, 1, 2) == 'g:' then
-    if bound == 0 then
-      return most, 0
-    end
-    local active = num(redis.call('HGET', queue_key(queue, 'grouped'), string.sub(name, 3)), 0)
-    local free = math.max(bound - active, 0)
-    return free, free <= most and '+inf' or 0
-  end
+-- How many of a line may start now whose limit is that of its first job, and when to look at it again after these.
+local function may_start_of_limit(line, most)
   local first = redis.call('ZRANGE', line, 0, 0)[1]
   local book = first and B.open(read(first, 'limit')[1])
   if not book then
@@ -52,29 +44,53 @@ local function may_start(queue, name, line, most, bound)
   return B.room(book, most)
 end
 
--- The first jobs of lines that have opened go back into the order: of each as many as may start now, and `most` at most.
-local function bring_back(queue, most, bound)
-  local lines, left = queue_key(queue, 'lines'), 250
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, left)) do
+-- The same of any line of jobs that are taken.
+local function may_start(queue, name, line, most, bound)
+  if string.sub(name, 1, 2) ~= 'g:' then
+    return may_start_of_limit(line, most)
+  elseif bound == 0 then
+    return most, 0
+  end
+  local active = num(redis.call('HGET', queue_key(queue, 'grouped'), string.sub(name, 3)), 0)
+  local free = math.max(bound - active, 0)
+  return free, free <= most and '+inf' or 0
+end
+
+-- Lines that have opened let out their first jobs: of each as many as `may_start` says, `most` at most, and of all about
+-- `left`; `out` is called for each, with where it stood. `lines` is the index that says when they open, `prefix` is that of
+-- their keys. Whether no line is left.
+local function let_out(queue, lines, prefix, most, left, may_start, out)
+  local index = queue_key(queue, lines)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, left)) do
     if left <= 0 then
       break
     end
-    local line, count = queue_key(queue, 'line:' .. name), math.min(most, left)
-    local may, again = may_start(queue, name, line, count, bound)
+    local line, count = queue_key(queue, prefix .. name), math.min(most, left)
+    local may, again = may_start(name, line, count)
     local page = may > 0 and redis.call('ZPOPMIN', line, math.min(count, may)) or {}
     for i = 1, #page, 2 do
-      redis.call('ZADD', queue_key(queue, 'order'), page[i + 1], page[i])
-      redis.call('ZREM', queue_key(queue, 'aside'), page[i])
-      redis.pcall('HDEL', job_key(page[i]), 'line')
+      out(page[i], page[i + 1])
     end
     left = left - math.max(#page / 2, 1)
     if redis.call('EXISTS', line) == 1 then
-      redis.call('ZADD', lines, again, name)
+      redis.call('ZADD', index, again, name)
     else
-      redis.call('ZREM', lines, name)
+      redis.call('ZREM', index, name)
     end
   end
-  if redis.call('EXISTS', lines) == 0 then
+  return redis.call('EXISTS', index) == 0
+end
+
+-- The first jobs of lines that have opened go back into the order: of each as many as may start now, and `most` at most.
+local function bring_back(queue, most, bound)
+  local is_empty = let_out(queue, 'lines', 'line:', most, 250, function(name, line, count)
+    return may_start(queue, name, line, count, bound)
+  end, function(id, score)
+    redis.call('ZADD', queue_key(queue, 'order'), score, id)
+    redis.call('ZREM', queue_key(queue, 'aside'), id)
+    redis.pcall('HDEL', job_key(id), 'line')
+  end)
+  if is_empty then
     redis.call('HDEL', queue_key(queue, 'meta'), 'lined')
   end
 end

@@ -50,30 +50,16 @@ end
 
 -- Native jobs whose own limit has opened.
 local function send_lines(queue, most)
-  local lines = queue_key(queue, 'unsent-lines')
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', lines, '-inf', now, 'LIMIT', 0, most)) do
-    local line = queue_key(queue, 'unsent:' .. key)
-    local first = redis.call('ZRANGE', line, 0, 0)[1]
-    local book = first and B.open(read(first, 'limit')[1])
-    local may, again = most, 0
-    if book then
-      may, again = B.room(book, most)
+  local is_empty = let_out(queue, 'unsent-lines', 'unsent:', most, 250, function(_, line, count)
+    return may_start_of_limit(line, count)
+  end, function(id)
+    local job = load(id, queue)
+    if job and job.state == 'waiting' and job.native then
+      redis.call('HDEL', job_key(job.id), 'line')
+      send_again(job)
     end
-    local page = may > 0 and redis.call('ZPOPMIN', line, may) or {}
-    for i = 1, #page, 2 do
-      local job = load(page[i], queue)
-      if job and job.state == 'waiting' and job.native then
-        redis.call('HDEL', job_key(job.id), 'line')
-        send_again(job)
-      end
-    end
-    if redis.call('EXISTS', line) == 1 then
-      redis.call('ZADD', lines, again, key)
-    else
-      redis.call('ZREM', lines, key)
-    end
-  end
-  if redis.call('EXISTS', lines) == 0 then
+  end)
+  if is_empty then
     redis.call('HDEL', queue_key(queue, 'meta'), 'unsent_lines')
   end
 end
@@ -117,7 +103,8 @@ local function reopen(queue, most)
     send_unsent(queue, left)
     if v[8] then
       send_lines(queue, left)
-      opens = earlier(opens, next_line(queue, 'unsent-lines'))
+      local open = redis.call('ZCOUNT', queue_key(queue, 'unsent-lines'), '-inf', now) > 0
+      opens = earlier(opens, open and now or next_line(queue, 'unsent-lines'))
     end
     if owed > 0 then
       bring_back(queue, math.min(left, owed), num(v[7], 0))

@@ -138,13 +138,7 @@ local function take_jobs()
   if notes[1] then
     redis.call('HSET', meta, unpack(notes))
   end
-  if B then
-    B.write()
-  end
-  if limited > 0 then
-    --- @include count
-    count(queue, LIMITED, limited)
-  end
+  --- @include limited
   claims[1], claims[2], claims[3], claims[4] = now, why, opens, left
   return claims
 end
