@@ -104,7 +104,7 @@ def test_a_fault_of_the_call_loses_no_result(
         return step(*args, **how)
 
     monkeypatch.setattr(transitions, "complete_and_take", breaks)
-    monkeypatch.setattr(consumer, "MAX_PAUSE_S", 0.05)
+    monkeypatch.setattr(consumer, "LONGEST_S", 0.05)
     queue, errors = app.queue.create_queue("q", concurrency=2), list[str]()
     queue.on("error", lambda error: errors.append(str(error)))
     queue.process(lambda job: job.data)
