@@ -1,16 +1,19 @@
-"""The page ``/metrics``: for a WSGI server, or with a small server of its own."""
+"""The page ``/metrics``: for a WSGI server, or with a small server of its own, which has probes beside it."""
 
 from __future__ import annotations
 
+import socket
 import threading
+from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIServer
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 
 from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.metrics.collector import Observed, StratixCollector
+from stratix_kombu.metrics.pages import Probed, pages
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -70,13 +73,33 @@ class MetricsServer:
         self.stop()
 
 
-def serve(app: Observed, port: int, host: str = "0.0.0.0") -> MetricsServer:
-    """Serve the page until ``stop``; port 0 is a free one. Raises ConfigurationError if it cannot listen there.
+def serve(app: Probed, port: int, host: str = "0.0.0.0") -> MetricsServer:
+    """Serve ``/metrics``, ``/healthz`` and ``/readyz`` until ``stop``; port 0 is a free one. Raises ConfigurationError
+    if it cannot listen there.
 
     >>> with serve(app, 9100) as server: ...  # doctest: +SKIP
     """
     try:
-        server, thread = start_http_server(port, host, _registry(app))
+        server = make_server(host, port, pages(app, metrics_app(app)), _SixServer if ":" in host else _Server, _Quiet)
     except OSError as problem:
         raise ConfigurationError(f"metrics: cannot listen on {host}:{port}: {problem.strerror}") from problem
+    thread = threading.Thread(target=server.serve_forever, name="stratix-metrics", daemon=True)
+    thread.start()
     return MetricsServer(server, thread)
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each request: a scrape that is slow must not hold up a probe."""
+
+    daemon_threads = True
+
+
+class _SixServer(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Quiet(WSGIRequestHandler):
+    """Writes no line for each request."""
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass

@@ -1,0 +1,100 @@
+"""What the metrics port answers: probes that cost no new interpreter."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from stratix_kombu import create_app
+from stratix_kombu.metrics import pages, serve
+from tests.services import end, free_port, start_redis
+from tests.waiting import until
+
+
+def ask(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, dict[str, Any]]:
+    try:
+        with urlopen(f"http://{host}:{port}{path}", timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)
+
+
+def test_by_path(settings: dict[str, Any]) -> None:
+    with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
+        app.queue.get_queue("q").process(lambda job: None)
+        app.start()
+        until(lambda: ask(server.port, "/readyz")[0] == 200)
+        assert ask(server.port, "/healthz") == (200, {"ok": True, "problems": []})
+        for path in ("/", "/metrics/", "/health", "/healthz/x"):
+            assert ask(server.port, path) == (404, {"pages": ["/metrics", "/healthz", "/readyz"]})
+        with urlopen(f"http://127.0.0.1:{server.port}/metrics?name[]=queue_size", timeout=20) as page:
+            text = page.read().decode()
+        assert "queue_size" in text
+        assert "stratix_workers" not in text
+
+
+def test_a_worker_that_can_run_nothing_is_to_be_started_again(settings: dict[str, Any]) -> None:
+    gate = threading.Event()
+    with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
+        queue = app.queue.create_queue("q")
+        queue.process(lambda job: gate.wait(60))
+        app.start()
+        job = queue.add("stuck", timeout=50)
+        until(lambda: job.get_state() == "failed")
+
+        def stuck() -> bool:
+            health = app.check_health(within=1)
+            return not health.ok
+
+        until(stuck)
+        pages._health_of(app)._within = 1  # the usual 30 s would be long for a test
+        status, said = ask(server.port, "/healthz")
+        assert status == 503
+        assert "no slot can run anything" in said["problems"][0]
+        gate.set()
+        pages._health_of(app)._within = 30_000
+        until(lambda: ask(server.port, "/healthz")[0] == 200)
+
+
+def test_servers_that_are_away_are_no_reason_to_start_again(tmp_path: Path) -> None:
+    port = free_port()
+    process = start_redis(tmp_path, port)
+    try:
+        settings = {"redis": {"host": "127.0.0.1", "port": port, "connect_timeout": 500}, "shutdown_timeout": 0}
+        with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
+            app.queue.get_queue("q").process(lambda job: None)
+            app.start()
+            until(lambda: ask(server.port, "/readyz")[0] == 200)
+            end(process)
+            until(lambda: ask(server.port, "/readyz")[0] == 503)
+            status, said = ask(server.port, "/healthz")
+            assert status == 200
+            assert not said["ok"]
+            assert "the store does not answer" in said["problems"]
+    finally:
+        end(process)
+
+
+def test_one_that_is_being_closed_is_not_ready(settings: dict[str, Any]) -> None:
+    app = create_app({**settings, "metrics": {"port": free_port(), "host": "127.0.0.1"}})
+    port = app.queue.settings.metrics.port if app.queue.settings.metrics else 0
+    said: list[Any] = []
+    app.hook("before_close", lambda: None)
+    app.start()
+    app.hook("before_close", lambda: said.extend([ask(port, "/readyz"), ask(port, "/healthz")[0]]))
+    until(lambda: ask(port, "/readyz")[0] == 200)
+    app.close()
+    assert said == [(503, {"ok": False, "problems": ["the application is being closed"]}), 200]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_both_kinds_of_address(settings: dict[str, Any], host: str) -> None:
+    with create_app(settings) as app, serve(app, 0, host) as server:
+        assert ask(server.port, "/healthz", f"[{host}]" if ":" in host else host)[0] == 200
