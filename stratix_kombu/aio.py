@@ -4,7 +4,7 @@ thread."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,8 @@ from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from stratix_kombu.calls import Calls
     from stratix_kombu.model.event import Event
     from stratix_kombu.model.metrics import QueueMetrics
