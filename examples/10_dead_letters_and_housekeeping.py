@@ -1,5 +1,5 @@
 """Dead letters, deduplication, and housekeeping: what failed for good is kept apart and sent back when the fault is
-mended; jobs that are there already are not added again; queues are drained, cleaned and removed.
+fixed; jobs that are there already are not added again; queues are drained, cleaned and removed.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Tuning: many jobs in one step, references in place of large data, concurrency by the kind of work, what is kept of
+"""Tuning: many jobs in one step, references instead of large data, concurrency by the kind of work, what is kept of
 jobs that have ended, and the options of the connection to Redis.
 """
 

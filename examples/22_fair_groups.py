@@ -1,6 +1,6 @@
 """Fair groups: the jobs of one queue belong to tenants, and each tenant has its turn, on every driver.
 
-A tenant that adds a thousand jobs at once holds up nobody: another one's single job starts about as many starts later
+A tenant that adds a thousand jobs at once delays nobody: another one's single job starts about as many starts later
 as there are tenants with jobs. ``group_concurrency`` bounds how many jobs of one group are active at a time, over all
 workers.
 """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 READ_S = 2.0
 """How long a read waits for the first event."""
 PAUSE_S = 1.0
-"""How long nothing is asked of a store that is away."""
+"""How long nothing is asked of a store that is unreachable."""
 MOST = 10_000
 """Events that wait for a coroutine that is slow; then it has missed some."""
 

@@ -101,8 +101,8 @@ class OneAfterAnother:
                     yield outcome
 
     def one(self, queue: Queue) -> Outcome | None:
-        """Run the next job of the queue, if one may start now. Raises Unavailable if the store is away: the job is run
-        by others when its lease has ended."""
+        """Run the next job of the queue, if one may start now. Raises Unavailable if the store is unreachable: the job
+        is run by others when its lease has ended."""
         request = new_request()
         taken = take(self._engine, queue.name, self._id, self._lease_ms, 1, queue.bounds, permits=1, request=request)
         return self._run(queue, taken.claims[0]) if taken.claims else None

@@ -9,7 +9,7 @@ from stratix_kombu.drivers.kombu import KombuDriver
 
 
 def send_celery_task(driver: TransportDriver, queue: str) -> None:
-    """A Celery task message of somebody else's, sent by Celery itself to the queue's broker queue."""
+    """A Celery task message of another's, sent by Celery itself to the queue's broker queue."""
     assert isinstance(driver, KombuDriver)
     celery = Celery("foreign", broker=driver.url)
     celery.conf.broker_transport_options = driver.transport_options

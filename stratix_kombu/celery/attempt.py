@@ -83,7 +83,7 @@ class Settling(Protocol):
         sent may be stored a moment later, by the host."""
 
     def drop(self) -> None:
-        """The attempt ends without an outcome: its lease runs out, and recovery deals with it."""
+        """The attempt ends without an outcome: its lease expires, and recovery deals with it."""
 
 
 class Attempt:

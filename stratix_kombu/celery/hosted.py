@@ -261,7 +261,7 @@ class TaskAttempt(Attempt):
         return self.adopted or self._host.bridge.mirror.everything or self._host.is_heard(task)
 
     def drop(self) -> None:
-        """It was not settled: its lease runs out."""
+        """It was not settled: its lease expires."""
         self._settled = True
 
 

@@ -101,7 +101,7 @@ def install(
 
 _REDIS_OPTIONS: Mapping[str, Any] = {
     "ack_emulation": False,
-    # A connection that was lost without a word is noticed within seconds; Kombu's own defaults are 25 and for ever.
+    # A connection that was lost without a word is noticed within seconds; Kombu's own defaults are 25 and forever.
     "health_check_interval": 5,
     "socket_timeout": 5.0,
     "socket_keepalive": True,

@@ -190,7 +190,7 @@ class Publisher:
         )
 
     def _refuse_what_no_broker_takes(self, name: str, message: str) -> None:
-        """Its job would wait for ever."""
+        """Its job would wait forever."""
         limit = self._bridge.driver.capabilities.max_message_bytes
         if limit is not None and (size := len(message.encode())) > limit:
             remedy = "the broker takes no longer one: store its arguments elsewhere and pass a reference"

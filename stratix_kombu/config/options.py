@@ -73,7 +73,7 @@ def limit_of(value: object, what: str) -> Limit:
 
 
 def deduplication_of(value: object, what: str) -> Deduplication:
-    """``{"id"}``: while a job under the id has not ended; with ``ttl`` for so long; ``replace`` a delayed one,
+    """``{"id"}``: while a job under the id has not finished; with ``ttl`` for so long; ``replace`` a delayed one,
     ``extend`` the time with each."""
     given = snake_keys(mapping(value, what, "with 'id'"), ("id", "ttl", "replace", "extend"), what)
     ttl_ms = milliseconds(given["ttl"], f"{what}['ttl']") if given.get("ttl") is not None else 0
@@ -256,7 +256,7 @@ class ProcessorOptions:
     """0 = as many as jobs run at a time."""
     timeout_ms: int = 0
     max_memory_usage: int = 0
-    """In MB; 0 = without limit."""
+    """In MB; 0 = without a limit."""
     graceful: bool = False
 
     @property

@@ -12,8 +12,8 @@
 | connect_retry_strategy | function of the attempt (1, 2, ...): milliseconds to wait, None to give up (50 * n) |
 | enable_ready_check | at start, wait for an answer that the server is ready, or fail (True) |
 | connection_namespace | prefix of all keys and broker queues |
-| enable_offline_queue | True only: while the broker is away jobs wait in the store; there is no queue in memory |
-"""
+| enable_offline_queue | True only: while the broker is unreachable jobs wait in the store; there is no queue in memory
+|"""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ class TransportDriver(QueueDriver):
 
         If not, the driver completes that in the background, and sends again what the broker refuses or what was lost
         with a connection, for a bounded number of messages. It calls ``report``, from any thread, with the queue and
-        the fault when a message could not be delivered so far, and with None in place of a fault when one of that queue
+        the fault when a message could not be delivered so far, and with None instead of a fault when one of that queue
         was. What a process does not live to send again, the store's recovery does. ``close`` waits a while for the
         broker's word."""
         self.publish(jobs)

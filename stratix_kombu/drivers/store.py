@@ -72,7 +72,7 @@ class StoreDriver(TransportDriver):
 
 @contextmanager
 def as_driver() -> Iterator[None]:
-    """That the store is away is that the broker is."""
+    """That the store is unreachable is that the broker is."""
     try:
         yield
     except StoreUnavailable as problem:

@@ -106,7 +106,7 @@ class Clock:
                     self._rest(rest_ms)
             except Exception as error:
                 failures += 1
-                if not isinstance(error, Unavailable):  # a fault of our own must not stop the clock
+                if not isinstance(error, Unavailable):  # a bug of ours must not stop the clock
                     logger.exception("the clock failed", extra={"action": "clock_failed"})
                 self._engine.report("", error, "clock_failed")
                 self._stop.wait(pause_s(failures))

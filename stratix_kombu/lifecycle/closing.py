@@ -24,7 +24,7 @@ def close_within(
     still: Callable[[], object] = lambda: None,
 ) -> list[Any]:
     """Close the named parts side by side and return what they return, as far as they end within ``seconds`` and the
-    grace (None = without limit). What takes longer goes on, on a thread that does not keep the process from ending.
+    grace (None = without a limit). What takes longer goes on, on a thread that does not keep the process from ending.
     ``still`` is called every few seconds meanwhile."""
     deadline = None if seconds is None else time.monotonic() + seconds + grace_s
     ended: dict[str, Any] = {}

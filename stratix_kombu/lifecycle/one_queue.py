@@ -24,7 +24,7 @@ def hold(engine: Engine, queue: str, hold_ms: int) -> None:
 
 
 def set_limit(engine: Engine, queue: str, limit: Limit | None) -> None:
-    """Set the limiter for all workers, in place of that of their options; None leaves it to these again."""
+    """Set the limiter for all workers, instead of that of their options; None leaves it to these again."""
     settle(engine, engine.store.transitions.set_limit(queue, limit))
 
 

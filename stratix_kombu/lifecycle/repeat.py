@@ -120,7 +120,7 @@ def run_now(engine: Engine, schedule: Schedule, job_id: str) -> tuple[list[NewJo
 
 
 def put_schedule(engine: Engine, schedule: Schedule) -> None:
-    """Keep the schedule, in place of one with its key."""
+    """Keep the schedule, instead of one with its key."""
     engine.store.schedules.put(schedule)
 
 

@@ -12,7 +12,7 @@ MAX_POSITION = 10**9
 
 
 def seconds(value: float | timedelta | None, what: str) -> float | None:
-    """A time to wait as seconds, None for one without limit; ConfigurationError for what is none."""
+    """A time to wait as seconds, None for one without a limit; ConfigurationError for what is none."""
     if value is None:
         return None
     number = value.total_seconds() if isinstance(value, timedelta) else value

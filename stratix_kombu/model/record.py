@@ -30,7 +30,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Deduplication:
-    """At most one job of a queue under this id: while it has not ended, or with ``ttl_ms`` for so long after it was
+    """At most one job of a queue under this id: while it has not finished, or with ``ttl_ms`` for so long after it was
     added, unless it is removed by hand. A failed one that is retried holds the id again, if nobody else does."""
 
     id: str
@@ -82,7 +82,8 @@ class NewJob:
     """A job that nobody claims, for workers that do not know of the store: it has completed once its message is
     sent."""
     anew: bool = False
-    """An ended job of the same id, of any queue, gives way to it; one that has not ended stays, as it always does."""
+    """An ended job of the same id, of any queue, gives way to it; one that has not finished stays, as it always
+    does."""
     kind: str = ""
     """What the package added for itself, one of ``GATE`` and its like; '' for a job of the user's."""
     group: str = ""
@@ -133,7 +134,7 @@ class JobRecord:
     max_attempts: int
     stalled_count: int
     pending: int
-    """Dependencies that have not ended."""
+    """Dependencies that have not finished."""
     optional: bool
     worker: str
     """Who runs it or ran it last."""

@@ -18,7 +18,7 @@ def forms_of(secrets: Iterable[object]) -> list[str]:
 
 
 def masked(text: str, secrets: Iterable[object]) -> str:
-    """The text with ``***`` in place of each secret.
+    """The text with ``***`` instead of each secret.
 
     >>> masked("amqp://guest:s%2Fecret@host", ["s/ecret"])
     'amqp://guest:***@host'

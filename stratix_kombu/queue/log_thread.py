@@ -84,7 +84,7 @@ class LogThread:
             self.wake()
 
     def wake(self) -> None:
-        """Have it read anew, and ask the followers whether they have something to do."""
+        """Have it read again, and ask the followers whether they have something to do."""
         with suppress(Unavailable):
             self._reader.interrupt()
 

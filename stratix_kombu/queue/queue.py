@@ -115,7 +115,7 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         PayloadTooLarge, DependencyNotFound; then nothing was added. Raises StoreUnavailable if the store has not
         answered, even when asked again: the job may have been added. With a ``job_id`` of your own, calling again adds
         no second job while the first has a record. If only the broker is unreachable, ``error`` is emitted: the job is
-        stored, and its message is sent when the broker is back.
+        stored, and its message is sent when the broker can be reached again.
 
         >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
         """

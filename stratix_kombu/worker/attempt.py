@@ -214,7 +214,7 @@ class Attempt:
     # -- outcomes ---------------------------------------------------------------------------------
 
     def abandoned(self) -> Failure | None:
-        """What becomes of it if it has not ended when its worker does; None: another worker may make it again."""
+        """What becomes of it if it has not finished when its worker does; None: another worker may make it again."""
         return None
 
     def timed_out(self) -> Failure:

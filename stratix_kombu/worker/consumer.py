@@ -154,7 +154,7 @@ class Consumer:
                     self._engine.report(self._queue, error, "start_failed")
                 self._pause(pause_s(self._failures, 0.05))
             except Exception as error:
-                # A fault of our own must not end the worker silently.
+                # A bug of ours must not end the worker silently.
                 self._failures += 1
                 if self._causes.is_new(error):
                     logger.exception("the consumer of %s failed", self._queue, extra={"action": "consume_failed"})

@@ -140,7 +140,7 @@ class Heartbeat:
             self._beaten = None
             self._engine.report("", error, "renew_failed")
         except Exception as error:
-            # A fault of our own: without heartbeats all jobs of the worker would be lost to it.
+            # A bug of ours: without heartbeats all jobs of the worker would be lost to it.
             if self._causes.is_new(error):
                 logger.exception("the heartbeat failed", extra={"action": "renew_failed"})
                 self._engine.report("", error, "renew_failed")

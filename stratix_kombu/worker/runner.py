@@ -58,7 +58,7 @@ class Runner:
         self._opens: dict[str, float] = {}
         """By token: when a job that was granted early may start, on the clock of ``time.monotonic``."""
         self._begun: dict[str, Attempt] = {}
-        """By token: the attempts whose handler has not ended."""
+        """By token: the attempts whose handler has not finished."""
         self._turns = Turns(settings.sandboxes.size if settings.sandboxes else 0, settings.concurrency)
         self._timeouts = Timeouts(queue)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)

@@ -30,7 +30,7 @@ PROGRAMS = {
 
 @pytest.fixture
 def servers(redis_url: str, sqs_url: str) -> dict[str, str]:
-    """The servers of the tests in place of those that the files name: the environment takes precedence over a file."""
+    """The servers of the tests instead of those that the files name: the environment takes precedence over a file."""
     redis = redis_url.rpartition("/")[0] + "/7"
     return {
         "STRATIX_NAMESPACE": f"story{uuid.uuid4().hex[:8]}",

@@ -97,7 +97,7 @@ def test_who_wraps_the_scheduler_sees_each_entry_that_is_due(
 
 
 def test_a_beat_goes_on_where_it_was(on_redis: Project, notes: str, tmp_path: Path) -> None:
-    """State is in the store; what an entry that is gone had is removed, and one that changed begins anew."""
+    """State is in the store; what an entry that is gone had is removed, and one that changed starts afresh."""
     schedules = on_redis.app.stratix.queue.store.schedules
     first = Beat(on_redis, {"a": {"task": "proj.note", "schedule": 3600, "args": [notes]}}, tmp_path)
     until(lambda: [one.key for one in schedules.all()] == ["beat:a"], 30)

@@ -287,7 +287,7 @@ def test_a_message_that_sqs_would_refuse_is_refused_at_once(sqs_url: str, redis_
 
 
 def test_a_queue_that_is_not_predefined_is_refused_at_once(sqs_url: str, redis_url: str) -> None:
-    """Its tasks would wait for ever: nobody can send their messages."""
+    """Its tasks would wait forever: nobody can send their messages."""
     name = f"known{uuid.uuid4().hex[:6]}"
     options = {"region": "us-east-1", "is_secure": False}
     app = make(sqs_broker(sqs_url), broker_transport_options={**options, "predefined_queues": {name: {"url": sqs_url}}})

@@ -1,4 +1,4 @@
-"""RabbitMQ's own dead letters: queues that have a dead-letter exchange, by our options or by somebody else's."""
+"""RabbitMQ's own dead letters: queues that have a dead-letter exchange, by our options or by another's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of queues by what comes first: it is kept, mended, and made for what an earlier release has written."""
+"""The index of queues by what comes first: it is kept, fixed, and made for what an earlier release has written."""
 
 from __future__ import annotations
 

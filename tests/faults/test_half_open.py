@@ -1,4 +1,4 @@
-"""Connections that stay open although nobody answers: nothing waits for ever, and who was cut off comes back."""
+"""Connections that stay open although nobody answers: nothing waits forever, and who was cut off comes back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.waiting import until
 
 REPLY_S = 0.5
 BOUND_S = 30.0
-"""Far more than any wait may take here, far less than for ever."""
+"""Far more than any wait may take here, far less than forever."""
 
 
 @pytest.fixture

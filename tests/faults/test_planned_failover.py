@@ -1,6 +1,6 @@
 """A planned failover: the old master says for about ten seconds that it is one, takes writes, and loses them.
 
-Here it does for ever, since it is not allowed to become a replica: whoever has not left it by himself stays there.
+Here it does forever, since it is not allowed to become a replica: whoever has not left it by himself stays there.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def test_what_a_handler_prints_is_logged(queue: Queue, caplog: pytest.LogCapture
 
 
 def test_a_handler_that_holds_the_interpreter_keeps_its_lease(redis_url: str) -> None:
-    """For three leases, while the clock of another process looks for leases that ran out."""
+    """For three leases, while the clock of another process looks for expired leases."""
     settings = {"driver": "redis", "redis": {"url": redis_url}, "namespace": f"box{uuid.uuid4().hex[:8]}"}
     watch = {"lease_duration": 1_000, "stalled_check_interval": 50}
     command = [sys.executable, "-m", "tests.faults.clock_process", json.dumps({**settings, "worker": watch})]

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     """The programs, outside of the package as a user's are, and what the checkers are told."""
     for path in (*PROGRAM, MISTAKES):
         shutil.copy(path, tmp_path)
-    # As for an installed package: what is in it is not the user's to mend.
+    # As for an installed package: what is in it is not the user's to fix.
     silent = "[mypy-stratix_kombu.*]\nfollow_imports = silent\n"
     (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = True\nmypy_path = {ROOT}\n{silent}")
     project = {"include": ["*.py"], "extraPaths": [str(ROOT)], "typeCheckingMode": "strict"}

@@ -322,7 +322,7 @@ def test_a_coroutine_in_the_place_of_a_function_is_refused() -> None:
 
 
 async def make() -> Application:
-    """What a program may have in place of an application."""
+    """What a program may have instead of an application."""
     return create_app({"driver": "memory"})
 
 

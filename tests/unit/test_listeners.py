@@ -19,7 +19,7 @@ from tests.waiting import until
 
 
 def hiccup(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
-    """Every other call fails, as when the store is away for a moment."""
+    """Every other call fails, as when the store is unreachable for a moment."""
     method, calls = getattr(owner, name), itertools.count()
 
     def sometimes(*args: Any, **kwargs: Any) -> Any:

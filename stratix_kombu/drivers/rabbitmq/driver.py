@@ -27,7 +27,7 @@ from stratix_kombu.model.record import Ready
 HEARTBEAT_S = 30
 COMMAND_TIMEOUT_MS = 5000.0
 """How long the broker may take for an answer. It may be frozen, or gone without a word, and the connection still open:
-the protocol itself would wait for ever."""
+the protocol itself would wait forever."""
 WINDOW = 1_000
 """So many messages are sent over one link without the broker's word. More have to wait for it."""
 READ_AFTER = 100

@@ -141,7 +141,7 @@ class Outbox:
                 self._driver.look_at_open()
                 self._send_again()
             except Exception as problem:
-                # A fault of our own must not end this thread: what is not confirmed would stay so.
+                # A bug of ours must not end this thread: what is not confirmed would stay so.
                 logger.exception("confirms cannot be read", extra={"action": "dispatch_failed"})
                 self._pause()
                 self.report("", problem)

@@ -60,7 +60,7 @@ class RabbitMQReceiver(KombuReceiver):
             return
         ahead = self._unneeded > BACKLOG
         if limit > self.prefetch or ahead != self._ahead or self._overdue():
-            # More slots than the consumer was begun with, or it was cancelled, or owes for too long: begin anew.
+            # More slots than the consumer was begun with, or it was cancelled, or owes for too long: start afresh.
             self._begin(max(limit, AHEAD) if ahead else limit)
             self._ahead = ahead
         self._settle(0 if ahead else self.prefetch - limit)

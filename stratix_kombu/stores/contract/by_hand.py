@@ -25,12 +25,12 @@ class ByHand(ABC):
 
     @abstractmethod
     def set_limit(self, queue: str, limit: Limit | None) -> Change:
-        """Set the queue's limit for all workers, in place of the one they bring; None leaves it to them again. It acts
+        """Set the queue's limit for all workers, instead of the one they bring; None leaves it to them again. It acts
         at once: permits that are owed are sent for what may start now."""
 
     @abstractmethod
     def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
-        """Set the bound of active jobs for all workers, in place of the one they bring (0 = none); None leaves it to
+        """Set the bound of active jobs for all workers, instead of the one they bring (0 = none); None leaves it to
         them again. It acts at once, as for ``set_limit``."""
 
     @abstractmethod

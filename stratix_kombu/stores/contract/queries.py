@@ -54,7 +54,7 @@ class Queries(ABC):
 
     @abstractmethod
     def status(self, queue: str) -> QueueStatus:
-        """Counts of all states (with ``paused`` in place of ``waiting`` for a paused queue), and more."""
+        """Counts of all states (with ``paused`` instead of ``waiting`` for a paused queue), and more."""
 
     @abstractmethod
     def metrics(self, queue: str, minutes: int) -> list[Tally]:

@@ -2,7 +2,7 @@
 
 What happens is counted in the same step, in the queue's minute and in its totals (see ``Queries.metrics`` and
 ``model/metrics.py``): jobs that complete; jobs that fail, by whatever step; attempts after which ``fail``, or
-``hand_over`` with a reason, makes another one; leases that ran out; starts that a limit refused. And by ``complete``,
+``hand_over`` with a reason, makes another one; expired leases; starts that a limit refused. And by ``complete``,
 ``fail`` and ``hand_over``, of each active job: how long it had waited when the attempt began (since it became waiting;
 being dispatched again does not begin it anew), and how long the attempt ran; the latter, if it completed, also by the
 job's name. Minutes are kept for ``KEPT_MINUTES`` and names up to ``NAMES_KEPT`` of a queue.
@@ -48,7 +48,7 @@ class Transitions(ByHand, ABC):
     @abstractmethod
     def add(self, jobs: Sequence[NewJob]) -> Added:
         """Add jobs, all or none: new -> waiting, delayed (not before an instant ahead) or blocked (dependencies
-        that have not ended).
+        that have not finished).
 
         Each gets a number that no other job of the namespace had or will have, greater than those of earlier calls; the
         answer tells it, and which state the job came to. A known id of the same queue changes nothing, is named in
@@ -83,7 +83,7 @@ class Transitions(ByHand, ABC):
     def add_dependency(self, job_id: str, *dependency_ids: str) -> Change:
         """Make a job that has not started wait for others, all or none, as if it had been added so.
 
-        Waiting and delayed jobs become blocked if a dependency has not ended. Adding an edge twice changes
+        Waiting and delayed jobs become blocked if a dependency has not finished. Adding an edge twice changes
         nothing. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted (active or finished) and
         DependencyCycle (also for an edge to itself). A large graph may be looked at for a cycle in several steps; the
         edges are written in one, and only if no others came meanwhile.
@@ -161,7 +161,7 @@ class Transitions(ByHand, ABC):
         ``paused``, ``crowded`` (``global_concurrency`` jobs of the queue are active already, or ``group_concurrency``
         of its group), ``limited`` (by the queue's limit, the job's own, or because the queue is held). A job that is
         refused by the last three stays waiting in its place. Its message may be dropped in every case: that of a native
-        job is sent again when the job may start, and in place of another one counts a permit as owed. A claim that
+        job is sent again when the job may start, and instead of another one counts a permit as owed. A claim that
         comes a little before its limits have room is granted for that instant: the worker has to wait ``wait_ms``, and
         the start counts as made then (see ``model.limiter``). What was set for the queue comes before ``bounds``;
         groups of native jobs have no bound. An id named twice is claimed once. Counts ``attempts_started``, and
@@ -283,7 +283,7 @@ class Transitions(ByHand, ABC):
 
     @abstractmethod
     def recover(self, max_stalled: int, limit: int = PAGE) -> Change:
-        """Jobs whose lease ran out -> waiting (event ``stalled``, then ``waiting``), or failed when it happened more
+        """Jobs whose lease expired -> waiting (event ``stalled``, then ``waiting``), or failed when it happened more
         than ``max_stalled`` times (events ``stalled`` and ``failed``).
 
         Besides, as ``forget_queue`` does, it forgets queues that for ``UNUSED_MS`` had no job, worker, schedule, pause,

@@ -16,7 +16,7 @@ class Edge:
     number: int
     """Which job of that id it is."""
     state: str = ""
-    """'' while it has not ended, then 'completed', 'failed' or 'removed'."""
+    """'' while it has not finished, then 'completed', 'failed' or 'removed'."""
 
 
 @dataclass(slots=True)

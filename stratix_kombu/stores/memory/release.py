@@ -84,7 +84,7 @@ def _revive(space: Space, job: Job, name: str) -> None:
 
 
 def _rerun_edge(space: Space, job: Job, dependency: str) -> None:
-    """The dependency begins anew though it has completed: the job waits for it again, unless it runs."""
+    """The dependency starts afresh though it has completed: the job waits for it again, unless it runs."""
     edge = job.dependencies.get(dependency)
     if job.state is State.ACTIVE or edge is None or not edge.state:
         return
@@ -105,7 +105,7 @@ def begin_again(space: Space, job: Job) -> None:
 
 
 def rerun_job(space: Space, job: Job, dependents: bool) -> None:
-    """It has ended well, or by itself, and begins anew; with ``dependents`` what depends on it does too. Those that
+    """It has ended well, or by itself, and starts afresh; with ``dependents`` what depends on it does too. Those that
     were not told of its end are told of the next one."""
     job.cancelled, job.cancel_error = None, ""
     begin_again(space, job)

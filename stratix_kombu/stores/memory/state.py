@@ -341,7 +341,8 @@ class Space(Graph):
                 del self.deduplicated[job.new.queue, given.id]
 
     def hold_again(self, job: Job) -> None:
-        """It has not ended after all: nobody else may be added under its deduplication id, unless one was already."""
+        """It has not finished after all: nobody else may be added under its deduplication id, unless one was
+        already."""
         given = job.new.deduplication
         if given and not given.ttl_ms:
             self.deduplicated.setdefault((job.new.queue, given.id), Holder(job.new.id, job.number))

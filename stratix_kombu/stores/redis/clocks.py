@@ -46,7 +46,7 @@ class RedisClocks(Clocks):
         try:
             bell.wait(for_ms / 1000)
         except (RedisError, RedisClusterException, OSError):
-            # It may not use BLPOP, or has lost a connection: if the server is away, ``lead`` says so.
+            # It may not use BLPOP, or has lost a connection: if the server is unreachable, ``lead`` says so.
             self._forget_bell(clock)
             time.sleep(min(for_ms, DEAF_MS) / 1000)
 

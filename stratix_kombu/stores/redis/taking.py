@@ -47,7 +47,7 @@ class Take:
             try:
                 claims.append(found.read(job_id, position, started, begun, zip(flat[::2], flat[1::2], strict=True)))
             except InvalidPayload as problem:
-                # Its lease runs out, again and again until it has failed; the others are not held up by it.
+                # Its lease expires, again and again until it has failed; the others are not held up by it.
                 logger.warning("%s", problem, extra={"action": "record_unreadable", "queue": self.queue})
         refusal = Refusal(why.decode()) if why else None
         return Taken(claims, refusal, max(int(until) - now, 0) if until else 0, bool(left))

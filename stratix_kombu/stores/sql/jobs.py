@@ -61,8 +61,8 @@ class Jobs:
         """The data of all that are loaded, about."""
 
     def begin(self, same: bool) -> None:
-        """A step begins; ``same``: what was read is as it was. Of that are kept jobs that have not ended and wait for
-        no other one, as long as they are few."""
+        """A step begins; ``same``: what was read is as it was. Of that are kept jobs that have not finished and wait
+        for no other one, as long as they are few."""
         self.gone.clear()
         self.some_edges = self.some_edges if same else None
         if not same or len(self._loaded) > KEPT or self._bytes > KEPT_BYTES:

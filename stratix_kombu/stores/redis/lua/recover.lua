@@ -1,4 +1,4 @@
--- Jobs whose lease ran out: waiting again, or failed when it happened too often.
+-- Jobs whose lease expired: waiting again, or failed when it happened too often.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] most stalls; ARGV[5] page; ARGV[6] page for releases; ARGV[7]
 --   after how many ms a queue that nobody uses is forgotten
 -- Returns {more, {}, ready, -1, recovered ids, '', what was dropped since: JSON of {id, queue, why}}

@@ -1,4 +1,4 @@
--- How long a finished job is kept, in ms as text; '' for ever.
+-- How long a finished job is kept, in ms as text; '' forever.
 local function age_of(job)
   local keep = job.state == 'completed' and job.keep_completed or job.state == 'failed' and job.keep_failed
   return keep and string.match(keep, '%d*$') or ''

@@ -65,7 +65,7 @@ local function make_ready(job)
   end
 end
 
--- It has not ended after all: nobody else may be added under its deduplication id, unless one was already.
+-- It has not finished after all: nobody else may be added under its deduplication id, unless one was already.
 local function hold_again(job)
   if job.dedup then
     redis.call('HSETNX', queue_key(job.queue, 'dedup'), job.dedup, incarnation(job.id, job.number))

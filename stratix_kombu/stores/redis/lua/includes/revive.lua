@@ -25,7 +25,7 @@ local function retry_job(job)
   wait_again(job, 'cancel', 'cancel_error')
 end
 
--- It has ended well, or by itself, and begins anew; with `dependents` what depends on it does too. Those that were not told
+-- It has ended well, or by itself, and starts afresh; with `dependents` what depends on it does too. Those that were not told
 -- of its end are told of the next one.
 local function rerun_job(job, dependents)
   begin_again(job, 'cancel', 'cancel_error')

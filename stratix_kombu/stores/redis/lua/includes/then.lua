@@ -11,7 +11,7 @@ local function add_then(text)
   end
 end
 
--- Whether the claim holds, or '*' is given for a job that has not ended; counts the attempt. Besides, whether it was
+-- Whether the claim holds, or '*' is given for a job that has not finished; counts the attempt. Besides, whether it was
 -- ended so before.
 local function may_end(id, token, way)
   local v = read(id, 'state', 'token', 'queue', 'started', 'waited', 'made', 'ended')

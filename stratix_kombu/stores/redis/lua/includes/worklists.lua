@@ -21,7 +21,7 @@ local function set_cursor(list, name, cursor)
   end
 end
 
--- One more dependency has ended: where the search of seek_failure has passed it, it begins anew.
+-- One more dependency has ended: where the search of seek_failure has passed it, it starts afresh.
 local function look_from_the_start(job)
   if job.state == 'failed' then
     redis.call('HDEL', P .. ':cursors', 'seeking' .. job.id)
@@ -106,7 +106,7 @@ local function revive_edge(job, name)
   end
 end
 
--- The dependency begins anew though it has completed: the job waits for it again, unless it runs.
+-- The dependency starts afresh though it has completed: the job waits for it again, unless it runs.
 local function rerun_edge(job, name)
   local edges, dependency = job_key(job.id) .. ':dependencies', id_of(name)
   local edge = redis.call('HGET', edges, dependency)
