@@ -181,8 +181,9 @@ class Attempt:
             self.failed(error)
             raise error from problem
         try:
-            with self.continuing():
-                self._continue(value)
+            if self._request.callbacks or self._request.chain:
+                with self.continuing():
+                    self._continue(value)
         except (EncodeError, PayloadTooLarge) as problem:  # what follows cannot be sent
             self._extra.clear()
             self._after.clear()

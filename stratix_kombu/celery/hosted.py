@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import signals, states
 from celery.app.task import Context
-from celery.exceptions import InvalidTaskError, NotRegistered, WorkerLostError
+from celery.exceptions import InvalidTaskError, NotRegistered, TimeLimitExceeded, WorkerLostError
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.compression import decompress
 from kombu.exceptions import KombuError
@@ -131,6 +131,14 @@ class HostedTasks:
             **(embed or {}),
         }
 
+    def time_limit(self, message: OtherMessage) -> float | None:
+        """The hard time limit of a task, in seconds, where it can be kept: the process has to be ended."""
+        if not self.worker.ends_processes:
+            return None
+        task = self.bridge.celery.tasks.get(message.headers["task"])
+        given = (message.headers.get("timelimit") or (None,))[0] or getattr(task, "time_limit", None)
+        return float(given or self.bridge.celery.conf.task_time_limit or 0) or None
+
     def trace(self, task: Any, request: dict[str, Any]) -> None:
         """Run a task by Celery's tracer."""
         task_id, events = request["id"], self.worker.remote.events
@@ -207,10 +215,24 @@ class TaskAttempt(Attempt):
         super().__init__(of, claim, None, None)
         self._host = host
         self._message = message
+        limit = host.time_limit(message)
+        self.timeout_s = limit
         self._outcome: Outcome | None = None
         self._settled = False
         self.adopted = TRACKED not in message.headers
         """Its producer does not know of the store."""
+
+    def timed_out(self) -> Failure:
+        """It exceeds its hard time limit: it has failed, and its process ends; see ``TaskWorker.end_process``."""
+        limit = self.timeout_s or 0.0
+        name, task_id = self._message.headers["task"], self._message.headers["id"]
+        logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, name, task_id)
+        error = TimeLimitExceeded(limit)
+        try:
+            request = Context(self._host.request_of(self._message))
+            self._host.bridge.celery.backend.mark_as_failure(task_id, error, request=request)
+        finally:
+            self._host.worker.end_process()
 
     def run(self) -> Outcome | None:
         host, name = self._host, self._message.headers["task"]

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import Celery, Task, signals
 
@@ -25,6 +25,11 @@ from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.queue.queue import Queue
 
 logger = logging.getLogger("stratix_kombu.celery")
+
+REPLACED = 79
+"""Exit code of a process that is to be replaced by another one at once."""
+STORING_S = 5.0
+"""How long a process that is to end tries to store the outcomes of earlier tasks."""
 
 
 class Quota:
@@ -74,12 +79,22 @@ class TaskWorker:
         self.totals: Counter[str] = Counter()
         """Tasks that have ended, by name."""
         self.began = time.monotonic()
+        self.ends_processes = False
+        """Whether a process may end in order to end its task: there is no other one in it, and it is supervised."""
         self.remote = Remote(self)
         self._quota = Quota()
 
     @property
     def application(self) -> Any:
         return self._bridge.application
+
+    def end_process(self) -> NoReturn:
+        """End this process at once, for its only task exceeds its time: outcomes of earlier ones are stored before."""
+        deadline = time.monotonic() + STORING_S
+        workers = [queue.local.worker for queue in self.queues.values()]
+        while sum(one.active for one in workers if one is not None) > 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os._exit(REPLACED)
 
     @property
     def done(self) -> int:
@@ -108,8 +123,10 @@ class TaskWorker:
         queue.concurrency = self.concurrency
         return queue
 
-    def run(self, quota: Quota) -> None:
-        """Run tasks and jobs until SIGTERM or SIGINT, as ``Application.run``."""
+    def run(self, quota: Quota, supervised: bool = False) -> None:
+        """Run tasks and jobs until SIGTERM or SIGINT, as ``Application.run``. If it is ``supervised``, the process may
+        end at any time, and another one takes its place."""
+        self.ends_processes = supervised and self.concurrency == 1 and len(self.queues) == 1
         self._quota = quota
         self._tell_what_is_not_done()
         prepare_tracing(self.app, self.hostname)
@@ -139,7 +156,7 @@ class TaskWorker:
 
     def _tell_what_is_not_done(self) -> None:
         """What Celery's threads do not do either, and what only its own worker does."""
-        for what, names in not_done(self.app).items():
+        for what, names in not_done(self.app, self.ends_processes).items():
             some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             logger.warning("%s: %s", what, some, extra={"action": "not_done"})
 
@@ -148,14 +165,17 @@ def _configured(concurrency: Any) -> int:
     return int(concurrency) if str(concurrency or "").isdigit() else 0
 
 
-def not_done(app: Celery) -> dict[str, list[str]]:
+def not_done(app: Celery, ends_processes: bool = False) -> dict[str, list[str]]:
     """What tasks of the application ask for that this worker does not do, and which they are."""
     conf, found = app.conf, dict[str, list[str]]()
     for name, task in sorted(app.tasks.items()):
         if name.startswith(("celery.", "stratix.")):
             continue
-        if task.time_limit or task.soft_time_limit or conf.task_time_limit or conf.task_soft_time_limit:
-            found.setdefault("time limits do not end tasks on threads, as in Celery's own threads", []).append(name)
+        if (task.time_limit or conf.task_time_limit) and not ends_processes:
+            what = "hard time limits need a process for each task (--processes N -c 1, one queue), as in Celery"
+            found.setdefault(what, []).append(name)
+        if task.soft_time_limit or conf.task_soft_time_limit:
+            found.setdefault("soft time limits need 'celery worker' with prefork", []).append(name)
         if task.rate_limit or conf.task_default_rate_limit:
             what = "rate_limit is not applied by this worker: give the queue a limiter, which holds over all workers"
             found.setdefault(what, []).append(name)

@@ -134,13 +134,11 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
     if program is None:
         app.run(queues=chosen)
         return
-    from stratix_kombu.celery.program import Quota
+    from stratix_kombu.celery.program import REPLACED, Quota
 
     quota = Quota(options.max_tasks_per_child, options.max_memory_per_child)
-    program.run(quota)
+    program.run(quota, options.supervised)
     if quota.reached:
-        from stratix_kombu.cli.supervisor import REPLACED
-
         sys.exit(REPLACED)
 
 

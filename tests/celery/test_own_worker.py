@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery.exceptions import NotRegistered, TaskRevokedError, WorkerLostError
+from celery.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 
 from tests.celery.conftest import lines
 from tests.celery.workers import Project
@@ -101,6 +101,21 @@ def test_processes_are_replaced_after_some_tasks(on_redis: Project) -> None:
         worker.end()
     assert worker.process.returncode == 0
     until(lambda: not any(lives(pid) for pid in pids))
+
+
+def test_a_hard_time_limit_ends_the_process(on_redis: Project, notes: str) -> None:
+    worker = on_redis.start_worker("own", 1, "--processes=1", "--max-tasks-per-child=1000", "-Q", on_redis.queue.name)
+    try:
+        before = on_redis.task("pid").delay().get(timeout=WAIT_S)
+        slow = on_redis.task("slow").apply_async((notes,), link_error=on_redis.task("on_error_id").s(notes))
+        with pytest.raises(TimeLimitExceeded):
+            slow.get(timeout=WAIT_S)
+        until(lambda: lines(notes)[-1] == f"task {slow.id}", WAIT_S)
+        assert lines(notes)[0] == "began"
+        assert on_redis.task("pid").delay().get(timeout=WAIT_S) != before
+        assert not lives(before)
+    finally:
+        worker.end()
 
 
 def test_a_process_that_is_killed_is_started_again(on_redis: Project, notes: str) -> None:
