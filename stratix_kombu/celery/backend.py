@@ -242,7 +242,7 @@ class StratixBackend(Results):
             self._join(group_id, results.whole(), body)
 
     def _join(self, group_id: str, results: Any, body: Any) -> None:
-        tree = [_tree(one) for one in results]
+        tree = [_tree(result) for result in results]
         self.bridge.publisher.join(group_id, tree, body, list(leaves(tree)))
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:

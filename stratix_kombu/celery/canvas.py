@@ -35,7 +35,7 @@ class Canvas:
         new = batch.finish()
         placed = self._bridge.publisher.add(new)
         records = records_of(self._bridge.engine, new, placed)
-        jobs = [self._bridge.queue.get_queue(one.queue).handle(one) for one in records]
+        jobs = [self._bridge.queue.get_queue(record.queue).handle(record) for record in records]
         return Flow(jobs, {one.id: one.dependencies for one in new}, lambda _: signature.clone())
 
     def export(self, flow: Flow) -> Any:
@@ -63,22 +63,22 @@ class _Order:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.ids = list(flow.jobs)  # dependencies come first
-        number = {one: index for index, one in enumerate(self.ids)}
-        self.direct = [[number[d] for d in flow.dependencies[one]] for one in self.ids]
+        number = {job_id: index for index, job_id in enumerate(self.ids)}
+        self.direct = [[number[d] for d in flow.dependencies[job_id]] for job_id in self.ids]
         self.before = [0] * len(self.ids)
         for index, dependencies in enumerate(self.direct):
-            for one in dependencies:
-                self.before[index] |= self.before[one] | 1 << one
+            for dependency in dependencies:
+                self.before[index] |= self.before[dependency] | 1 << dependency
         self._refuse_shortcuts()
 
     def _refuse_shortcuts(self) -> None:
         for index, dependencies in enumerate(self.direct):
-            for one in dependencies:
-                over = next((other for other in dependencies if self.before[other] >> one & 1), None)
+            for dependency in dependencies:
+                over = next((other for other in dependencies if self.before[other] >> dependency & 1), None)
                 if over is not None:
                     raise ConfigurationError(
-                        f"the flow cannot be a canvas: job {self.ids[index]} depends on {self.ids[one]} "
-                        f"both directly and through {self.ids[over]}; the edge {self.ids[one]} -> "
+                        f"the flow cannot be a canvas: job {self.ids[index]} depends on {self.ids[dependency]} "
+                        f"both directly and through {self.ids[over]}; the edge {self.ids[dependency]} -> "
                         f"{self.ids[index]} prevents it"
                     )
 
@@ -105,8 +105,8 @@ class _Order:
     def _parts(self, members: list[int], related: bool) -> list[list[int]]:
         """Connected parts: of jobs that are ordered (to run side by side), or of those that are not (in a row)."""
         inside = 0
-        for one in members:
-            inside |= 1 << one
+        for member in members:
+            inside |= 1 << member
         after: dict[int, int] = dict.fromkeys(members, 0)
         for one in members:
             for other in members:

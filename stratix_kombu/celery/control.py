@@ -62,14 +62,14 @@ def _not_failing(ids: list[str]) -> list[str]:
     if batch is None:
         return ids
     failing = {job.id for job in batch.jobs if job.vacant}
-    return [one for one in ids if task_job_id(one) not in failing]
+    return [job_id for job_id in ids if task_job_id(job_id) not in failing]
 
 
 def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> list[str]:
     """Cancel jobs that have not started; with ``terminate`` also running ones, whose results are then rejected. Returns
     the ids that mean something to Celery workers: to them the id of a job of ``queue.process`` is a permit's, with
     which another job may be running."""
-    records = bridge.engine.store.queries.get([task_job_id(one) for one in ids])
+    records = bridge.engine.store.queries.get([task_job_id(job_id) for job_id in ids])
     running = (State.ACTIVE,)
     error = TaskRevokedError("terminated" if terminate else "revoked")
     chosen = [
@@ -84,7 +84,9 @@ def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> list[str]:
         fail(bridge.engine, chosen)
         waiting = {record.id for record in records if record is not None and record.state in _WITHOUT_MESSAGE}
         _tell(bridge, [one.job_id for one in chosen if one.job_id in waiting], terminate)
-    return [one for one, record in zip(ids, records, strict=True) if record is None or is_task_message(record.message)]
+    return [
+        job_id for job_id, record in zip(ids, records, strict=True) if record is None or is_task_message(record.message)
+    ]
 
 
 def _tell(bridge: Bridge, ids: list[str], terminate: bool) -> None:
@@ -93,5 +95,5 @@ def _tell(bridge: Bridge, ids: list[str], terminate: bool) -> None:
     if not ids or not (conf.worker_send_task_events or conf.task_send_sent_event):
         return
     with bridge.celery.events.default_dispatcher() as dispatcher:
-        for one in ids:
-            dispatcher.send("task-revoked", uuid=one, terminated=terminate, signum=None, expired=False)
+        for job_id in ids:
+            dispatcher.send("task-revoked", uuid=job_id, terminated=terminate, signum=None, expired=False)

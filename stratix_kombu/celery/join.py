@@ -39,13 +39,13 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
     queries, backend = bridge.engine.store.queries, app.backend
     states = queries.dependencies(attempt.job_id)
     listed = list(leaves(tree))
-    added = [one for one in states if one not in set(listed)]  # by add_to_chord
+    added = [job_id for job_id in states if job_id not in set(listed)]  # by add_to_chord
     ids = [*listed, *added]
     records = dict(zip(ids, queries.get(ids), strict=True))
     results = queries.dependency_results(attempt.job_id)
     callback = maybe_signature(body, app=app)
     with attempt.continuing():
-        failed = next((one for one in ids if states.get(one) is not State.COMPLETED), None)
+        failed = next((job_id for job_id in ids if states.get(job_id) is not State.COMPLETED), None)
         if failed is not None:
             error = _chord_error(backend, failed, records.get(failed))
             try:
@@ -61,7 +61,7 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
 def _leave_children(bridge: Bridge, request: Any, callback: Any) -> None:
     """The errbacks that were sent for the body are its children, as if the body itself had failed."""
     if request.children and callback.id:
-        trail = json.dumps({"children": [one.as_tuple() for one in request.children]})
+        trail = json.dumps({"children": [child.as_tuple() for child in request.children]})
         with suppress(JobNotFound):
             set_data(bridge.engine, task_job_id(callback.id), trail)
 

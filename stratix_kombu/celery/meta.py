@@ -93,7 +93,7 @@ def _retried_for(backend: Results, record: JobRecord) -> BaseException:
     """The error of the last attempt, as far as its reason and traceback contain it."""
     name, _, text = (record.failed_reason or "").partition(": ")
     lines = (_traceback(record) or "").strip().splitlines()
-    module = next((one.partition(":")[0].rpartition(".")[0] for one in reversed(lines) if name and name in one), "")
+    module = next((line.partition(":")[0].rpartition(".")[0] for line in reversed(lines) if name and name in line), "")
     if not name.isidentifier():
         return Exception(record.failed_reason or "")
     described = {"exc_type": name, "exc_module": module or "builtins", "exc_message": [text] if text else []}

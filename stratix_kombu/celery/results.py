@@ -142,7 +142,7 @@ class Results(BaseBackend):
         **kwargs: Any,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Id and meta of each task as it ends, many read at a time."""
-        waiting = {task_job_id(one): str(one) for one in task_ids}
+        waiting = {task_job_id(job_id): str(job_id) for job_id in task_ids}
         deadline = None if timeout is None else time.monotonic() + timeout
         rounds, pause, told = 0, UNKNOWN_POLL_S, time.monotonic()
         while waiting:

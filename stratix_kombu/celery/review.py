@@ -83,7 +83,7 @@ def _bridge(app: Celery, scheme: str) -> Finding:
     if not has:
         keeps = any(one in (*SERVERS, "memory") for one in (scheme, results))
         bridged += f"; it takes one call: stratix_kombu.celery.install(app{'' if keeps else ', store=redis://...'})"
-    found = f"{'installed' if has else 'not installed'}, {_count([one.name for one in _tasks(app)])}"
+    found = f"{'installed' if has else 'not installed'}, {_count([task.name for task in _tasks(app)])}"
     return Finding("bridge", found, "tasks are messages of the broker", bridged)
 
 
@@ -94,7 +94,7 @@ def _delays(app: Celery, scheme: str) -> Finding:
         return Finding("countdown, eta, retry delays", f"{scheme} broker", alone, with_bridge)
     given = (app.conf.broker_transport_options or {}).get("visibility_timeout")
     timeout = float(VISIBILITY_S[scheme] if given is None else given)
-    long = [one.name for one in _tasks(app) if (one.default_retry_delay or 0) >= timeout]
+    long = [task.name for task in _tasks(app) if (task.default_retry_delay or 0) >= timeout]
     found = f"visibility_timeout {timeout:g} s{' (default)' if given is None else ''}"
     if long:
         found += f"; default_retry_delay beyond it: {_named(long)}"
@@ -131,8 +131,8 @@ def _remote_control(conf: Any, scheme: str) -> Finding:
 
 
 def _acknowledgements(app: Celery) -> Iterator[Finding]:
-    late = [one.name for one in _tasks(app) if one.acks_late]
-    early = [one.name for one in _tasks(app) if not one.acks_late]
+    late = [task.name for task in _tasks(app) if task.acks_late]
+    early = [task.name for task in _tasks(app) if not task.acks_late]
     if early:
         yield Finding(
             "acks_late=False",
@@ -147,7 +147,7 @@ def _acknowledgements(app: Celery) -> Iterator[Finding]:
             "delivered again when the broker notices; on Redis and SQS after visibility_timeout, even while it runs",
             "run again when the lease ends (30 s, renewed while it runs); a second delivery is refused",
         )
-    rejecting = [one.name for one in _tasks(app) if one.acks_late and one.reject_on_worker_lost]
+    rejecting = [task.name for task in _tasks(app) if task.acks_late and task.reject_on_worker_lost]
     if rejecting:
         yield Finding(
             "reject_on_worker_lost",
@@ -174,7 +174,7 @@ def _results(app: Celery) -> Finding:
 
 
 def _queues(conf: Any) -> Finding:
-    names = [getattr(one, "name", str(one)) for one in conf.task_queues or ()]
+    names = [getattr(queue, "name", str(queue)) for queue in conf.task_queues or ()]
     found = f"task_default_queue {conf.task_default_queue}" + (f", task_queues {_named(names)}" if names else "")
     return Finding(
         "queues",
@@ -196,7 +196,7 @@ def _beat(conf: Any) -> Iterator[Finding]:
 
 
 def _rate_limits(app: Celery) -> Iterator[Finding]:
-    limited = [one.name for one in _tasks(app) if one.rate_limit]
+    limited = [task.name for task in _tasks(app) if task.rate_limit]
     if limited:
         yield Finding(
             "rate_limit",
@@ -226,7 +226,9 @@ def _acks_on_redis(conf: Any, scheme: str) -> Iterator[Finding]:
 
 def _left_out(app: Celery) -> Iterator[Finding]:
     bridge = bridge_of(app)
-    names = [one.name for one in _tasks(app) if leaves_out(one) or (bridge is not None and bridge.leaves_out(one.name))]
+    names = [
+        task.name for task in _tasks(app) if leaves_out(task) or (bridge is not None and bridge.leaves_out(task.name))
+    ]
     if names:
         yield Finding(
             "left out", _count(names), "run as ever", "the same: excluded, stratix=False, or a Strategy of their own"

@@ -108,9 +108,9 @@ def _give_up(bridge: Bridge, queue: str) -> None:
         held = engine.store.queries.held(queue, bridge.claims.worker)
         records = engine.store.queries.get([one.job_id for one in held])
         late, early = list[Held](), list[Held]()
-        for one, record in zip(held, records, strict=True):
+        for claim, record in zip(held, records, strict=True):
             task = bridge.celery.tasks.get(record.name) if record is not None and record.message else None
-            (late if task is None or task.acks_late else early).append(one)
+            (late if task is None or task.acks_late else early).append(claim)
         error = WorkerLostError("its worker was shut down while it ran")
         text = error_text(bridge.celery.backend, error)
         if late:

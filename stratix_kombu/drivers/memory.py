@@ -138,14 +138,14 @@ class MemoryReceiver(Receiver):
         return received
 
     def adopt(self, deliveries: Sequence[Delivery]) -> None:
-        self._undecided.update((id(one), one) for one in deliveries)
+        self._undecided.update((id(delivery), delivery) for delivery in deliveries)
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             self._undecided.pop(id(delivery), None)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
-        mine = [one.handle for one in deliveries if self._undecided.pop(id(one), None) is not None]
+        mine = [delivery.handle for delivery in deliveries if self._undecided.pop(id(delivery), None) is not None]
         if mine:
             self._link.channel.put_back(self._name, mine)
 
@@ -166,7 +166,7 @@ class MemoryWatcher(Watcher):
         _arrivals.watchers.add(self)
 
     def wait(self, queues: Sequence[str], timeout: float) -> tuple[str, list[Delivery]] | None:
-        names = {self._driver.broker_queue(one): one for one in queues}
+        names = {self._driver.broker_queue(queue): queue for queue in queues}
         deadline = time.monotonic() + timeout
         with _arrivals.condition:
             candidates: Sequence[str] = list(names)

@@ -73,7 +73,10 @@ class Published:
 
 def _is_bound(queue: Any, exchange: str, key: str) -> bool:
     """Whether a message to an exchange reaches a queue; of exchanges that send to one queue or some by the key."""
-    bindings = [(queue.exchange, queue.routing_key), *((one.exchange, one.routing_key) for one in queue.bindings)]
+    bindings = [
+        (queue.exchange, queue.routing_key),
+        *((binding.exchange, binding.routing_key) for binding in queue.bindings),
+    ]
     return any(
         one is not None and one.name == exchange and _matches(one.type, pattern or "", key) for one, pattern in bindings
     )
@@ -82,7 +85,9 @@ def _is_bound(queue: Any, exchange: str, key: str) -> bool:
 def _matches(kind: str, pattern: str, key: str) -> bool:
     if kind == "topic":
         words = {"*": r"[^.]+", "#": r".*"}
-        return re.fullmatch(r"\.".join(words.get(one, re.escape(one)) for one in pattern.split(".")), key) is not None
+        return (
+            re.fullmatch(r"\.".join(words.get(part, re.escape(part)) for part in pattern.split(".")), key) is not None
+        )
     return kind == "direct" and pattern == key
 
 

@@ -130,7 +130,9 @@ class _Told:
         """The schedule as Sentry has it; None if it cannot say it."""
         if (queue, key) not in self._monitors:
             repeatables = self._app.queue.get_queue(queue).get_repeatable_jobs()
-            self._monitors[queue, key] = next((_config(one) for one in repeatables if one.key == key), None)
+            self._monitors[queue, key] = next(
+                (_config(repeatable) for repeatable in repeatables if repeatable.key == key), None
+            )
         return self._monitors[queue, key]
 
 

@@ -156,7 +156,7 @@ class DriverSuite:
         first.give_back(held[1:])
         second = driver.receiver(queue, 10)
         try:
-            assert {one.job_id for one in take(second, 3)} == {one.job_id for one in held[1:]}
+            assert {one.job_id for one in take(second, 3)} == {claim.job_id for claim in held[1:]}
         finally:
             first.close()
             second.close()
@@ -195,7 +195,7 @@ class DriverSuite:
         first.close()
         second = driver.receiver(queue, 10)
         try:
-            assert {one.job_id for one in take(second, 3)} == {one.job_id for one in held}
+            assert {one.job_id for one in take(second, 3)} == {claim.job_id for claim in held}
         finally:
             second.close()
 
@@ -341,8 +341,8 @@ class DriverSuite:
 
         def work(me: str) -> list[str]:
             jobs, own = ready(queue, 20), ready(f"{queue}{me}", 5)
-            for one in jobs:
-                driver.publish([one])
+            for job in jobs:
+                driver.publish([job])
             driver.publish(own)
             if me != "parent":
                 receiver.close()
@@ -353,7 +353,7 @@ class DriverSuite:
 
         answers = together(2, work)
         receiver.acknowledge(held)
-        published = [one for ids in (answers if driver.capabilities.shared else answers[-1:]) for one in ids]
+        published = [job_id for ids in (answers if driver.capabilities.shared else answers[-1:]) for job_id in ids]
         try:
             taken = take(receiver, len(published))
             assert {one.job_id for one in taken} == set(published)

@@ -298,7 +298,7 @@ class Consumer:
             deliveries = receiver.receive(limit, timeout)
         if deliveries:
             self._busy_at = time.monotonic()
-        strangers = [one for one in deliveries if one.job_id is None]
+        strangers = [delivery for delivery in deliveries if delivery.job_id is None]
         if strangers and self._natives is not None:
             tasks, strangers = self._natives.split(strangers)
             if tasks:
@@ -306,7 +306,7 @@ class Consumer:
         if strangers:
             self._strangers.note(strangers)
             receiver.refuse(strangers)
-        return [one for one in deliveries if one.job_id is not None]
+        return [delivery for delivery in deliveries if delivery.job_id is not None]
 
     def _begin_tasks(self, receiver: Receiver, tasks: Sequence[Delivery], natives: Natives) -> None:
         """There is a free slot for each."""
@@ -392,6 +392,6 @@ class Consumer:
             if asked is None or time.monotonic() > asked.until:
                 return
             claims = self._ask(asked.want, asked.request)[1].claims
-            hand_back(self._engine, [Held(one.record.id, one.token) for one in claims])
+            hand_back(self._engine, [Held(claim.record.id, claim.token) for claim in claims])
         except Unavailable as error:
             self._engine.report(self._queue, error, "hand_back_failed")

@@ -104,7 +104,7 @@ class Holdings:
         return [one for token, one in list(self._running.items()) if token not in self._given_up]
 
     def to_renew(self) -> list[Held]:
-        return [one for one in list(self._held.values()) if one.token not in self._lost | self._unleased]
+        return [claim for claim in list(self._held.values()) if claim.token not in self._lost | self._unleased]
 
     def stuck(self, to_end: Cancellations, waiting: set[str]) -> int:
         """Handlers that are still running although their attempt is over, or should be."""

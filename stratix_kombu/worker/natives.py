@@ -64,22 +64,22 @@ class Natives:
     def split(self, others: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
         """Which of these messages are tasks, and which are not."""
         tasks, rest = list[Delivery](), list[Delivery]()
-        for one in others:
-            known = one.other is not None and self._host.job_id(one.other) is not None
-            (tasks if known else rest).append(one)
+        for other in others:
+            known = other.other is not None and self._host.job_id(other.other) is not None
+            (tasks if known else rest).append(other)
         return tasks, rest
 
     def begin(self, deliveries: Sequence[Delivery]) -> tuple[list[Attempt], Refusal | None]:
         """The attempts that these messages have brought, and why nothing of the queue starts now, if that is so. Raises
         Unavailable; then ``again`` is to be called before anything else."""
         messages, attempts = dict[str, OtherMessage](), list[Attempt]()
-        for one in deliveries:
-            assert one.other is not None
-            job_id = self._host.job_id(one.other)
+        for delivery in deliveries:
+            assert delivery.other is not None
+            job_id = self._host.job_id(delivery.other)
             if job_id:
-                messages[job_id] = one.other
+                messages[job_id] = delivery.other
             else:
-                attempts.append(self._host.unclaimed(self._attempts, one.other))
+                attempts.append(self._host.unclaimed(self._attempts, delivery.other))
         if not messages:
             return attempts, None
         claimed, why = self._claim(messages, new_request())

@@ -90,8 +90,8 @@ class Settler:
     def lost(self, completions: Sequence[Completion]) -> None:
         """The call has failed, so they may have been stored or not."""
         self._asked.update(one.token for one in completions)
-        for one in completions:
-            self._outcomes.put(one)
+        for completion in completions:
+            self._outcomes.put(completion)
 
     def rest(self) -> None:
         """No outcome is expected: end the thread until it is started again."""
@@ -151,7 +151,7 @@ class Settler:
         # A bug of ours. One outcome must not affect the others; its job gets another attempt
         # when its lease ends.
         if len(outcomes) > 1:
-            alone = [self._try([one], step, again=True) for one in outcomes]
+            alone = [self._try([outcome], step, again=True) for outcome in outcomes]
             failed = [one for one in alone if one is not None]
             problem = failed[0] if failed else problem
         if self._causes.is_new(problem):
@@ -167,7 +167,7 @@ class Settler:
         problem: Exception | None = None
         while not self._stopping.is_set():
             try:
-                asked = again or tries > 0 or any(one.token in self._asked for one in outcomes)
+                asked = again or tries > 0 or any(outcome.token in self._asked for outcome in outcomes)
                 stale = refused(self._engine, step(outcomes).stale, asked)
                 self._engine.reached(self._queue, "settle_failed")
             except Unavailable as error:

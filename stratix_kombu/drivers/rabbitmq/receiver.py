@@ -77,7 +77,7 @@ class RabbitMQReceiver(KombuReceiver):
         self.received.append(self.undecided.delivery(message))
 
     def adopt(self, deliveries: Sequence[Delivery]) -> None:
-        self.adopted.update(one.handle for one in deliveries)
+        self.adopted.update(delivery.handle for delivery in deliveries)
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         now = time.monotonic()
@@ -123,7 +123,9 @@ class RabbitMQReceiver(KombuReceiver):
 
     def _own(self, deliveries: Sequence[Delivery]) -> list[Handle]:
         """Those of the connection that is open: the broker has the others back."""
-        return [one.handle for one in deliveries if self.link is not None and one.handle.of is self.undecided]
+        return [
+            delivery.handle for delivery in deliveries if self.link is not None and delivery.handle.of is self.undecided
+        ]
 
     def _reject(self, deliveries: Sequence[Delivery], requeue: bool) -> None:
         for handle in self._own(deliveries):
@@ -131,7 +133,7 @@ class RabbitMQReceiver(KombuReceiver):
 
     def _adopted(self, deliveries: Sequence[Delivery]) -> list[Handle]:
         """Those that came by a watcher; they are decided about now."""
-        found = [one.handle for one in deliveries if one.handle in self.adopted]
+        found = [delivery.handle for delivery in deliveries if delivery.handle in self.adopted]
         self.adopted.difference_update(found)
         return found
 

@@ -104,7 +104,7 @@ class SQSDriver(KombuDriver):
     def secrets(self) -> Sequence[str | None]:
         connection = Connection(self.url)
         queues = (self.transport_options.get("predefined_queues") or {}).values()
-        own = [one.get(key) for one in queues for key in ("access_key_id", "secret_access_key")]
+        own = [queue.get(key) for queue in queues for key in ("access_key_id", "secret_access_key")]
         return (connection.password, connection.userid, self.transport_options.get("session_token"), *own)
 
     def errors(self) -> tuple[type[BaseException], ...]:
@@ -224,7 +224,7 @@ class SQSDriver(KombuDriver):
 
     def delete(self, queue: str, level: int, handles: Sequence[str]) -> None:
         """Delete messages. One that is not deleted comes again and is refused by the store."""
-        entries: list[Entry] = [{"ReceiptHandle": one} for one in handles]
+        entries: list[Entry] = [{"ReceiptHandle": handle} for handle in handles]
         self.at(
             queue,
             level,
@@ -233,7 +233,7 @@ class SQSDriver(KombuDriver):
 
     def show_again(self, queue: str, level: int, handles: Sequence[str]) -> None:
         """Let others receive messages at once."""
-        entries: list[Entry] = [{"ReceiptHandle": one, "VisibilityTimeout": 0} for one in handles]
+        entries: list[Entry] = [{"ReceiptHandle": handle, "VisibilityTimeout": 0} for handle in handles]
         self.at(
             queue,
             level,

@@ -221,4 +221,4 @@ class SQSReceiver(Receiver):
             self._driver.show_again(self._queue, level, handles)
 
     def _decided(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        return [one for one in deliveries if self._undecided.pop(id(one), None) is not None]
+        return [delivery for delivery in deliveries if self._undecided.pop(id(delivery), None) is not None]

@@ -20,12 +20,12 @@ class MemoryClocks(Clocks):
             now, leader = space.now(), space.leader
             if leader.is_led(clock, now):
                 return Lead(False, leader.until_ms - now)
-            opens = [one.order.opens_ms for one in space.queues.values() if one.order.opens_ms < math.inf]
+            opens = [queue.order.opens_ms for queue in space.queues.values() if queue.order.opens_ms < math.inf]
             jobs = [*self._first_delayed(), *map(int, opens)]
-            running = (one for one in space.schedules.values() if not one.paused and not one.owner)
+            running = (schedule for schedule in space.schedules.values() if not schedule.paused and not schedule.owner)
             slots = [one.next_ms for one in running if one.next_ms]
-            promote = any(one <= now for one in jobs) or bool(space.reviving or space.releasing)
-            repeat = any(one <= now for one in slots)
+            promote = any(due_ms <= now for due_ms in jobs) or bool(space.reviving or space.releasing)
+            repeat = any(slot <= now for slot in slots)
             next_ms = min((one - now for one in (*jobs, *slots) if one > now), default=None)
             rest = rest_ms if next_ms is None else min(next_ms, rest_ms)
             until = now + (MARGIN_MS if promote or repeat else rest) + MARGIN_MS

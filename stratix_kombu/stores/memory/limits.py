@@ -28,7 +28,7 @@ def room_of(space: Space, limit: Limit, most: int) -> tuple[int, int]:
 
 def start_at(space: Space, *limits: Limit | None) -> int | None:
     """When a job starts, counted by its limits: now or a little ahead; None if it may not."""
-    now, given = space.now(), [one for one in limits if one]
+    now, given = space.now(), [limit for limit in limits if limit]
     if any(free_at(space, one) > now + ahead_ms(one) for one in given):
         return None
     at = max([now, *(free_at(space, one) for one in given)])

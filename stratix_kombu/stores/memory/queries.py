@@ -49,10 +49,10 @@ class MemoryQueries(Queries):
         with self._space.lock:
             space = self._space.queues.get(queue) or QueueSpace()
             if cursor:
-                ids = [one for one in json.loads(cursor) if one in space.ids[state]]
+                ids = [job_id for job_id in json.loads(cursor) if job_id in space.ids[state]]
             else:
                 ids = self._ordered(space, state, aside_first=True)[:: -1 if state.finished else 1]
-            records = [self._space.jobs[one].record() for one in ids[:limit]]
+            records = [self._space.jobs[job_id].record() for job_id in ids[:limit]]
             return records, json.dumps(ids[limit:]) if ids[limit:] else ""
 
     def states(self, ids: Sequence[str]) -> list[State | None]:
@@ -61,12 +61,12 @@ class MemoryQueries(Queries):
             return [job.state if job else None for job in found]
 
     def _ordered(self, space: QueueSpace, state: State, *, aside_first: bool = False) -> list[str]:
-        jobs = [self._space.jobs[one] for one in space.ids[state]]
+        jobs = [self._space.jobs[job_id] for job_id in space.ids[state]]
         if state is State.WAITING:
             return waiting_ids(jobs, aside_first)
         if state is State.DELAYED:
             jobs.sort(key=lambda one: (one.due_ms, one.delayed_as))
-        return [one.new.id for one in (jobs[::-1] if state.finished else jobs)]
+        return [job.new.id for job in (jobs[::-1] if state.finished else jobs)]
 
     def status(self, queue: str) -> QueueStatus:
         with self._space.lock:
@@ -113,7 +113,7 @@ class MemoryQueries(Queries):
 
     def late_queues(self, waited_ms: int) -> list[str]:
         with self._space.lock:
-            waits = {one: self.status(one).oldest_waiting_ms for one in list(self._space.queues)}
+            waits = {queue: self.status(queue).oldest_waiting_ms for queue in list(self._space.queues)}
             late = [one for one, oldest in waits.items() if oldest is not None and oldest >= waited_ms]
             return sorted(one for one in late if not self._space.queues[one].paused)
 
@@ -166,7 +166,7 @@ class MemoryQueries(Queries):
 
     def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
         with self._space.lock:
-            return [(self._before(one), self.dependents(one)) for one in ids]
+            return [(self._before(job_id), self.dependents(job_id)) for job_id in ids]
 
     def _before(self, job_id: str) -> list[str]:
         jobs = self._space.jobs

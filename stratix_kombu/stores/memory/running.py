@@ -31,14 +31,14 @@ class Running(Steps, Transitions):
             queue.workers[worker.id] = worker
             self.space.present[worker.id] = Presence(until, now + every_ms)
         lost, cancelled = set[str](), set[str]()
-        for one in held:
-            job = self._held(one.job_id, one.token)
+        for claim in held:
+            job = self._held(claim.job_id, claim.token)
             if job is None:
-                lost.add(one.token)
+                lost.add(claim.token)
                 continue
             job.lease_ms = until
             if job.cancelled is not None:
-                cancelled.add(one.token)
+                cancelled.add(claim.token)
         paused = frozenset(one for one in asked if one in self.space.queues and self.space.queues[one].paused)
         return Renewed(frozenset(lost), paused, frozenset(cancelled))
 

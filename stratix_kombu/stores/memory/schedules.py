@@ -24,7 +24,7 @@ class MemorySchedules(Schedules):
 
     def all(self, queue: str | None = None) -> list[Schedule]:
         with self._space.lock:
-            found = (one for one in self._space.schedules.values() if queue in (None, one.queue))
+            found = (schedule for schedule in self._space.schedules.values() if queue in (None, schedule.queue))
             return sorted(found, key=lambda one: one.key)
 
     def get(self, key: str) -> Schedule | None:
@@ -52,7 +52,7 @@ class MemorySchedules(Schedules):
     def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
         with self._space.lock:
             now = self._space.now()
-            mine = (one for one in self._space.schedules.values() if one.owner == owner)
+            mine = (schedule for schedule in self._space.schedules.values() if schedule.owner == owner)
             running = [one for one in mine if one.next_ms and not one.paused]
             running.sort(key=lambda one: (one.next_ms, one.key))
             due = [one for one in running if one.next_ms <= now]

@@ -98,10 +98,10 @@ class MemoryTransitions(Adding, Taking, Running, Upkeep):
     @step
     def hand_back(self, held: Sequence[Held]) -> Change:
         stale = list[str]()
-        for one in held:
-            job, ended = self._held(one.job_id, one.token), f"{type(one).__name__}:{one.token}"
+        for claim in held:
+            job, ended = self._held(claim.job_id, claim.token), f"{type(claim).__name__}:{claim.token}"
             if job is None:
-                stale += self._unless_ended(one.job_id, ended)
+                stale += self._unless_ended(claim.job_id, ended)
             else:
                 job.token, job.ended = "", ended
                 job.attempts_started -= 1

@@ -28,7 +28,7 @@ def forget(space: Space, queue: str) -> None:
 
 def _is_served(space: Space, queue: QueueSpace) -> bool:
     now = space.now()
-    return any(one in space.present and space.present[one].until_ms > now for one in queue.workers)
+    return any(worker in space.present and space.present[worker].until_ms > now for worker in queue.workers)
 
 
 def _is_used(space: Space, name: str, queue: QueueSpace, since: int) -> bool:
@@ -42,6 +42,6 @@ def _is_used(space: Space, name: str, queue: QueueSpace, since: int) -> bool:
         or queue.held_ms > now
         or any(queue.ids.values())
         or _is_served(space, queue)
-        or any(one.queue == name for one in space.schedules.values())
+        or any(schedule.queue == name for schedule in space.schedules.values())
         or any(key[0] == name and one.until_ms > now for key, one in space.deduplicated.items())
     )

@@ -109,7 +109,7 @@ class Upkeep(Steps, Transitions):
         """Native jobs that were dispatched longer ago than their grace, as they were dispatched; those of which at most
         ``limit`` are sent again."""
         jobs, now = (self.space.jobs[one] for one in self._in_order(queue, State.WAITING)), self.space.now()
-        return [one for one in jobs if one.new.native and self._suspect_ms(one, grace_ms) <= now]
+        return [job for job in jobs if job.new.native and self._suspect_ms(job, grace_ms) <= now]
 
     @staticmethod
     def _suspect_ms(job: Job, grace_ms: int) -> int:
@@ -282,12 +282,12 @@ class Upkeep(Steps, Transitions):
         return replace(change, affected=tuple(job.new.id for job in chosen))
 
     def _in_order(self, queue: str, state: State) -> list[str]:
-        jobs = [self.space.jobs[one] for one in self.space.queues[queue].ids[state]]
+        jobs = [self.space.jobs[job_id] for job_id in self.space.queues[queue].ids[state]]
         if state is State.WAITING:
             return waiting_ids(jobs, aside_first=True)
         if state is State.DELAYED:
             jobs.sort(key=lambda one: (one.due_ms, one.delayed_as))
-        return [one.new.id for one in jobs]
+        return [job.new.id for job in jobs]
 
     @step
     def forget_queue(self, queue: str) -> bool:

@@ -60,8 +60,8 @@ def then_text(jobs: Sequence[NewJob]) -> str:
 
 def completion_arguments(results: Sequence[Completion]) -> list[str]:
     flat: list[str] = []
-    for one in results:
-        flat += (one.job_id, one.token, one.result, then_text(one.then), one.data)
+    for result in results:
+        flat += (result.job_id, result.token, result.result, then_text(result.then), result.data)
     return flat
 
 
@@ -71,7 +71,7 @@ def added_of(count: int, answer: Sequence[Any]) -> Added:
     placed: list[Placed | None] = [Placed(State.WAITING, now, number) for number in range(first, first + count)]
     if not (more or known or ready or others or told):  # as mostly
         return Added(tuple(placed))
-    flat = [one.decode() for one in others]
+    flat = [other.decode() for other in others]
     instead = tuple(zip(flat[::2], flat[1::2], strict=True))
     duplicates = frozenset(one.decode() for one in known)
     for place, one in zip(told[::2], told[1::2], strict=True):

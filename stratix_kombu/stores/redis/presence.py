@@ -52,7 +52,7 @@ def told_of(present: Sequence[WorkerInfo], every_ms: int) -> tuple[str, list[str
     """What a worker says of itself; and the queues of which it says something else, each with that."""
     first = present[0]
     times = [one.idle_ms for one in present]
-    idle_ms = None if None in times else min(one for one in times if one is not None)
+    idle_ms = None if None in times else min(time for time in times if time is not None)
     info = {"host": first.host, "pid": first.pid, "every_ms": every_ms, "idle_ms": idle_ms}
     apart: list[str] = []
     for one in present:

@@ -30,8 +30,8 @@ class Observed(Counted):
 
 def _observe(counted: Counted, texts: Iterable[str]) -> None:
     for text in texts:
-        for one in loads(text):
-            counted.count(*one) if len(one) == 2 else counted.attempt(*one)
+        for entry in loads(text):
+            counted.count(*entry) if len(entry) == 2 else counted.attempt(*entry)
 
 
 class Counting(Counted):
@@ -56,7 +56,7 @@ class Counting(Counted):
 
     def add(self, texts: list[str]) -> None:
         """Add these for good."""
-        first = min(one[0] for text in texts for one in loads(text)) // MINUTE_MS
+        first = min(entry[0] for text in texts for entry in loads(text)) // MINUTE_MS
         self.read_minutes(first)
         _observe(self, texts)
         put = "INSERT INTO totals (queue, what) VALUES (?, ?) ON CONFLICT (queue) DO UPDATE SET what = excluded.what"
@@ -94,7 +94,7 @@ def _tally_of(minute: int, text: str) -> Tally:
     return tally
 
 
-_TOTALS = {one.name for one in fields(Totals)}
+_TOTALS = {field.name for field in fields(Totals)}
 
 
 def _totals_of(text: str) -> Totals:

@@ -100,7 +100,7 @@ class Jobs:
 
     def look_ahead(self, ids: Iterable[str]) -> None:
         """Read these with one question, for each of them will be asked for."""
-        wanted = [one for one in ids if one not in self._loaded]
+        wanted = [job_id for job_id in ids if job_id not in self._loaded]
         for start in range(0, len(wanted), ASKED_AT_ONCE) if len(wanted) > 1 else ():
             page = wanted[start : start + ASKED_AT_ONCE]
             self._loaded.update(dict.fromkeys(page))

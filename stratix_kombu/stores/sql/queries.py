@@ -47,8 +47,8 @@ class SqlQueries(Queries):
         for page in _pages(ids):
             with self._space.reading() as db:
                 rows = db.all(f"{SELECT} WHERE id IN ({', '.join('?' * len(page))})", *page)
-            found.update((one.id, one) for one in _records(rows))
-        return [found.get(one) for one in ids]
+            found.update((record.id, record) for record in _records(rows))
+        return [found.get(job_id) for job_id in ids]
 
     def states(self, ids: Sequence[str]) -> list[State | None]:
         found: dict[str, State] = {}
@@ -56,7 +56,7 @@ class SqlQueries(Queries):
             with self._space.reading() as db:
                 rows = db.all(f"SELECT id, state FROM jobs WHERE id IN ({', '.join('?' * len(page))})", *page)
             found.update((job_id, State(state)) for job_id, state in rows)
-        return [found.get(one) for one in ids]
+        return [found.get(job_id) for job_id in ids]
 
     def ended(self, ids: Sequence[str]) -> list[Ended | None]:
         found: dict[str, Ended] = {}
@@ -67,7 +67,7 @@ class SqlQueries(Queries):
                 wanted = f"id IN ({', '.join('?' * len(page))}) AND finished_ms > ?"
                 rows = db.all(f"SELECT {columns} FROM ended WHERE {wanted}", *page, since)
             found.update((row[5], ended_of(row)) for row in rows)
-        return [found.get(one) for one in ids]
+        return [found.get(job_id) for job_id in ids]
 
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         with self._space.reading() as db:
@@ -82,7 +82,7 @@ class SqlQueries(Queries):
         with self._space.reading() as db:
             ids, cursor = page_of(db, queue, state, cursor, limit)
             rows = {row[1]: row for page in _pages(ids) for row in _rows_of(db, page)}
-        return _records([rows[one] for one in ids]), cursor
+        return _records([rows[job_id] for job_id in ids]), cursor
 
     def status(self, queue: str) -> QueueStatus:
         with self._space.reading() as db:
@@ -181,7 +181,7 @@ class SqlQueries(Queries):
             return _dependents(db, job_id)
 
     def edges(self, ids: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-        return [(self._before(one), self.dependents(one)) for one in ids]
+        return [(self._before(job_id), self.dependents(job_id)) for job_id in ids]
 
     def _before(self, job_id: str) -> list[str]:
         return [one for one, _, gate, _, other in self._edges(job_id) if not other and not gate]

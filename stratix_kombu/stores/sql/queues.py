@@ -127,7 +127,7 @@ class SqlQueue:
             self.unused_ms,
             self.last_event,
             self.first_event,
-            *(one.count for one in self.ids.values()),
+            *(counted.count for counted in self.ids.values()),
             order.jobs.count,
             order.aside,
             dumps(body) if body else "",

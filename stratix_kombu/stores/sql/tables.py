@@ -114,7 +114,7 @@ def ended_of(row: tuple[Any, ...]) -> Ended:
     return Ended(State(row[0]), row[1], row[2], row[3], bool(row[4]))
 
 
-_SCHEDULE = [one.name for one in fields(Schedule)]
+_SCHEDULE = [field.name for field in fields(Schedule)]
 SCHEDULES = f"SELECT {', '.join(_SCHEDULE)} FROM schedules"
 
 

@@ -57,12 +57,12 @@ class SqlTransitions(MemoryTransitions):
 
     @step
     def add(self, jobs: Sequence[NewJob]) -> Added:
-        self.space.jobs.look_ahead([one.id for one in jobs])
+        self.space.jobs.look_ahead([job.id for job in jobs])
         return super().add(jobs)
 
     @step
     def complete(self, results: Sequence[Completion]) -> Change:
-        self.space.jobs.look_ahead([one.job_id for one in results])
+        self.space.jobs.look_ahead([result.job_id for result in results])
         return super().complete(results)
 
     def _take(self, call: Call, want: int) -> tuple[list[Claim], Refusal | None, int, bool]:
@@ -100,7 +100,7 @@ class SqlTransitions(MemoryTransitions):
     def _native(self, queue: str, grace_ms: int, limit: int) -> list[Job]:
         jobs, now = self.space.jobs, self.space.now()
         priorities = self.space.native_priorities(queue)
-        return [job for one in priorities for job in jobs.load(_NATIVE, queue, one, grace_ms, now, limit)]
+        return [job for priority in priorities for job in jobs.load(_NATIVE, queue, priority, grace_ms, now, limit)]
 
     @step
     def expire(self, limit: int = PAGE) -> Change:

@@ -75,7 +75,7 @@ class SqliteDatabase:
     def before_fork(self) -> None:
         deadline = time.monotonic() + self.options.timeout_ms / 1000 + MARGIN_S
         locks = (self._lock, self._reading, self._looking)
-        held = [one for one in locks if one.acquire(timeout=max(deadline - time.monotonic(), 0.01))]
+        held = [lock for lock in locks if lock.acquire(timeout=max(deadline - time.monotonic(), 0.01))]
         self._rests = len(held) == len(locks)
         self._held = held
 

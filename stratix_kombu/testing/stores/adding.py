@@ -58,10 +58,10 @@ class AddingSuite(StoreCase):
         assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == [first.id, "known", last.id]
         placed = [one.placed[0] for one in added]
         records = [self.record(store, one) for one in (first.id, "known", last.id)]
-        assert [Placed(State.WAITING, one.created_ms, one.number) for one in records] == placed
+        assert [Placed(State.WAITING, record.created_ms, record.number) for record in records] == placed
         assert records[0].number < records[1].number < records[2].number
         assert records[0].created_ms <= records[1].created_ms <= records[2].created_ms <= store.queries.now()
-        assert len({repr(replace(one, id="", number=0, created_ms=0)) for one in records}) == 1
+        assert len({repr(replace(record, id="", number=0, created_ms=0)) for record in records}) == 1
         assert [name for name, _ in self.told(store)] == ["waiting"] * 3
 
     def test_adding_nothing_changes_nothing(self, store: Store) -> None:
@@ -76,7 +76,7 @@ class AddingSuite(StoreCase):
 
     def test_one_call_may_name_several_queues(self, store: Store) -> None:
         added = store.transitions.add([new("a", "one"), new("b", "two"), new("c", "one")])
-        assert [(one.id, one.queue) for one in added.ready] == [("a", "one"), ("b", "two"), ("c", "one")]
+        assert [(job.id, job.queue) for job in added.ready] == [("a", "one"), ("b", "two"), ("c", "one")]
         assert store.queries.queues() == ["one", "two"]
 
     def test_a_known_id_changes_nothing(self, store: Store) -> None:

@@ -57,7 +57,7 @@ class AgainSuite(StoreCase):
         records = [one for state in State for one in store.queries.find(QUEUE, [state])]
         totals = store.queries.totals(QUEUE)
         counts = [getattr(totals, name) for name in COUNTS]
-        return sorted(records, key=lambda one: one.id), self.told(store), counts, sum(totals.wait.counts)
+        return sorted(records, key=lambda record: record.id), self.told(store), counts, sum(totals.wait.counts)
 
     @staticmethod
     def asked(store: Store, request: str, *ids: str, worker: str = "w", lease_ms: int = LEASE_MS) -> Claimed:
@@ -84,7 +84,7 @@ class AgainSuite(StoreCase):
         self.add(store, new("a"), new("b"))
         request = new_request()
         claims = self.asked(store, request, "nobody", "b", "b", "a").claims
-        assert [one.token for one in claims] == [f"{request}:1", f"{request}:3"]
+        assert [claim.token for claim in claims] == [f"{request}:1", f"{request}:3"]
         assert self.asked(store, request, "nobody", "b", "b", "a").claims == claims
 
     def test_a_claim_asked_for_again_has_its_lease_as_new(self, store: Store) -> None:
@@ -101,7 +101,7 @@ class AgainSuite(StoreCase):
         store.transitions.recover(5)
         self.claim(store, "b", worker="another")
         again = self.asked(store, request, "a", "b")
-        assert [(one.record.id, one.record.attempts_started) for one in again.claims] == [("a", 2)]
+        assert [(claim.record.id, claim.record.attempts_started) for claim in again.claims] == [("a", 2)]
         assert self.record(store, "b").worker == "another"
 
     def test_a_pause_and_a_limit_do_not_keep_back_what_was_claimed(self, store: Store) -> None:
@@ -110,7 +110,7 @@ class AgainSuite(StoreCase):
         first = store.transitions.claim(QUEUE, ["a", "b"], "w", LEASE_MS, Bounds(limit, 1), request=request)
         store.transitions.pause(QUEUE)
         again = store.transitions.claim(QUEUE, ["a", "b"], "w", LEASE_MS, Bounds(limit, 1), request=request)
-        assert [one.record.id for one in again.claims] == ["a"]
+        assert [claim.record.id for claim in again.claims] == ["a"]
         assert again.claims == first.claims
 
     # -- ends -----------------------------------------------------------------------------------

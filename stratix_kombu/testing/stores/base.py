@@ -69,7 +69,7 @@ class StoreCase:
     @staticmethod
     def add(store: Store, *jobs: NewJob) -> list[str]:
         """Add; the ids that are to be dispatched."""
-        return [one.id for one in store.transitions.add(jobs).ready]
+        return [job.id for job in store.transitions.add(jobs).ready]
 
     @staticmethod
     def claim(store: Store, *ids: str, worker: str = "w", lease_ms: int = LEASE_MS, queue: str = QUEUE) -> list[Claim]:
@@ -91,7 +91,7 @@ class StoreCase:
 
     def taken(self, store: Store, want: int = 1, bounds: Bounds = NO_BOUNDS, **how: Any) -> list[str]:
         """Take; the ids of the jobs."""
-        return [one.record.id for one in self.take(store, want, bounds, **how).claims]
+        return [claim.record.id for claim in self.take(store, want, bounds, **how).claims]
 
     def start(self, store: Store, job: NewJob, **how: Any) -> Claim:
         """Add a job and claim it."""
@@ -102,14 +102,14 @@ class StoreCase:
     def complete(self, store: Store, *ids: str, queue: str = QUEUE, result: str = "null") -> Change:
         """Claim and complete waiting jobs."""
         claims = self.claim(store, *ids, queue=queue)
-        assert [one.record.id for one in claims] == list(ids)
-        return store.transitions.complete([Completion(one.record.id, one.token, result) for one in claims])
+        assert [claim.record.id for claim in claims] == list(ids)
+        return store.transitions.complete([Completion(claim.record.id, claim.token, result) for claim in claims])
 
     def fail(self, store: Store, *ids: str, queue: str = QUEUE, reason: str = "broken", **how: Any) -> Change:
         """Claim and fail waiting jobs."""
         claims = self.claim(store, *ids, queue=queue)
-        assert [one.record.id for one in claims] == list(ids)
-        return store.transitions.fail([Failure(one.record.id, one.token, reason, **how) for one in claims])
+        assert [claim.record.id for claim in claims] == list(ids)
+        return store.transitions.fail([Failure(claim.record.id, claim.token, reason, **how) for claim in claims])
 
     @staticmethod
     def record(store: Store, job_id: str) -> JobRecord:
@@ -132,15 +132,15 @@ class StoreCase:
 
     @staticmethod
     def ids(ready: Iterable[Any]) -> list[str]:
-        return [one.id for one in ready]
+        return [job.id for job in ready]
 
     @staticmethod
     def finish_releases(store: Store, change: Change) -> list[str]:
         """Go on until nothing is left to be told; all ids made ready, of the change too."""
-        ready = [one.id for one in change.ready]
+        ready = [job.id for job in change.ready]
         while change.more:
             change = store.transitions.release()
-            ready += [one.id for one in change.ready]
+            ready += [job.id for job in change.ready]
         return ready
 
     def take_all(self, store: Store, ids: Sequence[str], queue: str = QUEUE, page: int = 500) -> list[str]:
@@ -148,6 +148,6 @@ class StoreCase:
         ready: list[str] = []
         for start in range(0, len(ids), page):
             claims = self.claim(store, *ids[start : start + page], queue=queue)
-            change = store.transitions.complete([Completion(one.record.id, one.token, "1") for one in claims])
+            change = store.transitions.complete([Completion(claim.record.id, claim.token, "1") for claim in claims])
             ready += self.finish_releases(store, change)
         return ready

@@ -23,20 +23,20 @@ class CompleteAndTakeSuite(StoreCase):
 
     @staticmethod
     def ids_of(taken: Taken) -> list[str]:
-        return [one.record.id for one in taken.claims]
+        return [claim.record.id for claim in taken.claims]
 
     def begun(self, store: Store, *ids: str, **fields: Any) -> list[Claim]:
         """Add jobs and take the first of them."""
-        self.add(store, *(new(one, **fields) for one in ids))
+        self.add(store, *(new(job_id, **fields) for job_id in ids))
         return self.take(store, 1).claims
 
     def test_results_are_stored_and_the_next_jobs_are_taken(self, store: Store) -> None:
         done = self.begun(store, "a", "b", "c", "d", data="1", options="{}")
         change, taken = self.go_on(store, done, 2, request="r")
         assert (change.stale, change.ready, change.more) == ((), (), False)
-        assert [(one.record.id, one.token) for one in taken.claims] == [("b", "r:0"), ("c", "r:1")]
+        assert [(claim.record.id, claim.token) for claim in taken.claims] == [("b", "r:0"), ("c", "r:1")]
         assert (taken.why, taken.until_ms, taken.left) == (None, 0, True)
-        assert [one.record for one in taken.claims] == [self.record(store, one) for one in "bc"]
+        assert [claim.record for claim in taken.claims] == [self.record(store, one) for one in "bc"]
         assert (self.record(store, "a").state.value, self.record(store, "a").result) == ("completed", '"r"')
         assert self.told(store)[4:] == [("active", "a"), ("completed", "a"), ("active", "b"), ("active", "c")]
         assert self.counts(store) == {"waiting": 1, "active": 2, "completed": 1}

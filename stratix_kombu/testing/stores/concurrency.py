@@ -47,7 +47,7 @@ class ConcurrencySuite(StoreCase):
 
     def test_one_of_many_claims_a_job(self, store: Store) -> None:
         ids = [f"{n}" for n in range(100)]
-        self.add(store, *(new(one) for one in ids))
+        self.add(store, *(new(job_id) for job_id in ids))
         claimed: list[str] = []
         together(lambda number: claimed.extend(c.record.id for c in self.claim(store, *ids, worker=f"w{number}")))
         assert sorted(claimed) == sorted(ids)
@@ -121,7 +121,7 @@ class ConcurrencySuite(StoreCase):
         def work(number: int) -> None:
             mine = [f"{n}" for n in range(number, 80, THREADS)]
             claims = store.transitions.claim(QUEUE, mine, "w", LEASE_MS, Bounds(limit)).claims
-            claimed.extend(one.record.id for one in claims)
+            claimed.extend(claim.record.id for claim in claims)
 
         together(work)
         assert len(claimed) == 10
@@ -142,8 +142,8 @@ class ConcurrencySuite(StoreCase):
             until(all_started)
 
         together(work)
-        for most, ids in ((15, starts), (5, [one for one in starts if int(one) % 2])):
-            instants = sorted(starts[one] for one in ids)
+        for most, ids in ((15, starts), (5, [start for start in starts if int(start) % 2])):
+            instants = sorted(starts[job_id] for job_id in ids)
             assert all(later - first >= 60 for first, later in zip(instants, instants[most:], strict=False))
 
     def test_one_of_many_takes_a_job(self, store: Store) -> None:
@@ -162,7 +162,7 @@ class ConcurrencySuite(StoreCase):
     def test_edges_added_while_dependencies_end(self, store: Store) -> None:
         """Whatever comes first, a dependent is released exactly once or was released before."""
         dependencies = [f"d{n}" for n in range(40)]
-        self.add(store, *(new(one) for one in dependencies))
+        self.add(store, *(new(dependency) for dependency in dependencies))
         self.add(store, new("gate"), *(new(f"w{n}", "waiting", dependencies=("gate",)) for n in range(40)))
         ready: list[str] = []
 

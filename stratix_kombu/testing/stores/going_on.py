@@ -28,16 +28,16 @@ class GoingOnSuite(StoreCase):
     def test_a_message_of_its_own_is_sent_whenever_the_job_is(self, store: Store) -> None:
         jobs = [new("a", message=MESSAGE), new("b"), new("c", dependencies=("b",), message="{}")]
         added = store.transitions.add(jobs)
-        assert [(one.id, one.message) for one in added.ready] == [("a", MESSAGE), ("b", "")]
+        assert [(job.id, job.message) for job in added.ready] == [("a", MESSAGE), ("b", "")]
         assert self.record(store, "a").message == MESSAGE
-        assert [one.message for one in self.complete(store, "b").ready] == ["{}"]
+        assert [job.message for job in self.complete(store, "b").ready] == ["{}"]
         (claim,) = self.claim(store, "a")
         assert claim.record.message == ""
         again = store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0)])
-        assert [one.message for one in again.ready] == [MESSAGE]
+        assert [job.message for job in again.ready] == [MESSAGE]
         store.transitions.pause(QUEUE)
         assert self.claim(store, "a") == []
-        assert [one.message for one in store.transitions.resume(QUEUE).ready] == [MESSAGE]
+        assert [job.message for job in store.transitions.resume(QUEUE).ready] == [MESSAGE]
 
     def test_a_job_to_be_forwarded_says_so_each_time_it_is_sent(self, store: Store) -> None:
         (ready,) = store.transitions.add([new("a", message=MESSAGE, forward=True)]).ready
@@ -270,7 +270,7 @@ class GoingOnSuite(StoreCase):
         claim = self.start(store, new("a", message="{1}"))
         self.add(store, new("after", dependencies=("a",)))
         again = HandOver("a", claim.token, (new("a", message="{2}"),), "Busy: later", '["trace"]')
-        assert [one.message for one in store.transitions.hand_over([again]).ready] == ["{2}"]
+        assert [job.message for job in store.transitions.hand_over([again]).ready] == ["{2}"]
         record = self.record(store, "a")
         assert (record.attempts_made, record.attempts_started) == (1, 1)
         assert (record.failed_reason, record.message, record.vacant) == ("Busy: later", "{2}", False)

@@ -43,10 +43,10 @@ class GroupSuite(StoreCase):
         self.add(store, *(new(f"a{n}", group="a") for n in range(4)), new("n"), new("b", group="b"))
         two = Bounds(group_concurrency=2)
         taken = self.take(store, 9, two)
-        assert sorted(one.record.id for one in taken.claims) == ["a0", "a1", "b", "n"]
+        assert sorted(claim.record.id for claim in taken.claims) == ["a0", "a1", "b", "n"]
         assert (taken.why, taken.until_ms, taken.left) == (Refusal.EMPTY, 0, False)
         assert self.counts(store) == {"active": 4, "waiting": 2}
-        tokens = {one.record.id: one.token for one in taken.claims}
+        tokens = {claim.record.id: claim.token for claim in taken.claims}
         store.transitions.complete([Completion("n", tokens["n"], "1")])
         assert self.taken(store, 9, two) == []
         store.transitions.complete([Completion("a1", tokens["a1"], "1")])

@@ -181,7 +181,7 @@ class HandSuite(StoreCase):
 
     def test_what_fails_again_is_not_retried_again(self, store: Store) -> None:
         names = [f"{n:02}" for n in range(12)]
-        self.add(store, *(new(one) for one in names))
+        self.add(store, *(new(name) for name in names))
         self.fail(store, *names)
         self.add(store, new("later"))
         swept: list[str] = []
@@ -195,7 +195,7 @@ class HandSuite(StoreCase):
 
     def test_what_is_delayed_again_is_not_promoted_again(self, store: Store) -> None:
         names = [f"{n:02}" for n in range(12)]
-        self.add(store, *(new(one, delay_ms=60_000 + n, max_attempts=9) for n, one in enumerate(names)))
+        self.add(store, *(new(name, delay_ms=60_000 + n, max_attempts=9) for n, name in enumerate(names)))
         swept: list[str] = []
         for page in self.sweep(store, Sweep.PROMOTE, State.DELAYED, limit=5):
             swept += page

@@ -49,7 +49,7 @@ class IdentitySuite(StoreCase):
         assert again.token != claim.token
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
         events = store.events.read(QUEUE, cursor)
-        assert [(one.name, one.missed) for one in events if one.name in ("waiting", "active")][-2:] == [
+        assert [(event.name, event.missed) for event in events if event.name in ("waiting", "active")][-2:] == [
             ("waiting", 0),
             ("active", 0),
         ]

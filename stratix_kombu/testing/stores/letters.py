@@ -33,8 +33,8 @@ class LetterSuite(StoreCase):
     def test_each_job_of_an_id_leaves_a_letter_of_its_own(self, store: Store) -> None:
         for round_ in range(3):
             self.bury(store, new("sync", data=str(round_), dead_letter="dead", keep_failed=KEEP_NONE))
-        assert [json.loads(one.data)["data"] for one in self.letters(store)] == [0, 1, 2]
-        assert {one.kind for one in self.letters(store)} == {LETTER}
+        assert [json.loads(letter.data)["data"] for letter in self.letters(store)] == [0, 1, 2]
+        assert {letter.kind for letter in self.letters(store)} == {LETTER}
 
     def test_the_letter_of_a_long_id_can_be_read_back_and_so_can_its_job(self, store: Store) -> None:
         letter = self.bury(store, new(LONG, dead_letter="dead"))
@@ -116,7 +116,7 @@ class LetterSuite(StoreCase):
         store.transitions.claim(QUEUE, ["a", "b"], "w", 0, Bounds(fallback=fallback))
         self.finish_releases(store, store.transitions.recover(0))
         assert self.states(store, "a", "b") == ["failed", "failed"]
-        assert [json.loads(one.data)["id"] for one in self.letters(store)] == ["a"]
+        assert [json.loads(letter.data)["id"] for letter in self.letters(store)] == ["a"]
         assert self.counts(store, "other") == {"waiting": 1}
         (claim,) = store.transitions.claim(QUEUE, ["c"], "w", LEASE_MS, Bounds(fallback=fallback)).claims
         store.transitions.complete([Completion("c", claim.token, "1")])
@@ -128,7 +128,7 @@ class LetterSuite(StoreCase):
         fallback = Fallback(keep_completed=KEEP_NONE, keep_failed=Retention(age_ms=1))
         ids = [first, second, "no letter"]
         claims = store.transitions.claim("dead", ids, "w", LEASE_MS, Bounds(fallback=fallback)).claims
-        tokens = {one.record.id: one.token for one in claims}
+        tokens = {claim.record.id: claim.token for claim in claims}
         store.transitions.complete([Completion(one, tokens[one], "1") for one in (first, "no letter")])
         store.transitions.fail([Failure(second, tokens[second], "no")])
         assert self.states(store, *ids) == ["gone", "failed", "completed"]

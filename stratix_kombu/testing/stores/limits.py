@@ -14,7 +14,7 @@ from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather
 class LimitSuite(StoreCase):
     def fill(self, store: Store, count: int, queue: str = QUEUE) -> list[str]:
         ids = [f"{queue}{number:03}" for number in range(count)]
-        self.add(store, *(new(one, queue) for one in ids))
+        self.add(store, *(new(job_id, queue) for job_id in ids))
         return ids
 
     # -- token buckets ------------------------------------------------------------------------------
@@ -23,7 +23,7 @@ class LimitSuite(StoreCase):
         ids = self.fill(store, 8)
         bucket = Bounds(Limit("b", 3, refill_per_s=0.5))
         taken = self.take(store, 8, bucket)
-        assert [one.record.id for one in taken.claims] == ids[:3]
+        assert [claim.record.id for claim in taken.claims] == ids[:3]
         assert taken.why is Refusal.LIMITED
         assert abs(taken.until_ms - 2000) < 1000
         (refused,) = store.transitions.claim(QUEUE, ids[4:5], "w", LEASE_MS, bucket).refused
@@ -43,7 +43,7 @@ class LimitSuite(StoreCase):
         ids = self.fill(store, 6)
         bucket = Bounds(Limit("b", 2, refill_per_s=50))
         assert gather(lambda: self.taken(store, 6, bucket), 6) == ids
-        starts = [self.record(store, one).processed_ms for one in ids]
+        starts = [self.record(store, job_id).processed_ms for job_id in ids]
         assert starts[5] - starts[0] >= 4 * 20 - 2
 
     # -- early, late, and not at all ----------------------------------------------------------------
@@ -52,13 +52,13 @@ class LimitSuite(StoreCase):
         self.fill(store, 60)
         bucket = Limit("slow", 1000, refill_per_s=100, initial=0)
         taken = self.take(store, 60, Bounds(bucket))
-        waits = [one.wait_ms for one in taken.claims]
-        starts = [one.record.processed_ms for one in taken.claims]
+        waits = [claim.wait_ms for claim in taken.claims]
+        starts = [claim.record.processed_ms for claim in taken.claims]
         assert all(later - first >= 10 for first, later in pairwise(starts))
         assert 0 < waits[0] <= 20
         assert 200 < waits[-1] <= 250
         now = store.queries.now()
-        assert all(one.record.processed_ms - one.wait_ms <= now for one in taken.claims)
+        assert all(claim.record.processed_ms - claim.wait_ms <= now for claim in taken.claims)
         assert self.counts(store) == {"active": len(waits), "waiting": 60 - len(waits)}
 
     def test_it_asks_again_before_the_limit_opens_and_nothing_starts_before(self, store: Store) -> None:

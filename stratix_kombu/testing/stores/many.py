@@ -23,7 +23,7 @@ class ManySuite(StoreCase):
 
     def parts(self, store: Store, prefix: str, count: int = MANY) -> tuple[str, ...]:
         names = tuple(f"{prefix}{n:04}" for n in range(count))
-        self.add(store, *(new(one, prefix) for one in names))
+        self.add(store, *(new(name, prefix) for name in names))
         return names
 
     def test_removing_a_job_with_many_dependencies(self, store: Store) -> None:
@@ -31,8 +31,8 @@ class ManySuite(StoreCase):
         self.add(store, new("all", dependencies=parts))
         self.settled(store, store.transitions.remove("all"))
         assert [store.queries.dependents(one) for one in parts] == [[]] * MANY
-        for one in parts:
-            self.settled(store, store.transitions.remove(one))
+        for part in parts:
+            self.settled(store, store.transitions.remove(part))
 
     def test_an_id_used_again_keeps_its_edges_while_those_of_the_earlier_job_are_forgotten(self, store: Store) -> None:
         parts = self.parts(store, "p")
@@ -40,7 +40,7 @@ class ManySuite(StoreCase):
         change = store.transitions.remove("all")
         self.add(store, new("all", dependencies=(parts[0], parts[-1])))
         self.settled(store, change)
-        assert [one for one in parts if store.queries.dependents(one)] == [parts[0], parts[-1]]
+        assert [part for part in parts if store.queries.dependents(part)] == [parts[0], parts[-1]]
         assert self.take_all(store, parts, "p") == ["all"]
 
     def test_a_dependency_that_ends_meanwhile_loses_nothing(self, store: Store) -> None:
@@ -50,16 +50,16 @@ class ManySuite(StoreCase):
         self.take_all(store, parts, "p")
         self.settled(store, change)
         assert store.transitions.recover(1).lost == ()
-        assert [store.queries.dependents(one) for one in parts] == [[]] * MANY
+        assert [store.queries.dependents(part) for part in parts] == [[]] * MANY
 
     def test_sweeping_jobs_with_many_edges_in_all(self, store: Store) -> None:
         parts = self.parts(store, "p", 60)
         names = [f"j{n}" for n in range(40)]
-        self.add(store, *(new(one, dependencies=parts) for one in names))
+        self.add(store, *(new(name, dependencies=parts) for name in names))
         change = store.transitions.sweep(QUEUE, Sweep.REMOVE, State.BLOCKED)
         assert sorted(change.affected) == sorted(names)
         self.settled(store, change)
-        assert [store.queries.dependents(one) for one in parts] == [[]] * 60
+        assert [store.queries.dependents(part) for part in parts] == [[]] * 60
 
     def test_retrying_one_of_many_dependencies(self, store: Store) -> None:
         parts = self.parts(store, "p")
@@ -92,7 +92,7 @@ class ManySuite(StoreCase):
     @pytest.mark.parametrize("kind", [new, native])
     def test_all_that_were_refused_may_try(self, store: Store, kind: Callable[[str], NewJob]) -> None:
         parts = [f"p{n:04}" for n in range(MANY)]
-        self.add(store, *(kind(one) for one in parts))
+        self.add(store, *(kind(part) for part in parts))
         claimed = store.transitions.claim(QUEUE, parts, "w", LEASE_MS, Bounds(global_concurrency=1))
         assert len(claimed.refused) == MANY - 1
         store.transitions.pause(QUEUE)

@@ -36,8 +36,8 @@ class MetricsSuite(StoreCase):
     def test_a_queue_that_nobody_knows_has_counted_nothing(self, store: Store) -> None:
         minutes = store.queries.metrics("nobody", 60)
         assert len(minutes) == 60
-        assert all(one == Tally(start_ms=one.start_ms) for one in minutes)
-        starts = [one.start_ms for one in minutes]
+        assert all(minute == Tally(start_ms=minute.start_ms) for minute in minutes)
+        starts = [minute.start_ms for minute in minutes]
         assert starts == list(range(starts[0], starts[0] + 60 * 60_000, 60_000))
         assert 0 <= store.queries.now() - starts[-1] < 120_000
         assert counted(store, "nobody") == {}
@@ -108,7 +108,7 @@ class MetricsSuite(StoreCase):
         limit = Limit("k", 1, 60_000, bounce_back=bounce_back)
         self.add(store, new("a"), new("b"), new("c"))
         claimed = store.transitions.claim(QUEUE, ["a", "b", "c"], "w", LEASE_MS, Bounds(limit))
-        assert [one.record.id for one in claimed.claims] == ["a"]
+        assert [claim.record.id for claim in claimed.claims] == ["a"]
         assert counted(store) == {"limited": 2}
         assert self.take(store, 2, Bounds(limit)).why is Refusal.LIMITED
         assert counted(store) == {"limited": 3}
@@ -129,7 +129,7 @@ class MetricsSuite(StoreCase):
         begun = time.monotonic()
         claims = self.claim(store, "a")
         time.sleep(0.03)
-        store.transitions.complete([Completion("a", one.token, "1") for one in claims])
+        store.transitions.complete([Completion("a", claim.token, "1") for claim in claims])
         most = (time.monotonic() - begun) * 1000
         found, totals = total(store), store.queries.totals(QUEUE)
         assert found.wait.sum_ms >= 55
@@ -157,7 +157,7 @@ class MetricsSuite(StoreCase):
         names = [f"name {number}" for number in range(NAMES_KEPT + 5)]
         jobs = [new(name=name) for name in names for _ in range(2)]
         self.add(store, *jobs)
-        self.complete(store, *(one.id for one in jobs))
+        self.complete(store, *(job.id for job in jobs))
         runs = store.queries.totals(QUEUE).runs
         assert len(runs) == NAMES_KEPT + 1
         assert runs.keys() <= {*names, OTHER}

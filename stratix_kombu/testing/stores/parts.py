@@ -88,7 +88,7 @@ class PartsSuite(StoreCase):
         assert reader.read(cursors, 10, 20) == {}
         log.append("three", "note")
         self.add(store, new("d", "one"))
-        assert {name: [one.name for one in events] for name, events in reader.read(cursors, 10, 20).items()} == {
+        assert {name: [event.name for event in events] for name, events in reader.read(cursors, 10, 20).items()} == {
             "one": ["waiting"],
             "three": ["note"],
         }

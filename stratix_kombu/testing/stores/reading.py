@@ -26,7 +26,7 @@ class ReadingSuite(StoreCase):
 
     def test_finding_is_bounded(self, store: Store) -> None:
         names = [f"{n:05}" for n in range(MANY)]
-        self.add(store, *(new(one) for one in names))
+        self.add(store, *(new(name) for name in names))
         assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == names[:FOUND_AT_ONCE]
         assert self.ids(store.queries.find(QUEUE, list(State), 5, MANY)) == names[5 : 5 + FOUND_AT_ONCE]
         assert self.ids(store.queries.find(QUEUE, [State.WAITING], FOUND_AT_ONCE)) == names[FOUND_AT_ONCE:]
@@ -34,8 +34,8 @@ class ReadingSuite(StoreCase):
 
     def test_scanning_reads_every_record(self, store: Store) -> None:
         names = [f"{n:02}" for n in range(25)]
-        self.add(store, *(new(one, priority=int(one) % 3) for one in names))
-        in_order = sorted(names, key=lambda one: (int(one) % 3, one))
+        self.add(store, *(new(name, priority=int(name) % 3) for name in names))
+        in_order = sorted(names, key=lambda name: (int(name) % 3, name))
         assert self.scan(store, State.WAITING, 7) == in_order
         assert self.scan(store, State.WAITING, 25) == in_order
         assert self.scan(store, State.FAILED, 7) == []
@@ -45,7 +45,7 @@ class ReadingSuite(StoreCase):
     def test_scanning_passes_over_none_that_stays(self, store: Store) -> None:
         """However many leave between two pages, those that were read and others."""
         names = [f"{n:02}" for n in range(30)]
-        self.add(store, *(new(one) for one in names))
+        self.add(store, *(new(name) for name in names))
         page, cursor = store.queries.scan(QUEUE, State.WAITING, "", 10)
         gone = {*names[:5], names[9], *names[12:14]}
         for one in gone:
@@ -81,18 +81,18 @@ class ReadingSuite(StoreCase):
 
     def test_all_workers_and_all_that_one_holds(self, store: Store) -> None:
         workers = [f"w{n:03}" for n in range(600)]
-        for one in workers:
-            store.transitions.renew([WorkerInfo(id=one, queue=QUEUE)], [], LEASE_MS)
+        for worker in workers:
+            store.transitions.renew([WorkerInfo(id=worker, queue=QUEUE)], [], LEASE_MS)
         assert self.ids(store.queries.workers(QUEUE)) == workers
         names = [f"{n:04}" for n in range(1_200)]
-        self.add(store, *(new(one) for one in names))
+        self.add(store, *(new(name) for name in names))
         for start in range(0, 1_200, 400):
             self.claim(store, *names[start : start + 400], worker=workers[start // 400])
         assert sorted(one.job_id for one in store.queries.held(QUEUE, workers[1])) == names[400:800]
 
     def test_all_names_of_queues(self, store: Store) -> None:
         names = [f"q{n:04}" for n in range(1_200)]
-        self.add(store, *(new(f"j{one}", one) for one in names))
+        self.add(store, *(new(f"j{name}", name) for name in names))
         assert store.queries.queues() == names
 
     def test_all_schedules_and_one(self, store: Store) -> None:

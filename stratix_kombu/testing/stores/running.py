@@ -42,7 +42,7 @@ class RunningSuite(StoreCase):
         self.add(store, new("a"), new("b"), new("later", delay_ms=60_000), new("other", "elsewhere"), new("done"))
         self.complete(store, "done")
         claimed = store.transitions.claim(QUEUE, ["a", "nobody", "later", "other", "done", "b"], "w", LEASE_MS)
-        assert [one.record.id for one in claimed.claims] == ["a", "b"]
+        assert [claim.record.id for claim in claimed.claims] == ["a", "b"]
         assert [(one.job_id, one.why) for one in claimed.refused] == [
             ("nobody", Refusal.GONE),
             ("later", Refusal.NOT_WAITING),
@@ -54,7 +54,7 @@ class RunningSuite(StoreCase):
     def test_a_job_is_claimed_once_however_often_it_is_named(self, store: Store) -> None:
         self.add(store, new("a"))
         claimed = store.transitions.claim(QUEUE, ["a", "a"], "w", LEASE_MS)
-        assert [one.record.id for one in claimed.claims] == ["a"]
+        assert [claim.record.id for claim in claimed.claims] == ["a"]
         assert [one.why for one in claimed.refused] == [Refusal.NOT_WAITING]
         again = store.transitions.claim(QUEUE, ["a"], "v", LEASE_MS)
         assert again.claims == []
@@ -72,7 +72,7 @@ class RunningSuite(StoreCase):
         assert (record.state, record.result, record.attempts_made) == (State.COMPLETED, '{"sum":3}', 1)
         assert record.finished_ms >= record.processed_ms
         events = store.events.read(QUEUE, "0")
-        assert [(one.name, one.job_id) for one in events[2:]] == [("completed", "a"), ("drained", "")]
+        assert [(event.name, event.job_id) for event in events[2:]] == [("completed", "a"), ("drained", "")]
         assert events[2].value == '{"sum":3}'
 
     def test_a_queue_is_drained_when_nothing_waits_or_runs(self, store: Store) -> None:
@@ -106,7 +106,7 @@ class RunningSuite(StoreCase):
 
     def test_stale_and_valid_ends_in_one_call(self, store: Store) -> None:
         claims = [self.start(store, new(name)) for name in ("a", "b", "c")]
-        ends = [Completion(one.record.id, "x" if one.record.id == "b" else one.token, "1") for one in claims]
+        ends = [Completion(claim.record.id, "x" if claim.record.id == "b" else claim.token, "1") for claim in claims]
         assert store.transitions.complete(ends).stale == ("b",)
         assert self.states(store, "a", "b", "c") == ["completed", "active", "completed"]
 
@@ -118,7 +118,7 @@ class RunningSuite(StoreCase):
         assert (record.state, record.failed_reason, record.stacktrace) == (State.FAILED, "ValueError: no", '["trace"]')
         assert (record.attempts_made, record.result) == (1, None)
         events = store.events.read(QUEUE, "0")[2:]
-        assert [(one.name, one.value) for one in events] == [("failed", "ValueError: no"), ("drained", None)]
+        assert [(event.name, event.value) for event in events] == [("failed", "ValueError: no"), ("drained", None)]
 
     def test_failure_with_a_retry_at_once(self, store: Store) -> None:
         self.add(store, new("a", max_attempts=2))
@@ -227,7 +227,8 @@ class RunningSuite(StoreCase):
     def test_one_worker_on_many_queues(self, store: Store) -> None:
         times = [0, 400, 90_000, None]
         present = [
-            replace(WORKER, queue=f"q{n}", concurrency=n + 1, idle_ms=one, stuck=n // 3) for n, one in enumerate(times)
+            replace(WORKER, queue=f"q{n}", concurrency=n + 1, idle_ms=time, stuck=n // 3)
+            for n, time in enumerate(times)
         ]
         store.transitions.renew(present[:2], [], LEASE_MS)
         store.transitions.renew(present, [], LEASE_MS, every_ms=LEASE_MS)
@@ -241,7 +242,7 @@ class RunningSuite(StoreCase):
         assert [len(store.queries.workers(one.queue)) for one in present] == [0, 0, 1, 1]
         assert [store.queries.status(one.queue).workers for one in present] == [0, 0, 1, 1]
         store.transitions.renew([replace(WORKER, queue="q2", concurrency=7)], [], LEASE_MS)
-        assert [one.concurrency for one in store.queries.workers("q2")] == [7]
+        assert [worker.concurrency for worker in store.queries.workers("q2")] == [7]
         store.transitions.renew([replace(WORKER, queue="q2")], [], 1)
         until(lambda: store.queries.workers("q2") == store.queries.workers("q3") == [])
         assert store.queries.status("q2").workers == 0
@@ -285,7 +286,7 @@ class RunningSuite(StoreCase):
         limit = Limit("api", 2, 60_000)
         self.add(store, *(new(f"{n}") for n in range(5)))
         claimed = store.transitions.claim(QUEUE, [f"{n}" for n in range(5)], "w", LEASE_MS, Bounds(limit))
-        assert [one.record.id for one in claimed.claims] == ["0", "1"]
+        assert [claim.record.id for claim in claimed.claims] == ["0", "1"]
         assert {one.why for one in claimed.refused} == {Refusal.LIMITED}
         assert all(50_000 < one.retry_ms <= 61_000 for one in claimed.refused)
         assert self.counts(store) == {"active": 2, "waiting": 3}

@@ -22,7 +22,7 @@ DELAY_MS = 5_000
 class TakeSuite(StoreCase):
     def add_all(self, store: Store, ids: str, **fields: Any) -> None:
         """Jobs with ids of one character."""
-        self.add(store, *(new(one, **fields) for one in ids))
+        self.add(store, *(new(job_id, **fields) for job_id in ids))
 
     def in_order(self, store: Store, want: int = 100, **how: Any) -> str:
         """All that can be taken now, one by one."""
@@ -36,15 +36,15 @@ class TakeSuite(StoreCase):
     def test_the_first_are_taken_and_the_rest_is_left(self, store: Store) -> None:
         self.add(store, *(new(f"{n}", data=f"{n}", options='{"a":1}', max_attempts=3) for n in range(5)))
         taken = self.take(store, 3, request="r")
-        assert [one.record.id for one in taken.claims] == ["0", "1", "2"]
-        assert [one.token for one in taken.claims] == ["r:0", "r:1", "r:2"]
+        assert [claim.record.id for claim in taken.claims] == ["0", "1", "2"]
+        assert [claim.token for claim in taken.claims] == ["r:0", "r:1", "r:2"]
         assert (taken.why, taken.until_ms, taken.left) == (None, 0, True)
         record = taken.claims[1].record
         assert (record.state, record.data, record.options, record.worker) == (State.ACTIVE, "1", '{"a":1}', "w")
         assert (record.attempts_started, record.attempts_made, record.max_attempts) == (1, 0, 3)
         assert record == self.record(store, "1")
         taken = self.take(store, 3)
-        assert ([one.record.id for one in taken.claims], taken.why) == (["3", "4"], Refusal.EMPTY)
+        assert ([claim.record.id for claim in taken.claims], taken.why) == (["3", "4"], Refusal.EMPTY)
         assert not taken.left
         assert self.counts(store) == {"active": 5}
         assert [name for name, _ in self.told(store)] == ["waiting"] * 5 + ["active"] * 5
@@ -89,10 +89,10 @@ class TakeSuite(StoreCase):
         told = self.told(store)
         store.transitions.pause(QUEUE)
         again = self.take(store, 2, request=request)
-        assert [one.token for one in again.claims] == [one.token for one in first.claims]
-        assert [one.record.id for one in again.claims] == ["a", "b"]
+        assert [claim.token for claim in again.claims] == [claim.token for claim in first.claims]
+        assert [claim.record.id for claim in again.claims] == ["a", "b"]
         assert (again.why, again.left) == (first.why, first.left)
-        assert [one.record.attempts_started for one in again.claims] == [1, 1]
+        assert [claim.record.attempts_started for claim in again.claims] == [1, 1]
         assert self.told(store) == [*told, ("paused", "")]
         assert store.transitions.recover(1).affected == (), "the lease begins with the second answer"
 
@@ -164,8 +164,8 @@ class TakeSuite(StoreCase):
         due_ms = store.queries.now() + 2000  # by then all of them are there, on a busy machine too
         ids = [f"{(n * 7919) % 1000:03}" for n in range(220)]
         self.add(store, *(new(one, due_ms=due_ms) for one in ids[:200]))
-        for one in ids[200:]:
-            self.add(store, new(one, due_ms=due_ms))
+        for job_id in ids[200:]:
+            self.add(store, new(job_id, due_ms=due_ms))
         self.add(store, new("first", due_ms=due_ms - 50))
 
         def all_wait() -> bool:
@@ -216,14 +216,14 @@ class TakeSuite(StoreCase):
 
         def all_started() -> bool:
             taken = self.take(store, 6, limit)
-            starts.extend(one.record for one in taken.claims)
+            starts.extend(claim.record for claim in taken.claims)
             assert taken.why in (Refusal.LIMITED, Refusal.EMPTY)
             assert taken.until_ms <= 102 + 10, "an early grant counts from its start"
             return len(starts) == 6
 
         until(all_started)
-        assert "".join(one.id for one in starts) == "abcdef"
-        instants = [one.processed_ms for one in starts]
+        assert "".join(start.id for start in starts) == "abcdef"
+        instants = [start.processed_ms for start in starts]
         assert all(later - first >= 100 for first, later in zip(instants, instants[2:], strict=False))
         assert store.queries.status(QUEUE).counts["delayed"] == 0
 
@@ -251,12 +251,12 @@ class TakeSuite(StoreCase):
         self.add_all(store, "abcde")
         two = Bounds(global_concurrency=2)
         taken = self.take(store, 4, two)
-        assert ([one.record.id for one in taken.claims], taken.why) == (["a", "b"], Refusal.CROWDED)
+        assert ([claim.record.id for claim in taken.claims], taken.why) == (["a", "b"], Refusal.CROWDED)
         assert (self.take(store, 1, two).why, self.counts(store)) == (Refusal.CROWDED, {"active": 2, "waiting": 3})
         store.transitions.complete([Completion("a", taken.claims[0].token, "1")])
         self.add(store, new("0"), new("9", priority=9))
         taken = self.take(store, 1, two)
-        assert ([one.record.id for one in taken.claims], taken.why, taken.left) == (["c"], None, False)
+        assert ([claim.record.id for claim in taken.claims], taken.why, taken.left) == (["c"], None, False)
         store.transitions.set_global_concurrency(QUEUE, 3)
         assert self.taken(store, 9, two) == ["d"]
         store.transitions.set_global_concurrency(QUEUE, 0)
@@ -274,7 +274,7 @@ class TakeSuite(StoreCase):
         key = Limit("key", 1, LONG)
         self.add(store, *(new(f"{n}", limit=key) for n in range(5)), new("x"), new("y"))
         taken = self.take(store, 3)
-        assert ([one.record.id for one in taken.claims], taken.why, taken.left) == (["0", "x", "y"], None, False)
+        assert ([claim.record.id for claim in taken.claims], taken.why, taken.left) == (["0", "x", "y"], None, False)
         assert 50_000 < taken.until_ms <= 61_000
         taken = self.take(store, 3)
         assert (taken.claims, taken.why) == ([], Refusal.EMPTY)
@@ -288,7 +288,7 @@ class TakeSuite(StoreCase):
         found: list[JobRecord] = []
 
         def all_taken() -> bool:
-            found.extend(one.record for one in self.take(store, 9).claims)
+            found.extend(claim.record for claim in self.take(store, 9).claims)
             return len(found) == 7
 
         until(all_taken)
@@ -315,7 +315,7 @@ class TakeSuite(StoreCase):
         queue, key = Bounds(Limit("q", 3, LONG)), Limit("key", 1, LONG)
         self.add(store, *(new(one, limit=key) for one in "ab"), *(new(one) for one in "cdef"))
         taken = self.take(store, 9, queue)
-        assert ([one.record.id for one in taken.claims], taken.why) == (["a", "c", "d"], Refusal.LIMITED)
+        assert ([claim.record.id for claim in taken.claims], taken.why) == (["a", "c", "d"], Refusal.LIMITED)
         assert self.taken(store, 9) == ["e", "f"]
 
     def test_a_promoted_job_that_waits_for_a_limit_is_next(self, store: Store) -> None:
@@ -356,7 +356,7 @@ class TakeSuite(StoreCase):
         found: list[str] = []
         for _ in range(4):
             taken = self.take(store, 2)
-            found += [one.record.id for one in taken.claims]
+            found += [claim.record.id for claim in taken.claims]
             if not taken.left:
                 break
         assert found == ["k0", "x"]

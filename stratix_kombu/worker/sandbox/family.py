@@ -53,20 +53,20 @@ def born(pid: int) -> int:
 
 def litter(pid: int) -> int:
     """The number of zombies below it."""
-    return sum(1 for one in members(pid) if one != pid and not born(one))
+    return sum(1 for member in members(pid) if member != pid and not born(member))
 
 
 def descendants(pid: int) -> dict[int, int]:
     """Those below it that live, with when they were started."""
-    return {one: started for one in members(pid) if one != pid and (started := born(one))}
+    return {member: started for member in members(pid) if member != pid and (started := born(member))}
 
 
 def strike(pid: int, number: int) -> None:
     """Signal those below it that are not in its process group."""
-    for one in descendants(pid):
+    for descendant in descendants(pid):
         with suppress(OSError):
-            if os.getpgid(one) != pid:
-                os.kill(one, number)
+            if os.getpgid(descendant) != pid:
+                os.kill(descendant, number)
 
 
 def kill_below(pid: int) -> None:

@@ -19,8 +19,8 @@ def resident(pid: int) -> int:
     if not family.LINUX:
         return _resident_by_ps(pid)
     total = 0
-    for one in family.members(pid):
-        with suppress(OSError, ValueError), open(f"/proc/{one}/statm", encoding="ascii") as file:
+    for member in family.members(pid):
+        with suppress(OSError, ValueError), open(f"/proc/{member}/statm", encoding="ascii") as file:
             total += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return total
 
