@@ -1,4 +1,4 @@
-"""What a worker asks of a store, and what it is given: jobs, or why there are none."""
+"""What a worker requests from a store, and what it gets: jobs, or why there are none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from stratix_kombu.model.state import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a worker's program says of a queue: how its jobs may start, and what holds for jobs that do not say it
-    themselves. A limit or a bound that was set for the queue in the store comes before the one that is given here."""
+    """A worker's options of a queue: when its jobs may start, and defaults for jobs without their own. A limit or bound
+    that was set for the queue in the store takes precedence."""
 
     limit: Limit | None = None
     """Of all starts of the queue."""
@@ -31,10 +31,10 @@ class Taken:
     """The answer to ``take``."""
 
     claims: list[Claim] = field(default_factory=list)
-    """In the order in which they are to start."""
+    """In the order in which they start."""
     why: Refusal | None = None
-    """Why there are fewer than were wanted: ``PAUSED``, ``LIMITED`` and ``CROWDED`` are said of the whole queue,
-    ``EMPTY`` if nothing waits that its own limit and its group let start; None = there are as many as were wanted."""
+    """Why there are fewer than requested: ``PAUSED``, ``LIMITED`` and ``CROWDED`` apply to the whole queue,
+    ``EMPTY`` if nothing waits that its own limit and its group let start; None = there are as many as requested."""
     until_ms: int = 0
     """In how many milliseconds it is worth asking again, where that is known: when the limit or the hold, or the limit
     of the first of the jobs that were set aside, lets jobs start. 0 = not known, or at once if ``left``."""

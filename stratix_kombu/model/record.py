@@ -30,15 +30,16 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Deduplication:
-    """At most one job of a queue under this id: while it has not finished, or with ``ttl_ms`` for so long after it was
-    added, unless it is removed by hand. A failed one that is retried holds the id again, if nobody else does."""
+    """At most one job of a queue under this id: while it has not finished, or with ``ttl_ms`` for that long after it
+    was added, unless it is removed by hand. A failed job that is retried holds the id again, unless another job holds
+    it."""
 
     id: str
     ttl_ms: int = 0
     replace: bool = False
     """A delayed job under the id gives way to the new one: debouncing."""
     extend: bool = False
-    """Each one that is refused begins the time anew."""
+    """Each further job under the id restarts the time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,32 +61,31 @@ class NewJob:
     max_attempts: int = 1
     dependencies: tuple[str, ...] = ()
     optional: bool = False
-    """Run when all dependencies have ended, however they ended."""
+    """Run when all dependencies have finished, however they ended."""
     keep_completed: Retention = KEEP_ALL
     keep_failed: Retention = KEEP_ALL
     limit: Limit | None = None
-    """A limit for jobs like this one, besides the queue's own."""
+    """A limit for jobs like this one, in addition to the queue's own."""
     deduplication: Deduplication | None = None
     dead_letter: str = ""
-    """The queue that gets a letter when the job has failed (but not for a dependency's sake)."""
+    """The queue that gets a letter when the job has failed (unless a dependency was the reason)."""
     message: str = ""
     """The whole message to send for the job, for tasks of Celery: JSON as Kombu's virtual transports write it, with
     ``properties`` last and no delivery tag; '' for jobs that are taken with a permit."""
     max_stalled: int | None = None
-    """How often its lease may run out before it has failed; None = as the clock says."""
+    """How often its lease may expire before the job fails; None = as configured for the clock."""
     vacant: bool = False
     """A placeholder: it keeps the id's place in the graph, blocked, until a job with that id is added and takes it
     over. When its dependencies have all ended before that, it has failed; with a delay, when that is over."""
     carries: tuple[str, ...] = ()
     """Ids of jobs that this one will add when it ends. Placeholders of that name wait for this job too."""
     forward: bool = False
-    """A job that nobody claims, for workers that do not know of the store: it has completed once its message is
-    sent."""
+    """A job that no worker claims, for workers that do not use the store: it completes once its message is sent."""
     anew: bool = False
     """An ended job of the same id, of any queue, gives way to it; one that has not finished stays, as it always
     does."""
     kind: str = ""
-    """What the package added for itself, one of ``GATE`` and its like; '' for a job of the user's."""
+    """Marks a job that the package added itself, one of ``GATE`` and the like; '' for a user's job."""
     group: str = ""
     """Groups take turns, see ``Transitions.take``; '' = the jobs of the queue that name none are one group."""
     fresh: bool = False
@@ -101,11 +101,11 @@ class NewJob:
 GATE = "gate"
 """What a large flow waits for until all of it is there. No dependency that users see."""
 JOIN = "join"
-"""What waits for the header of a chord of Celery's."""
+"""A job that waits for the header of a Celery chord."""
 GROUP = "group"
-"""A record of a group of Celery's: nobody runs it."""
+"""The record of a Celery group; it is never run."""
 LETTER = "letter"
-"""A job that tells of one that has failed."""
+"""A job that describes one that has failed."""
 RUN = "run"
 """One run of a repeatable job."""
 
@@ -130,14 +130,14 @@ class JobRecord:
     attempts_made: int
     """Attempts that have ended."""
     attempts_started: int
-    """Attempts that have begun; a lease that ran out makes it run ahead of ``attempts_made``."""
+    """Attempts that have begun; larger than ``attempts_made`` after a lease has expired."""
     max_attempts: int
     stalled_count: int
     pending: int
     """Dependencies that have not finished."""
     optional: bool
     worker: str
-    """Who runs it or ran it last."""
+    """The worker that runs it or ran it last."""
     progress: str | None
     result: str | None
     """Of a job that has failed: the error as JSON, where it is known."""
@@ -145,7 +145,7 @@ class JobRecord:
     stacktrace: str | None
     """JSON list of the tracebacks of the last failed attempts."""
     message: str = ""
-    """See ``NewJob.message``. Not read with a claim: who claims such a job has its message."""
+    """See ``NewJob.message``. Not read with a claim: the host that claims such a job has its message."""
     vacant: bool = False
     """See ``NewJob.vacant``."""
     number: int = 0
@@ -159,7 +159,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job has ended whose record is gone."""
+    """How a job ended whose record no longer exists."""
 
     state: State
     finished_ms: int
@@ -173,7 +173,7 @@ class Ended:
 
 
 ENDED_KEPT_MS = 60_000
-"""So long after its end can it be asked how a job ended that retention has removed."""
+"""How long the outcome of a job that retention has removed is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """An attempt that ends with the job going on as something else."""
+    """An attempt whose job continues as another one."""
 
     job_id: str
     token: str
@@ -246,7 +246,7 @@ class HandOver:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A message that has to be sent: that of a native job (see ``NewJob.native``), or a permit, which says that the
-    queue has work. A permit may name the job that became waiting; nobody relies on it. ``id`` is '' if it names
+    queue has work. A permit may name the job that became waiting; nothing relies on that. ``id`` is '' if it names
     none."""
 
     id: str
@@ -260,7 +260,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A job (or a schedule) that was dropped from the lists that named it, for it has no record that could be read."""
+    """A job (or a schedule) that was dropped from the lists that named it, because its record could not be read."""
 
     id: str
     queue: str
@@ -282,9 +282,9 @@ class Change:
     more: bool = False
     """A page was full: call the same transition (or ``release``) again."""
     cursor: str = ""
-    """Where the transition is to go on, if it takes a cursor; '' when it has seen all."""
+    """Where the transition must continue, if it takes a cursor; '' when it has examined all."""
     lost: tuple[Lost, ...] = ()
-    """Of ``recover``: what was dropped since it was called last."""
+    """For ``recover``: what was dropped since its last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +323,7 @@ class Renewed:
     paused: frozenset[str] = frozenset()
     """Queues, of those asked about, that are paused."""
     cancelled: frozenset[str] = frozenset()
-    """Tokens of claims whose jobs are to end."""
+    """Tokens of claims whose jobs were cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,9 +336,10 @@ class WorkerInfo(Shown):
     pid: int = 0
     concurrency: int = 0
     idle_ms: int | None = None
-    """How long ago it proved that it takes messages; None = it cannot tell, as a Celery worker without event loop."""
+    """Time since it last took messages; None = unknown, as for a Celery worker without an event loop."""
     stuck: int = 0
-    """Slots held by handlers whose attempt is over: they timed out, were cancelled or lost their lease, and go on."""
+    """Slots held by handlers whose attempt is over: they timed out, were cancelled or lost their lease, and are still
+    running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,12 +376,12 @@ class Schedule:
     """Slots fired so far, over all processes."""
     paused: bool = False
     owner: str = ""
-    """Who fires it: '' for any clock."""
+    """The owner that fires it; '' for any clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class InlineQueue:
-    """How a store that is also the broker puts messages into the broker's queue by itself.
+    """How a store that is also the broker puts messages into the broker's queue itself.
 
     The broker's list for permits is ``prefix + queue``, for native jobs ``prefix + queue + suffixes[priority]``.
     ``template`` is a whole permit as a format string, whose ``%s`` are, in this order: an id and a delivery tag that no

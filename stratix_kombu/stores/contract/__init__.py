@@ -3,15 +3,15 @@
 A store keeps the records of one *namespace*. Every method of ``Transitions`` is one atomic step: the record, the
 sets it is counted in, the counters and the events change together or not at all, whatever else runs at the same
 time. Time is the store's own, in integer milliseconds since the epoch. No step is unbounded: what may touch many
-jobs works in pages of at most ``limit`` and answers ``more=True`` until it is done; a crash between two pages
-loses nothing, for the record says what is left and the clock goes on with it.
+jobs works in pages of at most ``limit`` and returns ``more=True`` until it is done; a crash between two pages loses
+nothing, because the record says what is left and the clock continues with it.
 
-A store that was used before a fork goes on in parent and child, each with connections, threads and locks of its own:
-``stratix_kombu.forks`` calls who registers there.
+A store that was used before a fork keeps working in parent and child, each with its own connections, threads and locks:
+``stratix_kombu.forks`` calls the owners registered there.
 
-Methods raise ``StoreUnavailable`` when the store cannot be reached; nothing else is known about the step then.
+Methods raise ``StoreUnavailable`` when the store cannot be reached; it is unknown then whether the step was made.
 
-How to implement one: ``stratix_kombu.testing`` exports the suite that tells whether it conforms; the memory store
+How to implement one: ``stratix_kombu.testing`` exports the suite that checks conformance; the memory store
 is the executable specification. No connection or transaction type crosses the contract, so it can be built on Lua
 scripts, SQL transactions or conditional writes.
 

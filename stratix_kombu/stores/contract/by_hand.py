@@ -1,4 +1,4 @@
-"""What is done to queues and jobs by hand: every method is one atomic step, as those of ``Transitions``."""
+"""Operations on queues and jobs by hand: every method is one atomic step, as in ``Transitions``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from stratix_kombu.model.record import Added, Change, Limit, NewJob
 from stratix_kombu.model.state import State, Sweep
 
 PAGE = 250
-"""How many jobs, or edges of jobs, one step touches at most, where the caller does not say. Further steps do what is
-left of it: ``Change.more``."""
+"""The most jobs, or edges of jobs, that one step touches, unless the caller gives a limit. Further steps do the rest:
+``Change.more``."""
 
 
 class ByHand(ABC):
@@ -21,22 +21,22 @@ class ByHand(ABC):
 
     @abstractmethod
     def resume(self, queue: str, limit: int = PAGE) -> Change:
-        """End the pause, and send what is owed and may start now. Event ``resumed``."""
+        """End the pause, and send the permits owed for jobs that may start now. Event ``resumed``."""
 
     @abstractmethod
     def set_limit(self, queue: str, limit: Limit | None) -> Change:
-        """Set the queue's limit for all workers, instead of the one they bring; None leaves it to them again. It acts
-        at once: permits that are owed are sent for what may start now."""
+        """Set the queue's limit for all workers, instead of the one they bring; with None, the workers' own limits
+        apply again. It takes effect at once: permits owed for jobs that may start now are sent."""
 
     @abstractmethod
     def set_global_concurrency(self, queue: str, global_concurrency: int | None) -> Change:
-        """Set the bound of active jobs for all workers, instead of the one they bring (0 = none); None leaves it to
-        them again. It acts at once, as for ``set_limit``."""
+        """Set the bound of active jobs for all workers, instead of the one they bring (0 = none); with None, the
+        workers' own bounds apply again. It takes effect at once, as ``set_limit`` does."""
 
     @abstractmethod
     def hold(self, queue: str, for_ms: int) -> Change:
-        """Let no job of the queue start for this long. A hold that lasts longer is not shortened; 0 lifts it, and sends
-        permits that are owed for what may start now."""
+        """Start no job of the queue for this long. A longer hold is not shortened; 0 lifts it, and sends the permits
+        owed for jobs that may start now."""
 
     @abstractmethod
     def retry(self, job_id: str) -> Change:
@@ -45,26 +45,26 @@ class ByHand(ABC):
 
     @abstractmethod
     def rerun(self, job_id: str, dependents: bool = False) -> Change:
-        """completed -> waiting, with the attempts it has made kept and its result forgotten. Dependents are not
-        affected; those that were not told yet how it ended are told of its next end. With ``dependents``, everything
-        that depends on it, directly or not, waits for it again: what has not begun becomes blocked, what has completed
-        or failed by itself runs again, what failed because of another job goes on to wait for that one, and what is
-        active is left alone. The dependents follow page by page, see ``release``. Event ``waiting``, and ``blocked``
-        for the dependents. Raises JobNotFound, InvalidJobState."""
+        """completed -> waiting; its attempts still count and its result is discarded. Dependents are not affected;
+        those that were not released yet are released when it finishes again. With ``dependents``, everything that
+        depends on it, directly or not, waits for it again: jobs that have not started become blocked, jobs that have
+        completed or failed by themselves run again, jobs that failed because of another dependency keep waiting for
+        that one, and active jobs are left alone. The dependents follow page by page, see ``release``. Event
+        ``waiting``, and ``blocked`` for the dependents. Raises JobNotFound, InvalidJobState."""
 
     @abstractmethod
     def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
-        """Remove a letter that waits or is delayed and add ``job``, in one step, as ``remove`` and ``add`` do. None, if
-        there is no such job of that number any more, or if the id of ``job`` is known: somebody else was first, and
+        """Remove a letter that waits or is delayed and add ``job``, in one step, as ``remove`` and ``add`` do. None if
+        there is no such job of that number any more, or if the id of ``job`` is known: another caller was first, and
         the letter stays as it is."""
 
     @abstractmethod
     def cancel(self, job_id: str, reason: str, error: str = "") -> Change:
-        """End a job that has not begun: -> failed, with ``error`` as for ``fail``. An active one is marked: ``renew``
-        tells its worker, and from now on it makes no other attempt, whether it fails, is handed over or back, or
-        loses its lease: it has failed with the reason given here, whatever its handler says. It leaves no dead letter,
-        and tells no ``retries_exhausted``. A job that failed so is ``cancelled`` in its record, and is counted as that
-        and not as failed. Raises JobNotFound, InvalidJobState for one that has ended."""
+        """Cancel a job that has not started: -> failed, with ``error`` as for ``fail``. An active job is marked:
+        ``renew`` notifies its worker, and it gets no further attempt, whether it fails, is handed over or back, or
+        loses its lease: it fails with the reason given here, whatever its handler raises. It leaves no dead letter, and
+        does not emit ``retries_exhausted``. Such a job is ``cancelled`` in its record, and is counted as cancelled and
+        not as failed. Raises JobNotFound, InvalidJobState for one that has ended."""
 
     @abstractmethod
     def promote_job(self, job_id: str) -> Change:
@@ -90,13 +90,11 @@ class ByHand(ABC):
         least ``older_ms`` before the first step. Jobs that failed because of a dependency are not retried: they wait
         for it again when that is. Active jobs are removed too, where that state is named: their claims are lost.
 
-        The next step is given the ``cursor`` of the answer; it is '' when all have been looked at. A page may be empty
-        before that, for a step looks at a bounded number of jobs. Together the steps reach every job that was in the
-        state all the while, however many there are, and each once, even if it comes back into the state meanwhile.
-
-        A removal tells dependents as ``remove`` does, and the event ``cleaned`` with the count; the others are told
-        as ``retry`` and ``promote_job`` do. With ``more``, dependents are left to be told: see ``release``.
-        """
+        Pass the returned ``cursor`` to the next step; it is '' when all jobs have been examined. A page may be empty
+        before that, since a step examines a bounded number of jobs. Together the steps reach every job that was in the
+        state the whole time, however many there are, and each once, even if it returns to the state meanwhile. A
+        removal releases dependents as ``remove`` does, and emits ``cleaned`` with the count; the other operations emit
+        what ``retry`` and ``promote_job`` do. With ``more``, some dependents are not released yet: see ``release``."""
 
     @abstractmethod
     def forget_queue(self, queue: str) -> bool:

@@ -20,8 +20,8 @@ class Schedules(ABC):
 
     @abstractmethod
     def put(self, schedule: Schedule) -> None:
-        """Create the schedule, or replace the one with that key. If that has the same rule, its next slot, its runs
-        and its pause stay: who deploys again changes the template only."""
+        """Create the schedule, or replace the one with that key. If that has the same rule, its next slot, its runs and
+        its pause stay: deploying again changes only the template."""
 
     @abstractmethod
     def all(self, queue: str | None = None) -> list[Schedule]:
@@ -56,7 +56,7 @@ class EventLog(ABC):
 
     @abstractmethod
     def append(self, queue: str, name: str, job_id: str = "", value: str | None = None) -> None:
-        """Write an entry of one's own. The name may be no queue's; it does not become one by that."""
+        """Write a user's own entry. The name need not be a queue's, and does not become a queue by that."""
 
     @abstractmethod
     def tail(self, queue: str) -> str:
@@ -65,11 +65,11 @@ class EventLog(ABC):
     @abstractmethod
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
         """Entries after the cursor (``"0"``: from the oldest kept); waits up to ``wait_ms`` for the first one. If
-        entries in between were dropped, the first one says how many (``missed``). Raises
-        ConfigurationError for what can be no cursor of its."""
+        entries in between were dropped, the first one says how many (``missed``). Raises ConfigurationError for an
+        invalid cursor."""
 
     def reader(self) -> LogReader:
-        """What reads several logs at once, for one thread. This one asks for one log after the other."""
+        """Reads several logs at once, for one thread. This implementation reads one log after the other."""
         return _OneByOne(self)
 
 
@@ -81,13 +81,13 @@ class LogReader(ABC):
 
     @abstractmethod
     def read(self, cursors: Mapping[str, str], limit: int, wait_ms: int) -> dict[str, list[Event]]:
-        """What ``EventLog.read`` answers for each of the logs, by its cursor, without those that have nothing. Waits up
+        """What ``EventLog.read`` returns for each log, by its cursor, without empty ones. Waits up
         to ``wait_ms`` until one has something; after an ``interrupt`` it waits no longer."""
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Called from another thread, when other logs are to be read: a ``read`` that waits returns at once, and else
-        the next one does. Raises StoreUnavailable."""
+        """Called from another thread when other logs must be read: a ``read`` in progress, or else the next one,
+        returns at once. Raises StoreUnavailable."""
 
 
 class _OneByOne(LogReader):

@@ -11,14 +11,14 @@ from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract.by_hand import PAGE
 
 FOUND_AT_ONCE = 1_000
-"""How many records ``Queries.find`` answers at most."""
+"""The most records that ``Queries.find`` returns."""
 
 
 class Queries(ABC):
     """Reading; nothing changes. What the command line and a dashboard need.
 
-    What is long is read in several steps, page by page: names of queues, workers, neighbours in the graph. So it is not
-    the answer of one instant."""
+    Long lists (names of queues, workers, neighbours in the graph) are read page by page, so they do not show one
+    instant."""
 
     @abstractmethod
     def now(self) -> int:
@@ -26,13 +26,13 @@ class Queries(ABC):
 
     @abstractmethod
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
-        """The records, in the order asked for."""
+        """The records, in the order of the ids."""
 
     @abstractmethod
     def ended(self, ids: Sequence[str]) -> list[Ended | None]:
-        """How jobs ended that have no record any more because of their retention, in the order asked for. Known for
-        ``ENDED_KEPT_MS`` after the end, and no longer than until a later job of the id is removed: for those who wait
-        for a job that is removed when it ends."""
+        """How jobs ended that have no record any more because of their retention, in the order of the ids. Known for
+        ``ENDED_KEPT_MS`` after the end, unless a later job of the same id is removed before: for callers that wait for
+        a job which is removed when it finishes."""
 
     @abstractmethod
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
@@ -45,12 +45,12 @@ class Queries(ABC):
     def scan(self, queue: str, state: State, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
         """Records of the queue in that state, a page at a time, the oldest first (waiting and delayed ones as
         ``find``): at most ``limit`` of them, and the cursor for the next page, '' after the last one. A page may be
-        empty before that. A record that is in the state all the while is in one page at least, however many there
+        empty before that. A record that is in the state the whole time is in at least one page, however many there
         are."""
 
     @abstractmethod
     def states(self, ids: Sequence[str]) -> list[State | None]:
-        """The states of jobs, in the order asked for; None where there is no job. Cheaper than ``get``."""
+        """The states of jobs, in the order of the ids; None where there is no job. Cheaper than ``get``."""
 
     @abstractmethod
     def status(self, queue: str) -> QueueStatus:
@@ -77,7 +77,7 @@ class Queries(ABC):
 
     @abstractmethod
     def late_queues(self, waited_ms: int) -> list[str]:
-        """Queues in which the first job has waited for that long (see ``QueueStatus.oldest_waiting_ms``), sorted; not
+        """Queues whose first job has waited for that long (see ``QueueStatus.oldest_waiting_ms``), sorted; not
         those that are paused."""
 
     @abstractmethod
@@ -86,7 +86,7 @@ class Queries(ABC):
 
     @abstractmethod
     def held(self, queue: str, worker: str) -> list[Held]:
-        """The claims that a worker holds on the queue, for whoever knows that it is dead and hands them back."""
+        """The claims that a worker holds on the queue, for a caller that knows that it is dead and hands them back."""
 
     @abstractmethod
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
@@ -94,12 +94,12 @@ class Queries(ABC):
 
     @abstractmethod
     def logs_after(self, job_id: str, number: int) -> tuple[list[str], int]:
-        """For who follows a job's log: the lines after the first ``number`` that were ever written, as far as they are
-        kept, and how many were written. Nothing and 0 for a job that is not there."""
+        """For following a job's log: the lines after the first ``number`` that were ever written, as far as they are
+        kept, and the number of lines written. No lines and 0 for a job that does not exist."""
 
     @abstractmethod
     def dependencies(self, job_id: str) -> dict[str, State | None]:
-        """The jobs it depends on and their states; None for one that was removed before it ended. Without gates."""
+        """The jobs it depends on and their states; None for one that was removed before it finished. Without gates."""
 
     @abstractmethod
     def dependents(self, job_id: str) -> list[str]:

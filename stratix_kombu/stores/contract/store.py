@@ -15,7 +15,7 @@ from stratix_kombu.stores.contract.work import Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What a store's server says of itself, and what of that is a danger to jobs."""
+    """What a store's server reports about itself, and which of it endangers jobs."""
 
     server: str = ""
     """Its name and version."""
@@ -45,7 +45,7 @@ class Store(ABC):
 
     @abstractmethod
     def ping(self) -> None:
-        """Return when the store answers; StoreUnavailable otherwise."""
+        """Return when the store answers; raises StoreUnavailable otherwise."""
 
     def survey(self) -> Survey:
         """What can be known of the server. Raises StoreUnavailable."""
@@ -57,5 +57,5 @@ class Store(ABC):
 
     def deliver_through(self, inline: InlineQueue) -> bool:
         """Offer the broker's queue: a store on the same server may from now on put messages into it within its
-        transitions, and then answers True. ``Change.ready`` no longer names those jobs."""
+        transitions, and then returns True. ``Change.ready`` no longer names those jobs."""
         return False

@@ -4,14 +4,15 @@ What happens is counted in the same step, in the queue's minute and in its total
 ``model/metrics.py``): jobs that complete; jobs that fail, by whatever step; attempts after which ``fail``, or
 ``hand_over`` with a reason, makes another one; expired leases; starts that a limit refused. And by ``complete``,
 ``fail`` and ``hand_over``, of each active job: how long it had waited when the attempt began (since it became waiting;
-being dispatched again does not begin it anew), and how long the attempt ran; the latter, if it completed, also by the
+being dispatched again does not restart that), and how long the attempt ran; the latter, if it completed, also by the
 job's name. Minutes are kept for ``KEPT_MINUTES`` and names up to ``NAMES_KEPT`` of a queue.
 
-Asking again is safe. A store whose server did not answer asks again by itself while a command may take, and the step
-is made once: its second answer is the first one, and no event, count or job is there twice. When it then raises
-StoreUnavailable, the step may have been made or not. Whoever runs jobs can ask again at any later time, so that no job
-is left over: ``take`` and ``claim`` with the same request, and ``complete``, ``fail``, ``hand_over`` and ``hand_back``
-with the same token. Then what has become ready is not told again: ``redeliver`` dispatches it.
+Repeating a request is safe. A store whose server did not answer repeats the request itself within the command timeout,
+and the step is made once: the second answer is the same as the first, and no event, count or job appears twice. When it
+then raises StoreUnavailable, the step may or may not have been made. A host that runs jobs can repeat its request at
+any later time, so that no job is left over: ``take`` and ``claim`` with the same request, and ``complete``, ``fail``,
+``hand_over`` and ``hand_back`` with the same token. Then what has become ready is not told again: ``redeliver``
+dispatches it.
 
 How jobs are ordered, limited and announced by messages is told by the package's docstring.
 """
@@ -27,7 +28,7 @@ from stratix_kombu.model.record import Added, Change, Completion, Failure, HandO
 from stratix_kombu.stores.contract.by_hand import PAGE, ByHand
 
 UNUSED_MS = 24 * 3_600_000
-"""After so long a queue that nobody uses is forgotten."""
+"""After this time an unused queue is forgotten."""
 TAKEN_AT_ONCE = 1_000
 """How many jobs one take gives at most; a caller that wants more is given as many as if it wanted these."""
 
@@ -51,15 +52,14 @@ class Transitions(ByHand, ABC):
         that have not finished).
 
         Each gets a number that no other job of the namespace had or will have, greater than those of earlier calls; the
-        answer tells it, and which state the job came to. A known id of the same queue changes nothing, is named in
-        ``duplicates`` and told by the event ``duplicated``. Dependencies
-        may name jobs of the store or earlier ones of the same call, in any queue. A completed one is satisfied at
-        once. A failed one fails the job at once (reason ``dependency <id> failed: <its reason>``), unless the job
-        is ``optional``. Events: ``waiting``, ``delayed``, ``blocked`` or ``failed``.
+        answer contains it, and the state of the job. A known id of the same queue changes nothing, is named in
+        ``duplicates`` and emits ``duplicated``. Dependencies may name jobs of the store or earlier ones of the same
+        call, in any queue. A completed one is satisfied at once. A failed one fails the job at once (reason
+        ``dependency <id> failed: <its reason>``), unless the job is ``optional``. Events: ``waiting``, ``delayed``,
+        ``blocked`` or ``failed``.
 
-        A job whose ``deduplication`` finds another one is not added: it is named in ``instead``, and the event
-        ``duplicated`` tells of the one that is there. One that replaces a delayed job removes that (event
-        ``removed``).
+        A job whose ``deduplication`` finds another one is not added: it is named in ``instead``, and ``duplicated`` is
+        emitted for the existing job. A job that replaces a delayed one removes that (event ``removed``).
 
         A ``vacant`` job is blocked until a job of the same id is added, which takes its place: its dependents wait
         for that one, its counts of attempts stay, its limit, dead letter and deduplication too if the new one has
@@ -81,7 +81,7 @@ class Transitions(ByHand, ABC):
 
     @abstractmethod
     def add_dependency(self, job_id: str, *dependency_ids: str) -> Change:
-        """Make a job that has not started wait for others, all or none, as if it had been added so.
+        """Make a job that has not started depend on others, all or none, as if it had been added like that.
 
         Waiting and delayed jobs become blocked if a dependency has not finished. Adding an edge twice changes
         nothing. Raises JobNotFound, DependencyNotFound, JobAlreadyStarted (active or finished) and
@@ -91,7 +91,7 @@ class Transitions(ByHand, ABC):
 
     @abstractmethod
     def remove_dependency(self, job_id: str, dependency_id: str) -> Change:
-        """Take an edge away; a blocked job for which it was the last one becomes waiting (or delayed).
+        """Remove an edge; a blocked job whose last edge it was becomes waiting (or delayed).
 
         Raises JobNotFound, JobAlreadyStarted, and DependencyNotFound where there is no such edge.
         """
@@ -153,9 +153,9 @@ class Transitions(ByHand, ABC):
         other claim has. For native jobs, and for whoever has to run a certain job.
 
         ``request`` names this call, see ``new_request``; '' = the store makes one. The token is ``<request>:<place>``,
-        the place of the id in ``ids`` from 0. Asked again with the same request and ids, the claims that are still held
-        are answered again, with a lease that begins now; nothing is counted and no event is told. What was not claimed
-        by that request is tried anew.
+        the place of the id in ``ids`` from 0. If the request is repeated with the same ids, the claims that are still
+        held are returned again, with a lease that starts now; nothing is counted and no event is emitted. Jobs that the
+        first request did not claim are tried again.
 
         Each id is claimed or refused on its own, in order: ``gone`` (also a job of another queue), ``not_waiting``,
         ``paused``, ``crowded`` (``global_concurrency`` jobs of the queue are active already, or ``group_concurrency``
@@ -180,8 +180,8 @@ class Transitions(ByHand, ABC):
         every_ms: int = 0,
         asked: Sequence[str] = (),
     ) -> Renewed:
-        """Extend the leases of what a worker runs, and its presence on the queues that it serves; say which of the
-        ``asked`` queues are paused. One call for a process.
+        """Extend the leases of a worker's jobs, and its presence on the queues that it serves; return which of the
+        ``asked`` queues are paused. One call per process.
 
         ``present`` names the worker once for each of its queues, with one id; none = it shows no presence. It is
         present on a queue that was named once until it leaves it, or until ``lease_ms`` after its last renewal. When it
@@ -192,7 +192,7 @@ class Transitions(ByHand, ABC):
 
     @abstractmethod
     def leave(self, worker: str, queues: Sequence[str]) -> None:
-        """End a worker's presence on these queues. What it took last of them can no longer be asked for again."""
+        """End a worker's presence on these queues. Its last take of each can no longer be repeated."""
 
     @abstractmethod
     def complete(self, results: Sequence[Completion]) -> Change:
@@ -218,12 +218,10 @@ class Transitions(ByHand, ABC):
         permits: int = 0,
         request: str = "",
     ) -> tuple[Change, Taken]:
-        """``complete``, then ``take``, in one round trip where the store can. A worker that has work calls this: it
-        stores how its jobs have ended and is given the next ones.
-
-        What each says of itself holds for it here. It may be asked for again as both may, with the same tokens and the
-        same request, together or apart: what has become of either of them when it raises StoreUnavailable is not known.
-        """
+        """``complete``, then ``take``, in one round trip where the store can. A busy worker calls this: it stores the
+        outcomes of its jobs and gets the next ones. The descriptions of both apply. It may be repeated like both, with
+        the same tokens and the same request, together or separately: when it raises StoreUnavailable, it is unknown
+        whether either of them was made."""
         change = self.complete(results)
         return change, self.take(queue, worker, lease_ms, want, bounds, permits=permits, request=request)
 
@@ -231,7 +229,7 @@ class Transitions(ByHand, ABC):
     def fail(self, failures: Sequence[Failure]) -> Change:
         """active -> delayed or waiting after ``retry_ms``, or failed; ``stale`` as for ``complete``.
 
-        Counts ``attempts_made``. A job that has failed tells its dependents: ``required`` ones fail too, with the
+        Counts ``attempts_made``. A job that has failed releases its dependents: ``required`` ones fail too, with the
         reason ``dependency <id> failed: <its reason>``, ``optional`` ones are released. Events ``delayed``,
         ``waiting`` or ``failed``; besides, ``retries_exhausted`` when more than one attempt was allowed and all
         have been made; ``drained`` as for ``complete``. ``then`` and ``ANY_CLAIM`` as for ``complete``; ``error``
@@ -246,17 +244,17 @@ class Transitions(ByHand, ABC):
         """active -> vacant for those whose token is still held (``stale`` as for ``complete``), and add the jobs
         of ``then``: the one of the same id takes the place, or one that carries the id keeps it.
 
-        Counts ``attempts_made``. A job whose id nobody carries has failed. Events as for ``add``.
+        Counts ``attempts_made``. A job whose id no job carries fails. Events as for ``add``.
         """
 
     @abstractmethod
     def hand_back(self, held: Sequence[Held]) -> Change:
-        """active -> waiting, at once and without counting an attempt, for jobs that were claimed but not begun: in the
-        place that they had, and waiting since they had been. ``stale`` as for ``complete``."""
+        """active -> waiting, at once and without counting an attempt, for jobs that were claimed but not started: they
+        keep their place, and the time since when they have been waiting. ``stale`` as for ``complete``."""
 
     @abstractmethod
     def release(self, limit: int = PAGE) -> Change:
-        """Go on telling dependents of jobs that have ended, where ``complete``, ``fail`` or a crash left some over."""
+        """Continue releasing dependents of finished jobs, where ``complete``, ``fail`` or a crash left some over."""
 
     # -- the record -----------------------------------------------------------------------------
 
@@ -286,23 +284,23 @@ class Transitions(ByHand, ABC):
         """Jobs whose lease expired -> waiting (event ``stalled``, then ``waiting``), or failed when it happened more
         than ``max_stalled`` times (events ``stalled`` and ``failed``).
 
-        Besides, as ``forget_queue`` does, it forgets queues that for ``UNUSED_MS`` had no job, worker, schedule, pause,
-        limit, bound, hold nor deduplication id, and no event; each call looks at some.
+        It also forgets, as ``forget_queue`` does, queues that for ``UNUSED_MS`` had no job, worker, schedule, pause,
+        limit, bound, hold, deduplication id or event; each call examines some.
 
-        ``lost`` tells what any step has dropped since: a job whose record is missing (it was evicted, or deleted by
-        hand) or unreadable holds up no step. It is dropped from the list that named it, its dependents are told that
-        it was removed, and the step goes on with the others. Where edges were lost, each call looks at some of the
-        jobs that wait for others: they are told as far as it is known what they wait for, and have failed if not.
-        """
+        ``lost`` names what any step has dropped since the last call: a job whose record is missing (it was evicted, or
+        deleted by hand) or unreadable does not block a step. It is dropped from the list that named it, its dependents
+        are released as if it had been removed, and the step continues with the others. Where edges were lost, each call
+        examines some of the blocked jobs: they are released if it is known what they wait for, and fail otherwise."""
 
     @abstractmethod
     def redeliver(self, queue: str, grace_ms: int, depth: int | None, limit: int = PAGE, *, sent: int = 0) -> Change:
-        """Send again the messages that seem lost. ``depth`` is how many the broker's queue held; None = not known.
-        ``sent`` is how many it was sent since, by calls that found ``more``. Nothing is lost in a paused queue.
+        """Send again the messages that seem lost. ``depth`` is the number of messages in the broker's queue; None =
+        unknown. ``sent`` is how many were sent since, by calls that returned ``more``. Nothing counts as lost in a
+        paused queue.
 
         If for longer than ``grace_ms`` there have been fewer messages than waiting jobs, permits owed not counted, the
-        missing ones are sent; ``more`` if a page was not enough. Where the depth is not known, one is sent each time:
-        a worker that gets it goes on by itself while anything is left.
+        missing ones are sent; ``more`` if a page was not enough. If the depth is unknown, one is sent each time: a
+        worker that receives it continues by itself while anything is left.
 
         A native job counts as undelivered when it was dispatched longer than ``grace_ms`` ago and either the depth is 0
         or not known, or a native job of the same priority that was dispatched ``grace_ms`` later has been claimed. Each

@@ -1,4 +1,4 @@
-"""A store that needs no broker: whoever waits for jobs waits for the store."""
+"""A store that needs no broker: waiting for jobs means waiting for the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Work(ABC):
-    """What a driver asks of such a store. Any number of threads and processes may wait."""
+    """What a driver needs from such a store. Any number of threads and processes may wait."""
 
     @abstractmethod
     def wait(self, queues: Sequence[str], timeout: float, waiter: object = None) -> tuple[str, int] | None:
