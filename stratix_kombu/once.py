@@ -100,11 +100,12 @@ class OneAfterAnother:
                     left = None if left is None else left - 1
                     yield outcome
 
-    def one(self, queue: Queue) -> Outcome | None:
+    def one(self, queue: Queue, lease_s: float | None = None) -> Outcome | None:
         """Run the next job of the queue, if one may start now. Raises Unavailable if the store is unreachable: the job
         is run by others when its lease has ended."""
+        lease_ms = self._lease_ms if lease_s is None else int(lease_s * 1000)
         request = new_request()
-        taken = take(self._engine, queue.name, self._id, self._lease_ms, 1, queue.bounds, permits=1, request=request)
+        taken = take(self._engine, queue.name, self._id, lease_ms, 1, queue.bounds, permits=1, request=request)
         return self._run(queue, taken.claims[0]) if taken.claims else None
 
     def close(self) -> None:
