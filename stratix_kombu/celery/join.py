@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from celery import Celery, group, maybe_signature
 from celery.exceptions import ChordError
+from kombu.serialization import prepare_accept_content
 
 from stratix_kombu.celery.batch import leaves
 from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.meta import body_of
 from stratix_kombu.celery.task import attempt_of
 from stratix_kombu.errors import JobNotFound
 from stratix_kombu.lifecycle.one_job import set_data
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.record import JOIN, JobRecord
 from stratix_kombu.model.state import State
 
 NAME = "stratix.join"
+Errback = tuple[str, list[Any], dict[str, Any]]
+"""Task, arguments and keyword arguments."""
 
 
 def register_join(app: Celery) -> None:
@@ -48,6 +53,7 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
         failed = next((job_id for job_id in ids if states.get(job_id) is not State.COMPLETED), None)
         if failed is not None:
             error = _chord_error(backend, failed, records.get(failed))
+            _leave_out(callback, list(_told_below(bridge, failed)))
             try:
                 raise error
             except ChordError as raised:  # Celery's handling wants an exception that is being handled
@@ -56,6 +62,36 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
             raise error if not isinstance(callback, group) else error.__cause__ or error
         values = [_values(one, results, records, backend) for one in (*tree, *added)]
         callback.apply_async((values,), **_descent(callback, ids, records))
+
+
+def _told_below(bridge: Bridge, job_id: str) -> Iterator[Errback]:
+    """The errbacks of a body that was never sent, for the join of its chord has failed and called them. Celery links
+    an errback of a chord to the chords in its header too, and alone does not come to tell the outer one."""
+    queries = bridge.engine.store.queries
+    ((before, _),) = queries.edges([job_id])
+    for record in queries.get(before):
+        if record is not None and record.kind == JOIN:
+            message = json.loads(record.message)
+            (body, _), _, _ = body_of(message, prepare_accept_content(bridge.celery.conf.accept_content))
+            yield from _errbacks_in(body)
+
+
+def _errbacks_in(signature: Any) -> Iterator[Errback]:
+    for errback in signature["options"].get("link_error") or ():
+        yield errback["task"], list(errback["args"] or ()), dict(errback["kwargs"] or {})
+    for task in signature["kwargs"].get("tasks") or () if signature.get("subtask_type") == "group" else ():
+        yield from _errbacks_in(task)
+
+
+def _leave_out(callback: Any, told: list[Errback]) -> None:
+    """Without those errbacks."""
+    linked = callback.options.get("link_error")
+    if told and linked:
+        callback.options["link_error"] = [
+            one for one in linked if (one["task"], list(one["args"] or ()), dict(one["kwargs"] or {})) not in told
+        ]
+    for task in callback.tasks if told and isinstance(callback, group) else ():
+        _leave_out(task, told)
 
 
 def _leave_children(bridge: Bridge, request: Any, callback: Any) -> None:

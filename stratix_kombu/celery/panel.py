@@ -3,6 +3,7 @@ of a received task contains the time at which it should run."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -102,5 +103,5 @@ def _told(record: JobRecord, hostname: str) -> dict[str, Any]:
         "worker_pid": None,
         "delivery_info": info,
     }
-    due = date_of(record.due_ms).isoformat()
-    return {"eta": due, "priority": 6, "request": request}
+    due = json.loads(record.message)["headers"].get(DUE)  # to the microsecond
+    return {"eta": due or date_of(record.due_ms).isoformat(), "priority": 6, "request": request}

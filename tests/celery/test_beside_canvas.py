@@ -78,6 +78,26 @@ def test_errors_of_nested_headers(pair: Beside) -> None:
     pair.both(script)
 
 
+def test_an_errback_of_nested_chords_is_called_once(pair: Beside, tmp_path: Path) -> None:
+    """Celery links it to each of them, and alone comes to tell the innermost body only."""
+
+    def script(side: Side) -> Any:
+        same, boom, note = side.task("same"), side.task("boom"), side.task("note")
+        path = tmp_path / f"nested-{side.name}"
+        inner = chord([same.si(1), boom.si()], same.si(2))
+        middle = chord([inner, same.si(3)], group(same.si(4), same.si(5)))
+        outer = chord(group([same.si(6), middle]), same.si(7))
+        outer.link_error(note.si(str(path), "errback"))
+        outer.apply_async()
+        until(path.exists)
+        if side.name == "bridge":
+            project = side.project
+            until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]))
+        return lines(str(path))
+
+    assert pair.both(script) == ["errback"]
+
+
 def test_errbacks_that_are_called_find_the_failure_stored(pair: Beside, tmp_path: Path) -> None:
     def script(side: Side) -> Any:
         path = str(tmp_path / side.name)
