@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,19 @@ def no_message_left(driver: TransportDriver, queue: str) -> None:
     until(lambda: driver.depth(queue) == 0, DEPTH_S)
 
 
+TABLES_STAYING = ("counters", "leader", "schema_version", "namespace", "presence", "sqlite_sequence")
+
+
+def rows_left(url: str) -> list[str]:
+    """The tables that are not empty."""
+    with sqlite3.connect(url.removeprefix("sqlite:///").partition("?")[0]) as file:
+        tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        mine = [name for name in tables if name not in TABLES_STAYING]
+        left = [name for name in mine if file.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone()]
+    file.close()
+    return left
+
+
 STAYING = ("number", "graph", "walk", "process", "processes")
 """Counters of a namespace: what they counted is never counted again. And the processes that died a moment ago."""
 
@@ -78,6 +92,8 @@ def keys_left(queue: Queue, server: str, prefix: str) -> list[str]:
     live goes by itself: answers that may be asked for again, processes, and who wakes which clock."""
     until(lambda: not queue.get_workers(), DEPTH_S)  # those that died: their queue is not forgotten before
     queue.obliterate(force=True)
+    if server.startswith("sqlite:"):
+        return rows_left(server)
     with Redis.from_url(server) as client:
         keys = [key.decode() for key in client.scan_iter(f"*{prefix}*", count=1000) if client.ttl(key) == -1]
     ours = [key for key in keys if not key.startswith("_kombu.binding")]

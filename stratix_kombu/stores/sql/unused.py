@@ -34,6 +34,8 @@ def forget(space: SqlSpace, name: str) -> None:
     space.queues.pop(name)
     if space.db.one(_SERVED, name, space.now()):
         space.queues[name].known = True
+    else:
+        space.db.run("DELETE FROM workers WHERE queue = ?", name)
 
 
 def _is_used(space: SqlSpace, queue: SqlQueue, now: int) -> bool:
