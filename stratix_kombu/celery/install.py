@@ -19,6 +19,7 @@ from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
 from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling, pickle_by_name, purge_jobs_too
 from stratix_kombu.celery.control import control_class, purge_jobs
+from stratix_kombu.celery.file_broker import SCHEME, FileDriver
 from stratix_kombu.celery.jobs import register_jobs
 from stratix_kombu.celery.join import register_join
 from stratix_kombu.celery.panel import answer_for_the_store
@@ -212,6 +213,11 @@ def _driver(
 ) -> KombuDriver:
     """The driver that puts messages where this application's workers look for them."""
     scheme = name.partition("://")[0]
+    if scheme == SCHEME:
+        options = {"url": name.removeprefix("stratix+"), "queue_name_prefix": ""}
+        made = FileDriver(options, namespace=namespace)
+        made.entities = celery.amqp.queues
+        return made
     if scheme in SERVERS:
         options.setdefault("queue_name_prefix", transport_options.get("global_keyprefix", ""))
         options.update({one: transport_options[one] for one in ("priority_steps", "sep") if one in transport_options})

@@ -37,6 +37,7 @@ in the order in which they were refused; one that its own limit refused, when th
 
 from stratix_kombu.stores.contract.by_hand import PAGE
 from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead
+from stratix_kombu.stores.contract.mail import Mail
 from stratix_kombu.stores.contract.parts import EventLog, Locks, LogReader, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
@@ -54,6 +55,7 @@ __all__ = [
     "Lead",
     "Locks",
     "LogReader",
+    "Mail",
     "Queries",
     "Schedules",
     "Store",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.stores.contract.clocks import Clocks
+from stratix_kombu.stores.contract.mail import Mail
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
 from stratix_kombu.stores.contract.transitions import Transitions
@@ -39,6 +40,9 @@ class Store(ABC):
 
     work: Work | None = None
     """How one waits for jobs of a store that is its own broker; None = it needs one, which carries permits."""
+
+    mail: Mail | None = None
+    """Messages for hosts that need a broker; None = it carries none."""
 
     ready_check: bool = True
     """Whether an application must ``ping`` it before it starts."""

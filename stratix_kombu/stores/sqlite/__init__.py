@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stratix_kombu.stores.contract import Store, Survey
+from stratix_kombu.stores.contract import Mail, Store, Survey
 from stratix_kombu.stores.sql.clocks import SqlClocks
 from stratix_kombu.stores.sql.events import SqlEventLog
 from stratix_kombu.stores.sql.locks import SqlLocks
+from stratix_kombu.stores.sql.mail import SqlMail
 from stratix_kombu.stores.sql.queries import SqlQueries
 from stratix_kombu.stores.sql.schedules import SqlSchedules
 from stratix_kombu.stores.sql.space import SqlSpace
@@ -27,7 +28,9 @@ def _wall_clock() -> int:
 class SqliteStore(Store):
     """All parts work on one ``SqlSpace``; ``clock`` gives milliseconds since the epoch."""
 
-    def __init__(self, options: SqliteOptions, namespace: str, clock: Callable[[], int] = _wall_clock) -> None:
+    mail: Mail
+
+    def __init__(self, options: SqliteOptions, namespace: str | None, clock: Callable[[], int] = _wall_clock) -> None:
         self.address = options.address
         self._database = SqliteDatabase(options, namespace)
         space = SqlSpace(self._database, clock)
@@ -39,6 +42,7 @@ class SqliteStore(Store):
         self.locks = SqlLocks(space)
         self.clocks = SqlClocks(space)
         self.work = SqlWork(space)
+        self.mail = SqlMail(space)
 
     def ping(self) -> None:
         """Also, that the file can be written."""
@@ -56,3 +60,8 @@ class SqliteStore(Store):
 def open_sqlite_store(options: Mapping[str, Any], *, namespace: str) -> SqliteStore:
     """The store of ``sqlite:///jobs.db``; the file is made with its first use. Raises ConfigurationError."""
     return SqliteStore(read_options(options), namespace)
+
+
+def open_mail(url: str) -> Mail:
+    """The messages in the file of a URL, whatever its namespace is called. Raises ConfigurationError."""
+    return SqliteStore(read_options({"url": url}), None).mail

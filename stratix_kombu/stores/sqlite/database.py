@@ -46,7 +46,7 @@ class SqliteDatabase:
     many: Callable[[str, Iterable[tuple[Any, ...]]], None]
     """Those of the connection for transactions, from when the first one begins."""
 
-    def __init__(self, options: SqliteOptions, namespace: str) -> None:
+    def __init__(self, options: SqliteOptions, namespace: str | None) -> None:
         self.options = options
         self._namespace = namespace
         self.listener: Listener | None = None

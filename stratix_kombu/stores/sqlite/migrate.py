@@ -18,7 +18,7 @@ SCRIPTS = sorted((Path(__file__).parent / "migrations").glob("*.sql"))
 VERSION = len(SCRIPTS)
 
 
-def migrate(connection: Connection, options: SqliteOptions, namespace: str) -> None:
+def migrate(connection: Connection, options: SqliteOptions, namespace: str | None) -> None:
     """Bring the file up to date. Raises ConfigurationError if another namespace has it, or a release that is too new;
     StoreUnavailable."""
     with reported(options):
@@ -32,16 +32,17 @@ def migrate(connection: Connection, options: SqliteOptions, namespace: str) -> N
             connection.roll_back()
 
 
-def _is_current(connection: Connection, namespace: str) -> bool:
+def _is_current(connection: Connection, namespace: str | None) -> bool:
     """Whether nothing is to be done; then nobody is waited for."""
     tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('schema_version', 'namespace')")
     if tables.fetchone()[0] < 2:
         return False
     there = connection.execute("SELECT (SELECT max(version) FROM schema_version), (SELECT name FROM namespace)")
-    return tuple(there.fetchone()) == (VERSION, namespace)
+    version, owner = there.fetchone()
+    return version == VERSION and namespace in (None, owner)
 
 
-def _bring_up(connection: Connection, options: SqliteOptions, namespace: str) -> None:
+def _bring_up(connection: Connection, options: SqliteOptions, namespace: str | None) -> None:
     run = connection.execute
     run("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)")
     run("CREATE TABLE IF NOT EXISTS namespace (name TEXT NOT NULL)")
@@ -52,7 +53,9 @@ def _bring_up(connection: Connection, options: SqliteOptions, namespace: str) ->
             f"{VERSION}): install that release here, too"
         )
     owner = run("SELECT name FROM namespace").fetchone()
-    if owner is None:
+    if namespace is None:
+        pass
+    elif owner is None:
         run("INSERT INTO namespace (name) VALUES (?)", (namespace,))
     elif owner[0] != namespace:
         raise ConfigurationError(

@@ -1,0 +1,133 @@
+"""A SQLite store as the broker of Celery workers: ``broker_url = "stratix+sqlite:///jobs.db"``.
+
+A Kombu transport whose messages are in the store's file. A message is gone when it is taken, as with Redis here: the
+store knows which jobs were not claimed, and sends theirs again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from queue import Empty
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
+
+from stratix_kombu.drivers.contract import DriverCapabilities
+from stratix_kombu.drivers.kombu import KombuDriver
+from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.stores.contract import Mail
+from stratix_kombu.stores.sqlite import open_mail
+
+SCHEME = "stratix+sqlite"
+"""Kombu takes what is before the plus for the transport, and the rest for its URL."""
+TOLD_MS = 60_000
+"""So long is kept what was told to all workers: some of these may be gone."""
+PATIENCE_S = 1.0
+_mails: dict[str, Mail] = {}
+
+
+def mail_of(url: str) -> Mail:
+    """The messages in a file: one for all connections of this process."""
+    if url not in _mails:
+        _mails[url] = open_mail(url)
+    return _mails[url]
+
+
+class Channel(virtual.Channel):
+    """Its queues and bindings are in the file."""
+
+    supports_fanout = True
+
+    @property
+    def mail(self) -> Mail:
+        """Where the messages are."""
+        found: Mail = self.connection.mail
+        return found
+
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
+        body = self.mail.get(queue)
+        if body is None:
+            raise Empty
+        return json.loads(body)
+
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+        self.mail.put([queue], json.dumps(message), self._get_message_priority(message))
+
+    def _put_fanout(self, exchange: str, message: Any, routing_key: str, **kwargs: Any) -> None:
+        self.mail.put([one[2] for one in self.mail.bindings(exchange)], json.dumps(message), ttl_ms=TOLD_MS)
+
+    def _size(self, queue: str) -> int:
+        return self.mail.size(queue)
+
+    def _purge(self, queue: str) -> int:
+        return self.mail.purge(queue)
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        self.mail.bind(exchange, (routing_key or "", pattern or "", queue or ""))
+
+    def _delete(self, queue: str, *args: Any, **kwargs: Any) -> None:
+        self.mail.forget(queue)
+
+    def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
+        """Where an exchange leads."""
+        return self.mail.bindings(exchange)
+
+
+class Transport(virtual.Transport):
+    """Waits for what is written into the file, and polls nothing."""
+
+    Channel = Channel
+    driver_type = driver_name = "sqlite"
+    default_port = 0
+    connection_errors = (*virtual.Transport.connection_errors, StoreUnavailable)
+    implements = virtual.Transport.implements.extend(
+        asynchronous=False, exchange_type=frozenset(STANDARD_EXCHANGE_TYPES)
+    )
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self.mail = mail_of(client.hostname)
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            seen = self.mail.changes()
+            try:
+                self.cycle.get(self._deliver, timeout=timeout)
+            except Empty:
+                left = PATIENCE_S if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError from None
+                self.mail.wait(seen, min(left, PATIENCE_S))
+            else:
+                return
+
+    def driver_version(self) -> str:
+        return "stratix"
+
+
+TRANSPORT_ALIASES.setdefault("stratix", f"{__name__}:Transport")
+
+
+class FileDriver(KombuDriver):
+    """For the bridge: jobs and their messages are in one file."""
+
+    name = "sqlite"
+    known_options = frozenset({"url", "queue_name_prefix"})
+    capabilities = DriverCapabilities(durable=True, ordered=True, priorities=True, counts=True, shared=True)
+
+    def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
+        self._url = str(options["url"])
+        super().__init__(options, namespace=namespace)
+
+    def connect_options(self) -> tuple[str, dict[str, Any]]:
+        return f"stratix+{self._url}", {}
+
+    def masked_address(self) -> str:
+        return self._url.partition("?")[0]
+
+    def errors(self) -> tuple[type[BaseException], ...]:
+        return (*super().errors(), StoreUnavailable)

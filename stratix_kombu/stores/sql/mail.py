@@ -1,0 +1,69 @@
+"""Messages over tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stratix_kombu.stores.contract import Mail
+from stratix_kombu.stores.contract.mail import Binding
+from stratix_kombu.stores.sql.space import SqlSpace
+
+DROPPED_AT_ONCE = 20
+
+
+class SqlMail(Mail):
+    def __init__(self, space: SqlSpace) -> None:
+        self._space = space
+
+    def put(self, queues: Sequence[str], body: str, priority: int = 0, ttl_ms: int | None = None) -> None:
+        with self._space.lock:
+            db, now = self._space.db, self._space.now()
+            expires_ms = None if ttl_ms is None else now + ttl_ms
+            old = db.all("SELECT number FROM messages WHERE expires_ms <= ? LIMIT ?", now, DROPPED_AT_ONCE)
+            db.many("DELETE FROM messages WHERE number = ?", old)
+            sql = "INSERT INTO messages (queue, priority, expires_ms, body) VALUES (?, ?, ?, ?)"
+            db.many(sql, [(queue, priority, expires_ms, body) for queue in queues])
+
+    def get(self, queue: str) -> str | None:
+        if not self.size(queue):
+            return None
+        with self._space.lock:
+            db = self._space.db
+            first = "SELECT number, body FROM messages WHERE queue = ? ORDER BY priority, number LIMIT 1"
+            row = db.one(first, queue)
+            if row is None:
+                return None
+            db.run("DELETE FROM messages WHERE number = ?", row[0])
+            return str(row[1])
+
+    def size(self, queue: str) -> int:
+        with self._space.reading() as db:
+            return int((db.one("SELECT count(*) FROM messages WHERE queue = ?", queue) or (0,))[0])
+
+    def purge(self, queue: str) -> int:
+        with self._space.lock:
+            return self._space.db.run("DELETE FROM messages WHERE queue = ?", queue)
+
+    def bind(self, exchange: str, binding: Binding) -> None:
+        if binding in self.bindings(exchange):
+            return
+        with self._space.lock:
+            columns = "exchange, routing_key, pattern, queue"
+            sql = f"INSERT INTO bindings ({columns}) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            self._space.db.run(sql, exchange, *binding)
+
+    def forget(self, queue: str) -> None:
+        with self._space.lock:
+            self._space.db.run("DELETE FROM bindings WHERE queue = ?", queue)
+            self._space.db.run("DELETE FROM messages WHERE queue = ?", queue)
+
+    def bindings(self, exchange: str) -> list[Binding]:
+        with self._space.reading() as db:
+            rows = db.all("SELECT routing_key, pattern, queue FROM bindings WHERE exchange = ?", exchange)
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def changes(self) -> int:
+        return self._space.changes()
+
+    def wait(self, seen: int, timeout: float) -> None:
+        self._space.wait(seen, timeout)

@@ -1,0 +1,83 @@
+"""A Celery project whose broker, store and results are one file: ``broker_url = "stratix+sqlite:///jobs.db"``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import chain, chord, group
+
+from stratix_kombu.testing.stores import audit
+from tests.celery.workers import Project
+from tests.waiting import until
+
+WAIT_S = 30
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """With a worker that forks."""
+    path = f"{tmp_path_factory.mktemp('broker')}/jobs.db"
+    project = Project(f"stratix+sqlite:///{path}", "")
+    with project.worker("prefork", 2):
+        yield project
+        until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]), 20)
+    assert audit(project.app.stratix.queue.engine.store) == []
+    project.close()
+
+
+def test_tasks_and_their_results(project: Project) -> None:
+    add = project.task("add")
+    assert [one.get(timeout=WAIT_S) for one in [add.delay(n, n) for n in range(20)]] == [2 * n for n in range(20)]
+    assert project.queue.get_job(add.delay(1, 2).id).wait_until_finished(timeout=WAIT_S) == 3
+
+
+def test_what_is_due_later(project: Project) -> None:
+    begin = time.monotonic()
+    assert project.task("add").apply_async((1, 2), countdown=0.5).get(timeout=WAIT_S) == 3
+    assert time.monotonic() - begin >= 0.5
+
+
+def test_canvas(project: Project) -> None:
+    add, total = project.task("add"), project.task("total")
+    assert chord([add.s(n, n) for n in range(10)])(total.s()).get(timeout=WAIT_S) == 90
+    assert chain(add.s(1, 2), add.s(3), add.s(4))().get(timeout=WAIT_S) == 10
+    assert group(add.s(n) for n in range(3))().get(timeout=WAIT_S) == [0, 1, 2]
+
+
+def test_remote_control(project: Project) -> None:
+    control = project.app.control
+    pongs = until_some(lambda: control.ping(timeout=5, limit=1))
+    assert [list(one.values()) for one in pongs] == [[{"ok": "pong"}]]
+    (queues,) = control.inspect(timeout=5, limit=1).active_queues().values()
+    assert [one["name"] for one in queues] == [project.queue.name]
+
+
+def until_some(ask: Any) -> Any:
+    """The first answer that is not empty."""
+    found: list[Any] = []
+    until(lambda: found.extend(ask()) or found, WAIT_S)
+    return found
+
+
+def test_a_job_of_the_queue(project: Project) -> None:
+    """Its handler is the worker's, too."""
+    assert project.queue.add("echo", 4).wait_until_finished(timeout=WAIT_S) == 4
+
+
+def test_a_worker_that_is_killed(tmp_path: Path) -> None:
+    """What it had begun is run by the next one."""
+    project, notes = Project(f"stratix+sqlite:///{tmp_path}/jobs.db", ""), tmp_path / "notes"
+    notes.touch()
+    first = project.start_worker("prefork", 2)
+    result = project.task("hang_once").delay(str(notes), "ran")
+    until(lambda: notes.read_text() == "ran\n", WAIT_S)
+    first.kill()
+    with project.worker("prefork", 2):
+        assert result.get(timeout=WAIT_S) == "ran"
+    assert notes.read_text() == "ran\nran\n"
+    assert audit(project.app.stratix.queue.engine.store) == []
+    project.close()
