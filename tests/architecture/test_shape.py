@@ -38,6 +38,7 @@ LARGE_CLASSES = {
     "Queries": "the contract",
     "MemoryTransitions": "one method for each of the contract",
     "MemoryQueries": "one method for each of the contract",
+    "FileDriver": "what KombuDriver lets a transport say differently",
     "SqlTransitions": "one method for each of the contract",
     "SqlQueries": "one method for each of the contract",
     "SqlSpace": "the moves of the memory store",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.names import shown
-from stratix_kombu.stores.contract import EventLog
+from stratix_kombu.stores.contract import EventLog, LogReader
 from stratix_kombu.stores.memory.state import EVENTS_KEPT
 from stratix_kombu.stores.sql.space import SqlSpace
 
@@ -55,3 +56,30 @@ class SqlEventLog(EventLog):
         ]
         missed = rows[0][0] - after - 1 if rows else 0
         return [replace(page[0], missed=missed), *page[1:]] if missed else page
+
+    def reader(self) -> LogReader:
+        return _Reader(self._space, self)
+
+
+class _Reader(LogReader):
+    """Reads when anything was written."""
+
+    def __init__(self, space: SqlSpace, log: SqlEventLog) -> None:
+        self._space = space
+        self._log = log
+        self._rung = False
+
+    def read(self, cursors: Mapping[str, str], limit: int, wait_ms: int) -> dict[str, list[Event]]:
+        deadline = time.monotonic() + wait_ms / 1000
+        while True:
+            seen = self._space.changes()
+            found = {one: events for one, at in cursors.items() if (events := self._log.read(one, at, limit))}
+            rung, self._rung = self._rung, False
+            left = deadline - time.monotonic()
+            if found or rung or left <= 0:
+                return found
+            self._space.wait(seen, left)
+
+    def interrupt(self) -> None:
+        self._rung = True
+        self._space.ring()
