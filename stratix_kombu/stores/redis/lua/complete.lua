@@ -3,10 +3,15 @@
 -- Returns {more, stale ids, ready}
 -- Events completed, drained; those of add.lua and release.lua
 --- @include base
+local first = 5
+--- @include complete_one
+if is_completed then
+  return { 0, {}, {} }, true
+end
 --- @include send
 --- @include complete_jobs
 
-local stale = complete_jobs(5)
+local stale = complete_jobs(first)
 local more = release_page(tonumber(ARGV[4]))
 tell_drained()
 write_tallies()

@@ -3,12 +3,18 @@
 -- Returns {more, stale ids, ready, what take.lua answers}
 -- Events those of complete.lua and take.lua
 --- @include base
---- @include send
---- @include complete_jobs
+local first = 15
+local more, stale, to_send, same = 0, {}, {}, true
+--- @include complete_one
+if not is_completed then
+  --- @include send
+  --- @include complete_jobs
+  stale = complete_jobs(first)
+  more = release_page(tonumber(ARGV[14]))
+  tell_drained()
+  write_tallies()
+  to_send = sent()
+  same = same_anyway(more)
+end
 --- @include take_jobs
-
-local stale = complete_jobs(15)
-local more = release_page(tonumber(ARGV[14]))
-tell_drained()
-write_tallies()
-return { more, stale, sent(), take_jobs() }, same_anyway(more)
+return { more, stale, to_send, take_jobs() }, same

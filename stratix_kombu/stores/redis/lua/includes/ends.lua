@@ -127,13 +127,8 @@ end
 local function tell_drained()
   for _, queue in ipairs(touched) do
     if redis.call('EXISTS', queue_key(queue, 'active'), queue_key(queue, 'order')) == 0 then
-      local keys = { queue_key(queue, 'aside') }
-      for priority = 0, 9 do
-        keys[priority + 2] = queue_key(queue, 'waiting:' .. priority)
-      end
-      if redis.call('EXISTS', unpack(keys)) == 0 then
-        tell(queue, 'drained')
-      end
+      --- @include drained
+      tell_if_drained(queue)
     end
   end
 end
