@@ -149,7 +149,7 @@ def test_no_slot_can_run_anything(settings: dict[str, Any]) -> None:
         cancelled.cancel()
         problem = (
             "no slot can run anything, 3 of 3 are held by handlers that timed out, were cancelled or lost their "
-            "lease, and go on"
+            "lease, and are still running"
         )
         for where, scope in ((app, "process"), (observer, "all")):
             until(lambda a=where, s=scope: any(problem in one for one in a.check_health(1_500, s).problems))  # type: ignore[misc]
