@@ -69,7 +69,7 @@ class AsyncJob(Hinted):
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[JobRecord | Ended] = loop.create_future()
 
-        def settle(outcome: JobRecord | Ended | BaseException) -> None:
+        def set_outcome(outcome: JobRecord | Ended | BaseException) -> None:
             if ended.done():
                 return
             if isinstance(outcome, BaseException):
@@ -79,7 +79,7 @@ class AsyncJob(Hinted):
 
         def resolve(outcome: JobRecord | Ended | BaseException) -> None:
             with suppress(RuntimeError):  # the loop was closed: nothing waits there any more
-                loop.call_soon_threadsafe(settle, outcome)
+                loop.call_soon_threadsafe(set_outcome, outcome)
 
         hub = self._job._hub
         try:

@@ -82,7 +82,7 @@ class Calls:
 
         def end(answers: Sequence[Any]) -> None:
             for (_, future), answer in zip(going, answers, strict=True):
-                _settle(future, answer)
+                _set_answer(future, answer)
             # Not at once: tasks that resume now may have more to add.
             loop.call_soon(self._begin, loop, line, function)
 
@@ -116,7 +116,7 @@ class _Line:
         """A call is in progress, or about to be made."""
 
 
-def _settle(future: asyncio.Future[Any], answer: object) -> None:
+def _set_answer(future: asyncio.Future[Any], answer: object) -> None:
     if future.done():  # its task was cancelled
         return
     if isinstance(answer, StopIteration):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from stratix_kombu.errors import JobAlreadyStarted, JobError, JobIdTaken, JobNotFound, StratixError
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.middleware import add_within
 from stratix_kombu.model.names import gate_id, new_id
@@ -68,9 +68,9 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     except StratixError:
         for job_id in (*reversed(behind.added), gate.id):
             with suppress(JobError):
-                settle(engine, engine.store.transitions.remove(job_id))
+                dispatch_change(engine, engine.store.transitions.remove(job_id))
         raise
-    settle(engine, engine.store.transitions.complete([Completion(gate.id, ANY_CLAIM, "null")]))
+    dispatch_change(engine, engine.store.transitions.complete([Completion(gate.id, ANY_CLAIM, "null")]))
     return Added(tuple(behind.now_placed(jobs)), frozenset(behind.duplicates), instead=tuple(behind.instead))
 
 
@@ -87,7 +87,7 @@ def _add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
     engine.check_open("add jobs")
     added = engine.store.transitions.add(jobs)
     if added.ready or added.more:
-        settle(engine, Change(ready=added.ready, more=added.more))
+        dispatch_change(engine, Change(ready=added.ready, more=added.more))
     return added
 
 
@@ -118,7 +118,7 @@ class _Behind:
             with suppress(JobAlreadyStarted, JobNotFound):  # one of them has failed, and the job because of it
                 for start in range(0, len(rest), ONE_STEP):
                     some = rest[start : start + ONE_STEP]
-                    settle(self.engine, self.engine.store.transitions.add_dependency(new[0], *some))
+                    dispatch_change(self.engine, self.engine.store.transitions.add_dependency(new[0], *some))
 
     def _kept(self, job: NewJob, coming: set[str]) -> NewJob:
         """A job that waits for one that is behind the gate is kept by that; a vacant one does not run."""

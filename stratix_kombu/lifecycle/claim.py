@@ -43,7 +43,7 @@ def complete_and_take(
     request: str = "",
 ) -> tuple[Change, Taken]:
     """Complete a batch, if there is one, and take the next jobs, in one round trip. What the completion has made ready
-    is not dispatched yet: begin the claims, and then ``settle`` the change."""
+    is not dispatched yet: begin the claims, and then ``dispatch_change``."""
     if not results:
         return Change(), take(engine, queue, worker, lease_ms, want, bounds, permits=permits, request=request)
     changes: list[Change] = []

@@ -47,7 +47,7 @@ def _forward(engine: Engine, job: Ready) -> None:
         time.sleep(claim.wait_ms / 1000)
         engine.driver.publish([job])
         task_id = json.dumps(json.loads(job.message)["headers"]["id"])
-        settle(engine, engine.store.transitions.complete([Completion(job.id, claim.token, task_id)]))
+        dispatch_change(engine, engine.store.transitions.complete([Completion(job.id, claim.token, task_id)]))
 
 
 def dispatch_pages(engine: Engine, step: Callable[[], Change]) -> None:
@@ -59,7 +59,7 @@ def dispatch_pages(engine: Engine, step: Callable[[], Change]) -> None:
         more = change.more
 
 
-def settle(engine: Engine, change: Change) -> None:
+def dispatch_change(engine: Engine, change: Change) -> None:
     """Dispatch what a transition made ready, page by page until nothing is left of it."""
     dispatch(engine, change.ready)
     if change.more:

@@ -5,48 +5,48 @@ All raise JobNotFound, and InvalidJobState where the state of the job does not a
 
 from __future__ import annotations
 
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 
 
 def remove(engine: Engine, job_id: str) -> None:
     """Delete the job; required dependents fail."""
-    settle(engine, engine.store.transitions.remove(job_id))
+    dispatch_change(engine, engine.store.transitions.remove(job_id))
 
 
 def cancel(engine: Engine, job_id: str, reason: str) -> None:
     """End the job with ``reason``: one that has not begun fails at once, the handler of an active one is asked to."""
-    settle(engine, engine.store.transitions.cancel(job_id, reason))
+    dispatch_change(engine, engine.store.transitions.cancel(job_id, reason))
 
 
 def retry(engine: Engine, job_id: str) -> None:
     """failed -> waiting: give the job at least one more attempt."""
-    settle(engine, engine.store.transitions.retry(job_id))
+    dispatch_change(engine, engine.store.transitions.retry(job_id))
 
 
 def rerun(engine: Engine, job_id: str, dependents: bool) -> None:
     """completed -> waiting, with its dependents if ``dependents``."""
-    settle(engine, engine.store.transitions.rerun(job_id, dependents))
+    dispatch_change(engine, engine.store.transitions.rerun(job_id, dependents))
 
 
 def promote_job(engine: Engine, job_id: str) -> None:
     """delayed -> waiting, now."""
-    settle(engine, engine.store.transitions.promote_job(job_id))
+    dispatch_change(engine, engine.store.transitions.promote_job(job_id))
 
 
 def change_delay(engine: Engine, job_id: str, delay_ms: int) -> None:
     """Delay a delayed job until ``delay_ms`` from now."""
-    settle(engine, engine.store.transitions.change_delay(job_id, delay_ms))
+    dispatch_change(engine, engine.store.transitions.change_delay(job_id, delay_ms))
 
 
 def add_dependency(engine: Engine, job_id: str, dependency_id: str) -> None:
     """Have the job wait for another one. Raises DependencyNotFound, DependencyCycle, JobAlreadyStarted."""
-    settle(engine, engine.store.transitions.add_dependency(job_id, dependency_id))
+    dispatch_change(engine, engine.store.transitions.add_dependency(job_id, dependency_id))
 
 
 def remove_dependency(engine: Engine, job_id: str, dependency_id: str) -> None:
     """Have the job no longer wait for another one. Raises DependencyNotFound, JobAlreadyStarted."""
-    settle(engine, engine.store.transitions.remove_dependency(job_id, dependency_id))
+    dispatch_change(engine, engine.store.transitions.remove_dependency(job_id, dependency_id))
 
 
 def set_progress(engine: Engine, job_id: str, value: str) -> None:

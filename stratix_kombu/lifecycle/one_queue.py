@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratix_kombu.lifecycle.dispatch import dispatch_pages, settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change, dispatch_pages
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Limit
 
@@ -20,14 +20,14 @@ def resume(engine: Engine, queue: str) -> None:
 def hold(engine: Engine, queue: str, hold_ms: int) -> None:
     """Let no job of the queue start for a while, in any process. A shorter hold never shortens a longer one; 0 lifts
     it."""
-    settle(engine, engine.store.transitions.hold(queue, hold_ms))
+    dispatch_change(engine, engine.store.transitions.hold(queue, hold_ms))
 
 
 def set_limit(engine: Engine, queue: str, limit: Limit | None) -> None:
     """Set the limiter for all workers, instead of that of their options; None leaves it to these again."""
-    settle(engine, engine.store.transitions.set_limit(queue, limit))
+    dispatch_change(engine, engine.store.transitions.set_limit(queue, limit))
 
 
 def set_global_concurrency(engine: Engine, queue: str, most: int | None) -> None:
     """Set how many jobs may be active over all workers (0 = no bound); None leaves it to their options again."""
-    settle(engine, engine.store.transitions.set_global_concurrency(queue, most))
+    dispatch_change(engine, engine.store.transitions.set_global_concurrency(queue, most))

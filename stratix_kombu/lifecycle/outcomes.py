@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.one_queue import hold
 from stratix_kombu.model.record import Change, Completion, Failure, HandOver, Held
@@ -13,21 +13,21 @@ from stratix_kombu.model.record import Change, Completion, Failure, HandOver, He
 def complete(engine: Engine, results: Sequence[Completion]) -> Change:
     """active -> completed."""
     change = engine.store.transitions.complete(results)
-    settle(engine, change)
+    dispatch_change(engine, change)
     return change
 
 
 def fail(engine: Engine, failures: Sequence[Failure]) -> Change:
     """active -> delayed for another attempt, or failed."""
     change = engine.store.transitions.fail(failures)
-    settle(engine, change)
+    dispatch_change(engine, change)
     return change
 
 
 def hand_back(engine: Engine, held: Sequence[Held]) -> Change:
     """active -> waiting, each in its place and without an attempt made: others need not wait for the lease."""
     change = engine.store.transitions.hand_back(held)
-    settle(engine, change)
+    dispatch_change(engine, change)
     return change
 
 
@@ -41,5 +41,5 @@ def postpone(engine: Engine, queue: str, held: Sequence[Held], hold_ms: int) -> 
 def hand_over(engine: Engine, jobs: Sequence[HandOver]) -> Change:
     """End attempts whose jobs go on as something else."""
     change = engine.store.transitions.hand_over(jobs)
-    settle(engine, change)
+    dispatch_change(engine, change)
     return change

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu.config.options import MAX_ATTEMPTS, JobOptions, whole
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.codec import decode_mapping
 from stratix_kombu.model.letter import job_of
@@ -44,5 +44,5 @@ def redrive(engine: Engine, record: JobRecord, letter: Mapping[str, Any]) -> boo
     added = engine.store.transitions.redrive(record.id, record.number, job)
     if added is None:
         return False
-    settle(engine, Change(ready=added.ready, more=added.more))
+    dispatch_change(engine, Change(ready=added.ready, more=added.more))
     return True

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu.config.options import deduplication_of
 from stratix_kombu.errors import ConfigurationError, InvalidPayload
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.codec import decode_mapping
 from stratix_kombu.model.limiter import limit_from, limit_value
@@ -107,7 +107,7 @@ def claim_slot(engine: Engine, schedule: Schedule, next_ms: int, job: NewJob | N
     False if another clock was first."""
     added = engine.store.schedules.fire(schedule.key, schedule.next_ms, next_ms, job)
     if added is not None:
-        settle(engine, Change(ready=added.ready, more=added.more))
+        dispatch_change(engine, Change(ready=added.ready, more=added.more))
     return added is not None
 
 
@@ -115,7 +115,7 @@ def run_now(engine: Engine, schedule: Schedule, job_id: str) -> tuple[list[NewJo
     """One run besides the slots, which are not changed by it."""
     jobs = [job_of(schedule, job_id)]
     added = engine.store.transitions.add(jobs)
-    settle(engine, Change(ready=added.ready, more=added.more))
+    dispatch_change(engine, Change(ready=added.ready, more=added.more))
     return jobs, added
 
 

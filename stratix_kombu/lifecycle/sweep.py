@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stratix_kombu.errors import QueueNotEmpty
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.one_queue import pause, resume
 from stratix_kombu.model.awaiting import call
@@ -44,7 +44,7 @@ def sweep(
             page = min(PAGE, extent.limit - len(found)) if extent.limit else PAGE
             change = engine.store.transitions.sweep(queue, action, state, extent.older_ms, page, cursor)
             found += change.affected
-            settle(engine, change)
+            dispatch_change(engine, change)
             if on_progress is not None and change.affected:
                 call(on_progress, len(found))
             cursor = change.cursor

@@ -71,7 +71,7 @@ class Runner:
 
     def begin(self, attempts: Sequence[Attempt]) -> Exception | None:
         """The same for attempts. There is a slot for each."""
-        self._slots.take(len(attempts))
+        self._slots.occupy(len(attempts))
         problems = [self._begin(attempt) for attempt in attempts]
         return next((problem for problem in problems if problem is not None), None)
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from stratix_kombu.errors import StaleClaim, Unavailable
 from stratix_kombu.lifecycle.again import refused
 from stratix_kombu.lifecycle.causes import Causes
-from stratix_kombu.lifecycle.dispatch import settle
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.outcomes import complete, fail, postpone
 from stratix_kombu.model.pauses import pause_s
@@ -85,7 +85,7 @@ class Settler:
     def stored(self, completions: Sequence[Completion], change: Change) -> None:
         """What that call has answered."""
         self._tell(completions, change.stale)
-        settle(self._engine, change)
+        dispatch_change(self._engine, change)
 
     def lost(self, completions: Sequence[Completion]) -> None:
         """The call has failed, so they may have been stored or not."""

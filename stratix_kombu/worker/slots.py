@@ -23,7 +23,7 @@ class Slots:
                 self._waiting = False
             return self._free
 
-    def take(self, count: int) -> None:
+    def occupy(self, count: int) -> None:
         with self._changed:
             self._free -= count
 

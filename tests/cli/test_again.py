@@ -61,15 +61,15 @@ def test_all_that_failed(app: Application, cli: Cli, monkeypatch: pytest.MonkeyP
 def test_ctrl_c_says_how_far_it_came(app: Application, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "PAGE", 4)
     failed(app, "mail", 10)
-    settle, calls = sweeping.settle, list[int]()  # type: ignore[attr-defined]
+    dispatch_change, calls = sweeping.dispatch_change, list[int]()  # type: ignore[attr-defined]
 
     def interrupted(*arguments: Any) -> None:
-        settle(*arguments)
+        dispatch_change(*arguments)
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweeping, "settle", interrupted)
+    monkeypatch.setattr(sweeping, "dispatch_change", interrupted)
     assert cli.refused("job", "retry", "--state", "failed", code=130) == (
         "interrupted: at least 4 of 10 failed jobs will run again\n"
     )

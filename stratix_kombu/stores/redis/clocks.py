@@ -9,7 +9,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from stratix_kombu import forks
 from stratix_kombu.stores.contract import MARGIN_MS, Clocks, Lead
 from stratix_kombu.stores.redis.connect import Client
-from stratix_kombu.stores.redis.pool import Held
+from stratix_kombu.stores.redis.pool import Pooled
 from stratix_kombu.stores.redis.scripts import Scripts
 
 ASKED_S = 20
@@ -70,7 +70,7 @@ class _Bell:
     def __init__(self, client: Client, key: str) -> None:
         self._client = client
         self._key = key
-        self._line: Held | None = None
+        self._line: Pooled | None = None
         self._asked: float | None = None
 
     def wait(self, for_s: float) -> None:

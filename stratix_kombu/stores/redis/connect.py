@@ -29,7 +29,7 @@ from stratix_kombu.config.redis_server import Tries, is_refusal
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.secrets import masked
 from stratix_kombu.stores.redis.eviction import look_at_cluster
-from stratix_kombu.stores.redis.pool import Held, Pool, cluster_client
+from stratix_kombu.stores.redis.pool import Pool, Pooled, cluster_client
 
 MOVING_PAUSE_S = 0.02
 _FAULTS = (RedisError, RedisClusterException, OSError)
@@ -101,7 +101,7 @@ class Client:
         if self._options.cluster:
             tries.executed = True
             return self._send_to_cluster(tries, command)
-        held = self._pool.take(tries.left_s())
+        held = self._pool.acquire(tries.left_s())
         try:
             held.connection.send_packed_command(_packed(held.connection, command))
             tries.executed = True  # a command that was not sent whole is none to the server
@@ -110,12 +110,12 @@ class Client:
             if is_refusal(problem) or not isinstance(problem, ResponseError):
                 # What broke one connection has most likely broken the others; and another server may be in charge.
                 self._pool.renew(held)
-            self._pool.give(held)
+            self._pool.release(held)
             raise
         except BaseException:
             held.connection.disconnect()
             raise
-        self._pool.give(held)
+        self._pool.release(held)
         return answer
 
     def _send_to_cluster(self, tries: Tries, command: tuple[Any, ...]) -> Any:
@@ -169,16 +169,16 @@ class Client:
         """Whether another server may be in charge soon."""
         return bool(self._options.sentinels)
 
-    def line(self, key: str) -> Held:
+    def line(self, key: str) -> Pooled:
         """A connection of the caller's own to the server that has the key. Raises errors of redis, and OSError."""
         if not self._options.cluster:
-            return self._pool.take(Tries(self._options).left_s())
+            return self._pool.acquire(Tries(self._options).left_s())
         pool = self._cluster_client().get_node_from_key(key).redis_connection.connection_pool
         connection = pool.connection_class(**pool.connection_kwargs)
         connection.connect()
-        return Held(connection, 0)
+        return Pooled(connection, 0)
 
-    def is_current(self, line: Held) -> bool:
+    def is_current(self, line: Pooled) -> bool:
         """Whether it leads to where commands are sent now, as far as is known."""
         return bool(self._options.cluster) or self._pool.is_current(line)
 

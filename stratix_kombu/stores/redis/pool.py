@@ -30,7 +30,7 @@ def cluster_client(options: RedisOptions) -> Any:
 
 
 @dataclass(slots=True)
-class Held:
+class Pooled:
     """A connection, and of which generation it is."""
 
     connection: Any
@@ -53,7 +53,7 @@ class Pool:
         self._options = options
         self._pool: Any = None
         self._lock = threading.Lock()
-        self._idle: list[Held] = []
+        self._idle: list[Pooled] = []
         self._generation = 0
         self._looked = False
         """Whether the server was asked what it does when its memory is full."""
@@ -74,35 +74,35 @@ class Pool:
         if pool is not None:
             forks.abandon_pool(pool)
 
-    def take(self, left_s: float) -> Held:
+    def acquire(self, left_s: float) -> Pooled:
         """An idle connection that is still sound, or a new one, which is open within ``left_s`` seconds."""
         if self._options.sentinels:
             self._follow_master()
         while self._idle:
             try:
-                held = self._idle.pop()
+                pooled = self._idle.pop()
             except IndexError:  # another thread was quicker
                 break
-            if self._is_sound(held):
-                return held
-            held.connection.disconnect()
+            if self._is_sound(pooled):
+                return pooled
+            pooled.connection.disconnect()
         return self._open(left_s)
 
-    def give(self, held: Held) -> None:
+    def release(self, pooled: Pooled) -> None:
         """Keep it for others, unless it is of an earlier generation."""
-        if held.generation == self._generation:
-            held.since = time.monotonic()
-            self._idle.append(held)
+        if pooled.generation == self._generation:
+            pooled.since = time.monotonic()
+            self._idle.append(pooled)
         else:
-            held.connection.disconnect()
+            pooled.connection.disconnect()
 
-    def is_current(self, held: Held) -> bool:
+    def is_current(self, pooled: Pooled) -> bool:
         """Whether others are still given connections of its generation."""
-        return held.generation == self._generation
+        return pooled.generation == self._generation
 
-    def renew(self, held: Held) -> None:
+    def renew(self, pooled: Pooled) -> None:
         """Use no connection of its generation again; that of a later one is nothing to it."""
-        if held.generation == self._generation:
+        if pooled.generation == self._generation:
             self.end_generation()
 
     def close(self) -> None:
@@ -114,21 +114,21 @@ class Pool:
         with self._lock:
             self._generation += 1
             gone, self._idle = self._idle, []
-        for held in gone:
-            held.connection.disconnect()
+        for pooled in gone:
+            pooled.connection.disconnect()
 
-    def _is_sound(self, held: Held) -> bool:
-        idle_s = time.monotonic() - held.since
-        if held.generation != self._generation or idle_s > IDLE_S:
+    def _is_sound(self, pooled: Pooled) -> bool:
+        idle_s = time.monotonic() - pooled.since
+        if pooled.generation != self._generation or idle_s > IDLE_S:
             return False
         if idle_s < FRESH_S:
             return True
         # Only one that has been idle may have been closed by the server meanwhile.
         with suppress(RedisError, OSError):
-            return not held.connection.can_read(timeout=0)
+            return not pooled.connection.can_read(timeout=0)
         return False
 
-    def _open(self, left_s: float) -> Held:
+    def _open(self, left_s: float) -> Pooled:
         generation = self._generation
         pool = self._connections()
         own: dict[str, Any] = {"socket_connect_timeout": min(self._options.connect_timeout / 1000, max(left_s, 0.001))}
@@ -144,7 +144,7 @@ class Pool:
         except BaseException:
             connection.disconnect()
             raise
-        return Held(connection, generation)
+        return Pooled(connection, generation)
 
     def _connections(self) -> Any:
         """redis-py's pool, which knows how to make a connection."""
