@@ -19,6 +19,7 @@ from kombu import Connection
 from stratix_kombu import DriverUnavailable, create_app
 from stratix_kombu.drivers.rabbitmq import RabbitMQDriver, driver, outbox
 from stratix_kombu.drivers.rabbitmq.wire import permit_frames
+from stratix_kombu.model.message import BODY
 from stratix_kombu.model.record import Ready
 from stratix_kombu.testing.drivers import ready, take
 from stratix_kombu.testing.forking import together
@@ -266,6 +267,39 @@ def test_a_child_does_not_send_what_is_its_parents(sender: Sender) -> None:
     until(lambda: sender.depth() == 6, 20)
     time.sleep(2 * outbox.LOOK_S)
     assert sender.depth() == 6
+
+
+def test_permits_are_read_as_py_amqp_reads_them(sender: Sender, channel: Any) -> None:
+    """All that were sent, whatever is between them, and however the bytes are cut."""
+    queue = f"{sender.namespace}.q"
+    sender.driver.declare("q")
+    sent = [
+        Ready("a", "q", "n"),
+        Ready("b", "q"),
+        Ready("", "q", "n"),
+        Ready("no id", "q"),
+        Ready("c" * 100, "q", "x" * 200),
+        Ready("id" * 9, "q", "id"),
+        *ready("q", 300),
+    ]
+    for number, job in enumerate(sent):
+        sender.driver.publish([job])
+        if number % 7 == 0:
+            channel.basic_publish(amqp.Message("other", content_type="text/plain"), "", queue)
+        if number % 11 == 0:
+            channel.basic_publish(
+                amqp.Message(BODY, application_headers={"task": "stratix.job", "id": "own"}), "", queue
+            )
+    others, own = len(range(0, len(sent), 7)), len(range(0, len(sent), 11))
+    receiver = sender.watcher.receiver("q", 50)
+    taken = take(receiver, len(sent) + others + own, limit=50)
+    receiver.close()
+    assert sum(1 for one in taken if one.job_id == "own") == own
+    assert sum(1 for one in taken if one.job_id is None and one.problem) == others + 1
+    named = [one.job_id for one in taken if one.job_id not in (None, "own")]
+    assert len(named) == len(sent) - 1
+    assert set(named) >= {job.id for job in sent if job.id not in ("", "no id")}
+    until(lambda: sender.depth() == 0)
 
 
 @pytest.mark.parametrize("name", ["n", "ein Bär", "x" * 200])

@@ -77,6 +77,7 @@ def test_frames_are_read_as_they_come_and_written_as_they_are() -> None:
         assert "recv = self._quick_recv" in read
         assert "self._read_buffer = rbuf[:n], rbuf[n:]" in read
         assert list(inspect.signature(transport.write).parameters) == ["self", "s"]
+        assert "rbuf = self._read_buffer" in read, "what was read is taken from there first"
 
 
 def test_a_connection_tells_when_it_is_blocked() -> None:

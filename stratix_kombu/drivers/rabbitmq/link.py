@@ -13,7 +13,7 @@ from kombu import Connection
 
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.drivers.rabbitmq.confirms import Confirms
-from stratix_kombu.drivers.rabbitmq.wire import permit_frames
+from stratix_kombu.drivers.rabbitmq.wire import permit_frames, read_permits
 from stratix_kombu.model.record import Ready
 
 CLOSE_S = 1.0
@@ -64,6 +64,13 @@ class RabbitMQLink(Link):
         if frames:
             self.connection.connection.transport.write(b"".join(frames))
             frames.clear()
+
+    def permits(self) -> list[tuple[int, str]]:
+        """Permits that were read beyond what py-amqp has asked for, by delivery tag and id."""
+        transport = self.connection.connection.transport
+        found, size = read_permits(transport._read_buffer, self.channel.channel_id)
+        transport._read_buffer = transport._read_buffer[size:]
+        return found
 
     def look(self) -> None:
         """Read what the broker has said meanwhile. Raises what the connection raises that is gone."""

@@ -65,10 +65,9 @@ class RabbitMQReceiver(KombuReceiver):
             self._ahead = ahead
         self._settle(0 if ahead else self.prefetch - limit)
         with suppress(socket.timeout):
-            if timeout:
-                link.connection.drain_events(timeout=timeout)
             while len(self.received) < limit:
-                link.connection.drain_events(timeout=0)
+                link.connection.drain_events(timeout=0 if self.received else timeout)
+                self.received += [self.undecided.permit(tag, job_id) for tag, job_id in link.permits()]
         if time.monotonic() - self._ticked > TICK_S:
             self._ticked = time.monotonic()
             link.connection.heartbeat_check()

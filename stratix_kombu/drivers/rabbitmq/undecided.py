@@ -36,10 +36,12 @@ class Undecided:
 
     def delivery(self, message: Any) -> Delivery:
         """One that has come."""
-        tag = message.delivery_info["delivery_tag"]
+        job_id, problem = read_headers(message.properties.get("application_headers"))
+        return self.permit(message.delivery_info["delivery_tag"], job_id, problem)
+
+    def permit(self, tag: int, job_id: str | None, problem: str = "") -> Delivery:
         with self._lock:
             self._tags[tag] = None
-        job_id, problem = read_headers(message.properties.get("application_headers"))
         return Delivery(job_id, Handle(self, tag), problem)
 
     def acknowledge(self, tags: Iterable[int]) -> None:
