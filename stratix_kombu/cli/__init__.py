@@ -19,6 +19,7 @@ from stratix_kombu.cli import (
     jobs,
     leave,
     metrics,
+    new,
     queues,
     repeat,
     worker,
@@ -67,6 +68,7 @@ def main(context: click.Context, reference: str | None, config: Path | None) -> 
       stratix-kombu worker --app shop.jobs:app        run the handlers of your module
       stratix-kombu queues --app shop.jobs:app        see what is in the queues
       stratix-kombu check --app shop.jobs:app         what is configured, and whether it works
+      stratix-kombu new shop                          write a small project to begin with
 
     Output in a pipe is plain text, one item per line, without colours. Many commands offer --json.
     """
@@ -84,5 +86,5 @@ def celery_stratix(context: click.Context) -> None:
 
 for command in (worker.worker, *INSPECTION):
     celery_stratix.add_command(command)
-for command in (worker.worker, worker.beat, demo.demo, *INSPECTION):
+for command in (worker.worker, worker.beat, demo.demo, new.new, *INSPECTION):
     main.add_command(command)

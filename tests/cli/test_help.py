@@ -53,7 +53,7 @@ def test_the_guide_names_every_command_and_no_other() -> None:
             if not one[0].startswith("--"):
                 named.add(" ".join([group, *one] if group and one[0] != group else one).removesuffix(" --follow"))
     assert named == {name for name, _ in commands(main)}
-    assert {name for name, _ in commands(celery_stratix)} == named - {"beat", "demo"}
+    assert {name for name, _ in commands(celery_stratix)} == named - {"beat", "demo", "new"}
 
 
 def test_the_commands_in_the_guide_can_be_given() -> None:

@@ -1,0 +1,59 @@
+"""``new`` writes a project that passes its tests and runs; completion in the shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import call
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STRATIX_")}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90)
+
+
+def test_a_new_project_passes_its_tests_and_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "my-shop"
+    done = call("new", str(folder))
+    assert done.exit_code == 0, done.output
+    tested = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    command = [sys.executable, "-m", "stratix_kombu", "worker", "--app", "my_shop.jobs:app"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as worker:
+        try:
+            added = run(folder, "add.py")
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            _, said = worker.communicate(timeout=60)
+    assert added.stdout == "sent to ada@example.com\n", added.stderr + said
+    assert worker.returncode == 0, said
+    again = call("new", str(folder))
+    assert again.exit_code == 1
+    assert "is there already" in again.output
+
+
+@pytest.mark.parametrize("name", ["1shop", "tests", "a b"])
+def test_names_that_no_package_can_have(tmp_path: Path, name: str) -> None:
+    refused = call("new", str(tmp_path / name))
+    assert refused.exit_code == 2
+    assert "cannot name a package" in refused.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_completion() -> None:
+    environment = {**os.environ, "_STRATIX_KOMBU_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+    command = [str(Path(sys.executable).with_name("stratix-kombu"))]
+    for words, offered in (
+        ("stratix-kombu wor", "plain,worker"),
+        ("stratix-kombu worker --conc", "plain,--concurrency"),
+    ):
+        environment.update(COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.stdout.splitlines() == [offered], done.stderr
