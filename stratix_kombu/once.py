@@ -1,4 +1,4 @@
-"""Take jobs and watch the clock without a worker that stays: for tests, for what a timer starts, for AWS Lambda.
+"""Run jobs and the clock without a permanent worker: for tests, for programs started by a timer, for AWS Lambda.
 
 >>> from stratix_kombu.once import run_waiting, tick
 >>> tick(app)  # what is due by now becomes waiting  # doctest: +SKIP
@@ -42,7 +42,8 @@ def run_waiting(
     lease: float | timedelta = LEASE_S,
     awaits: Callable[[Any], Any] = finished,
 ) -> int:
-    """Run the handlers of what waits, one job after the other, in this thread, until nothing waits; how many attempts.
+    """Run the handlers of waiting jobs, one after the other, in this thread, until none are waiting; return the number
+    of attempts.
 
     ``queues`` are names, by default of all that have a handler here. No more than ``limit`` begin, and none later than
     ``timeout`` seconds from now. ``lease`` is how long one may take (seconds or a timedelta): longer ones are lost to
@@ -62,9 +63,9 @@ def run_waiting(
 
 
 def tick(app: Application) -> bool:
-    """One round of the clock: what is due is made to wait, repeatable jobs are added, and what dead workers left is
-    recovered. Whether it was done: it is not while another clock of the namespace is up, which does it. Raises
-    StoreUnavailable.
+    """One round of the clock: delayed jobs that are due become waiting, repeatable jobs are added, and jobs of dead
+    workers are recovered. Returns whether it was done: it is not while another clock of the namespace is running.
+    Raises StoreUnavailable.
 
     >>> tick(app)  # each minute, where no worker stays  # doctest: +SKIP
     True
@@ -73,7 +74,7 @@ def tick(app: Application) -> bool:
 
 
 class OneAfterAnother:
-    """A host that runs one job at a time, in the thread that asks it to."""
+    """A host that runs one job at a time, in the calling thread."""
 
     def __init__(self, app: Application, lease_s: float, awaits: Callable[[Any], Any] = finished) -> None:
         self._app = app
@@ -86,7 +87,7 @@ class OneAfterAnother:
         self._timed_out: set[str] = set()
 
     def attempts(self, queues: Collection[str] | None, limit: int | None, ends: float | None) -> Iterator[Outcome]:
-        """Run what waits in these queues; how each attempt has ended."""
+        """Run the waiting jobs of these queues; returns how each attempt ended."""
         left = limit
         going_on = True
         while going_on:
@@ -102,7 +103,7 @@ class OneAfterAnother:
 
     def one(self, queue: Queue, lease_s: float | None = None) -> Outcome | None:
         """Run the next job of the queue, if one may start now. Raises Unavailable if the store is unreachable: the job
-        is run by others when its lease has ended."""
+        is run by others when its lease has expired."""
         lease_ms = self._lease_ms if lease_s is None else int(lease_s * 1000)
         request = new_request()
         taken = take(self._engine, queue.name, self._id, lease_ms, 1, queue.bounds, permits=1, request=request)
@@ -129,7 +130,7 @@ class OneAfterAnother:
             outcome: Outcome | None = self._awaits(attempt.run_async())
         else:
             outcome = attempt.run_in_time(self._timeouts, lambda late: self._time_out(queue, late))
-        assert outcome is not None  # that of a handler is not stored before it has ended
+        assert outcome is not None  # a handler's outcome is not stored before it has returned
         if claim.token not in self._timed_out:
             self._store(queue, outcome)
         self._engine.cancellations.forget(claim.token)

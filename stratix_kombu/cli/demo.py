@@ -49,7 +49,7 @@ class DemoCommand:
 
 @click.command(short_help="See it work: Python's standard library, one job per file.")
 @click.option("--driver", help="memory (default), redis, rabbitmq, sqs, or a Kombu URL.")
-@click.option("--durable", is_flag=True, help=f"Keep the jobs in a file, {FILE}, in place of a broker.")
+@click.option("--durable", is_flag=True, help=f"Keep the jobs in a file, {FILE}, instead of a broker.")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML file of settings.")
 @click.option(
     "--concurrency", default=8, show_default=True, type=click.IntRange(1, 1000), help="Jobs that run at the same time."
@@ -86,7 +86,7 @@ def demo(context: click.Context, options: DemoCommand) -> None:
         console.print(f"[red]{type(problem).__name__}[/]: {problem}", highlight=False)
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
-        console.print("interrupted: jobs that had not begun stay in the queue")
+        console.print("interrupted: jobs that had not started stay in the queue")
         sys.exit(INTERRUPTED)
 
 

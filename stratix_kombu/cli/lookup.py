@@ -50,7 +50,7 @@ def application_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE|URL",
         expose_value=False,
         callback=_use_store,
-        help="Where the jobs are, unless the application says it: a file (SQLite), or a URL.",
+        help="Where the jobs are kept, unless the application configures it: a file (SQLite), or a URL.",
     )(function)
     function = click.option("--config", type=config, help="A TOML file of settings.")(function)
     return click.option("-A", "--app", "reference", metavar="MODULE:ATTR", help="The application: module:attr.")(
@@ -70,7 +70,8 @@ def _check_store(context: click.Context, found: Any) -> Any:
     named = context.meta.get(_STORE)
     if named is not None and not is_celery(found) and found.queue.settings.store != named:
         raise ConfigurationError(
-            f"--store names {named}, and the application says itself where its jobs are ({found.queue.describe()}): "
+            f"--store names {named}, and the application itself configures where its jobs are "
+            f"({found.queue.describe()}): "
             "leave out 'driver' and 'store' in its settings, or leave out --store"
         )
     return found

@@ -1,1 +1,1 @@
-"""At home in other programs: each module here is for one of them, and imports it when it is imported itself."""
+"""Integrations: each module is for one other package, and imports that when it is imported itself."""

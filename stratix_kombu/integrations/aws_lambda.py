@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stratix_kombu.aws_lambda")
 
 SPARE_S = 2.0
-"""What is left of the function's time when no other job begins: to store how the last one has finished."""
+"""The remaining time of the function below which no further job starts: time to store the last outcome."""
 
 
 def handler_of(app: Application) -> Callable[[Mapping[str, Any], Any], dict[str, Any]]:
-    """One function for both: it runs the jobs of an SQS event, and takes any other event, such as that of a schedule,
-    for a tick of the clock.
+    """One function for both: it runs the jobs of an SQS event, and treats any other event, such as that of a schedule,
+    as a tick of the clock.
 
     >>> handler = handler_of(app)  # doctest: +SKIP
     """
@@ -44,9 +44,10 @@ def run_messages(app: Application, event: Mapping[str, Any], context: Any = None
     """Run a job for each message of an SQS event; the answer is a partial batch response: SQS keeps the messages that
     it names. The event source needs ``ReportBatchItemFailures``.
 
-    It names those that were not dealt with: there was no time left, the store was away, or it is none of ours. What
-    becomes of a job, a failure and its retries too, is in the store, and its message is done. A job has the time that
-    is left of the function (``context``), as its lease; then others may have it. Jobs run one after the other.
+    It names those that were not processed: there was no time left, the store was unreachable, or the message is not a
+    permit. What becomes of a job, a failure and its retries too, is in the store, and its message is done. A job has
+    the time that is left of the function (``context``), as its lease; then others may have it. Jobs run one after the
+    other.
 
     Raises ConfigurationError for a driver that is not SQS, and for messages of a queue that has no handler here.
 

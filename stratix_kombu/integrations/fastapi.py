@@ -61,7 +61,7 @@ def queue_of(app: Application, name: str) -> Callable[[], Queue]:
 
 class EventStream(StreamingResponse):
     """The events of a queue as server-sent events: each with its cursor as ``id``, its name, and as data a mapping with
-    ``job_id``, ``job_name``, ``at_ms`` and ``value``. A browser that connects again goes on where it was.
+    ``job_id``, ``job_name``, ``at_ms`` and ``value``. A browser that reconnects continues where it was.
 
     >>> @api.get("/events")  # doctest: +SKIP
     ... async def events(request: Request): return EventStream(queue, request)

@@ -29,9 +29,8 @@ _instrumented: WeakSet[Application] = WeakSet()
 
 
 def instrument(app: Application, *, tracer_provider: Any = None, meter_provider: Any = None) -> None:
-    """Have each add, take and attempt of this process told to OpenTelemetry; by default to the global providers.
-
-    Call it where the application is made: in producers and in workers. Raises ConfigurationError if that was done.
+    """Report each add, take and attempt of this process to OpenTelemetry; by default to the global providers. Call it
+    where the application is created, in producers and in workers. Raises ConfigurationError if it was already called.
 
     >>> instrument(app)  # doctest: +SKIP
     """
@@ -95,7 +94,7 @@ class _Instruments:
             self._calls.record(time.perf_counter() - began, attributes)
 
     def receive(self, taking: Taking) -> Iterator[None]:
-        """Around take: one span for what has come, linked to where each job was added. None if nothing has."""
+        """Around take: one span for the jobs taken, linked to where each was added. None if there are none."""
         began = time.time_ns()
         yield
         if not taking.jobs:
@@ -134,7 +133,7 @@ class _Instruments:
     def _span(
         self, name: str, kind: SpanKind, attributes: dict[str, Any], of_span: dict[str, Any], links: Sequence[Link] = ()
     ) -> Iterator[Span]:
-        """A span that is the current one; what is raised is told there, and its class to the metrics."""
+        """A span that is the current one; exceptions are recorded there, and their class in the metrics."""
         with self._tracer.start_as_current_span(
             name, kind=kind, attributes=of_span, links=links, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -163,7 +162,7 @@ def _attributes(queue: str, operation: str) -> dict[str, Any]:
 
 
 def _carried() -> dict[str, str]:
-    """The current context as headers; baggage is left out where it is too much for a job."""
+    """The current context as headers; baggage is left out if it is too large for a job."""
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     if sum(len(name) + len(value) for name, value in carrier.items()) > MAX_HEADERS_BYTES // 2:

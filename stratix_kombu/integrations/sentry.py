@@ -28,16 +28,16 @@ from stratix_kombu.worker.sandbox.protocol import SandboxFailure
 ORIGIN = "auto.queue.stratix_kombu"
 SYSTEM = "stratix_kombu"
 _SENT = "sentry-sent-ms"
-"""The header that says when a job was added, for how long it waited."""
+"""The header with the time at which a job was added, to compute how long it waited."""
 _FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)\n(?:    (.*)\n)?', re.MULTILINE)
 _instrumented: WeakSet[Application] = WeakSet()
 
 
 def instrument(app: Application, *, every_attempt: bool = False, crons: bool = True) -> None:
-    """Have the adds and attempts of this process told to Sentry, where ``sentry_sdk.init`` is called, before or after.
+    """Report the adds and attempts of this process to Sentry; ``sentry_sdk.init`` may be called before or after.
 
-    An error is told when a job has failed for good, or of ``every_attempt``. With ``crons`` each run of a repeatable
-    job checks in, under a monitor that is made by itself. Raises ConfigurationError if that was done.
+    An error is reported when a job has failed for good, or for ``every_attempt``. With ``crons`` each run of a
+    repeatable job checks in, under a monitor that is made by itself. Raises ConfigurationError if that was done.
 
     >>> instrument(app)  # doctest: +SKIP
     """
@@ -50,7 +50,7 @@ def instrument(app: Application, *, every_attempt: bool = False, crons: bool = T
 
 
 def _publish(jobs: Sequence[JobHead]) -> Iterator[None]:
-    """Around add: a span for each queue, if a transaction is open, and what a worker needs to go on with its trace."""
+    """Around add: a span for each queue, if a transaction is open, and what a worker needs to continue its trace."""
     with _sending(jobs):
         for job in jobs:
             for name, value in (("sentry-trace", sentry_sdk.get_traceparent()), ("baggage", sentry_sdk.get_baggage())):
@@ -127,7 +127,7 @@ class _Told:
             capture_checkin(slug, check_in, status, time.monotonic() - began, config)
 
     def _monitor(self, queue: str, key: str) -> dict[str, Any] | None:
-        """The schedule as Sentry has it; None if it cannot say it."""
+        """The schedule in Sentry's form; None if it cannot be expressed."""
         if (queue, key) not in self._monitors:
             repeatables = self._app.queue.get_queue(queue).get_repeatable_jobs()
             self._monitors[queue, key] = next(

@@ -1,4 +1,4 @@
-"""Add and take within the middleware of the application: a fault of it is told, and takes nothing away."""
+"""Add and take within the middleware of the application: its faults are reported, and lose nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_within(engine: Engine, jobs: Sequence[NewJob], step: Callable[[], Added]
 
 
 def take_within(engine: Engine, queue: str, want: int, step: Callable[[], Taken]) -> Taken:
-    """Take. What middleware raises is told, and the jobs are taken all the same."""
+    """Take. What middleware raises is reported, and the jobs are taken nevertheless."""
     taking = Taking(queue_name=queue, want=want)
 
     def take() -> Taken:
@@ -88,5 +88,5 @@ class _Once(Generic[Answer]):
     def result(self) -> Answer:
         """What it answered. Raises what it raised, though middleware has swallowed that."""
         if self.answer is None:
-            raise self.problem or ConfigurationError("middleware around add has swallowed what it raised itself")
+            raise self.problem or ConfigurationError("middleware around add has swallowed an exception of its own")
         return self.answer

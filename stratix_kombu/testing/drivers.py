@@ -29,7 +29,7 @@ DEADLINE_S = 20.0
 
 
 def ready(queue: str, count: int, priority: int = 0) -> list[Ready]:
-    """The permits of so many jobs."""
+    """The permits of that many jobs."""
     return [Ready(f"{uuid.uuid4()}", queue, f"name-{number}", priority) for number in range(count)]
 
 
@@ -62,7 +62,7 @@ class DriverSuite:
 
     @pytest.fixture
     def queue(self) -> str:
-        """A queue nobody else uses."""
+        """A queue of its own."""
         return f"q{uuid.uuid4().hex[:10]}"
 
     @pytest.fixture
@@ -332,7 +332,7 @@ class DriverSuite:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
     def test_parent_and_children_go_on_after_a_fork(self, driver: TransportDriver, queue: str) -> None:
-        """Each publishes and receives; what was received before stays the parent's. A driver that is not shared is
+        """Both publish and receive; messages received before belong to the parent. A driver that is not shared is
         copied."""
         driver.publish(ready(queue, 2))
         receiver = driver.receiver(queue, 10)

@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def stratix_app(request: pytest.FixtureRequest) -> Iterator[Application]:
     """A started application in a namespace of its own, in memory unless the marker ``stratix`` says otherwise.
 
-    The environment says nothing here: a test does not write into what ``STRATIX_*`` names. With the marker
+    The environment is ignored: a test does not write to the servers that ``STRATIX_*`` names. With the marker
     ``stratix(app="jobs:app")`` it is that application, with the settings that it has; in memory, what other tests have
     left in its queues is removed first.
     """
@@ -85,7 +85,7 @@ def stratix_queue(stratix_app: Application) -> Queue:
 
 @pytest.fixture
 def stratix_worker() -> Drain:
-    """A function that runs the jobs of a queue until none is unfinished, and returns its counts.
+    """A function that runs the jobs of a queue until all have finished, and returns its counts.
 
     ``stratix_worker(queue, timeout=10.0)``, in seconds; raises WaitTimeout, naming what is left. The queue may be one
     of an application of your own, which need not be started, and may have been closed.
@@ -101,7 +101,9 @@ def stratix_worker() -> Drain:
                     return counts
                 if time.monotonic() > deadline:
                     why = "" if queue.handler_names else ", and it has no handler (queue.process)"
-                    raise WaitTimeout(f"queue {queue.name!r} still has {left}: its jobs have not ended{why}", timeout)
+                    raise WaitTimeout(
+                        f"queue {queue.name!r} still has {left}: its jobs have not finished{why}", timeout
+                    )
                 time.sleep(0.005)
 
     return drain

@@ -69,5 +69,5 @@ def test_a_file_that_cannot_be_used(folder: Path) -> None:
 def test_an_application_that_names_its_store(folder: Path) -> None:
     (folder / "shop.py").write_text(MODULE.format(settings='{"driver": "memory"}'))
     done = cli(folder, "queues", "--app", "shop:app", "--store", "jobs.db")
-    assert (done.returncode, "says itself where its jobs are" in done.stderr) == (2, True)
+    assert (done.returncode, "itself configures where its jobs are" in done.stderr) == (2, True)
     assert not (folder / "jobs.db").exists()

@@ -118,7 +118,7 @@ def test_what_is_said(app: Application) -> None:
     for call, words in (
         (lambda: queue.get_jobs("waiting", "a", 5), "get_jobs: 'start' must be a whole number, not 'a'"),
         (lambda: queue.get_jobs(5), "get_jobs: 'states' must be a state or a list of states, not 5"),
-        (lambda: queue.get_events(after="soon"), "'soon' is no cursor of an event"),
+        (lambda: queue.get_events(after="soon"), "'soon' is not a cursor of an event"),
         (lambda: job.wait_until_finished("5"), "must be seconds, a timedelta or None, not '5'"),
         (lambda: job.cancel(None), "cancel: 'reason' must be a text, not None"),
         (lambda: queue.drain("no"), "drain: 'delayed' must be True or False, not 'no'"),

@@ -33,7 +33,7 @@ _app: Application | None = None
 
 
 def get_app() -> Application:
-    """The application of this project, made from the setting ``STRATIX`` when it is first asked for.
+    """The application of this project, created from the setting ``STRATIX`` when it is first used.
 
     ``STRATIX`` is the mapping that ``create_app`` takes. With ``"inline": True``, for tests, there are no servers: each
     job runs within the call that adds it, in the same thread and transaction. Raises ImproperlyConfigured.
@@ -42,15 +42,15 @@ def get_app() -> Application:
     with _lock:
         if _app is None:
             made = _make(getattr(settings, "STRATIX", None) or {})
-            _app = _app or made  # making it may have readied Django, whose jobs.py have asked for it
+            _app = _app or made  # creating it may have set up Django, whose jobs.py modules have used it
         return _app
 
 
 def add_on_commit(
     queue: Queue | str, name: str, data: Any = None, *, using: str | None = None, robust: bool = False, **options: Any
 ) -> None:
-    """``queue.add`` when the transaction has been committed, and never if it is rolled back; at once without one.
-    ``using`` and ``robust`` are those of ``transaction.on_commit``.
+    """``queue.add`` once the transaction has been committed, and not at all if it is rolled back; at once without a
+    transaction. ``using`` and ``robust`` are those of ``transaction.on_commit``.
 
     >>> add_on_commit("emails", "welcome", {"user": user.pk}, attempts=3)  # doctest: +SKIP
     """
@@ -82,7 +82,7 @@ def _make(given: Any) -> Application:
 
 
 def _in_this_thread(work: Any) -> Any:
-    """Await the work of an ``async def`` handler so that what it asks the database is asked by this thread."""
+    """Await the work of an ``async def`` handler so that its database queries run in this thread."""
 
     async def awaited() -> Any:
         return await work

@@ -1,4 +1,4 @@
-"""System checks: ``manage.py check``; with ``--deploy`` the servers are asked, too."""
+"""System checks: ``manage.py check``; with ``--deploy`` the servers are contacted, too."""
 
 from __future__ import annotations
 

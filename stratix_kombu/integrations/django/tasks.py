@@ -48,7 +48,7 @@ MAX_TRACEBACK = 16_000
 
 
 class StratixBackend(BaseTaskBackend):
-    """Tasks are jobs: of the queue that the task names, with the path of its function as name.
+    """Tasks are jobs of the queue that the task names; the path of its function is the job's name.
 
     ``OPTIONS`` are options of each job, such as ``attempts`` and ``backoff``. Priorities from -100 to 100 become ten
     steps: four above 0, that of 0, and five below it.
@@ -161,7 +161,7 @@ def level_of(priority: int) -> int:
 def run_task(job: Job) -> Any:
     """The handler of all tasks. Raises what the task raises."""
     if not _is_task(job):
-        raise ConfigurationError(f"job {job.name!r} is no task of Django's, and nothing else handles it here")
+        raise ConfigurationError(f"job {job.name!r} is not a Django task, and no other handler exists for it here")
     task_result = result_of(job)
     task = task_result.task
     signals.task_started.send(StratixBackend, task_result=task_result)
@@ -185,7 +185,8 @@ def _end(task_result: Any, status: Any) -> None:
 
 
 def _note(job: Job, task_result: Any, error: BaseException) -> None:
-    """Keep with the job what only this process knows: the class of the error, and who has run it so far."""
+    """Keep with the job what only this process knows: the class of the error, and the workers that have run it so
+    far."""
     trace = "".join(format_exception(type(error), error, error.__traceback__))[-MAX_TRACEBACK:]
     kept = {"class": f"{type(error).__module__}.{type(error).__qualname__}", "traceback": trace}
     started = task_result.started_at.timestamp() * 1000
@@ -217,12 +218,12 @@ def result_of(job: Job) -> Any:
     after = datetime.fromisoformat(data["run_after"]) if data["run_after"] else None
     task = import_string(data["task"])
     if not isinstance(task, Task):
-        raise ConfigurationError(f"{data['task']} is no task of Django's any more, but {task!r}")
+        raise ConfigurationError(f"{data['task']} is no longer a Django task but {task!r}")
     workers = list(data["workers"])
     if len(workers) < job.attempts_started and job.worker:
         workers.append(job.worker)
     errors = [TaskError(exception_class_path=one["class"], traceback=one["traceback"]) for one in data["errors"]]
-    if job.state == "failed" and len(errors) < job.attempts_made:  # it timed out, say, or its worker was lost
+    if job.state == "failed" and len(errors) < job.attempts_made:  # it timed out, for example, or its worker was lost
         reason = job.failed_reason or ""
         errors.append(TaskError(exception_class_path="stratix_kombu.errors.JobFailed", traceback=reason))
     result = TaskResult(

@@ -34,7 +34,7 @@ class MemoryEventLog(EventLog):
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
         if not _CURSOR.match(cursor):
-            raise ConfigurationError(f"{shown(cursor)} is no cursor of an event")
+            raise ConfigurationError(f"{shown(cursor)} is not a cursor of an event")
         after = int(cursor)
         with self._space.lock:
             if wait_ms:

@@ -36,7 +36,7 @@ class RedisEventLog(EventLog):
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
         if not _CURSOR.match(cursor):
-            raise ConfigurationError(f"{shown(cursor)} is no cursor of an event")
+            raise ConfigurationError(f"{shown(cursor)} is not a cursor of an event")
         after, number = _entry_id(cursor), cursor.partition("/")[2]
         if wait_ms:
             key = self.key(queue)

@@ -32,7 +32,7 @@ class SqlEventLog(EventLog):
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
         if not _CURSOR.match(cursor):
-            raise ConfigurationError(f"{shown(cursor)} is no cursor of an event")
+            raise ConfigurationError(f"{shown(cursor)} is not a cursor of an event")
         deadline = time.monotonic() + wait_ms / 1000
         while True:
             seen = self._space.changes()

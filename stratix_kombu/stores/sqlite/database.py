@@ -111,7 +111,7 @@ class SqliteDatabase:
                 raise StoreUnavailable(self.options.address, "its file was removed or replaced while it was open")
         if self._spoiled:
             raise StoreUnavailable(
-                self.options.address, "this process was forked in the middle of a step: begin a process anew here"
+                self.options.address, "this process was forked in the middle of a step: start a new process instead"
             )
         connection = Connection(self.options)
         try:
@@ -132,7 +132,7 @@ class SqliteDatabase:
 
     def __enter__(self) -> SqliteDatabase:
         if not self._lock.acquire(timeout=self.options.timeout_ms / 1000):
-            raise StoreUnavailable(self.options.address, "another thread's step has not ended in time")
+            raise StoreUnavailable(self.options.address, "another thread's step has not finished in time")
         try:
             if not self._depth:
                 self._begin()
