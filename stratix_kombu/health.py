@@ -97,8 +97,8 @@ def _workers(manager: QueueManager, scope: str) -> Iterator[WorkerInfo]:
         return
     here = socket.gethostname()
     for name in manager.store.queries.queues():
-        found = manager.store.queries.workers(name)
-        yield from (worker for worker in found if scope == "all" or worker.host == here)
+        present = manager.store.queries.workers(name)
+        yield from (worker for worker in present if scope == "all" or worker.host == here)
 
 
 def _idle(workers: tuple[WorkerInfo, ...], within_ms: int) -> Iterator[str]:

@@ -63,14 +63,14 @@ def interval_ms(value: Duration | str) -> int:
     """
     if not isinstance(value, str):
         return milliseconds(value, "an interval")
-    found = _SPAN.match(value)
-    unit = found[2].lower() if found else ""
-    if found is None or (unit.removesuffix("s") not in _UNITS and unit not in _UNITS):
+    match = _SPAN.match(value)
+    unit = match[2].lower() if match else ""
+    if match is None or (unit.removesuffix("s") not in _UNITS and unit not in _UNITS):
         near = hint_for(unit, [*_UNITS, *(f"{known}s" for known in _UNITS)], NO_OTHERS) if unit else ""
         raise ConfigurationError(
             f"{value!r} is not an interval{near or '.'} Write it like '10 minutes', '1 hour' or '30 s'"
         )
-    return round(float(found[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)))
+    return round(float(match[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)))
 
 
 class Scheduler(Hinted):

@@ -30,8 +30,8 @@ class Totals:
 
 def standard_library() -> list[str]:
     """The source files of the running interpreter's standard library, without its tests."""
-    found = (path.relative_to(_root()) for path in _root().rglob("*.py"))
-    return sorted(path.as_posix() for path in found if not set(_LEFT_OUT) & set(path.parts))
+    paths = (path.relative_to(_root()) for path in _root().rglob("*.py"))
+    return sorted(path.as_posix() for path in paths if not set(_LEFT_OUT) & set(path.parts))
 
 
 def _root() -> Path:

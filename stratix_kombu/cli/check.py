@@ -40,14 +40,14 @@ def check(context: click.Context, reference: str | None, config: Path | None, as
       stratix-kombu check -A shop.jobs:app
       stratix-kombu check -A proj            a Celery project, with the bridge or before installing it
     """
-    found = find(context, reference, config)
+    target = find(context, reference, config)
     report: dict[str, Any] = {}
-    if is_celery(found):
+    if is_celery(target):
         from stratix_kombu.celery.review import review
 
-        report["celery"] = [asdict(finding) for finding in review(found)]
+        report["celery"] = [asdict(finding) for finding in review(target)]
     try:
-        _add_settings(report, bridged(found))
+        _add_settings(report, bridged(target))
     except ConfigurationError as problem:
         if not report:
             raise
@@ -126,9 +126,9 @@ def _origin(path: str, origin: Mapping[str, str]) -> str:
     above = path
     while above not in origin and "." in above:
         above = above.rpartition(".")[0]
-    found = origin.get(above, "default")
-    if found != "environment":
-        return found
+    source = origin.get(above, "default")
+    if source != "environment":
+        return source
     first, _, rest = path.partition(".")
     variable = f"{first}_{rest.replace('.', '__')}" if rest else first
     return f"environment STRATIX_{variable.upper()}"

@@ -72,21 +72,21 @@ def show(app: Application, job_id: str, options: Shown) -> None:
       stratix-kombu flow show 4711 --summary --watch
       stratix-kombu flow show 4711 --summary --json | jq .counts.failed
     """
-    found = app.queue.get_flow(job_id)
-    if found is None:
+    graph = app.queue.get_flow(job_id)
+    if graph is None:
         raise JobNotFound(job_id)
     if options.watch and not options.summary:
         raise click.UsageError("--watch needs --summary")
     if options.summary:
-        _summary(app, found, job_id, options.as_json, options.interval if options.watch else None)
+        _summary(app, graph, job_id, options.as_json, options.interval if options.watch else None)
     elif options.as_json:
-        for job in found:
-            edges = list(found.dependencies.get(job.id, ()))
+        for job in graph:
+            edges = list(graph.dependencies.get(job.id, ()))
             print_json(
                 {"id": job.id, "queue": job.queue_name, "name": job.name, "state": job.state, "dependencies": edges}
             )
     else:
-        _tree(found, job_id, sys.maxsize if options.whole else screen_lines())
+        _tree(graph, job_id, sys.maxsize if options.whole else screen_lines())
 
 
 def _tree(found: Flow, job_id: str, most: int) -> None:

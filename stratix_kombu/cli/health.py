@@ -39,19 +39,19 @@ def health(context: click.Context, /, app: Application, workers: str, within: st
     """
     from stratix_kombu.schedule import interval_ms
 
-    found = app.check_health(interval_ms(within), SCOPES[workers])
+    health = app.check_health(interval_ms(within), SCOPES[workers])
     if as_json:
-        print_json(found.to_dict(), indent=2)
+        print_json(health.to_dict(), indent=2)
     elif not quiet:
-        said = {"driver": found.driver, "store": found.store, "workers": found.consuming, "clock": found.clock}
+        said = {"driver": health.driver, "store": health.store, "workers": health.consuming, "clock": health.clock}
         print_fields({what: "healthy" if fine else "not healthy" for what, fine in said.items()})
         rows = [
             [worker.queue, worker.id, worker.concurrency, worker.stuck, span(worker.idle_ms)]
-            for worker in found.workers
+            for worker in health.workers
         ]
         if rows:
             print_table(("queue", "worker", "concurrency", "stuck", "took messages ago"), rows, "")
-        for problem in found.problems:
+        for problem in health.problems:
             say(problem)
-    if not found:
+    if not health:
         context.exit(FAILED)

@@ -32,10 +32,10 @@ def job() -> None:
 
 def find(app: Application, job_id: str) -> Job:
     """The job with that id, of any queue. Raises JobNotFound."""
-    found = app.queue.get_job(job_id)
-    if found is None:
+    job = app.queue.get_job(job_id)
+    if job is None:
         raise JobNotFound(job_id)
-    return found
+    return job
 
 
 @job.command("show")

@@ -120,8 +120,8 @@ def find(context: click.Context, reference: str | None, config: Path | None) -> 
         raise ConfigurationError("--app and --config were given: the application at --app has its own configuration")
     if config is None and (reference := reference or os.environ.get("STRATIX_APP")):
         return _check_store(context, load(reference))
-    found = config or os.environ.get("STRATIX_CONFIG") or settings_file()
-    if not found and not from_environment(os.environ, known_drivers()):
+    settings = config or os.environ.get("STRATIX_CONFIG") or settings_file()
+    if not settings and not from_environment(os.environ, known_drivers()):
         raise ConfigurationError(
             f"which application? Name it with --app module:attr, --config file.toml, a {CONFIGURATION} in "
             "this directory, or the environment (STRATIX_APP, STRATIX_DRIVER, ...)"
@@ -159,18 +159,18 @@ def load(reference: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     module = _import(name, reference)
-    found = _attribute(module, path) if path else _in_module(module)
-    if not _usable(found) and callable(found):
+    target = _attribute(module, path) if path else _in_module(module)
+    if not _usable(target) and callable(target):
         try:
-            found = call(found)
+            target = call(target)
         except TypeError as problem:
             raise ConfigurationError(f"{reference} cannot be called without arguments: {problem}") from problem
-    if not _usable(found):
+    if not _usable(target):
         raise ConfigurationError(
-            f"{reference} is a {type(found).__name__}, and must be an Application, a Celery application, "
+            f"{reference} is a {type(target).__name__}, and must be an Application, a Celery application, "
             "or a function that returns one"
         )
-    return found
+    return target
 
 
 def _usable(found: Any) -> bool:
@@ -214,17 +214,17 @@ def _broken(name: str, problem: Exception) -> ConfigurationError:
 
 
 def _attribute(module: ModuleType, path: str) -> Any:
-    found: Any = module
+    value: Any = module
     for name in path.split("."):
         try:
-            found = getattr(found, name)
+            value = getattr(value, name)
         except AttributeError:
-            names = [attribute for attribute in dir(found) if not attribute.startswith("_")]
-            applications = [attribute for attribute in names if _usable(getattr(found, attribute))]
+            names = [attribute for attribute in dir(value) if not attribute.startswith("_")]
+            applications = [attribute for attribute in names if _usable(getattr(value, attribute))]
             raise ConfigurationError(
-                f"{getattr(found, '__name__', found)!r} has no {name!r}{nearest(name, applications or names)}"
+                f"{getattr(value, '__name__', value)!r} has no {name!r}{nearest(name, applications or names)}"
             ) from None
-    return found
+    return value
 
 
 def _in_module(module: ModuleType) -> Any:

@@ -61,16 +61,16 @@ def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: boo
             raise click.UsageError("--prometheus and --serve report all queues, in Prometheus's format")
         _for_prometheus(app, options.port, options.host)
         return
-    found = [app.queue.get_queue(name).get_metrics(minutes) for name in names or app.queue.get_queue_names()]
+    measured = [app.queue.get_queue(name).get_metrics(minutes) for name in names or app.queue.get_queue_names()]
     if as_json:
-        for queue in found:
+        for queue in measured:
             print_json(asdict(queue))
     elif names:
-        rows = [[queue.name, _minute(period), *_row(period)] for queue in found for period in queue.minutes]
+        rows = [[queue.name, _minute(period), *_row(period)] for queue in measured for period in queue.minutes]
         print_table(("queue", "minute", *COLUMNS), rows, "")
     else:
         print_table(
-            ("queue", *COLUMNS), [[queue.name, *_row(queue.total)] for queue in found], "No queue has had a job yet."
+            ("queue", *COLUMNS), [[queue.name, *_row(queue.total)] for queue in measured], "No queue has had a job yet."
         )
 
 

@@ -68,14 +68,14 @@ def print_json(value: Any, indent: int | None = None) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Row], empty: str) -> None:
     """Rows under their headings; on a terminal, ``empty`` is printed if there are none."""
-    found = [[_text(cell) for cell in row] for row in rows]
+    cells = [[_text(cell) for cell in row] for row in rows]
     if not is_terminal():
-        for line in plain_lines(columns, found):
+        for line in plain_lines(columns, cells):
             echo(line)
-    elif found:
+    elif cells:
         from rich.console import Console
 
-        table = rich_table(columns, found)
+        table = rich_table(columns, cells)
         # Lines longer than the terminal are wrapped by it; a table would truncate its columns.
         needed = sum((column.min_width or 0) + GAP for column in table.columns)
         Console(width=max(Console().width, needed)).print(table)

@@ -33,12 +33,12 @@ def list_(app: Application, names: tuple[str, ...], as_json: bool) -> None:
     """The repeatable jobs of one queue, or of all."""
     queues = [app.queue.get_queue(name) for name in names]
     of_these = [repeatable for queue in queues for repeatable in queue.get_repeatable_jobs()]
-    found = of_these if names else app.queue.get_repeatable_jobs()
+    listed = of_these if names else app.queue.get_repeatable_jobs()
     if as_json:
-        for repeatable in found:
+        for repeatable in listed:
             print_json(asdict(repeatable))
     else:
-        print_table(COLUMNS, map(_row, found), "There are no repeatable jobs.")
+        print_table(COLUMNS, map(_row, listed), "There are no repeatable jobs.")
 
 
 def _row(one: RepeatableJob) -> list[Any]:

@@ -163,12 +163,12 @@ def reload(command: Sequence[str]) -> int:
             if not ended and child.process.poll() is not None:
                 ended = True
                 say(f"the worker ended with exit code {child.process.returncode}: waiting for a change")
-            found = sources(Path.cwd())
-            if found == seen:
+            current = sources(Path.cwd())
+            if current == seen:
                 continue
-            changed = sorted(str(path) for path, _ in found ^ seen)
+            changed = sorted(str(path) for path, _ in current ^ seen)
             say(f"{changed[0]} changed: restarting")
-            seen = found
+            seen = current
             code = end([child], signals)
             if signals.number:
                 return code

@@ -117,9 +117,9 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
         if options.processes != (1, 1):
             raise click.UsageError("--reload is for one process: leave out --processes")
         sys.exit(reload(_child_arguments()))
-    found = find(context, reference, config)
-    program = _program_of(found, options) if is_celery(found) else None
-    app = program.application if program is not None else _of_handlers(found)
+    target = find(context, reference, config)
+    program = _program_of(target, options) if is_celery(target) else None
+    app = program.application if program is not None else _of_handlers(target)
     chosen = program.queues if program is not None else _chosen(app, options.names)
     if options.concurrency:
         for queue in chosen.values():
@@ -184,12 +184,12 @@ def beat(
     where repeatable jobs must be added while no worker is running. Any number may run: each run is added once."""
     if log_format == "json":
         configure(log_level, log_format)
-    found = find(context, reference, config)
-    if is_celery(found):
+    target = find(context, reference, config)
+    if is_celery(target):
         raise Unusable("the clock of a Celery project is its beat: run 'celery -A proj beat -S stratix'")
     configure(log_level, log_format)
-    say(f"beat {os.getpid()} runs the clock over {found.queue.describe()}")
-    found.run(queues=[])
+    say(f"beat {os.getpid()} runs the clock over {target.queue.describe()}")
+    target.run(queues=[])
 
 
 def _of_handlers(found: Any) -> Application:

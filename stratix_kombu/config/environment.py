@@ -55,7 +55,7 @@ _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 def from_environment(environment: Mapping[str, str], drivers: Collection[str]) -> dict[str, Any]:
     """The settings that are in it; ``drivers`` are the names of sections with options of their own."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     sections = sorted({*_SECTIONS, *drivers}, key=len, reverse=True)
     for variable, text in sorted(environment.items()):
         rest = variable.removeprefix(PREFIX)
@@ -65,9 +65,9 @@ def from_environment(environment: Mapping[str, str], drivers: Collection[str]) -
         value = _value(path[0], text) if path else None
         if not path or (len(path) == 1 and path[0] not in _PLAIN and not isinstance(value, dict)):
             _ignored(variable, rest, sections)
-        elif not _put(found, path, value):
+        elif not _put(settings, path, value):
             logger.warning("%s is ignored: %s%s is not a table", variable, PREFIX, path[0].upper())
-    return found
+    return settings
 
 
 def _of_a_service(rest: str, text: str) -> bool:

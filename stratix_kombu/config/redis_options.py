@@ -235,11 +235,11 @@ def _names() -> set[str]:
 
 
 def _known(options: Mapping[str, Any], known: set[str], what: str) -> dict[str, Any]:
-    found = {snake(str(key)): value for key, value in options.items()}
-    for key in found:
+    named = {snake(str(key)): value for key, value in options.items()}
+    for key in named:
         if key not in known:
             raise ConfigurationError(f"unknown {what} {key!r}{nearest_option(key, known)}")
-    return found
+    return named
 
 
 def _node_options(options: Any, known: set[str]) -> dict[str, Any]:

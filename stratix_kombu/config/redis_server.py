@@ -143,10 +143,10 @@ class Sentinels:
         """One for all in this process who name the same sentinels."""
         key = (options.sentinels, options.name, options.sentinel_password)
         with _lock:
-            found = _all.get(key)
-            if found is None:
-                found = _all[key] = cls(options)
-            return found
+            known = _all.get(key)
+            if known is None:
+                known = _all[key] = cls(options)
+            return known
 
     def master(self) -> Node:
         """The master's address. Raises redis's ConnectionError if no sentinel knows of one."""

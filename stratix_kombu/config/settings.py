@@ -248,11 +248,11 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any], name: str, origin: di
 def _together(under: Mapping[str, Any], over: Mapping[str, Any], same: Callable[[str], str] = snake) -> dict[str, Any]:
     """``over`` on ``under``, at all levels; ``same`` gives what two spellings of one option have in common."""
     said = {same(str(key)) for key in over}
-    found = {key: value for key, value in under.items() if key in over or same(str(key)) not in said}
+    merged = {key: value for key, value in under.items() if key in over or same(str(key)) not in said}
     for key, value in over.items():
         below = next((inner for name, inner in under.items() if same(str(name)) == same(str(key))), None)
-        found[key] = _together(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
-    return found
+        merged[key] = _together(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return merged
 
 
 def _paths(value: Mapping[str, Any], above: str) -> Iterator[str]:
@@ -305,11 +305,11 @@ def _settings(
 
 def _of_kombu(merged: Mapping[str, Any], driver: str) -> dict[str, Any]:
     """What the section ``kombu`` says for a driver that is named by its URL."""
-    found = {snake(key): value for key, value in _mapping(merged, "kombu").items()}
-    if found.setdefault("url", driver) != driver:
+    options = {snake(key): value for key, value in _mapping(merged, "kombu").items()}
+    if options.setdefault("url", driver) != driver:
         raise ConfigurationError("'driver' is a URL and the section 'kombu' has another 'url': give one of them")
-    del found["url"]
-    return found
+    del options["url"]
+    return options
 
 
 def _driver_of_its_options(merged: Mapping[str, Any], drivers: Collection[str]) -> str:

@@ -37,20 +37,20 @@ def sweep(
     on_progress: OnProgress | None = None,
 ) -> list[str]:
     """Page by page, each page atomic; the ids."""
-    found: list[str] = []
+    swept: list[str] = []
     for state in states:
         cursor = ""
-        while not extent.limit or len(found) < extent.limit:
-            page = min(PAGE, extent.limit - len(found)) if extent.limit else PAGE
+        while not extent.limit or len(swept) < extent.limit:
+            page = min(PAGE, extent.limit - len(swept)) if extent.limit else PAGE
             change = engine.store.transitions.sweep(queue, action, state, extent.older_ms, page, cursor)
-            found += change.affected
+            swept += change.affected
             dispatch_change(engine, change)
             if on_progress is not None and change.affected:
-                call(on_progress, len(found))
+                call(on_progress, len(swept))
             cursor = change.cursor
             if not cursor:
                 break
-    return found
+    return swept
 
 
 def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress | None = None) -> int:

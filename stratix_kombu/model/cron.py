@@ -73,9 +73,9 @@ class Cron:
         # A day before: where a clock is put back over midnight, that day goes on after the next has begun.
         first = (EPOCH + timedelta(milliseconds=instant_ms)).astimezone(zone).date() - timedelta(days=1)
         for day in self._days_from(first):
-            found = self._on(day, instant_ms // 1000 + 1, zone)
-            if found is not None:
-                return found * 1000
+            second = self._on(day, instant_ms // 1000 + 1, zone)
+            if second is not None:
+                return second * 1000
         return None
 
     def _days_from(self, first: date) -> Iterator[date]:
@@ -97,9 +97,9 @@ class Cron:
         if before == after:
             return self._between(max(begin, low), end, local - before)
         change = _change(begin, end, zone)
-        found = self._between(max(begin, low), change, local - before)
-        if found is not None:
-            return found
+        second = self._between(max(begin, low), change, local - before)
+        if second is not None:
+            return second
         resumed = change
         if not self.frequent:
             if change >= low and self._between(change, change + after - before, local - before) is not None:
@@ -188,18 +188,18 @@ def _values(field: int, text: str) -> frozenset[int]:
 
 def _part(field: int, text: str) -> Iterator[int]:
     name, low, high, _ = _FIELDS[field]
-    found = _PART.match(text)
-    if found is None or (found["star"] == "?" and (field not in (3, 5) or found["step"])):
+    match = _PART.match(text)
+    if match is None or (match["star"] == "?" and (field not in (3, 5) or match["step"])):
         raise ValueError(f"{text!r} is no {name}: give a value, a range such as {low}-{high}, or *, each with /step")
-    step = int(found["step"] or 1)
+    step = int(match["step"] or 1)
     if step == 0:
         raise ValueError(f"the step of {text!r} in the field {name} is 0")
-    if found["star"]:
+    if match["star"]:
         yield from range(low, high + 1, step)
         return
-    first = _value(field, found["first"])
+    first = _value(field, match["first"])
     end = 6 if field == 5 else high
-    last = _value(field, found["last"]) if found["last"] else (end if found["step"] else first)
+    last = _value(field, match["last"]) if match["last"] else (end if match["step"] else first)
     size = end - low + 1
     for value in range(first, (last if first <= last else last + size) + 1, step):
         yield value if value <= high else value - size
@@ -218,13 +218,13 @@ def _listed(values: Collection[int], all_of_them: int) -> str:
 
 
 def _nth(text: str) -> str:
-    found = _NTH.match(text)
-    if found is None:
+    match = _NTH.match(text)
+    if match is None:
         raise ValueError(
             f"{text!r} cannot be combined with an nth day of the week: write each as 5#2, or L5 for the last"
         )
-    day = _value(5, found["last"] or found["day"]) % 7
-    return f"l{day}" if found["last"] else f"{day}#{found['nth']}"
+    day = _value(5, match["last"] or match["day"]) % 7
+    return f"l{day}" if match["last"] else f"{day}#{match['nth']}"
 
 
 def instant_of(local: datetime, zone: tzinfo) -> int:

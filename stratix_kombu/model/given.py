@@ -22,15 +22,15 @@ def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> 
     if not isinstance(options, Mapping):
         raise ConfigurationError(f"{where} must be a mapping, not {kind_of(options)}")
     known = set(known)
-    found: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for given, value in options.items():
         key = given if given in known else snake(str(given))
         if key not in known:
             raise ConfigurationError(f"{where}: unknown option {given!r}{nearest_option(key, known)}")
-        if key in found:
+        if key in named:
             raise ConfigurationError(f"{where}: {key!r} is given twice")
-        found[key] = value
-    return found
+        named[key] = value
+    return named
 
 
 def together(options: Mapping[str, Any] | None, named: Mapping[str, Any], where: str) -> Mapping[str, Any]:

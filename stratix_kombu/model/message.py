@@ -54,8 +54,8 @@ def is_task_message(message: str) -> bool:
 
 def in_group(message: str, group: str) -> str:
     """A message, as JSON, that belongs to a group."""
-    found = json.loads(message)
-    return json.dumps({**found, "properties": {**found["properties"], GROUP: group}}, separators=(",", ":"))
+    parsed = json.loads(message)
+    return json.dumps({**parsed, "properties": {**parsed["properties"], GROUP: group}}, separators=(",", ":"))
 
 
 MAX_MESSAGE_BYTES = 256 * 1024

@@ -83,10 +83,10 @@ class Recurrence:
         if after >= _LAST_SLOT_MS:
             return None
         if self.cron:
-            found = read_cron(self.cron).next_after(after, ZoneInfo(self.timezone))
+            slot = read_cron(self.cron).next_after(after, ZoneInfo(self.timezone))
         else:
-            found = self.start_ms + ((after - self.start_ms) // self.every_ms + 1) * self.every_ms
-        return None if found is None or (self.end_ms and found > self.end_ms) else found
+            slot = self.start_ms + ((after - self.start_ms) // self.every_ms + 1) * self.every_ms
+        return None if slot is None or (self.end_ms and slot > self.end_ms) else slot
 
     def encode(self) -> str:
         """The rule as JSON: the same text for the same rule."""

@@ -20,8 +20,8 @@ class Shown(Hinted):
 
         >>> queue.get_status().to_dict()["counts"]["waiting"]  # doctest: +SKIP
         """
-        found: dict[str, Any] = _plain(self)
-        return found
+        plain: dict[str, Any] = _plain(self)
+        return plain
 
 
 def _plain(value: Any) -> Any:

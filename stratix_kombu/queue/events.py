@@ -95,10 +95,10 @@ class QueueEvents(Listeners):
         """The record of the job once it has finished, or how it ended. Raises WaitTimeout, JobNotFound."""
         patience = seconds(timeout, "wait_until_finished: 'timeout'")
         done = threading.Event()
-        found: list[JobRecord | Ended | BaseException] = []
+        outcomes: list[JobRecord | Ended | BaseException] = []
 
         def resolve(outcome: JobRecord | Ended | BaseException) -> None:
-            found.append(outcome)
+            outcomes.append(outcome)
             done.set()
 
         try:
@@ -107,9 +107,9 @@ class QueueEvents(Listeners):
                 raise self.timed_out(job_id, patience or 0.0)
         finally:
             self.unsubscribe(job_id, resolve)
-        if isinstance(found[0], BaseException):
-            raise found[0]
-        return found[0]
+        if isinstance(outcomes[0], BaseException):
+            raise outcomes[0]
+        return outcomes[0]
 
     def timed_out(self, job_id: str, patience: float) -> WaitTimeout:
         """The error for a wait that timed out, perhaps because no worker takes the queue's jobs."""

@@ -189,18 +189,18 @@ def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:
 
     Raises ConfigurationError for a graph that is too large.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    graph: dict[str, tuple[str, ...]] = {}
     seen, pending = {job_id}, [job_id]
     while pending:
         page, pending = pending[:READ_PAGE], pending[READ_PAGE:]
         for one, (before, after) in zip(page, engine.store.queries.edges(page), strict=True):
-            found[one] = tuple(before)
-            new = [other for other in (*found[one], *after) if other not in seen]
+            graph[one] = tuple(before)
+            new = [other for other in (*graph[one], *after) if other not in seen]
             seen.update(new)
             pending += new
         if len(seen) > MAX_READ:
             raise ConfigurationError(f"the graph around job {job_id!r} has more than {MAX_READ} jobs")
-    return {node: found[node] for node in TopologicalSorter(found).static_order()}
+    return {node: graph[node] for node in TopologicalSorter(graph).static_order()}
 
 
 def plan(flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Step]:

@@ -265,8 +265,8 @@ class Job(NotAwaitable, Hinted):
     def get_dependency_states(self) -> dict[str, JobState | None]:
         """Ids of the jobs it depends on, with their states; None for one that was removed before it finished. Only
         these are read."""
-        found = self._runtime.engine.store.queries.dependencies(self.id)
-        return {job_id: None if state is None else state.value for job_id, state in found.items()}
+        states = self._runtime.engine.store.queries.dependencies(self.id)
+        return {job_id: None if state is None else state.value for job_id, state in states.items()}
 
     def get_dependents(self) -> list[Job]:
         """The jobs that depend on it, sorted by their ids."""
@@ -274,8 +274,8 @@ class Job(NotAwaitable, Hinted):
 
     def get_dependency_results(self) -> dict[str, Any]:
         """Results of the completed jobs it depends on, by id."""
-        found = self._runtime.engine.store.queries.dependency_results(self.id)
-        return {job_id: decode(result) for job_id, result in found.items()}
+        results = self._runtime.engine.store.queries.dependency_results(self.id)
+        return {job_id: decode(result) for job_id, result in results.items()}
 
     # -- changing -------------------------------------------------------------------------------
 

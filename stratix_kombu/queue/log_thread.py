@@ -118,12 +118,12 @@ class LogThread:
                 self._advance(queue, *followed[queue])
         limit = max(READ_AT_ONCE // max(len(followed), 1), LEAST_AT_ONCE)
         cursors = {queue: cursor for queue, (_, cursor) in followed.items()}
-        found = self._reader.read(cursors, limit, self._reader.patience_ms)
-        problems = [self._give_all(queue, followed[queue][0], events) for queue, events in found.items()]
+        by_log = self._reader.read(cursors, limit, self._reader.patience_ms)
+        problems = [self._give_all(queue, followed[queue][0], events) for queue, events in by_log.items()]
         for queue, (follower, _) in followed.items():
             if self._follows(queue, follower):
                 follower.idle()
-        if found and len(followed) > MANY:
+        if by_log and len(followed) > MANY:
             time.sleep(SETTLE_S)
         for problem in problems:
             if problem is not None:

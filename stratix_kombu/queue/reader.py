@@ -136,8 +136,8 @@ class QueueReader:
         """
         start = position(start, "get_dead_letters: 'start'")
         end = None if end is None else position(end, "get_dead_letters: 'end'")
-        found = self._find([State.WAITING, State.DELAYED], start, end)
-        letters = (letter_of(record.data) for record in found)
+        records = self._find([State.WAITING, State.DELAYED], start, end)
+        letters = (letter_of(record.data) for record in records)
         return [cast("DeadLetter", dict(letter)) for letter in letters if letter is not None]
 
     def get_events(self, after: str = "", limit: int = 1000, wait: float | timedelta = 0) -> list[Event]:
@@ -153,9 +153,9 @@ class QueueReader:
         deadline = math.inf if patience is None else time.monotonic() + patience
         while True:
             left = min(max(deadline - time.monotonic(), 0), READ_WAIT_S)
-            found = self._engine.store.events.read(self.name, after or "0", limit, round(left * 1000))
-            if found or not left:
-                return found
+            events = self._engine.store.events.read(self.name, after or "0", limit, round(left * 1000))
+            if events or not left:
+                return events
 
     def get_repeatable_jobs(self) -> list[RepeatableJob]:
         """The repeatable jobs of the queue, sorted by key; those that have ended are included until they are
