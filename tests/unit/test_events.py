@@ -166,7 +166,7 @@ def test_the_same_handler_again_changes_nothing(app: Application) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with pytest.raises(ConfigurationError, match="another function"):
+    with pytest.raises(ConfigurationError, match="already has a different handler for all jobs"):
         queue.process(lambda job: 2)
     assert queue.add("n").wait_until_finished(timeout=10) == 1
     until(lambda: len(queue.get_workers()) == 1)
