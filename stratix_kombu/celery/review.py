@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery
 
 from stratix_kombu.celery.bridge import bridge_of, leaves_out
+from stratix_kombu.celery.without_effect import settings_without_effect
 from stratix_kombu.config.redis_options import SERVERS
 
 VISIBILITY_S = {**dict.fromkeys(SERVERS, 3600), "sqs": 1800}
@@ -57,6 +58,7 @@ def review(app: Celery) -> list[Finding]:
         *_acks_on_redis(conf, scheme),
         *_left_out(app),
         *_protocol(conf),
+        *_without_effect(conf),
     ]
 
 
@@ -238,3 +240,8 @@ def _left_out(app: Celery) -> Iterator[Finding]:
 def _protocol(conf: Any) -> Iterator[Finding]:
     if conf.task_protocol == 1:
         yield Finding("task_protocol", "1", "messages as of Celery 3", "refused: 2 is needed, which is the default")
+
+
+def _without_effect(conf: Any) -> Iterator[Finding]:
+    for name, why in settings_without_effect(conf):
+        yield Finding(name, repr(conf[name]), "read", f"no effect: {why}")
