@@ -21,7 +21,7 @@ class Edge:
 
 @dataclass(slots=True)
 class Outcome:
-    """How a job ended: what its dependents may ask after its record is gone."""
+    """How a job ended, which its dependents may read after its record was removed."""
 
     state: str
     result: str | None = None
@@ -35,8 +35,8 @@ class Graph:
 
     def __init__(self) -> None:
         self.dependents: dict[str, dict[str, bool]] = defaultdict(dict)
-        """Per dependency: its dependents, and whether they have been told how it ended. Here, in ``outcomes`` and in
-        the lists of work, what is left of a job whose id was given to another one has a name of its own."""
+        """Per dependency: its dependents, and whether they have been released. Here, in ``outcomes`` and in the work
+        lists, what is left of a job whose id another job has now is kept under a separate name."""
         self.outcomes: dict[str, Outcome] = {}
         """Of removed jobs that still have dependents."""
         self.releasing: dict[str, None] = {}
@@ -58,7 +58,7 @@ class Graph:
             self.releasing.pop(name, None)
 
     def dependents_of(self, name: str, told: bool, limit: int) -> list[str]:
-        """The first dependents that have been told how the job ended, or have not."""
+        """The first dependents that have been released, or have not."""
         edges = self.dependents.get(name, {})
         return sorted(dependent for dependent, flag in edges.items() if flag is told)[:limit]
 
@@ -66,12 +66,12 @@ class Graph:
         self.dependents[name][dependent] = told
 
     def place_of(self, dependency: str, number: int) -> str:
-        """Under which name the other end of an edge knows of it: the dependency's id, or what is left of it."""
+        """The name of the dependency at the other end of an edge: its id, or that of what is left of it."""
         name = incarnation(dependency, number)
         return name if name in self.dependents else dependency
 
     def set_aside(self, job_id: str) -> None:
-        """The id is about to be used again: what is left of the job that had it."""
+        """The id is about to be used again: rename what is left of the job that had it."""
         if job_id in self.outcomes:
             name = incarnation(job_id, self.outcomes[job_id].number)
             self.outcomes[name] = self.outcomes.pop(job_id)

@@ -6,7 +6,7 @@ import threading
 
 
 class Leader:
-    """Which one it is, until when, and when it is to look again. All under the lock."""
+    """Which clock leads, until when, and when it must ask again. All under the lock."""
 
     def __init__(self, lock: threading.RLock) -> None:
         self.clock = ""

@@ -1,4 +1,4 @@
-"""What the limits of jobs and queues say, and what is set aside because of them, in memory."""
+"""The limits of jobs and queues, and jobs set aside because of them, in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def free_at(space: Space, limit: Limit) -> int:
 
 
 def room_of(space: Space, limit: Limit, most: int) -> tuple[int, int]:
-    """How many jobs may start now or a little ahead; and when to ask again after these."""
+    """The number of jobs that may start now or a little ahead, and when to ask again after these."""
     count, free = room(_starts(space, limit), limit, space.now(), most)
     return count, free - early_ms(limit)
 
@@ -38,7 +38,7 @@ def start_at(space: Space, *limits: Limit | None) -> int | None:
 
 
 def opens(space: Space, queue: str, at_ms: float) -> None:
-    """What is owed to the queue is to be looked at then, if not before."""
+    """Check the queue's owed permits then, if not before."""
     order = space.queues[queue].order
     if at_ms < order.opens_ms:
         order.opens_ms = at_ms

@@ -42,14 +42,14 @@ class Took:
 
 @dataclass(slots=True)
 class Order:
-    """Who is next in one queue."""
+    """Which job is next in one queue."""
 
     jobs: list[Key] = field(default_factory=list)
     """Those that may be taken, sorted."""
     lines: dict[str, Line] = field(default_factory=dict)
     """Those that are set aside, by what keeps them: ``t:<key of a limit>`` or ``g:<group>``."""
     unsent: dict[str, None] = field(default_factory=dict)
-    """Native jobs whose claim the queue refused: their messages are gone."""
+    """Native jobs whose claim the queue refused: their messages were dropped."""
     unsent_lines: dict[str, Line] = field(default_factory=dict)
     """And those that their own limit refused, by its key."""
     last: Counter[int] = field(default_factory=Counter)
@@ -70,7 +70,7 @@ class Order:
     """The limit and the bound of the program that was refused last."""
     most: int = 0
     opens_ms: float = math.inf
-    """When what is owed is to be looked at again."""
+    """When the owed permits must be checked again."""
     short_ms: int | None = None
     """Since when there are fewer messages than there should be."""
     took: dict[str, Took] = field(default_factory=dict)
@@ -148,7 +148,7 @@ class Order:
         return min((line.opens_ms for line in lines.values() if line.opens_ms > now), default=math.inf)
 
     def open_groups(self) -> None:
-        """The bound of groups is another one: their lines are to be looked at."""
+        """The bound of groups has changed: check their lines."""
         for name, line in self.lines.items():
             line.opens_ms = 0 if name.startswith("g:") else line.opens_ms
 

@@ -153,7 +153,7 @@ class MemoryQueries(Queries):
             }
 
     def _at_end(self, job_id: str, edge: Edge) -> Outcome:
-        """What is to be said of the job that an edge leads to, ended or not."""
+        """What to return about the job at the other end of an edge, finished or not."""
         job = self._space.jobs.get(job_id)
         if job is not None and job.number == edge.number:
             return Outcome(job.state.value, job.result, gate=job.new.kind == GATE)

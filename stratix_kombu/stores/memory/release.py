@@ -62,7 +62,7 @@ def _settle(space: Space, job: Job, name: str) -> None:
 
 
 def _revive(space: Space, job: Job, name: str) -> None:
-    """A required dependent that failed waits again; ``release_page`` has marked the edge as not told."""
+    """A required dependent that failed waits again; ``release_page`` has marked the edge as not released."""
     began_anew = space.jobs.get(name)
     if began_anew is not None and began_anew.rerun:
         _rerun_edge(space, job, id_of(name))
@@ -84,7 +84,7 @@ def _revive(space: Space, job: Job, name: str) -> None:
 
 
 def _rerun_edge(space: Space, job: Job, dependency: str) -> None:
-    """The dependency starts afresh though it has completed: the job waits for it again, unless it runs."""
+    """The dependency runs again although it has completed: the job waits for it again, unless it is active."""
     edge = job.dependencies.get(dependency)
     if job.state is State.ACTIVE or edge is None or not edge.state:
         return
@@ -97,7 +97,7 @@ def _rerun_edge(space: Space, job: Job, dependency: str) -> None:
 
 
 def begin_again(space: Space, job: Job) -> None:
-    """It has ended, and is to run again."""
+    """It has finished, and must run again."""
     job.failed_by, job.failed_reason, job.stacktrace, job.result, job.finished_ms = "", None, None, None, 0
     job.rerun = False
     space.hold_again(job)
@@ -105,8 +105,8 @@ def begin_again(space: Space, job: Job) -> None:
 
 
 def rerun_job(space: Space, job: Job, dependents: bool) -> None:
-    """It has ended well, or by itself, and starts afresh; with ``dependents`` what depends on it does too. Those that
-    were not told of its end are told of the next one."""
+    """It has completed, or failed by itself, and runs again; with ``dependents`` its dependents do too. Those that were
+    not released yet are released when it finishes again."""
     job.cancelled, job.cancel_error = None, ""
     begin_again(space, job)
     job.rerun = dependents
@@ -117,7 +117,7 @@ def rerun_job(space: Space, job: Job, dependents: bool) -> None:
 
 
 def revive_dependents(space: Space, job: Job) -> None:
-    """The job has failed and will run again: who failed because of it will wait again."""
+    """The job has failed and will run again: jobs that failed because of it will wait again."""
     space.releasing.pop(job.new.id, None)
     if space.dependents.get(job.new.id):
         space.reviving[job.new.id] = None

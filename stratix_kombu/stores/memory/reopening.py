@@ -1,4 +1,4 @@
-"""Sending what is owed to a queue when jobs may start again, in memory."""
+"""Sending permits owed to a queue when jobs may start again, in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def send_permits(space: Space, queue: str, count: int) -> None:
 
 
 def let_in(space: Space) -> None:
-    """Jobs of these queues are no longer active: as many others may try, where something has refused one."""
+    """Jobs of these queues are no longer active: as many others may try, where one was refused."""
     for queue, count in space.vacated.items():
         here = space.queues[queue]
         order = here.order
@@ -34,7 +34,7 @@ def let_in(space: Space) -> None:
 
 
 def reopen(space: Space, queue: str, most: int) -> bool:
-    """Send what is owed and may start now; whether there is more of it than a page."""
+    """Send the permits owed for jobs that may start now; return whether there are more than one page."""
     here, now = space.queues[queue], space.now()
     order = here.order
     order.owed = min(order.owed, len(order))

@@ -1,4 +1,4 @@
-"""What workers say while jobs run, in memory."""
+"""What workers report while jobs run, in memory."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ TRIMMED_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a deduplication id, and until when (0 = until it has ended)."""
+    """The job that holds a deduplication id, and until when (0 = until it has finished)."""
 
     job_id: str
     number: int
@@ -83,7 +83,7 @@ class Job:
     delayed_as: int = 0
     """Of jobs that are due at one instant, the one with less is first."""
     cancelled: str | None = None
-    """Why it is to end, or has ended; None = it was not cancelled."""
+    """The reason of its cancellation; None = it was not cancelled."""
     cancel_error: str = ""
     failed_by: str = ""
     """The dependency it failed because of."""
@@ -93,10 +93,10 @@ class Job:
     swept: int = 0
     """The last sweep that moved it."""
     rerun: bool = False
-    """It began anew with all that depends on it."""
+    """It was run again with all of its dependents."""
     logs: list[str] = field(default_factory=list)
     logged: int = 0
-    """Lines that were ever written, also those that are no longer kept."""
+    """The number of lines ever written, including those no longer kept."""
 
     @property
     def is_open(self) -> bool:
@@ -122,7 +122,7 @@ _AS_GIVEN = [name for name in _READ if name not in Job.__slots__]
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Until when a worker is present, and when it was to be renewed again."""
+    """Until when a worker is present, and when its next renewal is due."""
 
     until_ms: int
     again_ms: int
@@ -157,7 +157,7 @@ class QueueSpace:
 
 
 def is_kept(ended: Ended, now: int) -> bool:
-    """Whether it can still be asked for."""
+    """Whether it can still be requested."""
     return ended.finished_ms > now - ENDED_KEPT_MS
 
 
@@ -167,7 +167,7 @@ class Space(Graph):
     def __init__(self, clock: Callable[[], int]) -> None:
         super().__init__()
         self.step_ms = 0
-        """The instant of the step that is under way: for all of it, it is the same. 0 = there is none."""
+        """The instant of the step in progress, which is the same for the whole step. 0 = there is none."""
         self.now: Callable[[], int] = lambda: self.step_ms or clock()
         self.lock = threading.RLock()
         self.told = threading.Condition(self.lock)
@@ -178,7 +178,7 @@ class Space(Graph):
             lambda: QueueSpace(last_event=self.events, first_event=self.events)
         )
         self.delayed: list[tuple[int, int, str]] = []
-        """A heap: when it is due, ``Job.delayed_as``, its id. Entries whose job is no longer delayed to that instant
+        """A heap of due time, ``Job.delayed_as`` and id. Entries whose job is no longer delayed to that instant
         are skipped."""
         self.expiring: list[tuple[int, str]] = []
         self.ended: dict[str, tuple[Ended, str]] = {}
@@ -188,7 +188,7 @@ class Space(Graph):
         self.schedules: dict[str, Schedule] = {}
         self.locks: dict[str, tuple[str, int]] = {}
         self.unused: dict[str, int] = {}
-        """Queues that nobody uses, and when that was seen first."""
+        """Unused queues, and when they were first found unused."""
         self.present: dict[str, Presence] = {}
         """By worker."""
         self.leader = Leader(self.lock)
@@ -226,7 +226,7 @@ class Space(Graph):
         ids[state][job.new.id] = None
 
     def _leave(self, job: Job) -> None:
-        """What a job leaves that was waiting or active, besides the list of its state."""
+        """What a job that was waiting or active leaves, in addition to the list of its state."""
         order, new = self.queues[job.new.queue].order, job.new
         if job.state is State.ACTIVE:
             self.vacated[new.queue] += 1
@@ -242,7 +242,7 @@ class Space(Graph):
             job.line = ""
 
     def put_off(self, job: Job) -> None:
-        """From now on it is waited for its message to arrive."""
+        """From now on its message is expected to arrive."""
         self.delays += 1
         job.dispatched_ms, job.dispatched_as = self.now(), self.delays
 
@@ -295,7 +295,7 @@ class Space(Graph):
         self.tell(job.new.queue, "completed", job, result)
 
     def unblock(self, job: Job) -> None:
-        """Its last dependency has ended."""
+        """Its last dependency has finished."""
         if job.vacant:
             self.fail(job, NEVER_SENT)
         else:
@@ -333,7 +333,7 @@ class Space(Graph):
             self.tell(queue, "drained")
 
     def _free(self, job: Job, anyway: bool = False) -> None:
-        """Others may be added under its deduplication id; ``anyway``: also if it holds that for a time."""
+        """Other jobs may be added under its deduplication id; ``anyway``: even if it holds the id for a time."""
         given = job.new.deduplication
         if given and (anyway or not given.ttl_ms):
             holder = self.deduplicated.get((job.new.queue, given.id))
@@ -341,14 +341,13 @@ class Space(Graph):
                 del self.deduplicated[job.new.queue, given.id]
 
     def hold_again(self, job: Job) -> None:
-        """It has not finished after all: nobody else may be added under its deduplication id, unless one was
-        already."""
+        """It is unfinished again: no other job may be added under its deduplication id, unless one was already."""
         given = job.new.deduplication
         if given and not given.ttl_ms:
             self.deduplicated.setdefault((job.new.queue, given.id), Holder(job.new.id, job.number))
 
     def delete_by_hand(self, job: Job) -> None:
-        """As users do: what holds its deduplication id for a time gives that up too."""
+        """A removal by a user: a deduplication id that is held for a time is given up too."""
         self._free(job, anyway=True)
         self.delete(job)
 

@@ -33,7 +33,7 @@ def step(method: Method) -> Method:
 
 
 class Steps:
-    """The namespace, and how steps answer."""
+    """The namespace, and what steps return."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
@@ -66,8 +66,8 @@ class Steps:
         return job if job and token == ANY_CLAIM and not job.state.finished else self._held(job_id, token)
 
     def _unless_ended(self, job_id: str, ended: str) -> list[str]:
-        """The id, if its job's last attempt was not ended so before, as far as that is known; else it is only asked
-        again."""
+        """The id, unless it is known that this outcome of the job's last attempt was stored before: then the request is
+        a repetition."""
         job = self.space.jobs.get(job_id)
         kept, how = self.space.ended.get(job_id, (None, ""))
         before = job is not None and job.ended == ended

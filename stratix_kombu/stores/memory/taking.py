@@ -1,4 +1,4 @@
-"""Who is next: jobs are taken in order, or claimed by id, in memory."""
+"""Which job is next: jobs are taken in order, or claimed by id, in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stratix_kombu.stores.memory.steps import Steps, step
 
 @dataclass(slots=True)
 class Call:
-    """One call of take or claim: who asks, and what is in force."""
+    """One call of take or claim: the caller, and the limits that apply."""
 
     queue: str
     worker: str
@@ -60,7 +60,7 @@ class Taking(Steps, Transitions):
         call = self._call(queue, worker, lease_ms, bounds, request)
         order, now = self.space.queues[queue].order, self.space.now()
         took = order.took.get(worker)
-        if took and took.request == call.request:  # asked again: the answer was lost
+        if took and took.request == call.request:  # a repeated request: the answer was lost
             held = [self._held(job_id, f"{took.request}:{place}") for place, job_id in enumerate(took.ids)]
             claims = [self._claim(job, lease_ms) for job in held if job is not None]
             return Taken(claims, took.why, max(took.until_ms - now, 0) if took.until_ms else 0, took.left)
@@ -133,7 +133,7 @@ class Taking(Steps, Transitions):
         return max(most - len(self.space.queues[call.queue].ids[State.ACTIVE]), 0) if most else None
 
     def _closed_until(self, call: Call) -> int:
-        """When the queue's limit is to be asked again; 0 = it is open."""
+        """When to check the queue's limit again; 0 = it is open."""
         return self._limit_closed(call.bounds.limit)
 
     def _limit_closed(self, limit: Limit | None) -> int:
@@ -174,7 +174,7 @@ class Taking(Steps, Transitions):
         self.space.tell(job.new.queue, "active", job)
 
     def _claim(self, job: Job, lease_ms: int) -> Claim:
-        """The claim on an active job, whose lease begins now."""
+        """The claim on an active job, whose lease starts now."""
         now = self.space.now()
         job.lease_ms = max(job.processed_ms, now) + lease_ms
         record = job.record()
@@ -204,7 +204,7 @@ class Taking(Steps, Transitions):
         for place, job_id in enumerate(ids):
             token = f"{call.request}:{place}"
             job = self._held(job_id, token)
-            if job is not None and job.new.queue == queue:  # asked again: the answer was lost
+            if job is not None and job.new.queue == queue:  # a repeated request: the answer was lost
                 claimed.claims.append(self._claim(job, lease_ms))
                 continue
             job = self.space.jobs.get(job_id)

@@ -1,4 +1,4 @@
-"""Queues that nobody uses are forgotten, in memory."""
+"""Unused queues are forgotten, in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _is_served(space: Space, queue: QueueSpace) -> bool:
 
 
 def _is_used(space: Space, name: str, queue: QueueSpace, since: int) -> bool:
-    """Since an instant, as far as its events tell; or it is to be kept anyway."""
+    """Whether it was used since an instant, according to its events, or must be kept anyway."""
     now = space.now()
     return (
         bool(queue.events and queue.events[-1].at_ms > since)

@@ -26,7 +26,7 @@ _UNFINISHED = [state.value for state in State if not state.finished]
 
 
 def suits(job: Job, action: Sweep, mark: int) -> bool:
-    """Whether a sweep is to touch a job that it comes to."""
+    """Whether a sweep affects a job that it examines."""
     by_dependency = action is Sweep.RETRY and job.failed_by
     return action is Sweep.REMOVE or not (job.vacant or job.swept == mark or by_dependency)
 
@@ -85,7 +85,7 @@ class Upkeep(Steps, Transitions):
         return replace(change, affected=affected, more=change.more or len(expired) == limit)
 
     def _stalled(self, limit: int) -> list[Job]:
-        """Jobs whose lease has run out. It is also the time to look for queues that nobody uses."""
+        """Jobs whose lease has expired. Unused queues are looked for at the same time."""
         space, now = self.space, self.space.now()
         forget_unused(space)
         active = (space.jobs[i] for queue in list(space.queues.values()) for i in queue.ids[State.ACTIVE])
@@ -207,7 +207,7 @@ class Upkeep(Steps, Transitions):
         return self._change(release_page(self.space, PAGE))
 
     def _back(self, job: Job, *, again: bool = False) -> None:
-        """No longer active, and not ended: waiting again, unless it was cancelled; ``again`` in the place it had."""
+        """No longer active, and not finished: waiting again, unless it was cancelled; ``again`` in the place it had."""
         if not self._end_cancelled(job):
             self.space.make_waiting(job, again=again)
 
