@@ -28,6 +28,8 @@ from stratix_kombu.worker.sandbox.protocol import (
     frame,
 )
 
+KILL = getattr(signal, "SIGKILL", 9)
+"""Windows has no such signal; there this module is imported, and refuses every handler."""
 EXIT_S = 2.0
 """How long an idle child may take to end."""
 CHUNK = 65_536
@@ -212,12 +214,12 @@ class Sandbox:
 
     # -- ending -----------------------------------------------------------------------------------
 
-    def strike(self, number: int = signal.SIGKILL) -> None:
+    def strike(self, number: int = KILL) -> None:
         """Signal the child and all it has started."""
         with self._reaping:
             if self._reaped:
                 return
-            if number == signal.SIGKILL:
+            if number == KILL:
                 family.kill_below(self.pid)
                 family.kill(self._left)
             else:
