@@ -1,9 +1,8 @@
-"""Drivers of one's own. `QueueDriver` is the documented interface: whoever replaces everything makes queues of his
-own, and may write `async def`. `KombuDriver` is the short way: any transport of Kombu becomes a driver with a URL
+"""Custom drivers. `QueueDriver` is the documented interface for drivers that replace everything: they create queues of
+their own, and may use `async def`. `KombuDriver` is the short way: any transport of Kombu becomes a driver with a URL
 and its options, and all features of the queues come with the store; here messages are files in a folder.
-`stratix_kombu.testing.drivers.DriverSuite` tells whether a driver keeps the contract. Redis, RabbitMQ and SQS are
-built in, and configured like the custom ones.
-"""
+`stratix_kombu.testing.drivers.DriverSuite` tells whether a driver keeps the contract. Redis, RabbitMQ and SQS are built
+in, and configured like the custom ones."""
 
 import tempfile
 from pathlib import Path

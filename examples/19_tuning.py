@@ -75,8 +75,8 @@ if __name__ == "__main__":
         reference = {"image_url": "s3://bucket/image.jpg"}
         print(images.add("process-image", reference).wait_until_finished(timeout=30))
 
-        # By count: the newest ten are kept. By age: gone when it is old enough. Who waits for a result should be quick,
-        # or keep enough: a job that is gone has none.
+        # By count: the newest ten are kept. By age: removed when it is old enough. A program that waits for a result
+        # should be quick, or keep enough: a job that is gone has none.
         images.add_bulk([{"name": "n", "data": reference, "opts": {"remove_on_complete": 10}}] * 20)
         wait_for(lambda: images.get_jobs(["waiting", "active"]) == [])
         print(images.get_job_counts()["completed"])

@@ -45,7 +45,7 @@ def answer_for_the_store() -> None:
 
 class _Eventer:
     """The dispatcher of a worker's events. A message that is past its time does not have that where Celery looks for
-    it, see ``DUE``; who listens wants to know all the same: it has not waited in the queue so long."""
+    it, see ``DUE``; listeners need it all the same: it has not waited in the queue for that long."""
 
     def __init__(self, eventer: Any) -> None:
         self._eventer = eventer

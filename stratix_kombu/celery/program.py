@@ -33,7 +33,7 @@ STORING_S = 5.0
 
 
 class Quota:
-    """Ends the process, as SIGTERM does, after so many tasks, or when it has used so much memory: whoever supervises it
+    """Ends the process, as SIGTERM does, after a number of tasks, or when it has used too much memory: its supervisor
     starts another one."""
 
     def __init__(self, tasks: int = 0, memory_kb: int = 0) -> None:

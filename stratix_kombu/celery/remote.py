@@ -37,7 +37,7 @@ class Remote:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.events: Any = None
-        """Celery's dispatcher of events; None while there is none, or nobody wants them."""
+        """Celery's dispatcher of events; None while there is none, or events are switched off."""
 
     def start(self) -> None:
         """Unless it is switched off, or the transport has no fanout."""

@@ -48,7 +48,7 @@ INSPECTION = (
     health.health,
     leave.leave,
 )
-"""Commands that are about an application's jobs, whoever runs them."""
+"""Commands about an application's jobs, whichever host runs them."""
 
 
 @click.group(

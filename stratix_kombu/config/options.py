@@ -73,8 +73,8 @@ def limit_of(value: object, what: str) -> Limit:
 
 
 def deduplication_of(value: object, what: str) -> Deduplication:
-    """``{"id"}``: while a job under the id has not finished; with ``ttl`` for so long; ``replace`` a delayed one,
-    ``extend`` the time with each."""
+    """``{"id"}``: until the job under the id has finished, or for ``ttl``; ``replace`` a delayed one, ``extend`` the
+    time with each."""
     given = snake_keys(mapping(value, what, "with 'id'"), ("id", "ttl", "replace", "extend"), what)
     ttl_ms = milliseconds(given["ttl"], f"{what}['ttl']") if given.get("ttl") is not None else 0
     replace, extend = (flag(given.get(name, False), f"{what}[{name!r}]") for name in ("replace", "extend"))

@@ -81,8 +81,8 @@ class Tries:
         return self._deadline - time.monotonic()
 
     def answer_by(self) -> float:
-        """When to give up waiting for the answer. While there is another try, half of the time that is left is kept for
-        it. A little early, for whoever waits looks at the time only now and then."""
+        """When to give up waiting for the answer. While there is another try, half of the remaining time is kept for
+        it. A little early, because the waiting code checks the time only now and then."""
         last = not self._again or self._lost >= self._options.resends(RESENDS)
         patience_s = (self.left_s() - self._wait_s) / (1 if last else 2)
         return time.monotonic() + self._wait_s + patience_s - self._timeout_s / 8

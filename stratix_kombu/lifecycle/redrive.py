@@ -19,8 +19,8 @@ _KEYS = frozenset({"id", "queue", "name", "data", "options", "reason", "attempts
 
 
 def letter_of(text: str) -> Mapping[str, Any] | None:
-    """The dead letter that is the data of a job; None if it is none, or none of which a job can be made. What users
-    wrote by hand as a letter is one too, and those of the first release have no mark."""
+    """The dead letter that a job's data is; None if it is not a letter, or no job can be made of it. Letters written by
+    hand are accepted too, and those of the first release have no mark."""
     try:
         letter = decode_mapping(text, "a letter")
         if not letter.keys() >= _KEYS or not isinstance(letter["options"], str):

@@ -12,7 +12,7 @@ MAX_POSITION = 10**9
 
 
 def seconds(value: float | timedelta | None, what: str) -> float | None:
-    """A time to wait as seconds, None for one without a limit; ConfigurationError for what is none."""
+    """A time to wait as seconds, None for one without a limit; ConfigurationError for anything else."""
     if value is None:
         return None
     number = value.total_seconds() if isinstance(value, timedelta) else value
@@ -22,14 +22,14 @@ def seconds(value: float | timedelta | None, what: str) -> float | None:
 
 
 def position(value: int, what: str) -> int:
-    """A position in a list, negative ones from its end; ConfigurationError for what is none."""
+    """A position in a list, negative ones from its end; ConfigurationError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigurationError(f"{what} must be a whole number, not {value!r}")
     return min(max(value, -MAX_POSITION), MAX_POSITION)
 
 
 def plain_text(value: str, what: str) -> str:
-    """A text, with what UTF-8 cannot say escaped; ConfigurationError for what is none."""
+    """A text, with characters that UTF-8 cannot encode escaped; ConfigurationError for anything else."""
     if not isinstance(value, str):
         raise ConfigurationError(f"{what} must be a text, not {value!r}")
     return value.encode(errors="backslashreplace").decode()

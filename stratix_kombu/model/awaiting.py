@@ -22,7 +22,7 @@ CANCEL_S = 1.0
 
 
 class NotAwaitable:
-    """Answers of the plain methods. Whoever awaits one has meant ``aio``; what was asked for is done already."""
+    """Return values of the plain methods. A caller that awaits one meant ``aio``; the call has already been made."""
 
     __slots__ = ()
     _meant: ClassVar[str] = ""

@@ -69,7 +69,7 @@ def mapping(value: object, what: str, shape: str = "") -> Mapping[str, Any]:
 
 
 def milliseconds(value: object, what: str) -> int:
-    """A duration as whole milliseconds; ConfigurationError for what is none."""
+    """A duration as whole milliseconds; ConfigurationError for anything else."""
     if isinstance(value, timedelta):
         value = value.total_seconds() * 1000
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

@@ -63,7 +63,7 @@ MAX_MESSAGE_BYTES = 256 * 1024
 
 
 class OtherMessage(NamedTuple):
-    """A message that is no permit, in its parts, as whoever sent it has made them: a task of Celery's, perhaps."""
+    """A message that is not a permit, in its parts as its sender made them: a Celery task, perhaps."""
 
     headers: Any
     properties: Any
@@ -76,7 +76,7 @@ class Read(NamedTuple):
     """What is known of a received message."""
 
     job_id: str | None
-    """The job that a permit names; None for a message that is none."""
+    """The job that a permit names; None for a message that is not a permit."""
     problem: str
     """For such a message: what is wrong with it."""
     other: OtherMessage | None = None

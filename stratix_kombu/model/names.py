@@ -96,7 +96,7 @@ def gate_id(unique: str) -> str:
 
 
 def run_id(key: str, slot: int | str) -> str:
-    """The job that runs a slot of a repeatable job: whoever fires it finds the same."""
+    """The job that runs a slot of a repeatable job: the same id for every clock that fires it."""
     return f"{_RUN}{key}:{slot}"
 
 

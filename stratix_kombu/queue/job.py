@@ -173,7 +173,7 @@ class Job(NotAwaitable, Hinted):
 
     @property
     def repeat_key(self) -> str | None:
-        """The key of the repeatable job that it is a run of; None if it is none."""
+        """The key of the repeatable job that it is a run of; None for other jobs."""
         return key_of_run(self.id, self.queue_name) if self._record.kind == RUN else None
 
     @property

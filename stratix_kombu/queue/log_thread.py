@@ -28,7 +28,7 @@ SETTLE_S = 0.01
 
 
 class Follower(Protocol):
-    """Who follows a log."""
+    """The followers of a log."""
 
     def deliver(self, events: list[Event]) -> None:
         """Some entries. Raises Unavailable if it is to be given them again."""
@@ -46,7 +46,7 @@ class LogThread:
         forks.register(self)
 
     def after_fork(self) -> None:
-        """Who follows in the parent follows there."""
+        """Followers in the parent stay there."""
         self._reader = self._log.reader()
         self._lock = threading.Lock()
         self._delivering = threading.RLock()

@@ -60,7 +60,7 @@ DEVELOPMENT = [
     "tox -e tests -- tests/unit/test_worker.py -k cancel",
     "tox -e benchmarks",
 ]
-"""What whoever works on the package runs; the environments are those of tox.ini."""
+"""The commands for people who work on the package; the environments are those of tox.ini."""
 
 
 def test_the_environments_of_tox_are_there() -> None:

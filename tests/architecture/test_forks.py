@@ -1,4 +1,4 @@
-"""Who keeps what a forked child must not use has a rule for the child."""
+"""Every owner of something that a forked child must not use has a rule for the child."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class StratixSide(Side):
         self._app: Any = None
 
     def begin(self) -> None:
-        """Who has waited for a job goes on reading events, in competition with what is measured."""
+        """After waiting for a job the program keeps reading events, in competition with what is measured."""
         from tests.benchmarks import stratix_side
 
         self.close()

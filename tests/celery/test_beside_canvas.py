@@ -29,7 +29,7 @@ def value(result: Any) -> Any:
 
 
 def held(result: Any) -> str:
-    """What a result that failed holds, whoever asks later."""
+    """What a failed result contains, for any later reader."""
     until(result.ready)
     return IDS.sub("ID", repr(result.result))
 

@@ -173,7 +173,7 @@ def test_tasks_of_every_kind_get_the_seam() -> None:
 
 
 def test_messages_are_as_celery_sends_them(redis_url: str) -> None:
-    """Whoever reads the broker's queue, a worker without the bridge too, finds what Celery would have put there."""
+    """Every reader of the broker's queue, a worker without the bridge too, finds what Celery would have put there."""
     name = f"inst{uuid.uuid4().hex[:8]}"
     app = make(redis_url, task_default_queue=name)
     stratix = install(app, namespace=name)

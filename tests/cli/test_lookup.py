@@ -1,4 +1,4 @@
-"""Which application is meant, and what is said when there is none."""
+"""Which application is selected, and the error when there is none."""
 
 from __future__ import annotations
 

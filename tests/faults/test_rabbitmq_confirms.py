@@ -152,7 +152,7 @@ def test_an_outage_is_reported_and_what_was_sent_before_it_is_sent_again(sender:
 
 
 def test_not_without_a_bound(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who publishes more waits for the broker, and is told when it says nothing."""
+    """A publisher of more messages waits for the broker, and gets an error if that is silent."""
     monkeypatch.setattr(driver, "WINDOW", 10)
     monkeypatch.setattr(outbox, "MOST_AGAIN", 10)
     sender.driver.publish(ready("q", 1))

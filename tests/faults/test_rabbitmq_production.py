@@ -24,7 +24,7 @@ from tests.services import RabbitMQNode, free_port, rabbitmq_node
 from tests.waiting import until
 
 CONSUMER_TIMEOUT_MS = 1000
-"""The broker ends a channel on which a message was not acknowledged for so long; thirty minutes by default."""
+"""The broker closes a channel on which a message was not acknowledged for this long; thirty minutes by default."""
 
 
 @pytest.fixture(scope="module")

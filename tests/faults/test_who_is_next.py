@@ -1,5 +1,5 @@
-"""Who is next is decided by the store: the same order, limits and pauses whatever carries the messages, and whatever
-becomes of them."""
+"""The store decides which job is next: the same order, limits and pauses whatever carries the messages, and whatever
+happens to them."""
 
 from __future__ import annotations
 

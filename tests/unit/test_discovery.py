@@ -201,7 +201,7 @@ def test_credentials_are_not_said(caplog: Any) -> None:
     ],
 )
 def test_settings_without_a_driver_mean_memory_which_is_said_aloud(given: dict[str, Any], caplog: Any) -> None:
-    """Whoever writes them most likely means Redis."""
+    """Programs that use them most likely mean Redis."""
     app = Application()
     app.register(queue_plugin, given)
     ((level, text),) = lines(caplog)

@@ -151,7 +151,7 @@ def test_a_broker_that_is_away_meanwhile_is_asked_again(case: Case) -> None:
 
 
 def test_where_the_depth_cannot_be_known(case: Case) -> None:
-    """One permit is enough: whoever gets it goes on. Messages of tasks are all sent again."""
+    """One permit is enough: the worker that gets it continues by itself. Messages of tasks are all sent again."""
     case.broker.exact = False
     case.lose(2 * PAGE)
     case.look()

@@ -1,4 +1,4 @@
-"""Who takes jobs: who asks for it, and nobody else."""
+"""Which processes run jobs: those that ask to, and no others."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Confirms:
             self.check(reply_s)
 
     def check(self, reply_s: float) -> None:
-        """Raise TimeoutError if the broker has said nothing for so long."""
+        """Raise TimeoutError if the broker has been silent for this long."""
         if self.silent_s > reply_s:
             raise TimeoutError("the broker does not confirm the messages")
 

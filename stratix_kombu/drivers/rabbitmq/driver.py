@@ -35,12 +35,12 @@ READ_AFTER = 100
 WATCH_S = 5.0
 """How long queues are waited for that have nothing to do, before heartbeats are looked at."""
 QUIET_S = 0.02
-"""Who publishes without a pause reads the broker's words itself."""
+"""A thread that publishes without a pause reads the broker's frames itself."""
 LONG_IDLE_S = 1.0
-"""A link that nobody has used for so long may have been given up by the broker."""
+"""A link that was unused for this long may have been closed by the broker."""
 BLOCKED = "it takes no messages now: it is short of memory or disk (an alarm of RabbitMQ blocks publishers)"
 BLOCKED_S = 10.0
-"""A connection that has been blocked for so long may be dead: then another one is tried."""
+"""A connection that has been blocked for this long may be dead: another one is tried."""
 HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
 TIMEOUTS = ("connect_timeout", "command_timeout")
 QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_routing_key")

@@ -49,7 +49,7 @@ class RabbitMQLink(Link):
     def publish(
         self, jobs: Sequence[Ready], broker_queue: Callable[[str], str], other: Callable[[Ready], None]
     ) -> None:
-        """Send permits, and by ``other`` what is none, in order."""
+        """Send permits, and other messages by ``other``, in order."""
         channel, permits = self.channel.channel_id, list[bytes]()
         for job in jobs:
             if job.message:

@@ -75,7 +75,7 @@ class Outbox:
         self._wakes.set()
 
     def failed(self, queues: Sequence[str]) -> None:
-        """Who published was told of a fault."""
+        """The publisher was notified of a fault."""
         self._troubled.update(queues)
 
     def trouble(self, error: BaseException, jobs: Sequence[Ready]) -> None:

@@ -85,7 +85,7 @@ class Clients:
         return session, {"region_name": region, "endpoint_url": endpoint}
 
     def _config(self, read_s: float | None = None) -> Config:
-        """An answer may take ``read_s`` seconds, by default so long that all tries together keep the time."""
+        """An answer may take ``read_s`` seconds, by default so that all tries together stay within the time."""
         one_s = self._timeout_s / self._tries
         given = dict(self._options.get("client-config") or {})
         connect_s = min(float(given.get("connect_timeout", one_s)), one_s)

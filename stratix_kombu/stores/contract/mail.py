@@ -14,7 +14,7 @@ class Mail(ABC):
 
     @abstractmethod
     def put(self, queues: Sequence[str], body: str, priority: int = 0, ttl_ms: int | None = None) -> None:
-        """Put one message into each of the queues; with ``ttl_ms``, for so long."""
+        """Put one message into each of the queues; with ``ttl_ms`` it expires after that time."""
 
     @abstractmethod
     def get(self, queue: str) -> str | None:

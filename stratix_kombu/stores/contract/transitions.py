@@ -150,7 +150,7 @@ class Transitions(ByHand, ABC):
         request: str = "",
     ) -> Claimed:
         """Try to take the jobs that messages of ``queue`` named: waiting -> active, under a lease and a token that no
-        other claim has. For native jobs, and for whoever has to run a certain job.
+        other claim has. For native jobs, and for hosts that must run a certain job.
 
         ``request`` names this call, see ``new_request``; '' = the store makes one. The token is ``<request>:<place>``,
         the place of the id in ``ids`` from 0. If the request is repeated with the same ids, the claims that are still

@@ -13,7 +13,7 @@ from stratix_kombu.stores.redis.pool import Pooled
 from stratix_kombu.stores.redis.scripts import Scripts
 
 ASKED_S = 20
-"""For so long the server lets one question wait."""
+"""How long the server lets one request wait."""
 LATE_S = 2.0
 """So much later the connection is taken to be dead."""
 DEAF_MS = 250

@@ -104,7 +104,7 @@ class Client:
         held = self._pool.acquire(tries.left_s())
         try:
             held.connection.send_packed_command(_packed(held.connection, command))
-            tries.executed = True  # a command that was not sent whole is none to the server
+            tries.executed = True  # the server ignores a command that was not sent completely
             answer = _answer(held.connection, tries.answer_by())
         except _FAULTS as problem:
             if is_refusal(problem) or not isinstance(problem, ResponseError):

@@ -19,9 +19,9 @@ from stratix_kombu.config.redis_server import Sentinels, never
 from stratix_kombu.stores.redis.eviction import look
 
 FRESH_S = 1.0
-"""For so long after its last answer a connection is taken to be open."""
+"""How long after its last answer a connection is assumed to be open."""
 IDLE_S = 30.0
-"""After so long a new connection is opened instead: something on the way may have dropped the old one silently."""
+"""After this time a new connection is opened instead: something on the way may have dropped the old one silently."""
 
 
 def cluster_client(options: RedisOptions) -> Any:

@@ -28,8 +28,8 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
 
 
 def record_of(job_id: str, values: Sequence[Any]) -> JobRecord | None:
-    """A record from the values of ``WORDS``; None where there is none, or none that can be read: one of many must not
-    keep the others from being read."""
+    """A record from the values of ``WORDS``; None if it does not exist or cannot be read: one of many must not prevent
+    the others from being read."""
     if not values or values[0] is None:
         return None
     try:

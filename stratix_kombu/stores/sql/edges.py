@@ -102,7 +102,7 @@ class Edges(dict[str, Edge]):
 
 
 class Dependents:
-    """Who depends on a job, by its name, and has something to be told."""
+    """The dependents of a job, by its name, that are to be released."""
 
     def __init__(self, db: Database, jobs: Jobs, outcomes: Outcomes) -> None:
         self._db = db

@@ -10,7 +10,7 @@ from stratix_kombu.model.record import Limit
 from stratix_kombu.stores.sql.database import Database
 
 UNUSED_MS = 24 * 3_600_000
-"""After so long what a key has started says nothing any more."""
+"""After this time the starts of a key no longer matter."""
 KEPT = 500
 """Keys that are known from one step to the next."""
 DROPPED_AT_ONCE = 4

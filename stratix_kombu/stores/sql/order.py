@@ -215,7 +215,7 @@ class GroupPlaces(Numbers):
             *key,
             value,
         )
-        # Who has had a place that the queue has passed stands as if it had had none.
+        # A group whose last place the queue has passed counts as if it had none.
         priority, at = key[0], self.queue
         sql = "SELECT name FROM group_places WHERE queue = ? AND priority = ? AND place < ? LIMIT ?"
         for (name,) in self.db.all(sql, at, priority, self._started.get(priority, 0), DROPPED_AT_ONCE):

@@ -42,7 +42,7 @@ class Locks:
 
 
 class Deduplicated:
-    """Who holds a deduplication id, by queue and id."""
+    """The job that holds a deduplication id, by queue and id."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -59,7 +59,7 @@ class Connection:
         self.file = identity(options.path)
         """Which file it has open."""
         self.execute = self._sqlite.execute
-        """As it is in sqlite3: whoever calls it maps errors."""
+        """As in sqlite3: the caller maps errors."""
 
     def _prepare(self) -> None:
         run = self._sqlite.execute
@@ -129,7 +129,7 @@ class Connection:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Which file is there; None if there is none."""
+    """The file's identity; None if it does not exist."""
     try:
         found = os.stat(path)
     except OSError:

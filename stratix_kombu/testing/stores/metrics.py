@@ -141,7 +141,7 @@ class MetricsSuite(StoreCase):
         assert totals.wait.counts[:2] == [0, 0]
 
     def test_waiting_begins_when_a_job_becomes_waiting(self, store: Store) -> None:
-        """Not when it was added; and being dispatched again does not begin it anew."""
+        """Not when it was added; and being dispatched again does not restart it."""
         self.add(store, new("later", delay_ms=3_600_000), new("lost"))
         time.sleep(0.06)
         assert len(store.transitions.redeliver(QUEUE, 0, 0).ready) == 1

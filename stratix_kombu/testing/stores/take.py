@@ -1,4 +1,4 @@
-"""Who is next: order, places, and what is set aside."""
+"""Which job is next: order, places, and what is set aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- The neighbours of jobs, without gates; an id that another job has by now is none.
+-- The neighbours of jobs, without gates; an id that another job has by now is left out.
 -- KEYS[1] '{namespace}'; ARGV[1] page; then ids
 -- Returns for the first ones of the jobs, as many as have together so many edges: {ids it depends on, ids that depend on
 --   it}; 0 for one that alone has more

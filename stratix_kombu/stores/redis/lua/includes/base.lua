@@ -29,7 +29,7 @@ local function queue_key(queue, part)
   return P .. ':q:' .. queue .. ':' .. part
 end
 
--- A number that was read, or what is to be taken where there is none.
+-- A number that was read, or the default if there is none.
 local function num(text, otherwise)
   local value = tonumber(text)
   return value and math.abs(value) < 2 ^ 53 and value or otherwise

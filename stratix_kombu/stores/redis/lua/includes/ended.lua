@@ -1,5 +1,5 @@
 -- A record keeps in `ended` how and with which token its last attempt was ended, and so does what is kept of one that
--- retention removes (see retire): whoever asks again, since the answer was lost, is told that it was. An end by hand
+-- retention removes (see retire): a request that is repeated because its answer was lost is answered with it. An end by hand
 -- ('*') is nobody's.
 local COMPLETE, FAIL, HAND_OVER, HAND_BACK = 'c:', 'f:', 'o:', 'b:'
 local any_by_hand = false

@@ -39,7 +39,7 @@ local function may_start_of_limit(line, most)
   local first = redis.call('ZRANGE', line, 0, 0)[1]
   local book = first and B.open(read(first, 'limit')[1])
   if not book then
-    return most, 0 -- it has no record any more, or no limit: whoever takes it will see
+    return most, 0 -- it has no record any more, or no limit: the next take will see that
   end
   return B.room(book, most)
 end
