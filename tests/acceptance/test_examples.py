@@ -99,6 +99,7 @@ PROMISED = {
         "20.0 20.0",
         "True",
     ],
+    "23_one_file": ["left in the file: 1 waiting, 1 blocked", "to Ada for 5", "sqlite (store sqlite:///./jobs.db) 2"],
     "22_fair_groups": [
         "bolt is among the first: True",
         "so is every tenant: True",
@@ -121,7 +122,7 @@ PROMISED = {
 }
 
 
-OF_ONE_DRIVER = {"18_custom_driver"}
+OF_ONE_DRIVER = {"18_custom_driver", "23_one_file"}
 """They name their driver themselves."""
 RUNS = [
     (name, driver)

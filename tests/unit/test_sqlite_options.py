@@ -111,6 +111,21 @@ def test_a_script_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     store.close()
 
 
+def test_what_is_dangerous_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_sqlite_store({"url": f"sqlite:///{tmp_path}/jobs.db"}, namespace="n")
+    assert store.survey().warnings == ()
+    monkeypatch.setattr("stratix_kombu.stores.sqlite.FEW_BYTES", 2**62)
+    monkeypatch.setattr("stratix_kombu.stores.sqlite.LONG_BYTES", 0)
+    disk, log = store.survey().warnings
+    assert "MB left" in disk
+    assert "jobs.db-wal has" in log
+    store.close()
+    monkeypatch.undo()
+    other = open_sqlite_store({"url": f"sqlite:///{tmp_path}/jobs.db?synchronous=off"}, namespace="n")
+    assert other.survey().warnings == ("synchronous is off: a power cut may spoil the file",)
+    other.close()
+
+
 def _settings(**given: Any) -> Any:
     return load_settings(given, environment={}, drivers=known_drivers())
 

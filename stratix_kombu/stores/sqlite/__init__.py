@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stratix_kombu.stores.contract import Mail, Store, Survey
@@ -17,8 +19,12 @@ from stratix_kombu.stores.sql.schedules import SqlSchedules
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.transitions import SqlTransitions
 from stratix_kombu.stores.sql.work import SqlWork
+from stratix_kombu.stores.sqlite.connection import JOURNAL_BYTES
 from stratix_kombu.stores.sqlite.database import SqliteDatabase
 from stratix_kombu.stores.sqlite.options import SqliteOptions, read_options
+
+FEW_BYTES = 200_000_000
+LONG_BYTES = 4 * JOURNAL_BYTES
 
 
 def _wall_clock() -> int:
@@ -51,7 +57,21 @@ class SqliteStore(Store):
 
     def survey(self) -> Survey:
         self.ping()
-        return Survey(server=f"SQLite {sqlite3.sqlite_version}")
+        return Survey(server=f"SQLite {sqlite3.sqlite_version}", warnings=tuple(self._warnings()))
+
+    def _warnings(self) -> Iterator[str]:
+        options = self._database.options
+        if options.synchronous == "off":
+            yield "synchronous is off: a power cut may spoil the file"
+        free = shutil.disk_usage(os.path.dirname(options.path)).free
+        if free < FEW_BYTES:
+            yield f"its disk has {free / 1e6:,.0f} MB left"
+        log = f"{options.path}-wal"
+        if os.path.exists(log) and os.path.getsize(log) > LONG_BYTES:
+            yield (
+                f"{log} has {os.path.getsize(log) / 1e6:,.0f} MB: another program has been reading the file for long, "
+                "and what is written meanwhile cannot be put into it"
+            )
 
     def close(self) -> None:
         self._database.close()
