@@ -99,7 +99,7 @@ PROMISED = {
         "20.0 20.0",
         "True",
     ],
-    "23_one_file": ["left in the file: 1 waiting, 1 blocked", "to Ada for 5", "sqlite (store sqlite:///./jobs.db) 2"],
+    "23_one_file": ["left in the file: 1 waiting, 1 blocked", "to Ada for 5", "completed: 2"],
     "22_fair_groups": [
         "bolt is among the first: True",
         "so is every tenant: True",

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from pathlib import Path
 
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
-from stratix_kombu.stores.sqlite import open_sqlite_store
+from stratix_kombu.stores.sqlite import SqliteStore, open_sqlite_store
 from tests.conformance.asked_twice import open_asking_twice
 
 
 def one_of_each(redis_url: str, folder: Path) -> list[Store]:
     """The memory store, which is the specification, Redis asking each question twice, and SQLite."""
     name = uuid.uuid4().hex[:10]
-    file = f"sqlite:///{folder}/{name}.db?synchronous=off"  # what is on the disk does not matter here
-    return [MemoryStore(), open_asking_twice(redis_url, name), open_sqlite_store({"url": file}, namespace=name)]
+    return [MemoryStore(), open_asking_twice(redis_url, name), empty_file(folder, name)]
+
+
+def empty_file(folder: Path, name: str) -> SqliteStore:
+    """A copy of a file that has its tables already."""
+    if not (folder / "empty.db").exists():
+        made = _opened(folder / "empty.db")
+        made.ping()
+        made.close()
+    shutil.copyfile(folder / "empty.db", folder / f"{name}.db")
+    return _opened(folder / f"{name}.db")
+
+
+def _opened(file: Path) -> SqliteStore:
+    # What is on the disk does not matter here.
+    return open_sqlite_store({"url": f"sqlite:///{file}?synchronous=off"}, namespace="compared")

@@ -11,8 +11,8 @@ import pytest
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.redis import open_redis_store
-from stratix_kombu.stores.sqlite import open_sqlite_store
 from stratix_kombu.testing.stores import StoreSuite
+from tests.conformance.opened import empty_file
 
 
 class TestMemory(StoreSuite):
@@ -32,9 +32,12 @@ class TestRedis(StoreSuite):
 
 
 class TestSqlite(StoreSuite):
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tmp_path_factory.mktemp("sqlite")
+
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[Store]:
-        url = f"sqlite:///{tmp_path}/jobs.db?synchronous=off"  # what is on the disk does not matter here
-        store = open_sqlite_store({"url": url}, namespace="t")
+    def store(self, folder: Path) -> Iterator[Store]:
+        store = empty_file(folder, uuid.uuid4().hex)
         yield store
         store.close()
