@@ -15,6 +15,7 @@ from celery.states import STARTED
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.batch import Batch, within
+from stratix_kombu.celery.coroutines import ATTEMPT, await_coroutines
 from stratix_kombu.celery.mirror import ADOPTED, adopting
 from stratix_kombu.celery.panel import telling
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("stratix_kombu.celery")
 
-ATTEMPT = "stratix_attempt"
 HOSTED = "stratix_hosted"
 """In a request: the claim that our own worker has made for it."""
 
@@ -93,6 +93,7 @@ def track(bridge: Bridge, task: Any) -> None:
     if not isinstance(task, TrackedTask):
         task.__class__ = type(cls.__name__, (TrackedTask, cls), {"__module__": cls.__module__})
     task.stratix_bridge = bridge
+    await_coroutines(bridge, task)
 
 
 def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from stratix_kombu.errors import ConfigurationError
 
+CANCEL_CHECK_S = 0.25
+"""How often is looked whether it is to end."""
 CANCEL_S = 1.0
 """How long what was cancelled may take to end."""
 
@@ -62,6 +64,23 @@ async def outcome_of(value: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         return await value, None
     except BaseException as error:
         return None, error
+
+
+async def awaited(value: Awaitable[Any], is_to_end: Callable[[], bool]) -> Any:
+    """Its result; it is cancelled once ``is_to_end`` says so, which is asked several times a second. Raises what it
+    raises, and CancelledError."""
+    work = asyncio.ensure_future(outcome_of(value))
+    while not (await asyncio.wait({work}, timeout=CANCEL_CHECK_S))[0]:
+        if is_to_end():
+            work.cancel()
+            await asyncio.wait({work}, timeout=CANCEL_S)
+            break
+    if not work.done() or work.cancelled():
+        raise asyncio.CancelledError
+    result, error = work.result()
+    if error is not None:
+        raise error
+    return result
 
 
 class NotFinished(Exception):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from stratix_kombu.config.options import JobOptions, milliseconds
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
 from stratix_kombu.logs import InJob
-from stratix_kombu.model.awaiting import finished, is_awaitable, outcome_of
+from stratix_kombu.model.awaiting import awaited, finished, is_awaitable
 from stratix_kombu.model.backoff import MAX_DELAY_MS, custom_delay, retry_delay
 from stratix_kombu.model.cancellation import Cancellations
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds
@@ -34,8 +34,6 @@ MAX_STACKTRACE = 16_000
 """Characters kept of why a job failed."""
 CANCEL_S = 1.0
 """How long a coroutine that was cancelled may take to end."""
-CANCEL_CHECK_S = 0.25
-"""How often a coroutine that a plain function returned is checked for cancellation."""
 _NO_OPTIONS = JobOptions()
 FALLBACK_DELAY_MS = 1_000
 """Used when a custom back-off raises or is not registered here."""
@@ -173,22 +171,6 @@ class Attempt:
             except BaseException as error:
                 return self._failure(error)
 
-    async def _awaited(self, value: Awaitable[Any]) -> Any:
-        """What a plain function has returned to be awaited, in its own thread; cancelled as ``async def`` handlers
-        are."""
-        work = asyncio.ensure_future(outcome_of(value))
-        while not (await asyncio.wait({work}, timeout=CANCEL_CHECK_S))[0]:
-            if self._of.settings.cancellations.is_asked(self.token):
-                work.cancel()
-                await asyncio.wait({work}, timeout=CANCEL_S)
-                break
-        if not work.done() or work.cancelled():
-            raise asyncio.CancelledError
-        result, error = work.result()
-        if error is not None:
-            raise error
-        return result
-
     def _runnable(self) -> Handler | None:
         """The handler. Raises InvalidPayload if the job's options cannot be read: such a job is not run."""
         if self._handler is not None and self._options is None:
@@ -198,7 +180,7 @@ class Attempt:
     def _call(self, handler: Handler, job: Any) -> Outcome:
         value = handler.function(job)
         if is_awaitable(value):
-            value = finished(self._awaited(value))
+            value = finished(awaited(value, lambda: self._of.settings.cancellations.is_asked(self.token)))
         return self._completion(value)
 
     async def _call_async(self, handler: Handler, job: Any) -> Outcome:

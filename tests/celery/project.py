@@ -149,6 +149,18 @@ def define_plain(app: Celery) -> None:
         time.sleep(0.005)
         return os.getpid()
 
+    @app.task(shared=False, name="proj.sleeps", bind=True, autoretry_for=(KeyError,), default_retry_delay=0.02)
+    async def sleeps(self: Task, path: str, seconds: float = 0.0, fails: int = 0) -> list[Any]:
+        await asyncio.sleep(0)
+        if self.request.retries < fails:
+            raise KeyError(path)
+        note(path, "began")
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            note(path, "ended")
+        return [self.request.id, self.request.retries]
+
     @app.task(shared=False, name="proj.wait_for")
     def wait_for(gate: str, path: str) -> str:
         note(path, os.getpid())

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import celery
 import pytest
-from celery import Celery, Task, group
+from celery import Celery, Task, _state, group
+from celery.app import trace
+from celery.app.autoretry import add_autoretry_behaviour
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import _chain, _chord
@@ -171,3 +173,22 @@ def test_an_application_tells_what_was_changed_in_its_configuration() -> None:
 
 
 spawned_app = make_app("memory://", "memory://", "up")
+
+
+def test_tasks_are_traced_as_they_were() -> None:
+    """Our own worker runs them by this."""
+    given = list(inspect.signature(trace.build_tracer).parameters)
+    assert given[:4] == ["name", "task", "loader", "hostname"]
+    assert "app" in given
+    assert list(inspect.signature(trace.setup_worker_optimizations).parameters) == ["app", "hostname"]
+    assert list(inspect.signature(trace.task_has_custom).parameters) == ["task", "attr"]
+    assert list(inspect.signature(_state._set_task_join_will_block).parameters) == ["blocks"]
+    traced = inspect.getsource(trace.build_tracer)
+    assert "def trace_task(uuid, args, kwargs, request=None):" in traced
+    assert traced.index("task_before_start(uuid, args, kwargs)") < traced.index("fun(*args, **kwargs)")
+    assert "return trace_ok_t(R, I, T, Rstr)" in traced
+
+
+def test_a_task_that_retries_by_itself_calls_its_function_by_name() -> None:
+    """So that an ``async def`` function can be awaited within."""
+    assert "return task._orig_run(*args, **kwargs)" in inspect.getsource(add_autoretry_behaviour)

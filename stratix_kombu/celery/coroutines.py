@@ -1,0 +1,36 @@
+"""``async def`` tasks: awaited where they run, in every pool and in our own worker."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from stratix_kombu.model.awaiting import awaited, finished, is_async
+
+if TYPE_CHECKING:
+    from stratix_kombu.celery.bridge import Bridge
+
+ATTEMPT = "stratix_attempt"
+"""In a request: the attempt that it is, if its task is tracked."""
+
+
+def await_coroutines(bridge: Bridge, task: Any) -> None:
+    """Have the function of an ``async def`` task awaited, on a loop of its thread, so that the request is that of the
+    task, and what Celery puts around the function (``autoretry_for``) sees what it raises. It is cancelled when its job
+    is to end. Called directly it is the function as it was written."""
+    name = "_orig_run" if hasattr(task, "_orig_run") else "run"
+    function = getattr(task, name)
+    if not is_async(function):
+        return
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        value = function(*args, **kwargs)
+        request = task.request
+        if request.called_directly:
+            return value
+        attempt = getattr(request, ATTEMPT, None)
+        is_to_end = bridge.engine.cancellations.is_asked
+        return finished(awaited(value, lambda: attempt is not None and is_to_end(attempt.token)))
+
+    setattr(task, name, run)
