@@ -134,7 +134,6 @@ COMMANDS = {
     ),
 }
 COMMAND_OPTIONS = {
-    "-Q": "--queues",
     "-q": "--queues",
     "-c": "--concurrency",
     "--autoscale": "--concurrency",

@@ -225,8 +225,8 @@ def test_states(app: Application, given: Any, ours: str) -> None:
         (["purge"], "no such command 'purge'; did you mean 'drain'?"),
         (["job", "delete"], "no such command 'delete'; did you mean 'remove'?"),
         (["repeat", "rm"], "no such command 'rm'; did you mean 'remove'?"),
-        (["worker", "-Q", "emails"], "no such option -Q; did you mean --queues?"),
-        (["worker", "-c", "4"], "no such option -c; did you mean --concurrency?"),
+        (["worker", "-q", "emails"], "no such option -q; did you mean --queues?"),
+        (["demo", "-c", "4"], "no such option -c; did you mean --concurrency?"),
         (["repeat", "add", "q", "n", "--schedule", "x"], "no such option --schedule; did you mean --cron?"),
     ],
 )
