@@ -1,4 +1,4 @@
-"""The thread that reads the logs of a store, for all who follow one of them in this process."""
+"""The thread that reads the logs of a store, for all followers of logs in this process."""
 
 from __future__ import annotations
 

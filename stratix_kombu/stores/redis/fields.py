@@ -1,9 +1,8 @@
 """The table of a job's fields: what each is called in the hash of its record, by the scripts, by ``JobRecord`` and by
-``NewJob``, and how it is read and written. Everything that turns one into another goes by it.
+``NewJob``, and how it is read and written. All conversions between them use it.
 
 A new field is a line here and an attribute of ``JobRecord`` or ``NewJob``. Scripts name only the fields that they have
-a rule for; the others are stored and answered without them.
-"""
+a rule for; the others are stored and returned without them."""
 
 from __future__ import annotations
 
@@ -49,23 +48,23 @@ class Field:
     """One field of a job."""
 
     word: str
-    """Its name in the hash, in scripts, and in what they are sent."""
+    """Its name in the hash, in scripts, and in their arguments."""
     record: str = ""
-    """The attribute of ``JobRecord``; '' if it is the store's own affair."""
+    """The attribute of ``JobRecord``; '' if only the store uses it."""
     read: Callable[[bytes], Any] = text
-    """The value of that, from what the hash holds."""
+    """Converts the value in the hash to the attribute."""
     absent: Any = ""
     """Its value where the hash has no such field."""
     claimed: bool = True
-    """Whether a claim brings it; what the claim itself says is not read."""
+    """Whether a claim returns it; what the claim itself implies is not read."""
     given: str = ""
-    """The attribute of ``NewJob`` that says it when the job is added; '' if nobody says it."""
+    """The attribute of ``NewJob`` that sets it when the job is added; '' if there is none."""
     write: Callable[[Any], Any] = as_it_is
-    """What the scripts are sent for that."""
+    """Converts that attribute to the script's argument."""
     kept: bool = True
-    """Whether it is put into the record as it was given. Of the others the scripts make something."""
+    """Whether it is stored in the record as given. The scripts process the others."""
     plain: bool = True
-    """Whether a job that says it is added as most are: it waits at once, in the common order, and is taken."""
+    """Whether a job with this field is added in the plain way: it waits at once, in the common order, and is taken."""
 
 
 TABLE = (
