@@ -31,11 +31,12 @@ class TestRedis(StoreSuite):
         store.close()
 
 
-class TestSqlite(StoreSuite):
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("sqlite")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sqlite")
 
+
+class TestSqlite(StoreSuite):
     @pytest.fixture
     def store(self, folder: Path) -> Iterator[Store]:
         store = empty_file(folder, uuid.uuid4().hex)

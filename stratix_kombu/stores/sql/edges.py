@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from stratix_kombu.model.names import id_of
 from stratix_kombu.stores.memory.graph import Edge, Outcome
 from stratix_kombu.stores.sql.database import Database
 
@@ -135,7 +136,7 @@ class Dependents:
         return self._db.one(sql, number) is not None
 
     def __getitem__(self, name: str) -> _Told:
-        return _Told(self._db, self.number_of(name))
+        return _Told(self._db, id_of(name), self.number_of(name))
 
     def page(self, name: str, told: bool, limit: int) -> list[str]:
         sql = "SELECT dependent FROM edges WHERE dependency_number = ? AND told = ? ORDER BY dependent LIMIT ?"
@@ -145,14 +146,14 @@ class Dependents:
 class _Told:
     """Whether dependents of one job were told."""
 
-    def __init__(self, db: Database, number: int) -> None:
+    def __init__(self, db: Database, dependency: str, number: int) -> None:
         self._db = db
+        self._dependency = dependency
         self._number = number
 
     def __setitem__(self, dependent: str, told: bool) -> None:
-        # A job depends once on another one: few edges of it are of that number.
-        sql = "UPDATE edges SET told = ? WHERE dependent = ? AND dependency_number = ?"
-        self._db.run(sql, told, dependent, self._number)
+        sql = "UPDATE edges SET told = ? WHERE dependent = ? AND dependency = ? AND dependency_number = ?"
+        self._db.run(sql, told, dependent, self._dependency, self._number)
 
 
 class Outcomes:
