@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.test_feed import reading
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "fastapi" / "shop.py"
 
 
@@ -95,7 +97,7 @@ def test_a_browser_is_told_what_happens_and_goes_on_after_a_break(shop: Any) -> 
         async with shop.life(shop.api):
             async with Browser(shop.api) as browser:
                 assert browser.headers[b"content-type"].startswith(b"text/event-stream")
-                await asyncio.sleep(0.1)
+                await reading(shop.emails)
                 job = await shop.emails.aio.add("welcome", {"to": "ada@example.com"})
                 progress, completed = await browser.events(2)
             assert (progress["event"], progress["data"]["value"]) == ("progress", "writing")
