@@ -231,6 +231,10 @@ class TransportDriver(QueueDriver):
     def receiver(self, queue: str, slots: int) -> Receiver:
         """A new receiver for a worker with ``slots`` slots."""
 
+    def broker_queue(self, queue: str) -> str:
+        """The name of the queue in the broker."""
+        return queue
+
     def watcher(self) -> Watcher | None:
         """What waits for many queues over one connection; None if the transport cannot: then each worker keeps a
         receiver, and a thread, while its queue has no work."""

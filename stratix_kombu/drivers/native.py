@@ -207,7 +207,7 @@ def message_of(task: Any, data: Any, new: NewJob, engine: Any) -> tuple[str, boo
         task_id=new.id if tracked else str(uuid.uuid4()),
     )
     assert keeping.kept is not None
-    broker_queue = getattr(engine.driver, "broker_queue", str)(new.queue)
+    broker_queue = engine.driver.broker_queue(new.queue)
     message = envelope(keeping.kept, new.queue, broker_queue, tracked)
     return in_group(message, new.group) if new.group and engine.driver.capabilities.groups else message, tracked
 

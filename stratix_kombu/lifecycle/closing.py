@@ -13,6 +13,8 @@ logger = logging.getLogger("stratix_kombu")
 
 TELL_S = 5.0
 """How often to log what is being waited for."""
+NAMED = 10
+"""So many are named of those that are not waited for."""
 GRACE_S = 1.0
 """How much longer than asked for closing may take: to hand back, to store outcomes, to say goodbye."""
 
@@ -50,7 +52,9 @@ def close_within(
             if thread.is_alive() and left_s > TELL_S:
                 still()
     if left := [name for name in parts if name not in ended]:
-        logger.warning("closed without waiting any longer for %s", ", ".join(left), extra={"action": "left_behind"})
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        named = ", ".join(left[:NAMED]) + more
+        logger.warning("closed without waiting any longer for %s", named, extra={"action": "left_behind"})
     return [ended.get(name, False) for name in parts]
 
 
