@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 from stratix_kombu import create_app
+from stratix_kombu.types import AppSettings
 
 FOLDER = Path(tempfile.mkdtemp())  # yours is where the file is to stay
-SETTINGS = {"store": f"sqlite:///{FOLDER}/jobs.db"}
+SETTINGS: AppSettings = {"store": f"sqlite:///{FOLDER}/jobs.db"}
 
 
 def producer():
