@@ -74,7 +74,7 @@ class Publisher:
         self._shorten(options)
         due = self._due(countdown, eta)
         tell = partial(self._publish_now, due=due)
-        keeping = KeepingProducer(self._app.connection_for_write(), tell, self._app.amqp.queues)
+        keeping = KeepingProducer(self._connection, tell, self._app.amqp.queues)
         result = self._original(name, args, kwargs, producer=keeping, **options)
         published = keeping.kept
         assert published is not None
@@ -122,7 +122,7 @@ class Publisher:
             return True
         last, ours = self._given
         if last() is not connection:  # the tasks of a group are given the same one
-            ours = _broker_of(connection) == _broker_of(self._app.connection_for_write())
+            ours = _broker_of(connection) == _broker_of(self._connection)
             self._given = weakref.ref(connection), ours
         return ours
 
@@ -240,6 +240,12 @@ class Publisher:
         """Of failed and of completed tasks."""
         failed, completed = self._kept
         return failed, KEEP_NONE if ignore_result else completed
+
+    @cached_property
+    def _connection(self) -> Any:
+        """Tells which broker it is, and is never opened: the store sends the messages. To make one takes longer than
+        the rest of a task."""
+        return self._app.connection_for_write()
 
     @cached_property
     def _kept(self) -> tuple[Retention, Retention]:

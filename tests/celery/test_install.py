@@ -240,7 +240,7 @@ def test_a_task_for_workers_without_the_bridge_has_completed_when_it_is_sent(red
         assert parked.get_state() == "waiting"
         queue.resume()
         until(lambda: parked.get_state() == "completed")
-        with pytest.raises(ConfigurationError, match="how often it is tried"):
+        with pytest.raises(ConfigurationError, match="has its own number of retries"):
             queue.add(add, attempts=3)
         with pytest.raises(ConfigurationError, match="must be a mapping of its keyword arguments"):
             queue.add(add, "text")
