@@ -19,7 +19,17 @@ ASKS_NO_SERVER = {
 }
 FOR_THE_PACKAGE: dict[type, set[str]] = {
     Queue: {"added", "after_fork", "attempts", "end", "handle", "new_job", "reopen", "start", "stop", "to_add"},
-    QueueManager: {"after_fork", "close", "finish", "known", "reopen", "start", "surround", "tell_settings"},
+    QueueManager: {
+        "after_fork",
+        "close",
+        "finish",
+        "known",
+        "name_worker",
+        "reopen",
+        "start",
+        "surround",
+        "tell_settings",
+    },
 }
 
 
