@@ -55,11 +55,13 @@ class Death:
         transitions = engine.store.transitions
         for step in ("take", "claim"):
             self.wrap(transitions, step, after="claimed", when=lambda answer: answer.claims)
-        self.wrap(transitions, "complete", before="complete", after="completed")
+        self.wrap(transitions, "complete_and_take", after="claimed", when=lambda answer: answer[1].claims)
+        for step in ("complete", "complete_and_take"):
+            self.wrap(transitions, step, before="complete", after="completed")
         self.wrap(transitions, "fail", after="failed")
         self.wrap(transitions, "promote", after="promoted", when=lambda answer: answer[0].ready)
         self.wrap(transitions, "recover", after="recovered", when=lambda change: change.affected)
-        self.wrap(engine.driver, "publish", before="dispatch", after="dispatched")
+        self.wrap(engine.driver, "submit", before="dispatch", after="dispatched")
 
     def watch_receivers(self, engine: Engine) -> None:
         """Between a message that is taken and its claim, and behind the acknowledgement."""
