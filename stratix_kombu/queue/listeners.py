@@ -113,7 +113,7 @@ class Listeners(ABC):
         with self._lock:
             self._closed.set()
             listeners = list(self._listeners)
-        self._thread.leave(self._queue, self)
+        self._thread.leave(self)
         _stop(listeners)
 
     def reopen(self) -> None:

@@ -51,32 +51,31 @@ class LogThread:
         self._lock = threading.Lock()
         self._delivering = threading.RLock()
         """Held while a follower is given something."""
-        self._followed: dict[str, tuple[Follower, str]] = {}
-        """By log: who follows it, and from where; '' = from what comes from now on."""
+        self._followed: dict[Follower, tuple[str, str]] = {}
+        """By follower: its log, and from where it follows; '' = from what comes from now on."""
         self._thread: threading.Thread | None = None
 
     def follow(self, queue: str, follower: Follower, cursor: str) -> None:
         """Give ``follower`` what comes after the cursor. Raises RuntimeError if the system has no thread left."""
         with self._lock:
-            self._followed[queue] = (follower, cursor)
+            self._followed[follower] = (queue, cursor)
             thread = self._thread
             if thread is None:
                 thread = threading.Thread(target=self._run, name="stratix-events", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:
-                    del self._followed[queue]
+                    del self._followed[follower]
                     raise
                 self._thread = thread
                 return
         self.wake()
 
-    def leave(self, queue: str, follower: Follower) -> None:
+    def leave(self, follower: Follower) -> None:
         """Once this returns, ``follower`` is given nothing more."""
         with self._lock:
-            if self._followed.get(queue, (None,))[0] is not follower:
+            if self._followed.pop(follower, None) is None:
                 return
-            del self._followed[queue]
             last = not self._followed
         with self._delivering:
             pass
@@ -112,16 +111,22 @@ class LogThread:
     def _round(self) -> None:
         with self._lock:
             followed = dict(self._followed)
-        for queue, (follower, cursor) in followed.items():
-            if not cursor:
-                followed[queue] = (follower, self._log.tail(queue))
-                self._advance(queue, *followed[queue])
         limit = max(READ_AT_ONCE // max(len(followed), 1), LEAST_AT_ONCE)
-        cursors = {queue: cursor for queue, (_, cursor) in followed.items()}
+        first: dict[str, Follower] = {}
+        cursors: dict[str, str] = {}
+        problems: list[Unavailable | None] = []
+        for follower, (queue, cursor) in followed.items():
+            if not cursor:
+                cursor = self._log.tail(queue)
+                self._advance(follower, queue, cursor)
+            if first.setdefault(queue, follower) is follower:
+                cursors[queue] = cursor
+            else:  # each has a place of its own in the log; what wakes the first one is read by the others right after
+                problems.append(self._catch_up(follower, queue, cursor, limit))
         by_log = self._reader.read(cursors, limit, self._reader.patience_ms)
-        problems = [self._give_all(queue, followed[queue][0], events) for queue, events in by_log.items()]
-        for queue, (follower, _) in followed.items():
-            if self._follows(queue, follower):
+        problems += [self._give_all(first[queue], queue, events) for queue, events in by_log.items()]
+        for follower in followed:
+            if follower in self._followed:
                 follower.idle()
         if by_log and len(followed) > MANY:
             time.sleep(SETTLE_S)
@@ -129,32 +134,38 @@ class LogThread:
             if problem is not None:
                 raise problem
 
-    def _give_all(self, queue: str, follower: Follower, events: list[Event]) -> Unavailable | None:
+    def _catch_up(self, follower: Follower, queue: str, cursor: str, limit: int) -> Unavailable | None:
+        """Give one follower what its log has for it now."""
+        while events := self._log.read(queue, cursor, limit):
+            problem = self._give_all(follower, queue, events)
+            if problem is not None or len(events) < limit:
+                return problem
+            cursor = events[-1].cursor
+        return None
+
+    def _give_all(self, follower: Follower, queue: str, events: list[Event]) -> Unavailable | None:
         """Why it is to be given some of them again; what others follow does not wait for that."""
         try:
             for start in range(0, len(events), TOLD_AT_ONCE):
-                if not self._give(queue, follower, events[start : start + TOLD_AT_ONCE]):
+                if not self._give(follower, queue, events[start : start + TOLD_AT_ONCE]):
                     break
         except Unavailable as problem:
             return problem
         return None
 
-    def _give(self, queue: str, follower: Follower, part: list[Event]) -> bool:
+    def _give(self, follower: Follower, queue: str, part: list[Event]) -> bool:
         """False if it follows no longer."""
         with self._delivering:
-            if not self._follows(queue, follower):
+            if follower not in self._followed:
                 return False
             follower.deliver(part)
-            self._advance(queue, follower, part[-1].cursor)  # not before: what could not be given now is given later
+            self._advance(follower, queue, part[-1].cursor)  # not before: what could not be given now is given later
         return True
 
-    def _follows(self, queue: str, follower: Follower) -> bool:
-        return self._followed.get(queue, (None,))[0] is follower
-
-    def _advance(self, queue: str, follower: Follower, cursor: str) -> None:
+    def _advance(self, follower: Follower, queue: str, cursor: str) -> None:
         with self._lock:
-            if self._follows(queue, follower):
-                self._followed[queue] = (follower, cursor)
+            if follower in self._followed:
+                self._followed[follower] = (queue, cursor)
 
 
 _threads: WeakKeyDictionary[EventLog, LogThread] = WeakKeyDictionary()

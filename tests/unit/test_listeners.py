@@ -12,7 +12,8 @@ import pytest
 from stratix_kombu import Application, EventsMissed, InvalidPayload, Job, PayloadTooLarge, StoreUnavailable
 from stratix_kombu.model.event import INLINE_RESULT_BYTES
 from stratix_kombu.model.record import Completion
-from stratix_kombu.queue import listeners
+from stratix_kombu.queue import listeners, log_thread
+from stratix_kombu.queue.events import QueueEvents
 from stratix_kombu.queue.log_thread import thread_of
 from stratix_kombu.stores.contract import EventLog, Queries
 from tests.waiting import until
@@ -50,6 +51,29 @@ def test_a_store_that_hiccups_loses_nothing(app: Application, monkeypatch: pytes
     until(lambda: len(told) == 125, 60)
     for name, count in (("progress", 60), ("mine", 60)):
         assert [value for event, value in told if event == name] == list(range(count))
+
+
+def test_a_log_has_as_many_followers_as_there_are(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's results follow the log of a queue beside its own listeners."""
+    monkeypatch.setattr(log_thread, "LEAST_AT_ONCE", 2)
+    monkeypatch.setattr(log_thread, "READ_AT_ONCE", 2)
+    queue, engine = app.queue.get_queue("q"), app.queue.engine
+    hubs = [QueueEvents(engine, "q") for _ in range(2)]
+    told: list[list[str]] = [[], [], []]
+    queue.on("waiting", lambda job: told[0].append(job.name))
+    for number, hub in enumerate(hubs, 1):
+        hub.on("waiting", lambda job, number=number: told[number].append(job.name))
+        queue.add(f"after {number}")
+    until(lambda: [len(names) for names in told] == [2, 2, 1])
+    queue.add_bulk([{"name": str(number)} for number in range(7)])
+    until(lambda: [len(names) for names in told] == [9, 9, 8])
+    assert told[0] == told[1] == ["after 1", *told[2]]
+    queue.off("waiting")
+    hubs[0].close()
+    queue.add("last")
+    until(lambda: told[2][-1] == "last")
+    assert len(told[0]) == len(told[1]) == 9
+    hubs[1].close()
 
 
 def test_a_job_that_cannot_be_read_costs_its_own_events_only(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
