@@ -86,5 +86,5 @@ def test_a_message_of_another_program_is_told_and_dropped(app: Application, brok
     send_celery_task(broker, "strange")
     queue.process(lambda job: "done")
     assert job.wait_until_finished(timeout=30) == "done"
-    until(lambda: any("names no job" in str(error) for error in errors), 30)
+    until(lambda: any("a message that is not a permit was dropped" in str(error) for error in errors), 30)
     assert queue.add("n").wait_until_finished(timeout=30) == "done"

@@ -45,7 +45,7 @@ def fail_once(app: Application, name: str) -> list[str]:
 
 @pytest.mark.parametrize("step", ["take", "complete", "fail", "promote", "recover"])
 def test_jobs_end_although_a_step_failed_once(app: Application, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stratix_kombu.worker.consumer.MAX_PAUSE_S", 0.05)
+    monkeypatch.setattr("stratix_kombu.worker.consumer.LONGEST_S", 0.05)
     raised = fail_once(app, step)
     queue, errors = app.queue.create_queue("q", concurrency=2), list[BaseException]()
     queue.on("error", errors.append)
