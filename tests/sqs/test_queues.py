@@ -172,7 +172,7 @@ def test_what_no_worker_can_read(settings: Settings, admin: Any, namespace: str,
         admin.send_message(QueueUrl=url, MessageBody="no message of ours")
         queue.process(lambda job: "done")
         assert job.wait_until_finished(timeout=20) == "done"
-        until(lambda: any("names no job" in str(error) for error in errors), 20)
+        until(lambda: any("a message that is not a permit was dropped" in str(error) for error in errors), 20)
         if redrive:
             until(lambda: _messages(admin, f"{namespace}-dead") == 1, 20)
         until(lambda: _messages(admin, f"{namespace}-mail") == 0, 20)
