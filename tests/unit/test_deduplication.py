@@ -42,7 +42,7 @@ def test_throttling_and_debouncing(app: Application) -> None:
     [
         ("x", "must be a mapping with 'id'"),
         ({}, "cannot be a job id"),
-        ({"id": "x", "extend": True}, "belongs to 'ttl'"),
+        ({"id": "x", "extend": True}, "needs 'ttl'"),
         ({"id": "x", "replace": 1}, "True or False"),
         ({"id": "x", "tll": 5}, "unknown option 'tll'"),
     ],
