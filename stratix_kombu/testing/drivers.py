@@ -100,8 +100,19 @@ class DriverSuite:
         first, second = driver.receiver(queue, limit), driver.receiver(queue, 20)
         try:
             held: list[Delivery] = []
+            rest: list[Delivery] = []
             self._until(lambda: hold(first, limit, held) > 0)
-            rest = take(second, 12 - len(held))
+
+            def all_have_come() -> bool:
+                """What the broker has sent to the first one and it has not given yet is not for the second one."""
+                if len(held) < limit:
+                    hold(first, limit - len(held), held)
+                received = second.receive(10, 0.5)
+                second.acknowledge(received)
+                rest.extend(received)
+                return len(held) + len(rest) >= 12
+
+            self._until(all_have_come)
             assert len(held) <= limit
             assert len({one.job_id for one in (*held, *rest)}) == 12
         finally:
