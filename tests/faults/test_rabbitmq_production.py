@@ -24,7 +24,7 @@ from tests.certificates import Certificates, make_certificates
 from tests.services import RabbitMQNode, free_port, rabbitmq_node
 from tests.waiting import until
 
-CONSUMER_TIMEOUT_MS = 3000
+CONSUMER_TIMEOUT_MS = 1000
 """The broker closes a channel on which a message was not acknowledged for this long; thirty minutes by default."""
 
 
@@ -134,8 +134,8 @@ def test_a_connection_lives_while_all_slots_are_busy_and_while_the_worker_drains
     """For longer than two heartbeats, after which both sides give a connection up; and for longer than the broker's
     consumer timeout, which does not concern a job that runs."""
     # Both are far less than a broker's own timeout, half an hour; what is owed is seen when the connection is tended.
-    monkeypatch.setattr(receiver, "OWED_S", CONSUMER_TIMEOUT_MS / 4000)
-    monkeypatch.setattr(pace, "TEND_S", CONSUMER_TIMEOUT_MS / 4000)
+    monkeypatch.setattr(receiver, "OWED_S", CONSUMER_TIMEOUT_MS / 10_000)
+    monkeypatch.setattr(pace, "TEND_S", CONSUMER_TIMEOUT_MS / 10_000)
     gates = [threading.Event() for _ in range(3)]
     with open_app(heartbeat=2) as app:
         queue = app.queue.create_queue("q", concurrency=2)
