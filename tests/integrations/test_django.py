@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,12 @@ def finished(result: Any) -> Any:
 
     until(is_finished)
     return result
+
+
+def tasks(*names: str) -> list[Any]:
+    """Of the project; a checker of types would take those of another example, whose package has the same name."""
+    module = import_module("shop.tasks")
+    return [getattr(module, name) for name in names]
 
 
 def test_the_tests_of_the_project_pass(shop: Path) -> None:
@@ -141,7 +148,8 @@ def test_connections_are_closed_around_jobs(app: Application) -> None:
 
 def test_tasks_are_enqueued_and_found(app: Application) -> None:
     from shop.models import Order
-    from shop.tasks import fragile, remind
+
+    fragile, remind = tasks("fragile", "remind")
 
     from stratix_kombu.integrations.django.versions import TaskResultDoesNotExist, TaskResultStatus
 
@@ -165,7 +173,7 @@ def test_tasks_are_enqueued_and_found(app: Application) -> None:
 
 
 def test_attempts_errors_and_the_context(app: Application) -> None:
-    from shop.tasks import fragile
+    (fragile,) = tasks("fragile")
 
     from stratix_kombu.integrations.django.versions import TaskResultStatus
 
@@ -183,7 +191,7 @@ def test_attempts_errors_and_the_context(app: Application) -> None:
 
 
 def test_asyncio(app: Application) -> None:
-    from shop.tasks import fragile
+    (fragile,) = tasks("fragile")
 
     async def main() -> Any:
         result = await fragile.aenqueue(0)
@@ -197,7 +205,7 @@ def test_asyncio(app: Application) -> None:
 
 
 def test_later_and_first(app: Application) -> None:
-    from shop.tasks import remind
+    (remind,) = tasks("remind")
 
     from stratix_kombu.integrations.django.tasks import level_of
 
@@ -216,7 +224,7 @@ def test_later_and_first(app: Application) -> None:
 
 
 def test_what_django_refuses_is_refused(app: Application) -> None:
-    from shop.tasks import fragile, remind
+    fragile, remind = tasks("fragile", "remind")
 
     for using in ({"priority": 101}, {"queue_name": "unknown"}, {"run_after": datetime(2030, 1, 1)}):
         with pytest.raises(Exception, match=r"priority must be|not valid for backend|must be an aware"):
@@ -226,7 +234,7 @@ def test_what_django_refuses_is_refused(app: Application) -> None:
 
 
 def test_signals(app: Application) -> None:
-    from shop.tasks import fragile
+    (fragile,) = tasks("fragile")
 
     from stratix_kombu.integrations.django.versions import signals
 
