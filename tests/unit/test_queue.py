@@ -152,6 +152,8 @@ def test_listeners(queue: Queue) -> None:
         return "done"
 
     queue.process(work)
+    until(lambda: told == [("drained",)])  # it came up on an empty queue
+    told.clear()
     queue.add("n", "good").wait_until_finished(timeout=10)
     with pytest.raises(JobFailed):
         queue.add("n", "bad").wait_until_finished(timeout=10)
