@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,23 +11,34 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2] / "examples" / "django"
 
 
-@pytest.fixture(scope="session")
-def shop(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Its tables are there; nothing is started."""
-    folder = tmp_path_factory.mktemp("shop")
-    os.environ.update(
-        SHOP_DB=str(folder / "db.sqlite3"),
-        SHOP_REDIS=redis_url,
-        SHOP_NAMESPACE=f"shop{uuid.uuid4().hex[:8]}",
-        DJANGO_SETTINGS_MODULE="shop.settings",
-    )
-    sys.path.insert(0, str(PROJECT))
-    import django
-    from django.core.management import call_command
+def _enter(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(PROJECT))
 
-    django.setup()
-    call_command("migrate", verbosity=0)
-    yield folder
-    for name in ("SHOP_DB", "SHOP_REDIS", "SHOP_NAMESPACE", "DJANGO_SETTINGS_MODULE"):
-        del os.environ[name]
-    sys.path.remove(str(PROJECT))
+
+@pytest.fixture(scope="session")
+def _environment(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of the project, whose tables are there."""
+    environment = {
+        "SHOP_DB": str(tmp_path_factory.mktemp("shop") / "db.sqlite3"),
+        "SHOP_REDIS": redis_url,
+        "SHOP_NAMESPACE": f"shop{uuid.uuid4().hex[:8]}",
+        "DJANGO_SETTINGS_MODULE": "shop.settings",
+    }
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _enter(monkeypatch, environment)
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def shop(_environment: dict[str, str]) -> Iterator[Path]:
+    """Nothing is started. Its variables are this module's only: processes of other tests would be Django's, too."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _enter(monkeypatch, _environment)
+        yield Path(_environment["SHOP_DB"]).parent
