@@ -213,10 +213,15 @@ def test_it_is_done_once(app: Application) -> None:
         instrument(app)
 
 
+def _leave_logging(**_: Any) -> None:
+    """A receiver of ``setup_logging``."""
+
+
 def test_beside_celery_s_own_instrumentation(redis_url: str, telemetry: Telemetry) -> None:
     """In a Celery worker a job has one producer and one consumer span of ours, a task those of Celery's alone."""
     from celery import Celery
     from celery.contrib.testing.worker import start_worker
+    from celery.signals import setup_logging
     from opentelemetry.instrumentation.celery import CeleryInstrumentor
 
     from stratix_kombu.celery import install
@@ -237,6 +242,8 @@ def test_beside_celery_s_own_instrumentation(redis_url: str, telemetry: Telemetr
         return "hello"
 
     CeleryInstrumentor().instrument(tracer_provider=telemetry.tracers, meter_provider=telemetry.meters)
+    # Celery leaves logging alone where somebody else sets it up; the tests after this one want it as it is.
+    setup_logging.connect(_leave_logging)
     try:
         with start_worker(celery, pool="threads", concurrency=2, perform_ping_check=False, shutdown_timeout=30):
             with telemetry.tracer.start_as_current_span("request"):
@@ -244,6 +251,7 @@ def test_beside_celery_s_own_instrumentation(redis_url: str, telemetry: Telemetr
             telemetry.wait_for("run/otel.double", 1)
             telemetry.wait_for("run/stratix.job", 1)
     finally:
+        setup_logging.disconnect(_leave_logging)
         CeleryInstrumentor().uninstrument()
         stratix.close()
     names = sorted(one.name.replace(queue.name, "q") for one in telemetry.spans() if "receive" not in one.name)
