@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import threading
+import uuid
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def hooks_of(called: list[str], name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["async def", "partial", "lambda", "object", "awaitable"])
 def test_hooks_are_awaited_in_order(kind: str) -> None:
-    app, called = create_app({"driver": "memory"}), list[str]()
+    app, called = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[str]()
     _ = app.queue
     for name in HOOKS:
         app.hook(name, hooks_of(called, name)[kind])
@@ -62,7 +63,7 @@ def test_hooks_are_awaited_in_order(kind: str) -> None:
 
 
 def test_hooks_share_the_loop_of_the_handlers() -> None:
-    app, loops = create_app({"driver": "memory"}), list[Any]()
+    app, loops = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[Any]()
     queue = app.queue.create_queue("q")
 
     @app.hook("beforeStart")
@@ -80,7 +81,7 @@ def test_hooks_share_the_loop_of_the_handlers() -> None:
 
 
 def test_async_hooks_may_use_all_of_the_application() -> None:
-    app, seen = create_app({"driver": "memory"}), list[Any]()
+    app, seen = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[Any]()
 
     async def use() -> None:
         queue = app.queue.get_queue("q")
@@ -103,7 +104,7 @@ def test_async_hooks_may_use_all_of_the_application() -> None:
 
 def test_an_application_that_is_closed_within_a_loop_awaits_its_hooks() -> None:
     async def main() -> list[str]:
-        app, called = create_app({"driver": "memory"}), list[str]()
+        app, called = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[str]()
         for name in HOOKS:
             app.hook(name, hooks_of(called, name)["async def"])
         app.start()
@@ -114,7 +115,7 @@ def test_an_application_that_is_closed_within_a_loop_awaits_its_hooks() -> None:
 
 
 def test_async_hooks_run_though_jobs_get_no_time() -> None:
-    app, called = create_app({"driver": "memory"}), list[str]()
+    app, called = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[str]()
     _ = app.queue
     for name in HOOKS:
         app.hook(name, hooks_of(called, name)["async def"])
@@ -128,14 +129,14 @@ def test_what_an_async_hook_raises_is_raised_as_by_a_plain_one() -> None:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    app, called = create_app({"driver": "memory"}), list[str]()
+    app, called = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[str]()
     app.hook("before_close", broken)
     app.hook("before_close", lambda: called.append("the next one"))
     app.start()
     with pytest.raises(ZeroDivisionError):
         app.close()
     assert called == ["the next one"]
-    app = create_app({"driver": "memory"})
+    app = create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
     app.hook("before_start", broken)
     with pytest.raises(ZeroDivisionError):
         app.start()
@@ -147,7 +148,7 @@ def test_a_time_out_of_the_hooks_own_is_not_ours(name: str) -> None:
     async def connect() -> None:
         await asyncio.wait_for(asyncio.Event().wait(), 0.01)
 
-    app = create_app({"driver": "memory"})
+    app = create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
     _ = app.queue
     app.hook(name, connect)
     app.start()
@@ -158,7 +159,7 @@ def test_a_time_out_of_the_hooks_own_is_not_ours(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["before_close", "after_close"])
 def test_closing_gives_async_hooks_as_long_as_the_jobs(name: str) -> None:
-    app, ended = create_app({"driver": "memory"}), list[str]()
+    app, ended = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[str]()
     queue = app.queue.create_queue("q")
 
     async def endless() -> None:
@@ -204,7 +205,7 @@ def test_the_documented_shutdown_as_an_async_hook(app: Application) -> None:
 
 
 def test_what_would_hold_up_its_own_loop_says_what_to_write() -> None:
-    app = create_app({"driver": "memory"})
+    app = create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
     _ = app.queue
 
     @app.hook("before_close")
@@ -234,7 +235,7 @@ def test_generators_that_are_async_are_refused_in_words(caplog: pytest.LogCaptur
     async def halves() -> Any:
         yield 1
 
-    app = create_app({"driver": "memory"})
+    app = create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
     app.hook("before_start", halves)
     with pytest.raises(TypeError, match="is `async def` with `yield`"):
         app.start()
@@ -266,7 +267,7 @@ def test_filters_and_progress_of_housekeeping_are_awaited(app: Application) -> N
 
 @pytest.mark.parametrize("kind", ["plain handler", "async handler"])
 def test_a_custom_backoff_may_be_async(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    app = create_app({"driver": "memory"})
+    app = create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
 
     async def soon(attempts_made: int) -> int:
         await asyncio.sleep(0)
@@ -286,7 +287,7 @@ def test_a_custom_backoff_may_be_async(kind: str, caplog: pytest.LogCaptureFixtu
 
 
 def test_schedules_await_whatever_their_function_returns() -> None:
-    app, called = create_app({"driver": "memory"}), list[str]()
+    app, called = create_app({"driver": "memory", "namespace": uuid.uuid4().hex}), list[str]()
     for kind in ("async def", "partial", "object", "awaitable"):
         app.schedule.interval(100, hooks_of(called, kind)[kind], limit=1, name=kind)
     app.start()
@@ -304,7 +305,7 @@ def test_functions_that_nothing_can_await_are_refused_by_name() -> None:
 
 
 def test_a_coroutine_in_the_place_of_a_function_is_refused() -> None:
-    app = create_app({"driver": "memory"})
+    app = create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
     queue = app.queue.get_queue("q")
     given: Any = make()
     for call in (
@@ -324,7 +325,7 @@ def test_a_coroutine_in_the_place_of_a_function_is_refused() -> None:
 
 async def make() -> Application:
     """What a program may have instead of an application."""
-    return create_app({"driver": "memory"})
+    return create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
 
 
 def test_the_command_line_awaits_what_makes_the_application() -> None:
@@ -337,7 +338,7 @@ def test_errors_that_are_no_exceptions_pass_through() -> None:
 
     with pytest.raises(SystemExit):
         finished(leave())
-    app = create_app({"driver": "memory"})
+    app = create_app({"driver": "memory", "namespace": uuid.uuid4().hex})
 
     @app.queue.create_queue("q").process("n")
     async def handle(job: Job) -> None:
