@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.installation import PACKAGES, begin_run, end_run, install
+from tests.postgres_server import database_of, postgres_server
 from tests.services import rabbitmq_server, redis_server, sqs_server
 
 
@@ -53,4 +54,18 @@ def amqp_url() -> Iterator[str]:
 def sqs_url() -> Iterator[str]:
     """moto's SQS server."""
     with sqs_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL server: the URL of a superuser's database."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """A new database of that server."""
+    with database_of(postgres_url) as url:
         yield url

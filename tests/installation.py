@@ -17,10 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+POSTGRES = "pg_createcluster"
+"""It comes with the server, whose own programs are not on the PATH."""
 PACKAGES = {
     "redis-server": "redis-server",
     "redis-cli": "redis-tools",
     RABBITMQ: "rabbitmq-server",
+    POSTGRES: "postgresql",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
     "tmux": "tmux",
     "git": "git",
 }
@@ -77,7 +82,10 @@ def _install(packages: list[str]) -> str:
     said = ""
     with _no_services():
         update = _run([apt, "update", "-qq"])
-        said = _run([apt, "install", "-y", "-qq", *packages])
+        install = [apt, "install", "-y", "-qq"]
+        said = _run([*install, *packages])
+        if said and len(packages) > 1:  # one that cannot be had does not keep the others away
+            said = next(filter(None, [_run([*install, one]) for one in packages]), "")
     problem = said or update or "its programs are not on the PATH"
     return f"{by_hand} failed: {problem}"
 

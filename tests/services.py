@@ -1,8 +1,8 @@
 """Real servers for tests and benchmarks, on free loopback ports, in folders of their own, ended by process id.
 
-A server named in the environment (``STRATIX_TEST_REDIS_URL``, ``STRATIX_TEST_AMQP_URL``, ``STRATIX_TEST_SQS_URL``) is
-used instead. Where one is missing it is installed, if that can be done (see ``tests.installation``); otherwise the
-tests that need it fail in CI and are skipped at home, visibly.
+A server named in the environment (``STRATIX_TEST_REDIS_URL``, ``STRATIX_TEST_AMQP_URL``, ``STRATIX_TEST_SQS_URL``,
+``STRATIX_TEST_POSTGRES_URL``) is used instead. Where one is missing it is installed, if that can be done (see
+``tests.installation``); otherwise the tests that need it fail in CI and are skipped at home, visibly.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def require(program: str) -> str:
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     """Return once something listens; fails when the process ends or takes too long."""
-    _wait(lambda: _listens(port), process)
+    wait_until_ready(lambda: _listens(port), process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -188,7 +188,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _wait(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_until_ready(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Return once the condition holds; fails when the process ends or takes too long."""
     deadline = time.monotonic() + START_S
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:

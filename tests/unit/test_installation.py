@@ -96,6 +96,20 @@ def test_a_program_that_is_there_although_its_service_cannot_start_is_enough(fol
     assert installation.install([PROGRAM]) == ""
 
 
+def test_what_cannot_be_installed_does_not_keep_the_others_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "PACKAGES", {PROGRAM: "stand-in", "stratix-other": "other"})
+    _apt(folder, 'case "$*" in *other*) echo "E: Unable to locate package other" >&2; exit 100;; esac\n' + INSTALLS)
+    problem = installation.install([PROGRAM, "stratix-other"])
+    assert problem == "apt-get install stand-in other failed: exit code 100: E: Unable to locate package other"
+    assert installation.install([PROGRAM]) == ""
+    assert installation.install(["stratix-other"]) == problem
+    assert [call for call in _calls(folder) if call.startswith("install")] == [
+        "install -y -qq stand-in other",
+        "install -y -qq stand-in",
+        "install -y -qq other",
+    ]
+
+
 def test_a_machine_with_a_rule_of_its_own_keeps_it(folder: Path) -> None:
     (folder / "policy").write_text("own")
     _apt(folder, INSTALLS)
