@@ -22,11 +22,11 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.arguments import plain_text, seconds
 from stratix_kombu.model.given import snake_everywhere, together
 from stratix_kombu.model.middleware import Middleware
-from stratix_kombu.model.names import check_known_id, check_queue_name
+from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.queue.flow import NO_BRIDGE, Flow, add_flow, get_flow
+from stratix_kombu.queue.inspection import Inspection
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.queue import Queue
-from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
 from stratix_kombu.queue.servers import Servers
 from stratix_kombu.queue.settings_line import SettingsLine
 from stratix_kombu.queue.user_events import UserEvents
@@ -55,7 +55,7 @@ class Canvas(Protocol):
     def export(self, flow: Flow) -> Any: ...
 
 
-class QueueManager(forks.OfOneProcess, Hinted):
+class QueueManager(Inspection, forks.OfOneProcess, Hinted):
     """Creates queues, starts and closes them together.
 
     >>> app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -120,30 +120,6 @@ class QueueManager(forks.OfOneProcess, Hinted):
         """The queues of this application, in the order they were made."""
         with self._lock:
             return list(self._queues.values())
-
-    # -- what there is, whichever program made it -------------------------------------------------
-
-    def get_queue_names(self) -> list[str]:
-        """Names of all queues that have had a job or a worker, sorted. A queue that has been unused for a day is
-        forgotten: it has no job, worker, repeatable job, pause, limit or bound, and no event.
-
-        >>> app.queue.get_queue_names()  # doctest: +SKIP
-        ['emails', 'reports']
-        """
-        return self.engine.store.queries.queues()
-
-    def get_job(self, job_id: str) -> Job | None:
-        """The job with that id, of any queue, or None."""
-        (record,) = self.engine.store.queries.get([check_known_id(job_id)])
-        return self.get_queue(record.queue).handle(record) if record else None
-
-    def get_repeatable_jobs(self) -> list[RepeatableJob]:
-        """The repeatable jobs of all queues, sorted by queue and key.
-
-        >>> [one.key for one in app.queue.get_repeatable_jobs() if one.paused]  # doctest: +SKIP
-        """
-        schedules = self.engine.store.schedules.all()
-        return list(repeatables_of(sorted(schedules, key=lambda schedule: (schedule.queue, schedule.key))))
 
     # -- flows ----------------------------------------------------------------------------------
 

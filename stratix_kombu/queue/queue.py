@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
 from stratix_kombu.config.options import Duration, QueueOptions, together
@@ -19,12 +19,11 @@ from stratix_kombu.lifecycle.one_queue import pause, resume
 from stratix_kombu.model.arguments import seconds
 from stratix_kombu.model.record import Added, JobRecord, NewJob, WorkerInfo
 from stratix_kombu.queue.events import QueueEvents
-from stratix_kombu.queue.housekeeping import Housekeeping, OnProgress
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.limiting import Limiting
 from stratix_kombu.queue.local_worker import LocalWorker
+from stratix_kombu.queue.many_jobs import ManyJobs
 from stratix_kombu.queue.new_jobs import NewJobs
-from stratix_kombu.queue.reader import QueueReader
 from stratix_kombu.queue.repeatables import RepeatableJob, Repeatables
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
     from stratix_kombu.types import (
         BulkJob,
-        CleanedState,
-        DeadLetter,
         JobOpts,
         LimiterOpts,
         RepeatOpts,
@@ -53,7 +50,7 @@ FilePath = TypeVar("FilePath", str, Path)
 Result = TypeVar("Result")
 
 
-class Queue(QueueReader, forks.OfOneProcess, Hinted):
+class Queue(ManyJobs, forks.OfOneProcess, Hinted):
     """A named queue of an application; made by ``app.queue.create_queue``.
 
     >>> queue = app.queue.create_queue("emails", concurrency=10)  # doctest: +SKIP
@@ -77,7 +74,6 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         self._limiting = Limiting(engine, name, options)
         self.bounds = self._limiting.bounds
         """How its jobs may start, by its options."""
-        self._housekeeping = Housekeeping(engine, name)
         self.local = LocalWorker(
             name,
             self._runtime,
@@ -284,59 +280,6 @@ class Queue(QueueReader, forks.OfOneProcess, Hinted):
         """Let at most that many jobs of the queue be active at the same time over all workers (0 = no limit); with
         None, the workers' option ``global_concurrency`` applies again."""
         self._limiting.set_global_concurrency(most)
-
-    # -- many jobs at once ----------------------------------------------------------------------
-
-    def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
-        """Remove all waiting jobs (with ``delayed`` also delayed ones); return how many. Active jobs are not affected.
-
-        >>> queue.drain(delayed=True)  # doctest: +SKIP
-        """
-        return self._housekeeping.drain(delayed, on_progress)
-
-    def clean(
-        self,
-        grace: Duration = 0,
-        limit: int = 0,
-        state: CleanedState = "completed",
-        on_progress: OnProgress | None = None,
-    ) -> list[str]:
-        """Remove jobs of a state, oldest first, at most ``limit`` (0 = no limit): finished jobs that finished, other
-        jobs that were added, at least ``grace`` ago (milliseconds or a timedelta). Returns their ids, and emits
-        ``cleaned`` with the count.
-
-        >>> queue.clean(timedelta(days=7), state="failed")  # doctest: +SKIP
-        """
-        return self._housekeeping.clean(grace, limit, state, on_progress)
-
-    def retry_jobs(
-        self, state: Literal["failed"] = "failed", count: int = 0, on_progress: OnProgress | None = None
-    ) -> int:
-        """Run failed jobs again, oldest first, at most ``count`` (0 = no limit); return how many."""
-        return self._housekeeping.retry_jobs(state, count, on_progress)
-
-    def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
-        """Run delayed jobs now, earliest first, at most ``count`` (0 = no limit); return how many."""
-        return self._housekeeping.promote_jobs(count, on_progress)
-
-    def redrive(
-        self,
-        limit: int = 0,
-        filter: Callable[[DeadLetter], object] | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> int:
-        """Send the letters waiting in this queue back to the queues of their jobs, oldest first, at most ``limit`` (0 =
-        no limit); return how many. ``filter`` is called with each letter: ``id``, ``queue``, ``name``, ``data``,
-        ``reason``, ``attempts``. Jobs that are not letters stay.
-
-        >>> app.queue.get_queue("dead").redrive(filter=lambda letter: "timeout" in letter["reason"])  # doctest: +SKIP
-        """
-        return self._housekeeping.redrive(limit, filter, on_progress)
-
-    def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
-        """Remove the queue with all its jobs, events and messages; return the number of jobs. Its repeatable jobs stay.
-        Raises QueueNotEmpty while jobs are active, unless ``force``: then their results are rejected."""
-        return self._housekeeping.obliterate(force, on_progress)
 
     # -- within the package ---------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES
 from tests import reference
 from tests.pages import PAGES
 
-FIELDS = {name for name, value in vars(Job).items() if isinstance(value, property) and name[0] != "_"}
+FIELDS = {name for name in dir(Job) if isinstance(getattr(Job, name), property) and name[0] != "_"}
 
 
 def _first_column(title: str) -> list[str]:
@@ -92,7 +92,7 @@ def test_the_defaults_are_true(cls: str, values: Any) -> None:
 
 
 def test_fields_say_what_they_are() -> None:
-    assert [name for name in FIELDS if not (vars(Job)[name].__doc__ or "").strip()] == []
+    assert [name for name in FIELDS if not (getattr(Job, name).__doc__ or "").strip()] == []
 
 
 def test_a_sandboxed_job_has_the_fields_of_a_job() -> None:

@@ -33,7 +33,9 @@ MAX_PARAMETERS = 6
 METHODS = (FunctionType, property, classmethod, staticmethod, cached_property)
 LARGE_CLASSES = {
     "Queue": "the documented queue API",
+    "ManyJobs": "a part of Queue, with the part below it",
     "Job": "the documented job API",
+    "KnownJob": "the documented attributes of a job",
     "Transitions": "the contract",
     "Queries": "the contract",
     "MemoryTransitions": "one method for each of the contract",

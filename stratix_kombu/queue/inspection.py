@@ -1,0 +1,46 @@
+"""What there is in all queues of a namespace, whichever program made it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.names import check_known_id
+from stratix_kombu.queue.job import Job
+from stratix_kombu.queue.queue import Queue
+from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
+
+
+class Inspection(ABC):
+    """Reads the store; changes nothing."""
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine:
+        """Store and driver. Raises ConfigurationError for a driver that has queues of its own."""
+
+    @abstractmethod
+    def get_queue(self, name: str) -> Queue:
+        """The queue of that name."""
+
+    def get_queue_names(self) -> list[str]:
+        """Names of all queues that have had a job or a worker, sorted. A queue that has been unused for a day is
+        forgotten: it has no job, worker, repeatable job, pause, limit or bound, and no event.
+
+        >>> app.queue.get_queue_names()  # doctest: +SKIP
+        ['emails', 'reports']
+        """
+        return self.engine.store.queries.queues()
+
+    def get_job(self, job_id: str) -> Job | None:
+        """The job with that id, of any queue, or None."""
+        (record,) = self.engine.store.queries.get([check_known_id(job_id)])
+        return self.get_queue(record.queue).handle(record) if record else None
+
+    def get_repeatable_jobs(self) -> list[RepeatableJob]:
+        """The repeatable jobs of all queues, sorted by queue and key.
+
+        >>> [one.key for one in app.queue.get_repeatable_jobs() if one.paused]  # doctest: +SKIP
+        """
+        schedules = self.engine.store.schedules.all()
+        return list(repeatables_of(sorted(schedules, key=lambda schedule: (schedule.queue, schedule.key))))
