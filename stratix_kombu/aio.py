@@ -280,6 +280,12 @@ class AsyncQueue(Hinted):
     async def set_rate_limit(self, limiter: LimiterOpts | None = None, **options: Unpack[LimiterOpts]) -> None:
         await self._call(self._queue.set_rate_limit, limiter, **options)
 
+    async def get_rate_limit(self) -> LimiterOpts | None:
+        return await self._call(self._queue.get_rate_limit)
+
+    async def get_global_concurrency(self) -> int | None:
+        return await self._call(self._queue.get_global_concurrency)
+
     async def get_rate_limit_ttl(self) -> int:
         return await self._call(self._queue.get_rate_limit_ttl)
 

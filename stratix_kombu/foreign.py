@@ -206,6 +206,8 @@ QUEUE = {
         off="remove_listener remove_all_listeners",
         retry_jobs="retry_all retry_failed",
         get_dead_letters="dead_letters",
+        get_rate_limit="get_global_rate_limit get_limiter",
+        get_global_concurrency="get_concurrency",
     ),
     **{
         f"get_{state}": f"queue.get_jobs({state!r})"

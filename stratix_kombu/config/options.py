@@ -36,6 +36,8 @@ from stratix_kombu.model.suspects import suspect_delay, suspect_instant
 from stratix_kombu.types import Duration as Duration
 
 MAX_CONCURRENCY, MAX_ATTEMPTS = 1000, 10_000
+SHARED = "key:"
+"""Begins the key of a limit that the user has given one."""
 LIMITER_OPTIONS = ("max", "duration", "bounce_back", "refill_rate", "initial_tokens", "key")
 
 
@@ -59,7 +61,7 @@ def limit_of(value: object, what: str) -> Limit:
     most = whole(given.get("max"), f"{what}['max']", 1, 1_000_000)
     rate, initial = given.get("refill_rate"), given.get("initial_tokens")
     bounce = flag(given.get("bounce_back", True), f"{what}['bounce_back']")
-    key = f"key:{check_job_id(given['key'])}" if given.get("key") is not None else ""
+    key = f"{SHARED}{check_job_id(given['key'])}" if given.get("key") is not None else ""
     if rate is None:
         if initial is not None:
             raise ConfigurationError(f"{what}: 'initial_tokens' belongs to a token bucket: set 'refill_rate' too")
@@ -70,6 +72,22 @@ def limit_of(value: object, what: str) -> Limit:
         raise ConfigurationError(f"{what}['refill_rate'] must be tokens a second, more than 0, not {rate!r}")
     tokens = None if initial is None else whole(initial, f"{what}['initial_tokens']", 0, most)
     return Limit(key, most, refill_per_s=float(rate), initial=tokens, bounce_back=bounce)
+
+
+def limiter_of(limit: Limit) -> dict[str, Any]:
+    """The option that ``limit_of`` reads; ``duration`` in milliseconds."""
+    given: dict[str, Any] = {"max": limit.max}
+    if limit.refill_per_s:
+        given["refill_rate"] = limit.refill_per_s
+        if limit.initial not in (None, limit.max):
+            given["initial_tokens"] = limit.initial
+    else:
+        given["duration"] = limit.duration_ms
+    if not limit.bounce_back:
+        given["bounce_back"] = False
+    if limit.key.startswith(SHARED):
+        given["key"] = limit.key.removeprefix(SHARED)
+    return given
 
 
 def deduplication_of(value: object, what: str) -> Deduplication:

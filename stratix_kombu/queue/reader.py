@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
-from stratix_kombu.config.options import whole
+from stratix_kombu.config.options import limiter_of, whole
 from stratix_kombu.errors import ConfigurationError, JobFailed, nearest
 from stratix_kombu.foreign import STATES
 from stratix_kombu.lifecycle.engine import Engine
@@ -25,7 +25,7 @@ from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
 from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
-    from stratix_kombu.types import DeadLetter, EventName, JobEvent, ListedState, PlainEvent, ValueEvent
+    from stratix_kombu.types import DeadLetter, EventName, JobEvent, LimiterOpts, ListedState, PlainEvent, ValueEvent
 
 MAX_EVENTS = 100_000
 READ_WAIT_S = 0.25
@@ -126,6 +126,21 @@ class QueueReader:
     def is_paused(self) -> bool:
         """Whether the queue is paused."""
         return self.get_status().paused
+
+    def get_rate_limit(self) -> LimiterOpts | None:
+        """The limiter that ``set_rate_limit`` has set for all workers, with which that can be called again; None while
+        that of the workers' options applies.
+
+        >>> queue.get_rate_limit()  # doctest: +SKIP
+        {'max': 100, 'duration': 60000}
+        """
+        limit, _ = self._engine.store.queries.bounds(self.name)
+        return cast("LimiterOpts", limiter_of(limit)) if limit is not None else None
+
+    def get_global_concurrency(self) -> int | None:
+        """What ``set_global_concurrency`` has set for all workers (0 = no limit); None while the workers' option
+        applies."""
+        return self._engine.store.queries.bounds(self.name)[1]
 
     def get_dead_letters(self, start: int = 0, end: int | None = None) -> list[DeadLetter]:
         """Those of the waiting jobs ``start`` to ``end`` (as ``get_jobs``) that are letters, oldest first: ``id``,

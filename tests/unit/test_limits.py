@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 from collections.abc import Callable
@@ -105,6 +106,29 @@ def test_limits_are_set_at_run_time(app: Application) -> None:
     queue.set_rate_limit()
     assert queue.get_rate_limit_ttl() == 0
     second.wait_until_finished(timeout=10)
+
+
+@pytest.mark.parametrize(
+    "limiter",
+    [
+        {"max": 5, "duration": 60_000},
+        {"max": 5, "duration": 60_000, "key": "partner", "bounce_back": False},
+        {"max": 5, "refill_rate": 0.5},
+        {"max": 5, "refill_rate": 2.0, "initial_tokens": 0},
+    ],
+)
+def test_what_was_set_at_run_time_can_be_read_and_set_again(app: Application, limiter: dict[str, Any]) -> None:
+    queue = app.queue.create_queue("read", limiter={"max": 1, "duration": 1})
+    assert (queue.get_rate_limit(), queue.get_global_concurrency()) == (None, None)
+    queue.set_rate_limit(**limiter)
+    queue.set_global_concurrency(0)
+    assert (queue.get_rate_limit(), queue.get_global_concurrency()) == (limiter, 0)
+    found = asyncio.run(queue.aio.get_rate_limit())
+    queue.set_rate_limit(found)
+    assert queue.get_rate_limit() == limiter
+    queue.set_rate_limit()
+    queue.set_global_concurrency(None)
+    assert (queue.get_rate_limit(), asyncio.run(queue.aio.get_global_concurrency())) == (None, None)
 
 
 def test_a_queue_is_held_by_hand(app: Application) -> None:

@@ -71,6 +71,11 @@ class Queries(ABC):
         ``limit``) and by ``hold``; 0 = now."""
 
     @abstractmethod
+    def bounds(self, queue: str) -> tuple[Limit | None, int | None]:
+        """What ``set_limit`` and ``set_global_concurrency`` have set for the queue; None where the workers' own
+        applies."""
+
+    @abstractmethod
     def queues(self) -> list[str]:
         """Names of all queues that had a job or a worker, or were paused, sorted; one that has been unused for
         ``UNUSED_MS`` is forgotten (see ``Transitions.recover``)."""

@@ -107,6 +107,11 @@ class MemoryQueries(Queries):
             free = free_at(self._space, limit) if limit else 0
             return max(free, space.held_ms, now) - now
 
+    def bounds(self, queue: str) -> tuple[Limit | None, int | None]:
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            return space.limit, space.global_concurrency
+
     def queues(self) -> list[str]:
         with self._space.lock:
             return sorted(name for name, space in self._space.queues.items() if space.known)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stratix_kombu.model.limiter import limit_from
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
@@ -81,6 +83,12 @@ class RedisQueries(Queries):
 
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         return int(self._scripts.run("limit_ttl", (queue, limit_text(limit))))
+
+    def bounds(self, queue: str) -> tuple[Limit | None, int | None]:
+        limit, most = self._client.run(
+            "HMGET", f"{self._base}:q:{queue}:meta", "limit", "global_concurrency", again=True
+        )
+        return limit_from(json.loads(limit)) if limit else None, int(most) if most else None
 
     def queues(self) -> list[str]:
         return sorted({one.decode() for one in self._scripts.members("SSCAN", ":queues")})

@@ -128,6 +128,12 @@ class SqlQueries(Queries):
                 free = starts.free_at(limit, now)
             return int(max(free, held_ms, now) - now)
 
+    def bounds(self, queue: str) -> tuple[Limit | None, int | None]:
+        with self._space.reading() as db:
+            row = db.one("SELECT body FROM queues WHERE name = ?", queue)
+        body = loads(row[0]) if row and row[0] else {}
+        return limit_of(body["limit"]) if "limit" in body else None, body.get("global_concurrency")
+
     def queues(self) -> list[str]:
         with self._space.reading() as db:
             return [name for (name,) in db.all("SELECT name FROM queues WHERE known = 1 ORDER BY name")]

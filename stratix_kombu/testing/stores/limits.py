@@ -46,6 +46,22 @@ class LimitSuite(StoreCase):
         starts = [self.record(store, job_id).processed_ms for job_id in ids]
         assert starts[5] - starts[0] >= 4 * 20 - 2
 
+    # -- what is set ---------------------------------------------------------------------------------
+
+    def test_what_is_set_for_a_queue_can_be_read(self, store: Store) -> None:
+        assert store.queries.bounds(QUEUE) == (None, None)
+        limits = [Limit("a", 5, 1_000), Limit("key:b", 7, refill_per_s=0.5, initial=0, bounce_back=False)]
+        for limit in limits:
+            store.transitions.set_limit(QUEUE, limit)
+            assert store.queries.bounds(QUEUE) == (limit, None)
+        store.transitions.set_global_concurrency(QUEUE, 0)
+        store.transitions.set_global_concurrency("other", 3)
+        assert store.queries.bounds(QUEUE) == (limits[1], 0)
+        assert store.queries.bounds("other") == (None, 3)
+        store.transitions.set_limit(QUEUE, None)
+        store.transitions.set_global_concurrency(QUEUE, None)
+        assert store.queries.bounds(QUEUE) == (None, None)
+
     # -- early, late, and not at all ----------------------------------------------------------------
 
     def test_a_take_that_comes_a_little_early_is_granted_for_an_instant_ahead(self, store: Store) -> None:
