@@ -99,9 +99,10 @@ def with_application(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def command(context: click.Context, /, reference: str | None, config: Path | None, **options: Any) -> Any:
         application = bridged(find(context, reference, config))
-        if not application.queue.shared:
-            over = application.queue.describe()
-            say(f"note: jobs over {over} are visible only to the process that adds them")
+        queues = application.queue
+        if not queues.shared:
+            limit = "start in the process that adds them" if queues.store.shared else "are visible only to that process"
+            say(f"note: {queues.describe()}: jobs {limit}")
         try:
             return function(application, **options)
         finally:

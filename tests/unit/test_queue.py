@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
-from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, Job, Queue, WaitTimeout, create_app
+from stratix_kombu import Application, ConfigurationError, Job, Queue, WaitTimeout
 from stratix_kombu.errors import (
     DependencyNotFound,
     InvalidJobState,
@@ -22,26 +21,9 @@ from stratix_kombu.errors import (
 from tests.waiting import until
 
 
-def slowly(attempts_made: int) -> float:
-    return 5.0
-
-
 @pytest.fixture
-def app() -> Iterator[Application]:
-    settings = {
-        "driver": "memory",
-        "namespace": f"unit{uuid.uuid4().hex[:8]}",
-        "shutdown_timeout": 5,
-        "worker": {"lease_duration": 300, "stalled_check_interval": 50},
-    }
-    with create_app(settings) as app:
-        app.start()
-        yield app
-
-
-@pytest.fixture
-def queue(app: Application) -> Queue:
-    return app.queue.create_queue("q", concurrency=3)
+def settings(in_memory: dict[str, Any]) -> dict[str, Any]:
+    return in_memory
 
 
 def test_bad_jobs_are_refused_before_anything_is_written(queue: Queue) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -20,21 +21,8 @@ def slowly(attempts_made: int) -> float:
 
 
 @pytest.fixture
-def app() -> Iterator[Application]:
-    settings = {
-        "driver": "memory",
-        "namespace": f"unit{uuid.uuid4().hex[:8]}",
-        "shutdown_timeout": 5,
-        "worker": {"lease_duration": 300, "stalled_check_interval": 50},
-    }
-    with create_app(settings) as app:
-        app.start()
-        yield app
-
-
-@pytest.fixture
-def queue(app: Application) -> Queue:
-    return app.queue.create_queue("q", concurrency=3)
+def settings(in_memory: dict[str, Any]) -> dict[str, Any]:
+    return in_memory
 
 
 def test_never_more_than_concurrency_at_a_time(queue: Queue) -> None:

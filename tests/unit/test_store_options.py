@@ -175,3 +175,22 @@ def test_what_is_no_pair(given: dict[str, Any], problem: str) -> None:
 def test_a_store_that_needs_a_broker_is_no_driver() -> None:
     with pytest.raises(ConfigurationError, match="needs a driver beside it"):
         create_app({"driver": "sqlite", "store": "memory://"}).queue  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "redis://localhost:6379/2",
+        "rediss://cache.example.com:6379/0",
+        "sentinel://one:26379;two:26379/0?master_name=main",
+        "unix:///run/redis.sock?db=0",
+        "redis+cluster://a:7000,b:7001",
+        {"host": "localhost", "db": 3},
+        {"url": "redis://localhost:6379/2"},
+    ],
+)
+def test_a_redis_that_is_only_named_as_the_store_is_the_broker_too(store: Any) -> None:
+    settings = _settings(store=store)
+    assert (settings.driver, settings.store, settings.is_memory_by_default) == ("redis", store, False)
+    assert settings.driver_options == (store if isinstance(store, dict) else {"url": store})
+    assert _settings(driver="memory", store=store).driver == "memory"
