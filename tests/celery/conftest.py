@@ -12,7 +12,17 @@ from tests.celery.project import sqs_broker
 from tests.celery.workers import Project
 from tests.waiting import until
 
-HOSTS = ["redis-threads", "redis-prefork", "redis-solo", "redis-gevent", "redis-own", "rabbitmq-threads", "sqs-threads"]
+HOSTS = [
+    "redis-threads",
+    "redis-prefork",
+    "redis-solo",
+    "redis-gevent",
+    "redis-own",
+    "rabbitmq-own",
+    "sqs-own",
+    "rabbitmq-threads",
+    "sqs-threads",
+]
 TRANSPORTS = ["redis", "rabbitmq", "sqs"]
 
 

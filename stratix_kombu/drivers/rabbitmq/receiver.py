@@ -73,7 +73,7 @@ class RabbitMQReceiver(KombuReceiver):
             link.connection.heartbeat_check()
 
     def on_message(self, message: Any) -> None:
-        self.received.append(self.undecided.delivery(message))
+        self.received.append(self.undecided.delivery(message, self.driver.brings_tasks))
 
     def adopt(self, deliveries: Sequence[Delivery]) -> None:
         self.adopted.update(delivery.handle for delivery in deliveries)

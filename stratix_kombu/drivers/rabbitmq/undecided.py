@@ -9,7 +9,7 @@ from typing import Any
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.contract import Delivery
-from stratix_kombu.model.message import read_headers
+from stratix_kombu.model.message import OtherMessage, read_headers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,15 +34,16 @@ class Undecided:
         """The channel is the parent's."""
         self._lock = threading.Lock()
 
-    def delivery(self, message: Any) -> Delivery:
-        """One that has come."""
+    def delivery(self, message: Any, tasks: bool = False) -> Delivery:
+        """One that has come; with ``tasks`` it may be that of a task."""
         job_id, problem = read_headers(message.properties.get("application_headers"))
-        return self.permit(message.delivery_info["delivery_tag"], job_id, problem)
+        other = _other_message(message) if tasks and job_id is None else None
+        return self.permit(message.delivery_info["delivery_tag"], job_id, problem, other)
 
-    def permit(self, tag: int, job_id: str | None, problem: str = "") -> Delivery:
+    def permit(self, tag: int, job_id: str | None, problem: str = "", other: OtherMessage | None = None) -> Delivery:
         with self._lock:
             self._tags[tag] = None
-        return Delivery(job_id, Handle(self, tag), problem)
+        return Delivery(job_id, Handle(self, tag), problem, other)
 
     def acknowledge(self, tags: Iterable[int]) -> None:
         """All of them by one word, as far as nothing that came before is undecided."""
@@ -67,3 +68,11 @@ class Undecided:
             if tag in self._tags:
                 del self._tags[tag]
                 self.channel.basic_reject(tag, requeue)
+
+
+def _other_message(message: Any) -> OtherMessage:
+    """The parts of a message of py-amqp."""
+    properties = {**message.properties, "delivery_info": message.delivery_info}
+    headers = properties.pop("application_headers", None)
+    kind, encoding = str(properties.get("content_type")), str(properties.get("content_encoding"))
+    return OtherMessage(headers, properties, message.body, kind, encoding)
