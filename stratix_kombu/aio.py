@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stratix_kombu.calls import Calls
     from stratix_kombu.model.event import Event
     from stratix_kombu.model.metrics import QueueMetrics
+    from stratix_kombu.model.overview import QueueOverview
     from stratix_kombu.model.record import Ended, JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.queue.flow import Flow
     from stratix_kombu.queue.housekeeping import OnProgress
@@ -316,6 +317,9 @@ class AsyncQueueManager(Hinted):
 
     async def get_job(self, job_id: str) -> Job | None:
         return await self._call(self._manager.get_job, job_id)
+
+    async def get_overview(self, minutes: int = 60) -> list[QueueOverview]:
+        return await self._call(self._manager.get_overview, minutes)
 
     async def get_repeatable_jobs(self) -> list[RepeatableJob]:
         return await self._call(self._manager.get_repeatable_jobs)

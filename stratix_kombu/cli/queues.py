@@ -56,10 +56,10 @@ def _watch(app: Application, names: tuple[str, ...], interval: float) -> None:
 
 
 def _found(app: Application, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    for name in names or app.queue.get_queue_names():
-        status = app.queue.get_queue(name).get_status()
+    named = (app.queue.get_queue(name).get_status() for name in names)
+    for status in named if names else app.queue.get_overview(minutes=1):
         yield {
-            "name": name,
+            "name": status.name,
             "paused": status.paused,
             "counts": status.counts,
             "workers": status.workers,

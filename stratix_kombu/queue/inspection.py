@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from stratix_kombu.config.options import whole
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.metrics import KEPT_MINUTES
 from stratix_kombu.model.names import check_known_id
+from stratix_kombu.model.overview import QueueOverview
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.queue import Queue
 from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
@@ -44,3 +47,18 @@ class Inspection(ABC):
         """
         schedules = self.engine.store.schedules.all()
         return list(repeatables_of(sorted(schedules, key=lambda schedule: (schedule.queue, schedule.key))))
+
+    def get_overview(self, minutes: int = 60) -> list[QueueOverview]:
+        """All queues, sorted by name: the number of jobs in each state, pauses, limits and workers, and how many jobs
+        completed and failed in each of the last minutes (1 to 1440; the current one is the last). One call to the store
+        for up to 200 queues. Raises ConfigurationError, StoreUnavailable.
+
+        >>> [one.name for one in app.queue.get_overview() if one.counts["failed"]]  # doctest: +SKIP
+        """
+        whole(minutes, "get_overview: 'minutes'", 1, KEPT_MINUTES)
+        queries, found, cursor = self.engine.store.queries, dict[str, QueueOverview](), ""
+        while True:
+            page, cursor = queries.overview(cursor, minutes=minutes)
+            found.update((one.name, one) for one in page)
+            if not cursor:
+                return [found[name] for name in sorted(found)]

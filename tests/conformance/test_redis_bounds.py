@@ -180,6 +180,7 @@ def _read(store: Store) -> None:
     read.find("waiting", list(State))
     read.scan("waiting", State.WAITING, "", PAGE)
     read.status("waiting")
+    assert read.overview("", PAGE, 20)
     read.late_queues(1)
     read.metrics("waiting", 10)
     read.limit_ttl("few", Limit("queue:few", 5, 1_000))

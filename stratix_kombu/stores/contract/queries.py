@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from stratix_kombu.model.metrics import Tally, Totals
+from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract.by_hand import PAGE
@@ -55,6 +56,14 @@ class Queries(ABC):
     @abstractmethod
     def status(self, queue: str) -> QueueStatus:
         """Counts of all states (with ``paused`` instead of ``waiting`` for a paused queue), and more."""
+
+    @abstractmethod
+    def overview(
+        self, after: str = "", limit: int = QUEUES_AT_ONCE, minutes: int = 60
+    ) -> tuple[list[QueueOverview], str]:
+        """About ``limit`` queues, in no order, with what ``status`` tells, what was counted in each of the last minutes
+        (as ``metrics``), and what was set for them; and where to go on, '' after the last page. In one call. A queue
+        that is there the whole time is on at least one page."""
 
     @abstractmethod
     def metrics(self, queue: str, minutes: int) -> list[Tally]:

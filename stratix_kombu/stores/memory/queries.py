@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import fields
 from itertools import chain
 from typing import Any
 
 from stratix_kombu.model.metrics import Tally, Totals
+from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview, shown_minutes
 from stratix_kombu.model.record import GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
@@ -90,6 +92,27 @@ class MemoryQueries(Queries):
                 oldest_waiting_ms=oldest,
                 overdue_ms=max(self._space.now() - due, 0),
             )
+
+    def overview(
+        self, after: str = "", limit: int = QUEUES_AT_ONCE, minutes: int = 60
+    ) -> tuple[list[QueueOverview], str]:
+        with self._space.lock:
+            names = [name for name in self.queues() if name > after]
+            page = [self._shown(name, minutes) for name in names[:limit]]
+            return page, names[limit - 1] if names[limit:] else ""
+
+    def _shown(self, queue: str, minutes: int) -> QueueOverview:
+        space, status = self._space.queues[queue], self.status(queue)
+        completed, failed, recent = shown_minutes(self.metrics(queue, minutes))
+        return QueueOverview(
+            **{field.name: getattr(status, field.name) for field in fields(status)},
+            completed=completed,
+            failed=failed,
+            recent=recent,
+            held_ms=max(space.held_ms - self._space.now(), 0),
+            limit=space.limit,
+            global_concurrency=space.global_concurrency,
+        )
 
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         with self._space.lock:

@@ -8,18 +8,18 @@ from typing import Any
 
 from stratix_kombu.model.limiter import limit_from
 from stratix_kombu.model.metrics import Tally, Totals
+from stratix_kombu.model.overview import QUEUES_AT_ONCE, RECENT_MINUTES, QueueOverview
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.fields import STATES, WORDS
 from stratix_kombu.stores.redis.metrics import tally_of, totals_of
+from stratix_kombu.stores.redis.overview import overview_of, status_values
 from stratix_kombu.stores.redis.presence import worker_of
 from stratix_kombu.stores.redis.records import ended_of, record_of
 from stratix_kombu.stores.redis.scripts import Scripts, pages
 from stratix_kombu.stores.redis.texts import limit_text
-
-_COUNTED = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 
 
 class RedisQueries(Queries):
@@ -57,20 +57,14 @@ class RedisQueries(Queries):
         return _records(found), after.decode()
 
     def status(self, queue: str) -> QueueStatus:
-        paused, *numbers = self._scripts.run("status", (queue,))
-        counts = dict(zip(_COUNTED, (int(one) for one in numbers[:6]), strict=True))
-        counts["paused"] = 0
-        if paused:
-            counts["paused"], counts["waiting"] = counts["waiting"], 0
-        workers, oldest = int(numbers[6]), int(numbers[7])
-        return QueueStatus(
-            name=queue,
-            paused=bool(paused),
-            counts=counts,
-            workers=workers,
-            oldest_waiting_ms=None if oldest < 0 else oldest,
-            overdue_ms=int(numbers[8]),
-        )
+        return QueueStatus(**status_values(queue, self._scripts.run("status", (queue,))))
+
+    def overview(
+        self, after: str = "", limit: int = QUEUES_AT_ONCE, minutes: int = 60
+    ) -> tuple[list[QueueOverview], str]:
+        cursor, (this, *found) = self._scripts.run("overview", (minutes, RECENT_MINUTES, after or "0", limit))
+        page = [overview_of(int(this), one) for one in found]
+        return page, "" if cursor == b"0" else cursor.decode()
 
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         this, found = self._scripts.run("metrics", (queue, minutes))

@@ -7,20 +7,20 @@ from typing import Any
 
 from stratix_kombu.model.limiter import starts_of
 from stratix_kombu.model.metrics import MINUTE_MS, Tally, Totals
+from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
-from stratix_kombu.stores.memory.state import Presence
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
 from stratix_kombu.stores.sql.counting import Counting
 from stratix_kombu.stores.sql.database import Database
 from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.listing import page_of, rows_between
+from stratix_kombu.stores.sql.overview import STATUS, oldest_ms, overview_page, present_on, status_of
 from stratix_kombu.stores.sql.space import SqlSpace
-from stratix_kombu.stores.sql.tables import ended_of, worker_of
+from stratix_kombu.stores.sql.tables import ended_of
 from stratix_kombu.stores.sql.texts import loads
 
-_STATUS = "SELECT paused, waiting, active, delayed, blocked, completed, failed, in_order, aside FROM queues"
 _EDGES = """
 SELECT edges.dependency, edges.dependency_number, edges.state,
        jobs.number, jobs.state, jobs.kind, jobs.result, outcomes.state, outcomes.gate, outcomes.result
@@ -72,7 +72,7 @@ class SqlQueries(Queries):
     def find(self, queue: str, states: Sequence[State], start: int = 0, end: int = -1) -> list[JobRecord]:
         with self._space.reading() as db:
             if start < 0 or end < 0:
-                counts = dict(zip(State, (db.one(f"{_STATUS} WHERE name = ?", queue) or (0,) * 9)[1:7], strict=True))
+                counts = dict(zip(State, (db.one(f"{STATUS} WHERE name = ?", queue) or (0,) * 7)[1:7], strict=True))
                 total = sum(counts[state] for state in states)
                 start = max(start + total, 0) if start < 0 else start
                 end = end + total if end < 0 else end
@@ -86,21 +86,13 @@ class SqlQueries(Queries):
 
     def status(self, queue: str) -> QueueStatus:
         with self._space.reading() as db:
-            now = self._space.time_of(db)
-            row = db.one(f"{_STATUS} WHERE name = ?", queue) or (0,) * 9
-            counts = {state.value: count for state, count in zip(State, row[1:7], strict=True)}
-            counts["paused"] = 0
-            if row[0]:
-                counts["paused"], counts["waiting"] = counts["waiting"], 0
-            due = db.one("SELECT due_ms FROM jobs WHERE queue = ? AND state = 'delayed' ORDER BY due_ms LIMIT 1", queue)
-            return QueueStatus(
-                name=queue,
-                paused=bool(row[0]),
-                counts=counts,
-                workers=len(_present(db, queue, now)),
-                oldest_waiting_ms=_oldest_ms(db, queue, now) if row[1] else None,
-                overdue_ms=max(now - due[0], 0) if due else 0,
-            )
+            return QueueStatus(**status_of(db, queue, self._space.time_of(db)))
+
+    def overview(
+        self, after: str = "", limit: int = QUEUES_AT_ONCE, minutes: int = 60
+    ) -> tuple[list[QueueOverview], str]:
+        with self._space.reading() as db:
+            return overview_page(db, self._space.time_of(db), after, limit, minutes)
 
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         with self._space.reading() as db:
@@ -142,11 +134,11 @@ class SqlQueries(Queries):
         with self._space.reading() as db:
             now = self._space.time_of(db)
             waiting = db.all("SELECT name FROM queues WHERE waiting > 0 AND paused = 0 ORDER BY name")
-            return [name for (name,) in waiting if _oldest_ms(db, name, now) >= waited_ms]
+            return [name for (name,) in waiting if oldest_ms(db, name, now) >= waited_ms]
 
     def workers(self, queue: str) -> list[WorkerInfo]:
         with self._space.reading() as db:
-            return _present(db, queue, self._space.time_of(db))
+            return present_on(db, queue, self._space.time_of(db))
 
     def held(self, queue: str, worker: str) -> list[Held]:
         sql = "SELECT id, token FROM jobs WHERE queue = ? AND state = 'active' AND worker = ? ORDER BY seq"
@@ -208,40 +200,7 @@ def _rows_of(db: Database, ids: Sequence[str]) -> list[tuple[Any, ...]]:
     return db.all(f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE id IN ({', '.join('?' * len(ids))})", *ids)
 
 
-def _present(db: Database, queue: str, now: int) -> list[WorkerInfo]:
-    sql = (
-        "SELECT workers.id, workers.info, presence.until_ms, presence.again_ms FROM workers "
-        "JOIN presence ON presence.worker = workers.id WHERE workers.queue = ? AND presence.until_ms > ? "
-        "ORDER BY workers.id"
-    )
-    rows = db.all(sql, queue, now)
-    return [Presence(until, again).at(now, worker_of(queue, worker, info)) for worker, info, until, again in rows]
-
-
 def _dependents(db: Database, job_id: str) -> list[str]:
     named = "SELECT number FROM jobs WHERE id = ? UNION ALL SELECT number FROM outcomes WHERE name = ?"
     sql = f"SELECT dependent FROM edges WHERE dependency_number = ({named}) AND told IS NOT NULL ORDER BY dependent"
     return [one for (one,) in db.all(sql, job_id, job_id)]
-
-
-def _oldest_ms(db: Database, queue: str, now: int) -> int:
-    """How long the first of each part and priority has waited, at most."""
-    parts = (
-        ("native = 0 AND line = ''", "rank", "place, id"),
-        ("native = 0 AND line <> ''", "rank", "place, id"),
-        ("native = 1", "priority", "dispatched_as"),
-    )
-    since: list[int] = []
-    for condition, priority, order in parts:
-        at = -1
-        while True:
-            sql = (
-                f"SELECT {priority}, waiting_ms FROM jobs WHERE queue = ? AND state = 'waiting' AND {condition} "
-                f"AND {priority} > ? ORDER BY {priority}, {order} LIMIT 1"
-            )
-            row = db.one(sql, queue, at)
-            if row is None:
-                break
-            at = row[0]
-            since.append(row[1])
-    return now - min(since) if since else 0

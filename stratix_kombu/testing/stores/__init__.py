@@ -24,6 +24,7 @@ from stratix_kombu.testing.stores.hand import HandSuite
 from stratix_kombu.testing.stores.identity import IdentitySuite
 from stratix_kombu.testing.stores.letters import LetterSuite
 from stratix_kombu.testing.stores.limits import LimitSuite
+from stratix_kombu.testing.stores.looking import LookingSuite
 from stratix_kombu.testing.stores.many import ManySuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
@@ -52,6 +53,7 @@ class StoreSuite(
     HandSuite,
     PartsSuite,
     ReadingSuite,
+    LookingSuite,
     ManySuite,
     MetricsSuite,
     IdentitySuite,

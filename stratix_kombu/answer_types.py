@@ -1,0 +1,32 @@
+"""Answers of a page each; see ``stratix_kombu.types``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stratix_kombu.model.finding import ReasonGroup
+    from stratix_kombu.queue.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """What ``queue.find_jobs`` returns. A page may be short, or empty, before the last one."""
+
+    jobs: list[Job]
+    cursor: str
+    """For the next page; '' after the last one."""
+    looked: int
+    """How many jobs were looked at for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonPage:
+    """What ``queue.get_failure_reasons`` returns: groups of the failures that were looked at, the largest first."""
+
+    groups: list[ReasonGroup]
+    cursor: str
+    """For the next page; '' after the last one."""
+    looked: int
+    """How many failures were looked at for it."""
