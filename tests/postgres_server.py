@@ -12,13 +12,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from tests.installation import POSTGRES
 from tests.processes import children_of
 from tests.services import free_port, require, wait_until_ready
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString  # of 3.11's typing
 
 UNSAFE = ("fsync=off", "full_page_writes=off")
 """For what need not outlive a power cut, but may be killed."""
