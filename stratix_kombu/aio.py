@@ -127,6 +127,9 @@ class AsyncJob(Hinted):
     async def change_delay(self, delay: Duration) -> None:
         await self._call(self._job.change_delay, delay)
 
+    async def change_priority(self, priority: int) -> None:
+        await self._call(self._job.change_priority, priority)
+
     async def remove(self) -> None:
         await self._call(self._job.remove)
 

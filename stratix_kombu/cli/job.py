@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 POLL_S = 0.25
 
 
-@click.group("job", cls=Commands, short_help="Look at one job; retry, rerun, remove, promote or cancel it.")
+@click.group("job", cls=Commands, short_help="Look at one job; retry, rerun, remove, promote, prioritise or cancel it.")
 def job() -> None:
-    """Look at one job by its id, retry, rerun, remove, promote or cancel it."""
+    """Look at one job by its id, retry, rerun, remove, promote, prioritise or cancel it."""
 
 
 def find(app: Application, job_id: str) -> Job:
@@ -188,6 +188,20 @@ def remove(app: Application, ids: tuple[str, ...]) -> None:
 def promote(app: Application, ids: tuple[str, ...]) -> None:
     """Run delayed jobs now."""
     _each(app, ids, lambda job: job.promote(), "may run now:")
+
+
+@job.command("priority")
+@with_application
+@click.argument("priority", type=click.IntRange(0, 9))
+@_ids
+def priority(app: Application, priority: int, ids: tuple[str, ...]) -> None:
+    """Give jobs that have not begun another priority: 0 (first) to 9 (last).
+
+    \b
+    Example:
+      stratix-kombu jobs emails --state waiting --name invoice --ids | stratix-kombu job priority 0 -
+    """
+    _each(app, ids, lambda job: job.change_priority(priority), f"priority {priority}:")
 
 
 @job.command("cancel")

@@ -39,6 +39,11 @@ def change_delay(engine: Engine, job_id: str, delay_ms: int) -> None:
     dispatch_change(engine, engine.store.transitions.change_delay(job_id, delay_ms))
 
 
+def change_priority(engine: Engine, job_id: str, priority: int) -> None:
+    """Give a job that has not begun another priority."""
+    dispatch_change(engine, engine.store.transitions.change_priority(job_id, priority))
+
+
 def add_dependency(engine: Engine, job_id: str, dependency_id: str) -> None:
     """Have the job wait for another one. Raises DependencyNotFound, DependencyCycle, JobAlreadyStarted."""
     dispatch_change(engine, engine.store.transitions.add_dependency(job_id, dependency_id))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stratix_kombu.config.options import Duration, milliseconds
+from stratix_kombu.config.options import Duration, milliseconds, whole
 from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.foreign import JOB
 from stratix_kombu.lifecycle.engine import Engine
@@ -15,6 +15,7 @@ from stratix_kombu.lifecycle.one_job import (
     add_log_line,
     cancel,
     change_delay,
+    change_priority,
     promote_job,
     remove,
     remove_dependency,
@@ -202,6 +203,16 @@ class Job(KnownJob):
         >>> job.change_delay(timedelta(minutes=5))  # doctest: +SKIP
         """
         change_delay(self._runtime.engine, self.id, milliseconds(delay, "change_delay: 'delay'"))
+
+    def change_priority(self, priority: int) -> None:
+        """Give a job that has not begun another priority (0, the first, to 9). A waiting job stands behind those that
+        wait with that priority already; with the one that it has, it keeps its place. Raises JobNotFound, and
+        InvalidJobState for a job that has begun, and for a Celery task that waits: its message is in the broker's queue
+        already.
+
+        >>> job.change_priority(0)  # doctest: +SKIP
+        """
+        change_priority(self._runtime.engine, self.id, whole(priority, "change_priority: 'priority'", 0, 9))
 
     def remove(self) -> None:
         """Delete the job; required dependents fail. Raises JobNotFound, InvalidJobState while it is active."""

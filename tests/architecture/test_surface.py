@@ -22,7 +22,8 @@ SURFACE = {
     Job: "headers worker repeat_key "
     "id name data opts queue_name progress attempts_made return_value failed_reason stacktrace timestamp "
     "processed_on finished_on get_state refresh wait_until_finished update_progress log get_logs update_data "
-    "retry remove promote change_delay cancel cancelled check_cancelled add_dependency remove_dependency "
+    "retry remove promote change_delay change_priority cancel cancelled check_cancelled add_dependency "
+    "remove_dependency "
     "get_dependencies get_dependency_states get_dependents get_dependency_results aio",
     Flow: "root to_canvas",
     Scheduler: "cron interval register pause resume unregister list",

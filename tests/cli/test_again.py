@@ -33,6 +33,7 @@ def test_no_ids_are_nothing_to_do(cli: Cli, config: Any) -> None:
     for verb in ("retry", "rerun", "remove", "promote", "cancel"):
         result = cli.call("job", verb)
         assert (result.exit_code, result.stdout, "nothing to do" in result.stderr) == (0, "", True)
+    assert "nothing to do" in cli.call("job", "priority", "1").stderr
     for text in ("", "\n"):
         result = CliRunner().invoke(main, ["--config", str(config), "job", "retry", "-"], input=text)
         assert (result.exit_code, result.stdout) == (0, "")

@@ -228,6 +228,8 @@ def _by_hand(large: Large) -> None:
         large.store.queries.status(queue)
     transitions.change_delay("delayed5999", 60_000)
     transitions.promote_job("delayed5999")
+    transitions.change_priority("delayed5999", 5)
+    transitions.change_priority("aside5999", 5)
     transitions.redrive("root", 0, NewJob(id="again", queue="few", name="n"))
     transitions.forget_queue("few")
     transitions.remove_dependency("dependents5", "root")

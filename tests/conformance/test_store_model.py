@@ -295,6 +295,10 @@ class Stores(RuleBasedStateMachine):
     def change_delay(self, job_id: str, delay_ms: int) -> None:
         self.both(lambda store: store.transitions.change_delay(job_id, delay_ms))
 
+    @rule(job_id=ids, priority=st.integers(0, 9))
+    def change_priority(self, job_id: str, priority: int) -> None:
+        self.both(lambda store: store.transitions.change_priority(job_id, priority))
+
     @rule(queue=queues, step=st.sampled_from(["pause", "resume"]))
     def steer(self, queue: str, step: str) -> None:
         self.both(lambda store: getattr(store.transitions, step)(queue))

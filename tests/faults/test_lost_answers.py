@@ -127,6 +127,7 @@ VERBS: dict[str, tuple[str, Prepare, Act]] = {
     "remove": ("remove", waiting, lambda _, jobs: jobs[0].remove()),
     "retry": ("retry", failed, lambda _, jobs: jobs[0].retry()),
     "promote": ("promote_job", delayed, lambda _, jobs: jobs[0].promote()),
+    "change_priority": ("change_priority", delayed, lambda _, jobs: jobs[0].change_priority(3)),
     "change_delay": ("change_delay", delayed, lambda _, jobs: jobs[0].change_delay(7_200_000)),
     "progress": ("update", waiting, lambda _, jobs: jobs[0].update_progress(50)),
     "data": ("update", waiting, lambda _, jobs: jobs[0].update_data(2)),

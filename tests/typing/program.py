@@ -248,6 +248,7 @@ job.remove()
 job.cancel("no longer needed")
 job.check_cancelled()
 job.change_delay(timedelta(minutes=5))
+job.change_priority(0)
 job.add_dependency("another")
 job.remove_dependency(job)
 try:

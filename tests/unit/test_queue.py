@@ -96,6 +96,21 @@ def test_changing_when_a_job_comes(queue: Queue) -> None:
         later.change_delay("soon")  # type: ignore[arg-type]
 
 
+def test_changing_which_job_is_first(queue: Queue) -> None:
+    first, second, third = (queue.add("n", number, priority=5) for number in range(3))
+    third.change_priority(1)
+    asyncio.run(first.aio.change_priority(9))
+    second.change_priority(5)
+    assert [job.id for job in queue.get_jobs("waiting")] == [third.id, second.id, first.id]
+    assert first.refresh().opts["priority"] == 9
+    queue.process(lambda job: job.data)
+    assert first.wait_until_finished(timeout=10) == 0
+    with pytest.raises(InvalidJobState, match=r"cannot change the priority of .* it is completed, not waiting or"):
+        first.change_priority(1)
+    with pytest.raises(ConfigurationError, match="change_priority: 'priority' must be a whole number from 0 to 9"):
+        first.change_priority(10)
+
+
 def test_waiting_for_jobs(queue: Queue) -> None:
     job = queue.add("n")
     with pytest.raises(WaitTimeout, match="has not finished after"):

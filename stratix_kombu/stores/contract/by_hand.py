@@ -76,6 +76,14 @@ class ByHand(ABC):
         Events ``delayed`` or ``waiting``. Raises JobNotFound, InvalidJobState."""
 
     @abstractmethod
+    def change_priority(self, job_id: str, priority: int) -> Change:
+        """Give a job another priority before it starts. One that waits stands behind those that wait with that
+        priority already, and has waited for as long as it had; if the priority is the same, it keeps its place. A
+        delayed or blocked job is put into the order by it when it becomes waiting. No event. Raises JobNotFound,
+        InvalidJobState for other states, for a vacant job, and for a native one that waits: its message is in the
+        broker's queue already, in a place of its own."""
+
+    @abstractmethod
     def remove(self, job_id: str) -> Change:
         """Delete a job that is not active, with its logs. To its dependents it has failed, with the reason
         ``dependency <id> was removed``, unless it was completed. Event ``removed``. Raises JobNotFound,

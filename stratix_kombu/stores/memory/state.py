@@ -269,6 +269,17 @@ class Space(Graph):
         self.tell(job.new.queue, "waiting", job)
         self.send(job)
 
+    def reprioritise(self, job: Job, priority: int) -> None:
+        """Give it another priority, and if it waits a new place by that."""
+        waits = job.state is State.WAITING
+        if waits:
+            self._leave(job)
+        job.new = replace(job.new, priority=priority)
+        if waits:
+            order = self.queues[job.new.queue].order
+            job.place = order.new_place(job.new)
+            order.put(job.key)
+
     def make_delayed(self, job: Job, due_ms: int) -> None:
         self.move(job, State.DELAYED)
         self.delays += 1

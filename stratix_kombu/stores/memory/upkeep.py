@@ -22,6 +22,7 @@ from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import Steps, step
 from stratix_kombu.stores.memory.unused import forget, forget_unused
 
+_NOT_BEGUN = (State.WAITING, State.DELAYED, State.BLOCKED)
 _UNFINISHED = [state.value for state in State if not state.finished]
 
 
@@ -242,6 +243,17 @@ class Upkeep(Steps, Transitions):
             self.space.make_delayed(job, self.space.now() + delay_ms)
         else:
             self.space.make_waiting(job)
+        return self._change()
+
+    @step
+    def change_priority(self, job_id: str, priority: int) -> Change:
+        job = self._job(job_id)
+        sent = job.state is State.WAITING and job.new.native
+        if job.vacant or sent or job.state not in _NOT_BEGUN:
+            state = "never sent" if job.vacant else "sent" if sent else job.state.value
+            raise InvalidJobState(job_id, state, "change the priority of", [one.value for one in _NOT_BEGUN])
+        if priority != job.new.priority:
+            self.space.reprioritise(job, priority)
         return self._change()
 
     def _delayed(self, job_id: str, operation: str) -> Job:

@@ -52,6 +52,7 @@ logger = logging.getLogger("stratix_kombu.stores")
 UNFINISHED = [state.value for state in State if not state.finished]
 GRAPH_CHECKS = 100
 """How often the graph may change while it is looked at for a cycle."""
+NOT_BEGUN = ["waiting", "delayed", "blocked"]
 NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
 
 
@@ -348,6 +349,10 @@ class RedisTransitions(Transitions):
     def change_delay(self, job_id: str, delay_ms: int) -> Change:
         answer = self.run_sending("change_delay", job_id, delay_ms)
         return self._by_hand(answer, job_id, "change the delay of", ["delayed"])
+
+    def change_priority(self, job_id: str, priority: int) -> Change:
+        answer = self._scripts.run("change_priority", (job_id, priority))
+        return self._by_hand(answer, job_id, "change the priority of", NOT_BEGUN)
 
     def sweep(
         self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE, cursor: str = ""

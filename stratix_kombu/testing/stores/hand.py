@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from stratix_kombu.errors import InvalidJobState, JobNotFound
-from stratix_kombu.model.record import Completion, Failure, HandOver, Held, WorkerInfo
+from stratix_kombu.model.record import Completion, Failure, HandOver, Held, Limit, WorkerInfo
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
+from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, native, new, until
+
+ENDED_OR_ACTIVE = ("active", "completed", "failed")
 
 
 class HandSuite(StoreCase):
@@ -95,6 +97,73 @@ class HandSuite(StoreCase):
                 store.transitions.change_delay(job_id, 1)
         with pytest.raises(JobNotFound):
             store.transitions.change_delay("nobody", 1)
+
+    def test_changing_the_priority_of_a_waiting_job(self, store: Store) -> None:
+        self.add(store, *(new(f"{prio}{n}", priority=prio) for prio in (3, 5) for n in "abc"))
+        told, before = len(self.told(store)), self.record(store, "5b")
+        assert store.transitions.change_priority("5b", 3).ready == (), "its permit is there already"
+        store.transitions.change_priority("3a", 5)
+        store.transitions.change_priority("5a", 5)
+        record = self.record(store, "5b")
+        assert (record.priority, before.priority, record.created_ms) == (3, 5, before.created_ms)
+        assert len(self.told(store)) == told
+        order = ["3b", "3c", "5b", "5a", "5c", "3a"]
+        assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == order
+        self.add(store, new("last", priority=3))
+        assert self.taken(store, 9) == ["3b", "3c", "5b", "last", "5a", "5c", "3a"]
+
+    def test_changing_the_priority_before_a_job_waits(self, store: Store) -> None:
+        self.add(store, new("delayed", delay_ms=60_000), new("first", priority=2))
+        self.add(store, new("blocked", dependencies=("first",), priority=2))
+        store.transitions.change_priority("delayed", 9)
+        store.transitions.change_priority("blocked", 8)
+        assert self.states(store, "delayed", "blocked") == ["delayed", "blocked"]
+        store.transitions.promote_job("delayed")
+        self.complete(store, "first")
+        assert self.taken(store, 2) == ["blocked", "delayed"]
+
+    def test_changing_the_priority_of_a_job_that_is_set_aside(self, store: Store) -> None:
+        tight = Limit("tight", 1, 3_600_000)
+        self.add(store, *(new(one, priority=5, limit=tight) for one in "abc"), new("free", priority=7))
+        assert self.taken(store, 2) == ["a", "free"], "the others are set aside"
+        store.transitions.change_priority("c", 0)
+        assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == ["c", "b"]
+        assert self.taken(store, 2) == []
+        assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == ["c", "b"]
+        store.transitions.remove("c")
+        assert self.counts(store) == {"active": 2, "waiting": 1}
+
+    def test_changing_the_priority_among_groups(self, store: Store) -> None:
+        self.add(store, *(new(f"{group}{n}", group=group, priority=4) for group in "xy" for n in range(3)))
+        self.add(store, *(new(f"z{n}", group="z", priority=6) for n in range(2)))
+        for job_id in ("x2", "z0"):
+            store.transitions.change_priority(job_id, 2)
+        assert self.taken(store, 9) == ["x2", "z0", "x0", "y0", "x1", "y1", "y2", "z1"]
+
+    def test_a_retry_has_the_priority_to_which_it_was_changed(self, store: Store) -> None:
+        self.add(store, new("a", max_attempts=2), new("b"))
+        store.transitions.change_priority("a", 9)
+        assert self.taken(store) == ["b"]
+        (claim,) = self.take(store).claims
+        store.transitions.fail([Failure("a", claim.token, "once", retry_ms=0)])
+        self.add(store, new("c", priority=8))
+        assert self.taken(store, 2) == ["c", "a"]
+
+    def test_of_which_jobs_the_priority_cannot_be_changed(self, store: Store) -> None:
+        self.start(store, new("active"))
+        self.add(store, new("completed"), new("failed"), new("vacant", vacant=True, delay_ms=60_000))
+        self.complete(store, "completed")
+        self.fail(store, "failed")
+        self.add(store, native("sent"), native("unsent", delay_ms=60_000))
+        for job_id, state in (("vacant", "never sent"), ("sent", "sent"), *((one, one) for one in ENDED_OR_ACTIVE)):
+            for priority in (0, 5):
+                with pytest.raises(InvalidJobState, match=f"cannot change the priority of .* it is {state}, not"):
+                    store.transitions.change_priority(job_id, priority)
+        store.transitions.change_priority("unsent", 5)
+        (ready,) = store.transitions.promote_job("unsent").ready
+        assert ready.priority == 5
+        with pytest.raises(JobNotFound):
+            store.transitions.change_priority("nobody", 1)
 
     @pytest.mark.parametrize("state", ["waiting", "delayed", "blocked", "completed", "failed"])
     def test_removing_a_job(self, store: Store, state: str) -> None:

@@ -103,6 +103,9 @@ class SandboxJob(NotAwaitable, forks.OfOneProcess):
     def change_delay(self, delay: float | timedelta) -> None:
         self._call("change_delay", milliseconds(delay, "change_delay: 'delay'"))
 
+    def change_priority(self, priority: int) -> None:
+        self._call("change_priority", priority)
+
     def promote(self) -> None:
         self._call("promote")
 

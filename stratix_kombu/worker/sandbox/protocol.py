@@ -43,6 +43,7 @@ CALLS = frozenset(
         "add_dependency",
         "cancel",
         "change_delay",
+        "change_priority",
         "get_dependencies",
         "get_dependency_results",
         "get_dependency_states",
