@@ -47,7 +47,7 @@ def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
 def fallback_text(given: Fallback) -> str:
     if given == NO_FALLBACK:
         return ""
-    value: dict[str, str] = {"dead": given.dead_letter} if given.dead_letter else {}
+    value: dict[str, str] = {"dead_letter": given.dead_letter} if given.dead_letter else {}
     for name in ("keep_completed", "keep_failed"):
         if getattr(given, name) != KEEP_ALL:
             value[name] = retention_text(getattr(given, name))

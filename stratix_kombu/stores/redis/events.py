@@ -13,11 +13,13 @@ from stratix_kombu.model.event import Event
 from stratix_kombu.model.names import shown
 from stratix_kombu.stores.contract import EventLog, LogReader
 from stratix_kombu.stores.redis.connect import Client
+from stratix_kombu.stores.redis.fields import EVENT
 from stratix_kombu.stores.redis.scripts import Scripts
 from stratix_kombu.stores.redis.texts import text
 
 BELL_S = 60
 """How long a bell that nobody hears is kept."""
+_NAME, _JOB_ID, _JOB_NAME, _VALUE = (EVENT[one].encode() for one in ("name", "job_id", "job_name", "value"))
 _CURSOR = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?(/[0-9]{1,18})?\Z")
 
 
@@ -113,16 +115,16 @@ def _cursor(entry_id: str, number: int | None) -> str:
 
 def _event(queue: str, entry: Any, number: int | None) -> Event:
     entry_id, fields = entry[0].decode(), entry[1]
-    value = fields.get(b"v")
-    job_id = text(fields.get(b"i"))
+    value = fields.get(_VALUE)
+    job_id = text(fields.get(_JOB_ID))
     if not job_id and not value:
         value = None
     return Event(
         _cursor(entry_id, number),
         queue,
-        text(fields.get(b"e")),
+        text(fields.get(_NAME)),
         job_id,
         int(entry_id.partition("-")[0]),
         None if value is None else value.decode(errors="replace"),
-        text(fields.get(b"n")),
+        text(fields.get(_JOB_NAME)),
     )

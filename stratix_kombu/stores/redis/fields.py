@@ -1,16 +1,13 @@
-"""The table of a job's fields: what each is called in the hash of its record, by the scripts, by ``JobRecord`` and by
-``NewJob``, and how it is read and written. All conversions between them use it.
-
-A new field is a line here and an attribute of ``JobRecord`` or ``NewJob``. Scripts name only the fields that they have
-a rule for; the others are stored and returned without them."""
+"""A job's fields on Redis: how those of the table in ``model/fields.py`` are read and written, and what scripts are
+told of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from typing import Any
 
+from stratix_kombu.model.fields import TABLE, WIRE, Field, Kind
 from stratix_kombu.model.letter import retention_text
 from stratix_kombu.model.record import JobRecord, NewJob
 from stratix_kombu.model.state import State
@@ -18,112 +15,71 @@ from stratix_kombu.stores.redis.texts import deduplication_value, limit_text, te
 
 STATES = {state.value.encode(): state for state in State}
 
+EVENT = {"name": "e", "job_id": "i", "job_name": "n", "value": "v"}
+"""What the attributes of an ``Event`` are called in an entry of a log."""
 
-def text_or_none(value: bytes) -> str | None:
+_OWN_FORM = {"due_ms", "deduplication"}
+"""What scripts do not store as it is given."""
+
+
+def _text_or_none(value: bytes) -> str | None:
     return value.decode() or None
 
 
-def is_one(value: bytes) -> bool:
+def _is_one(value: bytes) -> bool:
     return value == b"1"
 
 
-def is_there(_: bytes) -> bool:
+def _is_there(_: bytes) -> bool:
     return True
 
 
-def number(value: bytes) -> int:
+def _number(value: bytes) -> int:
     return int(value or 0)
 
 
-def as_it_is(value: Any) -> Any:
+_READS: dict[Kind, Callable[[bytes], Any]] = {
+    Kind.FULL: _text_or_none,
+    Kind.NUMBER: _number,
+    Kind.FLAG: _is_one,
+    Kind.NOTE: _is_there,
+    Kind.STATE: STATES.__getitem__,
+}
+"""From the value in a hash; the others are text."""
+
+
+def _as_it_is(value: Any) -> Any:
     return value
 
 
-def each_once(ids: tuple[str, ...]) -> list[str]:
+def _each_once(ids: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a job."""
-
-    word: str
-    """Its name in the hash, in scripts, and in their arguments."""
-    record: str = ""
-    """The attribute of ``JobRecord``; '' if only the store uses it."""
-    read: Callable[[bytes], Any] = text
-    """Converts the value in the hash to the attribute."""
-    absent: Any = ""
-    """Its value where the hash has no such field."""
-    claimed: bool = True
-    """Whether a claim returns it; what the claim itself implies is not read."""
-    given: str = ""
-    """The attribute of ``NewJob`` that sets it when the job is added; '' if there is none."""
-    write: Callable[[Any], Any] = as_it_is
-    """Converts that attribute to the script's argument."""
-    kept: bool = True
-    """Whether it is stored in the record as given. The scripts process the others."""
-    plain: bool = True
-    """Whether a job with this field is added in the plain way: it waits at once, in the common order, and is taken."""
-
-
-TABLE = (
-    Field("queue", "queue", claimed=False),
-    Field("name", "name"),
-    Field("data", "data"),
-    Field("opts", "options"),
-    Field("state", "state", read=STATES.__getitem__, claimed=False),
-    Field("prio", "priority", read=number, absent=0, given="priority"),
-    Field("created", "created_ms", read=number, absent=0),
-    Field("due", "due_ms", read=number, absent=0, given="due_ms", kept=False, plain=False),
-    Field("delay", given="delay_ms", kept=False, plain=False),
-    Field("started", "processed_ms", read=number, absent=0, claimed=False),
-    Field("finished", "finished_ms", read=number, absent=0, claimed=False),
-    Field("made", "attempts_made", read=number, absent=0),
-    Field("begun", "attempts_started", read=number, absent=0),
-    Field("max", "max_attempts", read=number, absent=1, given="max_attempts"),
-    Field("stalled", "stalled_count", read=number, absent=0),
-    Field("stalls", given="max_stalled"),
-    Field("pending", "pending", read=number, absent=0),
-    Field("deps", given="dependencies", write=each_once, kept=False, plain=False),
-    Field("optional", "optional", read=is_one, absent=False, given="optional"),
-    Field("worker", "worker", claimed=False),
-    Field("progress", "progress", read=text_or_none, absent=None),
-    Field("result", "result", read=text_or_none, absent=None, claimed=False),
-    Field("reason", "failed_reason", absent=None),
-    Field("trace", "stacktrace", read=text_or_none, absent=None),
-    Field("msg", "message", claimed=False, given="message", plain=False),
-    Field("forward", given="forward", plain=False),
-    Field("vacant", "vacant", read=is_there, absent=False, claimed=False, given="vacant", plain=False),
-    Field("carries", given="carries", kept=False, plain=False),
-    Field("anew", given="anew", kept=False, plain=False),
-    Field("number", "number", read=number, absent=0),
-    Field("kind", "kind", given="kind"),
-    Field("cancel", "cancelled", read=is_there, absent=False, claimed=False),
-    Field("keep_completed", given="keep_completed", write=retention_text),
-    Field("keep_failed", given="keep_failed", write=retention_text),
-    Field("limit", given="limit", write=limit_text),
-    Field("dedup", given="deduplication", write=deduplication_value, kept=False, plain=False),
-    Field("dead", given="dead_letter"),
-    Field("group", given="group", plain=False),
-)
+_WRITES: dict[Kind, Callable[[Any], Any]] = {
+    Kind.IDS: _each_once,
+    Kind.RETENTION: retention_text,
+    Kind.LIMIT: limit_text,
+    Kind.DEDUPLICATION: deduplication_value,
+}
+"""To an argument of a script; the others are as they are."""
 
 # -- reading a record -----------------------------------------------------------------------------
 
-_READ = tuple(one for one in TABLE if one.record)
-WORDS = tuple(one.word for one in _READ)
-"""What is read of a record."""
-CLAIMED = tuple(one.word.encode() for one in _READ if one.claimed)
+_READ = tuple(one for one in TABLE if one.is_read)
+WORDS = tuple(one.wire for one in _READ)
+"""What is read of a record, by the names in its hash."""
+CLAIMED = tuple(one.wire.encode() for one in _READ if one.claimed)
 """What a claim brings of it."""
-_ABSENT = {one.record: one.absent for one in _READ}
+_ABSENT = {one.name: one.absent for one in _READ}
 _ABSENT_CLAIMED = {name: value for name, value in _ABSENT.items() if name not in ("name", "data", "created_ms")}
 """Without these a job is not run."""
-_HOW = {one.word.encode(): (one.record, one.read) for one in _READ}
-_HOW_CLAIMED = {one.word.encode(): (one.record, one.read) for one in _READ if one.claimed}
+_HOW = {one.wire.encode(): (one.name, _READS.get(one.kind, text)) for one in _READ}
+_HOW_CLAIMED = {wire: _HOW[wire] for wire in CLAIMED}
 
 
 def record_from(job_id: str, values: Any) -> JobRecord:
-    """A record from pairs of words and what the hash holds. Raises AttributeError, KeyError, TypeError or ValueError if
+    """A record from pairs of names and values of its hash. Raises AttributeError, KeyError, TypeError or ValueError if
     it cannot be read."""
     return JobRecord(**_values(_ABSENT, _HOW, values), id=job_id)
 
@@ -135,21 +91,22 @@ def claimed_from(values: Any, **told: Any) -> JobRecord:
 
 def _values(absent: dict[str, Any], how: dict[bytes, tuple[str, Callable[[bytes], Any]]], pairs: Any) -> dict[str, Any]:
     found = dict(absent)
-    for word, value in pairs:
-        if value is not None and word in how:
-            name, read = how[word]
+    for wire, value in pairs:
+        if value is not None and wire in how:
+            name, read = how[wire]
             found[name] = read(value)
     return found
 
 
 # -- adding a job ---------------------------------------------------------------------------------
 
-_GIVEN = tuple(one for one in TABLE if one.given)
-_default = {one.name: one.default for one in fields(NewJob) if one.default is not MISSING}
-_said = attrgetter(*(one.given for one in _GIVEN))
-_UNSAID = tuple(_default[one.given] for one in _GIVEN)
-_WRITTEN = tuple((one.word, one.write, _default[one.given]) for one in _GIVEN)
-_PLAIN = frozenset(one.word for one in _GIVEN if one.plain)
+_APART = {"queue", "name", "data", "options"}
+"""What scripts are sent besides."""
+_GIVEN = tuple(one for one in TABLE if one.is_given and one.name not in _APART)
+_said = attrgetter(*(one.name for one in _GIVEN))
+_UNSAID = tuple(one.absent for one in _GIVEN)
+_WRITTEN = tuple((one.name, _WRITES.get(one.kind, _as_it_is), one.absent) for one in _GIVEN)
+_PLAIN = frozenset(one.name for one in _GIVEN if one.plain)
 
 
 def said_of(job: NewJob) -> dict[str, Any]:
@@ -158,34 +115,50 @@ def said_of(job: NewJob) -> dict[str, Any]:
     if values == _UNSAID:
         return {}
     said = dict[str, Any]()
-    for value, (word, write, unsaid) in zip(values, _WRITTEN, strict=True):
+    for value, (name, write, unsaid) in zip(values, _WRITTEN, strict=True):
         if value is not unsaid and value != unsaid:
-            said[word] = write(value)
+            said[name] = write(value)
     if "group" in said and job.native:
         del said["group"]
     return said
 
 
 def plain_fields(job: NewJob) -> list[Any] | None:
-    """What the record of a plain job holds that is not told by its state: words and values, the name first. None for
+    """What the hash of a plain job holds that is not told by its state: names and values, its own name first. None for
     one that is not plain."""
     said = said_of(job)
     if not said.keys() <= _PLAIN:
         return None
     found: list[Any] = ["name", job.name, "data", job.data, "queue", job.queue]
     if job.options:
-        found += "opts", job.options
-    for word, value in said.items():
-        found += word, 1 if value is True else value
+        found += WIRE["options"], job.options
+    for name, value in said.items():
+        found += WIRE[name], 1 if value is True else value
     return found
 
 
 # -- in scripts -----------------------------------------------------------------------------------
 
-_FLAGS = tuple(one.word for one in _GIVEN if one.kept and isinstance(_default[one.given], bool))
+_MOVED = tuple(one for one in TABLE if one.moved)
+
+
+def _quoted(words: list[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+def _in_lua(field: Field, place: int) -> str:
+    """The field of a table, from the value in that place of the list ``v``."""
+    if field.kind is Kind.NUMBER:
+        return f"{field.name} = num(v[{place}], {field.absent})"
+    return f"{field.name} = v[{place}]" + (" == '1'" if field.kind is Kind.FLAG else "")
+
+
+_kept = [one for one in _GIVEN if one.lasting and one.name not in _OWN_FORM]
 IN_SCRIPTS = {
-    "claimed": tuple(one.decode() for one in CLAIMED),
-    "kept": tuple(one.word for one in _GIVEN if one.kept and one.word not in _FLAGS),
-    "flags": _FLAGS,
+    "claimed": _quoted([one.decode() for one in CLAIMED]),
+    "moved": _quoted([one.wire for one in _MOVED]),
+    "job": ", ".join(_in_lua(one, place) for place, one in enumerate(_MOVED, 1)),
+    "kept": _quoted([word for one in _kept for word in (one.name, one.wire)]),
 }
-"""Lists of words by the names under which scripts ask for them: see ``scripts.source``."""
+"""What stands for ``--[[@NAME]]``: the names in a hash of what a claim brings, and of what scripts read of a job that
+they move; the table they make of the latter; name and name in the hash of what is stored as it is given."""

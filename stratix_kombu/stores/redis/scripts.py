@@ -11,14 +11,17 @@ from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
 
+from stratix_kombu.model.fields import WIRE
 from stratix_kombu.model.names import new_request
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.connect import Client
-from stratix_kombu.stores.redis.fields import IN_SCRIPTS
+from stratix_kombu.stores.redis.fields import EVENT, IN_SCRIPTS
 
 Item = TypeVar("Item")
 _AGAIN = re.compile(r"^--- @again$", re.MULTILINE)
-_LIST = re.compile(r"--\[\[@words (\w+)\]\]")
+_LIST = re.compile(r"--\[\[@(\w+)\]\]")
+_NAME = re.compile(r"\b([FE])\.(\w+)")
+_NAMES = {"F": WIRE, "E": EVENT}
 _INCLUDE = re.compile(r"^( *)--- @include (\w+)$", re.MULTILINE)
 
 
@@ -39,11 +42,15 @@ def source(name: str) -> str:
 
     A fragment stands once in a script. One that is included within a block, which its indentation shows, belongs to
     that block: where the block is not reached, its functions are not made, and making them takes longer than most
-    commands. ``--[[@words NAME]]`` stands for the words of that list of the table of fields.
+    commands.
+
+    ``F.<name>`` stands for what a field of a job is called in its hash, ``E.<name>`` for what one of an event is called
+    in its entry, and ``--[[@NAME]]`` for that list of ``IN_SCRIPTS``. Raises KeyError if there is none.
     """
     text = _with_fragments(_text(name), set())
     text = _text("includes/once").replace("--- @step\n", text) if is_once(name) else text
-    return _LIST.sub(lambda match: ", ".join(f"'{word}'" for word in IN_SCRIPTS[match[1]]), text)
+    text = _LIST.sub(lambda match: IN_SCRIPTS[match[1]], text)
+    return _NAME.sub(lambda match: f"'{_NAMES[match[1]][match[2]]}'", text)
 
 
 def _with_fragments(text: str, there: set[str]) -> str:

@@ -1,17 +1,21 @@
-"""A job as a row."""
+"""A job as a row, by the table of fields."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from operator import attrgetter, itemgetter
 from typing import Any
 
+from stratix_kombu.model.fields import TABLE, Kind
 from stratix_kombu.model.letter import retention_text
 from stratix_kombu.model.record import KEEP_ALL, Deduplication, Limit, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.memory.state import Job
 
-GIVEN = [
+_CALLED = {"limit": "own_limit", "group": "job_group"}
+"""Fields whose names are words of SQL."""
+_OWN = [
     "id",
     "queue",
     "name",
@@ -21,18 +25,18 @@ GIVEN = [
     "optional",
     "keep_completed",
     "keep_failed",
-    "own_limit",
+    "limit",
     "deduplication",
     "dead_letter",
     "message",
     "max_stalled",
     "forward",
     "kind",
-    "job_group",
-    "native",
-    "rank",
+    "group",
 ]
-"""What a job was added with."""
+"""The fields a job was added with that have a column of their own."""
+GIVEN = [*(_CALLED.get(name, name) for name in _OWN), "native", "rank", "more"]
+"""What a job was added with; ``more`` is JSON of the other fields, or ''."""
 CHANGING = [
     "created_ms",
     "due_ms",
@@ -83,68 +87,15 @@ stands = itemgetter(CHANGING.index("line"), CHANGING.index("dispatched_as"))
 _FIRST = 1 + len(GIVEN)
 
 
-def given(new: NewJob) -> tuple[Any, ...]:
-    """The values of ``GIVEN``."""
-    native = new.native
-    return (
-        new.id,
-        new.queue,
-        new.name,
-        new.options,
-        new.priority,
-        new.max_attempts,
-        new.optional,
-        None if new.keep_completed is KEEP_ALL else retention_text(new.keep_completed),
-        None if new.keep_failed is KEEP_ALL else retention_text(new.keep_failed),
-        limit_text(new.limit) if new.limit else None,
-        _deduplication_text(new.deduplication) if new.deduplication else None,
-        new.dead_letter,
-        new.message,
-        new.max_stalled,
-        new.forward,
-        new.kind,
-        new.group,
-        native,
-        0 if native else new.priority,
-    )
-
-
-def job_of(row: tuple[Any, ...]) -> Job:
-    """The job of a row of ``COLUMNS``, without its dependencies."""
-    number, job_id, queue, name, options, priority, max_attempts, optional, completed, failed, limit = row[:11]
-    deduplication, dead_letter, message, max_stalled, forward, kind, group = row[11:18]
-    new = NewJob(
-        id=job_id,
-        queue=queue,
-        name=name,
-        options=options,
-        priority=priority,
-        max_attempts=max_attempts,
-        optional=bool(optional),
-        keep_completed=_retention_of(completed),
-        keep_failed=_retention_of(failed),
-        limit=limit_of(limit) if limit else None,
-        deduplication=Deduplication(*json.loads(deduplication)) if deduplication else None,
-        dead_letter=dead_letter,
-        message=message,
-        max_stalled=max_stalled,
-        forward=bool(forward),
-        kind=kind,
-        group=group,
-    )
-    job = Job(new, State(row[_FIRST]), 0, number)
-    for field, value in zip(CHANGING, row[_FIRST + 1 : -1], strict=True):
-        setattr(job, field, value)
-    job.vacant, job.rerun = bool(job.vacant), bool(job.rerun)
-    return job
-
-
 def expires_ms(job: Job) -> int | None:
     """When its retention ends."""
     if not job.state.finished:
         return None
     keep = job.new.keep_completed if job.state is State.COMPLETED else job.new.keep_failed
     return None if keep.age_ms is None else job.finished_ms + keep.age_ms
+
+
+# -- values ---------------------------------------------------------------------------------------
 
 
 def limit_text(limit: Limit) -> str:
@@ -157,12 +108,91 @@ def limit_of(text: str) -> Limit:
     return Limit(*json.loads(text))
 
 
-def _deduplication_text(one: Deduplication) -> str:
-    return json.dumps((one.id, one.ttl_ms, one.replace, one.extend), separators=(",", ":"))
+def _limit_or_none(limit: Limit | None) -> str | None:
+    return limit_text(limit) if limit else None
 
 
-def _retention_of(text: str | None) -> Retention:
+def _limit_from(text: str | None) -> Limit | None:
+    return limit_of(text) if text else None
+
+
+def _retention_or_none(keep: Retention) -> str | None:
+    return None if keep is KEEP_ALL else retention_text(keep)
+
+
+def _retention_from(text: str | None) -> Retention:
     if text is None:
         return KEEP_ALL
     count, _, age = text.partition(":")
     return Retention(int(count) if count else None, int(age) if age else None)
+
+
+def _deduplication_or_none(given: Deduplication | None) -> str | None:
+    return json.dumps((given.id, given.ttl_ms, given.replace, given.extend), separators=(",", ":")) if given else None
+
+
+def _deduplication_from(text: str | None) -> Deduplication | None:
+    return Deduplication(*json.loads(text)) if text else None
+
+
+_WRITES: dict[Kind, Callable[[Any], Any]] = {
+    Kind.RETENTION: _retention_or_none,
+    Kind.LIMIT: _limit_or_none,
+    Kind.DEDUPLICATION: _deduplication_or_none,
+    Kind.IDS: list,
+}
+"""To the value in a column, or in ``more``; the others are as they are."""
+_READS: dict[Kind, Callable[[Any], Any]] = {
+    Kind.RETENTION: _retention_from,
+    Kind.LIMIT: _limit_from,
+    Kind.DEDUPLICATION: _deduplication_from,
+    Kind.FLAG: bool,
+    Kind.IDS: tuple,
+}
+"""From it."""
+
+# -- what a job was added with --------------------------------------------------------------------
+
+_KINDS = {one.name: one.kind for one in TABLE}
+_values = attrgetter(*_OWN)
+_WRITTEN = [(place, _WRITES[_KINDS[name]]) for place, name in enumerate(_OWN) if _KINDS.get(name) in _WRITES]
+_READ = [(name, _READS[_KINDS[name]]) for name in _OWN if _KINDS.get(name) in _READS]
+_MORE = [one for one in TABLE if one.is_given and one.lasting and one.name not in {*_OWN, *CHANGING}]
+
+
+def given(new: NewJob) -> tuple[Any, ...]:
+    """The values of ``GIVEN``."""
+    values, native = [*_values(new)], new.native
+    for place, write in _WRITTEN:
+        values[place] = write(values[place])
+    return *values, native, 0 if native else new.priority, _more_text(new) if _MORE else ""
+
+
+def job_of(row: tuple[Any, ...]) -> Job:
+    """The job of a row of ``COLUMNS``, without its dependencies."""
+    values = dict(zip(_OWN, row[1:], strict=False))
+    for name, read in _READ:
+        values[name] = read(values[name])
+    if more := row[_FIRST - 1]:
+        values.update(_more_of(more))
+    job = Job(NewJob(**values), State(row[_FIRST]), 0, row[0])
+    for field, value in zip(CHANGING, row[_FIRST + 1 : -1], strict=True):
+        setattr(job, field, value)
+    job.vacant, job.rerun = bool(job.vacant), bool(job.rerun)
+    return job
+
+
+def _more_text(new: NewJob) -> str:
+    said = {}
+    for one in _MORE:
+        value = getattr(new, one.name)
+        if value != one.absent:
+            said[one.name] = _WRITES[one.kind](value) if one.kind in _WRITES else value
+    return json.dumps(said, separators=(",", ":")) if said else ""
+
+
+def _more_of(text: str) -> dict[str, Any]:
+    """Without what a later release has added."""
+    said = json.loads(text)
+    kinds = {one.name: one.kind for one in _MORE if one.name in said}
+    return {name: _READS[kind](said[name]) if kind in _READS else said[name] for name, kind in kinds.items()}

@@ -50,7 +50,7 @@ for first = 7, #ARGV, 5000 do
   end
   local known = redis.call('EXISTS', unpack(keys)) > 0
   for i = first, math.min(first + 4999, #ARGV), 5 do
-    local queue = known and redis.call('HGET', job_key(ARGV[i]), 'queue')
+    local queue = known and redis.call('HGET', job_key(ARGV[i]), F.queue)
     if queue then
       local more = ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4]) or {}
       local there = load(ARGV[i])

@@ -11,14 +11,15 @@
 local call, P, id = redis.call, KEYS[1], ARGV[2]
 local key, base = P .. ':job:' .. id, P .. ':q:' .. ARGV[1] .. ':'
 if call('EXISTS', key, P .. ':ended:' .. id, P .. ':gone:' .. id) > 0 then
-  local known = call('HMGET', key, 'created', 'number')
+  local known = call('HMGET', key, F.created_ms, F.number)
   return { known[1] or call('TIME')[1] .. '000', tonumber(known[2] or 0) }
 end
 local number = call('INCR', P .. ':number')
 -- Its id begins with the server's time in milliseconds: a command less.
-local entry = call('XADD', base .. 'events', 'MAXLEN', '~', '10000', '*', 'e', 'waiting', 'i', id, 'n', ARGV[7])
+local entry = call('XADD', base .. 'events', 'MAXLEN', '~', '10000', '*', E.name, 'waiting', E.job_id, id,
+  E.job_name, ARGV[7])
 local created = string.match(entry, '^%d+')
-call('HSET', key, 'created', created, 'number', number, 'state', 'waiting', unpack(ARGV, 6))
+call('HSET', key, F.created_ms, created, F.number, number, F.state, 'waiting', unpack(ARGV, 6))
 local last = call('HINCRBY', base .. 'meta', 'last:' .. ARGV[3], '1')
 if last == 1 then -- the first one ever
   call('SADD', P .. ':queues', ARGV[1])

@@ -3,6 +3,6 @@
 -- Returns 1; the entry is the event
 --- @include base
 
-local name = read(ARGV[3], 'name')[1] or ''
+local name = read(ARGV[3], F.name)[1] or ''
 tell(ARGV[1], ARGV[2], ARGV[3], name, ARGV[4] == '1' and ARGV[5] or nil)
 return 1

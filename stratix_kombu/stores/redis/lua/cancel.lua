@@ -14,7 +14,7 @@ end
 if finished(job.state) then
   return { 'state', job.state }
 end
-redis.call('HSET', job_key(job.id), 'cancel', ARGV[5], 'cancel_error', ARGV[6])
+redis.call('HSET', job_key(job.id), F.cancelled, ARGV[5], F.cancel_error, ARGV[6])
 if job.state == 'active' then
   return { 0, {}, sent() }
 end

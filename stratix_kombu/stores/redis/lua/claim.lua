@@ -1,7 +1,7 @@
 -- Try to take the jobs that messages named.
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the program's limit of the queue, JSON
 --   or ''; ARGV[5] its bound of active jobs or 0; ARGV[6] that of a group's; ARGV[7] '' or JSON of what jobs say that do not
---   say it themselves: dead, and of letters keep_completed and keep_failed; ARGV[8] request; then ids
+--   say it themselves: dead_letter, and of letters keep_completed and keep_failed; ARGV[8] request; then ids
 -- Returns {now, {per id: {id, refusal, retry in ms} or {id, '', start, attempts begun, values of the fields that a claim brings, ...}}}
 -- Events active
 --- @again
@@ -10,8 +10,8 @@
 --- @include expect
 --- @include start
 
-local FIELDS = { --[[@words claimed]], 'token', 'limit', 'waiting', 'queue', 'state', 'dead', 'group', 'line', 'forward',
-  'sends' }
+local FIELDS = { --[[@claimed]], F.token, F.limit, F.waiting_ms, F.queue, F.state, F.dead_letter, F.group, F.line,
+  F.forward, F.dispatches }
 
 -- Limits are rare, and making what they need takes longer than most commands.
 local B
@@ -44,12 +44,12 @@ local function refusal(v, native)
   if closed then
     return 'limited', closed
   end
-  local own = v.limit and limits().open(v.limit)
+  local own = v[F.limit] and limits().open(v[F.limit])
   closed = own and limits().closed(own)
   if closed then
     return 'limited', closed, own.limit.key
-  elseif group_bound > 0 and v.group and not native then
-    if num(redis.call('HGET', queue_key(queue, 'grouped'), v.group), 0) >= group_bound then
+  elseif group_bound > 0 and v[F.group] and not native then
+    if num(redis.call('HGET', queue_key(queue, 'grouped'), v[F.group]), 0) >= group_bound then
       return 'crowded', 0
     end
   end
@@ -58,9 +58,9 @@ end
 
 -- The message of a native job is dropped: it is sent again when the queue, or its own limit, opens.
 local function keep_unsent(id, v, opens, key)
-  if v.line and v.line ~= key then
-    redis.call('ZREM', queue_key(queue, 'unsent:' .. v.line), id)
-    redis.call('HDEL', job_key(id), 'line')
+  if v[F.line] and v[F.line] ~= key then
+    redis.call('ZREM', queue_key(queue, 'unsent:' .. v[F.line]), id)
+    redis.call('HDEL', job_key(id), F.line)
   end
   if not key then
     redis.call('ZADD', queue_key(queue, 'unsent'), 'NX', order(), id)
@@ -69,7 +69,7 @@ local function keep_unsent(id, v, opens, key)
   redis.call('ZREM', queue_key(queue, 'unsent'), id)
   redis.call('ZADD', queue_key(queue, 'unsent:' .. key), 'NX', order(), id)
   redis.call('ZADD', queue_key(queue, 'unsent-lines'), 'LT', opens, key)
-  redis.call('HSET', job_key(id), 'line', key)
+  redis.call('HSET', job_key(id), F.line, key)
   redis.call('HSET', meta, 'unsent_lines', 1)
 end
 
@@ -87,10 +87,10 @@ local function refuse(id, v, native, why, opens, key)
   return { id, why, math.max(opens - now, 0) }
 end
 
--- The claim on a waiting job.
+-- The claim on a waiting job. `v` is its record as it stands there.
 local function grant(id, v, values, token, native, own)
   local at, score = now, nil
-  local prio = v.prio or '0'
+  local priority = v[F.priority] or '0'
   for _, one in ipairs({ book or false, own or false }) do
     at = one and math.max(at, limits().free(one)) or at
   end
@@ -100,30 +100,30 @@ local function grant(id, v, values, token, native, own)
     end
   end
   if native then
-    local dispatched = redis.call('ZSCORE', queue_key(queue, 'waiting:' .. prio), id)
-    if dispatched and not v.sends then
-      sent_at[prio] = math.max(sent_at[prio] or 0, tonumber(dispatched))
+    local dispatched = redis.call('ZSCORE', queue_key(queue, 'waiting:' .. priority), id)
+    if dispatched and not v[F.dispatches] then
+      sent_at[priority] = math.max(sent_at[priority] or 0, tonumber(dispatched))
     end
-    redis.call('ZREM', queue_key(queue, 'waiting:' .. prio), id)
+    redis.call('ZREM', queue_key(queue, 'waiting:' .. priority), id)
     redis.call('ZREM', queue_key(queue, 'unsent'), id)
-    if v.line then
-      redis.call('ZREM', queue_key(queue, 'unsent:' .. v.line), id)
+    if v[F.line] then
+      redis.call('ZREM', queue_key(queue, 'unsent:' .. v[F.line]), id)
     end
   else
-    local list = queue_key(queue, v.line and 'aside' or 'order')
+    local list = queue_key(queue, v[F.line] and 'aside' or 'order')
     score = redis.call('ZSCORE', list, id)
     redis.call('ZREM', list, id)
-    if v.line then
-      redis.call('ZREM', queue_key(queue, 'line:' .. v.line), id)
+    if v[F.line] then
+      redis.call('ZREM', queue_key(queue, 'line:' .. v[F.line]), id)
     end
     if score then
-      redis.call('ZADD', queue_key(queue, 'starts'), 'XX', 'GT', score, prio)
+      redis.call('ZADD', queue_key(queue, 'starts'), 'XX', 'GT', score, priority)
     else -- of an earlier release
-      redis.call('ZREM', queue_key(queue, 'waiting:' .. prio), id)
+      redis.call('ZREM', queue_key(queue, 'waiting:' .. priority), id)
     end
   end
-  if v.line then
-    redis.call('HDEL', job_key(id), 'line')
+  if v[F.line] then
+    redis.call('HDEL', job_key(id), F.line)
   end
   redis.call('ZADD', active, at + lease, id)
   running, granted = running + 1, true
@@ -137,24 +137,24 @@ for i = 9, #ARGV do
     v[field] = values[j] or nil
   end
   -- A message may be long: it is not read.
-  local native = v.state == 'waiting' and (v.forward or redis.call('HSTRLEN', job_key(id), 'msg') > 0)
+  local native = v[F.state] == 'waiting' and (v[F.forward] or redis.call('HSTRLEN', job_key(id), F.message) > 0)
   local answer
-  if v.queue ~= queue then
+  if v[F.queue] ~= queue then
     answer = { id, 'gone', 0 }
-    if not v.queue then
+    if not v[F.queue] then
       --- @include lost
       drop(id, queue)
     end
-  elseif not is_readable(v.queue, v.name, v.state, v.prio) then
+  elseif not is_readable(v[F.queue], v[F.name], v[F.state], v[F.priority]) then
     --- @include lost
     drop(id, queue)
     answer = { id, 'gone', 0 }
-  elseif v.state == 'active' and v.token == token then
+  elseif v[F.state] == 'active' and v[F.token] == token then
     -- Asked again: the answer was lost.
-    local starts = num(redis.call('HGET', job_key(id), 'started'), now)
+    local starts = num(redis.call('HGET', job_key(id), F.processed_ms), now)
     redis.call('ZADD', active, math.max(starts, now) + lease, id)
-    answer = { id, '', starts, num(v.begun, 1), values }
-  elseif v.state ~= 'waiting' then
+    answer = { id, '', starts, num(v[F.attempts_started], 1), values }
+  elseif v[F.state] ~= 'waiting' then
     answer = { id, 'not_waiting', 0 }
   else
     local why, opens, key = refusal(v, native)
@@ -169,9 +169,9 @@ end
 if granted then
   expect(queue, 'active', now + lease)
 end
-for prio, at in pairs(sent_at) do
-  if at > tonumber(redis.call('HGET', meta, 'claimed:' .. prio) or 0) then
-    redis.call('HSET', meta, 'claimed:' .. prio, string.format('%.0f', at))
+for priority, at in pairs(sent_at) do
+  if at > tonumber(redis.call('HGET', meta, 'claimed:' .. priority) or 0) then
+    redis.call('HSET', meta, 'claimed:' .. priority, string.format('%.0f', at))
   end
 end
 if owing > 0 then

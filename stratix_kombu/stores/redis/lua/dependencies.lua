@@ -17,12 +17,12 @@ local page = redis.call('HSCAN', job_key(ARGV[1]) .. ':dependencies', ARGV[2], '
 local edges = page[2]
 for i = 1, #edges, 2 do
   local id, number = edges[i], (read_edge(edges[i + 1]))
-  local v = read(id, 'state', 'result', 'number', 'kind')
+  local v = read(id, F.state, F.result, F.number, F.kind)
   local other = v[1] and num(v[3], 0) ~= number
   if other then
-    v = redis.call('HMGET', P .. ':outcome:' .. incarnation(id, number), 'state', 'result')
+    v = redis.call('HMGET', P .. ':outcome:' .. incarnation(id, number), F.state, F.result)
   elseif not v[1] then
-    v = redis.call('HMGET', P .. ':outcome:' .. place_of(id, number), 'state', 'result', 'number', 'kind')
+    v = redis.call('HMGET', P .. ':outcome:' .. place_of(id, number), F.state, F.result, F.number, F.kind)
   end
   if v[4] ~= 'gate' then
     local there = v[1] and v[1] ~= 'removed'

@@ -19,7 +19,7 @@ for i = 2, #ARGV do
   end
   local before, edges = {}, redis.call('HGETALL', key .. ':dependencies')
   for j = 1, #edges, 2 do
-    local v = read(edges[j], 'number', 'kind', 'queue')
+    local v = read(edges[j], F.number, F.kind, F.queue)
     if not v[3] or (num(v[1], 0) == read_edge(edges[j + 1]) and v[2] ~= 'gate') then
       before[#before + 1] = edges[j]
     end

@@ -18,7 +18,7 @@ for i = 1, #due, 2 do
   local job = load(id)
   -- An entry that is left of an earlier job of the id, or of an earlier end of the job, says nothing of this end.
   local age = job and finished(job.state) and age_of(job) or ''
-  if age ~= '' and job.finished + tonumber(age) == tonumber(due[i + 1]) then
+  if age ~= '' and job.finished_ms + tonumber(age) == tonumber(due[i + 1]) then
     retire(job)
     removed[#removed + 1] = id
   end

@@ -22,18 +22,18 @@ for i = 5, #ARGV, 7 do
     end
   else
     touch(job.queue)
-    local cancel = redis.call('HMGET', key, 'cancel', 'cancel_error')
+    local cancel = redis.call('HMGET', key, F.cancelled, F.cancel_error)
     if cancel[1] then
       fail_job(job, cancel[1], trace, nil, cancel[2] ~= '' and cancel[2] or ARGV[i + 5])
     elseif retry == '' then
       bury(id, reason)
       fail_job(job, reason, trace, nil, ARGV[i + 5])
-      if job.made >= job.max and job.max > 1 then
+      if job.attempts_made >= job.max_attempts and job.max_attempts > 1 then
         tell(job.queue, 'retries_exhausted', id, job.name)
       end
     else
       tally_count(job.queue, RETRIED)
-      redis.call('HSET', key, 'reason', reason, 'trace', trace)
+      redis.call('HSET', key, F.failed_reason, reason, F.stacktrace, trace)
       if tonumber(retry) > 0 then
         make_delayed(job, now + tonumber(retry))
       else

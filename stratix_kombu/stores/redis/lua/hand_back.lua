@@ -11,11 +11,11 @@
 local stale = {}
 for i = 5, #ARGV, 2 do
   local id = ARGV[i]
-  local v = read(id, 'state', 'token', 'begun', 'ended', 'place')
+  local v = read(id, F.state, F.token, F.attempts_started, F.ended, F.place)
   local mark = mark_of(HAND_BACK, ARGV[i + 1])
   local job = v[1] == 'active' and v[2] == ARGV[i + 1] and load(id)
   if job then
-    redis.call('HSET', job_key(id), 'begun', num(v[3], 1) - 1, 'token', '', 'ended', mark)
+    redis.call('HSET', job_key(id), F.attempts_started, num(v[3], 1) - 1, F.token, '', F.ended, mark)
     job.ended = mark
     back(job, true, tonumber(v[5] or ''))
   elseif not was_ended(id, v[4], mark) then

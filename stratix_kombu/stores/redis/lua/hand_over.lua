@@ -12,11 +12,11 @@
 local function hand_over(job, reason, trace, successors)
   local id, key = job.id, job_key(job.id)
   move(job, 'blocked')
-  redis.call('HDEL', key, 'reason', 'trace')
-  redis.call('HSET', key, 'state', 'blocked', 'vacant', 1)
+  redis.call('HDEL', key, F.failed_reason, F.stacktrace)
+  redis.call('HSET', key, F.state, 'blocked', F.vacant, 1)
   if reason ~= '' then
     tally_count(job.queue, RETRIED)
-    redis.call('HSET', key, 'reason', reason, 'trace', trace)
+    redis.call('HSET', key, F.failed_reason, reason, F.stacktrace, trace)
   end
   add_then(successors)
   job = load(id)

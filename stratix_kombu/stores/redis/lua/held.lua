@@ -8,7 +8,7 @@ local found = {}
 local page = redis.call('ZSCAN', queue_key(ARGV[1], 'active'), ARGV[3], 'COUNT', ARGV[4])
 for i = 1, #page[2], 2 do
   local id = page[2][i]
-  local v = read(id, 'worker', 'token')
+  local v = read(id, F.worker, F.token)
   if v[1] == ARGV[2] then
     found[#found + 1] = id
     found[#found + 1] = v[2]

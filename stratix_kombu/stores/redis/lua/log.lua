@@ -4,7 +4,7 @@
 --- @include base
 
 local key = job_key(ARGV[1])
-if not read(ARGV[1], 'queue')[1] then
+if not read(ARGV[1], F.queue)[1] then
   return -1
 end
 local lines, keep = redis.call('RPUSH', key .. ':logs', ARGV[2]), tonumber(ARGV[3])

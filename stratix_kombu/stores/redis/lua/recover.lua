@@ -48,11 +48,11 @@ end
 
 local function lose_lease(job)
   local id, queue = job.id, job.queue
-  local stalls = bump(id, 'stalled', 1)
-  redis.call('HSET', job_key(id), 'token', '')
+  local stalls = bump(id, F.stalled_count, 1)
+  redis.call('HSET', job_key(id), F.token, '')
   count(queue, STALLED, 1)
   tell(queue, 'stalled', id, job.name)
-  local v = redis.call('HMGET', job_key(id), 'stalls', 'cancel')
+  local v = redis.call('HMGET', job_key(id), F.max_stalled, F.cancelled)
   local allowed = num(v[1], tonumber(ARGV[4]))
   if stalls > allowed and not v[2] then
     local reason = 'stalled more than ' .. allowed .. ' times: its worker stopped renewing the lease'

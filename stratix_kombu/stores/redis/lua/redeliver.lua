@@ -50,7 +50,7 @@ for priority = 0, 9 do
     if job and (job.line or redis.call('ZSCORE', queue_key(queue, 'unsent'), id)) then
       redis.call('ZADD', key, order() + grace * 1000, id) -- it is sent when it may start
     elseif job then
-      local sends = bump(id, 'sends', 1)
+      local sends = bump(id, F.dispatches, 1)
       redis.call('ZADD', key, order() + grace * 1000 * (2 ^ math.min(sends, 20) - 1), id)
       send(job)
     end

@@ -24,7 +24,7 @@ end
 local number, state = read_edge(edge)
 redis.call('HDEL', edges, dependency)
 if state == '' then
-  job.pending = redis.call('HINCRBY', job_key(id), 'pending', -1)
+  job.pending = redis.call('HINCRBY', job_key(id), F.pending, -1)
 end
 forget_edge(id, dependency, number)
 if job.state == 'blocked' and job.pending == 0 then

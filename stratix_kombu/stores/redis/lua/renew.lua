@@ -34,7 +34,7 @@ if worker ~= '' then
   end
 end
 for i = place + 1, #ARGV, 2 do
-  local v = read(ARGV[i], 'state', 'token', 'queue', 'cancel')
+  local v = read(ARGV[i], F.state, F.token, F.queue, F.cancelled)
   if v[1] == 'active' and v[2] == ARGV[i + 1] then
     redis.call('ZADD', queue_key(v[3], 'active'), now + lease, ARGV[i])
     expect(v[3], 'active', now + lease)

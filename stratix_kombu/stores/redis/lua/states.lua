@@ -6,6 +6,6 @@
 
 local found = {}
 for i = 1, #ARGV do
-  found[i] = read(ARGV[i], 'state')[1] or ''
+  found[i] = read(ARGV[i], F.state)[1] or ''
 end
 return found

@@ -23,7 +23,7 @@ mark = mark or string.format('%.0f', now_us)
 go_to(at or '')
 
 local function suits(id)
-  local v = read(id, 'finished', 'created', 'vacant', 'failed_by', 'swept')
+  local v = read(id, F.finished_ms, F.created_ms, F.vacant, F.failed_by, F.swept)
   local ended = num(v[1] or v[2])
   if not ended then
     return true -- to be dropped, if it has no record
@@ -48,7 +48,7 @@ for i, id in ipairs(chosen) do
   if job and action == 'remove' then
     delete_by_hand(job)
   elseif job then
-    redis.call('HSET', job_key(id), 'swept', mark)
+    redis.call('HSET', job_key(id), F.swept, mark)
     if action == 'retry' then
       retry_job(job)
     else

@@ -4,7 +4,7 @@
 -- Events progress
 --- @include base
 
-local v = read(ARGV[1], 'queue', 'name')
+local v = read(ARGV[1], F.queue, F.name)
 if not v[1] then
   return 0
 end

@@ -1,7 +1,7 @@
--- Add one job. `extra` is '' or JSON with what is not default: prio, delay, due, max, deps, optional, keep_completed,
--- keep_failed, limit, queue, msg, stalls, vacant, carries, forward, dead, dedup, kind, anew. False if the id is known, unless
--- it is that of a vacant job, or with `anew` of one that has ended; true if it waits, under the given number; else what
--- became of it: {state, when it was added, its number, not before, dependencies to wait for}.
+-- Add one job. `extra` is '' or JSON with what is not default, by the names of the table of fields, and the queue if it is
+-- another one. False if the id is known, unless it is that of a vacant job, or with `anew` of one that has ended; true if it
+-- waits, under the given number; else what became of it: {state, when it was added, its number, not before, dependencies to
+-- wait for}.
 --- @include moves
 --- @include removal
 --- @include edges
@@ -9,8 +9,8 @@
 
 -- Ids of which it is known that no job has them or had them.
 local unused = {}
-local of_the_vacant = { 'vacant', 'due', 'sends', 'waiting', 'place', 'optional', 'opts', 'prio', 'max', 'keep_completed',
-  'keep_failed', 'msg', 'stalls', 'forward', 'pending', 'kind', 'group' }
+local of_the_vacant = { F.vacant, F.due_ms, F.dispatches, F.waiting_ms, F.place, F.optional, F.options, F.priority,
+  F.max_attempts, F.keep_completed, F.keep_failed, F.message, F.max_stalled, F.forward, F.pending, F.kind, F.group }
 
 local function take_over(known)
   local key = job_key(known.id)
@@ -109,7 +109,7 @@ local function add_job(queue, id, name, data, options, extra, number)
     end
   end
   number = known and known.number or number or redis.call('INCR', P .. ':number')
-  if more.dedup and not is_first(id, number, more.queue or queue, more.dedup) then
+  if more.deduplication and not is_first(id, number, more.queue or queue, more.deduplication) then
     return false
   end
   if known then
@@ -122,11 +122,11 @@ local function add_job(queue, id, name, data, options, extra, number)
     add_plain(more.queue or queue, id, name, data, options, more, number)
     return true
   end
-  local job = { id = id, queue = more.queue or queue, name = name, prio = more.prio or 0, due = 0, pending = 0,
-    message = more.msg, forward = more.forward and '1', native = more.msg or more.forward, vacant = more.vacant,
+  local job = { id = id, queue = more.queue or queue, name = name, priority = more.priority or 0, due_ms = 0, pending = 0,
+    message = more.message, forward = more.forward and '1', native = more.message or more.forward, vacant = more.vacant,
     group = more.group, number = number, kind = more.kind,
-    optional = more.optional, keep_failed = more.keep_failed, dedup = known and known.dedup }
-  local created = known and tonumber(redis.call('HGET', key, 'created')) or now
+    optional = more.optional, keep_failed = more.keep_failed, deduplication = known and known.deduplication }
+  local created = known and tonumber(redis.call('HGET', key, F.created_ms)) or now
   know_queue(job.queue)
   local fields = fields_of(job.queue, name, data, options, more)
   local function set(field, value)
@@ -134,21 +134,21 @@ local function add_job(queue, id, name, data, options, extra, number)
     fields[#fields + 1] = value
   end
   if not known then
-    set('created', now)
-    set('number', number)
+    set(F.created_ms, now)
+    set(F.number, number)
   end
-  local due = math.max(more.due or 0, more.delay and now + more.delay or 0)
+  local due = math.max(more.due_ms or 0, more.delay_ms and now + more.delay_ms or 0)
   if due > now then
-    job.due = due
-    set('due', due)
+    job.due_ms = due
+    set(F.due_ms, due)
   end
-  if more.dedup then
-    set(more.dedup.ttl and 'throttle' or 'dedup', more.dedup.id)
-    job.dedup = not more.dedup.ttl and more.dedup.id or job.dedup
+  if more.deduplication then
+    set(more.deduplication.ttl and F.throttle or F.deduplication, more.deduplication.id)
+    job.deduplication = not more.deduplication.ttl and more.deduplication.id or job.deduplication
   end
   redis.call('HSET', key, unpack(fields))
   local failed_by, failure
-  for _, dependency in ipairs(more.deps or {}) do
+  for _, dependency in ipairs(more.dependencies or {}) do
     local outcome = add_edge(job, dependency)
     if outcome and outcome.state ~= 'completed' and not job.optional and not failed_by then
       failed_by, failure = dependency, outcome
@@ -159,7 +159,7 @@ local function add_job(queue, id, name, data, options, extra, number)
   else
     make_ready(job)
   end
-  local placed = { job.state, created, number, job.due, job.pending }
+  local placed = { job.state, created, number, job.due_ms, job.pending }
   for _, carried in ipairs(more.carries or {}) do
     carry(carried, id)
   end

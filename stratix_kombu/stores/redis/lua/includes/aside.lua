@@ -5,17 +5,17 @@
 -- Whether its own limit or its group keeps a job from starting: then it is set aside; and the book of its limit.
 local function set_aside(id, score, v)
   local name, at
-  local own = B.open(v.limit)
+  local own = B.open(v[F.limit])
   if own then
     local closed = B.closed(own)
     if closed or (lined and is_behind(queue, 't:' .. own.limit.key, score, id)) then
       name, at, limited = 't:' .. own.limit.key, closed or now, limited + 1
     end
   end
-  if v.group and not name then
-    local full = group_bound > 0 and num(redis.call('HGET', queue_key(queue, 'grouped'), v.group), 0) >= group_bound
-    if full or (lined and is_behind(queue, 'g:' .. v.group, score, id)) then
-      name = 'g:' .. v.group
+  if v[F.group] and not name then
+    local full = group_bound > 0 and num(redis.call('HGET', queue_key(queue, 'grouped'), v[F.group]), 0) >= group_bound
+    if full or (lined and is_behind(queue, 'g:' .. v[F.group], score, id)) then
+      name = 'g:' .. v[F.group]
       redis.call('HSET', meta, 'group_bound', group_bound)
     end
   end

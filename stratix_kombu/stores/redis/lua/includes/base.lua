@@ -1,4 +1,6 @@
 -- What every script knows: KEYS[1] is '{namespace}'; all keys begin with it, so they share one hash slot.
+-- F: what the table of fields calls a field of a job in its hash; E: what one of an event is called in its entry. Their names
+-- are put in when a script is loaded.
 -- Times: `now` in milliseconds; scores of sets that keep an order are in microseconds, made unique by order().
 local P = KEYS[1]
 local time = redis.call('TIME')
@@ -64,10 +66,11 @@ local INLINE_BYTES = 4096
 local function tell(queue, event, id, name, value)
   local key = queue_key(queue, 'events')
   if not id then
-    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'e', event, 'v', value or '')
+    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', E.name, event, E.value, value or '')
   elseif value and #value <= INLINE_BYTES then
-    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'e', event, 'i', id, 'n', name, 'v', value)
+    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', E.name, event, E.job_id, id, E.job_name, name,
+      E.value, value)
   else
-    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', 'e', event, 'i', id, 'n', name)
+    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', E.name, event, E.job_id, id, E.job_name, name)
   end
 end

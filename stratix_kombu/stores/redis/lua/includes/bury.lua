@@ -1,7 +1,7 @@
 -- Add the letter of a job that has failed, if it wants one: as letter_for in model/letter.py.
 local function bury(id, reason)
-  local v = read(id, 'dead', 'queue', 'name', 'data', 'opts', 'made', 'begun', 'max', 'number', 'prio', 'stalls',
-    'keep_completed', 'keep_failed', 'limit')
+  local v = read(id, F.dead_letter, F.queue, F.name, F.data, F.options, F.attempts_made,
+    F.attempts_started, F.max_attempts, F.number, F.priority, F.max_stalled, F.keep_completed, F.keep_failed, F.limit)
   if not v[1] then
     return
   end

@@ -28,8 +28,8 @@ local function complete_jobs(first)
   for i = first, #ARGV, 5 do
     local id, result = ARGV[i], ARGV[i + 2]
     local key = job_key(id)
-    local v = read(id, 'state', 'token', 'queue', 'name', 'made', 'keep_completed', 'reason', 'prio', 'dedup',
-      'started', 'waited', 'ended', 'number', 'kind', 'group')
+    local v = read(id, F.state, F.token, F.queue, F.name, F.attempts_made, F.keep_completed, F.failed_reason,
+      F.priority, F.deduplication, F.processed_ms, F.waited_ms, F.ended, F.number, F.kind, F.group)
     local mark = mark_of(COMPLETE, ARGV[i + 1])
     local by_hand = mark == '' and v[1] and not finished(v[1])
     if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
@@ -45,13 +45,13 @@ local function complete_jobs(first)
       end
       local made = num(v[5], 0) + (v[1] == 'active' and 1 or 0)
       mark = v[1] == 'active' and mark or v[12] or ''
-      redis.call('HSET', key, 'state', 'completed', 'finished', now, 'made', made, 'result', result, 'token', '',
-        'ended', mark)
+      redis.call('HSET', key, F.state, 'completed', F.finished_ms, now, F.attempts_made, made, F.result, result,
+        F.token, '', F.ended, mark)
       if v[7] then
-        redis.call('HDEL', key, 'reason', 'trace')
+        redis.call('HDEL', key, F.failed_reason, F.stacktrace)
       end
       if ARGV[i + 4] ~= '' then
-        redis.call('HSET', key, 'data', ARGV[i + 4])
+        redis.call('HSET', key, F.data, ARGV[i + 4])
       end
       if plain and v[1] == 'active' and not v[6] and not v[9] then
         local ids, places = leaving[queue] or {}, arriving[queue] or {}
@@ -62,11 +62,11 @@ local function complete_jobs(first)
         if plain then
           flush()
         end
-        local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, prio = num(v[8], 0),
-          dedup = v[9], finished = now, number = num(v[13], 0), kind = v[14], ended = mark, group = v[15] }
+        local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, priority = num(v[8], 0),
+          deduplication = v[9], finished_ms = now, number = num(v[13], 0), kind = v[14], ended = mark, group = v[15] }
         if v[1] == 'waiting' then
-          local w = redis.call('HMGET', key, 'line', 'forward')
-          job.line, job.native = w[1], w[2] or redis.call('HSTRLEN', key, 'msg') > 0
+          local w = redis.call('HMGET', key, F.line, F.forward)
+          job.line, job.native = w[1], w[2] or redis.call('HSTRLEN', key, F.message) > 0
         end
         end_job(job, 'completed', v[6])
       end

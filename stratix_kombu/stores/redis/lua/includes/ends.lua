@@ -104,7 +104,7 @@ local function retain(job, keep)
 end
 
 local function end_job(job, state, keep)
-  free_id(job, job.dedup)
+  free_id(job, job.deduplication)
   move(job, state)
   if redis.call('EXISTS', job_key(job.id) .. ':dependents') == 1 then
     add_to_worklist('releasing', job.id)

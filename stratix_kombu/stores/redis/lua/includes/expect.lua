@@ -1,6 +1,7 @@
 -- The queues of the namespace by when the first of their delayed jobs is due ('delayed') and of their leases runs out
--- ('active'), and by when they are to be sent what is owed to them ('opens'), in ms. An entry is never too late. It may be too early, for a job that has gone since; that is fixed when its
--- time comes. So a step of the clock touches the queues that have something due, and no others.
+-- ('active'), and by when they are to be sent what is owed to them ('opens'), in ms. An entry is never too late. It may be too early, for a job that
+-- has gone since; that is fixed when its time comes. So a step of the clock touches the queues that have something due, and no
+-- others.
 local expected = {}
 
 local function first_key(part)

@@ -26,7 +26,7 @@ end
 
 -- The id is about to be used again, and jobs depend on the one that had it.
 local function set_aside(id)
-  local number = redis.call('HGET', P .. ':outcome:' .. id, 'number')
+  local number = redis.call('HGET', P .. ':outcome:' .. id, F.number)
   if not number then
     -- Of the first release, or lost: the edges know.
     local dependent = redis.call('ZRANGE', job_key(id) .. ':dependents', 0, 0)[1]

@@ -1,12 +1,8 @@
 -- What of `more` is kept with the record, after the `fields` that each has.
-local last = #fields
-for _, field in ipairs({ --[[@words kept]] }) do
-  if more[field] then
-    fields[last + 1], fields[last + 2], last = field, more[field], last + 2
-  end
-end
-for _, flag in ipairs({ --[[@words flags]] }) do
-  if more[flag] then
-    fields[last + 1], fields[last + 2], last = flag, 1, last + 2
+local kept, last = { --[[@kept]] }, #fields
+for i = 1, #kept, 2 do
+  local value = more[kept[i]]
+  if value then
+    fields[last + 1], fields[last + 2], last = kept[i + 1], value == true and 1 or value, last + 2
   end
 end

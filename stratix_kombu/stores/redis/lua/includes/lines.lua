@@ -25,7 +25,7 @@ end
 local function put_aside(queue, id, score, name, opens)
   redis.call('ZADD', queue_key(queue, 'aside'), score, id)
   redis.call('ZADD', queue_key(queue, 'line:' .. name), score, id)
-  redis.call('HSET', job_key(id), 'line', name)
+  redis.call('HSET', job_key(id), F.line, name)
   if opens then
     redis.call('ZADD', queue_key(queue, 'lines'), 'LT', opens, name)
   else
@@ -37,7 +37,7 @@ end
 -- How many of a line may start now whose limit is that of its first job, and when to look at it again after these.
 local function may_start_of_limit(line, most)
   local first = redis.call('ZRANGE', line, 0, 0)[1]
-  local book = first and B.open(read(first, 'limit')[1])
+  local book = first and B.open(read(first, F.limit)[1])
   if not book then
     return most, 0 -- it has no record any more, or no limit: the next take will see that
   end
@@ -88,7 +88,7 @@ local function bring_back(queue, most, bound)
   end, function(id, score)
     redis.call('ZADD', queue_key(queue, 'order'), score, id)
     redis.call('ZREM', queue_key(queue, 'aside'), id)
-    redis.pcall('HDEL', job_key(id), 'line')
+    redis.pcall('HDEL', job_key(id), F.line)
   end)
   if is_empty then
     redis.call('HDEL', queue_key(queue, 'meta'), 'lined')

@@ -10,15 +10,15 @@ local function make_waiting(job, again, score)
   if job.native then
     move(job, 'waiting')
   else
-    move(job, 'waiting', score or next_score(job.queue, job.prio, job.group))
+    move(job, 'waiting', score or next_score(job.queue, job.priority, job.group))
   end
   if again then
-    redis.call('HSET', key, 'state', 'waiting')
+    redis.call('HSET', key, F.state, 'waiting')
   else
-    redis.call('HSET', key, 'state', 'waiting', 'waiting', now)
+    redis.call('HSET', key, F.state, 'waiting', F.waiting_ms, now)
   end
-  redis.call('HDEL', key, 'due', 'sends')
-  job.due = 0
+  redis.call('HDEL', key, F.due_ms, F.dispatches)
+  job.due_ms = 0
   tell(job.queue, 'waiting', job.id, job.name)
   send(job)
 end
@@ -47,19 +47,19 @@ end
 local function make_delayed(job, due)
   move(job, 'delayed', delay_score(job.queue, due))
   expect(job.queue, 'delayed', due)
-  job.due = due
-  redis.call('HSET', job_key(job.id), 'state', 'delayed', 'due', due)
+  job.due_ms = due
+  redis.call('HSET', job_key(job.id), F.state, 'delayed', F.due_ms, due)
   tell(job.queue, 'delayed', job.id, job.name, string.format('%.0f', due))
 end
 
 -- Waiting, or delayed if its time has not come; blocked while it has dependencies to wait for, or is vacant.
 local function make_ready(job)
-  if job.pending > 0 or (job.vacant and job.due <= now) then
+  if job.pending > 0 or (job.vacant and job.due_ms <= now) then
     move(job, 'blocked')
-    redis.call('HSET', job_key(job.id), 'state', 'blocked')
+    redis.call('HSET', job_key(job.id), F.state, 'blocked')
     tell(job.queue, 'blocked', job.id, job.name)
-  elseif job.due > now then
-    make_delayed(job, job.due)
+  elseif job.due_ms > now then
+    make_delayed(job, job.due_ms)
   else
     make_waiting(job)
   end
@@ -67,20 +67,20 @@ end
 
 -- It has not finished after all: nobody else may be added under its deduplication id, unless one was already.
 local function hold_again(job)
-  if job.dedup then
-    redis.call('HSETNX', queue_key(job.queue, 'dedup'), job.dedup, incarnation(job.id, job.number))
+  if job.deduplication then
+    redis.call('HSETNX', queue_key(job.queue, 'dedup'), job.deduplication, incarnation(job.id, job.number))
   end
 end
 
 -- `job.cancelled`: it was cancelled, which is counted apart.
 local function fail_job(job, reason, trace, failed_by, error)
-  job.reason, job.finished = reason, now
+  job.failed_reason, job.finished_ms = reason, now
   job.result = error ~= '' and error or nil
   local key = job_key(job.id)
-  redis.call('HSET', key, 'state', 'failed', 'finished', now, 'reason', reason, 'trace', trace or '', 'failed_by',
-    failed_by or '', 'token', '')
+  redis.call('HSET', key, F.state, 'failed', F.finished_ms, now, F.failed_reason, reason, F.stacktrace, trace or '',
+    F.failed_by, failed_by or '', F.token, '')
   if job.result then
-    redis.call('HSET', key, 'result', job.result)
+    redis.call('HSET', key, F.result, job.result)
   end
   count(job.queue, job.cancelled and CANCELLED or FAILED, 1)
   end_job(job, 'failed', job.keep_failed)
@@ -89,7 +89,7 @@ end
 
 -- End a job that was cancelled while it was active; whether it was.
 local function end_cancelled(job)
-  local v = redis.call('HMGET', job_key(job.id), 'cancel', 'cancel_error')
+  local v = redis.call('HMGET', job_key(job.id), F.cancelled, F.cancel_error)
   if v[1] then
     fail_job(job, v[1], nil, nil, v[2])
   end

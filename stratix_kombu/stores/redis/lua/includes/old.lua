@@ -8,41 +8,42 @@ local OLDEST = -2 ^ 42 -- the place before the first one
 -- The task of a message that only names the job.
 local PERMIT = '"task": ?"stratix%.job"'
 
-local function put_old_job(queue, key, id, prio, sent)
-  local v = read(id, 'msg', 'forward', 'queue')
+local function put_old_job(queue, key, id, priority, sent)
+  local v = read(id, F.message, F.forward, F.queue)
   if not v[3] or v[2] or (v[1] and not string.find(v[1], PERMIT)) then
     return
   end
   local meta = queue_key(queue, 'meta')
   redis.call('ZREM', key, id)
-  redis.call('ZADD', queue_key(queue, 'order'), score_of(prio, OLDEST + redis.call('HINCRBY', meta, 'old:' .. prio, 1)), id)
-  redis.call('HDEL', job_key(id), 'msg', 'sends', 'since', 'reserved')
-  redis.call('HSET', job_key(id), 'waiting', math.floor(sent / 1000))
+  local place = OLDEST + redis.call('HINCRBY', meta, 'old:' .. priority, 1)
+  redis.call('ZADD', queue_key(queue, 'order'), score_of(priority, place), id)
+  redis.call('HDEL', job_key(id), F.message, F.dispatches, 'since', 'reserved')
+  redis.call('HSET', job_key(id), F.waiting_ms, math.floor(sent / 1000))
 end
 
 -- Go on with a queue; whether all jobs are where they belong.
 local function put_old_jobs(queue, at, most)
   local keys, meta = {}, queue_key(queue, 'meta')
-  for prio = 0, 9 do
-    keys[prio + 1] = queue_key(queue, 'waiting:' .. prio)
+  for priority = 0, 9 do
+    keys[priority + 1] = queue_key(queue, 'waiting:' .. priority)
   end
-  local prio, after = string.match(at or '0 -inf', '^(%d) (%S+)$')
-  prio = tonumber(prio)
+  local priority, after = string.match(at or '0 -inf', '^(%d) (%S+)$')
+  priority = tonumber(priority)
   if redis.call('EXISTS', unpack(keys)) == 0 then
     at = 'none'
   end
   while at ~= 'none' and most > 0 do
-    local page = redis.call('ZRANGEBYSCORE', keys[prio + 1], after, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
+    local page = redis.call('ZRANGEBYSCORE', keys[priority + 1], after, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
     for i = 1, #page, 2 do
-      put_old_job(queue, keys[prio + 1], page[i], prio, tonumber(page[i + 1]))
+      put_old_job(queue, keys[priority + 1], page[i], priority, tonumber(page[i + 1]))
     end
     if #page == 2 * most then
       after = '(' .. page[#page]
     else
-      prio, after = prio + 1, '-inf'
+      priority, after = priority + 1, '-inf'
     end
     most = most - #page / 2
-    at = prio > 9 and 'none' or string.format('%d %s', prio, after)
+    at = priority > 9 and 'none' or string.format('%d %s', priority, after)
   end
   if at == 'none' then
     redis.call('UNLINK', queue_key(queue, 'parked'), queue_key(queue, 'crowd'))

@@ -3,7 +3,7 @@
 --- @include place
 
 local function since_of(id)
-  local v = read(id, 'waiting', 'created')
+  local v = read(id, F.waiting_ms, F.created_ms)
   return num(v[1] or v[2])
 end
 

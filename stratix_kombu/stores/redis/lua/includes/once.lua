@@ -8,7 +8,7 @@ if kept then
   local answer = cmsgpack.unpack(kept)
   local ready = type(answer) == 'table' and type(answer[3]) == 'table' and answer[3] or {}
   for i = MESSAGE, #ready, EACH do
-    ready[i] = ready[i] and redis.call('HGET', KEYS[1] .. ':job:' .. ready[i - MESSAGE + 1], 'msg') or ''
+    ready[i] = ready[i] and redis.call('HGET', KEYS[1] .. ':job:' .. ready[i - MESSAGE + 1], F.message) or ''
   end
   return answer
 end

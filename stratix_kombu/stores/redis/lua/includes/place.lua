@@ -2,15 +2,15 @@
 -- place. Jobs of an earlier release stand before the others, see old.lua.
 --- @include span
 
-local function score_of(prio, place)
-  return prio * SPAN + MIDDLE + place
+local function score_of(priority, place)
+  return priority * SPAN + MIDDLE + place
 end
 
 -- The score of the next job of that priority.
-local function next_score(queue, prio, group)
+local function next_score(queue, priority, group)
   if group then
     --- @include fair
-    return score_of(prio, place_in_group(queue, prio, group))
+    return score_of(priority, place_in_group(queue, priority, group))
   end
-  return score_of(prio, redis.call('HINCRBY', queue_key(queue, 'meta'), 'last:' .. prio, 1))
+  return score_of(priority, redis.call('HINCRBY', queue_key(queue, 'meta'), 'last:' .. priority, 1))
 end

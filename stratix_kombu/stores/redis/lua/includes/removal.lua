@@ -7,7 +7,7 @@
 -- add_fresh.lua. `is_told`: how it ended is kept besides.
 local function delete(job, is_told)
   local key = job_key(job.id)
-  free_id(job, job.dedup)
+  free_id(job, job.deduplication)
   no_expiry(job)
   leave_sets(job)
   if job.state == 'active' then
@@ -16,17 +16,17 @@ local function delete(job, is_told)
   forget_edges(job.id)
   if redis.call('EXISTS', key .. ':dependents') == 1 then
     local outcome = P .. ':outcome:' .. job.id
-    redis.call('HSET', outcome, 'state', finished(job.state) and job.state or 'removed', 'reason', job.reason or '',
-      'number', job.number, 'kind', job.kind or '')
+    redis.call('HSET', outcome, F.state, finished(job.state) and job.state or 'removed', F.failed_reason,
+      job.failed_reason or '', F.number, job.number, F.kind, job.kind or '')
     if job.result then
-      redis.call('HSET', outcome, 'result', job.result)
+      redis.call('HSET', outcome, F.result, job.result)
     end
     if not finished(job.state) then
       add_to_worklist('releasing', job.id)
     end
   end
   redis.call('DEL', key, key .. ':logs', P .. ':ended:' .. job.id)
-  local left = (job.created or 0) + 60000 - now
+  local left = (job.created_ms or 0) + 60000 - now
   if left > 0 and not is_told then
     redis.call('SET', P .. ':gone:' .. job.id, '', 'PX', left)
   end
@@ -36,11 +36,11 @@ end
 -- who ended it (see ended.lua).
 local function retire(job)
   delete(job, true)
-  local left = job.finished + 60000 - now
+  local left = job.finished_ms + 60000 - now
   if left > 0 then
-    local said = job.state == 'completed' and job.result or job.reason or ''
+    local said = job.state == 'completed' and job.result or job.failed_reason or ''
     local how = job.state == 'failed' and job.cancelled and 'cancelled' or job.state
-    local value = how .. ':' .. string.format('%.0f', job.finished) .. ':' .. (job.ended or '') .. '\n' .. said
+    local value = how .. ':' .. string.format('%.0f', job.finished_ms) .. ':' .. (job.ended or '') .. '\n' .. said
     redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
   end
 end

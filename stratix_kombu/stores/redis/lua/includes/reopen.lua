@@ -34,7 +34,7 @@ end
 -- From now on it is waited for its message to arrive.
 local function send_again(job)
   redis.call('ZADD', state_key(job), order(), job.id)
-  bump(job.id, 'sends', 1)
+  bump(job.id, F.dispatches, 1)
   send(job)
 end
 
@@ -55,7 +55,7 @@ local function send_lines(queue, most)
   end, function(id)
     local job = load(id, queue)
     if job and job.state == 'waiting' and job.native then
-      redis.call('HDEL', job_key(job.id), 'line')
+      redis.call('HDEL', job_key(job.id), F.line)
       send_again(job)
     end
   end)

@@ -10,7 +10,7 @@ local function revive_dependents(job)
 end
 
 local function begin_again(job, ...)
-  redis.call('HDEL', job_key(job.id), 'failed_by', 'reason', 'trace', 'finished', 'result', 'rerun', ...)
+  redis.call('HDEL', job_key(job.id), F.failed_by, F.failed_reason, F.stacktrace, F.finished_ms, F.result, F.rerun, ...)
   no_expiry(job)
   hold_again(job)
   make_ready(job)
@@ -30,7 +30,7 @@ end
 local function rerun_job(job, dependents)
   begin_again(job, 'cancel', 'cancel_error')
   if dependents then
-    redis.call('HSET', job_key(job.id), 'rerun', 1)
+    redis.call('HSET', job_key(job.id), F.rerun, 1)
     revive_dependents(job)
   else
     redis.call('ZREM', P .. ':releasing', job.id)

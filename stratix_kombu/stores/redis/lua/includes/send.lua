@@ -25,9 +25,9 @@ end
 local function send(job)
   if job.native then
     --- @include send_native
-    send_native(job.id, job.queue, job.name, job.prio, job.message, job.forward)
+    send_native(job.id, job.queue, job.name, job.priority, job.message, job.forward)
   else
-    send_permit(job.queue, job.id, job.name, job.prio, job.group)
+    send_permit(job.queue, job.id, job.name, job.priority, job.group)
   end
 end
 

@@ -3,7 +3,7 @@ local function state_key(job)
   if job.state ~= 'waiting' then
     return queue_key(job.queue, job.state)
   elseif job.native then
-    return queue_key(job.queue, 'waiting:' .. job.prio)
+    return queue_key(job.queue, 'waiting:' .. job.priority)
   end
   return queue_key(job.queue, job.line and 'aside' or 'order')
 end
@@ -17,7 +17,7 @@ local function leave_sets(job)
     end
     if job.line then
       redis.call('ZREM', queue_key(job.queue, (job.native and 'unsent:' or 'line:') .. job.line), job.id)
-      redis.call('HDEL', job_key(job.id), 'line')
+      redis.call('HDEL', job_key(job.id), F.line)
       job.line = nil
     end
   end

@@ -22,10 +22,10 @@ end
 -- How many edges of the job it has looked at; the next time it goes on behind them.
 local function look_at_edges(job)
   local key = job_key(job.id)
-  local cursor = redis.call('HGET', key, 'looked') or '0'
+  local cursor = redis.call('HGET', key, F.looked) or '0'
   local page = redis.call('HSCAN', key .. ':dependencies', cursor, 'COUNT', 50)
   if page[1] ~= cursor then
-    redis.call('HSET', key, 'looked', page[1])
+    redis.call('HSET', key, F.looked, page[1])
   end
   for i = 1, #page[2], 2 do
     local number, state = read_edge(page[2][i + 1])

@@ -61,11 +61,11 @@ local function take_jobs()
           v[flat[j]] = flat[j + 1]
         end
         local at, own, is_aside = now, nil, false
-        if v.state ~= 'waiting' or not is_readable(v.queue, v.name, v.state, v.prio) then
+        if v[F.state] ~= 'waiting' or not is_readable(v[F.queue], v[F.name], v[F.state], v[F.priority]) then
           --- @include lost
-          drop_or_note(id, queue, is_readable(v.queue, v.name, v.state, v.prio))
+          drop_or_note(id, queue, is_readable(v[F.queue], v[F.name], v[F.state], v[F.priority]))
           is_aside = true
-        elseif v.limit or v.group then
+        elseif v[F.limit] or v[F.group] then
           if not aside then
             --- @include aside
           end
@@ -78,7 +78,7 @@ local function take_jobs()
           local begun = begin(queue, id, v, request .. ':' .. n, at, worker, fallback, score)
           leases[2 * n + 1], leases[2 * n + 2] = at + lease, id
           claims[n + 5], ids[n + 1] = { id, n, at, begun, flat }, id
-          last[v.prio or '0'] = score
+          last[v[F.priority] or '0'] = score
           n = n + 1
         end
       end
@@ -88,8 +88,8 @@ local function take_jobs()
   if n > 0 then
     redis.call('ZADD', active, unpack(leases))
     expect(queue, 'active', now + lease)
-    for prio, score in pairs(set[8] and last or {}) do
-      redis.call('ZADD', queue_key(queue, 'starts'), 'XX', 'GT', score, prio)
+    for priority, score in pairs(set[8] and last or {}) do
+      redis.call('ZADD', queue_key(queue, 'starts'), 'XX', 'GT', score, priority)
     end
     if ARGV[1] ~= '' and n > permits then
       --- @include drop_permits

@@ -14,11 +14,11 @@ end
 -- Whether the claim holds, or '*' is given for a job that has not finished; counts the attempt. Besides, whether it was
 -- ended so before.
 local function may_end(id, token, way)
-  local v = read(id, 'state', 'token', 'queue', 'started', 'waited', 'made', 'ended')
+  local v = read(id, F.state, F.token, F.queue, F.processed_ms, F.waited_ms, F.attempts_made, F.ended)
   local any = token == '*' and way ~= HAND_OVER
   local mark = mark_of(way, token)
   if v[1] == 'active' and (v[2] == token or any) then
-    redis.call('HSET', job_key(id), 'made', num(v[6], 0) + 1, 'token', '', 'ended', mark)
+    redis.call('HSET', job_key(id), F.attempts_made, num(v[6], 0) + 1, F.token, '', F.ended, mark)
     tally_attempt(v[3], num(v[4], now), num(v[5], 0))
     return true
   end

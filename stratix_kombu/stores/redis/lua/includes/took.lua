@@ -7,7 +7,7 @@ local function answer_again(took)
   local answer = { now, parts[2], tonumber(parts[3]), tonumber(parts[4]) }
   for i = 5, #parts do
     local id = parts[i]
-    local held = read(id, 'state', 'token', 'started', 'begun')
+    local held = read(id, F.state, F.token, F.processed_ms, F.attempts_started)
     if held[1] == 'active' and held[2] == request .. ':' .. (i - 5) then
       local starts = num(held[3], now)
       redis.call('ZADD', active, math.max(starts, now) + lease, id)

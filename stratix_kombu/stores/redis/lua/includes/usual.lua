@@ -6,8 +6,8 @@ local jobs = (#ARGV - 6) / 5
 local keys, extras, usual = {}, {}, ARGV[6] == '' and jobs <= 1000
 for i = 7, usual and #ARGV or 0, 5 do
   local key, more = KEYS[1] .. ':job:' .. ARGV[i], ARGV[i + 4] ~= '' and cjson.decode(ARGV[i + 4])
-  if extras[key] ~= nil or more and (more.deps or more.delay or more.due or more.dedup or more.vacant or more.carries
-    or more.group or more.msg or more.forward) then
+  if extras[key] ~= nil or more and (more.dependencies or more.delay_ms or more.due_ms or more.deduplication or more.vacant
+    or more.carries or more.group or more.message or more.forward) then
     usual = false
     break
   end
@@ -23,34 +23,35 @@ if usual and redis.call('EXISTS', unpack(keys)) == 0 then
   for n = 1, jobs do
     local i, key = 2 + 5 * n, keys[2 * n - 1]
     local more, after = extras[key], extras[keys[2 * n + 1]]
-    local queue, prio = more and more.queue or ARGV[4], more and more.prio or 0
+    local queue, priority = more and more.queue or ARGV[4], more and more.priority or 0
     local base = KEYS[1] .. ':q:' .. queue .. ':'
-    local fields = { 'name', ARGV[i + 1], 'data', ARGV[i + 2], 'queue', queue, 'created', now, 'number', number + n,
-      'state', 'waiting' }
+    local fields = { F.name, ARGV[i + 1], F.data, ARGV[i + 2], F.queue, queue, F.created_ms, now, F.number, number + n,
+      F.state, 'waiting' }
     if ARGV[i + 3] ~= '' then
-      fields[13], fields[14] = 'opts', ARGV[i + 3]
+      fields[13], fields[14] = F.options, ARGV[i + 3]
     end
     if more then
       --- @include kept
     end
     redis.call('HSET', key, unpack(fields))
-    redis.call('XADD', base .. 'events', 'MAXLEN', '~', 10000, '*', 'e', 'waiting', 'i', ARGV[i], 'n', ARGV[i + 1])
+    redis.call('XADD', base .. 'events', 'MAXLEN', '~', 10000, '*', E.name, 'waiting', E.job_id, ARGV[i],
+      E.job_name, ARGV[i + 1])
     -- Those that follow each other in one queue and priority are put into order together.
-    if n == jobs or (after and after.queue or ARGV[4]) ~= queue or (after and after.prio or 0) ~= prio then
+    if n == jobs or (after and after.queue or ARGV[4]) ~= queue or (after and after.priority or 0) ~= priority then
       local some, scores, permits = n - first + 1, {}, {}
-      local last = redis.call('HINCRBY', base .. 'meta', 'last:' .. prio, some)
+      local last = redis.call('HINCRBY', base .. 'meta', 'last:' .. priority, some)
       if last == some then -- the first ones ever
         redis.call('SADD', KEYS[1] .. ':queues', queue)
       end
       for m = first, n do
         local j, place = 2 + 5 * m, m - first + 1
-        scores[2 * place - 1], scores[2 * place] = prio * SPAN + MIDDLE + last - some + place, ARGV[j]
+        scores[2 * place - 1], scores[2 * place] = priority * SPAN + MIDDLE + last - some + place, ARGV[j]
         if ARGV[1] ~= '' then
           local tag = string.format('%x.%x', now_us, m)
           permits[place] = string.format(ARGV[1], tag, tag, ARGV[2] .. queue)
         else
           local r = #ready
-          ready[r + 1], ready[r + 2], ready[r + 3], ready[r + 4] = ARGV[j], queue, ARGV[j + 1], prio
+          ready[r + 1], ready[r + 2], ready[r + 3], ready[r + 4] = ARGV[j], queue, ARGV[j + 1], priority
           ready[r + 5], ready[r + 6], ready[r + 7] = '', '', ''
         end
       end

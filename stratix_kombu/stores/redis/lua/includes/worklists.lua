@@ -32,7 +32,7 @@ end
 local function lose_edges(job)
   local key = job_key(job.id)
   if job.state == 'blocked' and job.pending > 0 and redis.call('EXISTS', key .. ':dependencies') == 0 then
-    redis.call('HSET', key, 'pending', 0)
+    redis.call('HSET', key, F.pending, 0)
     job.pending = 0
     fail_job(job, 'the store has lost what this job depends on')
   end
@@ -55,7 +55,7 @@ local function settle_edge(job, dependency)
   else
     write_edge(job, id, number, outcome.state)
   end
-  job.pending = bump(job.id, 'pending', -1)
+  job.pending = bump(job.id, F.pending, -1)
   if job.state ~= 'blocked' then
     look_from_the_start(job)
     return
@@ -77,7 +77,7 @@ local function seek_failure(job)
     local number, state = read_edge(edges[i + 1])
     if state == 'failed' or state == 'removed' then
       local outcome = outcome_of(place_of(edges[i], number)) or { state = 'removed' }
-      redis.call('HSET', key, 'failed_by', edges[i], 'reason', reason_of(edges[i], outcome))
+      redis.call('HSET', key, F.failed_by, edges[i], F.failed_reason, reason_of(edges[i], outcome))
       set_cursor('seeking', job.id, '0')
       return #edges / 2
     end
@@ -96,7 +96,7 @@ local function revive_edge(job, name)
     return
   end
   write_edge(job, dependency, read_edge(edge), '')
-  job.pending = bump(job.id, 'pending', 1)
+  job.pending = bump(job.id, F.pending, 1)
   if job.failed_by ~= dependency then
     return
   elseif edges_left > 0 then
@@ -115,7 +115,7 @@ local function rerun_edge(job, name)
     return
   end
   write_edge(job, dependency, number, '')
-  job.pending = bump(job.id, 'pending', 1)
+  job.pending = bump(job.id, F.pending, 1)
   if job.state == 'completed' or (job.state == 'failed' and (job.failed_by or '') == '' and not job.vacant) then
     rerun_job(job, true)
   elseif job.state == 'waiting' or job.state == 'delayed' then
@@ -125,7 +125,7 @@ end
 
 local function tell_dependents(list, dependency, most)
   local told = list == 'reviving' and 1 or 0
-  local anew = told == 1 and read(dependency, 'rerun')[1]
+  local anew = told == 1 and read(dependency, F.rerun)[1]
   local edges = job_key(dependency) .. ':dependents'
   local page = redis.call('ZRANGEBYSCORE', edges, told, told, 'LIMIT', 0, most)
   for _, id in ipairs(page) do
