@@ -20,11 +20,11 @@ if not waits and job.state ~= 'delayed' and job.state ~= 'blocked' then
   return { 'state', job.state }
 end
 local prio = tonumber(ARGV[2])
-if prio ~= job.prio then
+if prio ~= job.priority then
   if waits then
     leave_sets(job)
     redis.call('ZADD', state_key(job), next_score(job.queue, prio, job.group), job.id)
   end
-  redis.call('HSET', job_key(job.id), 'prio', prio)
+  redis.call('HSET', job_key(job.id), F.priority, prio)
 end
 return { 0, {}, {} }
