@@ -22,6 +22,7 @@ from sentry_sdk.utils import event_from_exception
 
 from stratix_kombu.application import Application
 from stratix_kombu.errors import ConfigurationError, JobCancelled, RateLimited, UnrecoverableError
+from stratix_kombu.model.message import TASK
 from stratix_kombu.model.middleware import JobHead
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure
 
@@ -84,6 +85,7 @@ class _Told:
         self._monitors: dict[tuple[str, str], dict[str, Any] | None] = {}
 
     def process(self, job: Any) -> Iterator[None]:
+        _leave_out_host()
         with sentry_sdk.isolation_scope() as scope:
             scope.clear_breadcrumbs()
             scope.set_tags({"queue": job.queue_name, "job_name": job.name, "job_id": job.id})
@@ -134,6 +136,14 @@ class _Told:
                 (_config(repeatable) for repeatable in repeatables if repeatable.key == key), None
             )
         return self._monitors[queue, key]
+
+
+def _leave_out_host() -> None:
+    """In a Celery worker, Sentry's own integration opens a transaction for the task that hosts the job, which is not in
+    the producer's trace. The job's own takes its place."""
+    transaction = sentry_sdk.get_current_scope().transaction
+    if transaction is not None and transaction.name == TASK:
+        transaction.sampled = False
 
 
 @contextmanager

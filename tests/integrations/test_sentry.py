@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.worker_processes import ROOT
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +92,32 @@ def test_runs_of_repeatable_jobs_check_in(sent: list[dict[str, Any]]) -> None:
         "timezone": "Europe/Berlin",
     }
     assert ended["duration"] >= 0
+
+
+def test_jobs_in_a_celery_worker_beside_sentrys_celery_integration(redis_url: str, tmp_path: Path) -> None:
+    """Each job and each task has one transaction, in the producer's trace, and an error is reported once."""
+    environment = {**os.environ, "SENTRY_TEST_BROKER": redis_url, "SENTRY_TEST_QUEUE": f"q{uuid.uuid4().hex[:8]}"}
+    module, output = "tests.integrations.sentry_in_celery", tmp_path / "worker"
+    worker = [sys.executable, "-m", "celery", "-A", f"{module}:celery", "worker", "--pool", "threads", "-c", "2"]
+    with output.open("w") as file, subprocess.Popen(worker, cwd=ROOT, env=environment, stdout=file, stderr=file) as run:
+        try:
+            command = [sys.executable, "-m", module]
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            until(lambda: len(of(_lines(output.read_text()), "transaction")) == 3)
+        finally:
+            run.terminate()
+    found = _lines(done.stdout + output.read_text())
+    transactions = of(found, "transaction")
+    names = [one["transaction"].replace(environment["SENTRY_TEST_QUEUE"], "q") for one in transactions]
+    assert sorted(names) == ["double", "q.bad", "q.good", "request"]
+    assert len({one["contexts"]["trace"]["trace_id"] for one in transactions}) == 1
+    (event,) = of(found, "event")
+    assert event["exception"]["values"][-1]["value"] == "no server"
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
+    """Celery's log has what the worker prints, after the time."""
+    return [
+        json.loads(line[line.index("{") :]) for line in text.splitlines() if '{"type": ' in line and line.endswith("}")
+    ]
