@@ -9,6 +9,7 @@ import click
 
 from stratix_kombu.cli import (
     check,
+    dashboard,
     dead_letters,
     demo,
     events,
@@ -46,6 +47,7 @@ INSPECTION = (
     events.events,
     metrics.metrics,
     health.health,
+    dashboard.dashboard,
     leave.leave,
 )
 """Commands about an application's jobs, whichever host runs them."""

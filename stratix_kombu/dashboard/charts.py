@@ -1,0 +1,132 @@
+"""Charts as SVG, without a style or a script in it: colours are those of the style sheet, by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from stratix_kombu.dashboard.jinja import Markup
+from stratix_kombu.dashboard.texts import duration, visible
+
+WIDTH, HEIGHT = 720, 180
+LEFT, BOTTOM, TOP = 56, 22, 8
+"""Room for the numbers at the side, the times below, and a line at the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One kind of value over time."""
+
+    label: str
+    kind: str
+    """Its class in the style sheet."""
+    values: Sequence[float]
+
+
+def sparkline(finished: Sequence[int], failed: Sequence[int], width: int = 120, height: int = 28) -> Markup:
+    """A small chart of bars: what completed, and what failed on top of it."""
+    most = max((a + b for a, b in zip(finished, failed, strict=True)), default=0)
+    label = f"{sum(finished)} completed and {sum(failed)} failed in the last {len(finished)} minutes"
+    step, parts = width / max(len(finished), 1), []
+    for number, (fine, bad) in enumerate(zip(finished, failed, strict=True)):
+        parts += _stack(number * step, step, [("ok", fine), ("bad", bad)], most, height)
+    return _svg("spark", width, height, label, parts)
+
+
+def bars(series: Sequence[Series], times: Sequence[str], title: str) -> Markup:
+    """A chart of stacked bars, one for each time."""
+    totals = [sum(values) for values in zip(*(one.values for one in series), strict=True)]
+    most, lines = _axis(max(totals, default=0), _plain)
+    step, parts = (WIDTH - LEFT) / max(len(times), 1), lines + _times(times)
+    for number, when in enumerate(times):
+        stack = [(one.kind, one.values[number]) for one in series]
+        inner = _stack(LEFT + number * step, step, stack, most, HEIGHT - BOTTOM, TOP)
+        said = ", ".join(f"{one.label} {_plain(one.values[number])}" for one in series)
+        if inner:
+            parts.append(f"<g><title>{escape(when)}: {escape(said)}</title>{''.join(inner)}</g>")
+    return _svg("chart", WIDTH, HEIGHT, title, parts)
+
+
+def lines(series: Sequence[Series], times: Sequence[str], title: str) -> Markup:
+    """A chart of lines, of durations in milliseconds."""
+    most, parts = _axis(max((max(one.values, default=0) for one in series), default=0), duration)
+    parts += _times(times)
+    step, room = (WIDTH - LEFT) / max(len(times), 1), HEIGHT - BOTTOM - TOP
+    for one in series:
+        points = [
+            f"{LEFT + (number + 0.5) * step:.1f},{HEIGHT - BOTTOM - value / most * room:.1f}"
+            for number, value in enumerate(one.values)
+        ]
+        line = f'<polyline class="line {one.kind}" points="{" ".join(points)}">'
+        parts.append(f"{line}<title>{escape(one.label)}</title></polyline>")
+    return _svg("chart", WIDTH, HEIGHT, title, parts)
+
+
+def share(parts: Sequence[tuple[str, int]], label: str, width: int = 160, height: int = 8) -> Markup:
+    """One bar that is divided by the numbers."""
+    total, x, drawn = sum(count for _, count in parts) or 1, 0.0, []
+    for kind, count in parts:
+        wide = count / total * width
+        if wide:
+            drawn.append(f'<rect class="{kind}" x="{x:.1f}" y="0" width="{max(wide, 1):.1f}" height="{height}"/>')
+        x += wide
+    return _svg("share", width, height, label, drawn)
+
+
+def _stack(
+    x: float, step: float, values: Sequence[tuple[str, float]], most: float, bottom: float, top: float = 0
+) -> list[str]:
+    drawn, y = [], float(bottom)
+    for kind, value in values:
+        if value:
+            tall = max(value / most * (bottom - top), 1)
+            y -= tall
+            wide = max(step - 1, 0.8)
+            drawn.append(
+                f'<rect class="{kind}" x="{x:.1f}" y="{max(y, 0):.1f}" width="{wide:.1f}" height="{tall:.1f}"/>'
+            )
+    return drawn
+
+
+def _axis(most: float, said: object) -> tuple[float, list[str]]:
+    """The largest value that the chart has room for, a round one, and lines at it and at its half."""
+    top = _round(most)
+    drawn = []
+    for value in (0, top / 2, top):
+        y = HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - TOP)
+        drawn.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        drawn.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(said(value))}</text>')  # type: ignore[operator]
+    return top, drawn
+
+
+def _round(most: float) -> float:
+    """The next one of 2, 4, 10, 20, 40, 100, ..."""
+    size = 1
+    while True:
+        for factor in (2, 4, 10):
+            if most <= size * factor:
+                return size * factor
+        size *= 10
+
+
+def _times(times: Sequence[str]) -> list[str]:
+    step = (WIDTH - LEFT) / max(len(times), 1)
+    every = max(len(times) // 6, 1)
+    return [
+        f'<text class="tick middle" x="{LEFT + (number + 0.5) * step:.1f}" y="{HEIGHT - 6}">{escape(when)}</text>'
+        for number, when in enumerate(times)
+        if number % every == every // 2
+    ]
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _svg(kind: str, width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
+    said = escape(visible(label))
+    return Markup(  # every text in it was escaped above
+        f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{said}">'
+        f"<title>{said}</title>{''.join(parts)}</svg>"
+    )

@@ -1,0 +1,1 @@
+"""The pages, one file per noun: functions of a visit and what the path names."""

@@ -1,0 +1,58 @@
+"""Which page answers at which path: one table, for people and for programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stratix_kombu.dashboard.http import Response
+from stratix_kombu.dashboard.pages import changing, events, job, overview, queue
+from stratix_kombu.dashboard.site import Done, Page
+
+Answer = Page | Done | Response
+API = "/api"
+"""Below this, the same pages are JSON."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path, whose parts in braces are given to the function."""
+
+    method: str
+    path: str
+    page: Callable[..., Answer]
+    answer: type | None = None
+    """The dataclass that the page shows; None for an action."""
+    query: str = ""
+    """The fields that its query may have."""
+    people_only: bool = False
+    """Whether programs are not given it: what they want is elsewhere."""
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path) + r"\Z")
+
+    def match(self, method: str, path: str) -> dict[str, Any] | None:
+        """The parts of the path; None if this is another one."""
+        found = self.pattern.match(path) if method == self.method else None
+        return found.groupdict() if found else None
+
+
+JOBS = "state name id reason group worker since until cursor limit"
+
+ROUTES = (
+    Route("GET", "/", overview.overview, overview.Overview, "name only sort"),
+    Route("GET", "/search", overview.search, people_only=True),
+    Route("GET", "/queues/{name}", queue.queue, queue.QueuePage, JOBS),
+    Route("GET", "/queues/{name}/add", queue.add, people_only=True),
+    Route("GET", "/queues/{name}/manage", queue.manage, people_only=True),
+    Route("GET", "/queues/{name}/events", events.events, people_only=True),
+    Route("POST", "/queues/{name}/{action}", changing.change_queue),
+    Route("GET", "/job", job.job, job.JobPage, "id"),
+    Route("GET", "/job/value", job.value, people_only=True),
+    Route("GET", "/job/copy", job.copy, people_only=True),
+    Route("POST", "/job/{action}", changing.change_job),
+)
