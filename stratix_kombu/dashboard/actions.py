@@ -90,6 +90,13 @@ JOB_ACTIONS: Mapping[str, JobAction] = {
         "Change delay",
         ("delay",),
     ),
+    "priority": JobAction(
+        "change",
+        ("waiting", "delayed", "blocked"),
+        lambda job, form: job.change_priority(whole(form("priority"), "the priority")),
+        "Change priority",
+        ("priority",),
+    ),
     "data": JobAction("change", ANY, _change_data, "Change data"),
     "remove": JobAction(
         "remove", tuple(state for state in ANY if state != "active"), lambda job, _: job.remove(), "Remove"

@@ -23,7 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "stratix_kombu"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(path for kind in ("*.lua", "*.sql") for path in PACKAGE.rglob(kind))
-TEXTS = (PACKAGE / "py.typed", PACKAGE / "LICENSE")
+TEXTS = (
+    PACKAGE / "py.typed",
+    PACKAGE / "LICENSE",
+    *(PACKAGE / "dashboard" / "static").iterdir(),
+    *(PACKAGE / "dashboard" / "templates").iterdir(),
+)
 TOP_LEVEL = {"setup.cfg", "pyproject.toml", "stratix_kombu", "tests", "examples", "tox.ini", "README.md"}
 
 MAX_LINES = 400

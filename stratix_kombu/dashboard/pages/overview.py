@@ -23,9 +23,9 @@ SORTS: dict[str, tuple[str, Callable[[QueueRow], Any], bool]] = {
     "completed": ("Completed", lambda row: row.counts["completed"], True),
     "failed": ("Failed", lambda row: row.counts["failed"], True),
     "oldest": ("Oldest waiting", lambda row: row.oldest_waiting_ms or 0, True),
-    "rate": ("Per minute", lambda row: row.last_hour.completed, True),
-    "wait": ("Wait p95", lambda row: row.last_hour.wait.p95_ms, True),
-    "run": ("Run p95", lambda row: row.last_hour.run.p95_ms, True),
+    "rate": ("Per minute", lambda row: row.recent.completed, True),
+    "wait": ("Wait p95", lambda row: row.recent.wait.p95_ms, True),
+    "run": ("Run p95", lambda row: row.recent.run.p95_ms, True),
     "workers": ("Workers", lambda row: row.workers, True),
 }
 """The columns: their title, what they are sorted by, and whether the largest comes first."""
@@ -62,7 +62,7 @@ def overview(visit: Visit) -> Page:
 
 
 ONLY: dict[str, Callable[[QueueRow], object]] = {
-    "failed": lambda row: row.counts["failed"] or row.last_hour.failed,
+    "failed": lambda row: row.counts["failed"] or row.recent.failed,
     "paused": lambda row: row.paused,
     "busy": lambda row: row.counts["waiting"] or row.counts["active"],
     "unattended": lambda row: not row.workers and row.counts["waiting"],
