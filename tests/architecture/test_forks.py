@@ -59,6 +59,7 @@ WITHOUT_A_RULE = {
     "celery/remote.py Remote": "a thread of the program's, and a forked child runs no worker",
     "celery/program.py Quota": "it counts for the program, and a forked child runs no worker",
     "cli/supervisor.py Child": "the supervisor runs nobody's code, so nobody forks in it",
+    "dashboard/server.py _Server": "it serves one command, in which nobody forks",
 }
 """Each with its reason."""
 
