@@ -21,7 +21,7 @@ async def fetch(job):
 
 
 @pages.on("completed")
-def told(job, result):
+def heard(job, result):
     seen.append(result)
     if len(seen) == 50:
         finished.set()
@@ -36,4 +36,4 @@ if __name__ == "__main__":
     with app:
         app.start()
         print(asyncio.run(main())[-1])
-        print("all were told:", finished.wait(30), len(seen))
+        print("all were heard:", finished.wait(30), len(seen))

@@ -15,7 +15,7 @@ logging.getLogger("stratix_kombu.worker").setLevel(logging.CRITICAL)  # what fai
 app = create_app()
 main = app.queue.create_queue("main-tasks", concurrency=3)
 dead = app.queue.create_queue("dead-letter")
-told = []
+reports = []
 
 
 class InvalidOrder(Exception):
@@ -47,7 +47,7 @@ def handle(job):
 @dead.process
 def notify(job):
     original, error = job.data["original_job"], job.data["error"]
-    told.append(f"{original['name']} {original['data']}: {error['type']}, {error['message']}")
+    reports.append(f"{original['name']} {original['data']}: {error['type']}, {error['message']}")
     return "the administrator knows"
 
 
@@ -60,4 +60,4 @@ if __name__ == "__main__":
         while dead.get_job_counts()["completed"] < 1 or bad.get_state() != "failed":
             time.sleep(0.02)
         print(bad.refresh().failed_reason, "after attempt", bad.attempts_made)
-        print(*told)
+        print(*reports)

@@ -1,6 +1,7 @@
-"""Metrics: what a queue is doing is collected on a schedule and sent to a monitoring system, told to Prometheus by hand
-from a listener, and measured around `add` by a wrapper with events of its own. By hand is for what is special to a
-program: `queue.get_metrics()` and the page of `stratix_kombu.metrics`, at the end, know the rest, over all processes.
+"""Metrics: what a queue is doing is collected on a schedule and sent to a monitoring system, exported to Prometheus
+by hand from a listener, and measured around `add` by a wrapper with events of its own. By hand is for what is special
+to a program: `queue.get_metrics()` and the page of `stratix_kombu.metrics`, at the end, know the rest, over all
+processes.
 """
 
 import time

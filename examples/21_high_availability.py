@@ -37,7 +37,7 @@ def show(title, **settings):
 
 
 def add_while_redis_is_away():
-    """A command is sent again as the strategy says; then the caller is told. Nothing hangs."""
+    """A command is sent again as the strategy says; then the caller gets an error. Nothing hangs."""
     waits = []
 
     def strategy(times):

@@ -24,7 +24,7 @@ DOWN_AFTER_MS = 500
 
 @dataclass
 class Pair:
-    """A master and its replica, which can change places; nobody is told."""
+    """A master and its replica, which can change places; no client hears of it."""
 
     master: int
     replica: int

@@ -66,7 +66,7 @@ def _sqs(request: pytest.FixtureRequest) -> str:
     )
 
 
-def test_what_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_named_in_one_line(tmp_path: Path) -> None:
     done = demo("--driver", "redsi", folder=tmp_path)
     assert done.returncode == 2
     assert "did you mean 'redis'" in done.stdout

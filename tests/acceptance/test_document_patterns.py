@@ -90,7 +90,7 @@ def test_failover_and_stalled_jobs(make_app: Any, driver: dict[str, Any]) -> Non
 
 @heading("Fault tolerance", "Graceful shutdown")
 def test_graceful_shutdown(app: Application) -> None:
-    emails, told = app.queue.get_queue("emails"), list[Any]()
+    emails, events_heard = app.queue.get_queue("emails"), list[Any]()
 
     @emails.process
     async def send(job: Any) -> str:
@@ -105,15 +105,15 @@ def test_graceful_shutdown(app: Application) -> None:
             if counts["active"] == 0:
                 break
             await asyncio.sleep(0.01)
-        told.append((await job.aio.get_state(), counts["paused"]))
-        told.append(await app.queue.aio.close_all())
+        events_heard.append((await job.aio.get_state(), counts["paused"]))
+        events_heard.append(await app.queue.aio.close_all())
 
     app.hook("beforeClose", before_close)
     app.start()
     job, _ = emails.add("n"), emails.add("waits")
     until(lambda: job.get_state() == "active")
     app.close()
-    assert told == [("completed", 1), True]
+    assert events_heard == [("completed", 1), True]
 
 
 @heading("Monitoring", "Basic metrics")

@@ -49,7 +49,7 @@ PROMISED = {
         "True",
         "25 [192, 108]",
     ],
-    "05_events_and_asyncio": ["page 49", "all were told: True 50"],
+    "05_events_and_asyncio": ["page 49", "all were heard: True 50"],
     "12_producer_and_consumer": ["added 5", "results [1, 4, 9, 16, 25]", "attempts 6"],
     "13_priority_queues": ["high high high high normal normal normal normal low low low low", "13"],
     "14_worker_pools": [

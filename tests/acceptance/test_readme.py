@@ -44,8 +44,8 @@ def test_every_file_is_used_by_a_command() -> None:
 
 
 def test_every_command_is_run_or_parsed() -> None:
-    told = {str(story) for story in STORIES}
-    others = [one for one in snippets("sh") if str(one) not in told]
+    heard = {str(story) for story in STORIES}
+    others = [one for one in snippets("sh") if str(one) not in heard]
     commands = [line for one in others for line in one.text.splitlines()]
     assert [line for line in commands if not line.startswith(("stratix-kombu ", "celery -A proj stratix "))] == [
         "pip install '.[all]' && python -m stratix_kombu demo",  # test_demo.py

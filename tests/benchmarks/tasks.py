@@ -60,7 +60,7 @@ def drain(url: str, row: str, count: int) -> float:
 
 
 def _add(url: str, stock: bool, count: int) -> Callable[[], int]:
-    """Add tasks; how many have ended is told by what is returned."""
+    """Add tasks; returns a function that counts those that have ended."""
     from tests.benchmarks import bridge_side, celery_side
 
     side: Any = celery_side if stock else bridge_side

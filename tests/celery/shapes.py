@@ -1,4 +1,4 @@
-"""Tasks for comparisons with stock Celery: what they return tells what they have seen."""
+"""Tasks for comparisons with stock Celery: they return what they have seen."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def define(app: Celery) -> None:
     @app.task(shared=False, name="proj.whole_errback")
     def whole_errback(request: Any, error: Any, traceback: Any, path: str) -> None:
         result = app.AsyncResult(request.id)
-        told = "ValueError: boom" in (traceback or "")
-        note(path, f"{type(error).__name__} {told} {result.state} {type(result.result).__name__}")
+        heard = "ValueError: boom" in (traceback or "")
+        note(path, f"{type(error).__name__} {heard} {result.state} {type(result.result).__name__}")
 
     @app.task(shared=False, name="proj.family", bind=True)
     def family(self: Task, *args: Any) -> list[Any]:

@@ -41,13 +41,13 @@ def held(result: Any) -> str:
 def test_a_failed_chord_raises_the_error_of_its_header(pair: Beside, later: bool) -> None:
     def script(side: Side) -> Any:
         add, boom, total = side.task("add"), side.task("boom"), side.task("total")
-        told = []
+        heard = []
         for _ in range(4):
             result = chord([add.s(1, 1), boom.s()], total.s()).apply_async()
             if later:
                 until(result.ready)
-            told.append((value(result), held(result)))
-        return told
+            heard.append((value(result), held(result)))
+        return heard
 
     assert pair.both(script)[0] == (
         "builtins.ValueError: boom",
@@ -79,7 +79,7 @@ def test_errors_of_nested_headers(pair: Beside) -> None:
 
 
 def test_an_errback_of_nested_chords_is_called_once(pair: Beside, tmp_path: Path) -> None:
-    """Celery links it to each of them, and alone comes to tell the innermost body only."""
+    """Celery links it to each of them, and its own calls reach the innermost body only."""
 
     def script(side: Side) -> Any:
         same, boom, note = side.task("same"), side.task("boom"), side.task("note")

@@ -35,7 +35,7 @@ def pickle_pair(redis_url: str) -> Iterator[Beside]:
 
 
 class Opened:
-    """What would tell if it were unpickled."""
+    """Leaves a trace if it is unpickled."""
 
     def __reduce__(self) -> Any:
         return Path.touch, (Path(self.path),)  # type: ignore[attr-defined]
@@ -54,19 +54,19 @@ def value(result: Any) -> Any:
 
 def test_what_looks_like_our_own_form_is_data(json_pair: Beside, tmp_path: Path) -> None:
     trap = tmp_path / "opened"
-    told = evil(trap)
+    heard = evil(trap)
 
     def script(side: Side) -> Any:
         same = side.task("same")
-        answers = [value(same.delay(told)), value(same.delay([told, {"a": told}]))]
-        answers.append(value(chain(same.s(told), same.s()).delay()))
-        answers.append(value(chord([same.s(told), same.s(1)], same.s()).delay()))
-        progress = side.task("tell").delay("PROGRESS", told)
+        answers = [value(same.delay(heard)), value(same.delay([heard, {"a": heard}]))]
+        answers.append(value(chain(same.s(heard), same.s()).delay()))
+        answers.append(value(chord([same.s(heard), same.s(1)], same.s()).delay()))
+        progress = side.task("tell").delay("PROGRESS", heard)
         until(lambda: progress.state == "SUCCESS")
-        return [*answers, value(progress), value(side.task("raise_with").delay(told))]
+        return [*answers, value(progress), value(side.task("raise_with").delay(heard))]
 
     answers = json_pair.both(script)
-    assert answers[:4] == [told, [told, {"a": told}], told, [told, 1]]
+    assert answers[:4] == [heard, [heard, {"a": heard}], heard, [heard, 1]]
     assert not trap.exists()
 
 
@@ -111,13 +111,13 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(told=VALUES)
-def test_any_json_comes_back_as_it_was(json_pair: Beside, told: Any) -> None:
+@given(heard=VALUES)
+def test_any_json_comes_back_as_it_was(json_pair: Beside, heard: Any) -> None:
     """Without a worker: what is written is what is read."""
     backend = json_pair.bridge.app.backend
-    text = backend.result_text(told)
+    text = backend.result_text(heard)
     json.loads(text)
-    expected = outcome(lambda: backend.decode(backend.encode({"result": told}))["result"])
+    expected = outcome(lambda: backend.decode(backend.encode({"result": heard}))["result"])
     assert outcome(lambda: backend.value_of(text)) == expected
 
 
@@ -133,11 +133,11 @@ def test_errors_keep_type_and_attributes(pickle_pair: Beside) -> None:
 
 def test_pickled_values_and_progress(pickle_pair: Beside) -> None:
     def script(side: Side) -> Any:
-        same, told = side.task("same"), {1, 2, (3, b"4")}
-        answers = [value(same.delay(told)), value(chain(same.s(told), same.s()).delay())]
-        answers.append(value(chord([same.s(told), same.s(1)], same.s()).delay()))
+        same, heard = side.task("same"), {1, 2, (3, b"4")}
+        answers = [value(same.delay(heard)), value(chain(same.s(heard), same.s()).delay())]
+        answers.append(value(chord([same.s(heard), same.s(1)], same.s()).delay()))
         one = side.new_id()
-        side.app.backend.store_result(one, {"set": told}, "PROGRESS")
+        side.app.backend.store_result(one, {"set": heard}, "PROGRESS")
         return [*answers, side.app.AsyncResult(one).info]
 
     pickle_pair.both(script)

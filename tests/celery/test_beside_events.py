@@ -59,7 +59,7 @@ COURSE = {
     ],
     "delayed": ["task-sent at", "task-received at", "task-started", "task-succeeded"],
 }
-"""What is told of each task; with *at*: and when it was to run."""
+"""The events of each task; with *at*: and when it was to run."""
 
 
 def test_the_course_of_tasks(pair: Beside) -> None:
@@ -72,17 +72,17 @@ def test_the_course_of_tasks(pair: Beside) -> None:
                 "delayed": side.task("add").apply_async((3, 4), countdown=0.3),
             }
 
-            def told(name: str) -> list[str]:
-                """One may be told before another that came first: they are of several processes and threads."""
+            def events_heard(name: str) -> list[str]:
+                """One may be emitted before another that came first: they are of several processes and threads."""
                 return sorted(event["type"] + " at" * bool(event.get("eta")) for event in heard[results[name].id])
 
-            def all_is_told() -> bool:
-                return all(told(name) == sorted(course) for name, course in COURSE.items())
+            def all_is_reported() -> bool:
+                return all(events_heard(name) == sorted(course) for name, course in COURSE.items())
 
             with suppress(AssertionError):
-                until(all_is_told)
+                until(all_is_reported)
             events = {event["type"]: event for event in heard[results["delayed"].id]}
             due = datetime.fromisoformat(events["task-received"]["eta"]).timestamp()
-            return [{name: told(name) for name in results}, events["task-started"]["timestamp"] >= due - 0.05]
+            return [{name: events_heard(name) for name in results}, events["task-started"]["timestamp"] >= due - 0.05]
 
     assert pair.both(script) == [{name: sorted(course) for name, course in COURSE.items()}, True]

@@ -110,8 +110,8 @@ def test_eager_results_are_stored_if_the_project_says_so(redis_url: str) -> None
             def boom() -> None:
                 raise ValueError("boom")
 
-            told = [add.delay(1, 2), boom.delay()]
-            answers.append([(app.AsyncResult(one.id).state, repr(app.AsyncResult(one.id).result)) for one in told])
+            heard = [add.delay(1, 2), boom.delay()]
+            answers.append([(app.AsyncResult(one.id).state, repr(app.AsyncResult(one.id).result)) for one in heard])
     assert answers == [[("SUCCESS", "3"), ("FAILURE", "ValueError('boom')")]] * 2
 
 
@@ -223,26 +223,26 @@ def test_delayed_tasks_are_seen(pair: Beside, tmp_path: Path) -> None:
     assert pair.both(script)[1:] == ["proj.add", [3, 4], {}, True, True]
 
 
-def test_a_delayed_task_that_is_revoked_is_told(redis_url: str) -> None:
+def test_a_delayed_task_that_is_revoked_is_reported(redis_url: str) -> None:
     with both(redis_url, task_send_sent_event=True) as apps, apps["bridge"][0].connection_for_read() as connection:
         app, _ = apps["bridge"]
-        told: dict[str, Any] = {}
-        receiver = app.events.Receiver(connection, handlers={"*": lambda event: told.update({event["type"]: event})})
+        heard: dict[str, Any] = {}
+        receiver = app.events.Receiver(connection, handlers={"*": lambda event: heard.update({event["type"]: event})})
         hearing = Thread(target=lambda: outcome(lambda: receiver.capture(limit=None, timeout=20, wakeup=False)))
         hearing.start()
 
-        def both_are_told() -> bool:
+        def both_are_reported() -> bool:
             """It may not listen yet."""
             app.send_task("any.task", countdown=60).revoke()
-            return {"task-sent", "task-revoked"} <= told.keys()
+            return {"task-sent", "task-revoked"} <= heard.keys()
 
         try:
-            until(both_are_told)
+            until(both_are_reported)
         finally:
             receiver.should_stop = True
             app.send_task("any.task", countdown=60)
             hearing.join(20)
-        assert "T" in told["task-sent"]["eta"]
+        assert "T" in heard["task-sent"]["eta"]
 
 
 def test_a_message_that_is_adopted_twice_runs_once(pair: Beside) -> None:

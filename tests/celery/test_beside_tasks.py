@@ -41,11 +41,11 @@ def test_a_rejected_task_is_redelivered(pair: Beside, tmp_path: Path) -> None:
 def test_what_an_ignored_task_has_said_stands(pair: Beside) -> None:
     def script(side: Side) -> Any:
         ignored = side.task("ignored")
-        told = [ignored.delay(*args) for args in ((), ("CUSTOM", {"a": 1}), ("SUCCESS", {"b": 2}), ("PENDING", None))]
+        heard = [ignored.delay(*args) for args in ((), ("CUSTOM", {"a": 1}), ("SUCCESS", {"b": 2}), ("PENDING", None))]
         mark = side.task("add").delay(1, 1)
         value(mark)
-        until(lambda: all(one.state != "PENDING" for one in told[1:3]))
-        return [(one.state, one.result) for one in told]
+        until(lambda: all(one.state != "PENDING" for one in heard[1:3]))
+        return [(one.state, one.result) for one in heard]
 
     assert pair.both(script) == [("PENDING", None), ("CUSTOM", {"a": 1}), ("SUCCESS", {"b": 2}), ("PENDING", None)]
 
@@ -66,7 +66,7 @@ def test_a_task_that_keeps_no_result(pair: Beside) -> None:
     assert pair.both(script) == [("PENDING", None, None)] * 3
 
 
-def test_a_task_that_tells_when_it_starts(pair: Beside, tmp_path: Path) -> None:
+def test_a_task_that_reports_when_it_starts(pair: Beside, tmp_path: Path) -> None:
     def script(side: Side) -> Any:
         gate = tmp_path / side.name
         result = side.task("tracked").delay(str(gate))
@@ -81,13 +81,13 @@ def test_a_task_that_tells_when_it_starts(pair: Beside, tmp_path: Path) -> None:
 def test_messages_of_a_task_that_runs(pair: Beside, tmp_path: Path) -> None:
     def script(side: Side) -> Any:
         gate = tmp_path / side.name
-        result, told = side.task("steps").delay(str(gate)), []
+        result, heard = side.task("steps").delay(str(gate)), []
 
         def hear(meta: Any) -> None:
-            told.append((meta["status"], meta["result"]))
+            heard.append((meta["status"], meta["result"]))
             gate.touch()
 
-        return [result.get(timeout=WAIT_S, on_message=hear), told]
+        return [result.get(timeout=WAIT_S, on_message=hear), heard]
 
     assert pair.both(script) == ["done", [("PROGRESS", {"step": 1}), ("SUCCESS", "done")]]
 
@@ -95,7 +95,7 @@ def test_messages_of_a_task_that_runs(pair: Beside, tmp_path: Path) -> None:
 def test_states_that_a_program_stores(pair: Beside) -> None:
     def script(side: Side) -> Any:
         backend, answers = side.app.backend, []
-        told: dict[str, Any] = {
+        heard: dict[str, Any] = {
             "STARTED": {"pid": 1},
             "PROGRESS": {"a": [1]},
             "RETRY": ValueError("x"),
@@ -103,7 +103,7 @@ def test_states_that_a_program_stores(pair: Beside) -> None:
             "FAILURE": KeyError("k"),
             "REVOKED": TaskRevokedError("gone"),
         }
-        for state, meta in told.items():
+        for state, meta in heard.items():
             one = side.new_id()
             backend.store_result(one, meta, state)
             found = side.app.AsyncResult(one)
@@ -120,20 +120,20 @@ def test_the_error_of_a_task_that_will_be_tried_again(pair: Beside) -> None:
     def script(side: Side) -> Any:
         result = side.task("fails_and_retries").delay()
         until(lambda: result.state == states.RETRY)
-        told = repr(result.info), "ValueError: not yet" in result.traceback
+        heard = repr(result.info), "ValueError: not yet" in result.traceback
         result.revoke()
-        return told
+        return heard
 
     assert pair.both(script) == ("ValueError('not yet')", True)
 
 
 def test_revoking_what_is_no_task(pair: Beside) -> None:
     def script(side: Side) -> Any:
-        unknown, told = side.new_id(), side.new_id()
-        side.app.backend.store_result(told, {"step": 1}, "PROGRESS")
-        answers = [side.app.control.revoke(unknown), side.app.control.revoke([told])]
+        unknown, heard = side.new_id(), side.new_id()
+        side.app.backend.store_result(heard, {"step": 1}, "PROGRESS")
+        answers = [side.app.control.revoke(unknown), side.app.control.revoke([heard])]
         until(lambda: side.app.AsyncResult(unknown).state == "REVOKED")
-        return [*answers, *((one.state, repr(one.info)) for one in map(side.app.AsyncResult, (unknown, told)))]
+        return [*answers, *((one.state, repr(one.info)) for one in map(side.app.AsyncResult, (unknown, heard)))]
 
     revoked = ("REVOKED", "TaskRevokedError('revoked')")
     assert pair.both(script) == [None, None, revoked, ("PROGRESS", "{'step': 1}")]

@@ -36,7 +36,7 @@ def test_a_task_that_acks_late_runs_again_after_its_worker_was_killed(project: P
 
 
 def test_a_task_that_acks_early_fails_when_its_worker_was_killed(project: Project, notes: str) -> None:
-    """At most once, as Celery promises for such tasks; but told, and what waits for it is told too."""
+    """At most once, as Celery promises for such tasks; but its failure is stored, and what waits for it fails too."""
     worker = project.start_worker()
     result = chain(project.task("note").si(notes, "early", 60), project.task("add").si(1, 1)).apply_async()
     until(lambda: lines(notes) == ["early"], 20)

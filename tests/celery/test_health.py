@@ -56,10 +56,10 @@ def test_no_slot_can_run_anything(redis_url: str, tmp_path: Path) -> None:
             until(lambda: all(job.refresh().state == "failed" for job in jobs), 30)
             problem = "no slot can run anything, 2 of 2 are held"
 
-            def told() -> bool:
+            def heard() -> bool:
                 return any(problem in one for one in project.app.stratix.check_health(1_500, "all").problems)
 
-            until(told, 30)
+            until(heard, 30)
             go_on.touch()
             until(lambda: project.app.stratix.check_health(within=5_000, workers="all").ok, 30)
     finally:

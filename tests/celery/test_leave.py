@@ -25,7 +25,7 @@ def leave(project: Project, *options: str) -> tuple[int, list[Any], str]:
     return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-def test_what_is_left_is_told_and_handed_over(on_redis: Project, notes: str) -> None:
+def test_what_is_left_is_listed_and_handed_over(on_redis: Project, notes: str) -> None:
     """Delayed tasks are sent with their time; a worker without the bridge runs them once, and their chain goes on."""
     project, queue = on_redis, on_redis.app.conf.task_default_queue
     add, note, total = (project.task(one) for one in ("add", "note", "total"))

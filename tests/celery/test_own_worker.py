@@ -74,15 +74,15 @@ def test_what_does_not_run(on_redis: Project, notes: str) -> None:
 
 
 def test_signals_are_sent_in_order(on_redis: Project, notes: str, tmp_path: Path) -> None:
-    told = tmp_path / "signals"
-    told.touch()
-    with on_redis.worker("own", signals=str(told)):
+    heard = tmp_path / "signals"
+    heard.touch()
+    with on_redis.worker("own", signals=str(heard)):
         assert on_redis.task("add").delay(1, 2).get(timeout=WAIT_S) == 3
-        until(lambda: "task_postrun add" in lines(str(told)), WAIT_S)
+        until(lambda: "task_postrun add" in lines(str(heard)), WAIT_S)
         with pytest.raises(ValueError, match="boom"):
             on_redis.task("boom").delay().get(timeout=WAIT_S)
-        until(lambda: "task_postrun boom" in lines(str(told)), WAIT_S)
-    assert lines(str(told)) == [
+        until(lambda: "task_postrun boom" in lines(str(heard)), WAIT_S)
+    assert lines(str(heard)) == [
         *("worker_init", "worker_process_init", "worker_ready"),
         *("task_received add", "task_prerun add", "task_success add SUCCESS", "task_postrun add"),
         *("task_received boom", "task_prerun boom", "task_failure boom", "task_postrun boom"),

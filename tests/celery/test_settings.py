@@ -98,12 +98,12 @@ def value(result: Any) -> Any:
 def test_settings_of_tasks(pair: Beside, tmp_path: Path) -> None:
     def script(side: Side) -> Any:
         path = tmp_path / f"always-{side.name}"
-        told = [value(side.task("always").delay(str(path))), len(lines(str(path)))]
+        heard = [value(side.task("always").delay(str(path))), len(lines(str(path)))]
         about = value(side.task("about").delay("x" * 5000))
-        told.append(about["priority"])
+        heard.append(about["priority"])
         local = datetime.now(ZoneInfo(ZONE)) + timedelta(seconds=0.2)
-        told.append(value(side.task("same").apply_async(("due",), eta=local)))
-        return told
+        heard.append(value(side.task("same").apply_async(("due",), eta=local)))
+        return heard
 
     assert pair.both(script)[1:4] == [2, 3, "due"]
 
@@ -118,9 +118,9 @@ def test_errbacks_of_headers(pair: Beside, tmp_path: Path) -> None:
             warnings.simplefilter("ignore")
             failing.link_error(side.task("note").si(str(path), "errback"))
         result = failing.apply_async()
-        told = value(result).partition(" raised")[2]
+        heard = value(result).partition(" raised")[2]
         until(lambda: path.exists() and len(lines(str(path))) == 2)
-        return told
+        return heard
 
     pair.both(script)
 

@@ -1,4 +1,4 @@
-"""What a Celery worker does with its jobs when it is told to stop."""
+"""What a Celery worker does with its jobs when it is asked to stop."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_leases_are_renewed_while_a_worker_drains(on_redis: Project, tmp_path: P
     until(lambda: running.state == "PROGRESS", 20)
     with on_redis.worker(worker={"lease_duration": 1000}):
         worker.process.send_signal(signal.SIGTERM)
-        told = time.monotonic()
-        until(lambda: time.monotonic() - told > 2.5)  # more than two leases
+        heard = time.monotonic()
+        until(lambda: time.monotonic() - heard > 2.5)  # more than two leases
         gate.touch()
         assert value(running) == "done"
         worker.process.wait(30)
@@ -77,7 +77,7 @@ def test_a_cold_shutdown_hands_back_at_once(
     worker.process.wait(30)
     assert in_time.state == "SUCCESS", worker.text()
     assert project.queue.get_job_counts()["active"] == 0, worker.text()
-    assert type(early.result) is WorkerLostError, "it runs at most once, and is told at once"
+    assert type(early.result) is WorkerLostError, "it runs at most once, and its failure is stored at once"
     with project.worker(worker=patient):
         assert late.get(timeout=30) == "late"
     assert lines(notes) == ["late"] * 2

@@ -17,15 +17,15 @@ from tests.waiting import until
 
 
 def test_a_task_is_a_job_of_its_queue(hosted: Project) -> None:
-    told: list[str] = []
+    heard: list[str] = []
     queue = hosted.queue
-    queue.on("completed", lambda job, result: told.append(job.id))
+    queue.on("completed", lambda job, result: heard.append(job.id))
     result = hosted.task("add").apply_async((2, 3), headers={"only_a_header": "mine"})
     assert value(result) == 5
     job = queue.get_job(result.id)
     assert (job.name, job.state, job.return_value) == ("proj.add", "completed", 5)
     assert (job.data, job.attempts_made, job.is_task) == ({"args": [2, 3], "kwargs": {}}, 1, True)
-    until(lambda: result.id in told)
+    until(lambda: result.id in heard)
     assert queue.off("completed") == 1
     assert queue.get_workers()
 
@@ -89,7 +89,7 @@ def test_an_error_keeps_its_type_and_traceback(hosted: Project) -> None:
     assert "cannot be kept" in hosted.queue.get_job(bad.id).failed_reason
 
 
-def test_states_that_a_task_tells_of_itself(hosted: Project, tmp_path: Path) -> None:
+def test_states_that_a_task_sets_itself(hosted: Project, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     result = hosted.task("progress").delay(str(gate))
     until(lambda: result.state == "PROGRESS")

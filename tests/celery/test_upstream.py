@@ -145,7 +145,7 @@ def test_the_next_poll_of_sqs_hangs_on_the_callback_of_this_one() -> None:
     assert isinstance(failed[0], ZeroDivisionError)
 
 
-def test_celery_prefetches_less_after_a_reconnect_unless_it_is_told_not_to() -> None:
+def test_celery_prefetches_less_after_a_reconnect_unless_configured_not_to() -> None:
     source = inspect.getsource(Consumer._restore_prefetch_count_after_connection_restart)
     assert "worker_enable_prefetch_count_reduction" in source
     assert not make_app("memory://", "memory://", "up").conf.worker_enable_prefetch_count_reduction
@@ -163,7 +163,7 @@ def test_a_pool_of_connections_is_forgotten() -> None:
     assert app.pool is not first.connections
 
 
-def test_an_application_tells_what_was_changed_in_its_configuration() -> None:
+def test_an_application_lists_what_was_changed_in_its_configuration() -> None:
     app = Celery("up", broker="memory://", set_as_current=False)
     app.conf.update(task_default_queue="other")
     assert app.__reduce_keys__()["changes"]["task_default_queue"] == "other"

@@ -26,7 +26,7 @@ def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Co
             yield f"{path}{name}", command
 
 
-def test_the_help_tells_a_newcomer_what_to_do() -> None:
+def test_the_help_says_what_to_do_first() -> None:
     shown = call("--help").stdout
     for words in ("stratix-kombu demo", "STRATIX_APP", "stratix.toml", "Exit codes:", "_STRATIX_KOMBU_COMPLETE"):
         assert words in shown

@@ -110,7 +110,7 @@ def test_changing_jobs(app: Application, cli: Cli) -> None:
     assert ended.get_state() == "delayed"
 
 
-def test_what_cannot_be_done_is_told_and_the_rest_is_done(app: Application, cli: Cli) -> None:
+def test_what_cannot_be_done_is_reported_and_the_rest_is_done(app: Application, cli: Cli) -> None:
     queue = app.queue.get_queue("emails")
     later, waiting = queue.add("n", delay=60_000), queue.add("n")
     result = cli.call("job", "promote", "nowhere", waiting.id, later.id)

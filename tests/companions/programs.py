@@ -44,11 +44,11 @@ def both(program: str, url: str, **given: Any) -> Any:
 def answer(program: str, url: str, **given: Any) -> Any:
     """What one run of the program answers."""
     with tempfile.TemporaryDirectory(prefix="stratix-companion-") as folder:
-        told = json.dumps({"url": url, "folder": folder, "prefix": f"p{uuid.uuid4().hex[:8]}", **given})
+        heard = json.dumps({"url": url, "folder": folder, "prefix": f"p{uuid.uuid4().hex[:8]}", **given})
         process = subprocess.run(
             [sys.executable, "-m", f"tests.companions.{program}"],
             cwd=ROOT,
-            env={**os.environ, "STRATIX_COMPANION": told, "C_FORCE_ROOT": "1"},
+            env={**os.environ, "STRATIX_COMPANION": heard, "C_FORCE_ROOT": "1"},
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,

@@ -8,4 +8,4 @@ from tests.companions.programs import both
 def test_what_its_api_tells(redis_url: str) -> None:
     found = both("with_flower", redis_url)
     assert found["scheduled"] is True
-    assert found["told"]["done"][:2] == ["SUCCESS", "proj.add"]
+    assert found["heard"]["done"][:2] == ["SUCCESS", "proj.add"]

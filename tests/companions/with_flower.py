@@ -1,4 +1,4 @@
-"""Flower: what its API tells of tasks and workers, and what it can do with them."""
+"""Flower: what its API reports of tasks and workers, and what it can do with them."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ def use() -> Any:
 
         until(lambda: seen("revoked")["state"] == "REVOKED", 20)
         until(lambda: seen("chord")["state"] == "SUCCESS" and seen("tried again")["state"] == "SUCCESS", 20)
-        told = {}
+        heard = {}
         for name in results:
             info = seen(name)
             kept = ("state", "name", "args", "kwargs", "result", "retries", "exchange", "routing_key")
-            told[name] = [info.get(key) for key in kept] + [bool(info.get("eta"))]
-            told[name][told[name].index(app.conf.task_default_queue)] = "the queue"
-        told["delayed"][0] = ""  # received by a worker, or kept by the store
+            heard[name] = [info.get(key) for key in kept] + [bool(info.get("eta"))]
+            heard[name][heard[name].index(app.conf.task_default_queue)] = "the queue"
+        heard["delayed"][0] = ""  # received by a worker, or kept by the store
         worker: dict[str, Any] = {}
 
         def answers() -> bool:
@@ -123,7 +123,7 @@ def use() -> Any:
         scheduled = [one["request"]["id"] for one in worker["scheduled"]]
         return {
             "values": values,
-            "told": told,
+            "heard": heard,
             "scheduled": results["delayed"].id in scheduled,
             "registered": sorted(one for one in worker["registered"] if not one.startswith(("celery.", "stratix."))),
             "queues": len(worker["active_queues"]),

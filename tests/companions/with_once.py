@@ -36,11 +36,11 @@ def again(number: int) -> Any:
 
 def use() -> Any:
     first, other = held.delay(1), quiet.delay(1)
-    told = [again(1), quiet.delay(1, 5).state, quiet.delay(0).state == "REJECTED"]
+    heard = [again(1), quiet.delay(1, 5).state, quiet.delay(0).state == "REJECTED"]
     (given.folder / "gate").touch()
-    told += [wait(first), wait(other)]
+    heard += [wait(first), wait(other)]
     until(lambda: again(1) == 1)
-    return told
+    return heard
 
 
 if __name__ == "__main__":

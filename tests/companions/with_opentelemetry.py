@@ -64,13 +64,13 @@ def use() -> Any:
         parent = by_id.get(span.parent.span_id) if span.parent else None
         return parent.name if parent is not None and span.name != "apply_async/proj.total" else ""
 
-    told = []
+    heard = []
     for one in spans:
         if is_ours(one):
             attributes = dict(one.attributes or {})
             known = [str(attributes.get(key)) for key in ("celery.action", "celery.state", "celery.task_name")]
-            told.append([one.name, above(one), one.status.status_code.name, "celery.eta" in attributes, *known])
-    return {"values": values, "traces": len({one.context.trace_id for one in spans}), "spans": sorted(told)}
+            heard.append([one.name, above(one), one.status.status_code.name, "celery.eta" in attributes, *known])
+    return {"values": values, "traces": len({one.context.trace_id for one in spans}), "spans": sorted(heard)}
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ def held(number: int) -> int:
 
 def use() -> Any:
     first, same, other = held.delay(1), held.delay(1), held.delay(2)
-    told = [same.id == first.id, other.id == first.id]
+    heard = [same.id == first.id, other.id == first.id]
     (given.folder / "gate").touch()
-    told += [wait(one) for one in (first, same, other)]
+    heard += [wait(one) for one in (first, same, other)]
     until(lambda: held.delay(1).id != first.id)
-    return told
+    return heard
 
 
 if __name__ == "__main__":

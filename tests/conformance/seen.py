@@ -40,7 +40,7 @@ def counted(store: Store, queue: str) -> Any:
     return counts, whole.wait.count, whole.run.count, sum(totals.wait.counts), runs
 
 
-def told(event: Event) -> tuple[str, ...]:
+def heard(event: Event) -> tuple[str, ...]:
     return event.name, event.job_id, event.job_name
 
 

@@ -1,4 +1,4 @@
-"""A record that was evicted, deleted by hand or overwritten: the others that a list names go on. It is told once."""
+"""A record that was evicted, deleted by hand or overwritten: the others of its list go on. It is reported once."""
 
 from __future__ import annotations
 
@@ -72,17 +72,17 @@ def dependents(at: Spoiled) -> Check:
 
 
 def dependencies(at: Spoiled) -> Check:
-    """The job waits for one that is lost, and is told when that is found."""
+    """The job waits for one that is lost, and fails when that is found."""
     at.add("bad", delay_ms=5)
     at.add("good", dependencies=("bad",), optional=True)
 
-    def told() -> bool:
+    def heard() -> bool:
         at.clock()
         at.claim("bad")
         at.store.transitions.release()
         return at.state("good") == "waiting" or at.client.hget(f"{at.base}:job:bad", "state") in ("waiting", "active")
 
-    return told
+    return heard
 
 
 def completed(at: Spoiled) -> Check:
@@ -252,9 +252,9 @@ def test_the_others_go_on(at: Spoiled, names: Callable[[Spoiled], Check], way: s
     until(goes_on)
     at.clock()
     at.clock()
-    told = [one for one, _ in at.lost]
-    assert len(told) == len(set(told)), "once"
-    assert set(told) <= {"bad"}
+    heard = [one for one, _ in at.lost]
+    assert len(heard) == len(set(heard)), "once"
+    assert set(heard) <= {"bad"}
     for state in State:
         at.store.queries.find("q", [state])
     at.store.transitions.sweep("q", Sweep.REMOVE, State.BLOCKED)
@@ -283,7 +283,7 @@ def test_the_others_go_on(at: Spoiled, names: Callable[[Spoiled], Check], way: s
     ids=lambda one: one.__name__,
 )
 @pytest.mark.parametrize(("way", "why"), [("gone", "missing"), ("type", "unreadable"), ("state", "unreadable")])
-def test_what_was_dropped_is_told_once(at: Spoiled, names: Callable[[Spoiled], Check], way: str, why: str) -> None:
+def test_what_was_dropped_is_reported_once(at: Spoiled, names: Callable[[Spoiled], Check], way: str, why: str) -> None:
     goes_on = names(at)
     at.spoil("bad", way)
     until(goes_on)

@@ -48,7 +48,7 @@ def test_a_job_whose_edges_are_lost_does_not_wait_for_ever(at: Spoiled, optional
         (["bad:dependencies", "first:dependents"], "", "failed"),
     ],
 )
-def test_a_job_that_nobody_would_tell_is_found(
+def test_a_job_that_nothing_would_unblock_is_found(
     at: Spoiled, lost: list[str], ends: str, state: str, optional: bool
 ) -> None:
     at.add("first", "second")

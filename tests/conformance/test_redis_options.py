@@ -158,7 +158,7 @@ def test_how_often_a_command_is_sent_again(reach: Reach, more: dict[str, Any], e
 
 
 @SIDES
-def test_a_strategy_that_gives_nonsense_is_told(reach: Reach) -> None:
+def test_a_strategy_that_returns_nonsense_is_reported(reach: Reach) -> None:
     with pytest.raises(ConfigurationError, match="must give milliseconds or None, not 'soon'"):
         reach({"port": free_port(), "maxRetriesPerRequest": 1, "connectRetryStrategy": lambda attempt: "soon"})
 

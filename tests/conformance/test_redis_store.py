@@ -106,9 +106,9 @@ def test_a_wrong_password_is_an_error_without_it() -> None:
         store.close()
 
 
-@pytest.mark.parametrize(("policy", "told"), [("allkeys-lru", 1), ("volatile-ttl", 1), ("noeviction", 0)])
-def test_a_server_that_removes_jobs_is_told_of_once(
-    policy: str, told: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("policy", "heard"), [("allkeys-lru", 1), ("volatile-ttl", 1), ("noeviction", 0)])
+def test_a_server_that_removes_jobs_is_reported_once(
+    policy: str, heard: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By every process that uses it, with its first connection; not again by another store or connection."""
     monkeypatch.setattr(eviction, "_told", set())
@@ -119,7 +119,7 @@ def test_a_server_that_removes_jobs_is_told_of_once(
                 list(threads.map(lambda _, store=store: store.ping(), range(8)))
             store.close()
     lines = [record.getMessage() for record in caplog.records]
-    assert len([line for line in lines if f"maxmemory-policy is {policy}" in line]) == told
+    assert len([line for line in lines if f"maxmemory-policy is {policy}" in line]) == heard
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def _job(job_id: str, **fields: object) -> NewJob:
     return NewJob(id=job_id, queue="q", name="n", **fields)  # type: ignore[arg-type]
 
 
-def test_dependents_of_old_jobs_are_told_and_read_results(old: Upgrade) -> None:
+def test_dependents_of_old_jobs_go_on_and_read_results(old: Upgrade) -> None:
     old.add(_job("a"), _job("b"), _job("gone", keep_completed=KEEP_NONE), _job("c", dependencies=("a", "b", "gone")))
     old.complete("gone", "3")
     old.complete("a")

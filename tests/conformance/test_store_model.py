@@ -33,7 +33,7 @@ from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores import audit
 from tests.conformance.opened import one_of_each
-from tests.conformance.seen import counted, listing, plain, swept, told, without_time
+from tests.conformance.seen import counted, heard, listing, plain, swept, without_time
 
 QUEUES = ("x", "y")
 DEAD = "dead"
@@ -230,8 +230,8 @@ class Stores(RuleBasedStateMachine):
 
     @staticmethod
     def look(store: Store) -> Any:
-        told = [(queue, one.name, one.job_id) for queue in QUEUES for one in store.events.read(queue, "0")]
-        return store.queries.get(IDS), told, [counted(store, queue) for queue in QUEUES]
+        heard = [(queue, one.name, one.job_id) for queue in QUEUES for one in store.events.read(queue, "0")]
+        return store.queries.get(IDS), heard, [counted(store, queue) for queue in QUEUES]
 
     @rule(
         job_id=ids,
@@ -339,7 +339,7 @@ class Stores(RuleBasedStateMachine):
         for queue in (*QUEUES, DEAD):
             self.alike(lambda store, queue=queue: counted(store, queue))
             self.alike(lambda store, queue=queue: store.queries.workers(queue))
-            self.alike(lambda store, queue=queue: [told(one) for one in store.events.read(queue, "0")])
+            self.alike(lambda store, queue=queue: [heard(one) for one in store.events.read(queue, "0")])
             for state in State:
                 self.alike(lambda store, queue=queue, state=state: listing(store, queue, state))
         for job_id in IDS:

@@ -40,7 +40,7 @@ def audit_run(work: Work, engine: Engine, runs: Path) -> list[str]:
             how = f"{job.result} {job.failed_reason or ''}"
             problems.append(f"{job_id} is {job.state} with {how}, not {state} with {result!r}")
         if ends[job_id] != 1:
-            problems.append(f"{job_id} was told to have ended {ends[job_id]} times")
+            problems.append(f"{job_id} was reported to have ended {ends[job_id]} times")
         if handled[job_id] > job.attempts_started:
             problems.append(f"{job_id} ran {handled[job_id]} times in {job.attempts_started} attempts")
         lost = job.stalled_count
@@ -61,8 +61,8 @@ def _all(engine: Engine, queue: str, state: State) -> Iterator[JobRecord]:
 
 
 def _ends(engine: Engine, queue: str) -> Counter[str]:
-    told = engine.store.events.read(queue, "0", limit=100_000)
-    return Counter(one.job_id for one in told if one.name in ("completed", "failed"))
+    heard = engine.store.events.read(queue, "0", limit=100_000)
+    return Counter(one.job_id for one in heard if one.name in ("completed", "failed"))
 
 
 def no_message_left(driver: TransportDriver, queue: str) -> None:

@@ -1,4 +1,4 @@
-"""A worker process that is told to stop: ``python -m tests.faults.stopping_process '<json>'``.
+"""A worker process that is asked to stop: ``python -m tests.faults.stopping_process '<json>'``.
 
 It prints what happens to it, line by line; each start and each end of a handler is a line in a file.
 """

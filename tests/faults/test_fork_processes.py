@@ -119,7 +119,7 @@ def test_a_coroutine_that_forks(app: Application) -> None:
     assert own == childs == [2 * number for number in range(20)]
 
 
-def test_a_daemon_starts_anew(settings: dict[str, Any], app: Application) -> None:
+def test_a_daemon_begins_with_nothing_of_its_parent(settings: dict[str, Any], app: Application) -> None:
     """The application was started before, and its parent closes it and ends."""
     queue = app.queue.get_queue("work")
     queue.process("pid", lambda job: os.getpid())

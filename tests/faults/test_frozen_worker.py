@@ -80,8 +80,8 @@ def test_a_frozen_worker_cannot_finish_what_another_one_has_taken_over(
         job = held.job.refresh()
         assert (job.return_value, job.attempts_made, job.attempts_started) == (second, 1, 2)
         assert held.stalled == [job.id]
-        told = held.app.queue.store.events.read(held.queue.name, "0")
-        assert [one.job_id for one in told if one.name == "completed"] == [job.id, again.id]
+        heard = held.app.queue.store.events.read(held.queue.name, "0")
+        assert [one.job_id for one in heard if one.name == "completed"] == [job.id, again.id]
         held.app.close()
 
 

@@ -60,9 +60,9 @@ def look(store: Store, name: str) -> Any:
     queries = store.queries
     records = [one for state in State for one in queries.find(name, [state])]
     said = sorted((one.name, one.data, one.state.value, one.progress, one.failed_reason or "") for one in records)
-    told = [one.name for one in store.events.read(name, "0")]
+    events_heard = [one.name for one in store.events.read(name, "0")]
     totals = queries.totals(name)
-    return said, told, [getattr(totals, one) for one in COUNTS], queries.status(name).counts
+    return said, events_heard, [getattr(totals, one) for one in COUNTS], queries.status(name).counts
 
 
 Prepare = Callable[[Queue], Sequence[Job]]
@@ -198,8 +198,8 @@ def test_a_worker(lossy: Lossy, step: str, times: int) -> None:
     assert len(runs) == (2 if step == "hand_back" else 1)
     assert (job.attempts_made, job.attempts_started) == (1, 1)
     assert [type(one) for one in errors] == [StoreUnavailable] * (times - 1)
-    told = [one.name for one in lossy.direct.queue.engine.store.events.read("q", "0")]
-    assert [told.count(name) for name in ("completed", "failed")] == [step != "fail", step == "fail"]
+    events_heard = [one.name for one in lossy.direct.queue.engine.store.events.read("q", "0")]
+    assert [events_heard.count(name) for name in ("completed", "failed")] == [step != "fail", step == "fail"]
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["sent again", "asked again"])
@@ -218,8 +218,8 @@ def test_a_worker_that_goes_on(lossy: Lossy, times: int) -> None:
     assert runs == [one.id for one in jobs]
     assert [(one.refresh().attempts_made, one.attempts_started) for one in jobs] == [(1, 1)] * 5
     assert [type(one) for one in errors] == [StoreUnavailable] * (times - 1)
-    told = [one.name for one in lossy.direct.queue.engine.store.events.read("q", "0")]
-    assert (told.count("completed"), told.count("active"), told.count("drained")) == (5, 5, 1)
+    events_heard = [one.name for one in lossy.direct.queue.engine.store.events.read("q", "0")]
+    assert (events_heard.count("completed"), events_heard.count("active"), events_heard.count("drained")) == (5, 5, 1)
 
 
 @pytest.mark.parametrize("fate", ["started", "completed", "removed when it completed", "failed", "removed by hand"])

@@ -56,7 +56,7 @@ def _open_many(client: Client, proxy: Proxy) -> None:
 
 
 def test_connections_killed_together_cost_one_failure_at_most(client: Client, proxy: Proxy) -> None:
-    """Nobody can know what became of a command whose answer was lost; that tells of all the others."""
+    """Nobody can know what became of a command whose answer was lost; this accounts for all the others."""
     _open_many(client, proxy)
     proxy.cut_all()
     failed = 0

@@ -79,7 +79,7 @@ def test_a_message_for_a_job_that_is_gone_is_dropped(app: Application, broker: T
     assert runs.count == Counter({job.id: 1})
 
 
-def test_a_message_of_another_program_is_told_and_dropped(app: Application, broker: TransportDriver) -> None:
+def test_a_message_of_another_program_is_reported_and_dropped(app: Application, broker: TransportDriver) -> None:
     queue, errors = app.queue.create_queue("strange"), list[BaseException]()
     queue.on("error", errors.append)
     job = queue.add("n")

@@ -64,63 +64,63 @@ def engine() -> Engine:
 
 
 def test_another_server_is_another_outage(engine: Engine) -> None:
-    told: list[BaseException] = []
-    engine.on_error(lambda queue, error: told.append(error))
+    events_heard: list[BaseException] = []
+    engine.on_error(lambda queue, error: events_heard.append(error))
     store, broker = StoreUnavailable("a", "refused"), DriverUnavailable("b", "refused")
     for _ in range(3):
         engine.report("q", store, "renew_failed")
         engine.report("q", broker, "consume_failed")
         engine.report("other", broker, "dispatch_failed")
-    assert told == [store, broker]
+    assert events_heard == [store, broker]
     assert engine.faults == {"renew_failed": 3, "consume_failed": 3, "dispatch_failed": 3}
 
 
 def test_it_is_over_when_all_that_failed_has_succeeded(engine: Engine) -> None:
-    told: list[BaseException] = []
-    engine.on_error(lambda queue, error: told.append(error))
+    events_heard: list[BaseException] = []
+    engine.on_error(lambda queue, error: events_heard.append(error))
     error = DriverUnavailable("b", "refused")
     engine.report("q", error, "consume_failed")
     engine.report("q", error, "dispatch_failed")
     engine.reached("q", "consume_failed")
     engine.report("q", error, "dispatch_failed")
-    assert len(told) == 1
+    assert len(events_heard) == 1
     engine.reached("q", "dispatch_failed")
     engine.report("q", error, "dispatch_failed")
-    assert len(told) == 2
+    assert len(events_heard) == 2
 
 
 def test_it_is_over_when_nothing_has_failed_for_long(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed then may never be tried again."""
-    told: list[BaseException] = []
-    engine.on_error(lambda queue, error: told.append(error))
+    events_heard: list[BaseException] = []
+    engine.on_error(lambda queue, error: events_heard.append(error))
     monkeypatch.setattr(outages, "QUIET_S", 0.0)
     for _ in range(2):
         engine.report("q", DriverUnavailable("b", "refused"), "dispatch_failed")
-    assert len(told) == 2
+    assert len(events_heard) == 2
 
 
-def test_two_threads_that_meet_with_it_at_once_tell_it_once(engine: Engine) -> None:
+def test_two_threads_that_meet_with_it_at_once_report_it_once(engine: Engine) -> None:
     error = StoreUnavailable("a", "refused")
-    told: list[BaseException] = []
+    events_heard: list[BaseException] = []
 
     def listen(queue: str, error: BaseException) -> None:
-        told.append(error)
-        if len(told) == 1:  # the other thread meets with it while this one is telling it
+        events_heard.append(error)
+        if len(events_heard) == 1:  # the other thread meets with it while this one reports it
             other = threading.Thread(target=engine.report, args=("q", error, "clock_failed"))
             other.start()
             other.join()
 
     engine.on_error(listen)
     engine.report("q", error, "renew_failed")
-    assert told == [error]
+    assert events_heard == [error]
 
 
-def test_who_listens_later_is_told_too(engine: Engine) -> None:
+def test_whoever_listens_later_hears_of_it_too(engine: Engine) -> None:
     error = DriverUnavailable("b", "refused")
     engine.on_error(lambda queue, error: False)
     engine.report("q", error, "consume_failed")
-    told: list[BaseException] = []
-    engine.on_error(lambda queue, error: told.append(error))
+    events_heard: list[BaseException] = []
+    engine.on_error(lambda queue, error: events_heard.append(error))
     engine.report("q", error, "consume_failed")
     engine.report("q", error, "consume_failed")
-    assert told == [error]
+    assert events_heard == [error]

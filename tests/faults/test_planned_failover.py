@@ -30,7 +30,7 @@ def sentinels() -> Iterator[SentinelServers]:
 
 
 class Producer:
-    """Adds jobs all the time; ``added`` are those that it was told are in the store."""
+    """Adds jobs all the time; ``added`` are those that ``add`` returned."""
 
     def __init__(self, queue: Queue) -> None:
         self.added: list[str] = []

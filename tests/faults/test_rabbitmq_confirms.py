@@ -41,7 +41,7 @@ class Sender:
         self.reported: list[tuple[str, BaseException | None]] = []
 
     def submit(self, *jobs: Ready) -> bool:
-        return self.driver.submit(jobs, lambda *told: self.reported.append(told))
+        return self.driver.submit(jobs, lambda *heard: self.reported.append(heard))
 
     def depth(self, queue: str = "q") -> int | None:
         return self.watcher.depth(queue)

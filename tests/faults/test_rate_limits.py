@@ -111,8 +111,8 @@ def wait_for(queue: Queue, jobs: int) -> None:
 
 
 def deferrals(app: Application, queue: Queue) -> int:
-    told = app.queue.store.events.read(queue.name, "0", limit=100_000)
-    return sum(one.name == "delayed" for one in told)
+    heard = app.queue.store.events.read(queue.name, "0", limit=100_000)
+    return sum(one.name == "delayed" for one in heard)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Workers with sandboxes, in processes of their own: cancelled from here, killed, told twice to end."""
+"""Workers with sandboxes, in processes of their own: cancelled from here, killed, asked twice to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker processes that are told to stop, under load, on real brokers."""
+"""Worker processes that are asked to stop, under load, on real brokers."""
 
 from __future__ import annotations
 

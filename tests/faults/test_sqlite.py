@@ -194,7 +194,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_a_worker_takes_what_another_process_adds(tmp_path: Path) -> None:
-    """And waits for it without a message: the file tells."""
+    """And waits for it without a message: a change of the file is enough."""
     settings: Any = {"store": f"sqlite:///{tmp_path}/jobs.db"}
     with create_app(settings) as app:
         app.queue.create_queue(QUEUE).process(lambda job: os.getpid())
@@ -216,13 +216,13 @@ def test_workers_go_on_when_the_lock_is_free_again(tmp_path: Path) -> None:
         queue.process(lambda job: "done")
         app.start()
         assert queue.add("n").wait_until_finished(timeout=20) == "done"
-        told: list[BaseException] = []
-        queue.on("error", told.append)
+        heard: list[BaseException] = []
+        queue.on("error", heard.append)
         other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable):
             queue.add("n")
-        until(lambda: told)
+        until(lambda: heard)
         other.execute("ROLLBACK")
         other.close()
         assert queue.add("n").wait_until_finished(timeout=20) == "done"

@@ -248,7 +248,7 @@ def test_a_hold_is_lifted(app: Application) -> None:
     assert job.wait_until_finished(timeout=WAIT_S) == "done"
 
 
-def test_drained_is_told_once_at_the_end(app: Application) -> None:
+def test_drained_is_emitted_once_at_the_end(app: Application) -> None:
     queue = app.queue.create_queue("drained", concurrency=5, limiter={"max": 1, "duration": 150})
     queue.add_bulk([{"name": "n"}] * 5)
     queue.process(lambda job: None)

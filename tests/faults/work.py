@@ -51,7 +51,7 @@ def register_handlers(queue: Any, runs: Path, reached: Any = lambda step: None) 
 
     @queue.process("held")
     def held(job: Job) -> int:
-        """Runs until the file that is its data exists; tells who ran it."""
+        """Runs until the file that is its data exists; returns who ran it."""
         begun(job)
         while not Path(job.data).exists():
             time.sleep(0.02)
@@ -119,7 +119,7 @@ class Work:
         return sum(counts.values()) - counts["completed"] - counts["failed"] <= but
 
     def finish(self, but: int = 0, timeout: float = 60) -> None:
-        """Wait until all jobs ``but`` so many have ended; tells which ones do not."""
+        """Wait until all jobs but this many have ended; raises with those that do not."""
         deadline = time.monotonic() + timeout
         while not self.ended(but):
             left = time.monotonic() < deadline or self.queue.get_jobs(["waiting", "active", "delayed", "blocked"])

@@ -1,4 +1,4 @@
-"""Handlers for sandboxes, which tell what of a trace has reached them."""
+"""Handlers for sandboxes, which return what of a trace has reached them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_there_is_time_to_end() -> None:
     assert compose["services"]["worker"]["stop_grace_period"] == "40s"
 
 
-def test_the_query_asks_for_what_is_told() -> None:
+def test_the_query_asks_for_what_is_exported() -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     from stratix_kombu.metrics import metrics_text

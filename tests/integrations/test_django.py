@@ -258,7 +258,7 @@ def test_signals(app: Application) -> None:
     )
 
 
-def test_a_job_that_is_no_task_is_told_so(app: Application) -> None:
+def test_a_job_that_is_no_task_fails_with_that_reason(app: Application) -> None:
     job = app.queue.get_queue("mail").add("letter")
     with pytest.raises(JobFailed, match="is not a Django task"):
         job.wait_until_finished(10)

@@ -92,7 +92,7 @@ class Browser:
         return [{**one, "data": json.loads(one["data"])} for one in found]
 
 
-def test_a_browser_is_told_what_happens_and_goes_on_after_a_break(shop: Any) -> None:
+def test_a_browser_follows_what_happens_and_goes_on_after_a_break(shop: Any) -> None:
     async def main() -> None:
         async with shop.life(shop.api):
             async with Browser(shop.api) as browser:

@@ -23,7 +23,7 @@ from tests.waiting import until
 
 
 class Telemetry:
-    """One provider of each kind, and what they were told."""
+    """One provider of each kind, and what they have received."""
 
     def __init__(self) -> None:
         self.exporter, self.reader = InMemorySpanExporter(), InMemoryMetricReader()

@@ -28,7 +28,7 @@ def of(sent: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [one["payload"] for one in sent if one["type"] == kind]
 
 
-def test_an_error_is_told_once_with_frames_and_tags(sent: list[dict[str, Any]]) -> None:
+def test_an_error_is_reported_once_with_frames_and_tags(sent: list[dict[str, Any]]) -> None:
     events = {one["tags"]["job_name"]: one for one in of(sent, "event")}
     assert sorted(one["tags"]["job_name"] for one in of(sent, "event")) == ["awaited", "bad", "failing"]
     (error,) = events["bad"]["exception"]["values"]

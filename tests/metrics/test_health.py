@@ -82,7 +82,7 @@ def broker() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
 
 
 def test_a_frozen_broker_is_noticed_and_the_worker_comes_back(settings: dict[str, Any], redis_url: str) -> None:
-    """The process, its threads and its heartbeat all go on: only taking messages tells."""
+    """The process, its threads and its heartbeat all go on: only its taking of messages shows that it is stuck."""
     with broker() as (port, process):
         redis = {"url": f"redis://127.0.0.1:{port}/0", "connect_timeout": 500}
         with (

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 At = Callable[..., float | None]
 
 
-def test_everything_that_is_told(settings: dict[str, Any], at: At) -> None:
+def test_everything_that_is_exported(settings: dict[str, Any], at: At) -> None:
     with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
         app.start()
         queue = app.queue.create_queue("mail", concurrency=3)
@@ -108,14 +108,14 @@ def test_many_names_of_jobs_are_bounded(settings: dict[str, Any]) -> None:
     assert found["mine_total", ()] == 1
 
 
-def test_every_process_tells_the_same_and_a_restart_forgets_nothing(
+def test_every_process_exports_the_same_and_a_restart_forgets_nothing(
     settings: dict[str, Any], at: At, tmp_path: Path
 ) -> None:
     ports = [free_port(), free_port()]
     served = [{**settings, "metrics": {"port": port, "host": "127.0.0.1"}} for port in ports]
     count = {"name": "job_processing_time_count", "queue": "work", "job_name": "n"}
 
-    def told(port: int) -> float | None:
+    def heard(port: int) -> float | None:
         try:
             return at(page(port), **count)
         except OSError:
@@ -129,12 +129,12 @@ def test_every_process_tells_the_same_and_a_restart_forgets_nothing(
     ):
         until(lambda: len(queue.get_workers()) == 2, 30)
         queue.add_bulk([{"name": "n"} for _ in range(200)])
-        until(lambda: told(ports[0]) == told(ports[1]) == 200, 30)
+        until(lambda: heard(ports[0]) == heard(ports[1]) == 200, 30)
         second.send_signal(signal.SIGTERM)
         assert second.wait(20) == 0
     with worker_process(served[1], "work", tmp_path / "runs", seconds=0):
         queue.add("n")
-        until(lambda: told(ports[1]) == 201, 30)
+        until(lambda: heard(ports[1]) == 201, 30)
     app.close()
 
 
@@ -154,7 +154,7 @@ def test_a_port_that_is_taken_stops_no_worker(settings: dict[str, Any], caplog: 
         page(server.port)
 
 
-def test_a_store_that_is_away_is_told(at: At) -> None:
+def test_a_store_that_is_away_is_reported(at: At) -> None:
     with redis_server("--appendonly", "no") as url:
         app = create_app({"driver": "memory", "store": url, "namespace": f"away{uuid.uuid4().hex[:8]}"})
         server = serve(app, 0, "127.0.0.1")

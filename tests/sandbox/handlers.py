@@ -48,16 +48,16 @@ def fine(job: Any) -> dict[str, Any]:
 
 def fork(job: Any) -> Any:
     """The child returns too."""
-    answer, told = os.pipe()
+    answer, heard = os.pipe()
     pid = os.fork()
     if pid == 0:
         logging.getLogger().warning("in the child")
         try:
             job.update_progress(50)
         except Closed as refused:
-            os.write(told, str(refused).encode())
+            os.write(heard, str(refused).encode())
         return "the child"
-    os.close(told)
+    os.close(heard)
     with os.fdopen(answer) as said:
         return [said.read(), os.waitpid(pid, 0)[1]]
 

@@ -127,8 +127,8 @@ def test_errors_that_mean_something(queue: Queue, tmp_path: Path) -> None:
 
 
 def test_the_job_from_inside(queue: Queue) -> None:
-    told: list[Any] = []
-    queue.on("progress", lambda job, value: told.append(value))
+    heard: list[Any] = []
+    queue.on("progress", lambda job, value: heard.append(value))
     first = queue.add("fine", {"n": 1})
     result = run(queue, "use_the_job", {"old": True}, dependencies=[first], attempts=2, job_id="inside")
     assert result.pop("results") == {first.id: first.refresh().return_value}
@@ -149,7 +149,7 @@ def test_the_job_from_inside(queue: Queue) -> None:
         "dependents": [],
         "errors": ["InvalidJobState retry", "PayloadNotSerializable ", "JobAlreadyStarted"],
     }
-    until(lambda: told == [{"step": 1}])
+    until(lambda: heard == [{"step": 1}])
     assert queue.off("progress") == 1
 
 
@@ -221,7 +221,7 @@ def test_what_a_handler_logs_is_logged_by_its_worker(queue: Queue, caplog: pytes
     assert {(one.__dict__["job_id"], one.__dict__["queue"]) for one in lines} == {(job.id, queue.name)}
 
 
-def test_cancel_is_told_first(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_hears_of_a_cancel_first(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "CANCEL_S", WAIT_S)
     for name, reason in (("until_cancelled", "by user 7"), ("until_cancelled_async", "by user 8")):
         notes = tmp_path / name

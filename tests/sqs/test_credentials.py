@@ -36,7 +36,7 @@ def test_a_role_that_cannot_be_assumed(make: Make, front: Front, monkeypatch: py
         driver.publish(ready("q", 1))
 
 
-def test_the_token_of_a_role_is_not_told(make: Make, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_of_a_role_is_not_logged(make: Make, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", front.url)
     front.fault = lambda request: (403, "SignatureDoesNotMatch") if request.action == "CreateQueue" else None
     with pytest.raises(DriverUnavailable, match=r"x-amz-security-token:\*\*\* and so on") as refused:

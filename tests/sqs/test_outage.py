@@ -1,4 +1,4 @@
-"""SQS away altogether: nothing is lost, nobody spins, nothing secret is told."""
+"""SQS away altogether: nothing is lost, nobody spins, nothing secret is logged."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_jobs_wait_in_the_store_until_sqs_is_back(
         assert app.queue.check_health()["driver"] is False
         front.fault = lambda request: None
         assert [job.wait_until_finished(timeout=30) for job in jobs] == [0, 1, 2]
-    told = caplog.text + "".join(map(str, errors))
-    assert fault[1] in told
-    assert "x-amz-security-token:***" in told
-    assert not any(secret in told for secret in (TOKEN, *CREDENTIALS.values()))
+    heard = caplog.text + "".join(map(str, errors))
+    assert fault[1] in heard
+    assert "x-amz-security-token:***" in heard
+    assert not any(secret in heard for secret in (TOKEN, *CREDENTIALS.values()))

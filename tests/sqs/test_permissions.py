@@ -72,7 +72,7 @@ def test_a_queue_that_is_not_predefined(make: Make, front: Front) -> None:
         driver.publish(ready("mial", 1))
 
 
-def test_what_is_refused_is_told(make: Make, front: Front) -> None:
+def test_what_is_refused_is_reported(make: Make, front: Front) -> None:
     front.denied = {"CreateQueue"}
     with pytest.raises(DriverUnavailable, match=r"AccessDenied.*CreateQueue"):
         make().publish(ready("mail", 1))

@@ -27,7 +27,7 @@ Found = dict[tuple[str, int], str]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The programs, outside of the package as a user's are, and what the checkers are told."""
+    """The programs, outside of the package as a user's are, and what the checkers say."""
     for path in (*PROGRAM, MISTAKES):
         shutil.copy(path, tmp_path)
     # As for an installed package: what is in it is not the user's to fix.

@@ -78,7 +78,7 @@ def _calls(number: int) -> list[Call]:
 
 
 def _shown(outcome: Any, ids: dict[str, str]) -> Any:
-    """What can be told of a job, or of an error; ids that were made up by the order in which they come."""
+    """What can be compared of a job, or of an error; ids that were made up by the order in which they come."""
     if isinstance(outcome, BaseException):
         return type(outcome), MADE_UP.sub("an id", str(outcome))
     made_up = MADE_UP.match(outcome.id)

@@ -1,4 +1,4 @@
-"""Arguments of the wrong type: told at once and in words, on each store; never as a fault of the store."""
+"""Arguments of the wrong type: refused at once and in words, on each store; never as a fault of the store."""
 
 from __future__ import annotations
 

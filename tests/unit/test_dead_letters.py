@@ -139,10 +139,10 @@ def test_many_letters_go_page_by_page(app: Application) -> None:
     dead = app.queue.create_queue("dead", max_payload_bytes=2**22)
     letters = [letter(number, number) for number in range(PAGE + 20)]
     dead.add_bulk([*letters, {"name": "no letter"}, letter("large", "x" * 2**21)])
-    told: list[int] = []
+    heard: list[int] = []
     half = PAGE // 2 + 10
-    assert dead.redrive(filter=lambda one: one["id"] != "large" and one["data"] % 2, on_progress=told.append) == half
-    assert told == [PAGE // 2, half]
+    assert dead.redrive(filter=lambda one: one["id"] != "large" and one["data"] % 2, on_progress=heard.append) == half
+    assert heard == [PAGE // 2, half]
     assert dead.redrive(limit=half) == half
     assert [job.name for job in dead.get_jobs("waiting")] == ["no letter", "n"]
     assert dead.redrive() == 1

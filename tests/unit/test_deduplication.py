@@ -12,15 +12,15 @@ from tests.waiting import until
 
 def test_while_such_a_job_is_unfinished_adding_returns_it(app: Application) -> None:
     queue = app.queue.get_queue("q")
-    told: list[str] = []
-    queue.on("duplicated", lambda job: told.append(job.id))
+    heard: list[str] = []
+    queue.on("duplicated", lambda job: heard.append(job.id))
     once = {"id": "user:5"}
     first = queue.add("sync", {"n": 1}, deduplication=once)
     again = queue.add("sync", {"n": 2}, deduplication=once)
     assert (again.id, again.data) == (first.id, {"n": 1})
     many = queue.add_bulk([{"name": "sync", "opts": {"deduplication": once}}, {"name": "other"}])
     assert [many[0].id == first.id, many[1].name] == [True, "other"]
-    until(lambda: told == [first.id] * 2)
+    until(lambda: heard == [first.id] * 2)
     queue.process(lambda job: None)
     first.wait_until_finished(timeout=10)
     assert queue.add("sync", deduplication=once).id != first.id

@@ -234,7 +234,7 @@ def test_a_store_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
             _ = create_app(given).queue
 
 
-def test_a_second_registration_is_told_what_to_do() -> None:
+def test_the_error_of_a_second_registration_says_what_to_do() -> None:
     app = create_app({"driver": "memory"})
     app.register(queue_plugin, namespace="mine")
     with pytest.raises(ConfigurationError, match=r"pass all of its options in one call.*create_queue"):
@@ -265,7 +265,7 @@ def end_of(code: str) -> str:
     return done.stderr
 
 
-def test_jobs_that_end_with_the_process_are_told_once() -> None:
+def test_jobs_that_end_with_the_process_are_reported_once() -> None:
     said = end_of(LOSES + "with app:\n    pass\n")
     assert re.findall(ENDS, said) == ["3"]
     assert len(said.splitlines()) == 1

@@ -76,7 +76,7 @@ def test_a_paused_queue_with_work_is_not_drained(app: Application) -> None:
     until(lambda: heard == [1])
 
 
-def test_other_processes_are_not_told_of_an_empty_queue(app: Application, settings: dict[str, Any]) -> None:
+def test_other_processes_do_not_hear_of_an_empty_queue(app: Application, settings: dict[str, Any]) -> None:
     queue, heard = app.queue.create_queue("q"), list[int]()
     queue.process(lambda job: 1)
     queue.on("drained", lambda: heard.append(1))

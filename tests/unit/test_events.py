@@ -30,10 +30,10 @@ def elsewhere(settings: dict[str, Any]) -> Iterator[Application]:
         yield app
 
 
-def hear(queue: Queue, told: list[tuple[Any, ...]], *names: str) -> None:
-    """Note what one listener after another is told; each name has a thread of its own."""
+def hear(queue: Queue, events_heard: list[tuple[Any, ...]], *names: str) -> None:
+    """Note what one listener after another hears; each name has a thread of its own."""
     for name in names:
-        queue.on(name, lambda *given, name=name: told.append((name, *(_plain(one) for one in given))))
+        queue.on(name, lambda *given, name=name: events_heard.append((name, *(_plain(one) for one in given))))
 
 
 def _plain(given: Any) -> Any:
@@ -43,9 +43,9 @@ def _plain(given: Any) -> Any:
 
 
 def test_each_event_reaches_listeners_elsewhere(app: Application, elsewhere: Application) -> None:
-    told: list[tuple[Any, ...]] = []
+    events_heard: list[tuple[Any, ...]] = []
     names = sorted(BUILT_IN - {"error"})
-    hear(elsewhere.queue.get_queue("q"), told, *names)
+    hear(elsewhere.queue.get_queue("q"), events_heard, *names)
     queue = app.queue.create_queue("q", concurrency=2)
 
     def work(job: Job) -> str:
@@ -65,7 +65,7 @@ def test_each_event_reaches_listeners_elsewhere(app: Application, elsewhere: App
     queue.add("late", job_id="late", delay=3_600_000).remove()
     queue.resume()
     queue.process(work)
-    until(lambda: sum(one[0] in ("completed", "failed") for one in told) == 4)
+    until(lambda: sum(one[0] in ("completed", "failed") for one in events_heard) == 4)
     queue.clean(limit=2)
     wanted = [
         ("paused",),
@@ -85,8 +85,8 @@ def test_each_event_reaches_listeners_elsewhere(app: Application, elsewhere: App
         ("cleaned", 2),
         ("stalled", "lost"),
     ]
-    until(lambda: all(one in told for one in wanted))
-    assert {one[0] for one in told} == set(names)
+    until(lambda: all(one in events_heard for one in wanted))
+    assert {one[0] for one in events_heard} == set(names)
 
 
 def test_one_listener_hears_in_order(app: Application, elsewhere: Application) -> None:
@@ -109,27 +109,27 @@ def test_one_listener_hears_in_order(app: Application, elsewhere: Application) -
 
 
 def test_names_may_be_spelled_as_documented(app: Application) -> None:
-    queue, told = app.queue.get_queue("q"), threading.Event()
-    queue.on("retriesExhausted", lambda job: told.set())
+    queue, events_heard = app.queue.get_queue("q"), threading.Event()
+    queue.on("retriesExhausted", lambda job: events_heard.set())
     queue.process(lambda job: 1 / 0)
     queue.add("n", attempts=2)
-    assert told.wait(10)
+    assert events_heard.wait(10)
     assert queue.off("retries_exhausted") == 1
     with pytest.raises(ConfigurationError, match=r"unknown event 'stall'.*'stalled'.*app\.queue\.on"):
         queue.on("stall", print)
 
 
 def test_a_listener_that_is_a_coroutine(app: Application) -> None:
-    queue, told = app.queue.get_queue("q"), list[Any]()
+    queue, events_heard = app.queue.get_queue("q"), list[Any]()
 
     @queue.on("completed")
     async def completed(job: Job, result: Any) -> None:
         await asyncio.sleep(0)
-        told.append((await job.aio.get_state(), result))
+        events_heard.append((await job.aio.get_state(), result))
 
     queue.process(lambda job: job.data)
     queue.add("n", 5)
-    until(lambda: told == [("completed", 5)])
+    until(lambda: events_heard == [("completed", 5)])
 
 
 # -- handlers that listeners register ----------------------------------------------------------------

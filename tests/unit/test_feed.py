@@ -65,7 +65,7 @@ def test_from_now_on_and_one_reader_for_all(app: Application) -> None:
     asyncio.run(main())
 
 
-def test_after_a_cursor_nothing_is_left_out_or_told_twice(app: Application) -> None:
+def test_after_a_cursor_nothing_is_left_out_or_repeated(app: Application) -> None:
     queue = app.queue.create_queue("q")
     jobs = queue.add_bulk([{"name": "n"} for _ in range(5)])
 
@@ -92,7 +92,7 @@ def test_it_ends_when_the_application_is_closed(app: Application) -> None:
     assert len(asyncio.run(main())) <= 1
 
 
-def test_who_is_too_slow_is_told(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_follower_that_is_too_slow_hears_of_the_gap(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "MOST", 2)
     queue = app.queue.create_queue("q")
 

@@ -166,7 +166,7 @@ def test_calls_with_one_in_the_place_of_several(memory: Application) -> None:
 def test_seconds_and_milliseconds(
     memory: Application, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suspects, "_said", set())  # each place is told of once in a process
+    monkeypatch.setattr(suspects, "_said", set())  # each place is reported once in a process
     with caplog.at_level(logging.WARNING), create_app({"driver": "memory", "shutdownTimeout": 30_000}) as app:
         assert app.queue.describe()
         memory.distributed_lock.acquire("a", 30)

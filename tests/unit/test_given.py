@@ -178,7 +178,7 @@ def test_numbers_that_are_probably_meant_otherwise_are_said_once(
         ({"delay": timedelta(days=20_000)}, ""),
     ],
 )
-def test_delays_and_instants_are_told_apart(
+def test_delays_are_not_taken_for_instants(
     options: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     for more in (0, 1):

@@ -50,7 +50,7 @@ def _nothing_is_unpickled() -> Any:
 @given(raws)
 @example(PICKLED)
 @example(DEEP.encode())
-def test_messages_name_a_job_or_are_told_of(raw: bytes) -> None:
+def test_messages_name_a_job_or_are_reported(raw: bytes) -> None:
     whole = base64.b64encode(raw).decode()
     for delivery in (
         redis_driver._delivery("list", raw),
@@ -63,7 +63,7 @@ def test_messages_name_a_job_or_are_told_of(raw: bytes) -> None:
 
 @fuzz(100)
 @given(values | mappings | mappings.map(lambda one: {**one, "task": "stratix.job"}))
-def test_headers_name_a_job_or_are_told_of(headers: Any) -> None:
+def test_headers_name_a_job_or_are_reported(headers: Any) -> None:
     job_id, problem = read_headers(headers)
     assert is_job_id(job_id) != bool(problem)
     if isinstance(headers, dict) and headers.get("task") == "stratix.job":
@@ -323,11 +323,11 @@ def test_bad_names_of_queues_jobs_events_and_locks(app: Application, name: Any) 
 
 
 def test_listeners_hear_what_comes_after_an_event_that_cannot_be_read(app: Application) -> None:
-    queue, heard = app.queue.get_queue("told"), list[Any]()
+    queue, heard = app.queue.get_queue("heard"), list[Any]()
     job = queue.add("n", delay=600_000)
     queue.on("progress", lambda job, value: heard.append(value))
     for value in ("{no", DEEP[:INLINE_RESULT_BYTES], "5"):
-        app.queue.store.events.append("told", "progress", job.id, value)
+        app.queue.store.events.append("heard", "progress", job.id, value)
     until(lambda: heard == [5])
 
 

@@ -56,12 +56,12 @@ def test_draining(app: Application) -> None:
     assert queue.get_jobs() == []
 
 
-def test_long_work_tells_how_far_it_is(app: Application) -> None:
+def test_long_work_reports_its_progress(app: Application) -> None:
     queue = app.queue.get_queue("q")
     queue.add_bulk([{"name": "n"}] * (contract.PAGE * 2 + 7))
-    told: list[int] = []
-    assert queue.drain(on_progress=told.append) == contract.PAGE * 2 + 7
-    assert told == [contract.PAGE, contract.PAGE * 2, contract.PAGE * 2 + 7]
+    events_heard: list[int] = []
+    assert queue.drain(on_progress=events_heard.append) == contract.PAGE * 2 + 7
+    assert events_heard == [contract.PAGE, contract.PAGE * 2, contract.PAGE * 2 + 7]
 
 
 def test_cleaning(app: Application) -> None:

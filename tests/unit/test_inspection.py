@@ -26,7 +26,7 @@ def test_queues_and_jobs_of_whichever_program(app: Application, settings: dict[s
     assert app.queue.shared is (settings["driver"] == "redis")
 
 
-def test_a_process_takes_from_the_queues_it_was_told(settings: dict[str, Any]) -> None:
+def test_a_process_takes_from_the_queues_that_were_named(settings: dict[str, Any]) -> None:
     app = create_app(settings)
     for name in ("one", "two"):
         app.queue.create_queue(name).process(lambda job: job.queue_name)

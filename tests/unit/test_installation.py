@@ -53,7 +53,7 @@ def _calls(folder: Path) -> list[str]:
 
 
 def _at_once(folder: Path, count: int = 5) -> set[str]:
-    """What each of some processes is told."""
+    """What each of several processes gets."""
     code = (
         "import os; from pathlib import Path; from tests import installation\n"
         f"installation.PACKAGES, installation.POLICY = {{{PROGRAM!r}: 'stand-in'}}, Path({str(folder / 'policy')!r})\n"

@@ -62,7 +62,7 @@ def test_a_url_without_a_path_has_its_folder_here(tmp_path: Path, monkeypatch: p
     app.close()
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"'data_folder_in': .*file/messages cannot be a folder"):
         _ = create_app(settings(driver=f"filesystem://{tmp_path}/file")).queue

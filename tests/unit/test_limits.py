@@ -170,8 +170,8 @@ def test_no_more_jobs_run_than_the_global_concurrency(app: Application) -> None:
 
 
 class Simulation:
-    """Jobs behind a limit of a hundred a second, by a clock passed in; a worker asks again when it was told to, or a
-    little late."""
+    """Jobs behind a limit of a hundred a second, by a clock passed in; a worker asks again when the answer said so, or
+    a little late."""
 
     def __init__(self, jobs: int, late_ms: Callable[[], int]) -> None:
         self.now = 1_000_000

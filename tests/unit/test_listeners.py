@@ -35,10 +35,10 @@ def test_a_store_that_hiccups_loses_nothing(app: Application, monkeypatch: pytes
     queue, log, queries = app.queue.get_queue("q"), app.queue.store.events, app.queue.store.queries
     assert isinstance(log, EventLog)
     assert isinstance(queries, Queries)
-    told: list[tuple[str, Any]] = []
-    queue.on("progress", lambda job, value: told.append(("progress", value)))
-    queue.on("completed", lambda job, result: told.append(("completed", result)))
-    app.queue.on("mine", lambda n: told.append(("mine", n)))
+    events_heard: list[tuple[str, Any]] = []
+    queue.on("progress", lambda job, value: events_heard.append(("progress", value)))
+    queue.on("completed", lambda job, result: events_heard.append(("completed", result)))
+    app.queue.on("mine", lambda n: events_heard.append(("mine", n)))
     jobs = queue.add_bulk([{"name": "n"} for _ in range(5)])
     hiccup(monkeypatch, thread_of(log)._reader, "read")
     hiccup(monkeypatch, queries, "get")
@@ -48,9 +48,9 @@ def test_a_store_that_hiccups_loses_nothing(app: Application, monkeypatch: pytes
     for job in jobs:
         (claim,) = app.queue.store.transitions.claim("q", [job.id], "w", 60_000).claims
         app.queue.store.transitions.complete([Completion(job.id, claim.token, "1")])
-    until(lambda: len(told) == 125, 60)
+    until(lambda: len(events_heard) == 125, 60)
     for name, count in (("progress", 60), ("mine", 60)):
-        assert [value for event, value in told if event == name] == list(range(count))
+        assert [value for event, value in events_heard if event == name] == list(range(count))
 
 
 def test_a_log_has_as_many_followers_as_there_are(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,27 +59,27 @@ def test_a_log_has_as_many_followers_as_there_are(app: Application, monkeypatch:
     monkeypatch.setattr(log_thread, "READ_AT_ONCE", 2)
     queue, engine = app.queue.get_queue("q"), app.queue.engine
     hubs = [QueueEvents(engine, "q") for _ in range(2)]
-    told: list[list[str]] = [[], [], []]
-    queue.on("waiting", lambda job: told[0].append(job.name))
+    events_heard: list[list[str]] = [[], [], []]
+    queue.on("waiting", lambda job: events_heard[0].append(job.name))
     for number, hub in enumerate(hubs, 1):
-        hub.on("waiting", lambda job, number=number: told[number].append(job.name))
+        hub.on("waiting", lambda job, number=number: events_heard[number].append(job.name))
         queue.add(f"after {number}")
-    until(lambda: [len(names) for names in told] == [2, 2, 1])
+    until(lambda: [len(names) for names in events_heard] == [2, 2, 1])
     queue.add_bulk([{"name": str(number)} for number in range(7)])
-    until(lambda: [len(names) for names in told] == [9, 9, 8])
-    assert told[0] == told[1] == ["after 1", *told[2]]
+    until(lambda: [len(names) for names in events_heard] == [9, 9, 8])
+    assert events_heard[0] == events_heard[1] == ["after 1", *events_heard[2]]
     queue.off("waiting")
     hubs[0].close()
     queue.add("last")
-    until(lambda: told[2][-1] == "last")
-    assert len(told[0]) == len(told[1]) == 9
+    until(lambda: events_heard[2][-1] == "last")
+    assert len(events_heard[0]) == len(events_heard[1]) == 9
     hubs[1].close()
 
 
 def test_a_job_that_cannot_be_read_costs_its_own_events_only(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     queue, queries = app.queue.get_queue("q"), app.queue.store.queries
-    told: list[str] = []
-    queue.on("waiting", lambda job: told.append(job.name))
+    events_heard: list[str] = []
+    queue.on("waiting", lambda job: events_heard.append(job.name))
     method = queries.get
 
     def get(ids: Any) -> Any:
@@ -90,14 +90,16 @@ def test_a_job_that_cannot_be_read_costs_its_own_events_only(app: Application, m
 
     monkeypatch.setattr(queries, "get", get)
     queue.add_bulk([{"name": name} for name in ("a", "bad", "b")])
-    until(lambda: told == ["a", "b"])
+    until(lambda: events_heard == ["a", "b"])
 
 
-def test_who_is_further_behind_than_the_log_keeps_is_told_so(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listener_further_behind_than_the_log_keeps_hears_of_the_gap(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
     queue, store = app.queue.get_queue("q"), app.queue.store
-    told: list[int] = []
+    events_heard: list[int] = []
     missed: list[Any] = []
-    queue.on("progress", lambda job, value: told.append(value))
+    queue.on("progress", lambda job, value: events_heard.append(value))
     queue.on("error", missed.append)
     job = queue.add("n")
     ended: list[Any] = []
@@ -116,12 +118,12 @@ def test_who_is_further_behind_than_the_log_keeps_is_told_so(app: Application, m
     for n in range(count):
         store.transitions.progress(job.id, str(n))
     gate.set()
-    until(lambda: told and told[-1] == count - 1, 60)
+    until(lambda: events_heard and events_heard[-1] == count - 1, 60)
     until(lambda: ended)
     (error,) = missed
     assert isinstance(error, EventsMissed)
-    # What the reader had begun to read when the log was held up was told: a few at most, and among them the first ones.
-    lost = count - len(told)
+    # What the reader had begun to read when the log was held up was heard: a few at most, the first ones among them.
+    lost = count - len(events_heard)
     assert 0 <= error.count - lost <= 4, "besides these: waiting, active, completed, drained"
     assert lost > 0
     assert queue.get_events(limit=1)[0].missed >= error.count
@@ -147,16 +149,16 @@ def test_a_listener_costs_only_itself(app: Application, fault: str) -> None:
         while not gate.is_set():
             await asyncio.sleep(0.01)
 
-    told: list[str] = []
+    events_heard: list[str] = []
     queue.on("waiting", coroutine if fault in ("is cancelled", "hangs in a coroutine") else plain)
-    queue.on("waiting", lambda job: told.append(job.id))
+    queue.on("waiting", lambda job: events_heard.append(job.id))
     jobs = queue.add_bulk([{"name": "n"} for _ in range(20)])
-    until(lambda: told == [one.id for one in jobs])
-    until(lambda: calls == ([jobs[0].id] if "hangs" in fault else told))
+    until(lambda: events_heard == [one.id for one in jobs])
+    until(lambda: calls == ([jobs[0].id] if "hangs" in fault else events_heard))
     gate.set()
 
 
-def test_a_listener_that_is_too_slow_is_told_how_many_it_missed(
+def test_a_listener_that_is_too_slow_hears_how_many_it_missed(
     app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "LISTENER_BACKLOG", 5)
@@ -182,17 +184,17 @@ def test_a_listener_that_is_too_slow_is_told_how_many_it_missed(
 
 
 def test_the_data_of_an_own_event_is_bounded(app: Application) -> None:
-    told: list[str] = []
-    app.queue.on("mine", told.append)
+    events_heard: list[str] = []
+    app.queue.on("mine", events_heard.append)
     fits = "x" * (INLINE_RESULT_BYTES - 4)
     app.queue.emit("mine", fits)
     with pytest.raises(PayloadTooLarge, match=r"store it elsewhere and pass a reference$"):
         app.queue.emit("mine", fits + "x")
-    until(lambda: told == [fits])
+    until(lambda: events_heard == [fits])
 
 
 def test_long_values_are_read_from_the_record(app: Application) -> None:
-    queue, told = app.queue.get_queue("q"), list[tuple[str, Any]]()
+    queue, events_heard = app.queue.get_queue("q"), list[tuple[str, Any]]()
     long = "x" * INLINE_RESULT_BYTES
 
     def work(job: Job) -> str:
@@ -200,9 +202,9 @@ def test_long_values_are_read_from_the_record(app: Application) -> None:
         return long
 
     queue.process(work)
-    queue.on("progress", lambda job, value: told.append(("progress", value)))
-    queue.on("completed", lambda job, value: told.append(("completed", value)))
+    queue.on("progress", lambda job, value: events_heard.append(("progress", value)))
+    queue.on("completed", lambda job, value: events_heard.append(("completed", value)))
     queue.add("kept")
-    until(lambda: sorted(told, key=str) == [("completed", long), ("progress", {"so far": long})])
+    until(lambda: sorted(events_heard, key=str) == [("completed", long), ("progress", {"so far": long})])
     queue.add("gone", remove_on_complete=True)
-    until(lambda: told.count(("completed", long)) == 2)
+    until(lambda: events_heard.count(("completed", long)) == 2)

@@ -1,4 +1,4 @@
-"""Records that the server has evicted: the application goes on, and tells of it once."""
+"""Records that the server has evicted: the application goes on, and reports it once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.waiting import until
 
 
 @pytest.mark.parametrize("kind", ["delayed", "waiting"])
-def test_evicted_jobs_are_told_of_once_and_the_clock_runs(redis_url: str, kind: str) -> None:
+def test_evicted_jobs_are_reported_once_and_the_clock_runs(redis_url: str, kind: str) -> None:
     namespace = f"evicted{uuid.uuid4().hex[:8]}"
     settings: dict[str, Any] = {
         "driver": "redis",

@@ -209,7 +209,7 @@ def test_bulk_flows_and_coroutines_are_surrounded(app: Application) -> None:
 
 
 def test_faults_around_add(app: Application) -> None:
-    told: list[BaseException] = []
+    heard: list[BaseException] = []
     when = "before"
 
     @app.middleware("add")
@@ -220,13 +220,13 @@ def test_faults_around_add(app: Application) -> None:
         raise RuntimeError("after")
 
     queue = app.queue.create_queue("q")
-    queue.on("error", told.append)
+    queue.on("error", heard.append)
     with pytest.raises(RuntimeError, match="before"):
         queue.add("n")
     assert queue.get_job_counts()["waiting"] == 0
     when = "after"
     assert queue.add("n").get_state() == "waiting"
-    assert [str(one) for one in told] == ["after"]
+    assert [str(one) for one in heard] == ["after"]
 
 
 def test_faults_around_take_lose_nothing(app: Application) -> None:

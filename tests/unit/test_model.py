@@ -229,7 +229,7 @@ def test_redis_options_that_are_refused(options: dict[str, Any], words: str) -> 
     assert words in str(refused.value)
 
 
-def test_a_job_that_stalled_is_told_from_one_that_says_so() -> None:
+def test_a_job_that_stalled_differs_from_one_that_says_so() -> None:
     """What a handler raises is its own affair, whatever its text is."""
     stalled = replace(
         bare_record("1", "q", "n", State.FAILED), stalled_count=2, failed_reason=stalled_reason(1), stacktrace=None

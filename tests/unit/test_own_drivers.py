@@ -111,7 +111,9 @@ def test_a_documented_driver_needs_no_store_and_is_awaited(register: Callable[..
     assert timeout == 5
 
 
-def test_queues_that_cannot_be_closed_are_told(register: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
+def test_queues_that_cannot_be_closed_are_reported(
+    register: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
     class NoClose:
         pass
 
@@ -241,7 +243,7 @@ def test_a_driver_of_messages_in_the_place_of_redis_keeps_its_store(
     app.close()
 
 
-def test_it_is_initialised_anew_when_the_application_is_started_again(register: Callable[..., str]) -> None:
+def test_it_is_initialised_again_when_the_application_is_started_again(register: Callable[..., str]) -> None:
     """Its queues are the same ones, with their handlers; each start has a loop of its own."""
     driver = Driver({})
     name = register(lambda options: driver)

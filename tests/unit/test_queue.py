@@ -131,16 +131,16 @@ def test_waiting_for_jobs(queue: Queue) -> None:
 
 
 def test_listeners(queue: Queue) -> None:
-    told: list[tuple[object, ...]] = []
-    queue.on("completed", lambda job, result: told.append(("completed", job.data, result)))
-    queue.on("failed", lambda job, error: told.append(("failed", job.data, error.reason)))
-    queue.on("progress", lambda job, value: told.append(("progress", value)))
+    heard: list[tuple[object, ...]] = []
+    queue.on("completed", lambda job, result: heard.append(("completed", job.data, result)))
+    queue.on("failed", lambda job, error: heard.append(("failed", job.data, error.reason)))
+    queue.on("progress", lambda job, value: heard.append(("progress", value)))
     once: list[str] = []
     queue.once("active", lambda job: once.append(job.id))
 
     @queue.on("drained")
     def drained() -> None:
-        told.append(("drained",))
+        heard.append(("drained",))
 
     def work(job: Job) -> str:
         job.update_progress(50)
@@ -149,13 +149,13 @@ def test_listeners(queue: Queue) -> None:
         return "done"
 
     queue.process(work)
-    until(lambda: told == [("drained",)])  # it came up on an empty queue
-    told.clear()
+    until(lambda: heard == [("drained",)])  # it came up on an empty queue
+    heard.clear()
     queue.add("n", "good").wait_until_finished(timeout=10)
     with pytest.raises(JobFailed):
         queue.add("n", "bad").wait_until_finished(timeout=10)
-    until(lambda: len(told) == 6)
-    assert sorted(told, key=str) == [
+    until(lambda: len(heard) == 6)
+    assert sorted(heard, key=str) == [
         ("completed", "good", "done"),
         ("drained",),
         ("drained",),

@@ -114,7 +114,7 @@ def test_it_does_not_matter_when_it_is_asked(
         ("UTC", "@daily", ms(2024, 9, 13), ms(2024, 9, 14)),
     ],
 )
-def test_days_that_are_told_of(zone: str, cron: str, after: int, expected: int) -> None:
+def test_days_for_which_a_warning_is_due(zone: str, cron: str, after: int, expected: int) -> None:
     assert Recurrence(cron=cron, timezone=zone).next_after(after) == expected
 
 

@@ -73,7 +73,7 @@ def test_a_web_process_beside_a_worker_runs_nothing_and_gets_no_hint(settings: d
         assert "runs no jobs" not in str(late.value)
 
 
-def test_who_waits_for_ever_is_told(
+def test_whoever_waits_for_ever_is_warned(
     settings: dict[str, Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_events, "RECHECK_S", 0.05)

@@ -50,17 +50,17 @@ def test_the_handler_may_interrupt_itself_and_all_else() -> None:
 
 def test_a_doubled_signal_is_one_and_a_later_one_is_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
-    told: list[int] = []
+    heard: list[int] = []
     monkeypatch.setattr("stratix_kombu.signals.time.monotonic", lambda: now)
-    with StopSignals(again=told.append) as signals:
+    with StopSignals(again=heard.append) as signals:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         now += DOUBLED_S
         signal.raise_signal(signal.SIGINT)
-        assert (signals.number, signals.again, told) == (signal.SIGTERM, 0, [])
+        assert (signals.number, signals.again, heard) == (signal.SIGTERM, 0, [])
         now += 0.01
         signal.raise_signal(signal.SIGINT)
-        assert (signals.number, signals.again, told) == (signal.SIGTERM, signal.SIGINT, [signal.SIGINT])
+        assert (signals.number, signals.again, heard) == (signal.SIGTERM, signal.SIGINT, [signal.SIGINT])
 
 
 def test_the_twin_of_a_signal_comes_while_there_is_a_handler_for_it() -> None:

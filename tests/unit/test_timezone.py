@@ -23,7 +23,7 @@ AT = "30 9 * * *"
 
 @pytest.fixture
 def zone_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The machine's clock shows this zone, and the process has not been told yet."""
+    """The machine's clock shows this zone, and the process has not warned yet."""
     monkeypatch.setenv("TZ", request.param)
     monkeypatch.setattr(repeatables, "_told_of_utc", False)
     time.tzset()
@@ -92,7 +92,7 @@ def test_from_the_environment() -> None:
 
 @pytest.mark.parametrize("zone_here", ["Europe/Berlin", "Europe/London", "Asia/Kolkata"], indirect=True)
 @pytest.mark.parametrize("kind", ["repeatable", "schedule"])
-def test_that_it_is_utc_is_told_once_where_clocks_show_another_zone(
+def test_utc_is_logged_once_where_clocks_show_another_zone(
     zone_here: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with create_app({"driver": "memory", "namespace": f"zone-{kind}"}) as app:
@@ -127,7 +127,7 @@ def test_that_it_is_utc_is_told_once_where_clocks_show_another_zone(
     ],
     indirect=["zone_here"],
 )
-def test_nothing_is_told_where_it_is_no_surprise(
+def test_nothing_is_logged_where_it_is_no_surprise(
     zone_here: str, given: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO), create_app({"driver": "memory", **given}) as app:
@@ -139,7 +139,7 @@ def test_nothing_is_told_where_it_is_no_surprise(
     assert "without a timezone" not in caplog.text
 
 
-def test_a_program_in_another_zone_is_told_on_stderr() -> None:
+def test_a_program_in_another_zone_reads_of_it_on_stderr() -> None:
     code = (
         "import stratix_kombu\napp = stratix_kombu.create_app()\nqueue = app.queue.get_queue('q')\n"
         f"for name in 'ab':\n    queue.add_repeatable_job(name, cron='{AT}')\n"

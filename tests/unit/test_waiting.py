@@ -81,8 +81,8 @@ def test_any_end_can_be_asked_for_later(app: Application) -> None:
 
 def test_a_waiter_whose_loop_was_closed_costs_only_itself(app: Application) -> None:
     queue, gate = app.queue.get_queue("q"), threading.Event()
-    told: list[str] = []
-    queue.on("completed", lambda job, result: told.append(job.id))
+    heard: list[str] = []
+    queue.on("completed", lambda job, result: heard.append(job.id))
     queue.process(lambda job: gate.wait(WAIT_S))
     job = queue.add("x")
     hub = job._hub
@@ -105,7 +105,7 @@ def test_a_waiter_whose_loop_was_closed_costs_only_itself(app: Application) -> N
     for one in others:
         one.join(WAIT_S)
     assert found == [True, True]
-    until(lambda: told == [job.id])
+    until(lambda: heard == [job.id])
     assert not abandoned.done()
     abandoned._log_destroy_pending = False  # type: ignore[attr-defined]  # it was left so on purpose
 
@@ -124,7 +124,7 @@ def test_nobody_waits_on_after_a_wait_that_failed(app: Application) -> None:
     assert job._hub._waiters == {}  # type: ignore[attr-defined]
 
 
-def test_what_is_told_of_an_earlier_job_of_the_id_is_not_its_end(app: Application) -> None:
+def test_the_end_of_an_earlier_job_of_the_id_is_not_its_end(app: Application) -> None:
     queue = app.queue.get_queue("q")
     job = queue.add("x", job_id="k")
     found: list[Any] = []

@@ -101,7 +101,7 @@ def test_jobs_in_hand_are_handed_back_at_once(app: Application, queue: Queue) ->
 
 
 def test_a_worker_that_lost_its_lease_cannot_finish(app: Application, queue: Queue) -> None:
-    """The store has given the job to another: the late result is refused, and the error event tells."""
+    """The store has given the job to another: the late result is refused, and an error event reports it."""
     errors: list[BaseException] = []
     queue.on("error", errors.append)
     begun, gate = threading.Event(), threading.Event()

@@ -58,7 +58,7 @@ def test_the_format_of_messages_in_a_list(redis_url: str) -> None:
     driver.close()
 
 
-def test_confirms_are_told_by_events_of_the_channel() -> None:
+def test_confirms_are_emitted_as_events_of_the_channel() -> None:
     """drivers/rabbitmq/confirms.py: acks, nacks and returns of many queues at once."""
     source = inspect.getsource(amqp.Channel)
     assert "self.events['basic_ack']" in source or "events" in source
@@ -80,15 +80,15 @@ def test_frames_are_read_as_they_come_and_written_as_they_are() -> None:
         assert "rbuf = self._read_buffer" in read, "what was read is taken from there first"
 
 
-def test_a_connection_tells_when_it_is_blocked() -> None:
-    """drivers/rabbitmq/confirms.py sets both; amqp tells nobody of alarms without the capability."""
+def test_a_connection_reports_when_it_is_blocked() -> None:
+    """drivers/rabbitmq/confirms.py sets both; brokers send no alarms without the capability."""
     assert amqp.Connection.negotiate_capabilities["connection.blocked"]
-    connection, told = amqp.Connection(), list[str]()
-    connection.on_blocked = told.append
-    connection.on_unblocked = lambda: told.append("unblocked")
+    connection, heard = amqp.Connection(), list[str]()
+    connection.on_blocked = heard.append
+    connection.on_unblocked = lambda: heard.append("unblocked")
     connection._on_blocked()
     connection._on_unblocked()
-    assert len(told) == 2
+    assert len(heard) == 2
 
 
 def test_sqs_names_and_addresses() -> None:
@@ -107,7 +107,7 @@ def test_credentials_of_a_role_are_renewed_by_botocore() -> None:
     assert callable(Session.register_component)
 
 
-def test_memory_queues_tell_by_put() -> None:
+def test_memory_queues_announce_by_put() -> None:
     """drivers/memory.py: the one place where a message enters a queue; and where transports are named."""
     assert list(inspect.signature(memory.Channel._put).parameters)[:3] == ["self", "queue", "message"]
     assert isinstance(TRANSPORT_ALIASES, dict)
