@@ -1,7 +1,7 @@
 """Custom drivers. `QueueDriver` is the documented interface for drivers that replace everything: they create queues of
 their own, and may use `async def`. `KombuDriver` is the short way: any transport of Kombu becomes a driver with a URL
 and its options, and all features of the queues come with the store; here messages are files in a folder.
-`stratix_kombu.testing.drivers.DriverSuite` tells whether a driver keeps the contract. Redis, RabbitMQ and SQS are built
+`stratix_kombu.testing.drivers.DriverSuite` shows whether a driver keeps the contract. Redis, RabbitMQ and SQS are built
 in, and configured like the custom ones."""
 
 import tempfile

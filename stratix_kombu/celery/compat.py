@@ -6,7 +6,7 @@
 the worker's last one.
 * ``backend._call_task_errbacks`` calls some errbacks and sends the others; ``_errback_arity_greater`` decides which.
 * ``app._pool`` and ``app.amqp._producer_pool`` hold connections that a forked child must not use.
-* ``app.__reduce_keys__`` tells what a spawned child of the pool is to know of the configuration.
+* ``app.__reduce_keys__`` says what a spawned child of the pool is to know of the configuration.
 * ``_regen`` is what Celery makes of a generator of tasks, and ``_regen__it`` what it takes them from.
 * ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
 * Our own worker runs tasks by ``celery.app.trace``: ``build_tracer``, ``setup_worker_optimizations``; a task's tracer

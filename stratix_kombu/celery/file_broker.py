@@ -24,7 +24,7 @@ from stratix_kombu.stores.sqlite import open_mail
 SCHEME = "stratix+sqlite"
 """Kombu takes what is before the plus for the transport, and the rest for its URL."""
 TOLD_MS = 60_000
-"""So long is kept what was told to all workers: some of these may be gone."""
+"""How long messages to all workers are kept: some workers may be gone."""
 PATIENCE_S = 1.0
 _mails: dict[str, Mail] = {}
 

@@ -223,7 +223,7 @@ def _driver(
         options.update({one: transport_options[one] for one in ("priority_steps", "sep") if one in transport_options})
     elif scheme == "sqs":
         options.setdefault("queue_name_prefix", transport_options.get("queue_name_prefix", ""))
-        options.setdefault("priorities", False)  # a worker takes from the queues it was told, all alike
+        options.setdefault("priorities", False)  # a worker takes from the queues that were named, all alike
     else:
         options.setdefault("queue_name_prefix", "")
     driver = create_driver(name, options, namespace=namespace)

@@ -66,7 +66,7 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
 
 def _told_below(bridge: Bridge, job_id: str) -> Iterator[Errback]:
     """The errbacks of a body that was never sent, for the join of its chord has failed and called them. Celery links
-    an errback of a chord to the chords in its header too, and alone does not come to tell the outer one."""
+    an errback of a chord to the chords in its header too, and by itself does not reach the outer one."""
     queries = bridge.engine.store.queries
     ((before, _),) = queries.edges([job_id])
     for record in queries.get(before):

@@ -61,7 +61,7 @@ class _Eventer:
 
 
 def telling(start: Callable[..., Any], app: Any, consumer: Any, **options: Any) -> Any:
-    """The handler of messages that ``start`` makes for a task; its events tell when the task was to run."""
+    """The handler of messages that ``start`` makes for a task; its events say when the task was to run."""
     if not consumer.event_dispatcher:
         return start(app, consumer, **options)
     real = consumer.event_dispatcher

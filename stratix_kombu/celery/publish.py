@@ -320,7 +320,7 @@ def _first_of(signature: Mapping[str, Any]) -> Any:
 
 
 def _broker_of(connection: Any) -> tuple[Any, ...]:
-    """What tells one broker from another, of a connection of Kombu."""
+    """What identifies the broker of a connection of Kombu."""
     info = connection.info()
     return (info["transport"], *(info[one] for one in ("hostname", "port", "virtual_host")))
 

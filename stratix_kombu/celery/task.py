@@ -137,7 +137,7 @@ def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
 
 
 def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
-    """Make the request what the task expects it to be, and tell that it has started."""
+    """Make the request what the task expects it to be, and report that it has started."""
     if request.headers:  # without those of the transport
         request.headers = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE, HOSTED)}
     request.eta = request.eta or request.get(DUE)

@@ -1,7 +1,7 @@
 """Worker processes: started, restarted when they crash or when the source changes, and stopped together.
 
 A child has a session of its own, so that a Ctrl-C at the terminal reaches it once, through its parent; and its stdin is
-a pipe from the parent, whose end tells it that the parent was killed."""
+a pipe from the parent, whose end shows that the parent was killed."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ class Sentinels:
 
     def _answer(self, client: Any) -> MasterState:
         """What a sentinel says. The one that leads a failover speaks of the old master until all other replicas follow
-        the new one, which may take long; asked for the address alone, it tells the new one's."""
+        the new one, which may take long; asked for the address alone, it returns the new one's."""
         state: dict[str, Any] = client.sentinel_master(self._name)
         node, epoch = (str(state["ip"]), int(state["port"])), int(state["config-epoch"])
         is_up = bool(state["is_master"] and not state["is_sdown"] and not state["is_odown"])

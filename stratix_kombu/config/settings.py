@@ -194,7 +194,7 @@ def _folders() -> Iterator[Path]:
     if getattr(sys, "frozen", False):
         path = sys.executable
     else:
-        # Processes that multiprocessing spawns import the main module under another name, after they were told argv.
+        # Processes that multiprocessing spawns import the main module under another name, after argv was set.
         path = getattr(main, "__file__", None) or (sys.argv[0] if sys.argv else "")
     if not path or not os.path.isfile(path):  # a session, a notebook, or 'python -c'
         return

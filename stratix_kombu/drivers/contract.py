@@ -8,7 +8,7 @@ people who look at the broker's queue. Messages that are Celery tasks name the j
 the built-in queue and worker need; ``stratix_kombu.drivers.kombu.KombuDriver`` implements it over any Kombu
 transport. Used before a fork, a driver and its receivers go on in parent and child, each with connections, threads and
 locks of its own: ``stratix_kombu.forks`` calls who registers there. ``stratix_kombu.testing`` exports the suite that
-tells whether a driver conforms.
+shows whether a driver conforms.
 """
 
 from __future__ import annotations

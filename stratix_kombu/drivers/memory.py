@@ -50,7 +50,7 @@ _arrivals = Arrivals()
 
 
 class Channel(memory.Channel):
-    """Kombu's channel in memory, which tells when a message was put."""
+    """Kombu's channel in memory, which announces each message that is put."""
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         super()._put(queue, message, **kwargs)

@@ -1,4 +1,4 @@
-"""No broker: the store is asked for jobs, and tells when there are some. There are no messages for our workers."""
+"""No broker: the store is asked for jobs, and announces when there are some. There are no messages for our workers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StoreDriver(TransportDriver):
         return True
 
     def publish(self, jobs: Sequence[Ready]) -> None:
-        """They wait in the store, which has told those who wait for them."""
+        """They wait in the store, which has woken those who wait for them."""
 
     def depth(self, queue: str) -> int | None:
         with as_driver():

@@ -1,4 +1,4 @@
-"""Redrive: a dead letter becomes the job again that it tells of."""
+"""Redrive: a dead letter becomes the job again that it describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told. All of it is read from the store when it is asked for, so it is the same from every process
+"""What Prometheus scrapes. All of it is read from the store when it is asked for, so it is the same from every process
 of the namespace, and one of them is enough to be asked; what is counted goes on over restarts."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Events: written by the transition they tell of, in order per queue."""
+"""Events: written by the transition that they report, in order per queue."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EVENT_NAMES = frozenset(
 """Names the store writes."""
 
 BUILT_IN = EVENT_NAMES | {"error"}
-"""``error`` is told within the process only, for the store may be what failed."""
+"""``error`` is emitted within the process only, because the store may be what failed."""
 
 LISTENERS_GET = {
     **dict.fromkeys(EVENT_NAMES, ("the job",)),

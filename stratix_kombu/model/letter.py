@@ -72,7 +72,7 @@ def letter_for(job: JobRecord, new: NewJob, reason: str) -> NewJob:
 
 
 def job_of(letter: Mapping[str, Any], letter_id: str, number: int, dead_letter: str) -> NewJob:
-    """The job that a letter tells of, to be added as it was: without its dependencies, its delay and its deduplication.
+    """The job that a letter describes, to be added as it was, without dependencies, delay and deduplication.
     Id, number and queue are those of the letter's record. Raises InvalidPayload."""
     again = letter.get("again")  # the first release kept less
     kept: Mapping[str, Any] = again if isinstance(again, Mapping) else {}

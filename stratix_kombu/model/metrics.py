@@ -18,7 +18,7 @@ from stratix_kombu.model.shown import Shown
 MINUTE_MS = 60_000
 KEPT_MINUTES = 24 * 60
 NAMES_KEPT = 100
-"""Names of jobs per queue whose run times are told apart; those that come later are counted as ``OTHER``."""
+"""Names of jobs per queue whose run times are kept separately; later ones are counted as ``OTHER``."""
 OTHER = "(other)"
 BOUNDS_MS = (10, 50, 100, 500, 1000, 5000, 10_000)
 """Upper bounds of the classes of a ``Distribution``; there is one more for what takes longer."""

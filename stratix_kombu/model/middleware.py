@@ -18,7 +18,7 @@ Steps = ("add", "take", "run", "sandbox")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHead:
-    """What middleware around add and take is told of a job."""
+    """What middleware around add and take gets of a job."""
 
     id: str
     name: str
@@ -31,7 +31,7 @@ class JobHead:
 
 @dataclass(slots=True, kw_only=True)
 class Taking:
-    """What middleware around take is told: before, how many jobs are asked for, and after, which have come."""
+    """What middleware around take gets: before, how many jobs are asked for, and after, which have come."""
 
     queue_name: str
     want: int

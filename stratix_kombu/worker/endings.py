@@ -51,7 +51,7 @@ class Endings:
         self._loop.cancel(token)
 
     def ended(self, token: str) -> tuple[bool, bool]:
-        """The handler has returned; tells whether its attempt was over before that, and whether it was lost."""
+        """The handler has returned; returns whether its attempt was over before that, and whether it was lost."""
         ended = self._holdings.ended(token)
         self._cancellations.forget(token)
         return ended

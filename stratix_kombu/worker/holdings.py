@@ -46,7 +46,7 @@ class Holdings:
         self._running.pop(token, None)
 
     def ended(self, token: str) -> tuple[bool, bool]:
-        """The handler has returned; tells whether its attempt was given up before that, and whether it was lost."""
+        """The handler has returned; returns whether its attempt was given up before that, and whether it was lost."""
         with self._changed:
             self._running.pop(token, None)
             late, lost = token in self._given_up, token in self._lost

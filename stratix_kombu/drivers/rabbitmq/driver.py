@@ -128,7 +128,7 @@ class RabbitMQDriver(KombuDriver):
         return link
 
     def _tls_arguments(self) -> Any:
-        """What py-amqp is to be told of TLS."""
+        """What py-amqp needs for TLS."""
         tls = self._tls
         if tls is None:
             return False

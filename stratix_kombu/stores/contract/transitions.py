@@ -11,10 +11,10 @@ Repeating a request is safe. A store whose server did not answer repeats the req
 and the step is made once: the second answer is the same as the first, and no event, count or job appears twice. When it
 then raises StoreUnavailable, the step may or may not have been made. A host that runs jobs can repeat its request at
 any later time, so that no job is left over: ``take`` and ``claim`` with the same request, and ``complete``, ``fail``,
-``hand_over`` and ``hand_back`` with the same token. Then what has become ready is not told again: ``redeliver``
+``hand_over`` and ``hand_back`` with the same token. Then what has become ready is not returned again: ``redeliver``
 dispatches it.
 
-How jobs are ordered, limited and announced by messages is told by the package's docstring.
+The package's docstring describes how jobs are ordered, limited and announced by messages.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Transitions(ByHand, ABC):
         A ``vacant`` job is blocked until a job of the same id is added, which takes its place: its dependents wait
         for that one, its counts of attempts stay, its limit, dead letter and deduplication too if the new one has
         none, its dependencies are forgotten. It is added silently: a known id
-        changes nothing and tells nothing. When its last dependency ends before it is taken over, it has failed
+        changes nothing and emits nothing. When its last dependency ends before it is taken over, it has failed
         (reason ``what it waited for ended without sending it``); one with a delay is delayed, and fails so when that
         is over. Vacant jobs named by ``carries`` of a new job depend on it from now on.
 
@@ -73,7 +73,7 @@ class Transitions(ByHand, ABC):
         An id may be used again when its job was removed. Whatever referred to that job goes on to do so: its dependents
         are told how it ended, and read its result, not those of the later job; it is not removed because of the age of
         the earlier one, nor replaced where that one held a deduplication id. A gate (see ``GATE``) is a dependency that
-        is forgotten once it has ended, and that no query tells.
+        is forgotten once it has ended, and that no query returns.
 
         Raises DependencyNotFound, and JobIdTaken for an id of another queue's job (unless one of the two is vacant),
         before anything is written.
@@ -201,7 +201,7 @@ class Transitions(ByHand, ABC):
         end where its retention has removed it).
 
         Counts ``attempts_made``, adds the jobs of ``then`` (as ``add``, but a dependency that is not known counts as
-        removed), tells dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With
+        removed), informs dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With
         ``ANY_CLAIM`` it ends a job in any state but an ended one. Events ``completed``, and ``drained`` when the queue
         has neither waiting nor active jobs any more.
         """

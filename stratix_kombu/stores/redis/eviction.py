@@ -1,4 +1,4 @@
-"""A server that removes keys when its memory is full removes jobs: every process that uses one is told, once."""
+"""A server that removes keys when its memory is full removes jobs: every process that uses one warns, once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("stratix_kombu.stores")
 
 HARMLESS = "noeviction"
 _told: set[str] = set()
-"""Addresses of servers that this process has been told of."""
+"""Addresses of servers of which this process has warned."""
 
 
 def danger(policy: str) -> str:
@@ -26,7 +26,7 @@ def look(connection: Any, address: str) -> None:
     connection.send_command("INFO", "memory")
     try:
         answer = connection.read_response()
-    except ResponseError:  # who may not ask is not told
+    except ResponseError:  # not permitted to ask
         return
     lines = (line.partition(":") for line in bytes(answer).decode().splitlines())
     tell(address, {key: value for key, _, value in lines})

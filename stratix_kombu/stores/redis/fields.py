@@ -85,7 +85,7 @@ def record_from(job_id: str, values: Any) -> JobRecord:
 
 
 def claimed_from(values: Any, **told: Any) -> JobRecord:
-    """A record of which a claim brings these pairs, and tells the rest. Raises as ``record_from``."""
+    """A record of which a claim brings these pairs, and implies the rest. Raises as ``record_from``."""
     return JobRecord(**{**_values(_ABSENT_CLAIMED, _HOW_CLAIMED, values), **told})
 
 

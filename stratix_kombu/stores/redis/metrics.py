@@ -25,7 +25,7 @@ def tally_of(minute: int, raw: bytes | None) -> Tally:
 
 
 def totals_of(raw: bytes, names: Any) -> Totals:
-    """All of it; ``names`` tells the places, as a mapping or as a flat list."""
+    """All of it; ``names`` gives the places, as a mapping or as a flat list."""
     numbers = struct.unpack(f">{len(raw) // 8}q", raw)
     if not isinstance(names, Mapping):
         names = dict(zip(names[::2], names[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""Connections to the server: kept while they are sound, and dropped together when one of them tells of a change."""
+"""Connections to the server: kept while they are sound, and dropped together when one of them reports a change."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pooled:
 class Pool:
     """Connections that are used by one thread at a time.
 
-    One that breaks, or is told that its server takes no writes, ends its whole generation: the idle ones are closed at
+    One that breaks, or learns that its server takes no writes, ends its whole generation: the idle ones are closed at
     once, the others when they come back. So does another master's address.
 
     Each waits half of ``command_timeout`` for bytes: whoever reads can decide then whether to go on waiting or to ask

@@ -12,13 +12,13 @@ from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.scripts import Scripts, pages
 
 CLOSE_MS = 1_000
-"""Times of one process that are no farther apart are not told one by one."""
+"""Times of one process that are no farther apart are not sent one by one."""
 MOST_APART = 1_000
-"""Of so many queues at most it is told what is different there."""
+"""For at most this many queues, what differs there is sent."""
 
 
 class Presence:
-    """What this process has told the server of the queues that it serves."""
+    """What this process has sent to the server about the queues that it serves."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

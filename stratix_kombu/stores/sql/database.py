@@ -25,7 +25,7 @@ class Database(Protocol):
 
 class Transactions(Database, Protocol):
     """A database that is written by transactions: as a context manager it is one. Within another one of the same thread
-    it is a part of that. It tells the space when one begins, and when it is about to be committed."""
+    it is a part of that. It informs the space when one begins, and when it is about to be committed."""
 
     def __enter__(self) -> Any: ...
 

@@ -39,7 +39,7 @@ def forget(space: SqlSpace, name: str) -> None:
 
 
 def _is_used(space: SqlSpace, queue: SqlQueue, now: int) -> bool:
-    """Since some time, as far as its events tell; or it is to be kept anyway."""
+    """For some time, as far as its events show; or it is to be kept anyway."""
     db, name = space.db, queue.name
     newest = db.one("SELECT at_ms FROM events WHERE queue = ? ORDER BY number DESC LIMIT 1", name)
     return (

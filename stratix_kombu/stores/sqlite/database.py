@@ -28,7 +28,7 @@ MARGIN_S = 1.0
 
 
 class Listener(Protocol):
-    """Is told of each transaction."""
+    """Hears of each transaction."""
 
     def begin(self, same: bool) -> None:
         """It has begun; ``same``: nobody has written since the last one was committed."""
@@ -56,7 +56,7 @@ class SqliteDatabase:
         self._known: tuple[int, Connection | None] = (0, None)
         """How often others had written when the last step was committed, as the connection says it that made it."""
         self._lost: tuple[int, int] | None = None
-        """The file of which was told that it is gone."""
+        """The file that was reported as gone."""
         self._spoiled = False
         self._begin_anew()
         self.bell = Bell(self._version)

@@ -136,7 +136,7 @@ class StoreCase:
 
     @staticmethod
     def finish_releases(store: Store, change: Change) -> list[str]:
-        """Go on until nothing is left to be told; all ids made ready, of the change too."""
+        """Go on until nothing is left to be released; all ids made ready, of the change too."""
         ready = [job.id for job in change.ready]
         while change.more:
             change = store.transitions.release()

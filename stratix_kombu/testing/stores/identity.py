@@ -154,7 +154,7 @@ class IdentitySuite(StoreCase):
         assert self.complete(store, "p", "q").stale == ()
 
     def test_a_dependent_does_not_wait_for_the_next_job_of_that_id(self, store: Store) -> None:
-        """It is removed with more dependents than one step tells, and its id is used again before they know."""
+        """It is removed with more dependents than one step releases, and its id is used again before they know."""
         self.add(store, new("k"), *(new(f"d{n}", dependencies=["k"], optional=n % 2 == 0) for n in range(600)))
         change = store.transitions.remove("k")
         assert change.more

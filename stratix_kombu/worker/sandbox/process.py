@@ -176,7 +176,7 @@ class Sandbox:
         return messages
 
     def _send(self) -> None:
-        with suppress(OSError):  # it accepts no more now; ``exited`` tells whether it has exited
+        with suppress(OSError):  # it accepts no more now; ``exited`` shows whether it has exited
             while self._unsent:
                 del self._unsent[: self._socket.send(self._unsent)]
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)

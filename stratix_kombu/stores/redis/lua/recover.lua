@@ -63,7 +63,7 @@ local function lose_lease(job)
   end
 end
 
--- What steps have dropped since, told once.
+-- What steps have dropped since, reported once.
 local function take_notes()
   local notes = redis.call('LRANGE', P .. ':lost', 0, 99)
   redis.call('LTRIM', P .. ':lost', #notes, -1)

@@ -1,4 +1,4 @@
--- Remove a letter and add the job it tells of.
+-- Remove a letter and add the job that it describes.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] letter; ARGV[5] its number; ARGV[6] page for releases; then the
 --   job as for add: queue, id, name, data, options, extra
 -- Returns as add.lua, or nil if somebody else was first

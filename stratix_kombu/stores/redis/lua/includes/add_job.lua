@@ -32,7 +32,7 @@ end
 
 -- Jobs that were not added, with the one that is there: id, id, ...
 local instead = {}
--- Whether a job was replaced, so that its dependents have to be told.
+-- Whether a job was replaced, so that its dependents have to be released.
 local replaced = false
 
 -- Whose time is over gives its deduplication id up: 'dedup-until' knows when, so that they do not pile up in 'dedup'.

@@ -10,7 +10,7 @@ local function know_queue(queue)
   end
 end
 
--- What the record of a job holds that is not told by its state; `more` as add_job has it in `extra`.
+-- What the record of a job holds that does not follow from its state; `more` as add_job has it in `extra`.
 local function fields_of(queue, name, data, options, more)
   local fields = { F.name, name, F.data, data, F.queue, queue }
   if options ~= '' then

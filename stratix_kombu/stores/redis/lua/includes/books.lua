@@ -32,7 +32,7 @@ local function write_book(book)
   book.dirty = false
 end
 
--- What is known of the starts under the limit that a text tells; nil if it tells none.
+-- What is known of the starts under the limit that a text describes; nil if it describes none.
 local function open_book(text)
   if not text or text == '' or books[text] then
     return books[text or '']

@@ -1,5 +1,5 @@
 -- Jobs whose record is missing (evicted, or deleted by hand) or unreadable. They are dropped from the lists that name them,
--- their dependents are told that they were removed, and they are noted for the clock to report once: see recover.lua.
+-- their dependents learn that they were removed, and they are noted for the clock to report once: see recover.lua.
 --- @include leave_edges
 
 local LISTS = { 'active', 'delayed', 'blocked', 'completed', 'failed', 'order', 'aside', 'unsent' }

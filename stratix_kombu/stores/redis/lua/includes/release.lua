@@ -1,6 +1,6 @@
 -- What a step leaves to be gone on with stands in worklists.
 -- The worklists: what each is of, and how a page of its first entry is done. They answer how much that was.
---   reviving, releasing  jobs that will run again or have ended, whose dependents are to be told
+--   reviving, releasing  jobs that will run again or have ended, whose dependents do not know yet
 --   seeking              jobs of which it is to be known whether they wait again
 --   forgetting           edges of jobs that have gone
 local worklists, of_worklists = { 'reviving', 'releasing', 'seeking', 'forgetting' }, {}

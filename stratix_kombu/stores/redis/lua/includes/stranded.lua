@@ -1,10 +1,10 @@
--- Jobs that wait for others of which none would tell them, since the server has lost the edges: evicted, or deleted by
+-- Jobs that nothing would unblock, since the server has lost the edges: evicted, or deleted by
 -- hand. Each walk looks at some blocked jobs, and puts right what it finds.
 --- @include worklists
 
 local MOST_JOBS, MOST_EDGES = 20, 200
 
--- The dependency does not know of the job: it is told now, or will be.
+-- The dependency does not know of the job: it learns of it now, or will.
 local function rejoin(job, dependency, number)
   local place = place_of(dependency, number)
   local outcome, found = outcome_of(place)
@@ -51,7 +51,7 @@ local function look_at_blocked(queues)
   for _, id in ipairs(redis.call('ZRANGE', blocked, first, first + MOST_JOBS - 1)) do
     local key = job_key(id)
     if redis.call('EXISTS', key, key .. ':dependencies', key .. ':dependents') == 0 then
-      redis.call('ZREM', blocked, id) -- told before, when it was to be told of its dependency
+      redis.call('ZREM', blocked, id) -- it knew before, when the outcome of its dependency came
     elseif edges < MOST_EDGES then
       local job = listed(blocked, id, queue)
       edges = edges + (job and look_at_edges(job) or 1)

@@ -41,7 +41,7 @@ local function forget(queue)
   end
 end
 
--- Whether it has been used since an instant, as far as its events tell, or is to be kept anyway.
+-- Whether it has been used since an instant, as far as its events show, or is to be kept anyway.
 local function is_used(queue, since)
   local newest = redis.pcall('XREVRANGE', queue_key(queue, 'events'), '+', '-', 'COUNT', 1)
   if newest.err or (newest[1] and tonumber(string.match(newest[1][1], '^%d+')) > since) then

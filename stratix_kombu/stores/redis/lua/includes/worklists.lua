@@ -1,5 +1,5 @@
 -- Telling dependents how a job ended, and waking them again when it is retried by hand: page by page.
--- An edge in '<dependency>:dependents' has the score 1 when the dependent has been told, 0 before.
+-- An edge in '<dependency>:dependents' has the score 1 when the dependent knows the outcome, 0 before.
 --- @include moves
 --- @include lost
 --- @include graph
