@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from celery import Celery, Task, signals
+from celery.utils.nodenames import default_nodename, host_format, nodename, nodesplit
 
 from stratix_kombu.celery.bridge import bridge_of
 from stratix_kombu.celery.compat import prepare_tracing
@@ -65,17 +66,30 @@ class Quota:
 class TaskWorker:
     """One process. Sender of the signals of Celery's worker."""
 
-    def __init__(self, app: Celery, names: Sequence[str] | None, concurrency: int | None, hostname: str | None) -> None:
+    pool_cls = "stratix_kombu"
+    """What Celery's fix-up for Django asks of a worker: whether its pool is prefork."""
+
+    def __init__(
+        self,
+        app: Celery,
+        names: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        hostname: str | None = None,
+        number: int = 0,
+    ) -> None:
+        """``number``: which process it is of several, each with a name of its own; 0 = the only one."""
         bridge = bridge_of(app)
         if bridge is None:
             raise ConfigurationError(f"the Celery application {app.main!r} does not have the bridge")
         self.app = app
-        self.hostname = hostname or f"stratix@{socket.gethostname()}"
+        self.hostname = node_name(hostname, number)
         self._bridge = bridge
         app.loader.init_worker()
+        signals.celeryd_init.send(sender=self.hostname, instance=self, conf=app.conf, options={})
         app.finalize()
         self.concurrency = concurrency or _configured(app.conf.worker_concurrency) or os.cpu_count() or 1
         self.queues = {name: self._queue(name) for name in self._chosen(names)}
+        """Those that it consumes."""
         self.totals: Counter[str] = Counter()
         """Tasks that have ended, by name."""
         self.began = time.monotonic()
@@ -132,16 +146,19 @@ class TaskWorker:
         prepare_tracing(self.app, self.hostname)
         self._bridge.driver.brings_tasks = True
         self.application.queue.name_worker(f"{self.hostname}-{os.getpid()}")
-        for name, queue in self.queues.items():
-            queue.local.handlers.explain = self._bridge.explain
-            queue.local.tasks = HostedTasks(self, self._bridge, name)
         with self._signals():
+            for name, queue in self.queues.items():
+                queue.local.handlers.explain = self._bridge.explain
+                queue.local.tasks = HostedTasks(self, self._bridge, name)
             self.application.run(queues=self.queues)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        signals.celeryd_init.send(sender=self.hostname, instance=self, conf=self.app.conf, options={})
         signals.worker_init.send(sender=self)
+        signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=self.app.conf)
+        for name in self.app.amqp.queues.consume_from:  # more by now, perhaps
+            if name not in self.queues:
+                self.queues[name] = self._queue(name)
         signals.worker_process_init.send(sender=None)
         self.application.hook("after_start", self.remote.start)
         self.application.hook("after_start", lambda: signals.worker_ready.send(sender=self))
@@ -159,6 +176,13 @@ class TaskWorker:
         for what, names in not_done(self.app, self.ends_processes).items():
             some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             logger.warning("%s: %s", what, some, extra={"action": "not_done"})
+
+
+def node_name(given: str | None, number: int) -> str:
+    """The name of a worker, with Celery's abbreviations (``%h``, ``%n``, ``%d``)."""
+    name = str(host_format(default_nodename(given or f"stratix@{socket.gethostname()}")))
+    first, host = nodesplit(name)
+    return str(nodename(f"{first}-{number}", host)) if number else name
 
 
 def _configured(concurrency: Any) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.utils.collections import AttributeDict
 from celery.worker.control import Panel
+from celery.worker.state import SOFTWARE_INFO
 from kombu import Queue as BrokerQueue
 
 from stratix_kombu.errors import StratixError
@@ -110,7 +111,8 @@ class Remote:
 
     def _told(self) -> dict[str, Any]:
         running = sum(len(one) for one in self._running().values())
-        return {"freq": HEARTBEAT_S, "active": running, "processed": self._worker.done, "loadavg": os.getloadavg()}
+        told = {"freq": HEARTBEAT_S, "active": running, "processed": self._worker.done, "loadavg": os.getloadavg()}
+        return {**told, **SOFTWARE_INFO}
 
     def _running(self) -> dict[str, list[Any]]:
         workers = {name: queue.local.worker for name, queue in self._worker.queues.items()}

@@ -31,10 +31,11 @@ _LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "build", "dist"}
 
 
 class Child:
-    """One worker process, and when it may be restarted."""
+    """One worker process, and when it may be restarted. Its number tells it from the others that run."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
+    def __init__(self, command: Sequence[str], number: int = 1) -> None:
+        self._command = [*command, "--supervised", str(number)]
+        self.number = number
         self.crashes = 0
         """Times at which it ended by itself."""
         self.start_at = 0.0
@@ -95,7 +96,7 @@ def supervise(command: Sequence[str], count: int, scaling: Scaling | None = None
     """Keep ``count`` processes running until a signal, or as many as ``scaling`` says; return the exit code: 0, or that
     of the first process that failed."""
     with StopSignals() as signals:
-        children, leaving = [Child(command) for _ in range(count)], list[Child]()
+        children, leaving = [Child(command, number + 1) for number in range(count)], list[Child]()
         say(f"supervisor {os.getpid()} of {count} workers")
         while not signals.number:
             for child in children:
@@ -104,7 +105,7 @@ def supervise(command: Sequence[str], count: int, scaling: Scaling | None = None
                 keep(child)
             change = scaling.change(len(children)) if scaling is not None else 0
             if change > 0:
-                children.append(Child(command))
+                children.append(Child(command, free_number([*children, *leaving])))
             elif change < 0:
                 leaving.append(children.pop())
                 leaving[-1].signal(signal.SIGTERM)
@@ -113,6 +114,12 @@ def supervise(command: Sequence[str], count: int, scaling: Scaling | None = None
             leaving = [child for child in leaving if child.process.poll() is None]
             signals.wait(POLL_S)
         return end([*children, *leaving], signals)
+
+
+def free_number(children: Sequence[Child]) -> int:
+    """The least one that none of them has."""
+    taken = {child.number for child in children}
+    return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
 
 def keep(child: Child) -> None:

@@ -38,7 +38,8 @@ class WorkerCommand:
     max_tasks_per_child: int
     max_memory_per_child: int
     reload: bool
-    supervised: bool
+    supervised: int
+    """Which of a supervisor's processes it is; 0 = it has no supervisor."""
     log_level: str | None
     log_format: str
 
@@ -91,7 +92,7 @@ def _celery_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_celery_options
 @click.option("--reload", is_flag=True, help="For development: restart when a Python file here changes.")
-@click.option("--supervised", is_flag=True, hidden=True)
+@click.option("--supervised", type=int, default=0, hidden=True)
 @logging_options
 @with_options(WorkerCommand)
 @click.pass_context
@@ -137,7 +138,7 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
     from stratix_kombu.celery.program import REPLACED, Quota
 
     quota = Quota(options.max_tasks_per_child, options.max_memory_per_child)
-    program.run(quota, options.supervised)
+    program.run(quota, bool(options.supervised))
     if quota.reached:
         sys.exit(REPLACED)
 
@@ -148,7 +149,8 @@ def _program_of(app: Any, options: WorkerCommand) -> TaskWorker:
     from stratix_kombu.celery.program import TaskWorker
 
     names = [name.strip() for name in options.names.split(",")] if options.names is not None else None
-    return TaskWorker(app, names, options.concurrency, options.hostname)
+    number = options.supervised if options.processes[1] > 1 else 0
+    return TaskWorker(app, names, options.concurrency, options.hostname, number)
 
 
 def _supervise(app: Application, chosen: dict[str, Queue], options: WorkerCommand) -> int:
@@ -219,22 +221,14 @@ def _chosen(app: Application, names: str | None) -> dict[str, Queue]:
 
 
 def _child_arguments() -> list[str]:
-    """This command for a child: the same, without the options that start several."""
-    arguments, rest = [], sys.argv[1:]
-    skip = False
-    for argument in rest:
-        if skip or argument == "--reload" or argument.startswith("--processes="):
-            skip = False
-        elif argument == "--processes":
-            skip = True
-        else:
-            arguments.append(argument)
+    """This command for a child: the same, to which the supervisor adds that it is one."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
     module = (
         "celery"
         if os.path.basename(sys.argv[0]).startswith("celery") or "celery/__main__" in sys.argv[0]
         else "stratix_kombu"
     )
-    return [sys.executable, "-m", module, *arguments, "--supervised"]
+    return [sys.executable, "-m", module, *arguments]
 
 
 def _end_with_parent() -> None:

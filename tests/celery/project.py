@@ -37,13 +37,18 @@ def make_app(
     left_out: list[str] | None = None,
     results: str = "own",
     signals: str = "",
+    django: str = "",
+    direct_queue: bool = False,
     **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
 
     ``signals``: where Celery's signals of workers and tasks are noted. ``at_import``: where a task notes that is
-    published before anything else.
+    published before anything else. ``django``: it is a project of Django's, with its database there. ``direct_queue``:
+    each worker has a queue of its own.
     """
+    if django:
+        os.environ.update(DJANGO_SETTINGS_MODULE="tests.celery.django_settings", STRATIX_TEST_DATABASE=django)
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)
     app.conf.update(task_acks_late=late, task_default_queue=f"{prefix}q", **conf)
     app.conf.broker_connection_retry_on_startup = True
@@ -53,6 +58,8 @@ def make_app(
     define_tasks(app)
     if signals:
         note_signals(signals)
+    if direct_queue:
+        celery_signals.celeryd_after_setup.connect(add_direct_queue, weak=False)
     if bridge:
         watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
         more: dict[str, Any] = {"results": results, "exclude": left_out or (), **(stratix or {})}
@@ -84,6 +91,11 @@ def note_signals(path: str) -> None:
             note(path, f"{name}{named}{state}")
 
         getattr(celery_signals, name).connect(receive, weak=False)
+
+
+def add_direct_queue(sender: str, instance: Any, **_: Any) -> None:
+    """As Celery's guide shows it: https://docs.celeryq.dev/en/stable/userguide/signals.html#celeryd-after-setup."""
+    instance.app.amqp.queues.select_add(f"{sender.partition('@')[0]}.dq")
 
 
 def note(path: str, line: Any) -> None:
@@ -148,6 +160,15 @@ def define_plain(app: Celery) -> None:
     def pid() -> int:
         time.sleep(0.005)
         return os.getpid()
+
+    @app.task(shared=False, name="proj.connects")
+    def connects() -> bool:
+        """Whether this thread had a connection to Django's database already."""
+        from django.db import connection
+
+        had = connection.connection is not None
+        connection.ensure_connection()
+        return had
 
     @app.task(shared=False, name="proj.sleeps", bind=True, autoretry_for=(KeyError,), default_retry_delay=0.02)
     async def sleeps(self: Task, path: str, seconds: float = 0.0, fails: int = 0) -> list[Any]:

@@ -89,11 +89,14 @@ class WorkerProcess:
             )
 
     def _command(self, pool: str, concurrency: int) -> list[str]:
-        """``own``: the worker of stratix_kombu, which runs the tasks on threads."""
+        """``own``: the worker of stratix_kombu, which runs the tasks on threads; ``own by celery``: started by the
+        command line of Celery."""
         which = ["-A", "tests.celery.project", "worker"]
         slots = ["-c", str(concurrency), "-n", self.name]
         if pool == "own":
             return ["stratix_kombu", *which, *slots]
+        if pool == "own by celery":
+            return ["celery", *which[:2], "stratix", "worker", *slots]
         return ["celery", *which, "-P", pool, "-l", "INFO", *slots]
 
     def wait_until_ready(self) -> None:
@@ -102,7 +105,10 @@ class WorkerProcess:
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.text()
-        return bool(re.search(rf"{self.name} ready|worker \d+ runs jobs", self.text()))
+        text = self.text()
+        processes = re.search(r"supervisor \d+ of (\d+)", text)
+        own = len(re.findall(r"worker \d+ runs jobs", text)) >= int(processes[1] if processes else 1)
+        return own or f"{self.name} ready" in text
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
