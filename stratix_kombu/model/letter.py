@@ -34,7 +34,8 @@ def retention_text(keep: Retention) -> str:
     return f"{count}:{'' if keep.age_ms is None else keep.age_ms}"
 
 
-def _retention_from(text: object) -> Retention:
+def retention_from(text: object) -> Retention:
+    """What ``retention_text`` made of it; all that is no text keeps everything. Raises ValueError."""
     if not isinstance(text, str):
         return KEEP_ALL
     count, _, age = text.partition(":")
@@ -87,8 +88,8 @@ def job_of(letter: Mapping[str, Any], letter_id: str, number: int, dead_letter: 
             dead_letter=dead_letter,
             priority=min(max(int(kept.get("priority") or 0), 0), 9),
             max_stalled=None if kept.get("max_stalled") is None else max(int(kept["max_stalled"]), 0),
-            keep_completed=_retention_from(kept.get("keep_completed")),
-            keep_failed=_retention_from(kept.get("keep_failed")),
+            keep_completed=retention_from(kept.get("keep_completed")),
+            keep_failed=retention_from(kept.get("keep_failed")),
             limit=limit_from(kept["limit"]) if kept.get("limit") else None,
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as problem:

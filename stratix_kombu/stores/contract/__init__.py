@@ -37,6 +37,7 @@ in the order in which they were refused; one that its own limit refused, when th
 
 from stratix_kombu.stores.contract.by_hand import PAGE
 from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead
+from stratix_kombu.stores.contract.contents import Contents, KeptEdge, KeptJob, KeptOutcome, KeptQueue
 from stratix_kombu.stores.contract.mail import Mail
 from stratix_kombu.stores.contract.parts import EventLog, Locks, LogReader, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
@@ -51,7 +52,12 @@ __all__ = [
     "TAKEN_AT_ONCE",
     "UNUSED_MS",
     "Clocks",
+    "Contents",
     "EventLog",
+    "KeptEdge",
+    "KeptJob",
+    "KeptOutcome",
+    "KeptQueue",
     "Lead",
     "Locks",
     "LogReader",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.stores.contract.clocks import Clocks
+from stratix_kombu.stores.contract.contents import Contents
 from stratix_kombu.stores.contract.mail import Mail
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
@@ -43,6 +44,9 @@ class Store(ABC):
 
     mail: Mail | None = None
     """Messages for hosts that need a broker; None = it carries none."""
+
+    contents: Contents | None = None
+    """For copying it; None = it cannot be copied."""
 
     ready_check: bool = True
     """Whether an application must ``ping`` it before it starts."""

@@ -18,6 +18,7 @@ from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.stores.contract import Store, Survey
 from stratix_kombu.stores.memory.clocks import MemoryClocks
+from stratix_kombu.stores.memory.contents import MemoryContents
 from stratix_kombu.stores.memory.events import MemoryEventLog
 from stratix_kombu.stores.memory.leader import Leader
 from stratix_kombu.stores.memory.locks import MemoryLocks
@@ -51,6 +52,7 @@ class MemoryStore(Store):
         self.events = MemoryEventLog(space)
         self.locks = MemoryLocks(space)
         self.clocks = MemoryClocks(space)
+        self.contents = MemoryContents(space)
         forks.register(self)
 
     def after_fork(self) -> None:

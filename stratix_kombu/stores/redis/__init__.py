@@ -21,6 +21,7 @@ except ImportError as problem:  # pragma: no cover - tested in a process of its 
 
 from stratix_kombu.stores.redis.clocks import RedisClocks
 from stratix_kombu.stores.redis.connect import Client
+from stratix_kombu.stores.redis.contents import RedisContents
 from stratix_kombu.stores.redis.events import RedisEventLog
 from stratix_kombu.stores.redis.locks import RedisLocks
 from stratix_kombu.stores.redis.queries import RedisQueries
@@ -49,6 +50,7 @@ class RedisStore(Store):
         self.schedules = RedisSchedules(self._client, scripts, self._transitions, base)
         self.events = RedisEventLog(self._client, scripts, base)
         self.locks = RedisLocks(self._client, scripts, base)
+        self.contents = RedisContents(self._client, scripts, base)
         self.clocks = self._clocks = RedisClocks(self._client, scripts, base)
 
     def ping(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from stratix_kombu.stores.contract import Mail, Store, Survey
 from stratix_kombu.stores.sql.clocks import SqlClocks
+from stratix_kombu.stores.sql.contents import SqlContents
 from stratix_kombu.stores.sql.events import SqlEventLog
 from stratix_kombu.stores.sql.locks import SqlLocks
 from stratix_kombu.stores.sql.mail import SqlMail
@@ -47,6 +48,7 @@ class SqliteStore(Store):
         self.events = SqlEventLog(space)
         self.locks = SqlLocks(space)
         self.clocks = SqlClocks(space)
+        self.contents = SqlContents(space)
         self.work = SqlWork(space)
         self.mail = SqlMail(space)
 

@@ -1,0 +1,25 @@
+-- Write what a job depends on, as it was in another store; an edge that is known stays as it is.
+-- KEYS[1] '{namespace}'; ARGV[1] job; then per dependency: id, number, state or '', under which name it is known, 1 if how
+--   it ended is given, and that: state, result, reason, kind; '' for a result that there is not
+-- Returns nothing
+--- @again
+--- @include base
+--- @include graph
+
+local job = { id = ARGV[1] }
+for i = 2, #ARGV, 9 do
+  local dependency, number, state, name = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local outcome = P .. ':outcome:' .. name
+  if redis.call('HEXISTS', job_key(job.id) .. ':dependencies', dependency) == 0 then
+    if ARGV[i + 4] == '1' then
+      redis.call('HSET', outcome, 'state', ARGV[i + 5], 'reason', ARGV[i + 7], 'number', number, 'kind', ARGV[i + 8])
+      if ARGV[i + 6] ~= '' then
+        redis.call('HSET', outcome, 'result', ARGV[i + 6])
+      end
+    end
+    write_edge(job, dependency, tonumber(number), state)
+    if redis.call('EXISTS', job_key(name)) == 1 or redis.call('EXISTS', outcome) == 1 then
+      redis.call('ZADD', job_key(name) .. ':dependents', state ~= '' and 1 or 0, job.id)
+    end
+  end
+end
