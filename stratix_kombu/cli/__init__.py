@@ -23,6 +23,7 @@ from stratix_kombu.cli import (
     new,
     queues,
     repeat,
+    store,
     worker,
 )
 from stratix_kombu.cli.commands import EXIT_CODES, Commands
@@ -88,5 +89,5 @@ def celery_stratix(context: click.Context) -> None:
 
 for command in (worker.worker, *INSPECTION):
     celery_stratix.add_command(command)
-for command in (worker.worker, worker.beat, demo.demo, new.new, *INSPECTION):
+for command in (worker.worker, worker.beat, demo.demo, new.new, store.store, *INSPECTION):
     main.add_command(command)

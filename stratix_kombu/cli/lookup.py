@@ -61,8 +61,12 @@ def application_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _use_store(context: click.Context, _: click.Parameter, value: str | None) -> None:
     """As the environment would say it, for this process and its children."""
     if value is not None:
-        url = value if "://" in value else f"{STORE_AS_DRIVER}:///{value}"
-        os.environ["STRATIX_STORE"] = context.meta[_STORE] = url
+        os.environ["STRATIX_STORE"] = context.meta[_STORE] = url_of(value)
+
+
+def url_of(value: str) -> str:
+    """The URL of a store that is named by it, or by its file."""
+    return value if "://" in value else f"{STORE_AS_DRIVER}:///{value}"
 
 
 def _check_store(context: click.Context, found: Any) -> Any:

@@ -15,6 +15,8 @@ from stratix_kombu.stores.contract import PAGE, Contents, KeptJob, Store
 STATES = tuple(state for state in State if state is not State.ACTIVE)
 AT_ONCE = 100
 """How many jobs one step writes."""
+MAX_STALLED = 1
+"""As workers have it by default."""
 LEADS_MS = 30_000
 MARK = "stratix:copy"
 """The lock of the new store while it has only a part of the jobs; its token says where they come from."""
@@ -51,13 +53,12 @@ class Copy:
         self._clock = f"copy:{uuid.uuid4().hex}"
         self._copied = Copied()
 
-    def run(self, max_stalled: int) -> Copied:
-        """Copy all. Jobs of workers that were killed count as stalled, as a clock counts them. Raises StoreChanged,
-        ConfigurationError, StoreUnavailable."""
+    def run(self) -> Copied:
+        """Copy all. Raises StoreChanged, ConfigurationError, StoreUnavailable."""
         self._begin()
         try:
             self._lead()
-            self._settle(max_stalled)
+            self._settle()
             queues = self._source.queries.queues()
             tied = [job_id for queue in queues for job_id in self._queue(queue)]
             for job_id in tied:
@@ -95,10 +96,10 @@ class Copy:
                     "than a minute ago"
                 )
 
-    def _settle(self, max_stalled: int) -> None:
-        """What a crash has left over is done in the source."""
+    def _settle(self) -> None:
+        """What a crash has left over is done in the source: jobs of workers that were killed count as stalled."""
         steps = self._source.transitions
-        while steps.release().more or steps.recover(max_stalled).more:
+        while steps.release().more or steps.recover(MAX_STALLED).more:
             pass
         for queue in self._source.queries.queues():
             if active := self._source.queries.status(queue).counts["active"]:

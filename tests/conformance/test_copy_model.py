@@ -40,7 +40,7 @@ class _Moving:
         before = [_seen(store) for store in self.stores]
         fresh = type(self).opened()
         for source, target in zip(self.stores, [*fresh[1:], fresh[0]], strict=True):
-            Copy(source, target, "here", lambda count: None).run(1)
+            Copy(source, target, "here", lambda count: None).run()
             known = source.queries.queues()
             assert _kept(target, known) == _kept(source, known)
             assert target.queries.dependency_results("a") == source.queries.dependency_results("a")

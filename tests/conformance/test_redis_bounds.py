@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any
 
@@ -190,6 +190,12 @@ def _read(store: Store) -> None:
     read.dependents("root")
     read.edges(["big0", "root"])
     read.logs_after("root", 0)
+    contents = store.contents
+    assert contents is not None
+    kept = contents.read(["root", *(f"waiting{n}" for n in range(PAGE))])
+    contents.write(kept)
+    contents.write([replace(one, new=replace(one.new, id=f"copy:{one.new.id}")) for one in kept])
+    contents.write_edges("copy:root", contents.edges("big0")[:PAGE])
     store.events.read("waiting", "0", PAGE)
     store.schedules.all()
 

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
+from stratix_kombu.model.fields import TABLE, WIRE, Field, Kind
 from stratix_kombu.model.letter import retention_from
 from stratix_kombu.model.limiter import limit_from
 from stratix_kombu.model.record import GATE, Deduplication, NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE, Contents, KeptEdge, KeptJob, KeptOutcome, KeptQueue
 from stratix_kombu.stores.redis.connect import Client
-from stratix_kombu.stores.redis.fields import TABLE, said_of
+from stratix_kombu.stores.redis.fields import said_of
 from stratix_kombu.stores.redis.scripts import Scripts, pages
 
 READ_AT_ONCE = 20
-_BARE = {one.word for one in TABLE if one.given and one.kept}
-_RECORD = {
-    "created": "created_ms",
-    "number": "number",
-    "due": "due_ms",
-    "waiting": "waiting_ms",
-    "started": "processed_ms",
-    "finished": "finished_ms",
-    "made": "attempts_made",
-    "begun": "attempts_started",
-    "stalled": "stalled_count",
-    "pending": "pending",
-    "logged": "logged",
+_HELD = ("deduplication", "throttle")
+"""The id that is held until the job ends, or for a time."""
+_GIVEN = [one for one in TABLE if one.is_given and one.lasting and one.name not in ("due_ms", *_HELD)]
+_KEPT_NAMES = {one.name for one in fields(KeptJob)}
+_KEPT = [one for one in TABLE if one.name in _KEPT_NAMES and one.name not in ("state", "place")]
+"""What may change; ``logged`` besides."""
+_LOGGED = "logged"
+_READS: dict[Kind, Callable[[str], Any]] = {
+    Kind.NUMBER: lambda value: int(value or 0),
+    Kind.FLAG: lambda value: value == "1",
+    Kind.FULL: lambda value: value or None,
+    Kind.RETENTION: retention_from,
+    Kind.LIMIT: lambda value: limit_from(json.loads(value)) if value else None,
 }
-"""Numbers: the word in the hash, and the attribute."""
-_TEXTS = {
-    "worker": "worker",
-    "progress": "progress",
-    "result": "result",
-    "trace": "stacktrace",
-    "failed_by": "failed_by",
-}
-"""'' is none."""
+"""From the value in the hash; the others are text."""
+
+
+def _value(one: Field, record: dict[str, str]) -> Any:
+    said = record.get(one.wire)
+    if said is None:
+        return None if one.kind is Kind.NOTE else one.absent
+    return _READS.get(one.kind, str)(said)
 
 
 class RedisContents(Contents):
@@ -64,30 +65,23 @@ class RedisContents(Contents):
             for at, job_id in enumerate(page):
                 flat, place, holder, edges = answer[4 * at : 4 * at + 4]
                 record = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
-                if record and record["state"] != State.ACTIVE.value:
+                if record and record[WIRE["state"]] != State.ACTIVE.value:
                     found.append(self._job(job_id, record, place.decode(), holder.decode(), bool(edges)))
         return found
 
     def _job(self, job_id: str, record: dict[str, str], place: str, holder: str, tied: bool) -> KeptJob:
-        logged = int(record.get("logged") or 0)
+        logged = int(record.get(_LOGGED) or 0)
         lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", 0, -1, again=True) if logged else []
-        values = {name: int(record.get(word) or 0) for word, name in _RECORD.items()}
+        values = {one.name: _value(one, record) for one in _KEPT}
         return KeptJob(
+            **values,
             new=_new_job(job_id, record),
-            state=State(record["state"]),
+            state=State(record[WIRE["state"]]),
             tied=tied,
             place=int(place or 0),
             holds_until_ms=_holds_until(job_id, values["number"], holder),
-            worker=record.get("worker", ""),
-            progress=record.get("progress") or None,
-            result=record.get("result") or None,
-            failed_reason=record.get("reason"),
-            stacktrace=record.get("trace") or None,
-            cancelled=record.get("cancel"),
-            failed_by=record.get("failed_by", ""),
-            rerun="rerun" in record,
             logs=tuple(line.decode() for line in lines),
-            **values,
+            logged=logged,
         )
 
     def edges(self, job_id: str) -> list[KeptEdge]:
@@ -118,29 +112,11 @@ class RedisContents(Contents):
 
 
 def _new_job(job_id: str, record: dict[str, str]) -> NewJob:
-    throttle, dedup = record.get("throttle"), record.get("dedup")
-    held = throttle or dedup
-    stalls = record.get("stalls")
+    until_end, for_a_time = (record.get(WIRE[name]) for name in _HELD)
+    held = until_end or for_a_time
+    given = {one.name: _value(one, record) for one in _GIVEN}
     return NewJob(
-        id=job_id,
-        queue=record["queue"],
-        name=record["name"],
-        data=record["data"],
-        options=record.get("opts", ""),
-        priority=int(record.get("prio") or 0),
-        max_attempts=int(record.get("max") or 1),
-        optional=record.get("optional") == "1",
-        keep_completed=retention_from(record.get("keep_completed")),
-        keep_failed=retention_from(record.get("keep_failed")),
-        limit=limit_from(json.loads(record["limit"])) if record.get("limit") else None,
-        deduplication=Deduplication(held, int(throttle is not None)) if held is not None else None,
-        dead_letter=record.get("dead", ""),
-        message=record.get("msg", ""),
-        max_stalled=None if stalls is None else int(stalls),
-        vacant="vacant" in record,
-        forward="forward" in record,
-        kind=record.get("kind", ""),
-        group=record.get("group", ""),
+        **given, id=job_id, deduplication=Deduplication(held, int(for_a_time is not None)) if held is not None else None
     )
 
 
@@ -152,32 +128,30 @@ def _holds_until(job_id: str, number: int, holder: str) -> int | None:
 
 def _arguments(job: KeptJob) -> Iterator[Any]:
     new = job.new
-    fields: list[Any] = ["name", new.name, "data", new.data, "queue", new.queue, "state", job.state.value]
+    said: dict[str, Any] = {"name": new.name, "data": new.data, "queue": new.queue, "state": job.state.value}
     if new.options:
-        fields += "opts", new.options
-    for word, value in said_of(new).items():
-        if word in _BARE:
-            fields += word, 1 if value is True else value
-    for word, name in (*_RECORD.items(), *_TEXTS.items()):
-        if value := getattr(job, name):
-            fields += word, value
-    for word, text in (("reason", job.failed_reason), ("cancel", job.cancelled), ("rerun", "1" if job.rerun else None)):
-        if text is not None:
-            fields += word, text
-    held = new.deduplication
-    if held is not None:
-        fields += "throttle" if held.ttl_ms else "dedup", held.id
+        said["options"] = new.options
+    said |= {name: value for name, value in said_of(new).items() if name not in ("due_ms", *_HELD)}
+    for one in _KEPT:
+        value = getattr(job, one.name)
+        if value or (value is not None and one.kind in (Kind.MAYBE, Kind.NOTE)):
+            said[one.name] = value
+    if new.deduplication is not None:
+        said[_HELD[bool(new.deduplication.ttl_ms)]] = new.deduplication.id
+    words = [part for name, value in said.items() for part in (WIRE[name], 1 if value is True else value)]
+    if job.logged:
+        words += _LOGGED, job.logged
     yield new.id
     yield json.dumps(_where(job))
-    yield len(fields)
-    yield from fields
+    yield len(words)
+    yield from words
     yield len(job.logs)
     yield from job.logs
 
 
 def _where(job: KeptJob) -> dict[str, Any]:
     new = job.new
-    at: dict[str, Any] = {"queue": new.queue, "state": job.state.value, "number": job.number, "prio": new.priority}
+    at: dict[str, Any] = {"queue": new.queue, "state": job.state.value, "number": job.number, "priority": new.priority}
     at |= {"place": job.place, "due": job.due_ms}
     if new.native:
         at["native"] = True

@@ -8,7 +8,8 @@
 
 local found = {}
 for _, id in ipairs(ARGV) do
-  local record, queue = redis.call('HGETALL', job_key(id)), read(id, 'queue', 'prio', 'line', 'dedup', 'throttle')
+  local record, queue = redis.call('HGETALL', job_key(id)), read(id, F.queue, F.priority, F.line, F.deduplication,
+    F.throttle)
   local score = queue[1] and redis.call('ZSCORE', queue_key(queue[1], queue[3] and 'aside' or 'order'), id)
   local dedup = queue[4] or queue[5]
   found[#found + 1] = record

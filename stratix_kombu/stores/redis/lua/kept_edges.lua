@@ -12,10 +12,13 @@ for i = 1, #page[2], 2 do
   local name = place_of(id, (read_edge(value)))
   local ended = {}
   if redis.call('EXISTS', job_key(name)) == 0 then
-    ended = redis.call('HMGET', P .. ':outcome:' .. name, 'state', 'result', 'reason', 'kind')
+    ended = redis.call('HMGET', P .. ':outcome:' .. name, F.state, F.result, F.failed_reason, F.kind)
   end
-  for _, one in ipairs({ id, value, name, ended[1] and 1 or 0, ended[1] or '', ended[2] or '', ended[3] or '', ended[4] or '' }) do
+  for _, one in ipairs({ id, value, name, ended[1] and 1 or 0 }) do
     found[#found + 1] = one
+  end
+  for part = 1, 4 do
+    found[#found + 1] = ended[part] or ''
   end
 end
 return { page[1], found }

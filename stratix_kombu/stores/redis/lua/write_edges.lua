@@ -12,9 +12,9 @@ for i = 2, #ARGV, 9 do
   local outcome = P .. ':outcome:' .. name
   if redis.call('HEXISTS', job_key(job.id) .. ':dependencies', dependency) == 0 then
     if ARGV[i + 4] == '1' then
-      redis.call('HSET', outcome, 'state', ARGV[i + 5], 'reason', ARGV[i + 7], 'number', number, 'kind', ARGV[i + 8])
+      redis.call('HSET', outcome, F.state, ARGV[i + 5], F.failed_reason, ARGV[i + 7], F.number, number, F.kind, ARGV[i + 8])
       if ARGV[i + 6] ~= '' then
-        redis.call('HSET', outcome, 'result', ARGV[i + 6])
+        redis.call('HSET', outcome, F.result, ARGV[i + 6])
       end
     end
     write_edge(job, dependency, tonumber(number), state)

@@ -10,25 +10,26 @@
 local PART = 500 -- of what is given to one command
 
 local function stand_in_order(queue, id, at)
-  local starts, prio, place = queue_key(queue, 'starts'), at.prio, at.place
-  local started = redis.call('ZSCORE', starts, prio)
+  local starts, priority, place = queue_key(queue, 'starts'), at.priority, at.place
+  local started = redis.call('ZSCORE', starts, priority)
   if at.group and not started then
-    local first = redis.call('ZRANGEBYSCORE', queue_key(queue, 'order'), prio * SPAN, (prio + 1) * SPAN - 1, 'WITHSCORES',
-      'LIMIT', 0, 1)[2]
-    redis.call('ZADD', starts, math.min(tonumber(first or score_of(prio, place)), score_of(prio, place)) - 1, prio)
+    local first = redis.call('ZRANGEBYSCORE', queue_key(queue, 'order'), priority * SPAN, (priority + 1) * SPAN - 1,
+      'WITHSCORES', 'LIMIT', 0, 1)[2]
+    local score = score_of(priority, place)
+    redis.call('ZADD', starts, math.min(tonumber(first or score), score) - 1, priority)
     redis.call('HSET', queue_key(queue, 'meta'), 'fair', 1)
   elseif started then
-    redis.call('ZADD', starts, 'LT', score_of(prio, place) - 1, prio)
+    redis.call('ZADD', starts, 'LT', score_of(priority, place) - 1, priority)
   end
   local meta, last = queue_key(queue, 'meta'), place
   if at.group then
-    redis.call('ZADD', queue_key(queue, 'groups:' .. prio), 'GT', place, at.group)
-    last = tonumber(redis.call('ZSCORE', starts, prio)) - score_of(prio, 0)
+    redis.call('ZADD', queue_key(queue, 'groups:' .. priority), 'GT', place, at.group)
+    last = tonumber(redis.call('ZSCORE', starts, priority)) - score_of(priority, 0)
   end
-  if last > num(redis.call('HGET', meta, 'last:' .. prio), 0) then
-    redis.call('HSET', meta, 'last:' .. prio, string.format('%.0f', last))
+  if last > num(redis.call('HGET', meta, 'last:' .. priority), 0) then
+    redis.call('HSET', meta, 'last:' .. priority, string.format('%.0f', last))
   end
-  redis.call('ZADD', queue_key(queue, 'order'), score_of(prio, place), id)
+  redis.call('ZADD', queue_key(queue, 'order'), score_of(priority, place), id)
 end
 
 -- After all that are there with at least that score, and below `limit`.
@@ -45,7 +46,7 @@ local function stand(id, at)
   elseif at.state ~= 'waiting' then
     redis.call('ZADD', key, order(), id)
   elseif at.native then
-    key = queue_key(queue, 'waiting:' .. at.prio)
+    key = queue_key(queue, 'waiting:' .. at.priority)
     redis.call('ZADD', key, score_after(key, 1, '+inf'), id) -- as if it had been dispatched long ago
   else
     stand_in_order(queue, id, at)

@@ -1,0 +1,59 @@
+"""``store``: copying the jobs of one store to another."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from stratix_kombu.cli.commands import Commands, Failed
+from stratix_kombu.cli.lookup import url_of
+from stratix_kombu.cli.output import confirm, echo, progress, yes_option
+
+
+@click.group("store", cls=Commands)
+def store() -> None:
+    """Stores of jobs."""
+
+
+@store.command("copy", short_help="Copy all jobs to another store, while nothing runs.")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--namespace", default="stratix", show_default=True, help="Which jobs; as in the settings.")
+@yes_option
+def copy(source: str, target: str, namespace: str, yes: bool) -> None:
+    """Copy the jobs of a store to an empty one: of all states, with their dependencies, results, logs and dead letters,
+    schedules, and what was set for queues (pause, limit, concurrency). Stores are files (SQLite) or URLs.
+
+    Stop all workers and the programs that add jobs first; the command refuses while workers run. FROM stays as it is:
+    from then on use only TO, or jobs run twice. Interrupted, it goes on when it is called again.
+
+    \b
+    Example:
+      stratix-kombu store copy jobs.db redis://localhost:6379/0
+
+    Events and metrics of the past are not copied, and starts do not count against limits in the new store.
+    """
+    from stratix_kombu.lifecycle.copying import Copy, StoreChanged
+    from stratix_kombu.stores.registry import open_store
+
+    with (
+        closing(open_store(url_of(source), namespace=namespace)) as old,
+        closing(open_store(url_of(target), namespace=namespace)) as new,
+    ):
+        counts = [old.queries.status(queue).counts for queue in old.queries.queues()]
+        total = sum(count for one in counts for count in one.values())
+        confirm(f"Copy {total} jobs from {old.address} to {new.address}?", yes)
+        try:
+            with progress("copying jobs", total) as on_progress:
+                copied = Copy(old, new, f"{old.address} {namespace}", on_progress).run()
+        except StoreChanged as problem:
+            raise Failed(f"{problem}; nothing is lost, and the jobs are still in {old.address}") from problem
+        except KeyboardInterrupt:
+            click.echo("interrupted; call it again to go on", err=True)
+            raise
+    states = ", ".join(f"{count} {state.value}" for state, count in copied.jobs.items() if count)
+    echo(f"copied {copied.jobs.total()} jobs{f' ({states})' if states else ''} of {copied.queues} queues")
+    echo(f"with {copied.edges} dependencies, {copied.log_lines} lines of logs and {copied.letters} dead letters")
+    echo(f"and {copied.schedules} schedules")
+    echo(f"from {old.address} to {new.address}; use only {new.address} from now on")
