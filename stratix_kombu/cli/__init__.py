@@ -50,6 +50,7 @@ INSPECTION = (
     health.health,
     dashboard.dashboard,
     leave.leave,
+    store.store,
 )
 """Commands about an application's jobs, whichever host runs them."""
 
@@ -89,5 +90,5 @@ def celery_stratix(context: click.Context) -> None:
 
 for command in (worker.worker, *INSPECTION):
     celery_stratix.add_command(command)
-for command in (worker.worker, worker.beat, demo.demo, new.new, store.store, *INSPECTION):
+for command in (worker.worker, worker.beat, demo.demo, new.new, *INSPECTION):
     main.add_command(command)
