@@ -4,20 +4,29 @@ given as JSON, too."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.dashboard.filters import Which
 from stratix_kombu.dashboard.texts import duration
-from stratix_kombu.model.metrics import Period
-from stratix_kombu.model.record import Limit, QueueStatus
+from stratix_kombu.lifecycle.redrive import letter_of
+from stratix_kombu.model.finding import common_reason, error_of, matches
+from stratix_kombu.model.metrics import Period, Tally
+from stratix_kombu.model.record import JobRecord, Limit, QueueStatus
 from stratix_kombu.model.shown import Shown
+from stratix_kombu.model.state import State
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.repeatables import RepeatableJob
 
+Letter = tuple[JobRecord, Mapping[str, Any]]
+"""A letter, and what it says."""
+Edges = dict[str, tuple[str, ...]]
+"""Per job: ids of those that it depends on."""
 PAGE = 50
 """Jobs on a page."""
 MINUTES = 60
@@ -173,6 +182,13 @@ def find(app: Application, queue: str, which: Which, cursor: str, limit: int = P
     return list(_those(found, which)), str(start + limit) if len(found) == limit else "", len(found)
 
 
+def each(app: Application, queue: str, which: Which, cursor: str, limit: int) -> tuple[list[Job], str]:
+    """Some of the jobs that are meant, and where the next ones begin; each job once, even if they leave the state."""
+    queue_of_them = app.queue.get_queue(queue)
+    records, cursor = app.queue.engine.store.queries.scan(queue, State(which.state), cursor, limit)
+    return list(_those(map(queue_of_them.handle, records), which)), cursor
+
+
 def _those(jobs: Iterable[Job], which: Which) -> Iterable[Job]:
     for job in jobs:
         if which.name in ("", job.name) and job.id.startswith(which.id) and which.reason in (job.failed_reason or ""):
@@ -186,3 +202,185 @@ def attempts(job: Job) -> list[dict[str, Any]]:
     ended = job.finished_on if job.state in ("completed", "failed") else None
     last = {"number": job.attempts_started, "started_on": job.processed_on, "finished_on": ended, "worker": job.worker}
     return [{**last, "outcome": job.state, "reason": job.failed_reason}]
+
+
+def neighbours(app: Application, job: Job, most: int) -> tuple[list[Job], list[Job]]:
+    """The jobs that it depends on, and those that depend on it, as far as they have a record: no more than ``most`` of
+    each."""
+    queries = app.queue.engine.store.queries
+    before, after = list(queries.dependencies(job.id))[:most], list(queries.dependents(job.id))[:most]
+    known = {record.id: record for record in queries.get([*before, *after]) if record is not None}
+    made = {one: app.queue.get_queue(record.queue).handle(record) for one, record in known.items()}
+    return [made[one] for one in before if one in made], [made[one] for one in after if one in made]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow(Shown):
+    """A repeatable job. Instants are milliseconds since the epoch."""
+
+    key: str
+    queue: str
+    name: str
+    cron: str | None
+    timezone: str | None
+    every: int | None
+    """Milliseconds."""
+    limit: int | None
+    runs: int
+    next_run: int | None
+    """None when it has ended."""
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRun(Shown):
+    """One run of a repeatable job, and how it ended."""
+
+    job: str
+    at: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeatRow(Shown):
+    """An entry of Celery beat."""
+
+    name: str
+    task: str
+    queue: str
+    rule: str
+    runs: int
+    next_run: int | None
+
+
+def schedule_row(one: RepeatableJob) -> ScheduleRow:
+    """A repeatable job as a list shows it."""
+    return ScheduleRow(
+        key=one.key,
+        queue=one.queue_name,
+        name=one.name,
+        cron=one.cron,
+        timezone=one.timezone,
+        every=one.every,
+        limit=one.limit,
+        runs=one.runs,
+        next_run=round(one.next_run.timestamp() * 1000) if one.next_run else None,
+        paused=one.paused,
+    )
+
+
+def beat_rows(app: Application) -> list[BeatRow]:
+    """The entries of a beat that uses our scheduler, sorted by name."""
+    kept = (one for one in app.queue.engine.store.schedules.all() if one.owner == "beat")
+    rows = [
+        BeatRow(one.key.removeprefix("beat:"), one.name, one.queue, one.rule.strip("<>"), one.runs, one.next_ms or None)
+        for one in kept
+    ]
+    return sorted(rows, key=lambda row: row.name)
+
+
+def runs(app: Application, one: RepeatableJob) -> list[ScheduleRun]:
+    """The last runs of a repeatable job, newest first."""
+    return []
+
+
+def flow(app: Application, job_id: str, most: int, visible: Callable[[str], bool]) -> tuple[list[Job], Edges, bool]:
+    """The jobs around one, dependencies first, with the ids that each depends on; whether these are all. No more than
+    ``most`` are looked at."""
+    queries = app.queue.engine.store.queries
+    graph: dict[str, tuple[str, ...]] = {}
+    seen, pending = {job_id: None}, [job_id]
+    while pending and len(seen) <= most:
+        page, pending = pending[:most], pending[most:]
+        for one, (before, after) in zip(page, queries.edges(page), strict=True):
+            graph[one] = tuple(before)
+            new = [other for other in (*before, *after) if other not in seen]
+            seen.update(dict.fromkeys(new))
+            pending += new
+    ids = list(seen)[:most]
+    records = {record.id: record for record in queries.get(ids) if record is not None and visible(record.queue)}
+    edges = {one: tuple(before for before in graph.get(one, ()) if before in records) for one in records}
+    order = TopologicalSorter(edges).static_order()
+    jobs = [app.queue.get_queue(records[one].queue).handle(records[one]) for one in order]
+    return jobs, edges, len(seen) <= most
+
+
+@dataclass(frozen=True, slots=True)
+class Reason(Shown):
+    """Failures for one reason."""
+
+    reason: str
+    error: str
+    """The class of the error."""
+    count: int
+    newest_job: str
+    newest_on: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many jobs are meant."""
+
+    count: int
+    exact: bool
+
+
+def count(app: Application, queue: str, which: Which) -> Count:
+    """How many jobs are meant: of a state at once; with a filter no more than those are looked at that one call may."""
+    if not which.narrow:
+        return Count(queue_row(app, queue).counts[which.state], True)
+    jobs, cursor, _ = find(app, queue, which, "", 1_000)
+    return Count(len(jobs), not cursor)
+
+
+def letters(app: Application, queue: str, cursor: str, limit: int) -> tuple[list[Letter], str]:
+    """Some of the letters of a queue, oldest first; where the next ones begin."""
+    records, cursor = app.queue.engine.store.queries.scan(queue, State.WAITING, cursor, limit)
+    return [(record, letter) for record in records if (letter := letter_of(record.data)) is not None], cursor
+
+
+def has_letters(app: Application, queue: str) -> bool:
+    """Whether the first waiting job is a letter."""
+    return bool(app.queue.get_queue(queue).get_dead_letters(0, 0))
+
+
+def is_letter(letter: Mapping[str, Any], given: Mapping[str, str]) -> bool:
+    """Whether a letter is meant."""
+    return (
+        matches(letter["reason"] or "", f"*{given.get('reason', '')}*")
+        and given.get("name") in (None, letter["name"])
+        and given.get("from") in (None, letter["queue"])
+    )
+
+
+def letter_reasons(app: Application, queue: str) -> list[Reason]:
+    """Why the jobs failed that the first thousand letters tell of, the most frequent reason first."""
+    found, _ = letters(app, queue, "", 1_000)
+    groups: dict[str, list[Letter]] = {}
+    for record, letter in found:
+        groups.setdefault(common_reason(letter["reason"] or ""), []).append((record, letter))
+    reasons = []
+    for reason, those in groups.items():
+        newest, _ = max(those, key=lambda one: one[0].created_ms)
+        reasons.append(Reason(reason, error_of(reason), len(those), newest.id, newest.created_ms))
+    return sorted(reasons, key=lambda one: (-one.count, one.reason))
+
+
+def metric_names(app: Application, queue: str) -> list[str]:
+    """Names of jobs that are counted by themselves."""
+    return []
+
+
+def periods(app: Application, queue: str, span: str, job_name: str) -> tuple[list[Period], Period]:
+    """What happened in a queue, oldest first, and all of it together."""
+    minutes, together = {"1h": (60, 1), "6h": (360, 5), "24h": (1440, 20)}[span]
+    tallies = app.queue.engine.store.queries.metrics(queue, minutes)
+    parts = [_sum(tallies[start : start + together]) for start in range(0, len(tallies), together)]
+    return [Period.of(part, together) for part in parts], Period.of(_sum(parts), minutes)
+
+
+def _sum(tallies: Sequence[Tally]) -> Tally:
+    total = Tally(start_ms=tallies[0].start_ms)
+    for one in tallies:
+        total.add(one)
+    return total

@@ -9,7 +9,18 @@ from functools import cached_property
 from typing import Any
 
 from stratix_kombu.dashboard.http import Response
-from stratix_kombu.dashboard.pages import changing, events, job, overview, queue
+from stratix_kombu.dashboard.pages import (
+    changing,
+    events,
+    flows,
+    job,
+    letters,
+    many,
+    metrics,
+    overview,
+    queue,
+    schedules,
+)
 from stratix_kombu.dashboard.site import Done, Page
 
 Answer = Page | Done | Response
@@ -50,8 +61,18 @@ ROUTES = (
     Route("GET", "/queues/{name}/add", queue.add, people_only=True),
     Route("GET", "/queues/{name}/manage", queue.manage, people_only=True),
     Route("GET", "/queues/{name}/events", events.events, people_only=True),
+    Route("GET", "/queues/{name}/metrics", metrics.metrics, metrics.MetricsPage, "span job_name"),
+    Route("GET", "/queues/{name}/dead-letters", letters.letters, letters.LetterPage, "reason name from cursor limit"),
+    Route("POST", "/queues/{name}/redrive", many.redrive, many.Many),
+    Route("POST", "/queues/{name}/bulk", many.ask, people_only=True),
+    Route("POST", "/queues/{name}/many/{action}", many.step, many.Many),
+    Route("GET", "/queues/{name}/schedule", schedules.schedule, schedules.SchedulePage, "key"),
+    Route("POST", "/queues/{name}/schedules/{action}", schedules.change_schedule),
     Route("POST", "/queues/{name}/{action}", changing.change_queue),
     Route("GET", "/job", job.job, job.JobPage, "id"),
+    Route("GET", "/flow", flows.flow, flows.FlowPage, "id"),
+    Route("GET", "/schedules", schedules.schedules, schedules.Schedules),
+    Route("GET", "/dead-letters", letters.queues, letters.LetterQueues),
     Route("GET", "/job/value", job.value, people_only=True),
     Route("GET", "/job/copy", job.copy, people_only=True),
     Route("POST", "/job/{action}", changing.change_job),

@@ -20,12 +20,18 @@ DONE = {
     "drain": "{count} jobs were deleted.",
     "duplicate": "This is the copy.",
     "limiter": "The rate limit was set.",
+    "many": "Done to {count} jobs.",
     "obliterate": "The queue was deleted with {count} jobs.",
     "pause": "Paused: no further job is started.",
     "priority": "The priority was changed.",
     "promote": "The job runs now.",
     "remove": "The job was deleted.",
     "resume": "Resumed.",
+    "schedule_pause": "Paused: it adds no jobs.",
+    "schedule_remove": "The repeatable job was removed.",
+    "schedule_resume": "Resumed.",
+    "schedule_run": "This is the run.",
+    "schedule_save": "Saved.",
     "retry": "The job runs again.",
 }
 """What a page says after an action. Only the name and a number come with the URL, so no link can say anything else."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
-from flask import Flask, current_app
+from flask import Flask, Response, current_app, request
 from flask.cli import ScriptInfo, pass_script_info
 
 from stratix_kombu.application import Application, create_app
@@ -22,6 +23,9 @@ from stratix_kombu.cli import main
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.registry import Handlers
+
+if TYPE_CHECKING:
+    from stratix_kombu.dashboard import Dashboard
 
 NAME = "stratix"
 APPLICATION = "stratix_kombu.integrations.flask:application"
@@ -57,6 +61,27 @@ class Stratix:
     def queue(self) -> QueueManager:
         """Its queues: ``jobs.queue.get_queue("mail").add(...)``."""
         return self.app.queue
+
+
+def mount(app: Flask, dashboard: Dashboard, path: str = "/jobs") -> None:
+    """Show the dashboard below a path of a Flask application. ``authorize`` is called in the context of the request, so
+    it may use ``flask.session`` or ``flask_login.current_user``.
+
+    >>> mount(flask_app, Dashboard(jobs, authorize=lambda request: session.get("user")), "/jobs")  # doctest: +SKIP
+    """
+    from stratix_kombu.dashboard.http import MAX_BODY
+    from stratix_kombu.dashboard.wsgi import request_of
+
+    def show(page: str = "") -> Response:
+        request.max_content_length = MAX_BODY  # a larger one is answered with 413
+        asked = request_of(request.environ, request.get_data())
+        asked.path, asked.prefix = f"/{page}", asked.prefix + quote(path.rstrip("/"))
+        made = dashboard.respond(asked)
+        return Response(made.body, made.status, made.headers, content_type=made.type)
+
+    root = path.rstrip("/")
+    for rule in (f"{root}/", f"{root}/<path:page>"):
+        app.add_url_rule(rule, f"stratix{root}", show, methods=["GET", "POST"])
 
 
 def application() -> Application:

@@ -54,7 +54,7 @@ def job(visit: Visit) -> Page:
     """The job with the id ``id``: data, options, result, error, logs, attempts, dependencies and dependents."""
     one = found(visit)
     redact = visit.site.redact
-    before, after = one.get_dependencies()[:OTHERS], one.get_dependents()[:OTHERS]
+    before, after = reading.neighbours(visit.app, one, OTHERS)
     page = JobPage(
         job=row_of(visit, one),
         data=redact("data", one.data, one),

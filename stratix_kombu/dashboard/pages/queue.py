@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stratix_kombu.dashboard import reading
+from stratix_kombu.dashboard.bulk import MANY
 from stratix_kombu.dashboard.filters import STATES, Which
 from stratix_kombu.dashboard.http import Refused
 from stratix_kombu.dashboard.reading import JobRow, QueueRow
@@ -42,10 +43,11 @@ def queue(visit: Visit, name: str) -> Page:
     rows = [row_of(visit, job) for job in jobs]
     found = QueuePage(reading.queue_row(visit.app, name), rows, cursor, looked)
     may = visit.allowed(name)
-    more = [("add", "Add a job")] * may["add"] + [("manage", "Manage")]
+    more = [("add", "Add a job")] * may["add"] + [("metrics", "Metrics"), ("manage", "Manage")]
+    bulk = [(key, one.label) for key, one in MANY.items() if which.state in one.states and may[one.permission]]
     size = visit.request.get("limit")
     next_page = visit.url(f"/queues/{name}", **which.fields(), cursor=cursor, limit=size)
-    view = {"which": which, "next": next_page, "states": STATES, "may": may, "more": more, "bulk": []}
+    view = {"which": which, "next": next_page, "states": STATES, "may": may, "more": more, "bulk": bulk}
     return Page("queue.html", found, view)
 
 

@@ -15,6 +15,7 @@ class StratixConfig(AppConfig):
     name = "stratix_kombu.integrations.django"
     label = "stratix"
     verbose_name = "Background jobs"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from stratix_kombu.integrations.django import checks  # noqa: F401  # it registers them

@@ -1,0 +1,180 @@
+"""Flows, repeatable jobs, dead letters, metrics, and what is done to many jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from stratix_kombu import Application, Queue
+from stratix_kombu.dashboard import Dashboard, bulk
+from tests.dashboard.asking import Asking, header, text_of
+from tests.waiting import until
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def test_a_flow_is_drawn_and_listed(app: Application, ops: Asking) -> None:
+    for name in ("etl", "other"):
+        app.queue.create_queue(name)
+    flow = app.queue.add_flow(
+        {
+            "name": f"sum {HOSTILE}",
+            "queue": "etl",
+            "children": [
+                {"name": "a", "queue": "etl", "children": [{"name": "c", "queue": "etl"}]},
+                {"name": "b", "queue": "other"},
+            ],
+        }
+    )
+    found = ops.ask("/flow", id=flow.root.id)
+    assert (len(found["jobs"]), found["complete"]) == (4, True)
+    assert {job: sorted(before) for job, before in found["dependencies"].items()} == {
+        job: sorted(before) for job, before in flow.dependencies.items()
+    }
+    page = ops.get("/flow", id=flow.root.id).body.decode()
+    assert page.count('class="node ') == 4
+    assert page.count('class="edge ') == 3
+    assert HOSTILE not in page
+    ada = Asking(Dashboard(app, authorize=lambda request: "ada", may=lambda user, action, queue: queue == "etl"))
+    assert {job["name"] for job in ada.ask("/flow", id=flow.root.id)["jobs"]} == {f"sum {HOSTILE}", "a", "c"}
+
+
+def test_of_a_large_flow_the_nearest_jobs_are_listed(app: Application, ops: Asking) -> None:
+    queue = app.queue.create_queue("etl")
+    first = queue.add("first")
+    queue.add_bulk([{"name": "n", "opts": {"dependencies": [first.id]}} for _ in range(600)])
+    found = ops.ask("/flow", id=first.id)
+    assert (len(found["jobs"]), found["complete"]) == (500, False)
+    assert "there are more" in text_of(ops.get("/flow", id=first.id))
+    assert len(ops.ask("/job", id=first.id)["dependents"]) == 200
+
+
+def test_repeatable_jobs(app: Application, ops: Asking) -> None:
+    queue = app.queue.create_queue("work")
+    one = queue.add_repeatable_job("report", {"n": 1}, cron="30 3 * * *", timezone="Europe/Berlin", attempts=4)
+    (row,) = ops.ask("/schedules")["schedules"]
+    assert (row["key"], row["cron"], row["timezone"], row["runs"]) == (one.key, "30 3 * * *", "Europe/Berlin", 0)
+    assert "30 3 * * *" in text_of(ops.get("/schedules"))
+    assert ops.ask("/queues/work/schedule", key=one.key)["data"] == {"n": 1}
+    assert "Save" in text_of(ops.get("/queues/work/schedule", key=one.key))
+
+    def post(action: str, **fields: Any) -> int:
+        return ops.post(f"/queues/work/schedules/{action}", key=one.key, **fields).status
+
+    def now() -> Any:
+        return queue.get_repeatable_jobs()[0]
+
+    run = ops.post("/queues/work/schedules/run", key=one.key)
+    (job,) = queue.get_jobs("waiting")
+    assert (job.data, job.opts["attempts"]) == ({"n": 1}, 4)
+    assert header(run, "Location").startswith("/job?id=repeat")
+    assert (post("pause"), now().paused) == (303, True)
+    assert (post("resume"), now().paused) == (303, False)
+    assert (post("save", every="10 min", limit="5", data='{"n": 2}'), now().every, now().limit) == (303, 600_000, 5)
+    assert now().next_run is not None
+    assert (post("save", cron="61 * * * *"), post("save", every="soon"), post("save")) == (400, 400, 400)
+    assert (now().every, now().data) == (600_000, {"n": 2})
+    post("run")
+    assert {(one.data["n"], one.opts["attempts"]) for one in queue.get_jobs("waiting")} == {(1, 4), (2, 4)}
+    assert (post("remove"), queue.get_repeatable_jobs()) == (303, [])
+    assert (post("remove"), post("run"), post("nonsense")) == (404, 404, 404)
+    assert ops.get("/queues/work/schedule", key=one.key).status == 404
+
+
+@pytest.fixture
+def failed(app: Application) -> Queue:
+    """Twenty jobs that have failed for two reasons, and their letters."""
+    app.queue.create_queue("dead")
+    queue = app.queue.create_queue("work", dead_letter="dead", concurrency=5)
+
+    @queue.process
+    def work(job: Any) -> None:
+        if job.attempts_started < 2:
+            raise (ValueError(f"row {job.data} is bad") if job.data % 2 else OSError("disk is full"))
+
+    queue.add_bulk([{"name": "load", "data": number} for number in range(20)])
+    app.start()
+    until(lambda: queue.get_job_counts()["failed"] == 20)
+    return queue
+
+
+def test_dead_letters_are_grouped_and_redriven(app: Application, ops: Asking, failed: Queue) -> None:
+    (row,) = ops.ask("/dead-letters")["queues"]
+    assert (row["name"], row["letters"]) == ("dead", 20)
+    found = ops.ask("/queues/dead/dead-letters", limit=500)
+    assert [(one["reason"], one["count"]) for one in found["reasons"]] == [
+        ("OSError: disk is full", 10),
+        ("ValueError: row * is bad", 10),
+    ]
+    assert {one["queue"] for one in found["letters"]} == {"work"}
+    some = ops.ask("/queues/dead/dead-letters", reason="row * is bad", limit=500)
+    assert len(some["letters"]) == 10
+    assert "disk is full" in text_of(ops.get("/queues/dead/dead-letters"))
+    failed.pause()
+    step = ops.tell("/queues/dead/redrive", reason="row * is bad")
+    assert json.loads(step.body)["done"] == 10
+    assert failed.get_job_counts()["paused"] == 10
+    assert app.queue.get_queue("dead").get_job_counts()["waiting"] == 10
+
+
+def test_all_that_match_are_retried_step_by_step(ops: Asking, failed: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed.pause()
+    asked = text_of(ops.post("/queues/work/bulk", action="retry-all", state="failed"))
+    assert "20 jobs match" in asked
+    assert failed.get_job_counts()["failed"] == 20
+    monkeypatch.setattr(bulk, "AT_ONCE", 6)
+    monkeypatch.setattr(bulk, "STEP_S", -1.0)
+    fields: dict[str, Any] = {"state": "failed", "reason": "disk"}
+    steps = []
+    while True:
+        answer = json.loads(ops.tell("/queues/work/many/retry", **fields).body)
+        steps.append(answer["done"])
+        if answer["finished"]:
+            break
+        fields.update(cursor=answer["cursor"], done=answer["done"])
+    assert steps[-1] == 10
+    assert len(steps) > 1
+    assert {job.data % 2 for job in failed.get_jobs("waiting")} == {0}
+    page = ops.post("/queues/work/many/remove", state="failed").body.decode()
+    assert "data-next" in page
+    assert "Continue" in page
+    assert ops.post("/queues/work/many/retry", state="completed").status == 400
+
+
+def test_selected_jobs(ops: Asking, failed: Queue) -> None:
+    ids = [job.id for job in failed.get_jobs("failed")]
+    failed.pause()
+    assert ops.post("/queues/work/bulk", action="retry", state="failed", ids=ids[:3]).status == 303
+    assert failed.get_job_counts()["paused"] == 3
+    response = ops.post("/queues/work/bulk", action="remove", state="failed", ids=[*ids[:5], "gone"])
+    assert header(response, "Location") == "/queues/work?state=failed&done=many&n=5"
+    assert failed.get_job_counts()["failed"] == 15
+    assert ops.post("/queues/work/bulk", action="remove", state="failed").status == 400
+    assert ops.post("/queues/work/bulk", action="nonsense", ids=ids).status == 404
+
+
+def test_who_may_not_may_not_do_it_to_many(app: Application, failed: Queue) -> None:
+    ada = Asking(Dashboard(app, authorize=lambda request: "ada", may=lambda user, action, queue: action == "view"))
+    ids = [job.id for job in failed.get_jobs("failed")]
+    before = failed.get_job_counts()
+    assert ada.post("/queues/work/bulk", action="retry", state="failed", ids=ids).status == 403
+    assert ada.post("/queues/work/bulk", action="retry-all", state="failed").status == 403
+    for action in bulk.MANY:
+        assert ada.post(f"/queues/work/many/{action}", state="failed").status == 403
+    assert ada.post("/queues/dead/redrive").status == 403
+    for action in ("run", "pause", "resume", "remove", "save"):
+        assert ada.post(f"/queues/work/schedules/{action}", key="x").status == 403
+    assert failed.get_job_counts() == before
+
+
+def test_metrics_over_time(ops: Asking, failed: Queue) -> None:
+    found = ops.ask("/queues/work/metrics")
+    assert (len(found["periods"]), found["total"]["failed"]) == (60, 20)
+    for span in ("1h", "6h", "24h"):
+        page = ops.get("/queues/work/metrics", span=span)
+        assert page.status == 200
+        assert page.body.decode().count('<svg class="chart"') == 3
+    assert sum(one["failed"] for one in ops.ask("/queues/work/metrics", span="24h")["periods"]) == 20
+    assert ops.get("/queues/work/metrics", span="year").status == 400
