@@ -35,8 +35,10 @@ if TYPE_CHECKING:
         CleanedState,
         DeadLetter,
         Duration,
+        FindOpts,
         GraphNode,
         JobOpts,
+        JobPage,
         JobState,
         LimiterOpts,
         ListedState,
@@ -212,6 +214,11 @@ class AsyncQueue(Hinted):
         self, states: ListedState | Collection[ListedState] = (), start: int = 0, end: int | None = None
     ) -> list[Job]:
         return await self._call(self._queue.get_jobs, states, start, end)
+
+    async def find_jobs(
+        self, state: ListedState, cursor: str = "", limit: int = 100, **options: Unpack[FindOpts]
+    ) -> JobPage:
+        return await self._call(self._queue.find_jobs, state, cursor, limit, **options)
 
     async def get_job_counts(self) -> dict[str, int]:
         return await self._call(self._queue.get_job_counts)

@@ -28,6 +28,25 @@ class Identified(Protocol):
     def id(self) -> str: ...
 
 
+class FindOpts(TypedDict, total=False):
+    """Which jobs of a queue are looked for."""
+
+    name: str
+    """Their name: ``*`` stands for any text, ``?`` for any character."""
+    id: str
+    """How their id begins."""
+    reason: str
+    """A text in the reason of their failure, or of their last attempt's; ``*`` and ``?`` as in ``name``."""
+    group: str
+    """Their group."""
+    worker: str
+    """The id of the worker that runs them or ran them last."""
+    since: Instant | None
+    """They finished at this instant or later; or were added, if they have not finished."""
+    until: Instant | None
+    """And before this instant."""
+
+
 class RetentionOpts(TypedDict, total=False):
     """Which finished jobs are kept."""
 

@@ -26,6 +26,7 @@ from stratix_kombu.answer_types import JobPage as JobPage, ReasonPage as ReasonP
 from stratix_kombu.option_types import (
     BackoffOpts as BackoffOpts,
     DeduplicationOpts as DeduplicationOpts,
+    FindOpts as FindOpts,
     Identified as Identified,
     Instant as Instant,
     JobOpts as JobOpts,

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
+from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.arguments import plain_text
+from stratix_kombu.model.given import snake_keys
+from stratix_kombu.model.instant import instant
+from stratix_kombu.model.names import shown
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.shown import Shown
 
@@ -15,23 +22,37 @@ HEAD = 200
 """How many characters of a reason are told of each failure."""
 
 
-def matches(text: str, pattern: str) -> bool:
-    """Whether a pattern describes all of a text: ``*`` is any text, ``?`` any character. Takes no more time than their
-    lengths multiplied."""
-    place = at = 0
-    star = mark = -1
-    while place < len(text):
-        if at < len(pattern) and pattern[at] == "*":
-            star, mark = at, place
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", text[place]):
-            place, at = place + 1, at + 1
-        elif star >= 0:
-            mark += 1
-            place, at = mark, star + 1
-        else:
-            return False
-    return not pattern[at:].strip("*")
+class Pattern:
+    """A text in which ``*`` stands for any text and ``?`` for any character. Whatever is in it, comparing takes no more
+    time than the lengths multiplied."""
+
+    def __init__(self, text: str) -> None:
+        first, *rest = (re.escape(part).replace(r"\?", ".") for part in text.split("*"))
+        self._first = re.compile(first if rest else rf"{first}\Z", re.DOTALL)
+        self._middle = [re.compile(part, re.DOTALL) for part in rest[:-1]]
+        self._last = re.compile(rf"{rest[-1]}\Z", re.DOTALL) if rest else None
+
+    def matches(self, text: str) -> bool:
+        """Whether it describes all of the text."""
+        found = self._first.match(text)
+        for part in self._middle:
+            found = found and part.search(text, found.end())
+        if self._last is not None:
+            found = found and self._last.search(text, found.end())
+        return found is not None
+
+
+class Looked(NamedTuple):
+    """What a filter looks at."""
+
+    id: str
+    name: str
+    group: str
+    """'' for a native job, too."""
+    reason: str
+    worker: str
+    at_ms: int
+    """When it finished, or was added, if it has not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +77,48 @@ class JobFilter:
 
     @cached_property
     def looks_at_records(self) -> bool:
-        """Whether more than ids and instants matters."""
-        return bool(self.name or self.reason or self.group or self.worker)
+        """Whether more than ids matters."""
+        return any((self.name, self.reason, self.group, self.worker, self.since_ms, self.until_ms))
 
     @cached_property
-    def in_reason(self) -> str:
-        """The pattern of the whole reason."""
-        return f"*{self.reason}*" if self.reason else ""
+    def _name(self) -> Pattern:
+        return Pattern(self.name)
 
-    def suits(self, record: JobRecord, group: str) -> bool:
-        """Whether it means this job, of that group."""
-        at = (record.finished_ms if record.state.finished else 0) or record.created_ms
+    @cached_property
+    def _reason(self) -> Pattern:
+        return Pattern(f"*{self.reason}*")
+
+    def suits(self, one: Looked) -> bool:
+        """Whether it means this job."""
         return (
-            record.id.startswith(self.id_prefix)
-            and self.since_ms <= at < (self.until_ms or at + 1)
-            and (not self.name or matches(record.name, self.name))
-            and (not self.group or group == self.group)
-            and (not self.worker or record.worker == self.worker)
-            and (not self.reason or matches(record.failed_reason or "", self.in_reason))
+            one.id.startswith(self.id_prefix)
+            and self.since_ms <= one.at_ms < (self.until_ms or one.at_ms + 1)
+            and (not self.name or self._name.matches(one.name))
+            and (not self.group or one.group == self.group)
+            and (not self.worker or one.worker == self.worker)
+            and (not self.reason or self._reason.matches(one.reason))
         )
 
 
 ALL_JOBS = JobFilter()
+
+
+FIND_TEXTS = {"name": "name", "id": "id_prefix", "reason": "reason", "group": "group", "worker": "worker"}
+"""Options that are texts, and what they are in a ``JobFilter``."""
+FIND_INSTANTS = {"since": "since_ms", "until": "until_ms"}
+FIND_OPTIONS = (*FIND_TEXTS, *FIND_INSTANTS)
+
+
+def filter_of(options: Mapping[str, Any], call: str) -> JobFilter:
+    """What the options of a call that looks for jobs mean. Raises ConfigurationError."""
+    meant: dict[str, Any] = {}
+    for name, value in snake_keys(options, FIND_OPTIONS, call).items():
+        what = f"{call}: {name!r}"
+        if name in FIND_TEXTS:
+            meant[FIND_TEXTS[name]] = plain_text(value, what)
+        elif value is not None:
+            meant[FIND_INSTANTS[name]] = instant(value, what)
+    return JobFilter(**meant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +130,11 @@ class Page:
     """For the next page; '' after the last one."""
     looked: int = 0
     """How many jobs were looked at for it."""
+
+
+def not_a_cursor(text: str) -> ConfigurationError:
+    """The error for a cursor that no page has given."""
+    return ConfigurationError(f"{shown(text)} is not a cursor of that list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

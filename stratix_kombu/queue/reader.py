@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
+from stratix_kombu.answer_types import JobPage
 from stratix_kombu.config.options import limiter_of, whole
 from stratix_kombu.errors import ConfigurationError, JobFailed, nearest
 from stratix_kombu.foreign import STATES
@@ -15,6 +16,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.arguments import plain_text, position, seconds
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.finding import LOOKED_AT_ONCE, filter_of
 from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
@@ -25,7 +27,17 @@ from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
 from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
-    from stratix_kombu.types import DeadLetter, EventName, JobEvent, LimiterOpts, ListedState, PlainEvent, ValueEvent
+    from stratix_kombu.types import (
+        DeadLetter,
+        EventName,
+        FindOpts,
+        JobEvent,
+        LimiterOpts,
+        ListedState,
+        PlainEvent,
+        Unpack,
+        ValueEvent,
+    )
 
 MAX_EVENTS = 100_000
 READ_WAIT_S = 0.25
@@ -100,6 +112,28 @@ class QueueReader:
         """The number of jobs in these states together."""
         counts = self._engine.store.queries.status(self.name).counts
         return sum(counts[state.value] for state in states) + (counts["paused"] if State.WAITING in states else 0)
+
+    def find_jobs(self, state: ListedState, cursor: str = "", limit: int = 100, **options: Unpack[FindOpts]) -> JobPage:
+        """Jobs in a state that fit all options, page by page: finished ones newest first, others in the order of
+        ``get_jobs``.
+
+        Options: ``name`` and ``reason``, in which ``*`` stands for any text and ``?`` for any character (a reason fits
+        if the text is anywhere in it); ``id`` (how the id begins); ``group``; ``worker`` (the id of the one that runs
+        the job or ran it last); ``since`` and ``until``, instants between which it finished, or was added, if it has
+        not finished.
+
+        A page has at most ``limit`` jobs (1 to 1,000). The store looks at no more than 1,000 jobs for it, so a page may
+        be short or empty before the last one: go on with its ``cursor`` until that is ``""``. Raises
+        ConfigurationError, StoreUnavailable.
+
+        >>> page = queue.find_jobs("failed", name="mail.*", reason="timed out")  # doctest: +SKIP
+        >>> page = queue.find_jobs("failed", page.cursor, name="mail.*", reason="timed out")  # doctest: +SKIP
+        """
+        where = filter_of(options, "find_jobs")
+        whole(limit, "find_jobs: 'limit'", 1, LOOKED_AT_ONCE)
+        cursor = plain_text(cursor, "find_jobs: 'cursor'")
+        page = self._engine.store.queries.page(self.name, _state(self.name, state), where, cursor, limit)
+        return JobPage([Job(record, self._runtime) for record in page.records], page.cursor, page.looked)
 
     def get_job_counts(self) -> dict[str, int]:
         """The number of jobs in each state; while the queue is paused, waiting jobs count as ``paused``."""

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from stratix_kombu.model.event import Event
+from stratix_kombu.model.finding import JobFilter
 from stratix_kombu.model.metrics import COUNTS, Tally
+from stratix_kombu.model.overview import QueueOverview
 from stratix_kombu.model.record import Added
 from stratix_kombu.model.state import State, Sweep
 from stratix_kombu.stores.contract import Store
@@ -56,3 +58,27 @@ def plain(record: Any) -> Any:
         return None
     plain = {name: getattr(record, name) for name in record.__slots__ if not name.endswith("_ms")}
     return plain, bool(record.finished_ms), bool(record.due_ms), bool(record.processed_ms)
+
+
+def found(store: Store, queue: str, state: State, where: JobFilter, limit: int) -> Iterator[str]:
+    """All jobs that a filter means, page by page."""
+    cursor = ""
+    while True:
+        page = store.queries.page(queue, state, where, cursor, limit)
+        yield from (record.id for record in page.records)
+        if not (cursor := page.cursor):
+            return
+
+
+def overview(one: QueueOverview) -> Any:
+    """What is shown of a queue; not the durations."""
+    counts = [getattr(one.recent, name) for name in COUNTS]
+    return (
+        one.name,
+        one.paused,
+        sorted(one.counts.items()),
+        one.workers,
+        one.global_concurrency,
+        bool(one.held_ms),
+        counts,
+    )

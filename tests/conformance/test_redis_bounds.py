@@ -15,6 +15,7 @@ from redis import Redis
 
 from stratix_kombu.errors import DependencyCycle
 from stratix_kombu.model.claims import Bounds
+from stratix_kombu.model.finding import JobFilter
 from stratix_kombu.model.record import (
     Completion,
     Deduplication,
@@ -181,6 +182,9 @@ def _read(store: Store) -> None:
     read.scan("waiting", State.WAITING, "", PAGE)
     read.status("waiting")
     assert read.overview("", PAGE, 20)
+    for state in (State.WAITING, State.FAILED):
+        where = JobFilter(name="a*b*c", reason="no*x", since_ms=1, until_ms=2**50)
+        assert read.page(state.value, state, where, "", PAGE).looked == 1_000
     read.late_queues(1)
     read.metrics("waiting", 10)
     read.limit_ttl("few", Limit("queue:few", 5, 1_000))

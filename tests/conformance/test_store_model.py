@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from stratix_kombu.errors import StratixError
 from stratix_kombu.model.letter import job_of
@@ -32,10 +32,10 @@ from stratix_kombu.model.record import (
 from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores import audit
+from tests.conformance.looks import QUEUES, Looks, queues
 from tests.conformance.opened import one_of_each
 from tests.conformance.seen import counted, heard, listing, plain, swept, without_time
 
-QUEUES = ("x", "y")
 DEAD = "dead"
 IDS = tuple("abcdefgh")
 LEASE_MS = 3_600_000
@@ -46,13 +46,12 @@ SWEPT = (State.WAITING, State.ACTIVE, State.BLOCKED, State.COMPLETED, State.FAIL
 """Delayed jobs of one millisecond have no order."""
 
 ids = st.sampled_from(IDS)
-queues = st.sampled_from(QUEUES)
 AT_ONCE, LATER = Retention(age_ms=0), Retention(age_ms=FAR_MS)
 elsewhere = st.sampled_from([False, False, False, True])
 keeps = st.sampled_from([Retention(), Retention(count=0), Retention(count=2), AT_ONCE, LATER])
 
 
-class Stores(RuleBasedStateMachine):
+class Stores(Looks):
     opened: Callable[[], list[Store]]
 
     def __init__(self) -> None:

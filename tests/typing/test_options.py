@@ -20,6 +20,7 @@ from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.drivers.sqs.options import OPTIONS as SQS_OPTIONS
 from stratix_kombu.health import SCOPES
 from stratix_kombu.model.event import BUILT_IN
+from stratix_kombu.model.finding import FIND_OPTIONS
 from stratix_kombu.model.state import State
 from stratix_kombu.queue import flow, repeatables
 from stratix_kombu.queue.housekeeping import _CLEANED
@@ -41,6 +42,7 @@ ACCEPTED: dict[type, Iterable[str]] = {
     types.JobOpts: options.JOB_OPTIONS,
     types.NodeOpts: options.JOB_OPTIONS - {"dependencies"},
     types.RunOpts: _RUN,
+    types.FindOpts: FIND_OPTIONS,
     types.RetentionOpts: ("age", "count"),
     types.BackoffOpts: ("type", "delay", "jitter", "custom"),
     types.DeduplicationOpts: ("id", "ttl", "replace", "extend"),

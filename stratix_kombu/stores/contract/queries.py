@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
@@ -48,6 +49,13 @@ class Queries(ABC):
         ``find``): at most ``limit`` of them, and the cursor for the next page, '' after the last one. A page may be
         empty before that. A record that is in the state the whole time is in at least one page, however many there
         are."""
+
+    @abstractmethod
+    def page(self, queue: str, state: State, where: JobFilter = ALL_JOBS, cursor: str = "", limit: int = PAGE) -> Page:
+        """Records of the queue in that state that a filter means, at most ``limit``, in the order of ``find``: finished
+        ones newest first. No call looks at more than ``LOOKED_AT_ONCE`` jobs, so a page may be short or empty before
+        the last one. A record that is in the state the whole time is on at least one page, as long as it keeps its
+        place in the order. Raises ConfigurationError for a cursor that no page has given."""
 
     @abstractmethod
     def states(self, ids: Sequence[str]) -> list[State | None]:

@@ -9,11 +9,13 @@ from dataclasses import fields
 from itertools import chain
 from typing import Any
 
+from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview, shown_minutes
 from stratix_kombu.model.record import GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
+from stratix_kombu.stores.memory.finding import page_of
 from stratix_kombu.stores.memory.graph import Edge, Outcome
 from stratix_kombu.stores.memory.limits import free_at
 from stratix_kombu.stores.memory.order import waiting_ids
@@ -56,6 +58,11 @@ class MemoryQueries(Queries):
                 ids = self._ordered(space, state, aside_first=True)[:: -1 if state.finished else 1]
             records = [self._space.jobs[job_id].record() for job_id in ids[:limit]]
             return records, json.dumps(ids[limit:]) if ids[limit:] else ""
+
+    def page(self, queue: str, state: State, where: JobFilter = ALL_JOBS, cursor: str = "", limit: int = PAGE) -> Page:
+        with self._space.lock:
+            ids = self._ordered(self._space.queues.get(queue) or QueueSpace(), state)
+            return page_of((self._space.jobs[job_id] for job_id in ids), where, cursor, limit)
 
     def states(self, ids: Sequence[str]) -> list[State | None]:
         with self._space.lock:

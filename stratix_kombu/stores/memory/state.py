@@ -82,6 +82,8 @@ class Job:
     """In which line it is set aside."""
     delayed_as: int = 0
     """Of jobs that are due at one instant, the one with less is first."""
+    moved_as: int = 0
+    """Of the jobs in one state, the one with less came into it first."""
     cancelled: str | None = None
     """The reason of its cancellation; None = it was not cancelled."""
     cancel_error: str = ""
@@ -195,6 +197,7 @@ class Space(Graph):
         self.deduplicated: dict[tuple[str, str], Holder] = {}
         """By queue and id."""
         self.sweeps = 0
+        self.moves = 0
         self.delays = 0
         self.instead: list[tuple[str, str]] = []
         self.ready: list[Ready] = []
@@ -223,6 +226,8 @@ class Space(Graph):
         self._leave(job)
         ids[job.state].pop(job.new.id, None)
         job.state = state
+        self.moves += 1
+        job.moved_as = self.moves
         ids[state][job.new.id] = None
 
     def _leave(self, job: Job) -> None:

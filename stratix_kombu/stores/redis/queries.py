@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, JobFilter, Page, not_a_cursor
 from stratix_kombu.model.limiter import limit_from
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, RECENT_MINUTES, QueueOverview
@@ -20,6 +23,9 @@ from stratix_kombu.stores.redis.presence import worker_of
 from stratix_kombu.stores.redis.records import ended_of, record_of
 from stratix_kombu.stores.redis.scripts import Scripts, pages
 from stratix_kombu.stores.redis.texts import limit_text
+
+_CURSOR = re.compile(r"\d{1,2} (|[0-9][0-9.e+]*) .*", re.DOTALL)
+"""See ``lua/page.lua``."""
 
 
 class RedisQueries(Queries):
@@ -55,6 +61,14 @@ class RedisQueries(Queries):
     def scan(self, queue: str, state: State, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
         after, *found = self._scripts.run("scan", (queue, state.value, limit, cursor, *WORDS))
         return _records(found), after.decode()
+
+    def page(self, queue: str, state: State, where: JobFilter = ALL_JOBS, cursor: str = "", limit: int = PAGE) -> Page:
+        if cursor and not _CURSOR.fullmatch(cursor):
+            raise not_a_cursor(cursor)
+        said = {name: value for name, value in asdict(where).items() if value}
+        args = (queue, state.value, limit, LOOKED_AT_ONCE, cursor, json.dumps(said) if said else "", *WORDS)
+        after, looked, *found = self._scripts.run("page", args)
+        return Page(_records(found), after.decode(), int(looked))
 
     def status(self, queue: str) -> QueueStatus:
         return QueueStatus(**status_values(queue, self._scripts.run("status", (queue,))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
 from stratix_kombu.model.limiter import starts_of
 from stratix_kombu.model.metrics import MINUTE_MS, Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
@@ -14,6 +15,7 @@ from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
 from stratix_kombu.stores.sql.counting import Counting
 from stratix_kombu.stores.sql.database import Database
+from stratix_kombu.stores.sql.finding import found_ids
 from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.listing import page_of, rows_between
 from stratix_kombu.stores.sql.overview import STATUS, oldest_ms, overview_page, present_on, status_of
@@ -49,6 +51,12 @@ class SqlQueries(Queries):
                 rows = db.all(f"{SELECT} WHERE id IN ({', '.join('?' * len(page))})", *page)
             found.update((record.id, record) for record in _records(rows))
         return [found.get(job_id) for job_id in ids]
+
+    def page(self, queue: str, state: State, where: JobFilter = ALL_JOBS, cursor: str = "", limit: int = PAGE) -> Page:
+        with self._space.reading() as db:
+            ids, cursor, looked = found_ids(db, queue, state, where, cursor, limit)
+            rows = {row[1]: row for page in _pages(ids) for row in _rows_of(db, page)}
+        return Page(_records([rows[job_id] for job_id in ids]), cursor, looked)
 
     def states(self, ids: Sequence[str]) -> list[State | None]:
         found: dict[str, State] = {}

@@ -17,6 +17,7 @@ from stratix_kombu.testing.stores.clocks import LeadSuite
 from stratix_kombu.testing.stores.complete_and_take import CompleteAndTakeSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
+from stratix_kombu.testing.stores.finding import FindingSuite
 from stratix_kombu.testing.stores.forks import ForkSuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.groups import GroupSuite
@@ -54,6 +55,7 @@ class StoreSuite(
     PartsSuite,
     ReadingSuite,
     LookingSuite,
+    FindingSuite,
     ManySuite,
     MetricsSuite,
     IdentitySuite,
