@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -61,6 +62,24 @@ def test_jobs_come_page_by_page(app: Application, cli: Cli, monkeypatch: pytest.
     monkeypatch.setattr("stratix_kombu.cli.jobs.PAGE", 10)
     app.queue.get_queue("many").add_bulk([{"name": "n", "opts": {"job_id": f"j{number}"}} for number in range(25)])
     assert cli("jobs", "many", "--limit", "0", "--ids") == [f"j{number}" for number in range(25)]
+
+
+def test_jobs_that_failed_for_a_reason_since_a_while(app: Application, cli: Cli) -> None:
+    queue = app.queue.get_queue("emails")
+    good, *bad = [queue.add("welcome", data, group="tenant") for data in ("ada", "bad", "bad", "bad")]
+    finish(app, "emails")
+    newest_first = [job.id for job in sorted(bad, key=lambda job: job.refresh().finished_on or 0, reverse=True)]
+    failed = ("jobs", "emails", "--state", "failed", "--ids")
+    assert sorted(cli(*failed, "--reason", "ValueError*address")) == sorted(newest_first)
+    assert cli(*failed, "--reason", "Timeout") == cli(*failed, "--group", "other") == []
+    assert len(cli(*failed, "--since", "1 hour", "--group", "tenant")) == 3
+    done = cli.call("jobs", "emails", "--state", "failed", "--limit", "2", "--ids")
+    assert len(done.stdout.split()) == 2
+    _, _, cursor = done.stderr.partition("there are more: --cursor ")
+    rest = cli(*failed, "--cursor", *shlex.split(cursor))
+    assert sorted([*done.stdout.split(), *rest]) == sorted(newest_first)
+    assert "--cursor belongs to a listing" in cli.call("jobs", "emails", "--cursor", "x").output
+    assert good.id not in cli(*failed)
 
 
 def test_one_job(app: Application, cli: Cli) -> None:

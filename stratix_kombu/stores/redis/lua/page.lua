@@ -51,7 +51,7 @@ local function suits(id)
   elseif not is_read then
     return true
   end
-  local v = read(id, 'name', 'group', 'worker', 'reason', 'created', 'finished')
+  local v = read(id, F.name, F.group, F.worker, F.failed_reason, F.created_ms, F.finished_ms)
   local at = num(ended and v[6] or v[5], 0)
   return at >= since and at < till
     and (not where.group or v[2] == where.group)
