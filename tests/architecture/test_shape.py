@@ -38,6 +38,7 @@ MAX_PARAMETERS = 6
 METHODS = (FunctionType, property, classmethod, staticmethod, cached_property)
 LARGE_CLASSES = {
     "Queue": "the documented queue API",
+    "QueueReader": "the part of it that reads",
     "ManyJobs": "a part of Queue, with the part below it",
     "Job": "the documented job API",
     "KnownJob": "the documented attributes of a job",
