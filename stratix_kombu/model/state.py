@@ -36,6 +36,18 @@ class Sweep(str, Enum):
         return self.value
 
 
+class Action(str, Enum):
+    """What can be done to jobs that are named by their ids."""
+
+    REMOVE = "remove"
+    RETRY = "retry"
+    PROMOTE = "promote"
+    CANCEL = "cancel"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class Refusal(str, Enum):
     """Why a claim was refused, or why a take gave fewer jobs than were wanted; in every case the message may be
     acknowledged and dropped."""

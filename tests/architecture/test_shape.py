@@ -43,6 +43,7 @@ LARGE_CLASSES = {
     "Job": "the documented job API",
     "KnownJob": "the documented attributes of a job",
     "Transitions": "the contract",
+    "ByHand": "a part of the contract",
     "Queries": "the contract",
     "MemoryTransitions": "one method for each of the contract",
     "MemoryQueries": "one method for each of the contract",

@@ -28,7 +28,7 @@ from stratix_kombu.model.record import (
     Schedule,
     WorkerInfo,
 )
-from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.model.state import Action, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store, queries, schedules, scripts, transitions
 
@@ -239,6 +239,8 @@ def _by_hand(large: Large) -> None:
     transitions.change_delay("delayed5999", 60_000)
     transitions.promote_job("delayed5999")
     transitions.change_priority("delayed5999", 5)
+    for each, name in ((Action.CANCEL, "old"), (Action.RETRY, "failed"), (Action.REMOVE, "aside")):
+        large.settle(transitions.each(name, each, [f"{name}{n}" for n in range(4_000, 4_000 + PAGE)]))
     transitions.change_priority("aside5999", 5)
     transitions.redrive("root", 0, NewJob(id="again", queue="few", name="n"))
     transitions.forget_queue("few")

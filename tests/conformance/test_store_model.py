@@ -29,7 +29,7 @@ from stratix_kombu.model.record import (
     Retention,
     WorkerInfo,
 )
-from stratix_kombu.model.state import Refusal, State, Sweep
+from stratix_kombu.model.state import Action, Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores import audit
 from tests.conformance.looks import QUEUES, Looks, queues
@@ -319,6 +319,15 @@ class Stores(Looks):
         action, state = what
         order = sorted if state is State.ACTIVE else list
         self.both(lambda store: order(swept(store, queue, action, state, limit)))
+
+    @rule(
+        queue=queues,
+        action=st.sampled_from(list(Action)),
+        wanted=st.lists(ids, max_size=4, unique=True),
+        state=st.sampled_from([None, None, *State]),
+    )
+    def each(self, queue: str, action: Action, wanted: list[str], state: State | None) -> None:
+        self.both(lambda store: store.transitions.each(queue, action, wanted, state, "all of them"))
 
     @rule(job_id=ids)
     def write(self, job_id: str) -> None:

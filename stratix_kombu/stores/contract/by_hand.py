@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from stratix_kombu.model.record import Added, Change, Limit, NewJob
-from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.model.state import Action, State, Sweep
 
 PAGE = 250
 """The most jobs, or edges of jobs, that one step touches, unless the caller gives a limit. Further steps do the rest:
@@ -88,6 +89,16 @@ class ByHand(ABC):
         """Delete a job that is not active, with its logs. To its dependents it has failed, with the reason
         ``dependency <id> was removed``, unless it was completed. Event ``removed``. Raises JobNotFound,
         InvalidJobState."""
+
+    @abstractmethod
+    def each(
+        self, queue: str, action: Action, ids: Sequence[str], state: State | None = None, reason: str = ""
+    ) -> Change:
+        """Do to each of these jobs, at most ``PAGE``, what ``remove``, ``retry``, ``promote_job`` or ``cancel`` (with
+        that ``reason``) does; ``affected`` names those to which it was done. Left out are jobs that do not exist, are
+        of another queue, or are in a state that does not allow it. With a ``state``, that in which a rule has found
+        them, so are jobs that are no longer in it, and as in ``sweep`` those that failed because of a dependency are
+        not retried. With ``more``, some dependents are not released yet: see ``release``."""
 
     @abstractmethod
     def sweep(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
 from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import MAX_REASON_BYTES, Change, Limit
 from stratix_kombu.model.stalls import stalled_reason
-from stratix_kombu.model.state import NEVER_SENT, State, Sweep
+from stratix_kombu.model.state import NEVER_SENT, Action, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.metrics import count
@@ -224,12 +225,13 @@ class Upkeep(Steps, Transitions):
         job = self._job(job_id)
         if job.state.finished:
             raise InvalidJobState(job_id, job.state.value, "cancel", _UNFINISHED)
-        reason = bounded(reason, MAX_REASON_BYTES)
-        job.cancelled, job.cancel_error = reason, error
-        if job.state is State.ACTIVE:
-            return Change()
-        self.space.fail(job, reason, error=error)
+        self._cancel(job, reason, error)
         return self._change(release_page(self.space, PAGE))
+
+    def _cancel(self, job: Job, reason: str, error: str = "") -> None:
+        job.cancelled, job.cancel_error = bounded(reason, MAX_REASON_BYTES), error
+        if job.state is not State.ACTIVE:
+            self.space.fail(job, job.cancelled, error=error)
 
     @step
     def promote_job(self, job_id: str) -> Change:
@@ -261,6 +263,33 @@ class Upkeep(Steps, Transitions):
         if job.vacant:
             raise InvalidJobState(job_id, "never sent", operation, ["delayed"])
         return job
+
+    @step
+    def each(
+        self, queue: str, action: Action, ids: Sequence[str], state: State | None = None, reason: str = ""
+    ) -> Change:
+        done = []
+        for job_id in ids:
+            job = self.space.jobs.get(job_id)
+            if job is None or job.new.queue != queue or state not in (None, job.state):
+                continue
+            if action is not Action.RETRY or state is None or not job.failed_by:
+                done += [job_id] * self._do(action, job, reason)
+        return replace(self._change(release_page(self.space, PAGE)), affected=tuple(done))
+
+    def _do(self, action: Action, job: Job, reason: str) -> bool:
+        """Whether its state allows it."""
+        if action is Action.CANCEL and not job.state.finished:
+            self._cancel(job, reason)
+        elif action is Action.RETRY and job.state is State.FAILED and not job.vacant:
+            self._retry(job)
+        elif action is Action.PROMOTE and job.state is State.DELAYED and not job.vacant:
+            self.space.make_waiting(job)
+        elif action is Action.REMOVE and job.state is not State.ACTIVE:
+            self._remove(job)
+        else:
+            return False
+        return True
 
     @step
     def sweep(
@@ -313,6 +342,9 @@ class Upkeep(Steps, Transitions):
         job = self._job(job_id)
         if job.state is State.ACTIVE:
             raise InvalidJobState(job_id, "active", "remove", ["waiting", "delayed", "blocked", "completed", "failed"])
+        self._remove(job)
+        return self._change(release_page(self.space, PAGE))
+
+    def _remove(self, job: Job) -> None:
         self.space.delete_by_hand(job)
         self.space.tell(job.new.queue, "removed", job)
-        return self._change(release_page(self.space, PAGE))

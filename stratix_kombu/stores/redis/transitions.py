@@ -36,7 +36,7 @@ from stratix_kombu.model.record import (
     Renewed,
     WorkerInfo,
 )
-from stratix_kombu.model.state import Refusal, State, Sweep
+from stratix_kombu.model.state import Action, Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions, check_ids
 from stratix_kombu.stores.redis.answers import added_of, change_of, completion_arguments, fallback_text, then_text
@@ -353,6 +353,13 @@ class RedisTransitions(Transitions):
     def change_priority(self, job_id: str, priority: int) -> Change:
         answer = self._scripts.run("change_priority", (job_id, priority))
         return self._by_hand(answer, job_id, "change the priority of", NOT_BEGUN)
+
+    def each(
+        self, queue: str, action: Action, ids: Sequence[str], state: State | None = None, reason: str = ""
+    ) -> Change:
+        found = "" if state is None else state.value
+        arguments = (queue, action.value, found, bounded(reason, MAX_REASON_BYTES), PAGE, *ids)
+        return change_of(self.run_sending("each", *arguments))
 
     def sweep(
         self, queue: str, action: Sweep, state: State, older_ms: int = 0, limit: int = PAGE, cursor: str = ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu.model.claims import Taken
 from stratix_kombu.model.record import Added, Change, Claim, Completion, NewJob
-from stratix_kombu.model.state import NEVER_SENT, Refusal, State, Sweep
+from stratix_kombu.model.state import NEVER_SENT, Action, Refusal, State, Sweep
 from stratix_kombu.stores.contract import PAGE, UNUSED_MS
 from stratix_kombu.stores.memory.release import release_page
 from stratix_kombu.stores.memory.reopening import reopen
@@ -111,6 +111,13 @@ class SqlTransitions(MemoryTransitions):
         return Change(affected=tuple(job.new.id for job in old), more=len(old) == limit)
 
     # -- by hand --------------------------------------------------------------------------------
+
+    @step
+    def each(
+        self, queue: str, action: Action, ids: Sequence[str], state: State | None = None, reason: str = ""
+    ) -> Change:
+        self.space.jobs.look_ahead(ids)
+        return super().each(queue, action, ids, state, reason)
 
     @step
     def sweep(

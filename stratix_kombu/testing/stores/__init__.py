@@ -18,6 +18,7 @@ from stratix_kombu.testing.stores.complete_and_take import CompleteAndTakeSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.finding import FindingSuite
+from stratix_kombu.testing.stores.each import EachSuite
 from stratix_kombu.testing.stores.forks import ForkSuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.groups import GroupSuite
@@ -52,6 +53,7 @@ class StoreSuite(
     DependencySuite,
     ClockSuite,
     HandSuite,
+    EachSuite,
     PartsSuite,
     ReadingSuite,
     LookingSuite,
