@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         RepeatSelection,
         RepeatTemplate,
         SchedulerRule,
+        ScheduleRun,
         Task,
         TreeNode,
         Unpack,
@@ -192,6 +193,9 @@ class AsyncQueue(Hinted):
 
     async def get_repeatable_jobs(self) -> list[RepeatableJob]:
         return await self._call(self._queue.get_repeatable_jobs)
+
+    async def get_schedule_runs(self, key: str, limit: int = 10) -> list[ScheduleRun]:
+        return await self._call(self._queue.get_schedule_runs, key, limit)
 
     async def remove_repeatable_job(
         self, opts: RepeatSelection | RepeatableJob | None = None, **options: Unpack[RepeatSelection]

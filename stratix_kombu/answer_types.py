@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stratix_kombu.model.finding import ReasonGroup
     from stratix_kombu.queue.job import Job
+    from stratix_kombu.types import JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,17 @@ class ReasonPage:
     """For the next page; '' after the last one."""
     looked: int
     """How many failures were looked at for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRun:
+    """One job of a repeatable job; instants are milliseconds since the epoch, of the store's clock."""
+
+    job_id: str
+    added_on: int
+    state: JobState | None
+    """None if it was removed by hand."""
+    finished_on: int | None = None
+    failed_reason: str | None = None
+    """Why it failed, or its last attempt did; the first 200 bytes, where the job was removed by its retention."""
+    was_cancelled: bool = False

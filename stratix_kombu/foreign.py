@@ -207,6 +207,7 @@ QUEUE = {
         off="remove_listener remove_all_listeners",
         retry_jobs="retry_all retry_failed",
         get_dead_letters="dead_letters",
+        get_schedule_runs="get_runs get_repeatable_runs get_job_scheduler_runs",
         get_rate_limit="get_global_rate_limit get_limiter",
         get_global_concurrency="get_concurrency",
     ),
@@ -290,15 +291,18 @@ SCHEDULER = _table(
     list="get_all get_jobs jobs",
 )
 LOCKS = _table(acquire="lock try_lock obtain", hold="with_lock using", release="unlock", extend="renew refresh")
-REPEATABLE = _table(
-    cron="pattern",
-    timezone="tz",
-    next_run="next next_run_at next_millis",
-    runs="count iteration_count times",
-    queue_name="queue",
-    end_date="end",
-    start_date="start",
-)
+REPEATABLE = {
+    "get_runs": "queue.get_schedule_runs(key)",
+    **_table(
+        cron="pattern",
+        timezone="tz",
+        next_run="next next_run_at next_millis",
+        runs="count iteration_count times",
+        queue_name="queue",
+        end_date="end",
+        start_date="start",
+    ),
+}
 ERROR = {**_table(reason="failed_reason"), "message": "str(error)", "stack": "job.stacktrace", "code": "type(error)"}
 PACKAGE = {
     "Worker": "queue.process(handler), and app.run()",

@@ -10,7 +10,7 @@ import click
 
 from stratix_kombu.cli.commands import Commands, Failed, with_options
 from stratix_kombu.cli.lookup import with_application
-from stratix_kombu.cli.output import echo, json_option, print_json, print_table, span
+from stratix_kombu.cli.output import echo, instant, json_option, print_json, print_table, span
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -93,6 +93,25 @@ def add(app: Application, queue: str, name: str, data: str, every: str | None, o
         given["every"] = interval_ms(every)
     made = app.queue.get_queue(queue).add_repeatable_job(name, value, cast("RepeatOpts", given))
     echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
+
+
+@repeat.command("runs")
+@with_application
+@click.argument("queue")
+@click.argument("key")
+@json_option
+def runs(app: Application, queue: str, key: str, as_json: bool) -> None:
+    """The last runs of a repeatable job, newest first, and how they ended."""
+    found = app.queue.get_queue(queue).get_schedule_runs(key)
+    if as_json:
+        for run in found:
+            print_json(asdict(run))
+        return
+    rows = [
+        [run.job_id, instant(run.added_on), run.state or "removed", instant(run.finished_on), run.failed_reason]
+        for run in found
+    ]
+    print_table(("id", "added", "state", "ended", "reason"), rows, "It has not run yet.")
 
 
 def _of_one(function: Any) -> Any:

@@ -115,6 +115,8 @@ def run_now(engine: Engine, schedule: Schedule, job_id: str) -> tuple[list[NewJo
     """One run besides the slots, which are not changed by it."""
     jobs = [job_of(schedule, job_id)]
     added = engine.store.transitions.add(jobs)
+    if added.placed[0] is not None:
+        engine.store.schedules.ran(schedule.key, job_id)
     dispatch_change(engine, Change(ready=added.ready, more=added.more))
     return jobs, added
 

@@ -110,6 +110,16 @@ def key_of_run(job_id: str, queue: str) -> str | None:
     return key if found and job_id.startswith(f"{_RUN}{queue}:") else None
 
 
+def run_of(job_id: str) -> tuple[str, str]:
+    """The key of the schedule whose run has this id, and the slot.
+
+    >>> run_of(run_id("q:nightly", 5))
+    ('q:nightly', '5')
+    """
+    key, _, slot = job_id.removeprefix(_RUN).rpartition(":")
+    return key, slot
+
+
 def letter_id(job_id: str, number: int, attempts_started: int) -> str:
     """The letter of a job that has failed: each one of that id has its own, and each time it fails. ``bury.lua`` does
     the same."""

@@ -377,6 +377,8 @@ class Schedule:
     paused: bool = False
     owner: str = ""
     """The owner that fires it; '' for any clock."""
+    recent: str = ""
+    """Its last runs: see ``model/runs.py``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
-from stratix_kombu.answer_types import JobPage
+from stratix_kombu.answer_types import JobPage, ScheduleRun
 from stratix_kombu.config.options import limiter_of, whole
 from stratix_kombu.errors import ConfigurationError, JobFailed, nearest
 from stratix_kombu.foreign import STATES
@@ -20,10 +20,11 @@ from stratix_kombu.model.finding import LOOKED_AT_ONCE, filter_of
 from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
+from stratix_kombu.model.runs import RUNS_KEPT
 from stratix_kombu.model.state import State
 from stratix_kombu.queue.events import QueueEvents
 from stratix_kombu.queue.job import Job
-from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
+from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of, runs_of_schedule
 from stratix_kombu.stores.contract import FOUND_AT_ONCE
 
 if TYPE_CHECKING:
@@ -210,6 +211,16 @@ class QueueReader:
         """The repeatable jobs of the queue, sorted by key; those that have ended are included until they are
         removed."""
         return list(repeatables_of(self._engine.store.schedules.all(self.name)))
+
+    def get_schedule_runs(self, key: str, limit: int = RUNS_KEPT) -> list[ScheduleRun]:
+        """The last runs of a repeatable job, newest first, at most ``limit`` (1 to 10): also those of
+        ``run_repeatable_job``, and how those ended that their retention has removed. Raises RepeatableJobNotFound.
+
+        >>> [run.state for run in queue.get_schedule_runs("nightly")]  # doctest: +SKIP
+        ['active', 'completed', 'failed']
+        """
+        whole(limit, "get_schedule_runs: 'limit'", 1, RUNS_KEPT)
+        return runs_of_schedule(self._engine, self.name, plain_text(key, "get_schedule_runs: 'key'"), limit)
 
     # -- listening ------------------------------------------------------------------------------
 

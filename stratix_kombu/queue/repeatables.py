@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from stratix_kombu.answer_types import ScheduleRun
 from stratix_kombu.config.options import JOB_OPTIONS, instant, milliseconds, snake_keys, together, whole
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, RepeatableJobNotFound
 from stratix_kombu.foreign import REPEATABLE
@@ -29,8 +30,9 @@ from stratix_kombu.model.codec import decode
 from stratix_kombu.model.given import mapping
 from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.names import check_job_id, run_id
-from stratix_kombu.model.record import Added, NewJob, Schedule
+from stratix_kombu.model.record import Added, JobRecord, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
+from stratix_kombu.model.runs import Run, runs_of
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.zones import is_utc_here
 
@@ -293,6 +295,24 @@ def repeatables_of(schedules: Iterable[Schedule]) -> Iterator[RepeatableJob]:
             logger.warning(
                 "repeatable job %s cannot be read: %s", schedule.key, problem, extra={"action": "schedule_unreadable"}
             )
+
+
+def runs_of_schedule(engine: Engine, queue: str, key: str, limit: int) -> list[ScheduleRun]:
+    """See ``QueueReader.get_schedule_runs``."""
+    schedule = engine.store.schedules.get(f"{queue}:{key}")
+    if schedule is None:
+        raise RepeatableJobNotFound(key, queue)
+    runs = runs_of(schedule.recent)[:limit]
+    ids = [run_id(schedule.key, run.slot) for run in runs]
+    records = engine.store.queries.get(ids)
+    return [_run(job_id, run, record) for job_id, run, record in zip(ids, runs, records, strict=True)]
+
+
+def _run(job_id: str, run: Run, record: JobRecord | None) -> ScheduleRun:
+    end = record or run.ended
+    if end is None:
+        return ScheduleRun(job_id, run.added_ms, None)
+    return ScheduleRun(job_id, run.added_ms, end.state.value, end.finished_ms or None, end.failed_reason, end.cancelled)
 
 
 def _date(ms: int) -> datetime | None:

@@ -46,7 +46,12 @@ def test_repeatable_jobs(app: Application, cli: Cli) -> None:
     assert cli("repeat", "pause", "ops", "often") == ["paused often"]
     assert [line.split()[-1] for line in cli("repeat", "list")] == ["status", "on", "paused"]
     assert cli("repeat", "resume", "ops", "often") == ["resumed often"]
+    assert cli("repeat", "runs", "ops", "nightly") == ["id  added  state  ended  reason"]
     (job_id,) = cli("repeat", "run", "ops", "nightly")
+    (run,) = cli.json("repeat", "runs", "ops", "nightly")
+    assert (run["job_id"], run["state"], run["finished_on"]) == (job_id, "waiting", None)
+    assert cli("repeat", "runs", "ops", "nightly")[1].startswith(f"{job_id}  2")
+    assert "no repeatable job" in cli.refused("repeat", "runs", "ops", "nobody", code=1)
     job = app.queue.get_job(job_id)
     assert job is not None
     assert (job.data, job.opts["attempts"]) == ({"type": "full"}, 3)

@@ -32,13 +32,14 @@ COMMANDS = (
     ["metrics"],
     ["metrics", "--prometheus"],
     ["repeat", "list"],
+    ["repeat", "runs", "mail", "hourly"],
     ["dead-letters", "list", "dead"],
     ["check"],
     ["health"],
     ["repeat", "pause", "mail", "mail:hourly"],
     ["repeat", "remove", "mail", "mail:hourly"],
 )
-HAVE_JSON = ("queues", "jobs", "events", "metrics", "repeat list", "dead-letters list", "check")
+HAVE_JSON = ("queues", "jobs", "events", "metrics", "repeat list", "repeat runs", "dead-letters list", "check")
 
 
 @pytest.fixture

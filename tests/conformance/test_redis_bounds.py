@@ -17,6 +17,9 @@ from stratix_kombu.errors import DependencyCycle
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.finding import JobFilter
 from stratix_kombu.model.record import (
+    ANY_CLAIM,
+    KEEP_NONE,
+    RUN,
     Completion,
     Deduplication,
     Failure,
@@ -301,7 +304,10 @@ def _run(large: Large) -> None:
     transitions.hand_back([one])
     transitions.hand_over([HandOver(*_token(two), ())])
     large.store.schedules.put(Schedule(key="s", queue="few", name="n", rule="{}", template="{}", next_ms=9))
-    large.store.schedules.fire("s", 9, 10, None)
+    run = NewJob(id="repeat:s:9", queue="runs", name="n", keep_completed=KEEP_NONE, kind=RUN)
+    large.store.schedules.fire("s", 9, 10, run)
+    large.store.schedules.ran("s", "repeat:s:x")
+    transitions.complete([Completion("repeat:s:9", ANY_CLAIM, "1")])
     large.store.locks.acquire("lock", "t", 1_000)
     large.store.locks.extend("lock", "t", 1_000)
 

@@ -60,6 +60,7 @@ emails.add_repeatable_job("check", every=timedelta(minutes=10), limit=100, immed
 emails.add_repeatable_job("check", None, {"every": 600_000, "start_date": datetime.now(timezone.utc), "end_date": None})
 emails.upsert_job_scheduler("nightly", {"pattern": "30 3 * * *"}, {"name": "backup", "opts": {"attempts": 3}})
 assert_type(emails.get_repeatable_jobs(), list[RepeatableJob])
+assert_type(emails.get_schedule_runs("nightly")[0].state, JobState | None)
 assert_type(app.queue.get_repeatable_jobs(), list[RepeatableJob])
 assert_type(emails.remove_repeatable_job(name="backup", cron="30 3 * * *"), bool)
 emails.remove_repeatable_job({"key": "nightly"})

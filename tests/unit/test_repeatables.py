@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -276,3 +277,35 @@ def test_what_is_refused_leaves_nothing(app: Application, options: dict[str, Any
     assert queue.get_repeatable_jobs() == []
     with pytest.raises(ConfigurationError, match="select it by 'key'"):
         queue.remove_repeatable_job(cron="* * * * *")
+
+
+def test_how_the_last_runs_ended(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+
+    def handle(job: Job) -> None:
+        if job.repeat_key == "bad":
+            raise ValueError("broken")
+
+    queue.process(handle)
+    good = queue.add_repeatable_job("n", key="good", cron="0 0 1 1 *", immediately=True)
+    queue.add_repeatable_job("n", key="bad", cron="0 0 1 1 *", remove_on_fail=True)
+    assert queue.get_schedule_runs("bad") == []
+    by_hand = [queue.run_repeatable_job("bad").id for _ in range(2)]
+    until(lambda: [run.state for run in queue.get_schedule_runs("bad")] == ["failed", "failed"])
+    newest, oldest = queue.get_schedule_runs("bad")
+    assert [newest.job_id, oldest.job_id] == by_hand[::-1]
+    assert (newest.failed_reason, newest.was_cancelled) == ("ValueError: broken", False)
+    assert newest.added_on <= (newest.finished_on or 0)
+    assert [queue.get_job(one) for one in by_hand] == [None, None]
+    assert asyncio.run(queue.aio.get_schedule_runs("bad", limit=1)) == [newest]
+    until(lambda: [run.state for run in queue.get_schedule_runs(good.key)] == ["completed"])
+    (run,) = queue.get_schedule_runs("good")
+    job = queue.get_job(run.job_id)
+    assert job is not None
+    assert (run.finished_on, run.failed_reason) == (job.finished_on, None)
+    job.remove()
+    assert [run.state for run in queue.get_schedule_runs("good")] == [None]
+    with pytest.raises(RepeatableJobNotFound):
+        queue.get_schedule_runs("nobody")
+    with pytest.raises(ConfigurationError, match="get_schedule_runs: 'limit' must be a whole number from 1 to 10"):
+        queue.get_schedule_runs("good", 11)

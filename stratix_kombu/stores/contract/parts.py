@@ -21,7 +21,7 @@ class Schedules(ABC):
     @abstractmethod
     def put(self, schedule: Schedule) -> None:
         """Create the schedule, or replace the one with that key. If that has the same rule, its next slot, its runs and
-        its pause stay: deploying again changes only the template."""
+        its pause stay: deploying again changes only the template. The list of its last runs stays in any case."""
 
     @abstractmethod
     def all(self, queue: str | None = None) -> list[Schedule]:
@@ -47,7 +47,12 @@ class Schedules(ABC):
     @abstractmethod
     def fire(self, key: str, slot_ms: int, next_ms: int, job: NewJob | None) -> Added | None:
         """If the schedule's next slot is still ``slot_ms`` and it is not paused: set the next one (0 = ended), count
-        the run and add ``job`` (None = only skip the slot), in one step. None if another clock was first."""
+        the run and add ``job`` (None = only skip the slot), in one step. None if another clock was first. A job that is
+        added is the newest of ``recent``; how it ended is kept there when its retention removes it."""
+
+    @abstractmethod
+    def ran(self, key: str, job_id: str) -> bool:
+        """Put a run that was added besides the slots into ``recent``; whether there is such a schedule."""
 
 
 class EventLog(ABC):

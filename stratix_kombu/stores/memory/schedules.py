@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stratix_kombu.errors import JobIdTaken
+from stratix_kombu.model.names import run_of
 from stratix_kombu.model.record import Added, NewJob, Schedule
+from stratix_kombu.model.runs import with_run
 from stratix_kombu.stores.contract import PAGE, Schedules, Transitions
 from stratix_kombu.stores.memory.state import Space
 
@@ -18,6 +20,8 @@ class MemorySchedules(Schedules):
     def put(self, schedule: Schedule) -> None:
         with self._space.lock:
             known = self._space.schedules.get(schedule.key)
+            if known is not None:
+                schedule = replace(schedule, recent=known.recent)
             if known is not None and (known.rule, known.owner) == (schedule.rule, schedule.owner):
                 schedule = replace(schedule, next_ms=known.next_ms, runs=known.runs, paused=known.paused)
             self._keep(schedule)
@@ -68,6 +72,17 @@ class MemorySchedules(Schedules):
                 added = self._transitions.add([job]) if job else Added()
             except JobIdTaken as taken:
                 added = Added((None,), frozenset({taken.job_id}))
-            runs = schedule.runs + (job is not None)
-            self._keep(replace(schedule, next_ms=next_ms, runs=runs))
+            runs, recent = schedule.runs + (job is not None), schedule.recent
+            if job is not None and added.placed[0] is not None:
+                recent = with_run(recent, run_of(job.id)[1], self._space.now())
+            self._keep(replace(schedule, next_ms=next_ms, runs=runs, recent=recent))
             return added
+
+    def ran(self, key: str, job_id: str) -> bool:
+        with self._space.lock:
+            schedule = self._space.schedules.get(key)
+            if schedule is None:
+                return False
+            recent = with_run(schedule.recent, run_of(job_id)[1], self._space.now())
+            self._space.schedules[key] = replace(schedule, recent=recent)
+            return True

@@ -28,6 +28,7 @@ from stratix_kombu.stores.memory.graph import Edge, Graph, Outcome
 from stratix_kombu.stores.memory.leader import Leader
 from stratix_kombu.stores.memory.metrics import Counted, count
 from stratix_kombu.stores.memory.order import Key, Order
+from stratix_kombu.stores.memory.runs import end_run
 
 EVENTS_KEPT = 10_000
 TRIMMED_AT_ONCE = 100
@@ -374,7 +375,9 @@ class Space(Graph):
             del self.ended[next(iter(self.ended))]
         result = job.result if job.state is State.COMPLETED else None
         cancelled = job.cancelled is not None and job.state is State.FAILED
-        self.ended[job.new.id] = Ended(job.state, job.finished_ms, result, job.failed_reason, cancelled), job.ended
+        ended = Ended(job.state, job.finished_ms, result, job.failed_reason, cancelled)
+        self.ended[job.new.id] = ended, job.ended
+        end_run(self, job, ended)
 
     def delete(self, job: Job) -> None:
         """Forget the record; keep how it ended for dependents that may still ask."""

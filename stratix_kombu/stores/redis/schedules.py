@@ -45,6 +45,9 @@ class RedisSchedules(Schedules):
         slot = "" if next_ms is None else next_ms
         return bool(self._scripts.run("put_schedule", ("pause" if paused else "resume", key, slot)))
 
+    def ran(self, key: str, job_id: str) -> bool:
+        return bool(self._scripts.run("put_schedule", ("ran", key, job_id)))
+
     def due(self, limit: int = PAGE, owner: str = "") -> tuple[list[Schedule], int, int | None]:
         now, next_ms, found = self._scripts.run("due", (limit, owner))
         return _readable(found), int(now), None if next_ms < 0 else int(next_ms)

@@ -10,6 +10,7 @@ from stratix_kombu.model.names import incarnation
 from stratix_kombu.model.record import Ended
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.memory.graph import Edge
+from stratix_kombu.stores.memory.runs import end_run
 from stratix_kombu.stores.memory.state import EVENTS_KEPT, Job, Space
 from stratix_kombu.stores.sql.counting import ADDED_EVERY, add_observed
 from stratix_kombu.stores.sql.database import Database, Transactions
@@ -162,6 +163,7 @@ class SqlSpace(Space):
         cancelled = job.cancelled is not None and job.state is State.FAILED
         ended = Ended(job.state, job.finished_ms, result, job.failed_reason, cancelled)
         self.ended.put(job.new.id, ended, job.ended)
+        end_run(self, job, ended)
 
     # -- the graph ------------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ from stratix_kombu.testing.stores.clocks import LeadSuite
 from stratix_kombu.testing.stores.complete_and_take import CompleteAndTakeSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
-from stratix_kombu.testing.stores.finding import FindingSuite
 from stratix_kombu.testing.stores.each import EachSuite
+from stratix_kombu.testing.stores.finding import FindingSuite
 from stratix_kombu.testing.stores.forks import ForkSuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.groups import GroupSuite
@@ -34,6 +34,7 @@ from stratix_kombu.testing.stores.permits import PermitSuite
 from stratix_kombu.testing.stores.reading import ReadingSuite
 from stratix_kombu.testing.stores.rerun import RerunSuite
 from stratix_kombu.testing.stores.running import RunningSuite
+from stratix_kombu.testing.stores.runs import RunsSuite
 from stratix_kombu.testing.stores.take import TakeSuite
 from stratix_kombu.testing.stores.told import ToldSuite
 
@@ -55,6 +56,7 @@ class StoreSuite(
     HandSuite,
     EachSuite,
     PartsSuite,
+    RunsSuite,
     ReadingSuite,
     LookingSuite,
     FindingSuite,

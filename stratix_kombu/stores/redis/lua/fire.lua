@@ -8,6 +8,7 @@
 --- @include moves
 --- @include release
 --- @include add_job
+--- @include runs
 
 local found = redis.call('HGET', P .. ':schedules', ARGV[4])
 if not found then
@@ -26,6 +27,9 @@ if ARGV[7] then
   end
   if one ~= true then
     placed = { 0, one or '' }
+  end
+  if one then
+    add_run(schedule, string.match(ARGV[8], '[^:]*$'))
   end
   schedule.runs = num(schedule.runs, 0) + 1
 end

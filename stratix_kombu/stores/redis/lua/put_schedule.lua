@@ -1,6 +1,6 @@
--- Create or replace a schedule, remove it, or pause and resume it.
--- KEYS[1] '{namespace}'; ARGV[1] 'put' | 'remove' | 'pause' | 'resume'; ARGV[2] key; ARGV[3] the schedule as JSON,
---   or its next slot or ''
+-- Create or replace a schedule, remove it, pause and resume it, or keep a run that was added besides.
+-- KEYS[1] '{namespace}'; ARGV[1] 'put' | 'remove' | 'pause' | 'resume' | 'ran'; ARGV[2] key; ARGV[3] the schedule as JSON,
+--   or its next slot or '', or the id of the run
 -- Returns 1, or 0 if there is no such schedule
 --- @include base
 
@@ -26,6 +26,11 @@ elseif step == 'remove' then
   return redis.call('HDEL', schedules, key)
 elseif not known or not num(known.next_ms) then
   return 0
+elseif step == 'ran' then
+  --- @include runs
+  add_run(known, string.match(text, '[^:]*$'))
+  redis.call('HSET', schedules, key, cjson.encode(known))
+  return 1
 else
   schedule.paused = step == 'pause'
   schedule.next_ms = tonumber(text) or schedule.next_ms
@@ -33,6 +38,8 @@ else
 end
 local due = P .. ':due' .. (schedule.owner or '')
 if step == 'put' and known then
+  schedule.recent = known.recent
+  text = cjson.encode(schedule)
   if known.owner ~= schedule.owner then
     redis.call('ZREM', P .. ':due' .. (known.owner or ''), key)
   elseif known.rule == schedule.rule and num(known.next_ms) then

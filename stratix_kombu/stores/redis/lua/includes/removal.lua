@@ -37,11 +37,15 @@ end
 local function retire(job)
   delete(job, true)
   local left = job.finished_ms + 60000 - now
+  local how = job.state == 'failed' and job.cancelled and 'cancelled' or job.state
   if left > 0 then
     local said = job.state == 'completed' and job.result or job.failed_reason or ''
-    local how = job.state == 'failed' and job.cancelled and 'cancelled' or job.state
     local value = how .. ':' .. string.format('%.0f', job.finished_ms) .. ':' .. (job.ended or '') .. '\n' .. said
     redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
+  end
+  if job.kind == 'run' then
+    --- @include runs
+    end_run(job, how)
   end
 end
 
