@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stratix_kombu.dashboard.filters import Which
 from stratix_kombu.dashboard.texts import duration
 from stratix_kombu.lifecycle.redrive import letter_of
-from stratix_kombu.model.finding import common_reason, error_of, matches
+from stratix_kombu.model.finding import Pattern, common_reason, error_of
 from stratix_kombu.model.metrics import Period, Tally
 from stratix_kombu.model.record import JobRecord, Limit, QueueStatus
 from stratix_kombu.model.shown import Shown
@@ -347,7 +347,7 @@ def has_letters(app: Application, queue: str) -> bool:
 def is_letter(letter: Mapping[str, Any], given: Mapping[str, str]) -> bool:
     """Whether a letter is meant."""
     return (
-        matches(letter["reason"] or "", f"*{given.get('reason', '')}*")
+        Pattern(f"*{given.get('reason', '')}*").matches(letter["reason"] or "")
         and given.get("name") in (None, letter["name"])
         and given.get("from") in (None, letter["queue"])
     )
