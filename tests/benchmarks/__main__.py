@@ -10,7 +10,9 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks import stores
 from tests.benchmarks.measure import Round, measure
+from tests.benchmarks.stores import KINDS
 from tests.services import redis_server
 
 MARKS = {"add": 2.0, "bulk": 8.0, "drain": 4.0}
@@ -37,7 +39,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side, in turn (5)")
     parser.add_argument("--singles", type=int, default=3000, help="jobs added one by one (3000)")
     parser.add_argument("--bulk", type=int, default=10000, help="jobs added in bulk (10000)")
+    parser.add_argument("--store", action="append", choices=["all", *KINDS], help="stores beside each other instead")
     options = parser.parse_args()
+    if options.store:
+        kinds = [*KINDS] if "all" in options.store else options.store
+        stores.report(stores.run(kinds, options.rounds, options.singles, options.bulk))
+        return
     with redis_server() as url:
         report(*run(url.rsplit("/", 1)[0] if url.count("/") > 2 else url, options))
 
