@@ -21,7 +21,9 @@ from tests.sandbox import around
 class Printing(Transport):
     def capture_envelope(self, envelope: Any) -> None:
         for item in envelope.items:
-            print(json.dumps({"type": item.type, "payload": item.payload.json}), flush=True)
+            # In one piece: several threads write.
+            sys.stdout.write(json.dumps({"type": item.type, "payload": item.payload.json}) + "\n")
+            sys.stdout.flush()
 
 
 def main() -> None:

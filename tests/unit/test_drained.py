@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from typing import Any
 
@@ -108,7 +109,8 @@ def test_functions_of_one_line_with_the_same_values_are_one() -> None:
     assert same_function(one.run, one.run)
     assert not same_function(made(1), made(2))
     assert not same_function(*[lambda job, by=by: job * by for by in range(2)])
-    assert not same_function(lambda job: job, lambda job: job)
+    # Python 3.10 keeps no columns, so that equal functions of one line have one code.
+    assert same_function(lambda job: job, lambda job: job) is (sys.version_info < (3, 11))
     assert not same_function(functools.partial(made, 1), functools.partial(made, 2))
     assert not same_function(one.run, other.run)
     assert not same_function(made(object()), made(object()))

@@ -50,6 +50,8 @@ class Case:
         self.redelivery = Redelivery(self.engine, GRACE_MS)
         self.native = native
         self.left: list[str] = []
+        self.sent_ms = 0
+        """The store's time just before something was sent by ``look``."""
 
     def lose(self, count: int) -> None:
         for start in range(0, count, 1_000):
@@ -64,6 +66,7 @@ class Case:
         before = self.broker.sent
 
         def sent() -> bool:
+            self.sent_ms = self.store.queries.now()
             self.redelivery.look()
             return self.broker.sent > before
 
@@ -123,7 +126,9 @@ def test_nothing_is_sent_while_the_broker_has_enough(case: Case) -> None:
     assert case.broker.sent == PAGE
     case.broker.waiting = 0 if case.native else PAGE - 1
     case.redelivery.go_on()
-    assert 3 * PAGE <= case.broker.sent <= 3 * PAGE + 1
+    # Those sent first are missing again once their grace is over, if this test has been held up for so long.
+    times = 1 + (case.store.queries.now() - case.sent_ms) // GRACE_MS
+    assert 3 * PAGE <= case.broker.sent <= times * 3 * PAGE + 1
 
 
 def test_a_queue_that_is_paused_meanwhile_is_left_alone(case: Case) -> None:
