@@ -120,7 +120,6 @@ TABLE = (
     Field("token", Kind.TEXT),
     Field("ended", Kind.TEXT, moved=True),
     Field("waiting_ms", Kind.NUMBER, "waiting"),
-    Field("waited_ms", Kind.NUMBER, "waited"),
     Field("place", Kind.NUMBER),
     Field("line", Kind.TEXT, moved=True),
     Field("dispatches", Kind.NUMBER, "sends"),

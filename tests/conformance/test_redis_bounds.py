@@ -190,6 +190,7 @@ def _read(store: Store) -> None:
         assert read.page(state.value, state, where, "", PAGE).looked == 1_000
     read.late_queues(1)
     read.metrics("waiting", 10)
+    read.totals("waiting")
     read.limit_ttl("few", Limit("queue:few", 5, 1_000))
     assert read.late_queues(0)
     for answer in (read.queues(), read.workers("waiting"), read.held("leases", "w"), read.dependencies("big0")):

@@ -62,6 +62,8 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
             (claim,) = store.transitions.claim("q", [job_id], "w", 1000).claims
             store.transitions.complete([Completion(job_id, claim.token, "1")])
         store.transitions.leave("w", ["q"])
+        assert f"{{{namespace}}}:q:q:noted" in client.scan_iter(f"*{namespace}*")
+        store.queries.metrics("q", 1)
         keys = list(client.scan_iter(f"*{namespace}*"))
         left = {key.partition("}")[2] for key in keys}
         minutes = {key for key in keys if ":minute:" in key}

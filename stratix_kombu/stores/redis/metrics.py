@@ -1,10 +1,9 @@
-"""Reading what ``lua/includes/count.lua`` and ``tally.lua`` have counted."""
+"""Reading what ``lua/includes/count.lua`` and ``fold.lua`` have counted."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from stratix_kombu.model.metrics import BOUNDS_MS, COUNTS, MINUTE_MS, OTHER, Distribution, Histogram, Tally, Totals
 
@@ -24,18 +23,16 @@ def tally_of(minute: int, raw: bytes | None) -> Tally:
     return Tally(start_ms=minute * MINUTE_MS, wait=Histogram(waited_ms, wait), run=Histogram(ran_ms, run), **counts)
 
 
-def totals_of(raw: bytes, names: Any) -> Totals:
-    """All of it; ``names`` gives the places, as a mapping or as a flat list."""
+def totals_of(raw: bytes, names: Sequence[bytes]) -> Totals:
+    """All of it; ``names`` tells the places, name and place in turn."""
     numbers = struct.unpack(f">{len(raw) // 8}q", raw)
-    if not isinstance(names, Mapping):
-        names = dict(zip(names[::2], names[1::2], strict=True))
 
     def at(place: int) -> Distribution:
         first = _TOTALS_HEAD + place * (_CLASSES + 1)
         *counts, sum_ms = (*numbers[first : first + _CLASSES + 1], *[0] * (_CLASSES + 1))[: _CLASSES + 1]
         return Distribution(counts, sum_ms)
 
-    runs = {name.decode(): at(int(place)) for name, place in names.items()}
+    runs = {name.decode(): at(int(place)) for name, place in zip(names[::2], names[1::2], strict=True)}
     if any(at(1).counts):
         runs[OTHER] = at(1)
     head = (*numbers[: len(COUNTS)], *[0] * len(COUNTS))

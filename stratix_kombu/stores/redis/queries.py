@@ -85,9 +85,7 @@ class RedisQueries(Queries):
         return [tally_of(minute, raw) for minute, raw in enumerate(found, int(this) - len(found) + 1)]
 
     def totals(self, queue: str) -> Totals:
-        raw = self._client.run("GET", f"{self._base}:q:{queue}:totals", again=True)
-        names = self._client.run("HGETALL", f"{self._base}:q:{queue}:names", again=True)
-        return totals_of(raw or b"", names)
+        return totals_of(*self._scripts.run("totals", (queue,)))
 
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         return int(self._scripts.run("limit_ttl", (queue, limit_text(limit))))

@@ -43,7 +43,7 @@ class Take:
     def answer(self, answer: Sequence[Any]) -> Taken:
         now, why, until, left, *answers = answer
         claims, found = [], ClaimsOf(self.queue, self.worker, self.request, now)
-        for job_id, position, started, begun, flat in answers:
+        for *flat, job_id, position, started, begun in answers:
             try:
                 claims.append(found.read(job_id, position, started, begun, zip(flat[::2], flat[1::2], strict=True)))
             except InvalidPayload as problem:

@@ -127,7 +127,7 @@ local function grant(id, v, values, token, native, own)
   end
   redis.call('ZADD', active, at + lease, id)
   running, granted = running + 1, true
-  return { id, '', at, begin(queue, id, v, token, at, worker, fallback, score), values }
+  return { id, '', at, begin(queue, job_key(id), id, v, token, at, worker, fallback, score), values }
 end
 
 for i = 9, #ARGV do

@@ -4,7 +4,7 @@
 -- Events completed, drained; those of add.lua and release.lua
 --- @include base
 local first = 5
---- @include complete_one
+--- @include complete_usual
 if is_completed then
   return { 0, {}, {} }, true
 end

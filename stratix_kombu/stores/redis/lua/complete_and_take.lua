@@ -5,7 +5,7 @@
 --- @include base
 local first = 15
 local more, stale, to_send, same = 0, {}, {}, true
---- @include complete_one
+--- @include complete_usual
 if not is_completed then
   --- @include send
   --- @include complete_jobs

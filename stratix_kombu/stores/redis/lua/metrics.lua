@@ -3,8 +3,9 @@
 -- Returns {number of the current minute, what is kept of each (see count.lua), oldest first}
 --- @again
 --- @include base
---- @include count
+--- @include fold
 
+fold(ARGV[1])
 local this, keys = math.floor(now / 60000), {}
 for minute = this - tonumber(ARGV[2]) + 1, this do
   keys[#keys + 1] = minute_key(ARGV[1], minute)

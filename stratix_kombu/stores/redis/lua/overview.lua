@@ -6,7 +6,7 @@
 --   '0' after the last page
 --- @again
 --- @include base
---- @include count
+--- @include fold
 --- @include status_of
 
 local COUNTS_BYTES = 24
@@ -14,6 +14,7 @@ local this, minutes = math.floor(now / 60000), tonumber(ARGV[1])
 local page = redis.call('SSCAN', P .. ':queues', ARGV[3], 'COUNT', ARGV[4])
 local found = { this }
 for _, queue in ipairs(page[2]) do
+  fold(queue)
   local keys = {}
   for i = 1, minutes do
     keys[i] = minute_key(queue, this - minutes + i)

@@ -63,14 +63,20 @@ end
 local INLINE_BYTES = 4096
 
 -- One entry of the queue's log. Events beyond ten thousand are dropped, a node of the stream at a time.
+local logs = {}
+
 local function tell(queue, event, id, name, value)
-  local key = queue_key(queue, 'events')
+  local key = logs[queue]
+  if not key then
+    key = queue_key(queue, 'events')
+    logs[queue] = key
+  end
   if not id then
-    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', E.name, event, E.value, value or '')
+    redis.call('XADD', key, 'MAXLEN', '~', '10000', '*', E.name, event, E.value, value or '')
   elseif value and #value <= INLINE_BYTES then
-    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', E.name, event, E.job_id, id, E.job_name, name,
+    redis.call('XADD', key, 'MAXLEN', '~', '10000', '*', E.name, event, E.job_id, id, E.job_name, name,
       E.value, value)
   else
-    redis.call('XADD', key, 'MAXLEN', '~', 10000, '*', E.name, event, E.job_id, id, E.job_name, name)
+    redis.call('XADD', key, 'MAXLEN', '~', '10000', '*', E.name, event, E.job_id, id, E.job_name, name)
   end
 end

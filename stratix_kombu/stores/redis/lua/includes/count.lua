@@ -11,8 +11,8 @@ local function minute_key(queue, minute)
 end
 
 -- Both lists are operations of BITFIELD: 'INCRBY', type, slot, by how much, ...
-local function write_counts(queue, of_minute, of_all)
-  local key = minute_key(queue, math.floor(now / 60000))
+local function write_counts(queue, minute, of_minute, of_all)
+  local key = minute_key(queue, minute)
   local first = redis.call('BITFIELD', key, unpack(of_minute))[1]
   if first == tonumber(of_minute[4]) then -- it was 0, as in a new minute
     redis.call('EXPIRE', key, KEPT_S)
@@ -20,8 +20,8 @@ local function write_counts(queue, of_minute, of_all)
   redis.call('BITFIELD', queue_key(queue, 'totals'), unpack(of_all))
 end
 
--- Written at once; what every job does is tallied, see tally.lua.
+-- Written at once; what every job does is noted, see tally.lua.
 local function count(queue, what, times)
   times = string.format('%d', times)
-  write_counts(queue, { 'INCRBY', 'u32', what, times }, { 'INCRBY', 'i64', what, times })
+  write_counts(queue, math.floor(now / 60000), { 'INCRBY', 'u32', what, times }, { 'INCRBY', 'i64', what, times })
 end

@@ -1,9 +1,10 @@
 -- Starting a job. `v` is its record as it stands there, `score` where it stood in the order, nil if it did not.
-local function begin(queue, id, v, token, at, worker, fallback, score)
-  local key, begun = job_key(id), num(v[F.attempts_started], 0) + 1
-  local waited = math.max(at - num(v[F.waiting_ms] or v[F.created_ms], at), 0)
-  redis.call('HSET', key, F.state, 'active', F.token, token, F.attempts_started, begun, F.processed_ms, at,
-    F.worker, worker, F.waited_ms, waited, F.place, score or '')
+--- @include instant
+
+local function begin(queue, key, id, v, token, at, worker, fallback, score)
+  local begun = v[F.attempts_started] and num(v[F.attempts_started], 0) + 1 or 1
+  redis.call('HSET', key, F.state, 'active', F.token, token, F.attempts_started, begun == 1 and '1' or begun,
+    F.processed_ms, instant(at), F.worker, worker, F.place, score or '')
   if fallback then
     if fallback.dead_letter and not v[F.dead_letter] then
       redis.call('HSET', key, F.dead_letter, fallback.dead_letter)

@@ -44,7 +44,7 @@ local function take_jobs()
     end
   end
 
-  local is_closed = why ~= ''
+  local is_closed, until_text = why ~= '', instant(now + lease)
   while not is_closed and n < room and looked < want + 250 and not is_empty do
     local asked = math.min(room - n, want + 250 - looked)
     local page = redis.call('ZPOPMIN', waiting, asked)
@@ -56,8 +56,10 @@ local function take_jobs()
         redis.call('ZADD', waiting, score, id)
         is_empty = false
       else
-        local flat, v = redis.pcall('HGETALL', job_key(id)), {}
-        for j = 1, #flat, 2 do
+        local key = job_key(id)
+        local flat, v = redis.pcall('HGETALL', key), {}
+        local size = #flat
+        for j = 1, size, 2 do
           v[flat[j]] = flat[j + 1]
         end
         local at, own, is_aside = now, nil, false
@@ -75,9 +77,10 @@ local function take_jobs()
           if book or own then
             at = aside.start(book, own)
           end
-          local begun = begin(queue, id, v, request .. ':' .. n, at, worker, fallback, score)
-          leases[2 * n + 1], leases[2 * n + 2] = at + lease, id
-          claims[n + 5], ids[n + 1] = { id, n, at, begun, flat }, id
+          local begun = begin(queue, key, id, v, request .. ':' .. n, at, worker, fallback, score)
+          leases[2 * n + 1], leases[2 * n + 2] = at == now and until_text or instant(at + lease), id
+          flat[size + 1], flat[size + 2], flat[size + 3], flat[size + 4] = id, n, at, begun
+          claims[n + 5], ids[n + 1] = flat, id
           last[v[F.priority] or '0'] = score
           n = n + 1
         end

@@ -1,97 +1,42 @@
--- Counting what every job does: scripts tally, and write once at their end. See count.lua for where.
+-- Counting what every job does. Scripts note it in '<queue>:noted', an entry for each of their runs, since counting takes
+-- longer than all else that is done to a job. What is noted is counted together: when there is enough of it, and before
+-- counts are read, see fold.lua. An entry is {minute, {how often by what is counted}, then for each attempt that has ended:
+-- ms waited, ms run, name of the job if it has completed, else false}.
 --- @include count
 
-local MS_WAITED, MS_RUN = '#3', '#4'
-local WAITS, OTHERS = 0, 1
-local NAMES_KEPT = 100
-local BOUNDS_MS = { 10, 50, 100, 500, 1000, 5000, 10000 }
-local tallies = {}
+local ENTRIES, ATTEMPTS = 32, 16
+local notes = {}
 
-local function tally_of(queue)
-  local tally = tallies[queue]
-  if not tally then
-    tally = { counts = {}, buckets = {}, ms = {}, places = {}, names = {} }
-    tallies[queue] = tally
+local function note_of(queue)
+  local note = notes[queue]
+  if not note then
+    note = { math.floor(now / 60000), {} }
+    notes[queue] = note
   end
-  return tally
-end
-
-local function add_to(counts, key, value)
-  counts[key] = (counts[key] or 0) + value
+  return note
 end
 
 local function tally_count(queue, what)
-  add_to(tally_of(queue).counts, what, 1)
+  local counts = note_of(queue)[2]
+  counts[what] = (counts[what] or 0) + 1
 end
 
--- `kind` is 0 for waits, 1 for runs; `sum` where the milliseconds are added.
-local function count_time(tally, kind, sum, ms)
-  local bucket = ms
-  if ms >= 8 then
-    local part, exponent = math.frexp(math.min(ms, 2147483647))
-    bucket = (exponent - 3) * 8 + math.floor(part * 16) - 8
-  end
-  add_to(tally.buckets, 10 + 2 * bucket + kind, 1)
-  add_to(tally.ms, sum, ms)
-end
-
-local function distribute(tally, place, ms)
-  local class = 1
-  while class <= #BOUNDS_MS and ms > BOUNDS_MS[class] do
-    class = class + 1
-  end
-  local first = 7 + 9 * place
-  add_to(tally.places, first + class, 1)
-  add_to(tally.places, first + 9, ms)
-end
-
--- Where the runs of jobs of a name are kept.
-local function place_of(tally, queue, name)
-  local place = tally.names[name]
-  if not place then
-    local key = queue_key(queue, 'names')
-    place = tonumber(redis.call('HGET', key, name))
-    if not place then
-      local known = redis.call('HLEN', key)
-      place = OTHERS
-      if known < NAMES_KEPT then
-        place = OTHERS + 1 + known
-        redis.call('HSET', key, name, place)
-      end
-    end
-    tally.names[name] = place
-  end
-  return place
-end
-
--- An attempt ends that began at `started`, after the job had waited so long; `name` that of the job if it has completed.
-local function tally_attempt(queue, started, waited, name)
-  local tally = tally_of(queue)
-  count_time(tally, 0, MS_WAITED, waited)
-  distribute(tally, WAITS, waited)
-  local ran = math.max(now - started, 0)
-  count_time(tally, 1, MS_RUN, ran)
-  if name then
-    distribute(tally, place_of(tally, queue, name), ran)
-  end
-end
-
--- Making a text of a number costs as much as adding it, so there is as little of that as can be.
-local function increments(into, kind, values)
-  local n = #into
-  for slot, value in pairs(values) do
-    into[n + 1], into[n + 2] = 'INCRBY', kind
-    into[n + 3] = type(slot) == 'string' and slot or string.format('#%d', slot)
-    into[n + 4] = value == 1 and '1' or string.format('%d', value)
-    n = n + 4
-  end
-  return into
+-- An attempt ends that began at `started`, of a job that had been waiting `since` then, as its record says; `name` that of
+-- the job if it has completed.
+local function tally_attempt(queue, started, since, name)
+  local note = note_of(queue)
+  local n = #note
+  started = num(started, now)
+  note[n + 1], note[n + 2] = math.max(started - num(since, started), 0), math.max(now - started, 0)
+  note[n + 3] = name or false
 end
 
 local function write_tallies()
-  for queue, one in pairs(tallies) do
-    local of_minute = increments({}, 'u32', one.counts)
-    increments(increments(of_minute, 'u32', one.buckets), 'i64', one.ms)
-    write_counts(queue, of_minute, increments(increments({}, 'i64', one.counts), 'i64', one.places))
+  for queue, note in pairs(notes) do
+    local entries = redis.call('RPUSH', queue_key(queue, 'noted'), cmsgpack.pack(note))
+    if entries >= ENTRIES or #note > 3 * ATTEMPTS then
+      --- @include fold
+      fold(queue)
+    end
   end
 end

@@ -12,7 +12,10 @@ local function answer_again(took)
       local starts = num(held[3], now)
       redis.call('ZADD', active, math.max(starts, now) + lease, id)
       expect(queue, 'active', now + lease)
-      answer[#answer + 1] = { id, i - 5, starts, num(held[4], 1), redis.call('HGETALL', job_key(id)) }
+      local flat = redis.call('HGETALL', job_key(id))
+      local last = #flat
+      flat[last + 1], flat[last + 2], flat[last + 3], flat[last + 4] = id, i - 5, starts, num(held[4], 1)
+      answer[#answer + 1] = flat
     end
   end
   return answer
