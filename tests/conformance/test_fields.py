@@ -58,6 +58,7 @@ def test_each_attribute_of_a_record_is_in_the_table_once() -> None:
 def test_so_is_what_the_memory_store_has_and_scripts_have_too() -> None:
     of_memory_alone = {
         "waited_ms",
+        "moved_as",
         "new",
         "dependencies",
         "lease_ms",
