@@ -4,12 +4,13 @@ thread."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.adding import Adding, add_each
+from stratix_kombu.aio_many import AsyncManyJobs
 from stratix_kombu.drivers.native import is_task
 from stratix_kombu.feed import events_of
 from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
@@ -25,14 +26,11 @@ if TYPE_CHECKING:
     from stratix_kombu.model.overview import QueueOverview
     from stratix_kombu.model.record import Ended, JobRecord, QueueStatus, WorkerInfo
     from stratix_kombu.queue.flow import Flow
-    from stratix_kombu.queue.housekeeping import OnProgress
     from stratix_kombu.queue.job import Job
     from stratix_kombu.queue.manager import QueueManager
-    from stratix_kombu.queue.queue import Queue
     from stratix_kombu.queue.repeatables import RepeatableJob
     from stratix_kombu.types import (
         BulkJob,
-        CleanedState,
         DeadLetter,
         Duration,
         FindOpts,
@@ -159,15 +157,10 @@ class AsyncFlow(Hinted):
         return await self._call(self._flow.counts)
 
 
-class AsyncQueue(Hinted):
+class AsyncQueue(AsyncManyJobs):
     """``queue.aio``: the methods of a Queue that talk to a server, as coroutines."""
 
     _foreign, _mirrored = QUEUE, "_queue"
-
-    def __init__(self, queue: Queue, calls: Calls) -> None:
-        self._queue = queue
-        self._calls = calls
-        self._call = calls.run
 
     async def add(
         self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
@@ -260,37 +253,6 @@ class AsyncQueue(Hinted):
         """
         async for event in events_of(self._queue, after):
             yield event
-
-    async def drain(self, delayed: bool = False, on_progress: OnProgress | None = None) -> int:
-        return await self._call(self._queue.drain, delayed, on_progress)
-
-    async def clean(
-        self,
-        grace: Duration = 0,
-        limit: int = 0,
-        state: CleanedState = "completed",
-        on_progress: OnProgress | None = None,
-    ) -> list[str]:
-        return await self._call(self._queue.clean, grace, limit, state, on_progress)
-
-    async def retry_jobs(
-        self, state: Literal["failed"] = "failed", count: int = 0, on_progress: OnProgress | None = None
-    ) -> int:
-        return await self._call(self._queue.retry_jobs, state, count, on_progress)
-
-    async def promote_jobs(self, count: int = 0, on_progress: OnProgress | None = None) -> int:
-        return await self._call(self._queue.promote_jobs, count, on_progress)
-
-    async def redrive(
-        self,
-        limit: int = 0,
-        filter: Callable[[DeadLetter], object] | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> int:
-        return await self._call(self._queue.redrive, limit, filter, on_progress)
-
-    async def obliterate(self, force: bool = False, on_progress: OnProgress | None = None) -> int:
-        return await self._call(self._queue.obliterate, force, on_progress)
 
     async def set_rate_limit(self, limiter: LimiterOpts | None = None, **options: Unpack[LimiterOpts]) -> None:
         await self._call(self._queue.set_rate_limit, limiter, **options)

@@ -45,3 +45,14 @@ class ScheduleRun:
     failed_reason: str | None = None
     """Why it failed, or its last attempt did; the first 200 bytes, where the job was removed by its retention."""
     was_cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobCount:
+    """What ``queue.count_jobs`` returns."""
+
+    count: int
+    exact: bool
+    """Whether all jobs were looked at; otherwise there are at least so many."""
+    cursor: str
+    """For counting on; '' if it is exact."""

@@ -224,7 +224,6 @@ QUEUE = {
     "get_job_logs": "job.get_logs(), of queue.get_job(job_id)",
     "get_job_state": "job.get_state(), of queue.get_job(job_id)",
     "remove": "job.remove(), of queue.get_job(job_id)",
-    "remove_jobs": "queue.clean(...), or job.remove()",
     "run": "app.run(), which starts all queues that have a handler",
     "wait_until_ready": "app.check_health()",
     "emit": "app.queue.emit(...) for events of your own",

@@ -22,7 +22,12 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Required, Unpack as Unpack
 
-from stratix_kombu.answer_types import JobPage as JobPage, ReasonPage as ReasonPage, ScheduleRun as ScheduleRun
+from stratix_kombu.answer_types import (
+    JobCount as JobCount,
+    JobPage as JobPage,
+    ReasonPage as ReasonPage,
+    ScheduleRun as ScheduleRun,
+)
 from stratix_kombu.option_types import (
     BackoffOpts as BackoffOpts,
     DeduplicationOpts as DeduplicationOpts,

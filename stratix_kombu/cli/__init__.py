@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from stratix_kombu.cli import (
+    bulk,
     check,
     dashboard,
     dead_letters,
@@ -37,6 +38,7 @@ INSPECTION = (
     queues.queues,
     jobs.jobs,
     job.job,
+    bulk.bulk,
     flow.flow,
     repeat.repeat,
     queues.pause,

@@ -10,7 +10,7 @@ from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.one_queue import pause, resume
 from stratix_kombu.model.awaiting import call
-from stratix_kombu.model.state import State, Sweep
+from stratix_kombu.model.state import Action, State, Sweep
 from stratix_kombu.stores.contract import PAGE
 
 ROUNDS = 10
@@ -51,6 +51,15 @@ def sweep(
             if not cursor:
                 break
     return swept
+
+
+def act(
+    engine: Engine, queue: str, action: Action, ids: Sequence[str], state: State | None = None, reason: str = ""
+) -> int:
+    """Do the same to at most a page of jobs that are named, in one step; the number to which it was done."""
+    change = engine.store.transitions.each(queue, action, ids, state, reason)
+    dispatch_change(engine, change)
+    return len(change.affected)
 
 
 def obliterate(engine: Engine, queue: str, force: bool, on_progress: OnProgress | None = None) -> int:
