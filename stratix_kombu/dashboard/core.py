@@ -194,7 +194,8 @@ class Dashboard:
             response = as_json({"error": said}, status)
         else:
             values = {"status": status, "problem": said, "title": self.site.title, "home": f"{request.prefix}/"}
-            values["style"] = f"{request.prefix}/static/style.css?{assets.version()}"
+            for key, name in (("style", "style.css"), ("icon", "icon.svg")):
+                values[key] = f"{request.prefix}/static/{name}?{assets.version()}"
             response = Response(status, render("error.html", values), HTML)
         response.headers += headers
         return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from ipaddress import ip_address
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from stratix_kombu.errors import ConfigurationError
 if TYPE_CHECKING:
     from stratix_kombu.dashboard.core import Dashboard
 
-REQUEST_S = 30
+REQUEST_S = 10
 """How long a connection may say nothing, so that one that is silent keeps its thread no longer."""
 THREADS = 64
 """Requests that are answered at the same time; further ones wait."""
@@ -71,6 +72,11 @@ class _Handler(WSGIRequestHandler):
     """Looks up no names, and writes no line for each request: actions are logged by the dashboard."""
 
     timeout = REQUEST_S
+
+    def handle(self) -> None:
+        """A browser opens connections before it needs them, and leaves them."""
+        with suppress(TimeoutError, ConnectionError):
+            super().handle()
 
     def address_string(self) -> str:
         return str(self.client_address[0])
