@@ -66,7 +66,7 @@ def step(app: Application, queue: str, which: Which, do: Callable[[Job], None], 
     """Do it to some of the jobs that are meant."""
     deadline, done, refused = time.monotonic() + STEP_S, 0, 0
     while True:
-        jobs, cursor = reading.each(app, queue, which, cursor, AT_ONCE)
+        jobs, cursor, _ = reading.find(app, queue, which, cursor, AT_ONCE)
         for job in jobs:
             fine = _do(do, job)
             done, refused = done + fine, refused + (not fine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from stratix_kombu.dashboard.http import Refused
 from stratix_kombu.errors import ConfigurationError
@@ -45,6 +46,13 @@ class Which:
     def narrow(self) -> bool:
         """Whether more than a state is said."""
         return any(value for name, value in asdict(self).items() if name != "state")
+
+    def options(self, now_ms: int) -> dict[str, Any]:
+        """As ``find_jobs`` takes them. Raises Refused."""
+        said: dict[str, Any] = {name: getattr(self, name) for name in ("name", "id", "reason", "group", "worker")}
+        times = {"since": self.since_ms(now_ms), "until": self.until_ms(now_ms)}
+        said.update({name: ms and datetime.fromtimestamp(ms / 1000, timezone.utc) for name, ms in times.items()})
+        return {name: value for name, value in said.items() if value}
 
     def fields(self) -> dict[str, str]:
         """What was said, for a URL."""

@@ -4,10 +4,10 @@ given as JSON, too."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stratix_kombu.dashboard.filters import Which
 from stratix_kombu.dashboard.texts import duration
@@ -177,22 +177,8 @@ def job_row(job: Job, reason: str | None = None) -> JobRow:
 
 def find(app: Application, queue: str, which: Which, cursor: str, limit: int = PAGE) -> tuple[list[Job], str, int]:
     """A page of the jobs that are meant, where the next one begins, and how many were looked at."""
-    start = int(cursor) if cursor.isdigit() else 0
-    found = app.queue.get_queue(queue).get_jobs([which.state], start, start + limit - 1)  # type: ignore[list-item]
-    return list(_those(found, which)), str(start + limit) if len(found) == limit else "", len(found)
-
-
-def each(app: Application, queue: str, which: Which, cursor: str, limit: int) -> tuple[list[Job], str]:
-    """Some of the jobs that are meant, and where the next ones begin; each job once, even if they leave the state."""
-    queue_of_them = app.queue.get_queue(queue)
-    records, cursor = app.queue.engine.store.queries.scan(queue, State(which.state), cursor, limit)
-    return list(_those(map(queue_of_them.handle, records), which)), cursor
-
-
-def _those(jobs: Iterable[Job], which: Which) -> Iterable[Job]:
-    for job in jobs:
-        if which.name in ("", job.name) and job.id.startswith(which.id) and which.reason in (job.failed_reason or ""):
-            yield job
+    found = app.queue.get_queue(queue).find_jobs(cast("Any", which.state), cursor, limit, **which.options(now_ms()))
+    return found.jobs, found.cursor, found.looked
 
 
 def attempts(job: Job) -> list[dict[str, Any]]:
@@ -237,8 +223,10 @@ class ScheduleRun(Shown):
     """One run of a repeatable job, and how it ended."""
 
     job: str
-    at: int
-    state: str
+    added_on: int
+    state: str | None
+    """None if it was removed by hand."""
+    finished_on: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +269,11 @@ def beat_rows(app: Application) -> list[BeatRow]:
 
 def runs(app: Application, one: RepeatableJob) -> list[ScheduleRun]:
     """The last runs of a repeatable job, newest first."""
-    return []
+    found = app.queue.get_queue(one.queue_name).get_schedule_runs(one.key)
+    return [
+        ScheduleRun(run.job_id, run.added_on, "cancelled" if run.was_cancelled else run.state, run.finished_on)
+        for run in found
+    ]
 
 
 def flow(app: Application, job_id: str, most: int, visible: Callable[[str], bool]) -> tuple[list[Job], Edges, bool]:

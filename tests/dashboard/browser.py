@@ -9,6 +9,7 @@ from typing import Any
 from wsgiref.simple_server import make_server
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -46,7 +47,10 @@ class Browser:
     @property
     def text(self) -> str:
         """What the page says."""
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        try:
+            return self.driver.find_element(By.TAG_NAME, "body").text
+        except WebDriverException:  # the next page is being loaded
+            return ""
 
     @property
     def url(self) -> str:
@@ -60,12 +64,12 @@ class Browser:
 
     def follow(self, text: str) -> None:
         """Click the link with that text, and wait for its page."""
-        self._leave(lambda: self.driver.find_element(By.LINK_TEXT, text).click())
+        self.leave(self.driver.find_element(By.LINK_TEXT, text))
 
     def press(self, text: str, within: str = "") -> None:
         """Click the button with that text, and wait for the next page."""
         path = f"{within or '//main'}//button[normalize-space()='{text}']"
-        self._leave(lambda: self.driver.find_element(By.XPATH, path).click())
+        self.leave(self.driver.find_element(By.XPATH, path))
 
     def fill(self, action: str, **fields: str) -> None:
         """Fill in the form that is sent to a path that ends like this, and send it."""
@@ -82,16 +86,20 @@ class Browser:
             else:
                 field.clear()
                 field.send_keys(value)
-        self._leave(lambda: form.find_element(By.CSS_SELECTOR, "button").click())
+        self.leave(form.find_element(By.CSS_SELECTOR, "button"))
 
-    def _leave(self, click: Callable[[], object]) -> None:
+    def leave(self, element: WebElement) -> None:
+        """Click it, and wait for the next page."""
         page = self.driver.find_element(By.TAG_NAME, "html")
-        click()
+        element.click()
         until(lambda: self._is_gone(page), 30)
         until(lambda: self.driver.execute_script("return document.readyState") == "complete", 30)
 
     def _is_gone(self, page: WebElement) -> bool:
-        return page.id != self.driver.find_element(By.TAG_NAME, "html").id
+        try:
+            return page.id != self.driver.find_element(By.TAG_NAME, "html").id
+        except WebDriverException:  # neither the one nor the other
+            return False
 
     def problems(self) -> list[str]:
         """What the browser has complained of since it was last asked: errors and violations of the policy."""

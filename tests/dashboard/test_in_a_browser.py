@@ -223,12 +223,12 @@ def test_without_scripts(served_shop: Application, browser: Browser) -> None:
     browser.scripts(False)
     browser.go("/queues/work?state=failed")
     assert not browser.find("#live").is_displayed()
-    browser.driver.find_element("css selector", "td.id a").click()
+    browser.leave(browser.find("td.id a"))
     assert "Traceback" in browser.text
     browser.go("/queues/work?state=failed")
-    browser.driver.find_element("xpath", "//fieldset[legend='Remove']//button[2]").click()
-    until(lambda: "jobs match" in browser.text)
-    browser.find("main form button").click()
+    browser.press("all that match…", "//fieldset[legend='Remove']")
+    assert "jobs match" in browser.text
+    browser.leave(browser.find("main form button"))
     until(lambda: "Finished" in browser.text)
     assert queue.get_job(failed[0].id) is None
     browser.scripts(True)

@@ -77,6 +77,7 @@ def test_repeatable_jobs(app: Application, ops: Asking) -> None:
     assert (post("save", cron="61 * * * *"), post("save", every="soon"), post("save")) == (400, 400, 400)
     assert (now().every, now().data) == (600_000, {"n": 2})
     post("run")
+    assert [run["state"] for run in ops.ask("/queues/work/schedule", key=one.key)["runs"]] == ["waiting", "waiting"]
     assert {(one.data["n"], one.opts["attempts"]) for one in queue.get_jobs("waiting")} == {(1, 4), (2, 4)}
     assert (post("remove"), queue.get_repeatable_jobs()) == (303, [])
     assert (post("remove"), post("run"), post("nonsense")) == (404, 404, 404)
