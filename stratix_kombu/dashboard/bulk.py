@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from stratix_kombu.dashboard import reading
 from stratix_kombu.dashboard.filters import Which
-from stratix_kombu.errors import InvalidJobState, JobNotFound
 from stratix_kombu.lifecycle.redrive import redrive
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
-    from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.queue import Queue
 
 Wanted = Callable[[Mapping[str, object]], bool]
 STEP_S = 1.0
-AT_ONCE = 200
+AT_ONCE = 500
 """Jobs that are read together."""
 
 
@@ -28,16 +27,22 @@ class ManyAction:
 
     permission: str
     states: tuple[str, ...]
-    do: Callable[[Job], None]
+    do: Callable[[Queue, list[str]], int]
+    """Does it to the jobs with these ids, and returns to how many; others have gone or changed their state."""
     label: str
 
 
 MANY: Mapping[str, ManyAction] = {
-    "retry": ManyAction("retry", ("failed",), lambda job: job.retry(), "Retry"),
-    "promote": ManyAction("promote", ("delayed",), lambda job: job.promote(), "Run now"),
-    "cancel": ManyAction("cancel", ("waiting", "active", "delayed", "blocked"), lambda job: job.cancel(), "Cancel"),
+    "retry": ManyAction("retry", ("failed",), lambda queue, ids: queue.retry_jobs(ids=ids), "Retry"),
+    "promote": ManyAction("promote", ("delayed",), lambda queue, ids: queue.promote_jobs(ids=ids), "Run now"),
+    "cancel": ManyAction(
+        "cancel", ("waiting", "active", "delayed", "blocked"), lambda queue, ids: queue.cancel_jobs(ids=ids), "Cancel"
+    ),
     "remove": ManyAction(
-        "remove", ("waiting", "delayed", "blocked", "completed", "failed"), lambda job: job.remove(), "Remove"
+        "remove",
+        ("waiting", "delayed", "blocked", "completed", "failed"),
+        lambda queue, ids: queue.remove_jobs(ids=ids),
+        "Remove",
     ),
 }
 
@@ -54,22 +59,13 @@ class Step:
     """Where the next step begins; '' after the last one."""
 
 
-def selected(app: Application, ids: list[str], do: Callable[[Job], None], queue: str) -> Step:
-    """Do it to the jobs with these ids."""
-    done = 0
-    for record in app.queue.engine.store.queries.get(ids):
-        done += record is not None and record.queue == queue and _do(do, app.queue.get_queue(queue).handle(record))
-    return Step(done, len(ids) - done, "")
-
-
-def step(app: Application, queue: str, which: Which, do: Callable[[Job], None], cursor: str) -> Step:
+def step(app: Application, queue: str, which: Which, do: ManyAction, cursor: str) -> Step:
     """Do it to some of the jobs that are meant."""
     deadline, done, refused = time.monotonic() + STEP_S, 0, 0
     while True:
         jobs, cursor, _ = reading.find(app, queue, which, cursor, AT_ONCE)
-        for job in jobs:
-            fine = _do(do, job)
-            done, refused = done + fine, refused + (not fine)
+        count = do.do(app.queue.get_queue(queue), [job.id for job in jobs]) if jobs else 0
+        done, refused = done + count, refused + len(jobs) - count
         if not cursor or time.monotonic() > deadline:
             return Step(done, refused, cursor)
 
@@ -84,11 +80,3 @@ def redrive_step(app: Application, queue: str, wanted: Wanted, cursor: str, begu
             done += record.created_ms <= begun_ms and wanted(letter) and redrive(engine, record, letter)
         if not cursor or time.monotonic() > deadline:
             return Step(done, 0, cursor)
-
-
-def _do(do: Callable[[Job], None], job: Job) -> bool:
-    try:
-        do(job)
-    except (InvalidJobState, JobNotFound):
-        return False
-    return True

@@ -27,6 +27,8 @@ Letter = tuple[JobRecord, Mapping[str, Any]]
 """A letter, and what it says."""
 Edges = dict[str, tuple[str, ...]]
 """Per job: ids of those that it depends on."""
+MAX_ID = 255
+"""Characters of an id that some job may have."""
 PAGE = 50
 """Jobs on a page."""
 MINUTES = 60
@@ -154,6 +156,12 @@ def _counts(status: QueueStatus) -> dict[str, int]:
     counts = dict(status.counts)
     counts["waiting"] += counts.pop("paused", 0)
     return counts
+
+
+def job_of(app: Application, job_id: str) -> Job | None:
+    """The job with that id, which may be any that Celery gives to a task."""
+    (record,) = app.queue.engine.store.queries.get([job_id]) if 0 < len(job_id) <= MAX_ID else [None]
+    return app.queue.get_queue(record.queue).handle(record) if record else None
 
 
 def job_row(job: Job, reason: str | None = None) -> JobRow:
@@ -318,11 +326,11 @@ class Count:
 
 
 def count(app: Application, queue: str, which: Which) -> Count:
-    """How many jobs are meant: of a state at once; with a filter no more than those are looked at that one call may."""
+    """How many jobs are meant; with a filter, as far as one call looks."""
     if not which.narrow:
-        return Count(queue_row(app, queue).counts[which.state], True)
-    jobs, cursor, _ = find(app, queue, which, "", 1_000)
-    return Count(len(jobs), not cursor)
+        return Count(_counts(app.queue.get_queue(queue).get_status())[which.state], True)
+    found = app.queue.get_queue(queue).count_jobs(cast("Any", which.state), **which.options(now_ms()))
+    return Count(found.count, found.exact)
 
 
 def letters(app: Application, queue: str, cursor: str, limit: int) -> tuple[list[Letter], str]:

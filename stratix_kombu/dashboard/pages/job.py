@@ -13,7 +13,6 @@ from stratix_kombu.dashboard.pages.queue import row_of
 from stratix_kombu.dashboard.reading import JobRow
 from stratix_kombu.dashboard.site import Page, Visit
 from stratix_kombu.dashboard.texts import pretty, visible
-from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.shown import Shown
 
 if TYPE_CHECKING:
@@ -111,10 +110,7 @@ def copy(visit: Visit) -> Response:
 def found(visit: Visit, job_id: str = "") -> Job:
     """The job that the request names, if the user may see it. Raises Refused."""
     job_id = job_id or visit.request.get("id")
-    try:
-        one = visit.app.queue.get_job(job_id)
-    except ConfigurationError as problem:
-        raise Refused(404, str(problem)) from problem
+    one = reading.job_of(visit.app, job_id)
     if one is None:
         raise Refused(404, f"there is no job {job_id!r}: it was never added, was removed, or its retention has expired")
     visit.check("view", one.queue_name)

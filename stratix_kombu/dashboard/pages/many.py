@@ -46,7 +46,7 @@ def ask(visit: Visit, name: str) -> Page | Done:
         ids = form.get("ids", [])
         if not ids:
             raise Refused(400, "no job is selected")
-        step = watched(visit, action, name, lambda: bulk.selected(visit.app, ids, what.do, name).done, jobs=tuple(ids))
+        step = watched(visit, action, name, lambda: what.do(visit.app.queue.get_queue(name), ids), jobs=tuple(ids))
         return Done(
             "many",
             count=step,
@@ -66,9 +66,7 @@ def step(visit: Visit, name: str, action: str) -> Page:
     visit.check(what.permission, name)
     if which.state not in what.states:
         raise Refused(400, f"this can be done to jobs that are {' or '.join(what.states)}, not {which.state}")
-    done = _watched(
-        visit, action, name, lambda: bulk.step(visit.app, name, which, what.do, field("cursor")), str(which)
-    )
+    done = _watched(visit, action, name, lambda: bulk.step(visit.app, name, which, what, field("cursor")), str(which))
     return Page("many.html", done, _view(f"/queues/{name}/many/{action}", which.fields(), what.label))
 
 

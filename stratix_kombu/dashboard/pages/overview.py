@@ -11,7 +11,6 @@ from stratix_kombu.dashboard import reading
 from stratix_kombu.dashboard.http import Refused, Response, redirect
 from stratix_kombu.dashboard.reading import QueueRow
 from stratix_kombu.dashboard.site import Page, Visit
-from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.shown import Shown
 
 SORTS: dict[str, tuple[str, Callable[[QueueRow], Any], bool]] = {
@@ -72,10 +71,7 @@ ONLY: dict[str, Callable[[QueueRow], object]] = {
 def search(visit: Visit) -> Response:
     """To the job with the id ``id``, or to the queue of that name."""
     text = visit.request.get("id").strip()
-    try:
-        job = visit.app.queue.get_job(text) if text else None
-    except ConfigurationError:
-        job = None
+    job = reading.job_of(visit.app, text)
     if job is not None:
         return redirect(visit.url("/job", id=job.id))
     if text in visit.app.queue.get_queue_names():
