@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stratix_kombu.config.embedded import STORE_AS_DRIVER
+from stratix_kombu.config.embedded import STORES_AS_DRIVER
 from stratix_kombu.config.settings import Settings, load_settings, needs_a_store
 from stratix_kombu.drivers.contract import TransportDriver
 from stratix_kombu.drivers.registry import create_driver, known_drivers, registered_drivers
@@ -38,7 +38,7 @@ def queue_plugin(
     """
     names = known_drivers()
     settings = load_settings(source, options, environment, names, registered_drivers())
-    if settings.driver == STORE_AS_DRIVER:
+    if settings.driver in STORES_AS_DRIVER:
         return _without_a_broker(settings)
     driver = create_driver(settings.driver, settings.driver_options, namespace=settings.namespace)
     if not settings.store and isinstance(driver, TransportDriver):
@@ -55,4 +55,4 @@ def _without_a_broker(settings: Settings) -> QueueManager:
         raise ConfigurationError(
             f"the store {store.address} needs a driver beside it: 'redis', 'rabbitmq', 'sqs' or a Kombu URL"
         )
-    return QueueManager(settings, StoreDriver(store), store)
+    return QueueManager(settings, StoreDriver(store, settings.driver), store)

@@ -169,6 +169,25 @@ class SqliteOpts(TypedDict, total=False):
     """How long a step waits for those of other processes, in milliseconds. Default: 5000."""
 
 
+class PostgresOpts(TypedDict, total=False):
+    """Options of the store ``postgresql``, which needs no broker; they may be in its URL, too, beside those of
+    libpq."""
+
+    url: str
+    """``postgresql://user:password@host:5432/database``."""
+    migrate: str
+    """``auto``: tables are made, and brought up to date, when they are needed. Default: ``never``, and the command
+    ``store migrate`` does it."""
+    pool_size: int
+    """Connections of a process at most; one more listens. Default: 8."""
+    prepare: str
+    """``off``: statements are not prepared, for a pooler that cannot keep them. Default: ``on``."""
+    schema: str
+    """The schema in which the tables are. Default: ``stratix_<namespace>``."""
+    timeout: Duration
+    """How long a step may take, and wait for those of others, in milliseconds. Default: 5000."""
+
+
 class SqsOpts(TypedDict, total=False):
     """Options of the driver ``sqs``; timeouts in milliseconds, visibility and polls in seconds."""
 

@@ -49,6 +49,7 @@ from stratix_kombu.server_types import (
     AwsOpts as AwsOpts,
     Duration as Duration,
     KombuOpts as KombuOpts,
+    PostgresOpts as PostgresOpts,
     RabbitMQOpts as RabbitMQOpts,
     RedisDriverOpts as RedisDriverOpts,
     RedisNode as RedisNode,
@@ -210,8 +211,8 @@ class AppSettings(TypedDict, total=False):
     section is present, otherwise ``memory``."""
     store: str | RedisOpts
     """Where jobs are kept: a URL (``redis://``, ``rediss://``, ``unix://``, ``sentinel://``, ``redis+cluster://``,
-    ``sqlite:///jobs.db``, ``memory://``), or the options of ``redis``. Default: the same server for the driver
-    ``redis``, memory for ``memory``; other drivers need a store to be named."""
+    ``postgresql://``, ``sqlite:///jobs.db``, ``memory://``), or the options of ``redis``. Default: the same server for
+    the driver ``redis``, memory for ``memory``; other drivers need a store to be named."""
     namespace: str
     """Separates applications that share one store. Default: ``stratix``."""
     default_job_options: JobOpts
@@ -242,6 +243,8 @@ class AppSettings(TypedDict, total=False):
     """The same options for the driver's alias ``amqp``."""
     sqlite: SqliteOpts
     """Options of the store ``sqlite``, unless ``store`` names it."""
+    postgresql: PostgresOpts
+    """Options of the store ``postgresql``, unless ``store`` names it."""
     sqs: SqsOpts
     """Options of the driver ``sqs``."""
     kombu: KombuOpts

@@ -111,6 +111,7 @@ SECTIONS = (
     ),
     Section("rabbitmq", "RabbitMQOpts", "`rabbitmq` option", page="rabbitmq.md"),
     Section("sqlite", "SqliteOpts", "`sqlite` option", page="choosing-a-store.md"),
+    Section("postgresql", "PostgresOpts", "`postgresql` option", page="choosing-a-store.md"),
     Section("sqs", "SqsOpts", "`sqs` option", page="sqs.md"),
     Section("sqs.aws", "AwsOpts", "`aws` option"),
     Section("sqs.aws.credentials", "AwsCredentials", "`credentials` option"),

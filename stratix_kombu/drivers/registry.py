@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, cast
 
-from stratix_kombu.config.embedded import STORE_AS_DRIVER
+from stratix_kombu.config.embedded import STORES_AS_DRIVER
 from stratix_kombu.config.redis_options import SERVERS
 from stratix_kombu.drivers.contract import QueueDriver
 from stratix_kombu.drivers.own import check_driver
@@ -69,7 +69,7 @@ def registered_drivers() -> list[str]:
 def known_drivers() -> list[str]:
     """Names a configuration may use, aliases included."""
     entries = (entry.name for entry in entry_points(group="stratix_kombu.drivers"))
-    return sorted({*_registered, *_BUILT_IN, *ALIASES, *entries, STORE_AS_DRIVER})
+    return sorted({*_registered, *_BUILT_IN, *ALIASES, *entries, *STORES_AS_DRIVER})
 
 
 def create_driver(name: str, options: Mapping[str, Any], *, namespace: str) -> QueueDriver:

@@ -27,9 +27,10 @@ class StoreDriver(TransportDriver):
     delivers = True
     """What a transition makes ready can be taken without a permit."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, name: str = "sqlite") -> None:
         assert store.work is not None
         self._store = store
+        self._name = name
         self.work: Work = store.work
         self.address = store.address
 
@@ -44,7 +45,7 @@ class StoreDriver(TransportDriver):
         """The store is closed with the application."""
 
     def get_name(self) -> str:
-        return "sqlite"
+        return self._name
 
     def check_health(self) -> bool:
         try:

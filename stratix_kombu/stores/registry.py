@@ -15,6 +15,7 @@ from stratix_kombu.stores.contract import Store
 _BUILT_IN = {
     "memory": "stratix_kombu.stores.memory:open_memory_store",
     **dict.fromkeys((*SERVERS, "redis+cluster"), "stratix_kombu.stores.redis:open_redis_store"),
+    **dict.fromkeys(("postgresql", "postgres"), "stratix_kombu.stores.postgres:open_postgres_store"),
     "sqlite": "stratix_kombu.stores.sqlite:open_sqlite_store",
 }
 

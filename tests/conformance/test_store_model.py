@@ -33,7 +33,7 @@ from stratix_kombu.model.state import Action, Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores import audit
 from tests.conformance.looks import QUEUES, Looks, queues
-from tests.conformance.opened import one_of_each
+from tests.conformance.opened import empty_schema, one_of_each, with_postgres
 from tests.conformance.seen import counted, heard, listing, plain, swept, without_time
 
 DEAD = "dead"
@@ -362,12 +362,12 @@ def queue_of(job_id: str, away: bool = False) -> str:
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
 
 
-def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
-    machine = type("Stores", (Stores,), {"opened": staticmethod(lambda: one_of_each(redis_url, tmp_path))})
+def run(opened: Callable[[], list[Store]], examples: int) -> None:
+    machine = type("Stores", (Stores,), {"opened": staticmethod(opened)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=500,
+            max_examples=examples,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,
@@ -377,10 +377,20 @@ def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
     )
 
 
+def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
+    run(lambda: one_of_each(redis_url, tmp_path), 500)
+
+
+def test_postgres_agrees(postgres_database: str) -> None:
+    run(lambda: with_postgres(postgres_database), 50)
+
+
 @pytest.mark.parametrize("options", [{}, {"limit": 1}])
-def test_releases_in_small_pages_agree(redis_url: str, tmp_path: Path, options: dict[str, int]) -> None:
+def test_releases_in_small_pages_agree(
+    redis_url: str, postgres_database: str, tmp_path: Path, options: dict[str, int]
+) -> None:
     """The end of a long worklist, one edge at a time."""
-    stores = one_of_each(redis_url, tmp_path)
+    stores = [*one_of_each(redis_url, tmp_path), empty_schema(postgres_database)]
     seen = []
     for store in stores:
         store.transitions.add([NewJob(id="a", queue="x", name="n")])

@@ -12,7 +12,8 @@ from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.redis import open_redis_store
 from stratix_kombu.testing.stores import StoreSuite
-from tests.conformance.opened import empty_file
+from tests.conformance.opened import empty_file, empty_schema
+from tests.postgres_server import database_of
 
 
 class TestMemory(StoreSuite):
@@ -40,5 +41,19 @@ class TestSqlite(StoreSuite):
     @pytest.fixture
     def store(self, folder: Path) -> Iterator[Store]:
         store = empty_file(folder, uuid.uuid4().hex)
+        yield store
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def database(postgres_url: str) -> Iterator[str]:
+    with database_of(postgres_url) as url:
+        yield url
+
+
+class TestPostgres(StoreSuite):
+    @pytest.fixture
+    def store(self, database: str) -> Iterator[Store]:
+        store = empty_schema(database)
         yield store
         store.close()

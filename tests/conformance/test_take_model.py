@@ -19,7 +19,7 @@ from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.memory.state import Job, Space
-from tests.conformance.opened import one_of_each
+from tests.conformance.opened import one_of_each, with_postgres
 from tests.conformance.redis_audit import audit_order
 from tests.conformance.seen import plain
 from tests.conformance.test_store_model import FAR_MS, IDS, LEASE_MS, QUEUES, Stores, queue_of
@@ -210,21 +210,18 @@ class TakingStores(Stores):
             self.alike(lambda store, queue=queue: [one.id for one in store.queries.find(queue, [State.WAITING])])
 
     def teardown(self) -> None:
-        for store in self.stores[1:2]:
+        for store in self.stores[1:2] if self.url else ():
             namespace = store.transitions._scripts._base[1:-1]  # type: ignore[attr-defined]
             with Redis.from_url(self.url, decode_responses=True) as client:
                 assert audit_order(client, namespace) == []
         super().teardown()
 
 
-def test_all_stores_agree_on_who_is_next(redis_url: str, tmp_path: Path) -> None:
-    url = f"{redis_url.rpartition('/')[0]}/9"  # a database of its own: the audit looks at all keys
-    opened = staticmethod(lambda: one_of_each(url, tmp_path))
-    machine = type("TakingStores", (TakingStores,), {"url": url, "opened": opened})
+def run(machine: type[TakingStores], examples: int) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=80,
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
@@ -232,3 +229,14 @@ def test_all_stores_agree_on_who_is_next(redis_url: str, tmp_path: Path) -> None
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_all_stores_agree_on_who_is_next(redis_url: str, tmp_path: Path) -> None:
+    url = f"{redis_url.rpartition('/')[0]}/9"  # a database of its own: the audit looks at all keys
+    opened = staticmethod(lambda: one_of_each(url, tmp_path))
+    run(type("TakingStores", (TakingStores,), {"url": url, "opened": opened}), 80)
+
+
+def test_postgres_agrees_on_who_is_next(postgres_database: str) -> None:
+    opened = staticmethod(lambda: with_postgres(postgres_database))
+    run(type("TakingStores", (TakingStores,), {"url": "", "opened": opened}), 25)

@@ -24,6 +24,7 @@ from stratix_kombu.model.finding import FIND_OPTIONS
 from stratix_kombu.model.state import State
 from stratix_kombu.queue import flow, repeatables
 from stratix_kombu.queue.housekeeping import _CLEANED
+from stratix_kombu.stores.postgres.options import KNOWN as POSTGRES_OPTIONS
 from stratix_kombu.stores.sqlite.options import KNOWN as SQLITE_OPTIONS
 
 
@@ -65,6 +66,7 @@ ACCEPTED: dict[type, Iterable[str]] = {
     types.RedisDriverOpts: _names(RedisOptions) | {"url", "options", "queue_name_prefix"},
     types.RabbitMQOpts: RabbitMQDriver.known_options,
     types.SqliteOpts: ("url", *SQLITE_OPTIONS),
+    types.PostgresOpts: ("url", *POSTGRES_OPTIONS),
     types.SqsOpts: SQS_OPTIONS,
     types.KombuOpts: KombuDriver.known_options,
     types.AppSettings: {*settings._TOP, *known_drivers()},

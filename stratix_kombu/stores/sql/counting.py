@@ -60,14 +60,14 @@ class Counting(Counted):
         self.read_minutes(first)
         _observe(self, texts)
         put = "INSERT INTO totals (queue, what) VALUES (?, ?) ON CONFLICT (queue) DO UPDATE SET what = excluded.what"
-        self._db.run(put, self._queue, dumps(asdict(self.totals)))
+        self._db.put(put, self._queue, dumps(asdict(self.totals)))
         put = (
             "INSERT INTO minutes (queue, minute, what) VALUES (?, ?, ?) "
             "ON CONFLICT (queue, minute) DO UPDATE SET what = excluded.what"
         )
         self._db.many(put, [(self._queue, minute, _tally_text(one)) for minute, one in self._minutes.items()])
         old = "DELETE FROM minutes WHERE queue = ? AND minute <= ?"
-        self._db.run(old, self._queue, max(self._minutes) - KEPT_MINUTES)
+        self._db.put(old, self._queue, max(self._minutes) - KEPT_MINUTES)
 
 
 def add_observed(db: Database) -> None:
@@ -79,7 +79,7 @@ def add_observed(db: Database) -> None:
     for queue, mine in texts.items():
         Counting(db, queue).add(mine)
     if rows:
-        db.run("DELETE FROM observed WHERE number <= ?", rows[-1][0])
+        db.put("DELETE FROM observed WHERE number <= ?", rows[-1][0])
 
 
 def _tally_text(tally: Tally) -> str:

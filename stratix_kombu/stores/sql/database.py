@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+
+class Counters(NamedTuple):
+    """What is numbered in a namespace: how often so far. And the largest instant that a step has seen."""
+
+    numbers: int = 0
+    events: int = 0
+    sweeps: int = 0
+    delays: int = 0
+    moves: int = 0
+    observed: int = 0
+    clock_ms: int = 0
+
+
+COUNTERS = Counters._fields
+
+
+def padded(values: Sequence[Any]) -> list[Any]:
+    """The values, the last one as often as to make few different numbers of them: each is a statement of its own."""
+    count = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (count - len(values))]
+
+
+def places(values: Sequence[Any]) -> str:
+    """The parameters of ``padded`` values."""
+    return ", ".join("?" * (1 << (len(values) - 1).bit_length()))
 
 
 class Database(Protocol):
     """A connection within a transaction. Parameters are written as ``?``. Raises StoreUnavailable."""
+
+    def counters(self) -> Counters:
+        """As they are."""
 
     def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows that a statement answers."""
@@ -18,6 +47,9 @@ class Database(Protocol):
 
     def run(self, sql: str, *values: Any) -> int:
         """How many rows a statement has changed."""
+
+    def put(self, sql: str, *values: Any) -> None:
+        """The same for a statement that may be sent later, but before the next one."""
 
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """The same statement for each row of values."""
@@ -30,6 +62,9 @@ class Transactions(Database, Protocol):
     def __enter__(self) -> Any: ...
 
     def __exit__(self, *problem: Any) -> Any: ...
+
+    def count(self, counters: Counters) -> None:
+        """Put the counters."""
 
     def reading(self) -> AbstractContextManager[Database]:
         """What is read within is of one instant."""

@@ -40,7 +40,7 @@ class Edges(dict[str, Edge]):
         self._dependent = dependent
 
     def write_state(self, dependency: str, state: str) -> None:
-        self._db.run(
+        self._db.put(
             "UPDATE edges SET state = ? WHERE dependent = ? AND dependency = ?", state, self._dependent, dependency
         )
 
@@ -71,7 +71,7 @@ class Edges(dict[str, Edge]):
     def __setitem__(self, dependency: str, edge: Edge) -> None:
         super().__setitem__(dependency, _Edge(self, dependency, edge.number, edge.state))
         self._jobs.some_edges = True
-        self._db.run(
+        self._db.put(
             "INSERT INTO edges (dependent, dependency, place, dependency_number, state) VALUES (?, ?, ?, ?, ?)",
             self._dependent,
             dependency,
@@ -82,7 +82,7 @@ class Edges(dict[str, Edge]):
 
     def __delitem__(self, dependency: str) -> None:
         super().pop(dependency, None)
-        self._db.run("DELETE FROM edges WHERE dependent = ? AND dependency = ?", self._dependent, dependency)
+        self._db.put("DELETE FROM edges WHERE dependent = ? AND dependency = ?", self._dependent, dependency)
 
     def pop(self, dependency: str, *default: Any) -> Any:
         edge = self[dependency]
@@ -153,7 +153,7 @@ class _Told:
 
     def __setitem__(self, dependent: str, told: bool) -> None:
         sql = "UPDATE edges SET told = ? WHERE dependent = ? AND dependency = ? AND dependency_number = ?"
-        self._db.run(sql, told, dependent, self._dependency, self._number)
+        self._db.put(sql, told, dependent, self._dependency, self._number)
 
 
 class Outcomes:
@@ -184,7 +184,7 @@ class Outcomes:
 
     def __setitem__(self, name: str, one: Outcome) -> None:
         self._some = True
-        self._db.run(
+        self._db.put(
             "INSERT INTO outcomes (name, state, result, reason, number, gate) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET state = excluded.state, result = excluded.result, "
             "reason = excluded.reason, number = excluded.number, gate = excluded.gate",
@@ -225,10 +225,10 @@ class Worklist:
     def __setitem__(self, name: str, nothing: None) -> None:
         self._some = True
         sql = "INSERT INTO worklist (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING"
-        self._db.run(sql, self._kind, name)
+        self._db.put(sql, self._kind, name)
 
     def pop(self, name: str, default: Any = None) -> None:
         if not self:
             return
         self._some = None
-        self._db.run("DELETE FROM worklist WHERE kind = ? AND name = ?", self._kind, name)
+        self._db.put("DELETE FROM worklist WHERE kind = ? AND name = ?", self._kind, name)

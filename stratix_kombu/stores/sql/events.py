@@ -27,8 +27,8 @@ class SqlEventLog(EventLog):
 
     def tail(self, queue: str) -> str:
         with self._space.reading() as db:
-            row = db.one("SELECT last_event FROM queues WHERE name = ?", queue) or db.one("SELECT events FROM counters")
-            return str(row[0] if row else 0)
+            row = db.one("SELECT last_event FROM queues WHERE name = ?", queue)
+            return str(row[0] if row else db.counters().events)
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
         if not _CURSOR.match(cursor):

@@ -18,7 +18,7 @@ from stratix_kombu.stores.sql.columns import (
     job_of,
     stands,
 )
-from stratix_kombu.stores.sql.database import Database
+from stratix_kombu.stores.sql.database import Database, padded, places
 from stratix_kombu.stores.sql.edges import Edges
 
 ASKED_AT_ONCE = 250
@@ -100,12 +100,12 @@ class Jobs:
 
     def look_ahead(self, ids: Iterable[str]) -> None:
         """Read these with one question, for each of them will be asked for."""
-        wanted = [job_id for job_id in ids if job_id not in self._loaded]
+        wanted = [job_id for job_id in dict.fromkeys(ids) if job_id not in self._loaded]
         for start in range(0, len(wanted), ASKED_AT_ONCE) if len(wanted) > 1 else ():
             page = wanted[start : start + ASKED_AT_ONCE]
             self._loaded.update(dict.fromkeys(page))
             self._used.update(page)
-            for row in self._db.all(f"{SELECT} WHERE id IN ({', '.join('?' * len(page))})", *page):
+            for row in self._db.all(f"{SELECT} WHERE id IN ({places(page)})", *padded(page)):
                 self._keep(row)
 
     def load(self, where: str, *values: Any) -> list[Job]:

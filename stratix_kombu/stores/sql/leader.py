@@ -52,5 +52,5 @@ class SqlLeader:
     def flush(self) -> None:
         if self._row != self._was:
             assert self._row is not None
-            self._db.run(f"UPDATE leader SET {', '.join(f'{name} = ?' for name in _COLUMNS)}", *self._row)
+            self._db.put(f"UPDATE leader SET {', '.join(f'{name} = ?' for name in _COLUMNS)}", *self._row)
             self._was = self._row

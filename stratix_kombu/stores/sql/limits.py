@@ -105,7 +105,7 @@ class Limits:
                 continue
             self._was[which] = state
             until = now if state[0] is None else max(now, math.ceil(state[0]))
-            self._db.run(
+            self._db.put(
                 "INSERT INTO limits (key, bucket, full_at, first, last, unused_ms) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (key, bucket) DO UPDATE SET full_at = excluded.full_at, first = excluded.first, "
                 "last = excluded.last, unused_ms = excluded.unused_ms",
@@ -122,10 +122,10 @@ class Limits:
         for key, bucket, first, last in self._db.all(sql, now, DROPPED_AT_ONCE):
             if not bucket and last - first >= FORGOTTEN_AT_ONCE:  # page by page
                 delete = "DELETE FROM starts WHERE key = ? AND number < ?"
-                self._db.run(delete, key, first + FORGOTTEN_AT_ONCE)
+                self._db.put(delete, key, first + FORGOTTEN_AT_ONCE)
                 step = "UPDATE limits SET first = ? WHERE key = ? AND bucket = 0"
-                self._db.run(step, first + FORGOTTEN_AT_ONCE, key)
+                self._db.put(step, first + FORGOTTEN_AT_ONCE, key)
                 continue
             if not bucket:
-                self._db.run("DELETE FROM starts WHERE key = ?", key)
-            self._db.run("DELETE FROM limits WHERE key = ? AND bucket = ?", key, bucket)
+                self._db.put("DELETE FROM starts WHERE key = ?", key)
+            self._db.put("DELETE FROM limits WHERE key = ? AND bucket = ?", key, bucket)

@@ -50,7 +50,7 @@ def page_of(db: Database, queue: str, state: State, cursor: str, limit: int) -> 
         part, begun, after = loads(cursor)
     else:
         part, after = 0, None
-        (begun,) = db.one("SELECT moves FROM counters") or (0,)
+        begun = db.counters().moves
     ids: list[str] = []
     while part < len(parts):
         condition, order = parts[part]

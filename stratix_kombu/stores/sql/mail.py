@@ -33,7 +33,7 @@ class SqlMail(Mail):
             row = db.one(first, queue)
             if row is None:
                 return None
-            db.run("DELETE FROM messages WHERE number = ?", row[0])
+            db.put("DELETE FROM messages WHERE number = ?", row[0])
             return str(row[1])
 
     def size(self, queue: str) -> int:
@@ -50,12 +50,12 @@ class SqlMail(Mail):
         with self._space.lock:
             columns = "exchange, routing_key, pattern, queue"
             sql = f"INSERT INTO bindings ({columns}) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-            self._space.db.run(sql, exchange, *binding)
+            self._space.db.put(sql, exchange, *binding)
 
     def forget(self, queue: str) -> None:
         with self._space.lock:
-            self._space.db.run("DELETE FROM bindings WHERE queue = ?", queue)
-            self._space.db.run("DELETE FROM messages WHERE queue = ?", queue)
+            self._space.db.put("DELETE FROM bindings WHERE queue = ?", queue)
+            self._space.db.put("DELETE FROM messages WHERE queue = ?", queue)
 
     def bindings(self, exchange: str) -> list[Binding]:
         with self._space.reading() as db:

@@ -100,7 +100,7 @@ class Lines:
         self._loaded[name] = None
         self.count -= 1
         sql = "DELETE FROM lines WHERE queue = ? AND unsent = ? AND name = ?"
-        self._order.db.run(sql, self._order.queue, self._unsent, name)
+        self._order.db.put(sql, self._order.queue, self._unsent, name)
 
     def names(self, condition: str, *values: Any) -> Iterator[tuple[str, float]]:
         """Names and when they open, as they are now."""
@@ -111,7 +111,7 @@ class Lines:
     def open_groups(self) -> None:
         self.flush()
         sql = "UPDATE lines SET opens_ms = 0 WHERE queue = ? AND unsent = ? AND name >= 'g:' AND name < 'g;'"
-        self._order.db.run(sql, self._order.queue, self._unsent)
+        self._order.db.put(sql, self._order.queue, self._unsent)
         self._loaded.clear()
 
     def flush(self) -> None:
@@ -120,7 +120,7 @@ class Lines:
                 continue
             line.was = line.opens_ms, line.jobs.count
             line.jobs.flush()
-            self._order.db.run(
+            self._order.db.put(
                 "INSERT INTO lines (queue, unsent, name, opens_ms, jobs) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (queue, unsent, name) DO UPDATE SET opens_ms = excluded.opens_ms, jobs = excluded.jobs",
                 self._order.queue,
@@ -208,7 +208,7 @@ class GroupPlaces(Numbers):
         return row[0] if row else None
 
     def write(self, key: Any, value: int) -> None:
-        self.db.run(
+        self.db.put(
             "INSERT INTO group_places (queue, priority, name, place) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (queue, priority, name) DO UPDATE SET place = excluded.place",
             self.queue,
@@ -221,7 +221,7 @@ class GroupPlaces(Numbers):
         for (name,) in self.db.all(sql, at, priority, self._started.get(priority, 0), DROPPED_AT_ONCE):
             if (priority, name) not in self:
                 delete = "DELETE FROM group_places WHERE queue = ? AND priority = ? AND name = ?"
-                self.db.run(delete, at, priority, name)
+                self.db.put(delete, at, priority, name)
 
 
 class GroupActive(Numbers):
@@ -233,7 +233,7 @@ class GroupActive(Numbers):
 
     def write(self, key: Any, value: int) -> None:
         if value:
-            self.db.run(
+            self.db.put(
                 "INSERT INTO group_active (queue, name, jobs) VALUES (?, ?, ?) "
                 "ON CONFLICT (queue, name) DO UPDATE SET jobs = excluded.jobs",
                 self.queue,
@@ -241,7 +241,7 @@ class GroupActive(Numbers):
                 value,
             )
         else:
-            self.db.run("DELETE FROM group_active WHERE queue = ? AND name = ?", self.queue, key)
+            self.db.put("DELETE FROM group_active WHERE queue = ? AND name = ?", self.queue, key)
 
 
 class Answers:
@@ -260,7 +260,7 @@ class Answers:
 
     def __setitem__(self, worker: str, took: Took) -> None:
         why = None if took.why is None else took.why.value
-        self._db.run(
+        self._db.put(
             "INSERT INTO took (queue, worker, answer) VALUES (?, ?, ?) "
             "ON CONFLICT (queue, worker) DO UPDATE SET answer = excluded.answer",
             self._queue,
@@ -269,7 +269,7 @@ class Answers:
         )
 
     def pop(self, worker: str, default: Any = None) -> None:
-        self._db.run("DELETE FROM took WHERE queue = ? AND worker = ?", self._queue, worker)
+        self._db.put("DELETE FROM took WHERE queue = ? AND worker = ?", self._queue, worker)
 
 
 class SqlOrder(Order):

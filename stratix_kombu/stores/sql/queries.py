@@ -14,8 +14,8 @@ from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
 from stratix_kombu.stores.sql.counting import Counting
-from stratix_kombu.stores.sql.database import Database
 from stratix_kombu.stores.sql.finding import found_ids
+from stratix_kombu.stores.sql.database import Database, padded, places
 from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.listing import page_of, rows_between
 from stratix_kombu.stores.sql.overview import STATUS, oldest_ms, overview_page, present_on, status_of
@@ -48,7 +48,7 @@ class SqlQueries(Queries):
         found: dict[str, JobRecord] = {}
         for page in _pages(ids):
             with self._space.reading() as db:
-                rows = db.all(f"{SELECT} WHERE id IN ({', '.join('?' * len(page))})", *page)
+                rows = db.all(f"{SELECT} WHERE id IN ({places(page)})", *padded(page))
             found.update((record.id, record) for record in _records(rows))
         return [found.get(job_id) for job_id in ids]
 
@@ -62,7 +62,7 @@ class SqlQueries(Queries):
         found: dict[str, State] = {}
         for page in _pages(ids):
             with self._space.reading() as db:
-                rows = db.all(f"SELECT id, state FROM jobs WHERE id IN ({', '.join('?' * len(page))})", *page)
+                rows = db.all(f"SELECT id, state FROM jobs WHERE id IN ({places(page)})", *padded(page))
             found.update((job_id, State(state)) for job_id, state in rows)
         return [found.get(job_id) for job_id in ids]
 
@@ -72,8 +72,8 @@ class SqlQueries(Queries):
         for page in _pages(ids):
             with self._space.reading() as db:
                 since = self._space.time_of(db) - ENDED_KEPT_MS
-                wanted = f"id IN ({', '.join('?' * len(page))}) AND finished_ms > ?"
-                rows = db.all(f"SELECT {columns} FROM ended WHERE {wanted}", *page, since)
+                wanted = f"id IN ({places(page)}) AND finished_ms > ?"
+                rows = db.all(f"SELECT {columns} FROM ended WHERE {wanted}", *padded(page), since)
             found.update((row[5], ended_of(row)) for row in rows)
         return [found.get(job_id) for job_id in ids]
 
@@ -205,7 +205,7 @@ def _pages(ids: Sequence[str]) -> list[Sequence[str]]:
 
 
 def _rows_of(db: Database, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-    return db.all(f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE id IN ({', '.join('?' * len(ids))})", *ids)
+    return db.all(f"SELECT {', '.join(COLUMNS)} FROM jobs WHERE id IN ({places(ids)})", *padded(ids))
 
 
 def _dependents(db: Database, job_id: str) -> list[str]:

@@ -175,10 +175,10 @@ class Queues:
         self._loaded[name] = None
         db = self._space.db
         for table in ("events", "observed", "minutes", "totals", "lines", "unsent", "group_places", "group_active"):
-            db.run(f"DELETE FROM {table} WHERE queue = ?", name)
+            db.put(f"DELETE FROM {table} WHERE queue = ?", name)
         for table in ("took", "deduplicated"):
-            db.run(f"DELETE FROM {table} WHERE queue = ?", name)
-        db.run("DELETE FROM queues WHERE name = ?", name)
+            db.put(f"DELETE FROM {table} WHERE queue = ?", name)
+        db.put("DELETE FROM queues WHERE name = ?", name)
 
     def flush(self) -> None:
         changed = []

@@ -13,7 +13,7 @@ from stratix_kombu.stores.memory.graph import Edge
 from stratix_kombu.stores.memory.runs import end_run
 from stratix_kombu.stores.memory.state import EVENTS_KEPT, Job, Space
 from stratix_kombu.stores.sql.counting import ADDED_EVERY, add_observed
-from stratix_kombu.stores.sql.database import Database, Transactions
+from stratix_kombu.stores.sql.database import Counters, Database, Transactions
 from stratix_kombu.stores.sql.edges import Dependents, Outcomes, Worklist
 from stratix_kombu.stores.sql.jobs import Jobs
 from stratix_kombu.stores.sql.leader import SqlLeader
@@ -21,9 +21,6 @@ from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.queues import Queues
 from stratix_kombu.stores.sql.tables import Deduplicated, EndedJobs, Locks, PresenceTable, ScheduleTable
 
-_COUNTERS = ["numbers", "events", "sweeps", "delays", "moves", "observed", "clock_ms"]
-_READ = f"SELECT {', '.join(_COUNTERS)} FROM counters"
-_WRITE = f"UPDATE counters SET {', '.join(f'{name} = ?' for name in _COUNTERS)}"
 TRIMMED_EVERY = 100
 """Events that a log drops are deleted when it has so many."""
 
@@ -41,7 +38,7 @@ class SqlSpace(Space):
         self.reading = db.reading
         self.changes, self.wait, self.ring = db.changes, db.wait, db.ring
         self.clock_ms = self.observed = 0
-        self._counters: tuple[int, ...] = ()
+        self._counters = Counters()
         self._events: list[tuple[Any, ...]] = []
         self._wall = clock
         self.now = self._now
@@ -65,15 +62,15 @@ class SqlSpace(Space):
 
     def time_of(self, db: Database) -> int:
         """The time, for who reads."""
-        row = db.one("SELECT clock_ms FROM counters")
-        return max(self._wall(), row[0] if row else 0)
+        seen_ms = db.counters().clock_ms
+        return max(self._wall(), seen_ms)
 
     # -- a step ---------------------------------------------------------------------------------
 
     def begin(self, same: bool) -> None:
         """The transaction has begun; ``same``: what the last one has read and written is as it was."""
         if not same:
-            counters = self._counters = self.db.one(_READ) or ()
+            counters = self._counters = self.db.counters()
             self.numbers, self.events, self.sweeps, self.delays, self.jobs.moves, self.observed, self.clock_ms = (
                 counters
             )
@@ -99,8 +96,8 @@ class SqlSpace(Space):
         counters = (self.numbers, self.events, self.sweeps, self.delays, self.jobs.moves, self.observed)
         if counters != self._counters[:-1]:
             self.clock_ms = now
-            self._counters = (*counters, now)
-            self.db.run(_WRITE, *counters, now)
+            self._counters = Counters(*counters, now)
+            self.db.count(self._counters)
         self.delayed.clear()
         self.expiring.clear()
         return True
@@ -113,7 +110,7 @@ class SqlSpace(Space):
         ends = {queue: (number, count) for count, (queue, number, *_) in enumerate(self._events, 1)}
         for queue, (last, count) in ends.items():
             if last // TRIMMED_EVERY > (last - count) // TRIMMED_EVERY:
-                self.db.run("DELETE FROM events WHERE queue = ? AND number <= ?", queue, last - EVENTS_KEPT)
+                self.db.put("DELETE FROM events WHERE queue = ? AND number <= ?", queue, last - EVENTS_KEPT)
         self._events.clear()
 
     # -- what is due -----------------------------------------------------------------------------
@@ -168,7 +165,9 @@ class SqlSpace(Space):
     # -- the graph ------------------------------------------------------------------------------
 
     def dependents_of(self, name: str, told: bool, limit: int) -> list[str]:
-        return self.dependents.page(name, told, limit)  # type: ignore[no-any-return]
+        page: list[str] = self.dependents.page(name, told, limit)
+        self.jobs.look_ahead(page)
+        return page
 
     def place_of(self, dependency: str, number: int) -> str:
         name = self.outcomes.name_of(number) if number else None
@@ -178,13 +177,13 @@ class SqlSpace(Space):
         outcome = self.outcomes.get(job_id)
         if outcome is not None:
             name = incarnation(job_id, outcome.number)
-            self.db.run("UPDATE outcomes SET name = ? WHERE name = ?", name, job_id)
-            self.db.run("UPDATE worklist SET name = ? WHERE name = ?", name, job_id)
+            self.db.put("UPDATE outcomes SET name = ? WHERE name = ?", name, job_id)
+            self.db.put("UPDATE worklist SET name = ? WHERE name = ?", name, job_id)
 
     def forget_edges(self, dependent: str, edges: Mapping[str, Edge]) -> None:
         sql = "SELECT dependency, dependency_number FROM edges WHERE dependent = ?"
         found = self.db.all(sql, dependent)
-        self.db.run("DELETE FROM edges WHERE dependent = ?", dependent)
+        self.db.put("DELETE FROM edges WHERE dependent = ?", dependent)
         for dependency, number in found:
             self.forget_edge(dependent, dependency, number)
 
@@ -192,4 +191,4 @@ class SqlSpace(Space):
         """The edge has been deleted."""
         if number and not self.dependents.is_any(number):
             self.releasing.pop(self.place_of(dependency, number))
-            self.db.run("DELETE FROM outcomes WHERE number = ?", number)
+            self.db.put("DELETE FROM outcomes WHERE number = ?", number)

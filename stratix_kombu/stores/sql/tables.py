@@ -26,7 +26,7 @@ class Locks:
         return default if row is None else (row[0], row[1])
 
     def __setitem__(self, key: str, held: tuple[str, int]) -> None:
-        self._db.run(
+        self._db.put(
             "INSERT INTO locks (key, token, until_ms) VALUES (?, ?, ?) "
             "ON CONFLICT (key) DO UPDATE SET token = excluded.token, until_ms = excluded.until_ms",
             key,
@@ -38,7 +38,7 @@ class Locks:
             del self[key]
 
     def __delitem__(self, key: str) -> None:
-        self._db.run("DELETE FROM locks WHERE key = ?", key)
+        self._db.put("DELETE FROM locks WHERE key = ?", key)
 
 
 class Deduplicated:
@@ -52,7 +52,7 @@ class Deduplicated:
         return None if row is None else Holder(*row)
 
     def __setitem__(self, key: tuple[str, str], holder: Holder) -> None:
-        self._db.run(
+        self._db.put(
             "INSERT INTO deduplicated (queue, id, job, number, until_ms) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (queue, id) DO UPDATE SET job = excluded.job, number = excluded.number, "
             "until_ms = excluded.until_ms",
@@ -67,7 +67,7 @@ class Deduplicated:
             self[key] = holder
 
     def __delitem__(self, key: tuple[str, str]) -> None:
-        self._db.run("DELETE FROM deduplicated WHERE queue = ? AND id = ?", *key)
+        self._db.put("DELETE FROM deduplicated WHERE queue = ? AND id = ?", *key)
 
     def drop_old(self, now: int) -> None:
         sql = "SELECT queue, id FROM deduplicated WHERE until_ms > 0 AND until_ms <= ? LIMIT ?"
@@ -87,7 +87,7 @@ class EndedJobs:
         return default if row is None else (ended_of(row), row[5])
 
     def put(self, job_id: str, ended: Ended, how: str) -> None:
-        self._db.run(
+        self._db.put(
             "INSERT INTO ended (id, state, finished_ms, result, failed_reason, cancelled, ended) "
             "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
             "finished_ms = excluded.finished_ms, result = excluded.result, failed_reason = excluded.failed_reason, "
@@ -107,7 +107,7 @@ class EndedJobs:
             self.pop(job_id)
 
     def pop(self, job_id: str, default: Any = None) -> None:
-        self._db.run("DELETE FROM ended WHERE id = ?", job_id)
+        self._db.put("DELETE FROM ended WHERE id = ?", job_id)
 
 
 def ended_of(row: tuple[Any, ...]) -> Ended:
@@ -135,7 +135,7 @@ class ScheduleTable:
 
     def __setitem__(self, key: str, schedule: Schedule) -> None:
         others = [name for name in _SCHEDULE if name != "key"]
-        self._db.run(
+        self._db.put(
             f"INSERT INTO schedules ({', '.join(_SCHEDULE)}) VALUES ({', '.join('?' * len(_SCHEDULE))}) "
             f"ON CONFLICT (key) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in others)}",
             *astuple(schedule),
@@ -152,7 +152,7 @@ class PresenceTable:
         self._db = db
 
     def __setitem__(self, worker: str, one: Presence) -> None:
-        self._db.run(
+        self._db.put(
             "INSERT INTO presence (worker, until_ms, again_ms) VALUES (?, ?, ?) "
             "ON CONFLICT (worker) DO UPDATE SET until_ms = excluded.until_ms, again_ms = excluded.again_ms",
             worker,
@@ -164,10 +164,10 @@ class PresenceTable:
         """With all they have said: workers that did not leave."""
         sql = "SELECT worker FROM presence WHERE until_ms < ? LIMIT ?"
         for (worker,) in self._db.all(sql, before, DROPPED_AT_ONCE):
-            self._db.run("DELETE FROM presence WHERE worker = ?", worker)
+            self._db.put("DELETE FROM presence WHERE worker = ?", worker)
             for (queue,) in self._db.all("SELECT queue FROM workers WHERE id = ?", worker):
-                self._db.run("DELETE FROM workers WHERE queue = ? AND id = ?", queue, worker)
-                self._db.run("DELETE FROM took WHERE queue = ? AND worker = ?", queue, worker)
+                self._db.put("DELETE FROM workers WHERE queue = ? AND id = ?", queue, worker)
+                self._db.put("DELETE FROM took WHERE queue = ? AND worker = ?", queue, worker)
 
 
 class Workers:
@@ -179,7 +179,7 @@ class Workers:
 
     def __setitem__(self, worker: str, info: WorkerInfo) -> None:
         values = (info.host, info.pid, info.concurrency, info.idle_ms, info.stuck)
-        self._db.run(
+        self._db.put(
             "INSERT INTO workers (queue, id, info) VALUES (?, ?, ?) "
             "ON CONFLICT (queue, id) DO UPDATE SET info = excluded.info",
             self._queue,
@@ -188,7 +188,7 @@ class Workers:
         )
 
     def pop(self, worker: str, default: Any = None) -> None:
-        self._db.run("DELETE FROM workers WHERE queue = ? AND id = ?", self._queue, worker)
+        self._db.put("DELETE FROM workers WHERE queue = ? AND id = ?", self._queue, worker)
 
 
 def worker_of(queue: str, worker: str, info: str) -> WorkerInfo:

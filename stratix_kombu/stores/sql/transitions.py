@@ -23,7 +23,7 @@ from stratix_kombu.stores.sql.unused import forget, forget_unused
 
 _CYCLE = """
 WITH RECURSIVE before (id) AS (
-  VALUES (?)
+  SELECT id FROM jobs WHERE id = ?
   UNION
   SELECT edges.dependency FROM edges JOIN before ON edges.dependent = before.id
   WHERE edges.state = ''
@@ -31,9 +31,10 @@ WITH RECURSIVE before (id) AS (
 )
 SELECT 1 FROM before WHERE id = ?
 """
+_DOUBLED = "CASE WHEN dispatches > 40 THEN 39 WHEN dispatches > 0 THEN dispatches - 1 ELSE 0 END"
 _NATIVE = (
     "state = 'waiting' AND native = 1 AND queue = ? AND priority = ? "
-    "AND dispatched_ms + ? * (1 << max(min(dispatches, 40) - 1, 0)) <= ? ORDER BY dispatched_as LIMIT ?"
+    f"AND dispatched_ms + ? * (CAST(1 AS BIGINT) << CAST({_DOUBLED} AS INTEGER)) <= ? ORDER BY dispatched_as LIMIT ?"
 )
 
 
@@ -50,14 +51,14 @@ class SqlTransitions(MemoryTransitions):
         job = self._job(job_id)
         job.logged += 1
         db = self.space.db
-        db.run("INSERT INTO logs (number, place, line) VALUES (?, ?, ?)", job.number, job.logged, line)
-        db.run("DELETE FROM logs WHERE number = ? AND place <= ?", job.number, job.logged - keep)
+        db.put("INSERT INTO logs (number, place, line) VALUES (?, ?, ?)", job.number, job.logged, line)
+        db.put("DELETE FROM logs WHERE number = ? AND place <= ?", job.number, job.logged - keep)
         first = db.one("SELECT min(place) FROM logs WHERE number = ?", job.number)
         return 0 if first is None or first[0] is None else job.logged - int(first[0]) + 1
 
     @step
     def add(self, jobs: Sequence[NewJob]) -> Added:
-        self.space.jobs.look_ahead([job.id for job in jobs])
+        self.space.jobs.look_ahead(one for job in jobs for one in (job.id, *job.dependencies, *job.carries))
         return super().add(jobs)
 
     @step

@@ -35,7 +35,7 @@ def forget(space: SqlSpace, name: str) -> None:
     if space.db.one(_SERVED, name, space.now()):
         space.queues[name].known = True
     else:
-        space.db.run("DELETE FROM workers WHERE queue = ?", name)
+        space.db.put("DELETE FROM workers WHERE queue = ?", name)
 
 
 def _is_used(space: SqlSpace, queue: SqlQueue, now: int) -> bool:

@@ -10,11 +10,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.stores.sql.database import COUNTERS, Counters
 from stratix_kombu.stores.sqlite.options import SqliteOptions
 
 JOURNAL_BYTES = 64 * 1024 * 1024
 """To so much the write-ahead log is cut when all of it is in the file."""
 STATEMENTS_KEPT = 256
+_COUNTERS = f"SELECT {', '.join(COUNTERS)} FROM counters"
+_COUNT = f"UPDATE counters SET {', '.join(f'{name} = ?' for name in COUNTERS)}"
 
 
 @contextmanager
@@ -89,6 +92,15 @@ class Connection:
             return self.execute(sql, values).rowcount
         except sqlite3.Error as problem:
             raise unavailable(self._options, problem) from problem
+
+    def put(self, sql: str, *values: Any) -> None:
+        self.run(sql, *values)
+
+    def counters(self) -> Counters:
+        return Counters(*(self.one(_COUNTERS) or ()))
+
+    def count(self, counters: Counters) -> None:
+        self.run(_COUNT, *counters)
 
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         try:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
-from stratix_kombu.stores.sql.database import Database
+from stratix_kombu.stores.sql.database import Counters, Database
 from stratix_kombu.stores.sqlite.bell import Bell
 from stratix_kombu.stores.sqlite.connection import Connection, identity, reported, unavailable
 from stratix_kombu.stores.sqlite.migrate import migrate
@@ -43,7 +43,10 @@ class SqliteDatabase:
     all: Callable[..., list[tuple[Any, ...]]]
     one: Callable[..., tuple[Any, ...] | None]
     run: Callable[..., int]
+    put: Callable[..., None]
     many: Callable[[str, Iterable[tuple[Any, ...]]], None]
+    counters: Callable[[], Counters]
+    count: Callable[[Counters], None]
     """Those of the connection for transactions, from when the first one begins."""
 
     def __init__(self, options: SqliteOptions, namespace: str | None) -> None:
@@ -145,7 +148,8 @@ class SqliteDatabase:
     def _begin(self) -> None:
         held, self._writer = self._writer, None
         writer = self._writer = self._opened(held)
-        self.all, self.one, self.run, self.many = writer.all, writer.one, writer.run, writer.many
+        self.all, self.one, self.run, self.put, self.many = writer.all, writer.one, writer.run, writer.put, writer.many
+        self.counters, self.count = writer.counters, writer.count
         self._before = writer.changes
         try:
             writer.execute("BEGIN IMMEDIATE")

@@ -15,10 +15,11 @@ from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather
 class ClockSuite(StoreCase):
     def test_due_jobs_become_waiting_in_order(self, store: Store) -> None:
         self.add(store, new("b", delay_ms=40), new("a", "other", delay_ms=20), new("later", delay_ms=60_000))
-        _, wait = store.transitions.promote()
+        change, wait = store.transitions.promote()
         assert wait is not None
         assert wait <= 40
-        promoted = gather(lambda: self.ids(store.transitions.promote()[0].ready), 2)
+        promoted = self.ids(change.ready)
+        gather(lambda: self.ids(store.transitions.promote()[0].ready), 2, promoted)
         assert promoted == ["a", "b"]
         assert self.states(store, "a", "b", "later") == ["waiting", "waiting", "delayed"]
         assert self.told(store)[-1] == ("waiting", "b")

@@ -1,0 +1,226 @@
+"""One connection to the server: statements are sent together, and their answers read together.
+
+The protocol of psycopg (``psycopg.pq``) is used without its cursors: a step is two or three messages of many statements
+each, which are prepared once a connection, and every wait has an end.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+from stratix_kombu import forks
+from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.stores.postgres.errors import Refused, lost, reported_connect
+from stratix_kombu.stores.postgres.options import PostgresOptions
+from stratix_kombu.stores.postgres.values import Decoder, decoder_of, encoded
+
+MARGIN_S = 1.0
+"""So much longer than the server may work on a statement its answer is waited for."""
+PREPARED_MOST = 400
+"""Statements that are prepared in one connection; what comes after them is sent as it is."""
+SETTINGS = {"enable_seqscan": "off", "jit": "off"}
+"""Plans are made while tables may be empty, and are used when they are large."""
+
+_GOOD = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
+Statement = tuple[str, Sequence[Any]]
+Rows = list[tuple[Any, ...]]
+
+
+class Answer:
+    """What a statement has answered."""
+
+    __slots__ = ("changed", "rows")
+
+    def __init__(self, rows: Rows, changed: int) -> None:
+        self.rows = rows
+        self.changed = changed
+
+
+class Connection:
+    """To be used by one thread at a time. Raises StoreUnavailable, and Refused where the server refuses a statement."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._options = options
+        self._names: dict[str, bytes] = {}
+        self._decoders: dict[str, tuple[Decoder, ...]] = {}
+        self._owed = 0
+        """Syncs whose answers were not read yet."""
+        self.used_at = time.monotonic()
+        with reported_connect(options):
+            self._psycopg = psycopg.connect(**options.connect, autocommit=True)
+        self._pg = self._psycopg.pgconn
+        self._poll = select.poll()
+        self._fd = self._pg.socket
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        pid = self._psycopg.execute("SELECT pg_backend_pid()").fetchone()
+        self.pooled = pid is None or pid[0] != self._pg.backend_pid
+        """A pooler between gives each transaction another session: settings belong to transactions, and nobody can
+        listen."""
+        self.settings = {
+            "search_path": self._options.quoted_schema,
+            "lock_timeout": str(self._options.timeout_ms),
+            "statement_timeout": str(self._options.timeout_ms),
+            **SETTINGS,
+        }
+        if not self.pooled:
+            said = ", ".join(f"set_config('{name}', %s, false)" for name in self.settings)
+            self._psycopg.execute(f"SELECT {said}", list(self.settings.values()))
+        self._pg.nonblocking = 1
+        self._pg.enter_pipeline_mode()
+
+    # -- talking --------------------------------------------------------------------------------
+
+    def exchange(self, statements: Iterable[Statement], timeout_s: float | None = None) -> list[Answer]:
+        """Send the statements, and return what they answer. Where one is refused, those behind it are not done."""
+        try:
+            sent = self._send(statements)
+            return self._receive(sent, time.monotonic() + (timeout_s or self._options.timeout_ms / 1000 + MARGIN_S))
+        except psycopg.Error as problem:
+            self.close()
+            raise lost(self._options, str(problem)) from problem
+        except (Refused, StoreUnavailable):
+            raise
+        except BaseException:  # interrupted: what comes next would be the answer to this
+            self.close()
+            raise
+
+    def post(self, sql: str, *values: Any) -> None:
+        """Send a statement, and do not wait."""
+        with suppress(psycopg.Error):
+            self._send([(sql, values)])
+            self._pg.flush()
+
+    def _send(self, statements: Iterable[Statement]) -> list[str]:
+        """The statements as they were sent, '' for what only prepares one."""
+        sent: list[str] = []
+        for sql, values in statements:
+            name = self._names.get(sql)
+            params = encoded(values)
+            if name is None and (not self._options.prepare or len(self._names) >= PREPARED_MOST):
+                self._pg.send_query_params(sql.encode(), params)
+                sent.append(sql)
+                continue
+            if name is None:
+                name = self._names[sql] = b"s%d" % len(self._names)
+                self._pg.send_prepare(name, sql.encode())
+                sent.append("")
+            self._pg.send_query_prepared(name, params)
+            sent.append(sql)
+        self._pg.pipeline_sync()
+        self._owed += 1
+        return sent
+
+    def _receive(self, sent: list[str], deadline: float) -> list[Answer]:
+        answers: list[Answer] = []
+        refused: Refused | None = None
+        place = 0
+        while self._owed:
+            result = self._next(deadline)
+            if result is None:
+                continue
+            status = result.status
+            if status == pq.ExecStatus.PIPELINE_SYNC:
+                self._owed -= 1
+            elif self._owed > 1:
+                pass  # of what was posted
+            elif status in _GOOD:
+                if sql := sent[place]:
+                    answers.append(self._answer(sql, result))
+                place += 1
+            elif status != pq.ExecStatus.PIPELINE_ABORTED and refused is None:
+                refused = Refused(result, sent[place])
+                self._forget(sent[place:])
+        self.used_at = time.monotonic()
+        if refused is not None:
+            raise refused
+        return answers
+
+    def _forget(self, sent: list[str]) -> None:
+        """Of these it is not known whether they were prepared."""
+        for sql in sent:
+            self._names.pop(sql, None)
+
+    def _next(self, deadline: float) -> pq.abc.PGresult | None:
+        pg = self._pg
+        while pg.is_busy():
+            wanted = select.POLLIN | (select.POLLOUT if pg.flush() else 0)
+            left = deadline - time.monotonic()
+            self._poll.register(self._fd, wanted)
+            if left <= 0 or not self._poll.poll(left * 1000):
+                self.close()
+                raise lost(self._options, "it has not answered in time")
+            pg.consume_input()
+        return pg.get_result()
+
+    def _answer(self, sql: str, result: pq.abc.PGresult) -> Answer:
+        count = result.ntuples
+        if not count:
+            return Answer([], result.command_tuples or 0)
+        decoders = self._decoders.get(sql)
+        if decoders is None or len(decoders) != result.nfields:
+            decoders = self._decoders[sql] = tuple(decoder_of(result.ftype(at)) for at in range(result.nfields))
+        get, columns = result.get_value, list(enumerate(decoders))
+        rows = [
+            tuple([None if (raw := get(row, at)) is None else decode(raw) for at, decode in columns])
+            for row in range(count)
+        ]
+        return Answer(rows, result.command_tuples or 0)
+
+    # -- its end --------------------------------------------------------------------------------
+
+    @property
+    def fd(self) -> int:
+        return self._fd
+
+    def is_alive(self) -> bool:
+        """Whether the server has not ended it, as far as that is known here."""
+        if self._psycopg.closed:
+            return False
+        self._poll.register(self._fd, select.POLLIN)
+        if self._poll.poll(0) and not self._owed:
+            with suppress(psycopg.Error):
+                self._pg.consume_input()
+                return self._pg.status == pq.ConnStatus.OK and not self._poll.poll(0)
+            return False
+        return True
+
+    def notified(self, own: str) -> bool:
+        """Whether a notification has arrived of others than those who say ``own``. Raises StoreUnavailable."""
+        try:
+            self._pg.consume_input()
+            found = False
+            while (one := self._pg.notifies()) is not None:
+                found = found or one.extra.decode() != own
+        except psycopg.Error as problem:
+            self.close()
+            raise lost(self._options, str(problem)) from problem
+        return found
+
+    def close(self) -> None:
+        with suppress(psycopg.Error):
+            self._psycopg.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._psycopg.closed
+
+    def abandon(self) -> None:
+        """It is another process's: the server is told nothing."""
+        forks.keep(self._psycopg)
+        if self._fd >= 0:
+            with suppress(OSError):
+                forks.close_copy(socket.socket(fileno=self._fd))

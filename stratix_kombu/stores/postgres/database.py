@@ -1,0 +1,305 @@
+"""The database as the rules use it: one transaction at a time in a process, under the lock of its namespace; readers
+beside it; and a bell.
+
+What a step writes is sent with its next question, or with the commit. What is known from one step to the next is true
+as long as nobody else has written, which the row of counters tells: it is read when the lock is held.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from stratix_kombu import forks
+from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.stores.postgres.bell import Bell
+from stratix_kombu.stores.postgres.connection import Answer, Connection, Statement
+from stratix_kombu.stores.postgres.errors import AGAIN, MISSING, Refused, unavailable
+from stratix_kombu.stores.postgres.migrate import check, lock_of
+from stratix_kombu.stores.postgres.options import PostgresOptions
+from stratix_kombu.stores.postgres.pool import Pool
+from stratix_kombu.stores.sql.database import COUNTERS, Counters
+
+BEGIN: Statement = ("BEGIN", ())
+BEGIN_READING: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
+COMMIT: Statement = ("COMMIT", ())
+LOCK = "SELECT pg_advisory_xact_lock($1)"
+READ = (
+    f"SELECT {', '.join(COUNTERS)}, writes, era, (extract(epoch FROM clock_timestamp()) * 1000)::bigint "
+    "FROM counters ORDER BY era DESC LIMIT 1"
+)
+WRITE = (
+    f"UPDATE counters SET {', '.join(f'{name} = ${at}' for at, name in enumerate([*COUNTERS, 'writes', 'era'], 1))} "
+    f"WHERE era = ${len(COUNTERS) + 3}"
+)
+ERA = 64
+"""After so many transactions the row of counters has another era."""
+
+
+class InTheWay(StoreUnavailable):
+    """Another transaction was: the step can be done again."""
+
+
+class Listener(Protocol):
+    """Is told of each transaction."""
+
+    def begin(self, same: bool) -> None:
+        """It has begun; ``same``: nobody has written since the last one was committed."""
+
+    def flush(self) -> object:
+        """It is about to be committed."""
+
+
+class Session:
+    """A transaction on a connection, as ``sql.database.Database``."""
+
+    def __init__(self, options: PostgresOptions, connection: Connection, begin: list[Statement]) -> None:
+        self._options = options
+        self._connection = connection
+        self._waiting = begin
+        """What is sent with the next question."""
+        self.has_written = False
+
+    def _ask(self, statement: Statement) -> Answer:
+        return self.exchange([statement])[-1]
+
+    def exchange(self, statements: Iterable[Statement]) -> list[Answer]:
+        waiting, self._waiting = self._waiting, []
+        try:
+            return self._connection.exchange([*waiting, *statements])
+        except Refused as refused:
+            if refused.ends:
+                self._connection.close()
+            if refused.code in AGAIN:
+                raise InTheWay(self._options.address, refused.said) from refused
+            raise unavailable(self._options, refused) from refused
+
+    def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._ask((dollars(sql), values)).rows
+
+    def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        rows = self._ask((dollars(sql), values)).rows
+        return rows[0] if rows else None
+
+    def run(self, sql: str, *values: Any) -> int:
+        self.has_written = True
+        return self._ask((dollars(sql), values)).changed
+
+    def put(self, sql: str, *values: Any) -> None:
+        self.has_written = True
+        self._waiting.append((dollars(sql), values))
+
+    def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        said = dollars(sql)
+        before = len(self._waiting)
+        self._waiting += [(said, row) for row in rows]
+        self.has_written = self.has_written or len(self._waiting) > before
+
+    def end(self, connection_is_good: bool = True) -> None:
+        """Undo what was not committed, without waiting for that."""
+        self._waiting = []
+        if connection_is_good and not self._connection.closed:
+            self._connection.post("ROLLBACK")
+
+
+_known: dict[str, str] = {}
+
+
+def dollars(sql: str) -> str:
+    """A statement with its parameters as PostgreSQL writes them."""
+    said = _known.get(sql)
+    if said is None:
+        parts = sql.split("?")
+        said = parts[0] + "".join(f"${at}{part}" for at, part in enumerate(parts[1:], 1))
+        _known[sql] = said
+    return said
+
+
+class PostgresDatabase:
+    """As ``sql.database.Transactions``."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self.options = options
+        self.listener: Listener | None = None
+        self._checked = False
+        self._key = lock_of(f"namespace:{options.schema}")
+        self._begin_anew()
+        self.pool = Pool(options, self._opened)
+        self.bell = Bell(options, self._opened, self._version)
+        forks.register(self)
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._owner = 0
+        self._known: int | None = None
+        """``writes`` as this process has left it; None: what is known may be wrong."""
+        self._time = (0, 0.0)
+        """The server's clock, and ours at that instant."""
+        self._session: Session | None = None
+
+    def after_fork(self) -> None:
+        self._begin_anew()
+
+    def _opened(self) -> Connection:
+        if not self._checked:
+            check(self.options)
+            self._checked = True
+        return Connection(self.options)
+
+    def close(self) -> None:
+        self.bell.close()
+        self.pool.close()
+
+    # -- the clock ------------------------------------------------------------------------------
+
+    def clock(self) -> int:
+        """The server's, in milliseconds since the epoch, as far as it was seen last."""
+        server_ms, ours = self._time
+        return server_ms + int((time.monotonic() - ours) * 1000)
+
+    def _saw(self, row: tuple[Any, ...]) -> Counters:
+        self._time = row[-1], time.monotonic()
+        return Counters(*row[: len(COUNTERS)])
+
+    # -- transactions ---------------------------------------------------------------------------
+
+    def __enter__(self) -> PostgresDatabase:
+        if not self._lock.acquire(timeout=self.options.timeout_ms / 1000):
+            raise StoreUnavailable(self.options.address, "another thread's step has not finished in time")
+        try:
+            if not self._depth:
+                self._begin()
+                self._owner = threading.get_ident()
+            self._depth += 1
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def _begin(self) -> None:
+        connection = self.pool.take()
+        session = Session(self.options, connection, [BEGIN, *self._settings(connection), (LOCK, (self._key,))])
+        self._connection, self._session = connection, session
+        self.all, self.one, self.run, self.put, self.many = (
+            session.all,
+            session.one,
+            session.run,
+            session.put,
+            session.many,
+        )
+        try:
+            row = self._first(session)
+            self._found, self._writes, self._era = self._saw(row), row[-3], row[-2]
+            same, self._known = self._writes == self._known, None
+            if self.listener is not None:
+                self.listener.begin(same)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _first(self, session: Session) -> tuple[Any, ...]:
+        try:
+            return session.exchange([(READ, ())])[-1].rows[0]
+        except StoreUnavailable as problem:
+            if isinstance(problem.__cause__, Refused) and problem.__cause__.code in MISSING:
+                self._checked = False
+                check(self.options)  # SchemaOutdated; where the tables are made when needed, the next step has them
+            raise
+
+    def _leave(self) -> None:
+        """The transaction is over, or it is undone."""
+        assert self._session is not None
+        self._session.end()
+        self._session = None
+        self.pool.give_back(self._connection)
+
+    @staticmethod
+    def _settings(connection: Connection) -> list[Statement]:
+        """Behind a pooler they are those of the transaction."""
+        if not connection.pooled:
+            return []
+        said = ", ".join(f"set_config('{name}', ${at}, true)" for at, name in enumerate(connection.settings, 1))
+        return [(f"SELECT {said}", list(connection.settings.values()))]
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._depth -= 1
+        try:
+            if not self._depth:
+                self._end(kind is None)
+        finally:
+            self._lock.release()
+
+    def _end(self, commit: bool) -> None:
+        session = self._session
+        assert session is not None
+        try:
+            if commit and self.listener is not None:
+                self.listener.flush()
+            if not commit:
+                return
+            if session.has_written:
+                self._commit(session)
+            self._known = self._writes
+        finally:
+            self._leave()
+
+    def _commit(self, session: Session) -> None:
+        writes = self._writes + 1
+        session.exchange([(WRITE, (*self._found, writes, writes // ERA, self._era)), COMMIT])
+        self._writes = writes
+        self.bell.committed(self._connection)
+
+    def counters(self) -> Counters:
+        """As the transaction has found them, or as it has put them."""
+        return self._found
+
+    def count(self, counters: Counters) -> None:
+        """Put the counters."""
+        self._found = counters
+
+    @property
+    def is_within(self) -> bool:
+        """Whether this thread is in a transaction."""
+        return self._depth > 0 and self._owner == threading.get_ident()
+
+    # -- reading --------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[ReadingSession]:
+        """What is read within is of one instant."""
+        with self.pool.connection() as connection:
+            session = ReadingSession(self, connection, [BEGIN_READING, *self._settings(connection)])
+            try:
+                yield session
+            finally:
+                session.end()
+
+    def _version(self) -> int:
+        """A number that is another one when somebody has written."""
+        with self.reading() as db:
+            return int((db.one("SELECT writes FROM counters ORDER BY era DESC LIMIT 1") or (0,))[0])
+
+    def changes(self) -> int:
+        return self.bell.changes()
+
+    def ring(self) -> None:
+        self.bell.ring()
+
+    def wait(self, seen: int, timeout: float) -> None:
+        self.bell.wait(seen, timeout)
+
+
+class ReadingSession(Session):
+    """Reads."""
+
+    def __init__(self, database: PostgresDatabase, connection: Connection, begin: list[Statement]) -> None:
+        super().__init__(database.options, connection, begin)
+        self._database = database
+
+    def counters(self) -> Counters:
+        (row,) = self.exchange([(READ, ())])[-1].rows
+        return self._database._saw(row)

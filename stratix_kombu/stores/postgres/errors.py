@@ -1,0 +1,79 @@
+"""What is wrong, in words that a user can do something about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import pq
+
+from stratix_kombu.errors import ConfigurationError, StoreUnavailable
+from stratix_kombu.stores.postgres.options import PostgresOptions
+
+_WORDS = {
+    "25006": "it is read-only: a standby, or a server that was the primary before a failover",
+    "53300": "it has no connection left (max_connections)",
+    "53100": "its disk is full",
+    "55P03": "another process has kept the namespace locked for too long",
+    "57014": "it has not finished in time",
+    "57P01": "it is being shut down, or an administrator has ended the connection",
+    "57P02": "it is being shut down after a crash",
+    "57P03": "it is starting up or shutting down",
+    "28P01": "it refuses the password",
+    "42501": "its role lacks a privilege",
+}
+AGAIN = ("40001", "40P01")
+"""Another transaction was in the way: the whole step is done again."""
+MISSING = ("42P01", "3F000", "42703", "42883")
+"""A table, a schema, a column or a function is not there."""
+
+
+class SchemaOutdated(ConfigurationError):
+    """The tables of the namespace are not there, or are those of an earlier release."""
+
+    def __init__(self, where: str, schema: str, version: int, needed: int) -> None:
+        self.where = where
+        self.schema = schema
+        self.version = version
+        self.needed = needed
+        there = f"has version {version} of its tables, and this release needs {needed}" if version else "has no tables"
+        super().__init__(
+            f"{where}: the schema {schema!r} {there}: run 'stratix-kombu store migrate' (or add '?migrate=auto' to the "
+            "URL of the store: then its tables are made when they are needed)"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.where, self.schema, self.version, self.needed)
+
+
+class Refused(Exception):
+    """The server has refused a statement; its transaction is undone."""
+
+    def __init__(self, result: pq.abc.PGresult, sql: str) -> None:
+        self.code = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+        said = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
+        self.said = said.decode(errors="replace").strip()
+        self.ends = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) in (b"FATAL", b"PANIC")
+        """The connection has ended with it."""
+        super().__init__(f"{self.said} ({self.code}) in {sql}")
+
+
+def unavailable(options: PostgresOptions, refused: Refused) -> StoreUnavailable:
+    words = _WORDS.get(refused.code)
+    said = f"{refused.said}, SQLSTATE {refused.code}"
+    return StoreUnavailable(options.address, f"{words} ({said})" if words else said)
+
+
+def lost(options: PostgresOptions, said: str) -> StoreUnavailable:
+    """The connection has ended."""
+    return StoreUnavailable(options.address, options.without_password(" ".join(said.split())))
+
+
+@contextmanager
+def reported_connect(options: PostgresOptions) -> Iterator[None]:
+    """Errors of connecting as StoreUnavailable, without credentials."""
+    try:
+        yield
+    except psycopg.Error as problem:
+        raise lost(options, str(problem)) from None

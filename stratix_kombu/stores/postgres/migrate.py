@@ -1,0 +1,102 @@
+"""The tables of a namespace: numbered scripts, each applied in a transaction and written down in ``schema_version``.
+
+A release works on its own version and on the one before and after it: so two releases may run side by side while one
+replaces the other. A script therefore only adds, and what is no longer needed is removed by the one after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import psycopg
+
+from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.stores.postgres.errors import SchemaOutdated, reported_connect
+from stratix_kombu.stores.postgres.options import PostgresOptions, quoted
+
+SCRIPTS = sorted((Path(__file__).parent / "migrations").glob("*.sql"))
+VERSION = len(SCRIPTS)
+OLDEST = 130_000
+"""The first version of PostgreSQL that has what the scripts need."""
+
+_THERE = "SELECT to_regclass(%s) IS NOT NULL"
+_VERSION = "SELECT coalesce(max(version), 0) FROM {}.schema_version"
+
+
+def script(schema: str, after: int = 0, to: int = VERSION) -> str:
+    """The statements that bring the tables of a schema from one version to another, for a tool of the user's own."""
+    parts = [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};", f"SET LOCAL search_path = {quoted(schema)};", _MADE]
+    for version, file in enumerate(SCRIPTS[after:to], after + 1):
+        parts += [file.read_text(encoding="utf-8"), f"INSERT INTO schema_version (version) VALUES ({version});"]
+    return "\n".join(parts)
+
+
+_MADE = (
+    "CREATE TABLE IF NOT EXISTS schema_version "
+    "(version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());"
+)
+
+
+def check(options: PostgresOptions) -> None:
+    """That the tables are there; they are made if that is wanted. Raises SchemaOutdated, ConfigurationError,
+    StoreUnavailable."""
+    with _connected(options) as connection:
+        there = version_of(connection, options.schema)
+        if there > VERSION + 1:
+            raise ConfigurationError(
+                f"{options.address}: the schema {options.schema!r} was made by a newer release (its tables have "
+                f"version {there}, and this one knows {VERSION}): install that release here, too"
+            )
+        if there >= VERSION:
+            return
+        if not options.migrate:
+            raise SchemaOutdated(options.address, options.schema, there, VERSION)
+        with reported_connect(options):
+            migrate(connection, options.schema)
+
+
+def migrate(connection: psycopg.Connection, schema: str, to: int = VERSION) -> tuple[int, int]:
+    """Bring the tables of a schema up to date; the versions before and after."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_of(f"migrate:{schema}"),))
+        there = version_of(connection, schema)
+        if there < to:
+            connection.execute(script(schema, there, to).encode())
+    return there, max(there, to)
+
+
+def version_of(connection: psycopg.Connection, schema: str) -> int:
+    """0: there are no tables."""
+    table = f"{quoted(schema)}.schema_version"
+    if connection.execute(_THERE, (table,)).fetchone() != (True,):
+        return 0
+    row = connection.execute(_VERSION.format(quoted(schema)).encode()).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _connected(options: PostgresOptions) -> psycopg.Connection:
+    with reported_connect(options):
+        connection = psycopg.connect(**options.connect, autocommit=True)
+    problem = ""
+    if connection.info.server_version < OLDEST:
+        problem = f"is PostgreSQL {connection.info.server_version // 10_000}, and 13 or newer is needed"
+    elif connection.info.parameter_status("server_encoding") != "UTF8":
+        encoding = connection.info.parameter_status("server_encoding")
+        problem = f"keeps texts as {encoding}, and a database with the encoding UTF8 is needed"
+    if problem:
+        connection.close()
+        raise ConfigurationError(f"{options.address} {problem}")
+    return connection
+
+
+def lock_of(name: str) -> int:
+    """The number of an advisory lock."""
+    return int.from_bytes(sha256(f"stratix_kombu:{name}".encode()).digest()[:8], "big", signed=True)
+
+
+def pending(options: PostgresOptions) -> Iterator[str]:
+    """The names of the scripts that were not applied yet."""
+    with _connected(options) as connection:
+        there = version_of(connection, options.schema)
+    yield from (file.stem for file in SCRIPTS[there:])

@@ -1,0 +1,48 @@
+"""What the server says of itself, and what of it endangers jobs or slows them down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stratix_kombu.stores.contract import Survey
+from stratix_kombu.stores.postgres.database import PostgresDatabase
+from stratix_kombu.stores.sql.database import Database
+
+OLD_S = 600
+"""A transaction that has been open for longer is named."""
+DEAD_PART = 0.2
+MANY = 100_000
+
+
+def survey(database: PostgresDatabase) -> Survey:
+    with database.reading() as db:
+        ((version,),) = db.all("SHOW server_version")
+        return Survey(server=f"PostgreSQL {version}", warnings=tuple(_warnings(db, database.options.schema)))
+
+
+def _warnings(db: Database, schema: str) -> Iterator[str]:
+    settings = dict(db.all("SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'autovacuum')"))
+    if settings.get("fsync") == "off":
+        yield "fsync is off: a power cut may lose jobs, or spoil the database"
+    if settings.get("autovacuum") == "off":
+        yield "autovacuum is off: what was deleted is never cleared away, and everything becomes slower"
+    yield from _held(db)
+    dead = "SELECT relname, n_dead_tup, n_live_tup FROM pg_stat_user_tables WHERE schemaname = ? AND n_dead_tup > ?"
+    for table, dead_rows, live in db.all(dead, schema, MANY):
+        if dead_rows > DEAD_PART * (dead_rows + live):
+            yield f"the table {table!r} has {dead_rows:,} dead rows and {live:,} others: autovacuum does not keep up"
+
+
+def _held(db: Database) -> Iterator[str]:
+    """Who keeps dead rows from being cleared away."""
+    old = (
+        "SELECT pid, extract(epoch FROM now() - xact_start)::bigint FROM pg_stat_activity "
+        "WHERE backend_xmin IS NOT NULL AND now() - xact_start > make_interval(secs => ?) ORDER BY xact_start LIMIT 3"
+    )
+    for pid, seconds in db.all(old, OLD_S):
+        yield (
+            f"the transaction of process {pid} has been open for {seconds // 60} minutes: what was deleted since then "
+            "cannot be cleared away"
+        )
+    for (slot,) in db.all("SELECT slot_name FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL"):
+        yield f"nobody uses the replication slot {slot!r}, for which the server keeps its log"
