@@ -48,6 +48,7 @@ LARGE_CLASSES = {
     "MemoryTransitions": "one method for each of the contract",
     "MemoryQueries": "one method for each of the contract",
     "FileDriver": "what KombuDriver lets a transport say differently",
+    "PostgresTransitions": "one method for each of the contract",
     "SqlTransitions": "one method for each of the contract",
     "SqlQueries": "one method for each of the contract",
     "SqlSpace": "the moves of the memory store",

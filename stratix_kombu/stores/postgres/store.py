@@ -8,6 +8,7 @@ from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.survey import survey
 from stratix_kombu.stores.postgres.transitions import PostgresTransitions
 from stratix_kombu.stores.sql.clocks import SqlClocks
+from stratix_kombu.stores.sql.contents import SqlContents
 from stratix_kombu.stores.sql.events import SqlEventLog
 from stratix_kombu.stores.sql.locks import SqlLocks
 from stratix_kombu.stores.sql.mail import SqlMail
@@ -33,6 +34,7 @@ class PostgresStore(Store):
         self.events = SqlEventLog(space)
         self.locks = SqlLocks(space)
         self.clocks = SqlClocks(space)
+        self.contents = SqlContents(space)
         self.work = SqlWork(space)
         self.mail = SqlMail(space)
 

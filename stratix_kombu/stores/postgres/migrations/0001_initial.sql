@@ -70,6 +70,7 @@ CREATE TABLE jobs (
   job_group text COLLATE "C" NOT NULL DEFAULT '',
   native bigint NOT NULL DEFAULT 0,
   rank bigint NOT NULL DEFAULT 0,
+  more text COLLATE "C" NOT NULL DEFAULT '',
   state text COLLATE "C" NOT NULL,
   created_ms bigint NOT NULL,
   due_ms bigint NOT NULL DEFAULT 0,
