@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
@@ -14,6 +17,17 @@ from stratix_kombu.stores.postgres import open_postgres_store
 from stratix_kombu.stores.postgres.store import PostgresStore
 from stratix_kombu.stores.sqlite import SqliteStore, open_sqlite_store
 from tests.conformance.asked_twice import open_asking_twice
+
+
+def run_model(
+    machine: type[RuleBasedStateMachine], opened: Callable[[], list[Store]], examples: int, steps: int
+) -> None:
+    """Random steps on those stores, which are the same in each run."""
+    chosen = settings(stateful_step_count=steps, max_examples=examples, deadline=None, derandomize=True, database=None)
+    run_state_machine_as_test(
+        type(machine.__name__, (machine,), {"opened": staticmethod(opened)}),
+        settings=settings(chosen, suppress_health_check=list(HealthCheck)),
+    )
 
 
 def one_of_each(redis_url: str, folder: Path) -> list[Store]:

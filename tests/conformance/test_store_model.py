@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import invariant, rule, run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, rule
 
 from stratix_kombu.errors import StratixError
 from stratix_kombu.model.letter import job_of
@@ -33,7 +33,7 @@ from stratix_kombu.model.state import Action, Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores import audit
 from tests.conformance.looks import QUEUES, Looks, queues
-from tests.conformance.opened import empty_schema, one_of_each, with_postgres
+from tests.conformance.opened import empty_schema, one_of_each, run_model, with_postgres
 from tests.conformance.seen import counted, heard, listing, plain, swept, without_time
 
 DEAD = "dead"
@@ -362,19 +362,12 @@ def queue_of(job_id: str, away: bool = False) -> str:
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
 
 
-def run(opened: Callable[[], list[Store]], examples: int) -> None:
-    machine = type("Stores", (Stores,), {"opened": staticmethod(opened)})
-    checks = list(HealthCheck)
-    chosen = settings(stateful_step_count=30, deadline=None, derandomize=True, database=None)
-    run_state_machine_as_test(machine, settings=settings(chosen, max_examples=examples, suppress_health_check=checks))
-
-
 def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
-    run(lambda: one_of_each(redis_url, tmp_path), 500)
+    run_model(Stores, lambda: one_of_each(redis_url, tmp_path), 500, 30)
 
 
 def test_postgres_agrees(postgres_database: str) -> None:
-    run(lambda: with_postgres(postgres_database), 50)
+    run_model(Stores, lambda: with_postgres(postgres_database), 50, 30)
 
 
 @pytest.mark.parametrize("options", [{}, {"limit": 1}])

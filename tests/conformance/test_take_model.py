@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import invariant, rule, run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, rule
 from redis import Redis
 
 from stratix_kombu.model.claims import Bounds, Taken
@@ -19,7 +19,7 @@ from stratix_kombu.model.state import Refusal, State, Sweep
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.memory import MemoryStore
 from stratix_kombu.stores.memory.state import Job, Space
-from tests.conformance.opened import one_of_each, with_postgres
+from tests.conformance.opened import one_of_each, run_model, with_postgres
 from tests.conformance.redis_audit import audit_order
 from tests.conformance.seen import plain
 from tests.conformance.test_store_model import FAR_MS, IDS, LEASE_MS, QUEUES, Stores, queue_of
@@ -217,26 +217,11 @@ class TakingStores(Stores):
         super().teardown()
 
 
-def run(machine: type[TakingStores], examples: int) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-
-
 def test_all_stores_agree_on_who_is_next(redis_url: str, tmp_path: Path) -> None:
     url = f"{redis_url.rpartition('/')[0]}/9"  # a database of its own: the audit looks at all keys
-    opened = staticmethod(lambda: one_of_each(url, tmp_path))
-    run(type("TakingStores", (TakingStores,), {"url": url, "opened": opened}), 80)
+    machine = type("TakingStores", (TakingStores,), {"url": url})
+    run_model(machine, lambda: one_of_each(url, tmp_path), 80, 40)
 
 
 def test_postgres_agrees_on_who_is_next(postgres_database: str) -> None:
-    opened = staticmethod(lambda: with_postgres(postgres_database))
-    run(type("TakingStores", (TakingStores,), {"url": "", "opened": opened}), 25)
+    run_model(TakingStores, lambda: with_postgres(postgres_database), 25, 40)

@@ -14,8 +14,8 @@ from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
 from stratix_kombu.stores.sql.counting import Counting
-from stratix_kombu.stores.sql.finding import found_ids
 from stratix_kombu.stores.sql.database import Database, padded, places
+from stratix_kombu.stores.sql.finding import found_ids
 from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.listing import page_of, rows_between
 from stratix_kombu.stores.sql.overview import STATUS, oldest_ms, overview_page, present_on, status_of

@@ -235,7 +235,8 @@ CREATE TABLE schedules (
   next_ms bigint NOT NULL,
   runs bigint NOT NULL,
   paused bigint NOT NULL,
-  owner text COLLATE "C" NOT NULL
+  owner text COLLATE "C" NOT NULL,
+  recent text COLLATE "C" NOT NULL DEFAULT ''
 );
 CREATE INDEX schedules_due ON schedules (owner, next_ms, key) WHERE next_ms > 0 AND paused = 0;
 CREATE INDEX schedules_of ON schedules (queue);
