@@ -16,9 +16,9 @@ class ClockSuite(StoreCase):
     def test_due_jobs_become_waiting_in_order(self, store: Store) -> None:
         self.add(store, new("b", delay_ms=40), new("a", "other", delay_ms=20), new("later", delay_ms=60_000))
         change, wait = store.transitions.promote()
-        assert wait is not None
-        assert wait <= 40
         promoted = self.ids(change.ready)
+        assert wait is not None
+        assert wait <= (40 if len(promoted) < 2 else 60_000)  # on a busy machine both may be due already
         gather(lambda: self.ids(store.transitions.promote()[0].ready), 2, promoted)
         assert promoted == ["a", "b"]
         assert self.states(store, "a", "b", "later") == ["waiting", "waiting", "delayed"]
@@ -107,7 +107,9 @@ class ClockSuite(StoreCase):
 
     def test_each_time_the_grace_doubles(self, store: Store) -> None:
         self.add(store, native("a"))
-        sent = [self.record(store, "a").created_ms]
+        created_ms = self.record(store, "a").created_ms
+        sent = [(created_ms, created_ms)]
+        """Each time: an instant before it, and one after it."""
         clock = new("clock", "clock")
 
         def now() -> int:
@@ -117,12 +119,13 @@ class ClockSuite(StoreCase):
             return claim.record.processed_ms
 
         while len(sent) < 4:
-            until(lambda: store.transitions.redeliver(QUEUE, 25, 0).ready)
-            sent.append(now())
-        gaps = [after - before for before, after in pairwise(sent)]
+            before = now()
+            if store.transitions.redeliver(QUEUE, 25, 0).ready:
+                sent.append((before, now()))
+        gaps = [later[1] - earlier[0] for earlier, later in pairwise(sent)]
         assert gaps[0] >= 25
-        assert gaps[1] >= 50 - 10
-        assert gaps[2] >= 100 - 10
+        assert gaps[1] >= 50
+        assert gaps[2] >= 100
 
     def test_paused_jobs_are_not_undelivered(self, store: Store) -> None:
         self.add(store, native("a"), native("b"))
