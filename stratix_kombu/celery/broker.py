@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from stratix_kombu.celery.file_broker import SCHEME
+from stratix_kombu.celery.file_broker import PREFIX, SCHEMES
 from stratix_kombu.config.redis_options import SOCKETS
 
 DRIVERS = {
@@ -25,8 +25,8 @@ def broker_settings(conf: Any, urls: str) -> dict[str, Any]:
     """``driver``, and its options where a URL cannot say all: TLS with certificates of one's own, Sentinel."""
     first, in_url = without_query(urls.split(";")[0])
     scheme = first.partition("://")[0]
-    if scheme == SCHEME:
-        return {"driver": first, "store": first.removeprefix("stratix+")}
+    if scheme in SCHEMES:
+        return {"driver": first, "store": first.removeprefix(PREFIX)}
     tls = tls_options(conf.broker_use_ssl or in_url or None)
     if scheme not in DRIVERS or not (tls or scheme == "sentinel"):
         return {"driver": first}

@@ -1,6 +1,7 @@
-"""A SQLite store as the broker of Celery workers: ``broker_url = "stratix+sqlite:///jobs.db"``.
+"""A SQLite or PostgreSQL store as the broker of Celery workers: ``broker_url = "stratix+sqlite:///jobs.db"`` or
+``"stratix+postgresql://..."``.
 
-A Kombu transport whose messages are in the store's file. A message is gone when it is taken, as with Redis here: the
+A Kombu transport whose messages are in the store. A message is gone when it is taken, as with Redis here: the
 store knows which jobs were not claimed, and sends theirs again.
 """
 
@@ -14,30 +15,38 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
+from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu.drivers.contract import DriverCapabilities
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.contract import Mail
+from stratix_kombu.stores.registry import open_store
 from stratix_kombu.stores.sqlite import open_mail
 
-SCHEME = "stratix+sqlite"
+SCHEMES = ("stratix+sqlite", "stratix+postgresql")
 """Kombu takes what is before the plus for the transport, and the rest for its URL."""
+PREFIX = "stratix+"
+NAMESPACE = "stratix_namespace"
+"""The transport option that says in which namespace of a database the messages are."""
 TOLD_MS = 60_000
 """How long messages to all workers are kept: some workers may be gone."""
 PATIENCE_S = 1.0
-_mails: dict[str, Mail] = {}
+_mails: dict[tuple[str, str], Mail] = {}
 
 
-def mail_of(url: str) -> Mail:
-    """The messages in a file: one for all connections of this process."""
-    if url not in _mails:
-        _mails[url] = open_mail(url)
-    return _mails[url]
+def mail_of(url: str, namespace: str) -> Mail:
+    """The messages in a store: one for all connections of this process. A file has one namespace, whatever it is."""
+    key = url, namespace
+    if key not in _mails:
+        mail = open_mail(url) if url.startswith("sqlite:") else open_store(url, namespace=namespace).mail
+        assert mail is not None
+        _mails[key] = mail
+    return _mails[key]
 
 
 class Channel(virtual.Channel):
-    """Its queues and bindings are in the file."""
+    """Its queues and bindings are in the store."""
 
     supports_fanout = True
 
@@ -77,10 +86,10 @@ class Channel(virtual.Channel):
 
 
 class Transport(virtual.Transport):
-    """Waits for what is written into the file, and polls nothing."""
+    """Waits for what is written into the store, and polls nothing."""
 
     Channel = Channel
-    driver_type = driver_name = "sqlite"
+    driver_type = driver_name = "stratix"
     default_port = 0
     connection_errors = (*virtual.Transport.connection_errors, StoreUnavailable)
     implements = virtual.Transport.implements.extend(
@@ -89,7 +98,7 @@ class Transport(virtual.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self.mail = mail_of(client.hostname)
+        self.mail = mail_of(client.hostname, client.transport_options.get(NAMESPACE, "stratix"))
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -113,21 +122,22 @@ TRANSPORT_ALIASES.setdefault("stratix", f"{__name__}:Transport")
 
 
 class FileDriver(KombuDriver):
-    """For the bridge: jobs and their messages are in one file."""
+    """For the bridge: jobs and their messages are in one store."""
 
-    name = "sqlite"
     known_options = frozenset({"url", "queue_name_prefix"})
     capabilities = DriverCapabilities(durable=True, ordered=True, priorities=True, counts=True, shared=True)
 
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
         self._url = str(options["url"])
+        self.name = self._url.partition(":")[0]
+        self._namespace = namespace
         super().__init__(options, namespace=namespace)
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
-        return f"stratix+{self._url}", {}
+        return f"{PREFIX}{self._url}", {NAMESPACE: self._namespace}
 
     def masked_address(self) -> str:
-        return self._url.partition("?")[0]
+        return str(maybe_sanitize_url(self._url.partition("?")[0]))
 
     def errors(self) -> tuple[type[BaseException], ...]:
         return (*super().errors(), StoreUnavailable)

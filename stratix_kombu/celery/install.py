@@ -19,7 +19,7 @@ from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
 from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling, pickle_by_name, purge_jobs_too
 from stratix_kombu.celery.control import control_class, purge_jobs
-from stratix_kombu.celery.file_broker import SCHEME, FileDriver
+from stratix_kombu.celery.file_broker import NAMESPACE, PREFIX, SCHEMES, FileDriver
 from stratix_kombu.celery.jobs import register_jobs
 from stratix_kombu.celery.join import register_join
 from stratix_kombu.celery.panel import answer_for_the_store
@@ -184,6 +184,8 @@ def _manager(celery: Celery, source: Any, options: Mapping[str, Any]) -> QueueMa
     if not settings.store:
         raise needs_a_store(settings.driver)
     settings = replace(settings, origin=_origin(settings.origin, options))
+    if settings.driver.partition("://")[0] in SCHEMES:  # the project's workers look there
+        conf.broker_transport_options = {**transport_options, NAMESPACE: settings.namespace}
     driver = _driver(celery, settings.driver, dict(settings.driver_options), transport_options, settings.namespace)
     store = open_store(settings.store, namespace=settings.namespace)
     manager = QueueManager(settings, driver, store)
@@ -213,8 +215,8 @@ def _driver(
 ) -> KombuDriver:
     """The driver that puts messages where this application's workers look for them."""
     scheme = name.partition("://")[0]
-    if scheme == SCHEME:
-        options = {"url": name.removeprefix("stratix+"), "queue_name_prefix": ""}
+    if scheme in SCHEMES:
+        options = {"url": name.removeprefix(PREFIX), "queue_name_prefix": ""}
         made = FileDriver(options, namespace=namespace)
         made.entities = celery.amqp.queues
         return made
