@@ -1,4 +1,5 @@
-"""A Celery project whose broker, store and results are one file: ``broker_url = "stratix+sqlite:///jobs.db"``."""
+"""A Celery project whose broker, store and results are one file, or one database: ``broker_url =
+"stratix+sqlite:///jobs.db"`` or ``"stratix+postgresql://..."``, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,12 +18,16 @@ from tests.waiting import until
 WAIT_S = 30
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """With a worker that forks."""
-    path = f"{tmp_path_factory.mktemp('broker')}/jobs.db"
-    project = Project(f"stratix+sqlite:///{path}", "")
-    with project.worker("prefork", 2):
+@pytest.fixture(scope="module", params=["sqlite prefork", "postgresql prefork", "postgresql threads"])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """With a worker that forks, or has threads."""
+    kind, pool = request.param.split()
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('broker')}/jobs.db"
+    else:
+        url = f"{request.getfixturevalue('postgres_url')}?migrate=auto"
+    project = Project(f"stratix+{url}", "")
+    with project.worker(pool, 2):
         yield project
         until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]), 20)
     assert audit(project.app.stratix.queue.engine.store) == []
@@ -68,9 +73,12 @@ def test_a_job_of_the_queue(project: Project) -> None:
     assert project.queue.add("echo", 4).wait_until_finished(timeout=WAIT_S) == 4
 
 
-def test_a_worker_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_worker_that_is_killed(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """What it had begun is run by the next one."""
-    project, notes = Project(f"stratix+sqlite:///{tmp_path}/jobs.db", ""), tmp_path / "notes"
+    on_file = kind == "sqlite"
+    url = f"sqlite:///{tmp_path}/jobs.db" if on_file else f"{request.getfixturevalue('postgres_database')}?migrate=auto"
+    project, notes = Project(f"stratix+{url}", ""), tmp_path / "notes"
     notes.touch()
     first = project.start_worker("prefork", 2)
     result = project.task("hang_once").delay(str(notes), "ran")

@@ -33,9 +33,15 @@ class Pair:
         return str(done.output)
 
 
-@pytest.fixture(params=["sqlite to redis", "redis to sqlite", "sqlite to sqlite"])
-def pair(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Iterator[Pair]:
-    urls = {"sqlite": f"sqlite:///{tmp_path}/old.db?synchronous=off", "redis": redis_url}
+@pytest.fixture(
+    params=["sqlite to redis", "redis to sqlite", "sqlite to sqlite", "sqlite to postgres", "postgres to redis"]
+)
+def pair(request: pytest.FixtureRequest, redis_url: str, postgres_url: str, tmp_path: Path) -> Iterator[Pair]:
+    urls = {
+        "sqlite": f"sqlite:///{tmp_path}/old.db?synchronous=off",
+        "redis": redis_url,
+        "postgres": f"{postgres_url}?migrate=auto",
+    }
     source, target = request.param.split(" to ")
     pair = Pair(urls[source], urls[target].replace("old", "new"))
     yield pair
