@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 UNSAFE = ("fsync=off", "full_page_writes=off")
 """For what need not outlive a power cut, but may be killed."""
-USER = "stratix"
+USER = "owner"
 ORDER = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 """As databases of users sort: "a" is before "B", as it is not in Python."""
 

@@ -1,14 +1,18 @@
-"""``store``: copying the jobs of one store to another."""
+"""``store``: making the tables of a store, and copying its jobs to another one."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import click
 
 from stratix_kombu.cli.commands import Commands, Failed
-from stratix_kombu.cli.lookup import url_of
+from stratix_kombu.cli.lookup import url_of, with_application
 from stratix_kombu.cli.output import confirm, echo, progress, yes_option
+
+if TYPE_CHECKING:
+    from stratix_kombu.application import Application
 
 
 @click.group("store", cls=Commands)
@@ -57,3 +61,31 @@ def copy(source: str, target: str, namespace: str, yes: bool) -> None:
     echo(f"with {copied.edges} dependencies, {copied.log_lines} lines of logs and {copied.letters} dead letters")
     echo(f"and {copied.schedules} schedules")
     echo(f"from {old.address} to {new.address}; use only {new.address} from now on")
+
+
+@store.command("migrate", short_help="Make the tables of a PostgreSQL store, or bring them up to date.")
+@with_application
+@click.option("--sql", is_flag=True, help="Print the statements, for another tool, and do nothing.")
+@click.option(
+    "--after", type=click.IntRange(0), help="With --sql: those after this version, without asking the database."
+)
+def migrate(app: Application, sql: bool, after: int | None) -> None:
+    """Make the tables of the application's PostgreSQL store, or bring those of an earlier release up to date. Call it
+    before the new release starts; processes of the release before it go on. Other stores need no call.
+
+    \b
+    Examples:
+      stratix-kombu store migrate --app shop.jobs:app
+      stratix-kombu store migrate --store postgresql://shop@db/shop
+      stratix-kombu store migrate --sql --after 0 > jobs.sql      then: psql -1 -f jobs.sql
+    """
+    store = app.queue.engine.store
+    if store.migrations is None:
+        echo(f"{store.address} makes its tables itself; there is nothing to do")
+    elif sql:
+        echo(store.migrations.script(after))
+    elif pending := store.migrations.pending():
+        before, now = store.migrations.migrate()
+        echo(f"{store.address}: version {before} -> {now} ({', '.join(pending)})")
+    else:
+        echo(f"{store.address} is up to date")

@@ -12,6 +12,7 @@ import pytest
 from celery import chain, chord, group
 
 from stratix_kombu.testing.stores import audit
+from tests.celery.test_beat import Beat
 from tests.celery.workers import Project
 from tests.waiting import until
 
@@ -66,6 +67,14 @@ def until_some(ask: Any) -> Any:
     found: list[Any] = []
     until(lambda: found.extend(ask()) or found, WAIT_S)
     return found
+
+
+def test_beat(project: Project, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.touch()
+    beat = Beat(project, {"quick": {"task": "proj.note", "schedule": 0.25, "args": [str(notes), "ran"]}}, tmp_path)
+    until(lambda: notes.read_text().count("ran") >= 2, WAIT_S)
+    beat.end()
 
 
 def test_a_job_of_the_queue(project: Project) -> None:

@@ -9,6 +9,7 @@ from stratix_kombu.model.record import InlineQueue
 from stratix_kombu.stores.contract.clocks import Clocks
 from stratix_kombu.stores.contract.contents import Contents
 from stratix_kombu.stores.contract.mail import Mail
+from stratix_kombu.stores.contract.migrations import Migrations
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
 from stratix_kombu.stores.contract.transitions import Transitions
@@ -47,6 +48,9 @@ class Store(ABC):
 
     contents: Contents | None = None
     """For copying it; None = it cannot be copied."""
+
+    migrations: Migrations | None = None
+    """For making its tables; None = that is not needed."""
 
     ready_check: bool = True
     """Whether an application must ``ping`` it before it starts."""

@@ -5,7 +5,6 @@ replaces the other. A script therefore only adds, and what is no longer needed i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def script(schema: str, after: int = 0, to: int = VERSION) -> str:
     parts = [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};", f"SET LOCAL search_path = {quoted(schema)};", _MADE]
     for version, file in enumerate(SCRIPTS[after:to], after + 1):
         parts += [file.read_text(encoding="utf-8"), f"INSERT INTO schema_version (version) VALUES ({version});"]
-    return "\n".join(parts)
+    return "\n".join([*parts, "SET LOCAL search_path = DEFAULT;"])
 
 
 _MADE = (
@@ -41,7 +40,7 @@ _MADE = (
 def check(options: PostgresOptions) -> None:
     """That the tables are there; they are made if that is wanted. Raises SchemaOutdated, ConfigurationError,
     StoreUnavailable."""
-    with _connected(options) as connection:
+    with connected(options) as connection:
         there = version_of(connection, options.schema)
         if there > VERSION + 1:
             raise ConfigurationError(
@@ -75,7 +74,8 @@ def version_of(connection: psycopg.Connection, schema: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _connected(options: PostgresOptions) -> psycopg.Connection:
+def connected(options: PostgresOptions) -> psycopg.Connection:
+    """A connection to a database that can be used. Raises ConfigurationError, StoreUnavailable."""
     with reported_connect(options):
         connection = psycopg.connect(**options.connect, autocommit=True)
     problem = ""
@@ -93,10 +93,3 @@ def _connected(options: PostgresOptions) -> psycopg.Connection:
 def lock_of(name: str) -> int:
     """The number of an advisory lock."""
     return int.from_bytes(sha256(f"stratix_kombu:{name}".encode()).digest()[:8], "big", signed=True)
-
-
-def pending(options: PostgresOptions) -> Iterator[str]:
-    """The names of the scripts that were not applied yet."""
-    with _connected(options) as connection:
-        there = version_of(connection, options.schema)
-    yield from (file.stem for file in SCRIPTS[there:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stratix_kombu.stores.contract import Mail, Store, Survey
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.postgres.options import PostgresOptions
+from stratix_kombu.stores.postgres.schema import PostgresMigrations
 from stratix_kombu.stores.postgres.survey import survey
 from stratix_kombu.stores.postgres.transitions import PostgresTransitions
 from stratix_kombu.stores.sql.clocks import SqlClocks
@@ -37,6 +38,7 @@ class PostgresStore(Store):
         self.contents = SqlContents(space)
         self.work = SqlWork(space)
         self.mail = SqlMail(space)
+        self.migrations = PostgresMigrations(options)
 
     def ping(self) -> None:
         """Also, that the tables are there and can be written."""

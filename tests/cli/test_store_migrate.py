@@ -1,0 +1,96 @@
+"""``store migrate``: the tables of a PostgreSQL store, and two releases side by side."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from stratix_kombu.errors import ConfigurationError, StratixError
+from stratix_kombu.model.record import Held, NewJob
+from stratix_kombu.stores.postgres import migrate as scripts
+from stratix_kombu.stores.registry import open_store
+from tests.cli.conftest import call
+
+JOB = NewJob(id="a", queue="mail", name="send")
+
+
+def _migrate(url: str, *options: str, code: int = 0) -> str:
+    done = call("store", "migrate", "--store", url, *options)
+    assert done.exit_code == code, done.output
+    return str(done.output)
+
+
+def test_tables_are_made_when_that_is_said_and_not_before(postgres_database: str) -> None:
+    store = open_store(postgres_database, namespace="stratix")
+    with pytest.raises(ConfigurationError, match="has no tables: run 'stratix-kombu store migrate'"):
+        store.transitions.add([JOB])
+    assert "version 0 -> " in _migrate(postgres_database)
+    store.transitions.add([JOB])
+    assert "is up to date" in _migrate(postgres_database)
+    store.close()
+
+
+def test_another_tool_runs_the_statements(postgres_database: str) -> None:
+    """In its own transaction, and what it does behind them is where it was before."""
+    script = _migrate("postgresql://nobody@127.0.0.1:1/none", "--sql", "--after", "0")
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute("CREATE TABLE before ()")
+        connection.execute(script.encode())
+        connection.execute("CREATE TABLE behind ()")
+        found = connection.execute("SELECT schemaname FROM pg_tables WHERE tablename IN ('before', 'behind')")
+        assert found.fetchall() == [("public",), ("public",)]
+    assert _migrate(postgres_database, "--sql").strip() == ""
+    store = open_store(postgres_database, namespace="stratix")
+    store.transitions.add([JOB])
+    store.close()
+
+
+def test_many_may_make_them_at_once(postgres_database: str) -> None:
+    problems: list[BaseException] = []
+
+    def use() -> None:
+        store = open_store(f"{postgres_database}?migrate=auto", namespace="stratix")
+        try:
+            store.transitions.add([JOB])
+        except StratixError as problem:
+            problems.append(problem)
+        store.close()
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert problems == []
+
+
+def test_an_older_release_goes_on_with_the_tables_of_the_next_one(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _migrate(postgres_database)
+    runs = open_store(postgres_database, namespace="stratix")
+    runs.transitions.add([JOB])
+    after = scripts.VERSION
+    newer = [tmp_path / f"{version:04}_more.sql" for version in (after + 1, after + 2)]
+    for version, file in enumerate(newer, after + 1):
+        file.write_text(f"ALTER TABLE jobs ADD COLUMN more{version} text NOT NULL DEFAULT 'x';")
+        with monkeypatch.context() as patched, psycopg.connect(postgres_database, autocommit=True) as connection:
+            patched.setattr(scripts, "SCRIPTS", [*scripts.SCRIPTS, *newer])
+            assert scripts.migrate(connection, "stratix", version) == (version - 1, version)
+        (claim,) = runs.transitions.take("mail", "w", 60_000, 1).claims
+        runs.transitions.hand_back([Held(claim.record.id, claim.token)])
+        starts = open_store(postgres_database, namespace="stratix")
+        if version == after + 1:
+            assert starts.queries.get(["a"]) == runs.queries.get(["a"])
+        else:
+            with pytest.raises(ConfigurationError, match="was made by a newer release"):
+                starts.ping()
+        starts.close()
+    runs.close()
+
+
+def test_other_stores_need_no_call(tmp_path: Path) -> None:
+    assert "there is nothing to do" in _migrate(f"{tmp_path}/jobs.db")
