@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from stratix_kombu.calls import Calls
+    from stratix_kombu.model.attempts import Attempt
     from stratix_kombu.model.event import Event
     from stratix_kombu.model.metrics import QueueMetrics
     from stratix_kombu.model.overview import QueueOverview
@@ -94,6 +95,9 @@ class AsyncJob(Hinted):
 
     async def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
         return await self._call(self._job.get_logs, start, end)
+
+    async def get_attempts(self) -> list[Attempt]:
+        return await self._call(self._job.get_attempts)
 
     async def get_dependencies(self) -> list[Job]:
         return await self._call(self._job.get_dependencies)

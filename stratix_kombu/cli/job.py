@@ -20,6 +20,7 @@ from stratix_kombu.model.text import printable
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+    from stratix_kombu.model.attempts import Attempt
     from stratix_kombu.queue.job import Job
 
 POLL_S = 0.25
@@ -47,7 +48,11 @@ def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
     """Everything that is known about a job. On a terminal, long values are truncated to fit: see --all."""
     found = find(app, job_id)
     if as_json:
-        print_json({**as_dict(found), "dependencies": found.get_dependency_states()}, indent=2)
+        more = {
+            "attempts": [one.to_dict() for one in found.get_attempts()],
+            "dependencies": found.get_dependency_states(),
+        }
+        print_json({**as_dict(found), **more}, indent=2)
         return
     waited = found.processed_on and found.processed_on - found.timestamp
     ran = found.finished_on and found.processed_on and found.finished_on - found.processed_on
@@ -62,6 +67,7 @@ def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
             "data": _json(found.data),
             "options": _json(dict(found.opts)),
             "attempts": f"{found.attempts_made} of {found.opts['attempts']}",
+            "before": "\n".join(map(_attempt, found.get_attempts()[:-1])),
             "progress": None if found.progress is None else _json(found.progress),
             "added": instant(found.timestamp),
             "began": instant(found.processed_on),
@@ -75,6 +81,13 @@ def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
         },
         None if whole else f"job show {found.id} --all",
     )
+
+
+def _attempt(one: Attempt) -> str:
+    """An attempt before the last one, in a line."""
+    ran = span((one.finished_on or 0) - one.started_on)
+    reason = (one.reason or "").partition("\n")[0]
+    return f"{one.number}. {one.outcome} at {instant(one.finished_on)} after {ran} on {one.worker}{reason and f': {reason}'}"
 
 
 def _json(value: object) -> str:

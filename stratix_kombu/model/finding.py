@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.arguments import plain_text
+from stratix_kombu.model.attempts import error_of as error_of
 from stratix_kombu.model.given import snake_keys
 from stratix_kombu.model.instant import instant
 from stratix_kombu.model.names import shown
@@ -163,18 +164,11 @@ class ReasonGroup(Shown):
 
 
 _VARIES = re.compile(r"\w*\d\w*", re.ASCII)
-_ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|\Z)", re.ASCII)
 
 
 def common_reason(reason: str) -> str:
     """A reason without what differs from one failure to the next."""
     return _VARIES.sub("*", reason)
-
-
-def error_of(reason: str) -> str:
-    """The class of the error that a reason begins with, or ''."""
-    found = _ERROR.match(reason)
-    return found[1] if found else ""
 
 
 def grouped(failures: list[FailureHead]) -> list[ReasonGroup]:

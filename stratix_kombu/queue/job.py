@@ -25,6 +25,7 @@ from stratix_kombu.lifecycle.one_job import (
     set_progress,
 )
 from stratix_kombu.model.arguments import flag, plain_text, position
+from stratix_kombu.model.attempts import Attempt
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.names import check_known_id
@@ -132,6 +133,18 @@ class Job(KnownJob):
         """Lines of the job's log, oldest first; ``start`` to ``end`` inclusive, negative ones from the end."""
         start, end = position(start, "get_logs: 'start'"), position(end, "get_logs: 'end'")
         return self._runtime.engine.store.queries.logs(self.id, start, end)
+
+    def get_attempts(self) -> list[Attempt]:
+        """Its attempts, the first one first: when each began and ended, on which worker, how, and why it failed. The
+        last one may still run (``finished_on`` is None); of those before it the newest 20 are kept. Raises JobNotFound.
+
+        >>> [(one.number, one.outcome, one.error_path) for one in job.get_attempts()]  # doctest: +SKIP
+        [(1, 'timeout', None), (2, 'failed', 'shop.errors.CardRefused'), (3, 'completed', None)]
+        """
+        attempts = self._runtime.engine.store.queries.attempts(self.id)
+        if attempts is None:
+            raise JobNotFound(self.id, self.queue_name)
+        return attempts
 
     def get_dependencies(self) -> list[Job]:
         """The jobs it depends on, with their states. If the record of one no longer exists, its handle only says how it

@@ -14,14 +14,14 @@ SURFACE = {
     QueueManager: "create_queue get_queue get_all_queues close_all check_health add_flow get_flow add_canvas emit on "
     "once off aio get_overview get_queue_names get_job get_repeatable_jobs describe",
     Queue: "add add_bulk process pause resume is_paused get_status get_job_counts get_metrics get_job get_jobs "
-    "get_workers drain clean retry_jobs promote_jobs "
+    "get_workers find_jobs drain clean retry_jobs promote_jobs "
     "remove_jobs cancel_jobs count_jobs obliterate redrive close on once off aio add_repeatable_job "
     "get_repeatable_jobs get_schedule_runs remove_repeatable_job "
     "pause_repeatable_job resume_repeatable_job run_repeatable_job "
     "upsert_job_scheduler set_rate_limit get_rate_limit get_rate_limit_ttl set_global_concurrency "
     "get_global_concurrency hold get_events get_dead_letters "
     "handler_names concurrency",
-    Job: "headers worker repeat_key "
+    Job: "get_attempts headers worker repeat_key "
     "id name data opts queue_name progress attempts_made return_value failed_reason stacktrace timestamp "
     "processed_on finished_on get_state refresh wait_until_finished update_progress log get_logs update_data "
     "retry remove promote change_delay change_priority cancel cancelled check_cancelled add_dependency "

@@ -82,3 +82,9 @@ def overview(one: QueueOverview) -> Any:
         bool(one.held_ms),
         counts,
     )
+
+
+def tried(store: Store, job_id: str) -> Any:
+    """What is known of the attempts at a job, but for their instants."""
+    found = store.queries.attempts(job_id)
+    return found and [replace(one, started_on=0, finished_on=bool(one.finished_on)) for one in found]

@@ -34,7 +34,7 @@ from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores import audit
 from tests.conformance.looks import QUEUES, Looks, queues
 from tests.conformance.opened import empty_schema, one_of_each, run_model, with_postgres
-from tests.conformance.seen import counted, heard, listing, plain, swept, without_time
+from tests.conformance.seen import counted, heard, listing, plain, swept, tried, without_time
 
 DEAD = "dead"
 IDS = tuple("abcdefgh")
@@ -352,6 +352,7 @@ class Stores(Looks):
                 self.alike(lambda store, queue=queue, state=state: listing(store, queue, state))
         for job_id in IDS:
             self.both(lambda store, job_id=job_id: store.queries.logs_after(job_id, 1))
+            self.alike(lambda store, job_id=job_id: tried(store, job_id))
             for read in ("dependencies", "dependents", "dependency_results", "logs"):
                 self.alike(lambda store, read=read, job_id=job_id: getattr(store.queries, read)(job_id))
         assert [audit(store) for store in self.stores] == [[]] * len(self.stores)

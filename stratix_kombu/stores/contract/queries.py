@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from stratix_kombu.model.attempts import Attempt
 from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
@@ -109,6 +110,13 @@ class Queries(ABC):
     @abstractmethod
     def held(self, queue: str, worker: str) -> list[Held]:
         """The claims that a worker holds on the queue, for a caller that knows that it is dead and hands them back."""
+
+    @abstractmethod
+    def attempts(self, job_id: str) -> list[Attempt] | None:
+        """The attempts at a job, the first one first: those that ended and after which it went on (by ``fail``,
+        ``hand_over``, ``recover``, or since it was run again by hand), of which the newest ``ATTEMPTS_KEPT`` are kept
+        while the record is there; and the last one, as long as it runs or the job ended with it. None if there is no
+        such job."""
 
     @abstractmethod
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:

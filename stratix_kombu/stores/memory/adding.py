@@ -26,6 +26,7 @@ _KEPT = (
     "progress",
     "failed_reason",
     "stacktrace",
+    "attempts",
     "logs",
     "logged",
 )

@@ -88,6 +88,8 @@ class MemoryContents(Contents, Steps):
         space.numbers = max(space.numbers, job.number)
         queue = space.queues[new.queue]
         queue.known = True
+        space.moves += 1
+        job.moved_as = space.moves
         queue.ids[job.state][new.id] = None
         if job.state is State.WAITING:
             self._stand(queue.order, job)

@@ -9,6 +9,7 @@ from dataclasses import fields
 from itertools import chain
 from typing import Any
 
+from stratix_kombu.model.attempts import Attempt, attempts_of
 from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview, shown_minutes
@@ -165,6 +166,11 @@ class MemoryQueries(Queries):
             space = self._space.queues.get(queue) or QueueSpace()
             active = (self._space.jobs[job_id] for job_id in space.ids[State.ACTIVE])
             return [Held(job.new.id, job.token) for job in active if job.worker == worker]
+
+    def attempts(self, job_id: str) -> list[Attempt] | None:
+        with self._space.lock:
+            job = self._space.jobs.get(job_id)
+            return attempts_of(job.record(), self._space.attempts.of(job)) if job else None
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         with self._space.lock:

@@ -6,6 +6,7 @@ from stratix_kombu.model.names import id_of
 from stratix_kombu.model.record import GATE, MAX_REASON_BYTES
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
+from stratix_kombu.stores.memory.attempts import keep_last
 from stratix_kombu.stores.memory.graph import Outcome
 from stratix_kombu.stores.memory.state import Job, Space
 
@@ -98,6 +99,7 @@ def _rerun_edge(space: Space, job: Job, dependency: str) -> None:
 
 def begin_again(space: Space, job: Job) -> None:
     """It has finished, and must run again."""
+    keep_last(space, job)
     job.failed_by, job.failed_reason, job.stacktrace, job.result, job.finished_ms = "", None, None, None, 0
     job.rerun = False
     space.hold_again(job)
@@ -107,8 +109,8 @@ def begin_again(space: Space, job: Job) -> None:
 def rerun_job(space: Space, job: Job, dependents: bool) -> None:
     """It has completed, or failed by itself, and runs again; with ``dependents`` its dependents do too. Those that were
     not released yet are released when it finishes again."""
-    job.cancelled, job.cancel_error = None, ""
     begin_again(space, job)
+    job.cancelled, job.cancel_error = None, ""
     job.rerun = dependents
     if dependents:
         revive_dependents(space, job)

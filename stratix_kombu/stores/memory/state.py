@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 
+from stratix_kombu.model.attempts import Kept
 from stratix_kombu.model.event import INLINE_RESULT_BYTES, Event
 from stratix_kombu.model.limiter import Starts
 from stratix_kombu.model.record import (
@@ -24,6 +25,7 @@ from stratix_kombu.model.record import (
     WorkerInfo,
 )
 from stratix_kombu.model.state import NEVER_SENT, State
+from stratix_kombu.stores.memory.attempts import Attempts
 from stratix_kombu.stores.memory.graph import Edge, Graph, Outcome
 from stratix_kombu.stores.memory.leader import Leader
 from stratix_kombu.stores.memory.metrics import Counted, count
@@ -97,6 +99,7 @@ class Job:
     """The last sweep that moved it."""
     rerun: bool = False
     """It was run again with all of its dependents."""
+    attempts: list[Kept] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     logged: int = 0
     """The number of lines ever written, including those no longer kept."""
@@ -186,6 +189,7 @@ class Space(Graph):
         self.expiring: list[tuple[int, str]] = []
         self.ended: dict[str, tuple[Ended, str]] = {}
         """Of jobs that their retention removed, for ``ENDED_KEPT_MS``; and ``Job.ended``."""
+        self.attempts = Attempts()
         self.numbers = 0
         self.limits: dict[tuple[str, bool], Starts] = {}
         self.schedules: dict[str, Schedule] = {}

@@ -10,6 +10,7 @@ from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.adding import Adding
+from stratix_kombu.stores.memory.attempts import keep_attempt
 from stratix_kombu.stores.memory.metrics import count, count_attempt
 from stratix_kombu.stores.memory.release import release_page
 from stratix_kombu.stores.memory.running import Running
@@ -71,6 +72,7 @@ class MemoryTransitions(Adding, Taking, Running, Upkeep):
                 space.tell(job.new.queue, "retries_exhausted", job)
         else:
             count(space, job, "retried")
+            keep_attempt(space, job, "failed", reason, one.stacktrace)
             job.failed_reason, job.stacktrace = reason, one.stacktrace or None
             if one.retry_ms:
                 space.make_delayed(job, space.now() + one.retry_ms)
@@ -81,6 +83,7 @@ class MemoryTransitions(Adding, Taking, Running, Upkeep):
     def _hand_over_one(self, job: Job, one: HandOver) -> None:
         if self._end_cancelled(job):
             return
+        keep_attempt(self.space, job, "failed" if one.reason else "continued", one.reason, one.stacktrace)
         if one.reason:
             count(self.space, job, "retried")
         job.failed_reason = bounded(one.reason, MAX_REASON_BYTES) or None

@@ -15,6 +15,7 @@ from stratix_kombu.model.stalls import stalled_reason
 from stratix_kombu.model.state import NEVER_SENT, Action, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.memory.attempts import keep_attempt
 from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.order import waiting_ids
 from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
@@ -74,6 +75,7 @@ class Upkeep(Steps, Transitions):
             job.token = ""
             job.stalled_count += 1
             count(space, job, "stalled")
+            keep_attempt(space, job, "stalled")
             space.tell(job.new.queue, "stalled", job)
             allowed = max_stalled if job.new.max_stalled is None else job.new.max_stalled
             if job.cancelled is None and job.stalled_count > allowed:
@@ -199,8 +201,8 @@ class Upkeep(Steps, Transitions):
         return self._change(release_page(self.space, PAGE))
 
     def _retry(self, job: Job) -> None:
-        job.cancelled, job.cancel_error = None, ""
         begin_again(self.space, job)
+        job.cancelled, job.cancel_error = None, ""
         revive_dependents(self.space, job)
 
     @step

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from stratix_kombu.model.attempts import Attempt, attempts_of
 from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, JobFilter, Page, not_a_cursor
 from stratix_kombu.model.limiter import limit_from
 from stratix_kombu.model.metrics import Tally, Totals
@@ -117,6 +118,11 @@ class RedisQueries(Queries):
             for i in range(0, len(page), 2):
                 found[page[i]] = Held(page[i].decode(), page[i + 1].decode())
         return list(found.values())
+
+    def attempts(self, job_id: str) -> list[Attempt] | None:
+        values, kept = self._scripts.run("attempts", (job_id, *WORDS))
+        record = record_of(job_id, values)
+        return attempts_of(record, [json.loads(one) for one in kept]) if record else None
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", start, end, again=True)

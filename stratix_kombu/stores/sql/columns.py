@@ -84,6 +84,8 @@ changing = attrgetter(*CHANGING)
 """Their values, of a ``Job``."""
 stands = itemgetter(CHANGING.index("line"), CHANGING.index("dispatched_as"))
 """Of these, what else gives a job another place in a list."""
+begun_of = itemgetter(CHANGING.index("attempts_started"), CHANGING.index("stalled_count"))
+"""And how many attempts have begun, and how many were lost."""
 _FIRST = 1 + len(GIVEN)
 
 

@@ -12,6 +12,7 @@ from stratix_kombu.stores.sql.columns import (
     SELECT,
     UPDATE,
     UPDATE_GIVEN,
+    begun_of,
     changing,
     expires_ms,
     given,
@@ -38,6 +39,12 @@ class _Row:
         self.new = job.new
         self.values: tuple[Any, ...] = changing(job)
         self.listed = listed
+
+    @property
+    def may_have_attempts(self) -> bool:
+        """Whether any but the one that is under way may be kept: not of those that are removed when they complete."""
+        begun, stalled = begun_of(self.values)
+        return bool(begun > 1 or stalled or (begun and self.listed[1] is not State.ACTIVE))
 
 
 class Jobs:
@@ -148,10 +155,12 @@ class Jobs:
     def flush(self) -> None:
         """Write what has changed."""
         deleted, new, changed, other = list[tuple[int]](), [], [], []
+        tried = list[tuple[int]]()
         for job_id in self._used:
             job, row = self._loaded.get(job_id), self._rows.get(job_id)
             if row is not None and (job is None or job.number != row.number):
                 deleted.append((row.number,))
+                tried += [(row.number,)] * row.may_have_attempts
                 del self._rows[job_id]
                 row = None
             if job is None:
@@ -174,6 +183,8 @@ class Jobs:
         if deleted:
             self._db.many("DELETE FROM jobs WHERE number = ?", deleted)
             self._db.many("DELETE FROM logs WHERE number = ?", deleted)
+        if tried:
+            self._db.many("DELETE FROM attempts WHERE number = ?", tried)
         if other:
             self._db.many(UPDATE_GIVEN, other)
         if new:

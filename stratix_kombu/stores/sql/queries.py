@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from stratix_kombu.model.attempts import Attempt, attempts_of
 from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
 from stratix_kombu.model.limiter import starts_of
 from stratix_kombu.model.metrics import MINUTE_MS, Tally, Totals
@@ -12,6 +13,7 @@ from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
+from stratix_kombu.stores.sql.attempts import kept_attempts
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
 from stratix_kombu.stores.sql.counting import Counting
 from stratix_kombu.stores.sql.database import Database, padded, places
@@ -152,6 +154,14 @@ class SqlQueries(Queries):
         sql = "SELECT id, token FROM jobs WHERE queue = ? AND state = 'active' AND worker = ? ORDER BY seq"
         with self._space.reading() as db:
             return [Held(*row) for row in db.all(sql, queue, worker)]
+
+    def attempts(self, job_id: str) -> list[Attempt] | None:
+        with self._space.reading() as db:
+            row = db.one(f"{SELECT} WHERE id = ?", job_id)
+            if row is None:
+                return None
+            job = job_of(row)
+            return attempts_of(job.record(), kept_attempts(db, job.number))
 
     def logs(self, job_id: str, start: int = 0, end: int = -1) -> list[str]:
         lines, _ = self.logs_after(job_id, 0)

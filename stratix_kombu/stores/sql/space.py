@@ -12,6 +12,7 @@ from stratix_kombu.model.state import State
 from stratix_kombu.stores.memory.graph import Edge
 from stratix_kombu.stores.memory.runs import end_run
 from stratix_kombu.stores.memory.state import EVENTS_KEPT, Job, Space
+from stratix_kombu.stores.sql.attempts import SqlAttempts
 from stratix_kombu.stores.sql.counting import ADDED_EVERY, add_observed
 from stratix_kombu.stores.sql.database import Counters, Database, Transactions
 from stratix_kombu.stores.sql.edges import Dependents, Outcomes, Worklist
@@ -43,6 +44,7 @@ class SqlSpace(Space):
         self._wall = clock
         self.now = self._now
         self.jobs: Any = Jobs(db)
+        self.attempts = SqlAttempts(db)
         self.outcomes: Any = Outcomes(db)
         self.dependents: Any = Dependents(db, self.jobs, self.outcomes)
         self.releasing: Any = Worklist(db, "releasing")

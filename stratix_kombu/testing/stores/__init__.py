@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from stratix_kombu.testing.stores.adding import AddingSuite
 from stratix_kombu.testing.stores.again import AgainSuite
+from stratix_kombu.testing.stores.attempts import AttemptSuite
 from stratix_kombu.testing.stores.audit import audit
 from stratix_kombu.testing.stores.clock import ClockSuite
 from stratix_kombu.testing.stores.clocks import LeadSuite
@@ -60,6 +61,7 @@ class StoreSuite(
     ReadingSuite,
     LookingSuite,
     FindingSuite,
+    AttemptSuite,
     ManySuite,
     MetricsSuite,
     IdentitySuite,

@@ -22,7 +22,7 @@ for i = 5, #ARGV, 7 do
     end
   else
     touch(job.queue)
-    local cancel = redis.call('HMGET', key, F.cancelled, F.cancel_error)
+    local cancel = redis.call('HMGET', key, F.cancelled, F.cancel_error, F.attempts_started, F.processed_ms, F.worker)
     if cancel[1] then
       fail_job(job, cancel[1], trace, nil, cancel[2] ~= '' and cancel[2] or ARGV[i + 5])
     elseif retry == '' then
@@ -33,6 +33,10 @@ for i = 5, #ARGV, 7 do
       end
     else
       tally_count(job.queue, RETRIED)
+      if job.state == 'active' then
+        --- @include attempted
+        append_attempt(id, cancel[3], cancel[4], now, cancel[5], 'failed', reason, trace)
+      end
       redis.call('HSET', key, F.failed_reason, reason, F.stacktrace, trace)
       if tonumber(retry) > 0 then
         make_delayed(job, now + tonumber(retry))

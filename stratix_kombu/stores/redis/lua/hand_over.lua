@@ -11,6 +11,8 @@
 
 local function hand_over(job, reason, trace, successors)
   local id, key = job.id, job_key(job.id)
+  --- @include attempted
+  keep_attempt(id, reason ~= '' and 'failed' or 'continued', reason, trace)
   move(job, 'blocked')
   redis.call('HDEL', key, F.failed_reason, F.stacktrace)
   redis.call('HSET', key, F.state, 'blocked', F.vacant, 1)

@@ -50,6 +50,8 @@ local function lose_lease(job)
   local id, queue = job.id, job.queue
   local stalls = bump(id, F.stalled_count, 1)
   redis.call('HSET', job_key(id), F.token, '')
+  --- @include attempted
+  keep_attempt(id, 'stalled')
   count(queue, STALLED, 1)
   tell(queue, 'stalled', id, job.name)
   local v = redis.call('HMGET', job_key(id), F.max_stalled, F.cancelled)

@@ -23,7 +23,7 @@ local function drop(id, queue)
     found = found + redis.call('ZREM', queue_key(queue, list), id)
   end
   local unreadable = redis.call('DEL', key) == 1
-  redis.call('DEL', key .. ':logs')
+  redis.call('DEL', key .. ':logs', P .. ':attempts:' .. id)
   if redis.call('EXISTS', key .. ':dependencies') == 1 then
     leave_edges(id)
   end

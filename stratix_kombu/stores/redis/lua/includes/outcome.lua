@@ -1,5 +1,6 @@
 --- @include state
 --- @include readable
+--- @include bounded
 
 -- How a job ended, or nil; and its number, or nil if there is neither a record nor an outcome. A completed one without
 -- its result, which may be large.
@@ -20,21 +21,9 @@ local function outcome_of(name)
   return outcome, v[1] and tonumber(v[2] or 0)
 end
 
--- The beginning of a reason: no more bytes than are kept of one (MAX_REASON_BYTES), and no part of a character.
-local function bounded(reason)
-  local last = 4096
-  if #reason <= last then
-    return reason
-  end
-  while last > 0 and string.find(string.sub(reason, last + 1, last + 1), '[\128-\191]') do
-    last = last - 1
-  end
-  return string.sub(reason, 1, last)
-end
-
 local function reason_of(dependency, outcome)
   if outcome.state == 'removed' then
     return 'dependency ' .. dependency .. ' was removed'
   end
-  return bounded('dependency ' .. dependency .. ' failed: ' .. outcome.failed_reason)
+  return bounded('dependency ' .. dependency .. ' failed: ' .. outcome.failed_reason, 4096) -- MAX_REASON_BYTES
 end

@@ -25,7 +25,7 @@ local function delete(job, is_told)
       add_to_worklist('releasing', job.id)
     end
   end
-  redis.call('DEL', key, key .. ':logs', P .. ':ended:' .. job.id)
+  redis.call('DEL', key, key .. ':logs', P .. ':attempts:' .. job.id, P .. ':ended:' .. job.id)
   local left = (job.created_ms or 0) + 60000 - now
   if left > 0 and not is_told then
     redis.call('SET', P .. ':gone:' .. job.id, '', 'PX', left)

@@ -10,6 +10,8 @@ local function revive_dependents(job)
 end
 
 local function begin_again(job, ...)
+  --- @include attempted
+  keep_last(job.id)
   redis.call('HDEL', job_key(job.id), F.failed_by, F.failed_reason, F.stacktrace, F.finished_ms, F.result, F.rerun, ...)
   no_expiry(job)
   hold_again(job)
