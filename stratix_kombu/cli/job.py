@@ -87,7 +87,8 @@ def _attempt(one: Attempt) -> str:
     """An attempt before the last one, in a line."""
     ran = span((one.finished_on or 0) - one.started_on)
     reason = (one.reason or "").partition("\n")[0]
-    return f"{one.number}. {one.outcome} at {instant(one.finished_on)} after {ran} on {one.worker}{reason and f': {reason}'}"
+    said = f"{one.number}. {one.outcome} at {instant(one.finished_on)} after {ran} on {one.worker}"
+    return f"{said}: {reason}" if reason else said
 
 
 def _json(value: object) -> str:

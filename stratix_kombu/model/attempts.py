@@ -65,15 +65,16 @@ def last_of(record: JobRecord, last_kept: int) -> tuple[str, str, str] | None:
 
 def attempts_of(record: JobRecord, kept: Sequence[Kept]) -> list[Attempt]:
     """All that is known of them, the last one at the end."""
-    found = [_attempt(*one) for one in kept]
+    found = [_attempt(one) for one in kept]
     last = last_of(record, kept[-1][0] if kept else 0)
     if last is not None:
-        end, begun = record.finished_ms, record.processed_ms
-        found.append(_attempt(record.attempts_started, begun, end, record.worker, *last))
+        times = record.processed_ms, record.finished_ms
+        found.append(_attempt((record.attempts_started, *times, record.worker, *last)))
     return found
 
 
-def _attempt(number: int, begun: int, end: int, worker: str, outcome: str, reason: str, stacktrace: str) -> Attempt:
+def _attempt(kept: Kept) -> Attempt:
+    number, begun, end, worker, outcome, reason, stacktrace = kept
     trace = _trace_of(stacktrace)
     one = Attempt(number=number, started_on=begun, finished_on=end or None, worker=worker, outcome=outcome)
     if outcome == "failed" and _TIMEOUT.match(reason):
