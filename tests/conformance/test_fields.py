@@ -65,7 +65,6 @@ def test_so_is_what_the_memory_store_has_and_scripts_have_too() -> None:
         "dispatched_ms",
         "dispatched_as",
         "delayed_as",
-        "moved_as",
         "attempts",
         "logs",
         "logged",
