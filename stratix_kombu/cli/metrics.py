@@ -1,4 +1,4 @@
-"""``metrics``: what happened in the queues, per minute."""
+"""``metrics``: what happened in the queues, per minute or hour."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prometheus:
-    """The options of ``metrics`` that are about Prometheus."""
+class Measured:
+    """The options of ``metrics``."""
 
+    minutes: int
+    hours: int | None
     prometheus: bool
     port: int | None
     host: str
 
 
-@click.command("metrics", short_help="What happened in the last minutes, and how long it took.")
+@click.command("metrics", short_help="What happened in the last minutes or hours, and how long it took.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 1440), help="Number of minutes.")
+@click.option("--hours", type=click.IntRange(1, 744), help="Number of hours, instead of minutes.")
 @click.option("--prometheus", is_flag=True, help="The totals of all queues, in Prometheus's text format.")
 @click.option(
     "--serve",
@@ -44,11 +47,11 @@ class Prometheus:
 )
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to serve it on.")
 @json_option
-@with_options(Prometheus)
-def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: bool, options: Prometheus) -> None:
-    """What happened in the last minutes: finished jobs, attempts, how long they waited and ran. Without a queue: one
-    line per queue; with one: one line per minute. One process is enough for Prometheus: it reads the store, so it
-    reports all workers.
+@with_options(Measured)
+def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Measured) -> None:
+    """What happened in the last minutes or hours: finished jobs, attempts, how long they waited and ran. Without a
+    queue: one line per queue; with one: one line per minute or hour. One process is enough for Prometheus: it reads
+    the store, so it reports all workers.
 
     \b
     Examples:
@@ -61,13 +64,15 @@ def metrics(app: Application, names: tuple[str, ...], minutes: int, as_json: boo
             raise click.UsageError("--prometheus and --serve report all queues, in Prometheus's format")
         _for_prometheus(app, options.port, options.host)
         return
-    measured = [app.queue.get_queue(name).get_metrics(minutes) for name in names or app.queue.get_queue_names()]
+    queues = [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()]
+    measured = [queue.get_metrics(options.minutes, hours=options.hours) for queue in queues]
     if as_json:
         for queue in measured:
             print_json(asdict(queue))
     elif names:
-        rows = [[queue.name, _minute(period), *_row(period)] for queue in measured for period in queue.minutes]
-        print_table(("queue", "minute", *COLUMNS), rows, "")
+        periods = [(queue.name, period) for queue in measured for period in queue.hours or queue.minutes]
+        rows = [[name, _start(period), *_row(period)] for name, period in periods]
+        print_table(("queue", "hour" if options.hours else "minute", *COLUMNS), rows, "")
     else:
         print_table(
             ("queue", *COLUMNS), [[queue.name, *_row(queue.total)] for queue in measured], "No queue has had a job yet."
@@ -85,10 +90,11 @@ def _for_prometheus(app: Application, port: int | None, host: str) -> None:
         threading.Event().wait()
 
 
-def _minute(period: Period) -> str:
+def _start(period: Period) -> str:
     from datetime import datetime
 
-    return datetime.fromtimestamp(period.start_ms / 1000).strftime("%H:%M")
+    begin = datetime.fromtimestamp(period.start_ms / 1000)
+    return begin.strftime("%H:%M" if period.minutes == 1 else "%Y-%m-%d %H:%M")
 
 
 def _row(period: Period) -> list[Any]:

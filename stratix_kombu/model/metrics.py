@@ -1,4 +1,4 @@
-"""What is counted of a queue: per minute, and since it has been there. Durations are whole milliseconds.
+"""What is counted of a queue: per minute, per hour, and since it has been there. Durations are whole milliseconds.
 
 A histogram has buckets of fixed bounds, so those of several minutes are simply added: exact below 16 ms, and eight
 buckets for each doubling above. A percentile is the middle of its bucket, at most 6.25 % (1/16) away from the
@@ -8,7 +8,7 @@ duration it stands for.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -17,6 +17,8 @@ from stratix_kombu.model.shown import Shown
 
 MINUTE_MS = 60_000
 KEPT_MINUTES = 24 * 60
+HOUR_MS = 60 * MINUTE_MS
+KEPT_HOURS = 31 * 24
 NAMES_KEPT = 100
 """Names of jobs per queue whose run times are kept separately; later ones are counted as ``OTHER``."""
 OTHER = "(other)"
@@ -77,7 +79,7 @@ class Histogram:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a store has counted in one minute."""
+    """What a store has counted in one minute, or in one hour."""
 
     start_ms: int = 0
     completed: int = 0
@@ -171,20 +173,26 @@ class Period(Shown):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueMetrics(Shown, NotAwaitable):
-    """A queue over the last minutes."""
+    """A queue over the last minutes, or the last hours."""
 
     _meant: ClassVar[str] = "write 'await queue.aio.get_metrics(...)'"
 
     name: str
     minutes: tuple[Period, ...]
-    """One for each minute, oldest first; the current one is the last."""
+    """One for each minute, oldest first; the current one is the last. Empty if hours were asked for."""
+    hours: tuple[Period, ...] = ()
+    """One for each hour, if these were asked for."""
     total: Period
     """All of them together."""
 
     @classmethod
-    def of(cls, name: str, tallies: Iterable[Tally]) -> QueueMetrics:
-        minutes = list(tallies)
-        total = Tally(start_ms=minutes[0].start_ms)
-        for minute in minutes:
-            total.add(minute)
-        return cls(name=name, minutes=tuple(map(Period.of, minutes)), total=Period.of(total, len(minutes)))
+    def of(cls, name: str, minutes: Sequence[Tally] = (), hours: Sequence[Tally] = ()) -> QueueMetrics:
+        total = Tally(start_ms=[*minutes, *hours][0].start_ms)
+        for one in (*minutes, *hours):
+            total.add(one)
+        return cls(
+            name=name,
+            minutes=tuple(map(Period.of, minutes)),
+            hours=tuple(Period.of(hour, 60) for hour in hours),
+            total=Period.of(total, len(minutes) + 60 * len(hours)),
+        )

@@ -17,7 +17,7 @@ from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.arguments import plain_text, position, seconds
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.finding import LOOKED_AT_ONCE, filter_of
-from stratix_kombu.model.metrics import KEPT_MINUTES, QueueMetrics
+from stratix_kombu.model.metrics import KEPT_HOURS, KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
 from stratix_kombu.model.runs import RUNS_KEPT
@@ -144,15 +144,21 @@ class QueueReader:
         """Counts, whether it is paused, workers, and the age in milliseconds of the oldest waiting job."""
         return self._engine.store.queries.status(self.name)
 
-    def get_metrics(self, minutes: int = 60) -> QueueMetrics:
-        """What happened in the last minutes (1 to 1440; the current one is the last): how jobs and attempts ended; how
-        long they waited and ran, with count, sum and percentiles in milliseconds. A percentile is exact below 16 ms,
-        and at most 6.25 % off above. Raises ConfigurationError, StoreUnavailable.
+    def get_metrics(self, minutes: int = 60, *, hours: int | None = None) -> QueueMetrics:
+        """What happened in the last minutes (1 to 1440; the current one is the last), or if it is given in the last
+        ``hours`` (1 to 744): how jobs and attempts ended; how long they waited and ran, with count, sum and percentiles
+        in milliseconds. A percentile is exact below 16 ms, and at most 6.25 % off above. Raises ConfigurationError,
+        StoreUnavailable.
 
         >>> queue.get_metrics(minutes=5).total.run.p95_ms  # doctest: +SKIP
+        >>> [hour.failed for hour in queue.get_metrics(hours=24).hours]  # doctest: +SKIP
         """
+        queries = self._engine.store.queries
+        if hours is not None:
+            whole(hours, "get_metrics: 'hours'", 1, KEPT_HOURS)
+            return QueueMetrics.of(self.name, hours=queries.hours(self.name, hours))
         whole(minutes, "get_metrics: 'minutes'", 1, KEPT_MINUTES)
-        return QueueMetrics.of(self.name, self._engine.store.queries.metrics(self.name, minutes))
+        return QueueMetrics.of(self.name, queries.metrics(self.name, minutes))
 
     def get_workers(self) -> list[WorkerInfo]:
         """Workers that run jobs of this queue, in all processes."""

@@ -186,3 +186,6 @@ def test_metrics(app: Application, cli: Cli) -> None:
     assert len(minutes) == 4
     assert [line.split()[0] for line in minutes[1:]] == ["emails"] * 3
     assert cli.json("metrics", "emails")[0]["total"]["completed"] == 2
+    heading, *hours = cli("metrics", "emails", "--hours", "24")
+    assert (heading.split()[1], len(hours), hours[-1].split()[:1]) == ("hour", 24, ["emails"])
+    assert cli.json("metrics", "emails", "--hours", "2")[0]["total"]["minutes"] == 120

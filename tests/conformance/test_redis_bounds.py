@@ -16,6 +16,7 @@ from redis import Redis
 from stratix_kombu.errors import DependencyCycle
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.finding import JobFilter
+from stratix_kombu.model.metrics import KEPT_HOURS
 from stratix_kombu.model.record import (
     ANY_CLAIM,
     KEEP_NONE,
@@ -190,6 +191,7 @@ def _read(store: Store) -> None:
         assert read.page(state.value, state, where, "", PAGE).looked == 1_000
     read.late_queues(1)
     read.metrics("waiting", 10)
+    read.hours("waiting", KEPT_HOURS)
     read.totals("waiting")
     read.limit_ttl("few", Limit("queue:few", 5, 1_000))
     assert read.late_queues(0)

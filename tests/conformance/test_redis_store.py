@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 
 from stratix_kombu import StoreUnavailable
-from stratix_kombu.model.metrics import KEPT_MINUTES
+from stratix_kombu.model.metrics import KEPT_HOURS, KEPT_MINUTES
 from stratix_kombu.model.record import Completion, Held, NewJob, Retention, WorkerInfo
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import eviction, open_redis_store
@@ -68,13 +68,15 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
         left = {key.partition("}")[2] for key in keys}
         minutes = {key for key in keys if ":minute:" in key}
         assert all(0 < client.ttl(key) <= KEPT_MINUTES * 60 for key in minutes)
+        hours = {key for key in keys if ":hour:" in key}
+        assert all(0 < client.ttl(key) <= KEPT_HOURS * 3600 for key in hours)
         ended = {key for key in keys if ":ended:" in key}
         assert all(0 < client.ttl(key) <= 60 for key in ended)
         asked = {key for key in keys if ":asked:" in key}
         assert all(0 < client.ttl(key) <= 10 for key in asked)
-        assert all(client.strlen(key) < 4_000 for key in (*minutes, f"{{{namespace}}}:q:q:totals"))
+        assert all(client.strlen(key) < 4_000 for key in (*minutes, *hours, f"{{{namespace}}}:q:q:totals"))
     assert 1 <= len(minutes) <= 2
-    counted = {key.partition("}")[2] for key in (*minutes, *ended, *asked)} | {":q:q:totals", ":q:q:names"}
+    counted = {key.partition("}")[2] for key in (*minutes, *hours, *ended, *asked)} | {":q:q:totals", ":q:q:names"}
     assert left == {":q:q:events", ":queues", ":number", ":q:q:meta", ":first:active", *counted}
     store.close()
 

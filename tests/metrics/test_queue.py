@@ -42,8 +42,20 @@ def test_what_happened_in_a_queue(settings: dict[str, Any]) -> None:
         assert len(minutes) == 60
         assert sum(one.completed for one in minutes) == 10
         assert minutes[-1].start_ms - minutes[0].start_ms == 59 * 60_000
+        day = asyncio.run(queue.aio.get_metrics(hours=24))
+        assert (day.minutes, len(day.hours), {hour.minutes for hour in day.hours}) == ((), 24, {60})
+        assert (day.total.run, day.total.completed, day.total.minutes) == (total.run, 10, 24 * 60)
+        assert day.hours[-1].start_ms - day.hours[0].start_ms == 23 * 3_600_000
         assert queue.obliterate(force=True)
         assert queue.get_metrics().total.completed == 0
+
+
+@pytest.mark.parametrize("hours", [0, 745, 1.5, True, "5"])
+def test_hours_that_cannot_be(hours: Any) -> None:
+    app = create_app({"driver": "memory"})
+    with pytest.raises(ConfigurationError, match="get_metrics: 'hours' must be a whole number from 1 to 744"):
+        app.queue.get_queue("q").get_metrics(hours=hours)
+    app.close()
 
 
 @pytest.mark.parametrize("minutes", [0, 1441, 1.5, True, "5"])

@@ -80,6 +80,10 @@ class Queries(ABC):
         also those in which nothing was."""
 
     @abstractmethod
+    def hours(self, queue: str, hours: int) -> list[Tally]:
+        """As ``metrics``, for each of the last hours (at most ``KEPT_HOURS``)."""
+
+    @abstractmethod
     def totals(self, queue: str) -> Totals:
         """What was counted since the queue has been there, or was forgotten."""
 

@@ -4,45 +4,69 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stratix_kombu.model.metrics import KEPT_MINUTES, MINUTE_MS, NAMES_KEPT, OTHER, Distribution, Tally, Totals
+from stratix_kombu.model.metrics import (
+    HOUR_MS,
+    KEPT_HOURS,
+    KEPT_MINUTES,
+    MINUTE_MS,
+    NAMES_KEPT,
+    OTHER,
+    Distribution,
+    Tally,
+    Totals,
+)
 
 if TYPE_CHECKING:
     from stratix_kombu.stores.memory.state import Job, Space
 
 
 class Counted:
-    """The last minutes, and the totals."""
+    """The last minutes and hours, and the totals."""
 
     def __init__(self) -> None:
         self.totals = Totals()
         self._minutes: dict[int, Tally] = {}
+        self._hours: dict[int, Tally] = {}
 
     def count(self, now: int, what: str) -> None:
-        for counts in (self._minute(now), self.totals):
+        for counts in (self._minute(now), self._hour(now), self.totals):
             setattr(counts, what, getattr(counts, what) + 1)
 
     def attempt(self, now: int, waited_ms: int, ran_ms: int, completed: str = "") -> None:
         """An attempt has ended; ``completed`` is the name of a job that has."""
-        minute, runs = self._minute(now), self.totals.runs
-        minute.wait.observe(waited_ms)
-        minute.run.observe(ran_ms)
+        runs = self.totals.runs
+        for period in (self._minute(now), self._hour(now)):
+            period.wait.observe(waited_ms)
+            period.run.observe(ran_ms)
         self.totals.wait.observe(waited_ms)
         if completed:
             known = completed in runs or len(runs) - (OTHER in runs) < NAMES_KEPT
             runs.setdefault(completed if known else OTHER, Distribution()).observe(ran_ms)
 
     def last(self, now: int, minutes: int) -> list[Tally]:
-        this = now // MINUTE_MS
-        wanted = range(this - minutes + 1, this + 1)
-        return [self._minutes.get(one) or Tally(start_ms=one * MINUTE_MS) for one in wanted]
+        return _last(self._minutes, now, minutes, MINUTE_MS)
+
+    def last_hours(self, now: int, hours: int) -> list[Tally]:
+        return _last(self._hours, now, hours, HOUR_MS)
 
     def _minute(self, now: int) -> Tally:
-        minute = now // MINUTE_MS
-        if minute not in self._minutes:
-            for old in [one for one in self._minutes if one <= minute - KEPT_MINUTES]:
-                del self._minutes[old]
-            self._minutes[minute] = Tally(start_ms=minute * MINUTE_MS)
-        return self._minutes[minute]
+        return _period(self._minutes, now // MINUTE_MS, KEPT_MINUTES, MINUTE_MS)
+
+    def _hour(self, now: int) -> Tally:
+        return _period(self._hours, now // HOUR_MS, KEPT_HOURS, HOUR_MS)
+
+
+def _last(periods: dict[int, Tally], now: int, count: int, length_ms: int) -> list[Tally]:
+    this = now // length_ms
+    return [periods.get(one) or Tally(start_ms=one * length_ms) for one in range(this - count + 1, this + 1)]
+
+
+def _period(periods: dict[int, Tally], number: int, kept: int, length_ms: int) -> Tally:
+    if number not in periods:
+        for old in [one for one in periods if one <= number - kept]:
+            del periods[old]
+        periods[number] = Tally(start_ms=number * length_ms)
+    return periods[number]
 
 
 def count(space: Space, job: Job, what: str) -> None:

@@ -127,6 +127,11 @@ class MemoryQueries(Queries):
             space = self._space.queues.get(queue) or QueueSpace()
             return deepcopy(space.counted.last(self._space.now(), minutes))
 
+    def hours(self, queue: str, hours: int) -> list[Tally]:
+        with self._space.lock:
+            space = self._space.queues.get(queue) or QueueSpace()
+            return deepcopy(space.counted.last_hours(self._space.now(), hours))
+
     def totals(self, queue: str) -> Totals:
         with self._space.lock:
             return deepcopy((self._space.queues.get(queue) or QueueSpace()).counted.totals)

@@ -12,15 +12,16 @@ _TOTALS_HEAD = 8
 _CLASSES = len(BOUNDS_MS) + 1
 
 
-def tally_of(minute: int, raw: bytes | None) -> Tally:
-    """One minute; what the server has not written to is zero."""
+def tally_of(number: int, raw: bytes | None, length_ms: int = MINUTE_MS) -> Tally:
+    """One minute, or hour, by its number; what the server has not written to is zero."""
+    start_ms = number * length_ms
     if raw is None:
-        return Tally(start_ms=minute * MINUTE_MS)
+        return Tally(start_ms=start_ms)
     *numbers, waited_ms, ran_ms = _HEAD.unpack(raw[: _HEAD.size].ljust(_HEAD.size, b"\0"))
     counts = dict(zip(COUNTS, numbers[: len(COUNTS)], strict=True))
     buckets = struct.unpack(f">{max(len(raw) - _HEAD.size, 0) // 4}I", raw[_HEAD.size :])
     wait, run = ({i: n for i, n in enumerate(buckets[kind::2]) if n} for kind in (0, 1))
-    return Tally(start_ms=minute * MINUTE_MS, wait=Histogram(waited_ms, wait), run=Histogram(ran_ms, run), **counts)
+    return Tally(start_ms=start_ms, wait=Histogram(waited_ms, wait), run=Histogram(ran_ms, run), **counts)
 
 
 def totals_of(raw: bytes, names: Sequence[bytes]) -> Totals:

@@ -11,7 +11,7 @@ from typing import Any
 from stratix_kombu.model.attempts import Attempt, attempts_of
 from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, JobFilter, Page, not_a_cursor
 from stratix_kombu.model.limiter import limit_from
-from stratix_kombu.model.metrics import Tally, Totals
+from stratix_kombu.model.metrics import HOUR_MS, Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, RECENT_MINUTES, QueueOverview
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
@@ -84,6 +84,10 @@ class RedisQueries(Queries):
     def metrics(self, queue: str, minutes: int) -> list[Tally]:
         this, found = self._scripts.run("metrics", (queue, minutes))
         return [tally_of(minute, raw) for minute, raw in enumerate(found, int(this) - len(found) + 1)]
+
+    def hours(self, queue: str, hours: int) -> list[Tally]:
+        this, found = self._scripts.run("hours", (queue, hours))
+        return [tally_of(hour, raw, HOUR_MS) for hour, raw in enumerate(found, int(this) - len(found) + 1)]
 
     def totals(self, queue: str) -> Totals:
         return totals_of(*self._scripts.run("totals", (queue,)))

@@ -1,4 +1,4 @@
-"""What is counted: each step leaves one row, and these are added to minutes and totals by and by."""
+"""What is counted: each step leaves one row, and these are added to minutes, hours and totals by and by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
-from stratix_kombu.model.metrics import COUNTS, KEPT_MINUTES, MINUTE_MS, Distribution, Histogram, Tally, Totals
+from stratix_kombu.model.metrics import (
+    COUNTS,
+    HOUR_MS,
+    KEPT_HOURS,
+    KEPT_MINUTES,
+    MINUTE_MS,
+    Distribution,
+    Histogram,
+    Tally,
+    Totals,
+)
 from stratix_kombu.stores.memory.metrics import Counted
 from stratix_kombu.stores.sql.database import Database
 from stratix_kombu.stores.sql.texts import dumps, loads
@@ -49,6 +59,10 @@ class Counting(Counted):
         sql = "SELECT minute, what FROM minutes WHERE queue = ? AND minute >= ?"
         self._minutes = {minute: _tally_of(minute, what) for minute, what in self._db.all(sql, self._queue, first)}
 
+    def read_hours(self, first: int) -> None:
+        sql = "SELECT hour, what FROM hours WHERE queue = ? AND hour >= ?"
+        self._hours = {hour: _tally_of(hour, what, HOUR_MS) for hour, what in self._db.all(sql, self._queue, first)}
+
     def observe(self) -> None:
         """With what was not added yet."""
         rows = self._db.all("SELECT what FROM observed WHERE queue = ? ORDER BY number", self._queue)
@@ -56,18 +70,20 @@ class Counting(Counted):
 
     def add(self, texts: list[str]) -> None:
         """Add these for good."""
-        first = min(entry[0] for text in texts for entry in loads(text)) // MINUTE_MS
-        self.read_minutes(first)
+        first = min(entry[0] for text in texts for entry in loads(text))
+        self.read_minutes(first // MINUTE_MS)
+        self.read_hours(first // HOUR_MS)
         _observe(self, texts)
         put = "INSERT INTO totals (queue, what) VALUES (?, ?) ON CONFLICT (queue) DO UPDATE SET what = excluded.what"
         self._db.put(put, self._queue, dumps(asdict(self.totals)))
-        put = (
-            "INSERT INTO minutes (queue, minute, what) VALUES (?, ?, ?) "
-            "ON CONFLICT (queue, minute) DO UPDATE SET what = excluded.what"
-        )
-        self._db.many(put, [(self._queue, minute, _tally_text(one)) for minute, one in self._minutes.items()])
-        old = "DELETE FROM minutes WHERE queue = ? AND minute <= ?"
-        self._db.put(old, self._queue, max(self._minutes) - KEPT_MINUTES)
+        for period, tallies, kept in (("minute", self._minutes, KEPT_MINUTES), ("hour", self._hours, KEPT_HOURS)):
+            put = (
+                f"INSERT INTO {period}s (queue, {period}, what) VALUES (?, ?, ?) "
+                f"ON CONFLICT (queue, {period}) DO UPDATE SET what = excluded.what"
+            )
+            self._db.many(put, [(self._queue, number, _tally_text(one)) for number, one in tallies.items()])
+            old = f"DELETE FROM {period}s WHERE queue = ? AND {period} <= ?"
+            self._db.put(old, self._queue, max(tallies) - kept)
 
 
 def add_observed(db: Database) -> None:
@@ -87,9 +103,9 @@ def _tally_text(tally: Tally) -> str:
     return dumps([counts, *([one.sum_ms, list(one.buckets.items())] for one in (tally.wait, tally.run))])
 
 
-def _tally_of(minute: int, text: str) -> Tally:
+def _tally_of(number: int, text: str, length_ms: int = MINUTE_MS) -> Tally:
     counts, wait, run = loads(text)
-    tally = Tally(start_ms=minute * MINUTE_MS, **dict(zip(COUNTS, counts, strict=True)))
+    tally = Tally(start_ms=number * length_ms, **dict(zip(COUNTS, counts, strict=True)))
     tally.wait, tally.run = (Histogram(total, dict(map(tuple, buckets))) for total, buckets in (wait, run))
     return tally
 

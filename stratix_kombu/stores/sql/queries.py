@@ -8,7 +8,7 @@ from typing import Any
 from stratix_kombu.model.attempts import Attempt, attempts_of
 from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
 from stratix_kombu.model.limiter import starts_of
-from stratix_kombu.model.metrics import MINUTE_MS, Tally, Totals
+from stratix_kombu.model.metrics import HOUR_MS, MINUTE_MS, Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
@@ -111,6 +111,14 @@ class SqlQueries(Queries):
             counted.read_minutes(now // MINUTE_MS - minutes)
             counted.observe()
         return counted.last(now, minutes)
+
+    def hours(self, queue: str, hours: int) -> list[Tally]:
+        with self._space.reading() as db:
+            now = self._space.time_of(db)
+            counted = Counting(db, queue)
+            counted.read_hours(now // HOUR_MS - hours)
+            counted.observe()
+        return counted.last_hours(now, hours)
 
     def totals(self, queue: str) -> Totals:
         with self._space.reading() as db:

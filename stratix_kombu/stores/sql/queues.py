@@ -174,7 +174,17 @@ class Queues:
         """Forget it with what it counts; not its workers."""
         self._loaded[name] = None
         db = self._space.db
-        for table in ("events", "observed", "minutes", "totals", "lines", "unsent", "group_places", "group_active"):
+        for table in (
+            "events",
+            "observed",
+            "minutes",
+            "hours",
+            "totals",
+            "lines",
+            "unsent",
+            "group_places",
+            "group_active",
+        ):
             db.put(f"DELETE FROM {table} WHERE queue = ?", name)
         for table in ("took", "deduplicated"):
             db.put(f"DELETE FROM {table} WHERE queue = ?", name)

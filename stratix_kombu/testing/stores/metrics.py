@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.metrics import COUNTS, NAMES_KEPT, OTHER, Tally
+from stratix_kombu.model.metrics import COUNTS, HOUR_MS, KEPT_HOURS, NAMES_KEPT, OTHER, Tally
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, HandOver, Held, Limit, Retention
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.stores.contract import Store
@@ -24,7 +25,10 @@ def total(store: Store, queue: str = QUEUE) -> Tally:
 
 def counted(store: Store, queue: str = QUEUE) -> dict[str, int]:
     """Counts that are not zero; they are the same in the minutes and in the totals."""
-    minutes, totals = total(store, queue), store.queries.totals(queue)
+    minutes, hours, totals = total(store, queue), Tally(), store.queries.totals(queue)
+    for one in store.queries.hours(queue, 2):
+        hours.add(one)
+    assert replace(hours, start_ms=minutes.start_ms) == minutes
     of_minutes = {name: getattr(minutes, name) for name in COUNTS}
     assert of_minutes == {name: getattr(totals, name) for name in COUNTS}
     assert sum(totals.wait.counts) == minutes.wait.count
@@ -42,6 +46,17 @@ class MetricsSuite(StoreCase):
         assert 0 <= store.queries.now() - starts[-1] < 120_000
         assert counted(store, "nobody") == {}
         assert store.queries.totals("nobody").runs == {}
+
+    def test_hours_of_a_month(self, store: Store) -> None:
+        hours = store.queries.hours("nobody", KEPT_HOURS)
+        starts = [hour.start_ms for hour in hours]
+        assert hours == [Tally(start_ms=start) for start in starts]
+        assert starts == list(range(starts[0], starts[0] + KEPT_HOURS * HOUR_MS, HOUR_MS))
+        assert 0 <= store.queries.now() - starts[-1] < HOUR_MS + 60_000
+        self.add(store, new("a"))
+        self.complete(store, "a")
+        assert sum(hour.completed for hour in store.queries.hours(QUEUE, 2)) == 1
+        assert sum(hour.completed for hour in store.queries.hours(QUEUE, KEPT_HOURS)) == 1
 
     def test_ends_are_counted_as_they_are(self, store: Store) -> None:
         self.add(store, *(new(name, max_attempts=3) for name in "abcd"), new("other", "elsewhere"))

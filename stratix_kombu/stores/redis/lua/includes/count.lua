@@ -1,22 +1,30 @@
--- Counting, by queue: in the minute, and since the queue has been there.
+-- Counting, by queue: in the minute, in the hour, and since the queue has been there.
 -- '<queue>:minute:<n>' holds u32 numbers: completed, failed, retried, stalled, limited, cancelled; two i64: ms waited, ms run;
---   and u32 again: for each bucket of model/metrics.py how many waits, how many runs.
+--   and u32 again: for each bucket of model/metrics.py how many waits, how many runs. '<queue>:hour:<n>' the same of an hour.
 -- '<queue>:totals' holds i64 numbers: completed, ..., cancelled, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
 --   in all. Place 0 is for waits, 1 for runs of jobs of other names, then one for each name of '<queue>:names'.
 local COMPLETED, FAILED, RETRIED, STALLED, LIMITED, CANCELLED = '#0', '#1', '#2', '#3', '#4', '#5'
-local KEPT_S = 24 * 3600
+local KEPT_S, HOURS_KEPT = 24 * 3600, 31 * 24
 
 local function minute_key(queue, minute)
   return queue_key(queue, string.format('minute:%d', minute))
 end
 
+local function hour_key(queue, hour)
+  return queue_key(queue, string.format('hour:%d', hour))
+end
+
+local function write_to(key, kept_s, counts)
+  local first = redis.call('BITFIELD', key, unpack(counts))[1]
+  if first == tonumber(counts[4]) then -- it was 0, as in a new minute
+    redis.call('EXPIRE', key, kept_s)
+  end
+end
+
 -- Both lists are operations of BITFIELD: 'INCRBY', type, slot, by how much, ...
 local function write_counts(queue, minute, of_minute, of_all)
-  local key = minute_key(queue, minute)
-  local first = redis.call('BITFIELD', key, unpack(of_minute))[1]
-  if first == tonumber(of_minute[4]) then -- it was 0, as in a new minute
-    redis.call('EXPIRE', key, KEPT_S)
-  end
+  write_to(minute_key(queue, minute), KEPT_S, of_minute)
+  write_to(hour_key(queue, math.floor(minute / 60)), HOURS_KEPT * 3600, of_minute)
   redis.call('BITFIELD', queue_key(queue, 'totals'), unpack(of_all))
 end
 

@@ -36,6 +36,11 @@ local function forget(queue)
     redis.call('ZREM', first_key(part), queue)
   end
   redis.call('ZREM', P .. ':unused', queue)
+  local hours, this = {}, math.floor(now / 3600000)
+  for hour = this - HOURS_KEPT, this do
+    hours[#hours + 1] = hour_key(queue, hour)
+  end
+  redis.call('UNLINK', unpack(hours))
   if present_on(queue) == 0 then
     redis.call('UNLINK', queue_key(queue, 'serving'))
     redis.call('SREM', P .. ':queues', queue)
