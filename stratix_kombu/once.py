@@ -139,7 +139,9 @@ class OneAfterAnother:
     def _time_out(self, queue: Queue, attempt: Attempt) -> None:
         self._timed_out.add(attempt.token)
         self._engine.cancellations.ask(attempt.token)
-        self._store(queue, attempt.timed_out())
+        failure = attempt.timed_out()
+        assert failure is not None
+        self._store(queue, failure)
 
     def _store(self, queue: Queue, outcome: Outcome) -> None:
         if isinstance(outcome, Completion):

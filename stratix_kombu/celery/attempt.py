@@ -78,6 +78,9 @@ def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any) -> Co
 class Settling(Protocol):
     """Where the outcome of a task goes: each host has a way of its own to the store."""
 
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Call the task itself; a host may end it meanwhile, by an exception that is raised in it."""
+
     def settle(self, job_id: str, step: Callable[[], Change], success: Completion | None) -> bool:
         """Take the step that stores the outcome; whether the lease was held. A ``success`` after which nothing is to be
         sent may be stored a moment later, by the host."""
@@ -147,7 +150,7 @@ class Attempt:
     def _run(self, call: Any) -> Any:
         try:
             with InJob(self.job_id, self.queue, self._task.name, self._request.retries + 1):
-                value = call()
+                value = self._settling.call(call)
         except Retry as retry:
             self._hand_over(retry.exc or retry)
             raise

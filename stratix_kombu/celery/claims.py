@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
 from stratix_kombu.lifecycle.claim import claim, renew, take
@@ -44,6 +44,9 @@ class Settled:
         self._bridge = bridge
         self._queue = queue
         self._token = token
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        return function()
 
     def settle(self, job_id: str, step: Callable[[], Change], success: Completion | None) -> bool:
         claims = self._bridge.claims

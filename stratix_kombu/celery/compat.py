@@ -10,7 +10,8 @@ the worker's last one.
 * ``_regen`` is what Celery makes of a generator of tasks, and ``_regen__it`` what it takes them from.
 * ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
 * Our own worker runs tasks by ``celery.app.trace``: ``build_tracer``, ``setup_worker_optimizations``; a task's tracer
-  is its ``__trace__``. ``_set_task_join_will_block`` has ``result.get()`` within a task refused.
+  is its ``__trace__``. ``_set_task_join_will_block`` has ``result.get()`` within a task refused. For coroutines the
+  tracer is made while nobody hears of ``task_prerun``, and ``_task_stack`` holds the task during each of their steps.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
 """
 
@@ -19,14 +20,17 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery, group, signals
-from celery._state import _set_task_join_will_block
+from celery._state import _set_task_join_will_block, _task_stack
 from celery.app import trace
 from celery.app.task import Context
 from celery.canvas import _chain, _chord
@@ -244,6 +248,61 @@ def tracer_of(app: Celery, task: Any, hostname: str) -> Callable[..., Any]:
     if tracer is None:
         tracer = task.__trace__ = trace.build_tracer(task.name, task, app.loader, hostname, app=app)
     return tracer
+
+
+began: ContextVar[float] = ContextVar("stratix_began", default=0.0)
+"""When the task that is traced has begun, on the clock of ``time.monotonic``; read once."""
+
+
+def tracer_of_ended(app: Celery, task: Any, hostname: str) -> Callable[..., Any]:
+    """A tracer for a task that has run already: it does what comes after it. To be made before any task runs."""
+    quiet = SimpleNamespace(on_task_init=lambda *_: None, on_process_cleanup=app.loader.on_process_cleanup)
+    prerun, receivers = signals.task_prerun, signals.task_prerun.receivers
+    prerun.receivers = []
+    try:
+        tracer: Callable[..., Any] = trace.build_tracer(
+            task.name, task, quiet, hostname, app=app, monotonic=_since_it_began
+        )
+    finally:
+        prerun.receivers = receivers
+    return tracer
+
+
+def _since_it_began() -> float:
+    at = began.get()
+    if not at:
+        return time.monotonic()
+    began.set(0.0)
+    return at
+
+
+def push_request(task: Any, context: Any) -> None:
+    """From now on it is the current request of this thread."""
+    _task_stack.push(task)
+    task.request_stack.push(context)
+
+
+def pop_request(task: Any) -> None:
+    """It is no longer."""
+    task.request_stack.pop()
+    _task_stack.pop()
+
+
+def within_the_task_of_this_thread(call: Callable[[], Any]) -> Callable[[], Any]:
+    """The call, for another thread: what it publishes there is a child of the task that runs here, if one does."""
+    task = _task_stack.top
+    if task is None:
+        return call
+    context = task.request_stack.top
+
+    def within() -> Any:
+        push_request(task, context)
+        try:
+            return call()
+        finally:
+            pop_request(task)
+
+    return within
 
 
 def hears_of_success(task: Any) -> bool:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ATTEMPT = "stratix_attempt"
 """In a request: the attempt that it is, if its task is tracked."""
+OUTCOME = "stratix_outcome"
+"""In a request: what the coroutine has returned, and what it has raised, if it has run: see ``celery.on_loop``."""
 
 
 def await_coroutines(bridge: Bridge, task: Any) -> None:
@@ -25,8 +27,13 @@ def await_coroutines(bridge: Bridge, task: Any) -> None:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        value = function(*args, **kwargs)
         request = task.request
+        value, error = getattr(request, OUTCOME, (None, None))
+        if error is not None:
+            raise error
+        if hasattr(request, OUTCOME):
+            return value
+        value = function(*args, **kwargs)
         if request.called_directly:
             return value
         attempt = getattr(request, ATTEMPT, None)
@@ -34,3 +41,4 @@ def await_coroutines(bridge: Bridge, task: Any) -> None:
         return finished(awaited(value, lambda: attempt is not None and is_to_end(attempt.token)))
 
     setattr(task, name, run)
+    task.stratix_coroutine = function

@@ -1,31 +1,30 @@
-"""Tasks of Celery in our own worker: claimed many at a time, run by Celery's own tracer on the worker's threads, with
-its request, signals, retries and canvas; settled many at a time."""
+"""Tasks of Celery in our own worker: claimed many at a time, run by Celery's own tracer on the worker's threads or its
+loop, with its request, signals, retries and canvas; settled many at a time."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import signals, states
 from celery.app.task import Context
-from celery.exceptions import InvalidTaskError, NotRegistered, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import NotRegistered
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.compression import decompress
-from kombu.exceptions import KombuError
 from kombu.serialization import loads, prepare_accept_content
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.attempt import error_text, reason_of
+from stratix_kombu.celery.hosted_attempt import UNREADABLE, TaskAttempt, UntrackedAttempt
 from stratix_kombu.celery.publish import NOT_TRACKED
-from stratix_kombu.celery.task import HOSTED, adopt
+from stratix_kombu.celery.task import adopt
 from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.message import TASK, OtherMessage
 from stratix_kombu.model.names import new_request, task_job_id
-from stratix_kombu.model.record import Change, Claim, Completion, Failure
+from stratix_kombu.model.record import Claim
 from stratix_kombu.model.state import State
-from stratix_kombu.worker.attempt import Attempt, Attempts, Outcome
+from stratix_kombu.worker.attempt import Attempt, Attempts
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("stratix_kombu.celery")
 received = logging.getLogger("celery.worker.strategy")
 """Where Celery's worker logs each task that it has received."""
-
-UNREADABLE = (KombuError, ValueError, TypeError, KeyError, LookupError)
-"""What a body may raise that cannot be read."""
 
 
 class HostedTasks:
@@ -50,6 +46,8 @@ class HostedTasks:
         self._accept = prepare_accept_content(bridge.celery.conf.accept_content)
         self._left_out: dict[str, bool] = {}
         """By name of a task: whether it is no job."""
+        conf = bridge.celery.conf
+        self._limits = (conf.task_time_limit, conf.task_soft_time_limit)
         self._heard: dict[str, bool] = {}
         """By name of a task: whether something is called when it has succeeded."""
 
@@ -131,24 +129,39 @@ class HostedTasks:
             **(embed or {}),
         }
 
-    def time_limit(self, message: OtherMessage) -> float | None:
-        """The hard time limit of a task, in seconds, where it can be kept: the process has to be ended."""
-        if not self.worker.ends_processes:
-            return None
+    def limits(self, message: OtherMessage) -> tuple[float | None, float | None]:
+        """The hard and the soft time limit of a task, in seconds: its message's, else its own, else those of the
+        configuration."""
+        given = message.headers.get("timelimit")
+        hard, soft = given if isinstance(given, (list, tuple)) and len(given) == 2 else (None, None)
         task = self.bridge.celery.tasks.get(message.headers["task"])
-        given = (message.headers.get("timelimit") or (None,))[0] or getattr(task, "time_limit", None)
-        return float(given or self.bridge.celery.conf.task_time_limit or 0) or None
+        if task is not None:
+            hard, soft = hard or task.time_limit, soft or task.soft_time_limit
+        return _seconds(hard or self._limits[0]), _seconds(soft or self._limits[1])
+
+    def on_the_loop(self, name: str) -> Any:
+        """The tracer of an ``async def`` task whose coroutine runs on the loop, with others; None for another task."""
+        return self.worker.tracers.get(name)
 
     def trace(self, task: Any, request: dict[str, Any]) -> None:
         """Run a task by Celery's tracer."""
-        task_id, events = request["id"], self.worker.remote.events
+        self.tell_begin(task, request)
+        run = compat.tracer_of(self.bridge.celery, task, self.hostname)
+        self.tell_end(request["id"], run(request["id"], request["args"], request["kwargs"], request))
+
+    def tell_begin(self, task: Any, request: dict[str, Any]) -> None:
+        """The signal and the events of a task that is about to run."""
+        events = self.worker.remote.events
         if signals.task_received.receivers:
             signals.task_received.send(sender=self.worker, request=Context(request))
         if events is not None and events.enabled:
             self._tell_begin(task, request)
-        run = compat.tracer_of(self.bridge.celery, task, self.hostname)
-        _, info, runtime, shown = run(task_id, request["args"], request["kwargs"], request)
+
+    def tell_end(self, task_id: str, traced: Any) -> None:
+        """The event of a task that has ended, by what the tracer has returned."""
+        events = self.worker.remote.events
         if events is not None and events.enabled:
+            _, info, runtime, shown = traced
             self._tell_end(task_id, info, runtime, shown)
 
     def _tell_begin(self, task: Any, request: Mapping[str, Any]) -> None:
@@ -206,109 +219,9 @@ class HostedTasks:
         return known
 
 
-class TaskAttempt(Attempt):
-    """One attempt at a task: the place where ``celery.attempt.Attempt`` leaves its outcome."""
-
-    __slots__ = ("_host", "_message", "_outcome", "_settled", "adopted")
-
-    def __init__(self, host: HostedTasks, of: Attempts, claim: Claim, message: OtherMessage) -> None:
-        super().__init__(of, claim, None, None)
-        self._host = host
-        self._message = message
-        limit = host.time_limit(message)
-        self.timeout_s = limit
-        self._outcome: Outcome | None = None
-        self._settled = False
-        self.adopted = TRACKED not in message.headers
-        """Its producer does not know of the store."""
-
-    def timed_out(self) -> Failure:
-        """It exceeds its hard time limit: it has failed, and its process ends; see ``TaskWorker.end_process``."""
-        limit = self.timeout_s or 0.0
-        name, task_id = self._message.headers["task"], self._message.headers["id"]
-        logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, name, task_id)
-        error = TimeLimitExceeded(limit)
-        try:
-            request = Context(self._host.request_of(self._message))
-            self._host.bridge.celery.backend.mark_as_failure(task_id, error, request=request)
-        finally:
-            self._host.worker.end_process()
-
-    def run(self) -> Outcome | None:
-        host, name = self._host, self._message.headers["task"]
-        try:
-            task = host.bridge.celery.tasks.get(name)
-            try:
-                request = host.request_of(self._message)
-            except UNREADABLE as problem:
-                host.unreadable(problem)
-                return self._failed_with(InvalidTaskError(f"its message cannot be read: {problem}"))
-            if task is None:
-                host.unknown(Context(request))
-                return None
-            if request.get("expires") and host.expired(task, Context(request)):
-                return None
-            request[HOSTED] = self
-            host.trace(task, request)
-            return self._outcome
-        except BaseException as error:  # a task that raises SystemExit ends a process of Celery's pool
-            logger.exception("task %s[%s] has ended its thread", name, self._message.headers["id"])
-            return None if self._settled else self._failed_with(WorkerLostError(f"its thread was ended by {error!r}"))
-        finally:
-            host.worker.ended(self._message.headers["task"])
-
-    def _failed_with(self, error: Exception) -> Failure:
-        text = error_text(self._host.bridge.celery.backend, error)
-        return Failure(self.claim.record.id, self.token, reason_of(error), error=text)
-
-    def abandoned(self) -> Failure | None:
-        """A task that acknowledges early runs at most once."""
-        task = self._host.bridge.celery.tasks.get(self._message.headers["task"])
-        if task is None or task.acks_late:
-            return None
-        return self._failed_with(WorkerLostError("its worker was shut down while it ran"))
-
-    # -- how it is settled: see ``celery.attempt.Settling`` ----------------------------------------
-
-    def settle(self, job_id: str, step: Callable[[], Change], success: Completion | None) -> bool:
-        self._settled = True
-        if success is not None and not self._is_watched():
-            self._outcome = success
-            return True
-        return self._host.bridge.settle(job_id, self._host.queue, step)
-
-    def _is_watched(self) -> bool:
-        """Whether somebody may look for the result as soon as the task has ended."""
-        task = self._host.bridge.celery.tasks[self._message.headers["task"]]
-        return self.adopted or self._host.bridge.mirror.everything or self._host.is_heard(task)
-
-    def drop(self) -> None:
-        """It was not settled: its lease expires."""
-        self._settled = True
-
-
-class UntrackedAttempt(Attempt):
-    """A task that is no job: it is run as it comes, as Celery runs it."""
-
-    is_leased = False
-    __slots__ = ("_host", "_message")
-
-    def __init__(self, host: HostedTasks, of: Attempts, claim: Claim, message: OtherMessage) -> None:
-        super().__init__(of, claim, None, None)
-        self._host = host
-        self._message = message
-
-    def run(self) -> Outcome | None:
-        host = self._host
-        try:
-            request = host.request_of(self._message)
-            task = host.bridge.celery.tasks.get(request["task"])
-            if task is None:
-                host.unknown(Context(request))
-            elif not host.expired(task, Context(request)):
-                host.trace(task, request)
-        except BaseException:
-            logger.exception("task %s failed", self._message.headers["id"], extra={"action": "task_failed"})
-        finally:
-            host.worker.ended(self._message.headers["task"])
+def _seconds(limit: Any) -> float | None:
+    """A time limit, whatever a message says: none, if it is no number."""
+    try:
+        return float(limit) if limit else None
+    except (TypeError, ValueError):
         return None

@@ -13,6 +13,7 @@ from celery import Celery, signals
 from kombu.utils.imports import symbol_by_name
 
 from stratix_kombu.application import Application
+from stratix_kombu.celery.awaitable import make_awaitable
 from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.broker import broker_settings, store_settings
@@ -81,6 +82,7 @@ def install(
     register_join(celery)
     register_jobs(celery)
     batch_canvas(_scope)
+    make_awaitable()
     purge_jobs_too(_purge)
     answer_for_the_store()
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -21,7 +21,8 @@ from celery.utils.nodenames import default_nodename, host_format, nodename, node
 from stratix_kombu.celery.bridge import bridge_of
 from stratix_kombu.celery.compat import prepare_tracing
 from stratix_kombu.celery.hosted import HostedTasks
-from stratix_kombu.celery.remote import Remote
+from stratix_kombu.celery.on_loop import loop_tracers
+from stratix_kombu.celery.remote import NO_RATE_LIMIT, Remote
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.queue.queue import Queue
 
@@ -95,6 +96,8 @@ class TaskWorker:
         self.began = time.monotonic()
         self.ends_processes = False
         """Whether a process may end in order to end its task: there is no other one in it, and it is supervised."""
+        self.tracers: dict[str, Callable[..., Any]] = {}
+        """Of the tasks whose coroutines run on the loop."""
         self.remote = Remote(self)
         self._quota = Quota()
 
@@ -144,6 +147,7 @@ class TaskWorker:
         self._quota = quota
         self._tell_what_is_not_done()
         prepare_tracing(self.app, self.hostname)
+        self.tracers = loop_tracers(self.app, self.hostname)
         self._bridge.driver.brings_tasks = True
         self.application.queue.name_worker(f"{self.hostname}-{os.getpid()}")
         with self._signals():
@@ -173,7 +177,7 @@ class TaskWorker:
 
     def _tell_what_is_not_done(self) -> None:
         """What Celery's threads do not do either, and what only its own worker does."""
-        for what, names in not_done(self.app, self.ends_processes).items():
+        for what, names in not_done(self.app).items():
             some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             logger.warning("%s: %s", what, some, extra={"action": "not_done"})
 
@@ -189,20 +193,14 @@ def _configured(concurrency: Any) -> int:
     return int(concurrency) if str(concurrency or "").isdigit() else 0
 
 
-def not_done(app: Celery, ends_processes: bool = False) -> dict[str, list[str]]:
+def not_done(app: Celery) -> dict[str, list[str]]:
     """What tasks of the application ask for that this worker does not do, and which they are."""
     conf, found = app.conf, dict[str, list[str]]()
     for name, task in sorted(app.tasks.items()):
         if name.startswith(("celery.", "stratix.")):
             continue
-        if (task.time_limit or conf.task_time_limit) and not ends_processes:
-            what = "hard time limits need a process for each task (--processes N -c 1, one queue), as in Celery"
-            found.setdefault(what, []).append(name)
-        if task.soft_time_limit or conf.task_soft_time_limit:
-            found.setdefault("soft time limits need 'celery worker' with prefork", []).append(name)
         if task.rate_limit or conf.task_default_rate_limit:
-            what = "rate_limit is not applied by this worker: give the queue a limiter, which holds over all workers"
-            found.setdefault(what, []).append(name)
+            found.setdefault(NO_RATE_LIMIT, []).append(name)
         if task.Strategy != Task.Strategy:
             found.setdefault("tasks with a Strategy of their own need 'celery worker'", []).append(name)
     return found

@@ -17,12 +17,12 @@ from kombu.exceptions import OperationalError
 
 from stratix_kombu.celery.batch import Batch, Pages, current, results_in, within
 from stratix_kombu.celery.mirror import ADOPTED, JOIN_REFERENCE, is_adopting, is_kept
-from stratix_kombu.config.options import instant, milliseconds
+from stratix_kombu.config.options import instant, keyed, limit_of, milliseconds
 from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
 from stratix_kombu.errors import ConfigurationError, JobIdTaken, PayloadTooLarge, StoreUnavailable
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import join_id, task_job_id
-from stratix_kombu.model.record import JOIN, KEEP_NONE, NewJob, Placed, Retention
+from stratix_kombu.model.record import JOIN, KEEP_NONE, Limit, NewJob, Placed, Retention
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -44,6 +44,8 @@ class Publisher:
         self._bridge = bridge
         self._app: Celery = bridge.celery
         self._own = vars(self._app).get("send_task")
+        self._limits: dict[str, Limit | None] = {}
+        """By name of a task: its ``stratix_limiter``."""
         self._queues: set[str] = set()
         """Those that the broker can have, as far as the driver knows."""
         self._given: tuple[Callable[[], Any], bool] = (lambda: None, True)
@@ -186,8 +188,20 @@ class Publisher:
             keep_completed=keep_completed,
             keep_failed=keep,
             max_stalled=None if self._acks_late(name) else 0,
+            limit=self._limit(name),
             anew=True,
         )
+
+    def _limit(self, name: str) -> Limit | None:
+        """What the task's ``stratix_limiter`` says: of its starts, in all workers. Raises ConfigurationError."""
+        task = self._app.tasks.get(name) if self._app.finalized else None
+        if task is None:
+            return None
+        if name not in self._limits:
+            given = getattr(task, "stratix_limiter", None)
+            limit = None if given is None else limit_of(given, f"stratix_limiter of task {name!r}")
+            self._limits[name] = limit and keyed(limit, f"task:{name}")
+        return self._limits[name]
 
     def _refuse_what_no_broker_takes(self, name: str, message: str) -> None:
         """Its job would wait forever."""

@@ -28,6 +28,10 @@ WAIT_S = 1.0
 HEARTBEAT_S = 2.0
 """How often the worker's event ``worker-heartbeat`` is sent, as Celery's worker does."""
 AGAIN_S = 5.0
+NO_RATE_LIMIT = (
+    "rate_limit is not applied by this worker: give the task a stratix_limiter, or the queue a limiter; they hold over "
+    "all workers"
+)
 
 
 class Remote:
@@ -84,7 +88,12 @@ class Remote:
             self.events = app.events.Dispatcher(sending, hostname=hostname, enabled=wanted)
             node = app.control.mailbox.Node(
                 hostname,
-                handlers={**Panel.data, "active": self._active, "dump_active": self._active},
+                handlers={
+                    **Panel.data,
+                    "active": self._active,
+                    "dump_active": self._active,
+                    "rate_limit": self._refuse_rate_limit,
+                },
                 state=AttributeDict(app=app, hostname=hostname, consumer=self._consumer(), tset=set),
                 channel=connection.channel(),
             )
@@ -136,6 +145,10 @@ class Remote:
             for name, running in self._running().items()
             for one in running
         ]
+
+    @staticmethod
+    def _refuse_rate_limit(state: Any, **kwargs: Any) -> dict[str, str]:
+        return {"error": NO_RATE_LIMIT}
 
     def _consumer(self) -> Any:
         """What Celery's commands ask of a consumer."""

@@ -15,7 +15,7 @@ from celery.states import STARTED
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.batch import Batch, within
-from stratix_kombu.celery.coroutines import ATTEMPT, await_coroutines
+from stratix_kombu.celery.coroutines import ATTEMPT, OUTCOME, await_coroutines
 from stratix_kombu.celery.mirror import ADOPTED, adopting
 from stratix_kombu.celery.panel import telling
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
@@ -29,7 +29,7 @@ from stratix_kombu.model.state import Refusal
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
-    from stratix_kombu.celery.hosted import TaskAttempt
+    from stratix_kombu.celery.hosted_attempt import TaskAttempt
 
 logger = logging.getLogger("stratix_kombu.celery")
 
@@ -50,6 +50,8 @@ class TrackedTask:
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> Any:
         request = self.request  # type: ignore[attr-defined]
+        if hasattr(request, OUTCOME):  # done, before its coroutine
+            return None
         if not (request.called_directly or request.is_eager or request.get(TRACKED) == NOT_TRACKED):
             setattr(request, ATTEMPT, begin(self.stratix_bridge, self, request))
         return super().before_start(task_id, args, kwargs)  # type: ignore[misc]

@@ -124,9 +124,9 @@ class Attempt:
     def run_in_time(self, timeouts: Timeouts, over: Callable[[Attempt], None]) -> Outcome | None:
         """``run``. If it exceeds the job's timeout, ``over`` is called meanwhile: see ``timed_out``. The function
         cannot be interrupted. ``timeouts`` has been started, unless a sandbox does that or there is no limit."""
-        if not self.needs_timeouts:
+        if self.timeout_s is None or not self.needs_timeouts:
             return self.run()
-        timeouts.add(self.token, self.timeout_s or 0.0, lambda: over(self))
+        timeouts.add(self.token, self.timeout_s, lambda: over(self))
         try:
             return self.run()
         finally:
@@ -199,8 +199,14 @@ class Attempt:
         """What becomes of it if it has not finished when its worker does; None: another worker may make it again."""
         return None
 
-    def timed_out(self) -> Failure:
-        """What becomes of an attempt that took too long."""
+    def interrupt(self) -> None:
+        """Somebody wants it to end. A handler on a thread cannot be interrupted: it checks ``job.cancelled``."""
+
+    def lost(self) -> None:
+        """Its lease is over: its outcome will not be wanted."""
+
+    def timed_out(self) -> Failure | None:
+        """What becomes of an attempt that took too long; None: it has stored its outcome."""
         return self._failed(f"timed out after {(self.timeout_s or 0.0) * 1000:.0f} ms", final=False)
 
     def _completion(self, value: Any) -> Completion:

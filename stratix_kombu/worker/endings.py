@@ -24,12 +24,15 @@ class Endings:
         self._loop = loop
 
     def time_out(self, attempt: Attempt) -> Failure | None:
-        """It has exceeded its timeout: returns the outcome, or None if it has finished meanwhile or was lost. Its
-        thread runs on until the function returns, and keeps its slot."""
+        """It has exceeded its timeout: returns the outcome, or None if it has finished meanwhile or was lost, or has
+        stored its outcome. Its thread runs on until the function returns, and keeps its slot."""
         if not self._holdings.give_up(attempt.token):
             return None
         self._cancellations.ask(attempt.token)
-        return attempt.timed_out()
+        failure = attempt.timed_out()
+        if failure is None:
+            self._holdings.stored_one(attempt.token)
+        return failure
 
     def lose(self, token: str) -> None:
         """The lease expired while the handler was running. Its outcome is not sent to the store, which would reject

@@ -124,6 +124,20 @@ class Runner:
         """How long the job's limit has it wait still. It holds its slot meanwhile, so nothing delays it then."""
         return max(self._opens.pop(attempt.token, 0.0) - time.monotonic(), 0.0)
 
+    def cancel(self, token: str) -> None:
+        """Somebody wants the job to end: see ``Endings.cancel``; an attempt that can be interrupted is."""
+        attempt = self._begun.get(token)
+        if attempt is not None:
+            attempt.interrupt()
+        self.endings.cancel(token)
+
+    def lose(self, token: str) -> None:
+        """The lease is over: see ``Endings.lose``."""
+        attempt = self._begun.get(token)
+        if attempt is not None:
+            attempt.lost()
+        self.endings.lose(token)
+
     def _time_out(self, attempt: Attempt) -> None:
         """The attempt fails now."""
         failure = self.endings.time_out(attempt)

@@ -108,8 +108,8 @@ class Worker:
         """Start taking jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the system
         cannot start a thread; then nothing is running."""
         try:
-            endings = self._runner.endings
-            member = Member(lambda: self.info, self._holdings.to_renew, endings.lose, endings.cancel)
+            runner = self._runner
+            member = Member(lambda: self.info, self._holdings.to_renew, runner.lose, runner.cancel)
             self._heartbeat.join(self.queue, member)
             self._consumer.start()
         except RuntimeError:

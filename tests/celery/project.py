@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
 from stratix_kombu.logs import current_job
-from tests.celery import shapes
+from tests.celery import shapes, waits
 from tests.sandbox import handlers
 
 FOREIGN = "x-only-a-header"
@@ -109,6 +109,7 @@ def define_tasks(app: Celery) -> None:
     define_faulty(app)
     define_changing(app)
     shapes.define(app)
+    waits.define(app)
 
 
 def define_plain(app: Celery) -> None:

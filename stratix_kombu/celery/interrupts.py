@@ -1,0 +1,70 @@
+"""Ends a task that runs on a thread: an exception is raised in it, as Celery raises one in a process by a signal.
+
+It comes with the next instruction of Python there. A call that blocks in C (``time.sleep``, a socket) is not
+interrupted: the exception comes when it returns. Where a task must end in any case, it needs a process of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+class TaskTerminated(BaseException):
+    """Its job has been revoked, or has exceeded its hard time limit. No ``Exception``: the task is not to handle it,
+    and no retry is to follow."""
+
+
+class Interruptible:
+    """One call on a thread. An exception is raised in nothing but that call: not in what the thread does later."""
+
+    __slots__ = ("_lock", "_over", "_raising", "_thread")
+
+    def __init__(self) -> None:
+        self._thread = 0
+        self._over = False
+        self._raising = 0
+        """1 while another thread may be about to raise."""
+        self._lock = threading.Lock()
+        """Between those who interrupt. The call itself takes no lock: it might be interrupted while it holds it."""
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """Return what it returns. Raises what it raises, and what was raised in it."""
+        self._thread = threading.get_ident()
+        value, error = None, None
+        try:
+            value = call()
+        except BaseException as problem:
+            error = problem
+        while True:
+            try:
+                self.end()
+                break
+            except BaseException as late:  # raised while it ended
+                error = late
+        if error is not None:
+            raise error
+        return value
+
+    def end(self) -> None:
+        """From now on nothing is raised; what was to be raised and has not been yet is forgotten. Each of these steps
+        can be interrupted, and made again. To be called once more where the thread goes on to other work: an exception
+        may come between any two instructions of ``run``."""
+        self._over = True
+        while self._raising == 1:
+            time.sleep(0)
+        if self._raising:
+            _raise_in(ctypes.c_ulong(self._thread), None)
+
+    def interrupt(self, error: type[BaseException]) -> None:
+        """Have it raised in the call, if that runs. Called by another thread."""
+        with self._lock:
+            self._raising = 1
+            if self._thread and not self._over:
+                _raise_in(ctypes.c_ulong(self._thread), ctypes.py_object(error))
+            self._raising = 2

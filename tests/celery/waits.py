@@ -1,0 +1,76 @@
+"""Tasks that take long: plain and ``async def`` ones, which are to be ended."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, Task, current_task
+from celery.exceptions import SoftTimeLimitExceeded
+
+from stratix_kombu.logs import current_job
+
+
+def note(path: str, line: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def define(app: Celery) -> None:
+    @app.task(shared=False, name="proj.busy")
+    def busy(path: str, seconds: float = 60, catches: bool = False) -> str:
+        note(path, "began")
+        end = time.monotonic() + seconds
+        try:
+            while time.monotonic() < end:
+                time.sleep(0.01)
+        except SoftTimeLimitExceeded:
+            note(path, "softly")
+            if not catches:
+                raise
+        finally:
+            note(path, "ended")
+        return "returned"
+
+    @app.task(shared=False, name="proj.waits")
+    async def waits(path: str, seconds: float = 60, catches: bool = False) -> str:
+        note(path, "began")
+        try:
+            await asyncio.sleep(seconds)
+        except SoftTimeLimitExceeded:
+            note(path, "softly")
+            if not catches:
+                raise
+        finally:
+            note(path, "ended")
+        return "returned"
+
+    @app.task(shared=False, name="proj.limited", stratix_limiter={"max": 2, "duration": 600_000})
+    def limited(path: str) -> None:
+        note(path, "ran")
+
+    @app.task(shared=False, name="proj.where", bind=True)
+    async def where(self: Task, gate: str, marks: str) -> list[Any]:
+        """What a coroutine and those that it starts see of their task, while others run between their steps."""
+        note(marks, self.request.id)
+        while not Path(gate).exists():
+            await asyncio.sleep(0.01)
+
+        async def seen() -> list[Any]:
+            await asyncio.sleep(0.01)
+            job = current_job()
+            return [self.request.id, current_task.name, job.job_id if job else None]
+
+        beside = asyncio.create_task(seen())
+        sent = app.tasks["proj.same"].delay(1)
+        return [*await seen(), *await beside, threading.get_ident(), sent.id]
+
+    @app.task(shared=False, name="proj.asks")
+    async def asks(count: int) -> list[Any]:
+        """Other tasks, together, and awaits their results."""
+        add = app.tasks["proj.add"]
+        sent = await asyncio.gather(*(add.adelay(number, 1) for number in range(count)))
+        return [[await one.aget(30) for one in sent], sorted(one.id for one in sent)]
