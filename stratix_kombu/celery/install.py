@@ -81,10 +81,7 @@ def install(
     pickle_by_name(celery, _in_spawned_child, lambda: (bridge.claims.worker, bridge.claims.concurrency))
     register_join(celery)
     register_jobs(celery)
-    batch_canvas(_scope)
-    make_awaitable()
-    purge_jobs_too(_purge)
-    answer_for_the_store()
+    _change_celery()
 
     def track_all(**_: Any) -> None:
         for task in list(celery.tasks.values()):
@@ -100,6 +97,14 @@ def install(
     if celery.configured:
         _configure(celery)
     return application
+
+
+def _change_celery() -> None:
+    """What concerns the applications of a process all together; once in it."""
+    batch_canvas(_scope)
+    purge_jobs_too(_purge)
+    answer_for_the_store()
+    make_awaitable()
 
 
 _REDIS_OPTIONS: Mapping[str, Any] = {

@@ -15,6 +15,10 @@ from typing import Any
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
+RAISING_S = 1.0
+"""Much longer than it takes to raise; in a forked child, nobody is there who does."""
+
+
 class TaskTerminated(BaseException):
     """Its job has been revoked, or has exceeded its hard time limit. No ``Exception``: the task is not to handle it,
     and no retry is to follow."""
@@ -56,7 +60,8 @@ class Interruptible:
         can be interrupted, and made again. To be called once more where the thread goes on to other work: an exception
         may come between any two instructions of ``run``."""
         self._over = True
-        while self._raising == 1:
+        deadline = time.monotonic() + RAISING_S
+        while self._raising == 1 and time.monotonic() < deadline:
             time.sleep(0)
         if self._raising:
             _raise_in(ctypes.c_ulong(self._thread), None)

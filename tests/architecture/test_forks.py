@@ -56,6 +56,7 @@ WITHOUT_A_RULE = {
     "queue/listeners.py Listener": "Listeners makes new ones",
     "celery/results.py News": "one wait: a process forked meanwhile does not go on with it",
     "celery/jobs.py Run": "one attempt: a process forked in it ends with the handler",
+    "celery/interrupts.py Interruptible": "of one attempt; in a process forked in it nobody interrupts",
     "celery/remote.py Remote": "a thread of the program's, and a forked child runs no worker",
     "celery/program.py Quota": "it counts for the program, and a forked child runs no worker",
     "cli/supervisor.py Child": "the supervisor runs nobody's code, so nobody forks in it",
