@@ -23,7 +23,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from stratix_kombu.errors import JobIdTaken
+from stratix_kombu.errors import DependencyNotFound, JobIdTaken
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Taken
 from stratix_kombu.model.record import Added, Change, Completion, Failure, HandOver, Held, NewJob, Renewed, WorkerInfo
 from stratix_kombu.stores.contract.by_hand import PAGE, ByHand
@@ -35,10 +35,13 @@ TAKEN_AT_ONCE = 1_000
 
 
 def check_ids(jobs: Sequence[NewJob]) -> None:
-    """Raise JobIdTaken where one call of ``add`` names an id for two queues. For stores."""
+    """Raise JobIdTaken where one call of ``add`` names an id for two queues, and DependencyNotFound for a job that is to
+    depend on itself. For stores."""
     queues: dict[str, str] = {}
-    for job in jobs if len(jobs) > 1 else ():
-        if not job.vacant and queues.setdefault(job.id, job.queue) != job.queue:
+    for job in jobs:
+        if job.id in job.dependencies:
+            raise DependencyNotFound(job.id, job.id)
+        if len(jobs) > 1 and not job.vacant and queues.setdefault(job.id, job.queue) != job.queue:
             raise JobIdTaken(job.id, queues[job.id])
 
 
@@ -76,7 +79,7 @@ class Transitions(ByHand, ABC):
         the earlier one, nor replaced where that one held a deduplication id. A gate (see ``GATE``) is a dependency that
         is forgotten once it has ended, and that no query returns.
 
-        Raises DependencyNotFound, and JobIdTaken for an id of another queue's job (unless one of the two is vacant),
+        Raises DependencyNotFound, also for a job's own id, and JobIdTaken for an id of another queue's job (unless one of the two is vacant),
         before anything is written.
         """
 

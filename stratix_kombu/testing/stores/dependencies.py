@@ -12,6 +12,16 @@ from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new
 
 
 class DependencySuite(StoreCase):
+    @pytest.mark.parametrize("how", [{}, {"anew": True}, {"vacant": True}])
+    def test_no_job_depends_on_itself(self, store: Store, how: dict[str, bool]) -> None:
+        """Not on one that it takes the place of, either."""
+        self.add(store, new("a"))
+        self.fail(store, "a")
+        for jobs in ([new("a", dependencies=("a",), **how)], [new("b"), new("a", dependencies=("a",), **how)]):
+            with pytest.raises(DependencyNotFound):
+                store.transitions.add(jobs)
+        assert self.states(store, "a", "b") == ["failed", "gone"]
+
     def test_a_dependent_is_blocked_until_all_have_completed(self, store: Store) -> None:
         ready = self.add(store, new("a"), new("b", "other"), new("c", dependencies=("a", "b")))
         assert ready == ["a", "b"]
