@@ -35,7 +35,7 @@ TAKEN_AT_ONCE = 1_000
 
 
 def check_ids(jobs: Sequence[NewJob]) -> None:
-    """Raise JobIdTaken where one call of ``add`` names an id for two queues, and DependencyNotFound for a job that is to
+    """Raise JobIdTaken where one call of ``add`` names an id for two queues, and DependencyNotFound where a job would
     depend on itself. For stores."""
     queues: dict[str, str] = {}
     for job in jobs:
@@ -79,8 +79,8 @@ class Transitions(ByHand, ABC):
         the earlier one, nor replaced where that one held a deduplication id. A gate (see ``GATE``) is a dependency that
         is forgotten once it has ended, and that no query returns.
 
-        Raises DependencyNotFound, also for a job's own id, and JobIdTaken for an id of another queue's job (unless one of the two is vacant),
-        before anything is written.
+        Raises DependencyNotFound, also for a job's own id, and JobIdTaken for an id of another queue's job (unless one
+        of the two is vacant), before anything is written.
         """
 
     @abstractmethod
