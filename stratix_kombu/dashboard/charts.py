@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -21,7 +21,8 @@ class Series:
     label: str
     kind: str
     """Its class in the style sheet."""
-    values: Sequence[float]
+    values: Sequence[float | None]
+    """None where there was nothing to measure: a line has a gap there."""
 
 
 def sparkline(finished: Sequence[int], failed: Sequence[int], width: int = 120, height: int = 28) -> Markup:
@@ -36,13 +37,13 @@ def sparkline(finished: Sequence[int], failed: Sequence[int], width: int = 120, 
 
 def bars(series: Sequence[Series], times: Sequence[str], title: str) -> Markup:
     """A chart of stacked bars, one for each time."""
-    totals = [sum(values) for values in zip(*(one.values for one in series), strict=True)]
+    totals = [sum(value or 0 for value in values) for values in zip(*(one.values for one in series), strict=True)]
     most, lines = _axis(max(totals, default=0), _plain)
     step, parts = (WIDTH - LEFT) / max(len(times), 1), lines + _times(times)
     for number, when in enumerate(times):
-        stack = [(one.kind, one.values[number]) for one in series]
+        stack = [(one.kind, one.values[number] or 0) for one in series]
         inner = _stack(LEFT + number * step, step, stack, most, HEIGHT - BOTTOM, TOP)
-        said = ", ".join(f"{one.label} {_plain(one.values[number])}" for one in series)
+        said = ", ".join(f"{one.label} {_plain(one.values[number] or 0)}" for one in series)
         if inner:
             parts.append(f"<g><title>{escape(when)}: {escape(said)}</title>{''.join(inner)}</g>")
     return _svg("chart", WIDTH, HEIGHT, title, parts)
@@ -50,16 +51,18 @@ def bars(series: Sequence[Series], times: Sequence[str], title: str) -> Markup:
 
 def lines(series: Sequence[Series], times: Sequence[str], title: str) -> Markup:
     """A chart of lines, of durations in milliseconds."""
-    most, parts = _axis(max((max(one.values, default=0) for one in series), default=0), duration)
+    known = [value for one in series for value in one.values if value is not None]
+    most, parts = _axis(max(known, default=0), duration)
     parts += _times(times)
     step, room = (WIDTH - LEFT) / max(len(times), 1), HEIGHT - BOTTOM - TOP
     for one in series:
-        points = [
-            f"{LEFT + (number + 0.5) * step:.1f},{HEIGHT - BOTTOM - value / most * room:.1f}"
-            for number, value in enumerate(one.values)
-        ]
-        line = f'<polyline class="line {one.kind}" points="{" ".join(points)}">'
-        parts.append(f"{line}<title>{escape(one.label)}</title></polyline>")
+        path, drawing = "", False
+        for number, value in enumerate(one.values):
+            if value is not None:
+                x, y = LEFT + (number + 0.5) * step, HEIGHT - BOTTOM - value / most * room
+                path += f"{'L' if drawing else 'M'}{x:.1f} {y:.1f}" + ("" if drawing else "h.1")
+            drawing = value is not None
+        parts.append(f'<path class="line {one.kind}" d="{path}"><title>{escape(one.label)}</title></path>')
     return _svg("chart", WIDTH, HEIGHT, title, parts)
 
 
@@ -89,14 +92,14 @@ def _stack(
     return drawn
 
 
-def _axis(most: float, said: object) -> tuple[float, list[str]]:
+def _axis(most: float, said: Callable[[float], str]) -> tuple[float, list[str]]:
     """The largest value that the chart has room for, a round one, and lines at it and at its half."""
     top = _round(most)
     drawn = []
     for value in (0, top / 2, top):
         y = HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - TOP)
         drawn.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        drawn.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(said(value))}</text>')  # type: ignore[operator]
+        drawn.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(said(value))}</text>')
     return top, drawn
 
 

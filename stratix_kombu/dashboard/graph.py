@@ -18,13 +18,14 @@ WIDE, TALL, GAP_X, GAP_Y, EDGE = 190, 44, 60, 14, 16
 def draw(jobs: Mapping[str, JobRow], dependencies: Mapping[str, Sequence[str]], url: Callable[[str], str]) -> Markup:
     """The jobs and their edges."""
     columns = _columns(dependencies)
+    tallest = max(map(len, columns))
     places = {
-        job_id: (EDGE + column * (WIDE + GAP_X), EDGE + row * (TALL + GAP_Y))
+        job_id: (EDGE + column * (WIDE + GAP_X), EDGE + round((row + (tallest - len(ids)) / 2) * (TALL + GAP_Y)))
         for column, ids in enumerate(columns)
         for row, job_id in enumerate(ids)
     }
     width = 2 * EDGE + len(columns) * (WIDE + GAP_X) - GAP_X
-    height = 2 * EDGE + max(map(len, columns)) * (TALL + GAP_Y) - GAP_Y
+    height = 2 * EDGE + tallest * (TALL + GAP_Y) - GAP_Y
     edges = [
         _edge(places[before], places[job_id], jobs[before].state)
         for job_id, ids in dependencies.items()

@@ -50,9 +50,9 @@ def metrics(visit: Visit, name: str) -> Page:
     kinds = {"run": [one.run for one in periods], "wait": [one.wait for one in periods]}
     durations = {
         kind: [
-            charts.Series("p50", "p50", [one.p50_ms for one in values]),
-            charts.Series("p95", "p95", [one.p95_ms for one in values]),
-            charts.Series("p99", "p99", [one.p99_ms for one in values]),
+            charts.Series("p50", "p50", [one.p50_ms if one.count else None for one in values]),
+            charts.Series("p95", "p95", [one.p95_ms if one.count else None for one in values]),
+            charts.Series("p99", "p99", [one.p99_ms if one.count else None for one in values]),
         ]
         for kind, values in kinds.items()
     }
