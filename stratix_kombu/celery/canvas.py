@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from celery import chain, group
+from celery import Celery, chain, group
 
 from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.errors import ConfigurationError
@@ -26,6 +26,10 @@ class Canvas:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
+
+    @property
+    def celery(self) -> Celery:
+        return self._bridge.celery
 
     def add(self, signature: Any) -> Flow:
         """Publish a signature of any shape in one step; the flow shows later tasks as placeholders."""

@@ -76,9 +76,8 @@ class Dashboard:
         redact: Redact | None = None,
         audit: Audit | None = None,
         title: str = "Stratix",
-        celery: Any = None,
     ) -> None:
-        self.site = Site(app, authorize, may, read_only, Redaction(redact), audit, title, celery)
+        self.site = Site(app, authorize, may, read_only, Redaction(redact), audit, title)
 
     @cached_property
     def wsgi(self) -> WsgiApp:

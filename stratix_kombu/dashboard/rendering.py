@@ -9,7 +9,7 @@ from typing import Any
 from stratix_kombu.dashboard import charts, texts
 from stratix_kombu.dashboard.jinja import Environment, PackageLoader, StrictUndefined
 
-NAVIGATION = (("/", "Queues"), ("/schedules", "Schedules"), ("/dead-letters", "Dead letters"))
+NAVIGATION = (("/", "Queues"), ("/schedules", "Schedules"), ("/dead-letters", "Dead letters"), ("/workers", "Workers"))
 """The pages at the top."""
 
 

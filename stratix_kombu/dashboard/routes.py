@@ -20,6 +20,7 @@ from stratix_kombu.dashboard.pages import (
     overview,
     queue,
     schedules,
+    workers,
 )
 from stratix_kombu.dashboard.site import Done, Page
 
@@ -72,6 +73,10 @@ ROUTES = (
     Route("GET", "/job", job.job, job.JobPage, "id"),
     Route("GET", "/flow", flows.flow, flows.FlowPage, "id"),
     Route("GET", "/schedules", schedules.schedules, schedules.Schedules),
+    Route("GET", "/workers", workers.workers, workers.Workers),
+    Route("GET", "/worker", workers.worker, workers.WorkerPage, "id"),
+    Route("GET", "/workers/celery", workers.celery, workers.CeleryPage),
+    Route("POST", "/workers/shutdown", workers.shut_down),
     Route("GET", "/dead-letters", letters.queues, letters.LetterQueues),
     Route("GET", "/job/value", job.value, people_only=True),
     Route("GET", "/job/copy", job.copy, people_only=True),

@@ -26,8 +26,6 @@ class Site:
     redact: Redaction
     audit: Audit | None
     title: str
-    celery: Any = None
-    """The Celery application whose workers can be asked and controlled, if there is one."""
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ DONE = {
     "schedule_remove": "The repeatable job was removed.",
     "schedule_resume": "Resumed.",
     "schedule_run": "This is the run.",
+    "shutdown": "The worker was told to finish what it runs, and to end.",
     "schedule_save": "Saved.",
     "retry": "The job runs again.",
 }

@@ -54,6 +54,10 @@ class Canvas(Protocol):
 
     def export(self, flow: Flow) -> Any: ...
 
+    @property
+    def celery(self) -> Any:
+        """The Celery application."""
+
 
 class QueueManager(Inspection, forks.OfOneProcess, Hinted):
     """Creates queues, starts and closes them together.

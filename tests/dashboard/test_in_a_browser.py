@@ -85,7 +85,7 @@ def test_every_action_on_a_job(served_shop: Application, browser: Browser) -> No
     assert job.refresh().failed_reason == f"no {HOSTILE}"
     assert f"no {HOSTILE}" in browser.text
     browser.find("details.sure summary").click()
-    browser.press("Remove for good")
+    browser.press("Remove for sure")
     assert queue.get_job(job.id) is None
     (failed,) = fail_some(served_shop)
     failed.update_data({})
@@ -187,7 +187,7 @@ def test_every_action_on_a_repeatable_job(served_shop: Application, browser: Bro
     assert (now().cron, now().data) == ("15 4 * * *", DATA)
     browser.go("/queues/idle/schedule?key=hour")
     browser.find("details.sure summary").click()
-    browser.press("Remove for good")
+    browser.press("Remove for sure")
     assert "hour" not in [one.key for one in queue.get_repeatable_jobs()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -179,3 +180,58 @@ def test_metrics_over_time(ops: Asking, failed: Queue) -> None:
         assert page.body.decode().count('<svg class="chart"') == 3
     assert sum(one["failed"] for one in ops.ask("/queues/work/metrics", span="24h")["periods"]) == 20
     assert ops.get("/queues/work/metrics", span="year").status == 400
+
+
+def test_workers_and_what_they_run(app: Application, ops: Asking) -> None:
+    queue, go_on = app.queue.create_queue("work", concurrency=3), threading.Event()
+    other = app.queue.create_queue("other")
+    queue.process(lambda job: go_on.wait(60) and None)
+    other.process(lambda job: None)
+    app.start()
+    job = queue.add(f"slow {HOSTILE}")
+    try:
+        until(lambda: job.get_state() == "active")
+        until(lambda: [set(one["queues"]) for one in ops.ask("/workers")["workers"]] == [{"work", "other"}])
+        (worker,) = ops.ask("/workers")["workers"]
+        assert worker["queues"]["work"] == 3
+        page = ops.ask("/worker", id=worker["id"])
+        assert [one["id"] for one in page["jobs"]] == [job.id]
+        assert worker["id"] in text_of(ops.get("/workers"))
+        assert HOSTILE in text_of(ops.get("/worker", id=worker["id"]))
+        assert HOSTILE.encode() not in ops.get("/worker", id=worker["id"]).body
+        assert ops.get("/worker", id="nobody").status == 404
+        ada = Asking(Dashboard(app, authorize=lambda request: "ada", may=lambda user, action, queue: queue == "other"))
+        assert "work" not in {link for link in text_of(ada.get("/workers")).split()}
+        assert ada.ask("/worker", id=worker["id"])["jobs"] == []
+        assert ops.get("/workers/celery").status == 404
+    finally:
+        go_on.set()
+    until(lambda: job.get_state() == "completed")
+
+
+def test_each_attempt(app: Application) -> None:
+    queue = app.queue.create_queue("work")
+
+    @queue.process
+    def fails(job: Any) -> str:
+        if job.attempts_started < 3:
+            raise OSError(f"card 4111 in attempt {job.attempts_started}")
+        return "done"
+
+    job = queue.add("x", attempts=3)
+    app.start()
+    job.wait_until_finished(30)
+    ops = Asking(Dashboard(app, authorize=lambda request: "ops"))
+    found = ops.ask("/job", id=job.id)["attempts"]
+    assert [(one["number"], one["outcome"]) for one in found] == [(1, "failed"), (2, "failed"), (3, "completed")]
+    assert found[0]["reason"] == "OSError: card 4111 in attempt 1"
+    assert "attempt 2" in text_of(ops.get("/job", id=job.id))
+    ada = Asking(
+        Dashboard(
+            app,
+            authorize=lambda request: "ada",
+            redact=lambda part, value, job: "hidden" if part == "error" else value,
+        )
+    )
+    for response in (ada.get("/job", id=job.id), ada.get("/api/job", id=job.id), ada.get("/job/copy", id=job.id)):
+        assert b"4111" not in response.body

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from stratix_kombu.dashboard import reading
 from stratix_kombu.dashboard.actions import JOB_ACTIONS
 from stratix_kombu.dashboard.http import TEXT, Refused, Response
 from stratix_kombu.dashboard.pages.queue import row_of
-from stratix_kombu.dashboard.reading import JobRow
+from stratix_kombu.dashboard.reading import AttemptRow, JobRow
 from stratix_kombu.dashboard.site import Page, Visit
 from stratix_kombu.dashboard.texts import pretty, visible
 from stratix_kombu.model.shown import Shown
@@ -41,7 +41,7 @@ class JobPage(Shown):
     logs: list[str]
     """Its newest lines."""
     cancelled: bool
-    attempts: list[dict[str, Any]]
+    attempts: list[AttemptRow]
     dependencies: list[JobRow]
     dependents: list[JobRow]
     is_task: bool
@@ -64,7 +64,7 @@ def job(visit: Visit) -> Page:
         stacktrace=redact("error", one.stacktrace, one),
         logs=redact("logs", one.get_logs(-LOG_LINES, -1), one),
         cancelled=one.was_cancelled,
-        attempts=reading.attempts(one),
+        attempts=[_redacted(visit, one, attempt) for attempt in reading.attempts(one)],
         dependencies=[row_of(visit, other) for other in before if visit.may("view", other.queue_name)],
         dependents=[row_of(visit, other) for other in after if visit.may("view", other.queue_name)],
         is_task=one.is_task,
@@ -80,6 +80,12 @@ def job(visit: Visit) -> Page:
         buttons.insert(-1 if "remove" in can else len(buttons), ("duplicate", "Duplicate", ""))
     view = {"can": can, "buttons": buttons, "editable": page.data == one.data}
     return Page("job.html", page, view)
+
+
+def _redacted(visit: Visit, job: Job, attempt: AttemptRow) -> AttemptRow:
+    redact = visit.site.redact
+    said = {name: redact("error", getattr(attempt, name), job) for name in ("reason", "stacktrace")}
+    return replace(attempt, **said)
 
 
 def value(visit: Visit) -> Response:
