@@ -201,8 +201,9 @@ def test_workers_and_what_they_run(app: Application, ops: Asking) -> None:
         assert HOSTILE.encode() not in ops.get("/worker", id=worker["id"]).body
         assert ops.get("/worker", id="nobody").status == 404
         ada = Asking(Dashboard(app, authorize=lambda request: "ada", may=lambda user, action, queue: queue == "other"))
-        assert "work" not in {link for link in text_of(ada.get("/workers")).split()}
+        assert "work" not in set(text_of(ada.get("/workers")).split())
         assert ada.ask("/worker", id=worker["id"])["jobs"] == []
+        assert set(ada.ask("/worker", id=worker["id"])["worker"]["queues"]) == {"other"}
         assert ops.get("/workers/celery").status == 404
     finally:
         go_on.set()
@@ -228,9 +229,7 @@ def test_each_attempt(app: Application) -> None:
     assert "attempt 2" in text_of(ops.get("/job", id=job.id))
     ada = Asking(
         Dashboard(
-            app,
-            authorize=lambda request: "ada",
-            redact=lambda part, value, job: "hidden" if part == "error" else value,
+            app, authorize=lambda request: "ada", redact=lambda part, value, job: "hidden" if part == "error" else value
         )
     )
     for response in (ada.get("/job", id=job.id), ada.get("/api/job", id=job.id), ada.get("/job/copy", id=job.id)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stratix_kombu.dashboard import reading
 from stratix_kombu.dashboard.http import Refused
@@ -45,8 +45,10 @@ class CeleryPage(Shown):
 
 def workers(visit: Visit) -> Page:
     """All workers that serve a queue that may be seen."""
-    found = [one for one in reading.workers(visit.app) if any(visit.may("view", queue) for queue in one.queues)]
-    return Page("workers.html", Workers(found), {"celery": visit.app.queue.canvas is not None})
+    found = [_seen(visit, one) for one in reading.workers(visit.app)]
+    return Page(
+        "workers.html", Workers([one for one in found if one.queues]), {"celery": visit.app.queue.canvas is not None}
+    )
 
 
 def worker(visit: Visit) -> Page:
@@ -56,7 +58,12 @@ def worker(visit: Visit) -> Page:
     if found is None:
         raise Refused(404, f"there is no worker {name!r}: it has ended, or has not been heard of for a while")
     jobs = [job for job in reading.worker_jobs(visit.app, found, JOBS) if visit.may("view", job.queue_name)]
-    return Page("worker.html", WorkerPage(found, [row_of(visit, job) for job in jobs]))
+    return Page("worker.html", WorkerPage(_seen(visit, found), [row_of(visit, job) for job in jobs]))
+
+
+def _seen(visit: Visit, worker: WorkerProcess) -> WorkerProcess:
+    """With those of its queues that may be seen."""
+    return replace(worker, queues={name: slots for name, slots in worker.queues.items() if visit.may("view", name)})
 
 
 def celery(visit: Visit) -> Page:

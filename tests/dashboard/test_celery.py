@@ -1,0 +1,71 @@
+"""A Celery project: its tasks, its workers and its beat."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from stratix_kombu.celery.beat import StratixScheduler
+from stratix_kombu.dashboard import Dashboard
+from tests.celery.workers import Project
+from tests.dashboard.asking import Asking, text_of
+from tests.waiting import until
+
+
+def test_tasks_workers_and_beat(redis_url: str) -> None:
+    project = Project(redis_url, redis_url)
+    app = project.app.stratix
+    ops = Asking(Dashboard(app, authorize=lambda request: "ops"))
+    worker = project.start_worker("threads", 2)
+    try:
+        result = project.task("add").delay(2, 3)
+        assert result.get(timeout=60) == 5
+        page = ops.ask("/job", id=result.id)
+        assert (page["is_task"], page["job"]["name"], page["result"]) == (True, "proj.add", 5)
+        assert page["data"]["args"] == [2, 3]
+        assert "Celery task" in text_of(ops.get("/job", id=result.id))
+        assert ops.post("/job/data", id=result.id, data="1").status == 409
+        assert ops.post("/job/duplicate", id=result.id).status == 409
+        assert ops.ask("/workers")["workers"] != []
+        until(lambda: ops.ask("/workers/celery")["workers"], 30)
+        found = ops.ask("/workers/celery")
+        assert (found["has_control"], [one["concurrency"] for one in found["workers"]]) == (True, [2])
+        (one,) = found["workers"]
+        assert one["name"] in text_of(ops.get("/workers/celery"))
+        looker = Asking(Dashboard(app, authorize=lambda request: "ada", read_only=True))
+        assert looker.get("/workers/celery").status == 403
+        assert looker.tell("/workers/shutdown", name=one["name"]).status == 403
+        assert json.loads(ops.tell("/workers/shutdown", name=one["name"]).body)["action"] == "shutdown"
+        until(lambda: worker.process.poll() is not None, 60)
+    finally:
+        worker.end()
+        project.close()
+
+
+def test_entries_of_beat(redis_url: str) -> None:
+    project = Project(redis_url, redis_url)
+    project.app.conf.beat_schedule = {
+        "nightly <b>": {"task": "proj.add", "schedule": timedelta(hours=1), "args": (1, 2)}
+    }
+    beat = StratixScheduler(project.app, lazy=False)
+    try:
+        ops = Asking(Dashboard(project.app.stratix, authorize=lambda request: "ops"))
+        (row,) = (one for one in ops.ask("/schedules")["beat"] if one["name"] == "nightly <b>")
+        assert (row["task"], row["rule"]) == ("proj.add", "freq: 1.00 hour")
+        assert row["next_run"] is not None
+        assert "nightly <b>" in text_of(ops.get("/schedules"))
+    finally:
+        beat.close()
+        project.close()
+
+
+def test_a_transport_without_remote_control(sqs_url: str, redis_url: str) -> None:
+    from tests.celery.project import sqs_broker
+
+    project = Project(sqs_broker(sqs_url), redis_url)
+    try:
+        ops = Asking(Dashboard(project.app.stratix, authorize=lambda request: "ops"))
+        assert ops.ask("/workers/celery") == {"has_control": False, "workers": []}
+        assert "no remote control" in text_of(ops.get("/workers/celery"))
+    finally:
+        project.close()
