@@ -174,11 +174,11 @@ def test_who_may_not_may_not_do_it_to_many(app: Application, failed: Queue) -> N
 def test_metrics_over_time(ops: Asking, failed: Queue) -> None:
     found = ops.ask("/queues/work/metrics")
     assert (len(found["periods"]), found["total"]["failed"]) == (60, 20)
-    for span in ("1h", "6h", "24h"):
+    for span in ("1h", "6h", "24h", "7d", "31d"):
         page = ops.get("/queues/work/metrics", span=span)
         assert page.status == 200
         assert page.body.decode().count('<svg class="chart"') == 3
-    assert sum(one["failed"] for one in ops.ask("/queues/work/metrics", span="24h")["periods"]) == 20
+        assert sum(one["failed"] for one in ops.ask("/queues/work/metrics", span=span)["periods"]) == 20
     assert ops.get("/queues/work/metrics", span="year").status == 400
 
 

@@ -8,12 +8,10 @@ from datetime import datetime, timezone
 from stratix_kombu.dashboard import charts, reading
 from stratix_kombu.dashboard.http import Refused
 from stratix_kombu.dashboard.pages.queue import known
+from stratix_kombu.dashboard.reading import SPANS
 from stratix_kombu.dashboard.site import Page, Visit
 from stratix_kombu.model.metrics import Period
 from stratix_kombu.model.shown import Shown
-
-SPANS = {"1h": (60, 1, "1 hour"), "6h": (360, 5, "6 hours"), "24h": (1440, 20, "24 hours")}
-"""Minutes, how many of them are one bar, and what it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def metrics(visit: Visit, name: str) -> Page:
     known(visit, name)
     span, job_name = visit.request.get("span", "1h"), visit.request.get("job_name")
     if span not in SPANS:
-        raise Refused(400, f"'span' must be {', '.join(SPANS)}")
+        raise Refused(400, f"'span' must be one of {', '.join(SPANS)}")
     names = reading.metric_names(visit.app, name)
     periods, total = reading.periods(visit.app, name, span, job_name)
     page = MetricsPage(name, job_name, names, periods, total)
@@ -58,7 +56,7 @@ def metrics(visit: Visit, name: str) -> Page:
     }
     view = {
         "span": span,
-        "spans": {key: label for key, (_, _, label) in SPANS.items()},
+        "spans": {key: one.label for key, one in SPANS.items()},
         "finished": charts.bars(finished, times, "Jobs that completed, failed and were tried again"),
         "run": charts.lines(durations["run"], times, "How long attempts ran"),
         "wait": charts.lines(durations["wait"], times, "How long jobs waited"),

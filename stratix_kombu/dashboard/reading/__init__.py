@@ -24,7 +24,7 @@ from stratix_kombu.dashboard.reading.letters import (
     letter_reasons as letter_reasons,
     letters as letters,
 )
-from stratix_kombu.dashboard.reading.metrics import metric_names as metric_names, periods as periods
+from stratix_kombu.dashboard.reading.metrics import SPANS as SPANS, metric_names as metric_names, periods as periods
 from stratix_kombu.dashboard.reading.queues import (
     MINUTES as MINUTES,
     Limiter as Limiter,

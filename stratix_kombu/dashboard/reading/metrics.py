@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stratix_kombu.model.metrics import Period, Tally
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time that is shown: minutes of a day, or hours of a month."""
+
+    label: str
+    together: int
+    """How many of them are one bar."""
+    minutes: int = 0
+    hours: int = 0
+
+
+SPANS = {
+    "1h": Span("1 hour", 1, minutes=60),
+    "6h": Span("6 hours", 5, minutes=360),
+    "24h": Span("24 hours", 20, minutes=1440),
+    "7d": Span("7 days", 3, hours=168),
+    "31d": Span("31 days", 12, hours=744),
+}
 
 
 def metric_names(app: Application, queue: str) -> list[str]:
@@ -18,10 +39,11 @@ def metric_names(app: Application, queue: str) -> list[str]:
 
 def periods(app: Application, queue: str, span: str, job_name: str) -> tuple[list[Period], Period]:
     """What happened in a queue, oldest first, and all of it together."""
-    minutes, together = {"1h": (60, 1), "6h": (360, 5), "24h": (1440, 20)}[span]
-    tallies = app.queue.engine.store.queries.metrics(queue, minutes)
+    span_of, queries = SPANS[span], app.queue.engine.store.queries
+    tallies = queries.hours(queue, span_of.hours) if span_of.hours else queries.metrics(queue, span_of.minutes)
+    together, each = span_of.together, 60 if span_of.hours else 1
     parts = [_sum(tallies[start : start + together]) for start in range(0, len(tallies), together)]
-    return [Period.of(part, together) for part in parts], Period.of(_sum(parts), minutes)
+    return [Period.of(part, together * each) for part in parts], Period.of(_sum(parts), len(tallies) * each)
 
 
 def _sum(tallies: Sequence[Tally]) -> Tally:
