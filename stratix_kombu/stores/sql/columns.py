@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -76,9 +77,7 @@ COLUMNS = ["number", *GIVEN, "state", *CHANGING, "seq"]
 
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM jobs"
 INSERT = f"INSERT INTO jobs ({', '.join(COLUMNS)}, expires_ms) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
-_CHANGED = ["state", *CHANGING, "seq", "expires_ms"]
-UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in _CHANGED)} WHERE number = ?"
-UPDATE_GIVEN = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in GIVEN)} WHERE number = ?"
+UPDATE_GIVEN = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in GIVEN)} WHERE id = ?"
 
 changing = attrgetter(*CHANGING)
 """Their values, of a ``Job``."""
@@ -87,6 +86,14 @@ stands = itemgetter(CHANGING.index("line"), CHANGING.index("dispatched_as"))
 begun_of = itemgetter(CHANGING.index("attempts_started"), CHANGING.index("stalled_count"))
 """And how many attempts have begun, and how many were lost."""
 _FIRST = 1 + len(GIVEN)
+
+
+@cache
+def update_of(changed: tuple[int, ...], listed: bool) -> str:
+    """The statement that writes those of ``CHANGING``, by their places; ``listed``: with what a job's place in a list
+    is made of."""
+    names = [*(CHANGING[place] for place in changed), *(("state", "seq", "expires_ms") if listed else ())]
+    return f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"
 
 
 def expires_ms(job: Job) -> int | None:

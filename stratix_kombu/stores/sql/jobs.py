@@ -10,7 +10,6 @@ from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.sql.columns import (
     INSERT,
     SELECT,
-    UPDATE,
     UPDATE_GIVEN,
     begun_of,
     changing,
@@ -18,6 +17,7 @@ from stratix_kombu.stores.sql.columns import (
     given,
     job_of,
     stands,
+    update_of,
 )
 from stratix_kombu.stores.sql.database import Database, padded, places
 from stratix_kombu.stores.sql.edges import Edges
@@ -154,12 +154,13 @@ class Jobs:
 
     def flush(self) -> None:
         """Write what has changed."""
-        deleted, new, changed, other = list[tuple[int]](), [], [], []
+        deleted, new, other = list[tuple[str, int]](), [], []
+        changed: dict[str, list[tuple[Any, ...]]] = {}
         tried = list[tuple[int]]()
         for job_id in self._used:
             job, row = self._loaded.get(job_id), self._rows.get(job_id)
             if row is not None and (job is None or job.number != row.number):
-                deleted.append((row.number,))
+                deleted.append((job_id, row.number))
                 tried += [(row.number,)] * row.may_have_attempts
                 del self._rows[job_id]
                 row = None
@@ -171,23 +172,36 @@ class Jobs:
                 self._rows[job_id] = _Row(job, listed)
                 continue
             if row.new is not job.new:
-                other.append((*given(job.new), job.number))
+                other.append((*given(job.new), job_id))
                 row.new = job.new
             elif values == row.values and listed == row.listed:
                 continue
             if listed == row.listed and stands(values) != stands(row.values):
                 self.put_into(job_id, listed[0], listed[1])
                 listed = self.listed[job_id]
-            changed.append((job.state.value, *values, listed[2], expires_ms(job), job.number))
+            sql, written = _update(row, job, values, listed)
+            if len(written) > 1:
+                changed.setdefault(sql, []).append(written)
             row.values, row.listed = values, listed
         if deleted:
-            self._db.many("DELETE FROM jobs WHERE number = ?", deleted)
-            self._db.many("DELETE FROM logs WHERE number = ?", deleted)
+            self._db.many("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id, _ in deleted])
+            self._db.many("DELETE FROM logs WHERE number = ?", [(number,) for _, number in deleted])
         if tried:
             self._db.many("DELETE FROM attempts WHERE number = ?", tried)
         if other:
             self._db.many(UPDATE_GIVEN, other)
         if new:
             self._db.many(INSERT, new)
-        if changed:
-            self._db.many(UPDATE, changed)
+        for sql, rows in changed.items():
+            self._db.many(sql, rows)
+
+
+def _update(row: _Row, job: Job, values: tuple[Any, ...], listed: Listed) -> tuple[str, tuple[Any, ...]]:
+    """The statement that writes what has changed, and its values."""
+    before = row.values
+    places = tuple([place for place, value in enumerate(values) if value != before[place]])
+    written = [values[place] for place in places]
+    moved = listed != row.listed or job.state.finished
+    if moved:
+        written += (job.state.value, listed[2], expires_ms(job))
+    return update_of(places, moved), (*written, job.new.id)
