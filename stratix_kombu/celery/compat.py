@@ -11,7 +11,8 @@ the worker's last one.
 * ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
 * Our own worker runs tasks by ``celery.app.trace``: ``build_tracer``, ``setup_worker_optimizations``; a task's tracer
   is its ``__trace__``. ``_set_task_join_will_block`` has ``result.get()`` within a task refused. For coroutines the
-  tracer is made while nobody hears of ``task_prerun``, and ``_task_stack`` holds the task during each of their steps.
+  tracer is made while nobody hears of ``task_prerun``; ``_task_stack`` and the tasks' ``request_stack`` keep what runs
+  in their ``_local``.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
 """
 
@@ -36,6 +37,7 @@ from celery.app.task import Context
 from celery.canvas import _chain, _chord
 from celery.exceptions import NotRegistered
 from celery.utils.functional import _regen, regen
+from celery.utils.threads import _LocalStack
 from click import get_current_context
 from kombu import pools
 
@@ -44,6 +46,8 @@ from stratix_kombu.errors import ConfigurationError
 logger = logging.getLogger("stratix_kombu.celery")
 
 POLL_AGAIN_S = 1.0
+CELERY_HEADERS = frozenset({*vars(Context), "lang", "task", "argsrepr", "kwargsrepr", "compression"})
+"""Headers of a message that are not in ``request.headers``: see ``Context._get_custom_headers``."""
 Scope = Callable[[Any], AbstractContextManager[Any]]
 """Returns the batch for a Celery application, or a no-op for one without the bridge."""
 
@@ -274,6 +278,39 @@ def _since_it_began() -> float:
         return time.monotonic()
     began.set(0.0)
     return at
+
+
+class _InContext:
+    """Where a stack of Celery's keeps what is on it: by context, so that coroutines, and those that they start, do not
+    see each other's; threads have contexts of their own."""
+
+    def __init__(self) -> None:
+        self._var: ContextVar[list[Any] | None] = ContextVar("stratix_stack", default=None)
+
+    @property
+    def stack(self) -> list[Any]:
+        found = self._var.get()
+        if found is None:
+            raise AttributeError("stack")
+        return found
+
+    @stack.setter
+    def stack(self, value: list[Any]) -> None:
+        self._var.set(value)
+
+    def __release_local__(self) -> None:
+        self._var.set(None)
+
+
+def keep_requests_in_context(tasks: Iterable[Any]) -> bool:
+    """Have the current task, and the requests of these tasks, kept by context instead of by thread; False if Celery has
+    other stacks here (``USE_FAST_LOCALS``). To be called before any task runs."""
+    stacks = [_task_stack, *(task.request_stack for task in tasks)]
+    if not all(isinstance(stack, _LocalStack) for stack in stacks):
+        return False
+    for stack in stacks:
+        stack._local = _InContext()
+    return True
 
 
 def push_request(task: Any, context: Any) -> None:

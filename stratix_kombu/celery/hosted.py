@@ -111,7 +111,9 @@ class HostedTasks:
         if message.headers.get("compression"):
             body = decompress(body, message.headers["compression"])
         args, kwargs, embed = loads(body, message.content_type, message.content_encoding, accept=self._accept)
+        own = {key: value for key, value in message.headers.items() if key not in compat.CELERY_HEADERS}
         return {
+            "headers": own or None,  # a Context looks for them in a slower way
             **message.headers,
             "properties": properties,
             "reply_to": properties.get("reply_to"),

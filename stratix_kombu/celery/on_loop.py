@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 from celery import Task, signals
@@ -20,16 +19,16 @@ from stratix_kombu.celery.coroutines import OUTCOME
 from stratix_kombu.celery.task import TrackedTask, attempt_of
 from stratix_kombu.logs import InJob
 
-_current: ContextVar[tuple[Any, Context] | None] = ContextVar("stratix_task", default=None)
-"""The task and the request that this asyncio task, and those it starts, are about."""
-
 
 def loop_tracers(app: Any, hostname: str) -> dict[str, Callable[..., Any]]:
     """By name: the tracers of the tasks whose coroutines run on the loop. Others need a thread: they say that they have
     started, which waits for the store, or have a ``__call__`` of their own, which may need their thread. To be called
     before any task runs."""
     tasks = [task for task in app.tasks.values() if getattr(task, "stratix_coroutine", None) and not task.track_started]
-    return {task.name: compat.tracer_of_ended(app, task, hostname) for task in tasks if _calls_as_celery(task)}
+    tasks = [task for task in tasks if _calls_as_celery(task)]
+    if not (tasks and compat.keep_requests_in_context(tasks)):
+        return {}
+    return {task.name: compat.tracer_of_ended(app, task, hostname) for task in tasks}
 
 
 def _calls_as_celery(task: Any) -> bool:
@@ -54,40 +53,33 @@ class OnLoop:
         self._context = Context(request, called_directly=False)
         loop = asyncio.get_running_loop()
         timers = [loop.call_later(seconds, exceed) for seconds, exceed in limits]
+        compat.push_request(task, self._context)
         try:
-            coroutine = self._begin()
-            self._outcome = await self._await(coroutine), None
+            self._begin()
+            coroutine = task.stratix_coroutine(*self._context.args, **self._context.kwargs)
+            self._steps = Stepwise(coroutine) if limits else None
+            self._outcome = await self._within(self._steps or coroutine), None
         except BaseException as error:  # the tracer raises it again
             self._outcome = None, error
         finally:
+            compat.pop_request(task)
             for timer in timers:
                 timer.cancel()
 
-    def _begin(self) -> Coroutine[Any, Any, Any]:
+    def _begin(self) -> None:
         """As the tracer does it."""
         task, context = self._task, self._context
-        compat.push_request(task, context)
-        try:
-            if signals.task_prerun.receivers:
-                told = {"task": task, "args": context.args, "kwargs": context.kwargs}
-                signals.task_prerun.send(sender=task, task_id=context.id, **told)
-            task.app.loader.on_task_init(context.id, task)
-            task.before_start(context.id, context.args, context.kwargs)
-            coroutine: Coroutine[Any, Any, Any] = task.stratix_coroutine(*context.args, **context.kwargs)
-            return coroutine
-        finally:
-            compat.pop_request(task)
+        if signals.task_prerun.receivers:
+            told = {"task": task, "args": context.args, "kwargs": context.kwargs}
+            signals.task_prerun.send(sender=task, task_id=context.id, **told)
+        task.app.loader.on_task_init(context.id, task)
+        task.before_start(context.id, context.args, context.kwargs)
 
-    async def _await(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        if loop.get_task_factory() is None:
-            loop.set_task_factory(_with_request)
-        _current.set((self._task, self._context))
+    async def _within(self, work: Awaitable[Any]) -> Any:
         attempt = attempt_of(self._context)
         assert attempt is not None
-        self._steps = Stepwise(coroutine, self._task, self._context)
         with InJob(attempt.job_id, attempt.queue, self._task.name, self._context.retries + 1):
-            return await self._steps
+            return await work
 
     def interrupt(self, error: BaseException) -> None:
         """Have it raised where the coroutine waits."""
@@ -112,12 +104,10 @@ class OnLoop:
 
 
 class Stepwise:
-    """A coroutine during whose steps the request of its task is in place: others run between them."""
+    """A coroutine in which an error can be raised where it waits: a plain ``cancel`` would be another one."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], task: Any, context: Context) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._coroutine = coroutine
-        self._task = task
-        self._context = context
         self._error: BaseException | None = None
         self._runs_in: asyncio.Task[Any] | None = None
 
@@ -131,13 +121,10 @@ class Stepwise:
         self._runs_in = asyncio.current_task()
         coroutine, error = self._coroutine, None
         while True:
-            compat.push_request(self._task, self._context)
             try:
                 waits = coroutine.send(None) if error is None else coroutine.throw(error)
             except StopIteration as end:
                 return end.value
-            finally:
-                compat.pop_request(self._task)
             error = None
             try:
                 yield waits
@@ -151,15 +138,3 @@ class Stepwise:
         if self._runs_in is not None and sys.version_info >= (3, 11):
             self._runs_in.uncancel()
         return error
-
-
-def _with_request(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
-    """Makes the tasks of the loop: those that a task of Celery starts have its request, too."""
-    current = _current.get()
-    if current is None:
-        return asyncio.Task(work, loop=loop, **options)
-    return asyncio.Task(_stepping(Stepwise(work, *current)), loop=loop, **options)
-
-
-async def _stepping(steps: Stepwise) -> Any:
-    return await steps

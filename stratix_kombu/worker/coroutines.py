@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stratix_kombu import forks
 from stratix_kombu.model.awaiting import NotFinished, finished, is_awaitable, outcome_of
 from stratix_kombu.worker.attempt import Attempt
+
+Run = Callable[[Attempt], Coroutine[Any, Any, None]]
 
 
 class LoopExecutor:
@@ -21,6 +24,10 @@ class LoopExecutor:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._new: deque[tuple[Attempt, Run]] = deque()
+        """Attempts that the loop has not begun yet."""
+        self._begins = False
+        """Whether it is about to begin them: it is woken once for many."""
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -28,11 +35,16 @@ class LoopExecutor:
         if self._loop is not None:
             forks.keep(self._loop)
         self._loop, self._thread, self._lock, self._tasks = None, None, threading.Lock(), {}
+        self._new, self._begins = deque(), False
 
-    def submit(self, attempt: Attempt, run: Callable[[Attempt], Coroutine[Any, Any, None]]) -> None:
+    def submit(self, attempt: Attempt, run: Run) -> None:
         """Run an attempt; callable from any thread. Raises RuntimeError or OSError if the system has no thread or
         descriptor left for the loop."""
-        self._running_loop().call_soon_threadsafe(self._spawn, attempt, run)
+        loop = self._running_loop()
+        self._new.append((attempt, run))
+        if not self._begins:
+            self._begins = True
+            loop.call_soon_threadsafe(self._begin)
 
     def cancel(self, token: str) -> None:
         """Cancel the attempt's task, if it still runs."""
@@ -75,7 +87,12 @@ class LoopExecutor:
         await asyncio.wait(tasks, timeout=2) if tasks else None
         asyncio.get_running_loop().stop()
 
-    def _spawn(self, attempt: Attempt, run: Callable[[Attempt], Coroutine[Any, Any, None]]) -> None:
+    def _begin(self) -> None:
+        self._begins = False  # what is submitted from now on wakes the loop again
+        while self._new:
+            self._spawn(*self._new.popleft())
+
+    def _spawn(self, attempt: Attempt, run: Run) -> None:
         name = f"stratix-{attempt.claim.record.id}"
         task = asyncio.get_running_loop().create_task(run(attempt), name=name)
         self._tasks[attempt.token] = task  # the loop itself keeps only weak references

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import celery
 import pytest
@@ -15,6 +16,7 @@ from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import _chain, _chord
 from celery.utils.functional import _regen
+from celery.utils.threads import _LocalStack
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel, scheduled
 from kombu.transport.SQS import Channel
@@ -187,6 +189,32 @@ def test_tasks_are_traced_as_they_were() -> None:
     assert "def trace_task(uuid, args, kwargs, request=None):" in traced
     assert traced.index("task_before_start(uuid, args, kwargs)") < traced.index("fun(*args, **kwargs)")
     assert "return trace_ok_t(R, I, T, Rstr)" in traced
+
+
+def test_coroutines_are_traced_when_they_have_ended() -> None:
+    """By a tracer that nobody hears begin; what it finds on its stacks is that of the context."""
+    traced = inspect.getsource(trace.build_tracer)
+    assert "prerun_receivers = signals.task_prerun.receivers" in traced
+    assert "time_start = monotonic()" in traced
+    assert traced.count("monotonic()") == 2
+    assert "loader_task_init = loader.on_task_init" in traced
+    assert "loader_cleanup = loader.on_process_cleanup" in traced
+    assert isinstance(_state._task_stack, _LocalStack)
+    stack = _LocalStack()
+    stack._local = compat._InContext()
+    assert (stack.top, len(stack), stack.stack, stack.pop()) == (None, 0, [], None)
+    contexts = copy_context(), copy_context()
+    for number, context in enumerate(contexts):
+        context.run(stack.push, number)
+    assert [context.run(lambda: stack.top) for context in contexts] == [0, 1]
+    assert [context.run(stack.pop) for context in contexts] == [0, 1]
+    assert [context.run(lambda: stack.top) for context in contexts] == [None, None]
+
+
+def test_custom_headers_are_those_that_a_request_finds() -> None:
+    headers = {"task": "a", "lang": "py", "id": "1", "argsrepr": "()", "own": 1, "stamps": {}, "retries": 0}
+    own = {key: value for key, value in headers.items() if key not in compat.CELERY_HEADERS}
+    assert Context(headers).headers == own == {"own": 1}
 
 
 def test_a_task_that_retries_by_itself_calls_its_function_by_name() -> None:
