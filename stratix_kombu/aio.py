@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         DeadLetter,
         Duration,
         FindOpts,
+        FlowPage,
         GraphNode,
         JobOpts,
         JobPage,
@@ -303,6 +304,9 @@ class AsyncQueueManager(Hinted):
 
     async def get_repeatable_jobs(self) -> list[RepeatableJob]:
         return await self._call(self._manager.get_repeatable_jobs)
+
+    async def get_flows(self, cursor: str = "", limit: int = 100) -> FlowPage:
+        return await self._call(self._manager.get_flows, cursor, limit)
 
     async def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
         return await self._call(self._manager.add_flow, flow)

@@ -56,3 +56,31 @@ class JobCount:
     """Whether all jobs were looked at; otherwise there are at least so many."""
     cursor: str
     """For counting on; '' if it is exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSummary:
+    """One flow: its root, and the number of its jobs in each state. Instants are milliseconds since the epoch."""
+
+    job_id: str
+    """The root: the last job to run, which depends on the others."""
+    name: str
+    queue: str
+    created_on: int
+    state: JobState
+    counts: dict[str, int]
+    """By state, with the root; ``removed`` are those whose record no longer exists."""
+    total: int
+    done: int
+    """How many have completed, failed or been removed."""
+    exact: bool
+    """Whether all of its jobs were counted; otherwise there are at least so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPage:
+    """What ``app.queue.get_flows`` returns. A page may be short, or empty, before the last one."""
+
+    flows: list[FlowSummary]
+    cursor: str
+    """For the next page; '' after the last one."""

@@ -23,6 +23,8 @@ else:
     from typing_extensions import Required, Unpack as Unpack
 
 from stratix_kombu.answer_types import (
+    FlowPage as FlowPage,
+    FlowSummary as FlowSummary,
     JobCount as JobCount,
     JobPage as JobPage,
     ReasonPage as ReasonPage,

@@ -6,16 +6,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stratix_kombu.cli.commands import Commands, with_options
+from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import (
     STATE_COLOURS,
+    age,
     echo,
     is_terminal,
     json_option,
@@ -31,17 +33,42 @@ from stratix_kombu.model.text import printable
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.queue.flow import Flow
+    from stratix_kombu.types import FlowSummary
 
 LINES, ASCII_LINES = ("├── ", "└── ", "│   "), ("|-- ", "`-- ", "|   ")
 STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed", "removed")
 UNFINISHED = ("waiting", "active", "delayed", "blocked")
 COLUMNS = ("name", "queue", *STATES, "jobs")
+LISTED = ("id", "queue", "name", "state", "age", "done", "failed")
 PAGE = 1_000
 
 
 @click.group("flow", cls=Commands)
 def flow() -> None:
     """Jobs that depend on each other."""
+
+
+@flow.command("list")
+@with_application
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100), help="Maximum number of flows.")
+@click.option("--cursor", default="", help="Go on where a listing ended.")
+@json_option
+def list_(app: Application, limit: int, cursor: str, as_json: bool) -> None:
+    """Flows, the newest first: the job at the root of each, and how many of its jobs are in each state. If there are
+    more than --limit, the cursor for the next ones is printed to stderr."""
+    page = app.queue.get_flows(cursor, limit)
+    if as_json:
+        for one in page.flows:
+            print_json(asdict(one))
+    else:
+        print_table(LISTED, map(_flow_row, page.flows), "There are no flows.")
+    if page.cursor:
+        say(f"there are more: --cursor {page.cursor}")
+
+
+def _flow_row(one: FlowSummary) -> list[Any]:
+    done = f"{one.done} of {one.total}{'' if one.exact else ' or more'}"
+    return [one.job_id, one.queue, one.name, one.state, age(one.created_on), done, one.counts["failed"]]
 
 
 @dataclass(frozen=True, kw_only=True)

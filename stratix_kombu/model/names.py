@@ -21,6 +21,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}\Z")
 _TASK_ID = re.compile(r'[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"\\]{1,255}\Z')
 """What can stand in a message as it is."""
 _RUN = "repeat:"
+_GATE = "#gate"
 _KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
 """What stores keep beside the record of a job, under its id with this at the end."""
 
@@ -92,7 +93,12 @@ def check_chosen_id(job_id: object) -> str:
 
 def gate_id(unique: str) -> str:
     """What a large flow waits for until all of it is there."""
-    return f"{unique}#gate"
+    return f"{unique}{_GATE}"
+
+
+def is_gate(job_id: str) -> bool:
+    """Whether it is the id of a gate, which belongs to no flow."""
+    return job_id.endswith(_GATE)
 
 
 def run_id(key: str, slot: int | str) -> str:

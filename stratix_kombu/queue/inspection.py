@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from stratix_kombu.answer_types import FlowPage
 from stratix_kombu.config.options import whole
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.arguments import plain_text
+from stratix_kombu.model.finding import not_a_cursor
 from stratix_kombu.model.metrics import KEPT_MINUTES
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.overview import QueueOverview
+from stratix_kombu.queue.flow_list import FLOWS_AT_ONCE, flow_page
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.queue import Queue
 from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
@@ -47,6 +51,19 @@ class Inspection(ABC):
         """
         schedules = self.engine.store.schedules.all()
         return list(repeatables_of(sorted(schedules, key=lambda schedule: (schedule.queue, schedule.key))))
+
+    def get_flows(self, cursor: str = "", limit: int = FLOWS_AT_ONCE) -> FlowPage:
+        """Flows, the newest first, at most ``limit`` (1 to 100): of each its root, the job on which no other one
+        depends, and the number of its jobs in each state. At most 1,000 jobs of a flow are counted, and 10,000 of a
+        page; ``exact`` says whether these are all. Jobs with dependencies that were added one by one are flows too.
+        Raises ConfigurationError, StoreUnavailable.
+
+        >>> [(flow.name, flow.done, flow.total) for flow in app.queue.get_flows().flows]  # doctest: +SKIP
+        """
+        whole(limit, "get_flows: 'limit'", 1, FLOWS_AT_ONCE)
+        if not (plain_text(cursor, "get_flows: 'cursor'").isdecimal() or not cursor):
+            raise not_a_cursor(cursor)
+        return flow_page(self.engine, cursor, limit)
 
     def get_overview(self, minutes: int = 60) -> list[QueueOverview]:
         """All queues, sorted by name: the number of jobs in each state, pauses, limits and workers, and how many jobs

@@ -167,3 +167,18 @@ def test_a_flow_is_watched_until_it_has_ended(app: Application, cli: Cli) -> Non
     shown = "\n".join(cli("flow", "show", "first", "--summary", "--watch", "--interval", "0.1"))
     assert "completed" in shown
     assert "all" in shown
+
+
+def test_the_newest_flows(app: Application, cli: Cli) -> None:
+    assert cli("flow", "list") == ["id  queue  name  state  age  done  failed"]
+    part = {"name": "part", "queue": "etl"}
+    roots = [app.queue.add_flow({"name": "sum", "queue": "sums", "children": [part]}).root.id for _ in range(3)]
+    rows = [line.split() for line in cli("flow", "list")[1:]]
+    assert [row[:4] for row in rows] == [[root, "sums", "sum", "blocked"] for root in roots[::-1]]
+    assert [row[-4:] for row in rows] == [["0", "of", "2", "0"]] * 3
+    first = cli.call("flow", "list", "--limit", "2", "--json")
+    assert len(first.stdout.splitlines()) == 2
+    cursor = first.stderr.split()[-1]
+    (last,) = cli.json("flow", "list", "--cursor", cursor)
+    assert (last["job_id"], last["counts"]["waiting"]) == (roots[0], 1)
+    assert "not a cursor" in cli.refused("flow", "list", "--cursor", "x", code=2)

@@ -28,6 +28,7 @@ COMMANDS = (
     ["job", "logs", "first"],
     ["flow", "show", "first"],
     ["flow", "show", "first", "--summary"],
+    ["flow", "list"],
     ["events"],
     ["metrics"],
     ["metrics", "--prometheus"],
@@ -39,7 +40,17 @@ COMMANDS = (
     ["repeat", "pause", "mail", "mail:hourly"],
     ["repeat", "remove", "mail", "mail:hourly"],
 )
-HAVE_JSON = ("queues", "jobs", "events", "metrics", "repeat list", "repeat runs", "dead-letters list", "check")
+HAVE_JSON = (
+    "queues",
+    "jobs",
+    "events",
+    "metrics",
+    "flow list",
+    "repeat list",
+    "repeat runs",
+    "dead-letters list",
+    "check",
+)
 
 
 @pytest.fixture

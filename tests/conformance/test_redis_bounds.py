@@ -208,6 +208,7 @@ def _read(store: Store) -> None:
     contents.write([replace(one, new=replace(one.new, id=f"copy:{one.new.id}")) for one in kept])
     contents.write_edges("copy:root", contents.edges("big0")[:PAGE])
     store.events.read("waiting", "0", PAGE)
+    read.roots()
     store.schedules.all()
 
 

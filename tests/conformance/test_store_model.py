@@ -344,6 +344,7 @@ class Stores(Looks):
 
     def they_are_the_same_throughout(self) -> None:
         self.alike(lambda store: store.queries.late_queues(0))
+        self.alike(lambda store: [plain(one) for one in store.queries.roots()[0]])
         for queue in (*QUEUES, DEAD):
             self.alike(lambda store, queue=queue: counted(store, queue))
             self.alike(lambda store, queue=queue: store.queries.workers(queue))

@@ -65,6 +65,7 @@ emails.upsert_job_scheduler("nightly", {"pattern": "30 3 * * *"}, {"name": "back
 assert_type(emails.get_repeatable_jobs(), list[RepeatableJob])
 assert_type(emails.get_schedule_runs("nightly")[0].state, JobState | None)
 assert_type(app.queue.get_repeatable_jobs(), list[RepeatableJob])
+assert_type(app.queue.get_flows().flows[0].counts, dict[str, int])
 assert_type(emails.remove_repeatable_job(name="backup", cron="30 3 * * *"), bool)
 emails.remove_repeatable_job({"key": "nightly"})
 emails.remove_repeatable_job(nightly)

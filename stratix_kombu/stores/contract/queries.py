@@ -145,6 +145,13 @@ class Queries(ABC):
         another job has by now than the one it depends on."""
 
     @abstractmethod
+    def roots(self, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        """Roots of flows, those that were added last first: jobs of any queue that were given a dependency (gates do
+        not count) and on which no job has come to depend since. At most ``limit``, and the cursor for the next page, ''
+        after the last one; a page may be empty before that. Known of jobs that were added by this version or a later
+        one."""
+
+    @abstractmethod
     def dependency_results(self, job_id: str) -> dict[str, str]:
         """Results (JSON) of the completed ones, readable even after their records were removed, and after their ids
         were used again."""

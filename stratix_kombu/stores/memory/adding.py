@@ -106,6 +106,7 @@ class Adding(Steps):
             outcome = self._add_edge(job, dependency)
             if outcome and outcome.state != "completed" and not new.optional:
                 failed_by = failed_by or dependency
+        space.join_flow(new.id, number, new.dependencies)
         if failed_by:
             outcome = outcome_of(space, failed_by) or Outcome("removed")
             space.fail(job, reason_of(failed_by, outcome), "", failed_by, outcome.result)
@@ -153,6 +154,7 @@ class Adding(Steps):
             return
         if carrier not in vacant.dependencies:
             outcome = self._add_edge(vacant, carrier)
+            self.space.join_flow(carried, vacant.number, [carrier])
             if outcome and not vacant.new.optional:
                 self.space.fail(vacant, reason_of(carrier, outcome), "", carrier, outcome.result)
 
@@ -175,6 +177,7 @@ class Adding(Steps):
                 raise DependencyCycle(job_id, one)
         new = [one for one in dict.fromkeys(dependency_ids) if one not in job.dependencies]
         outcomes = [(one, self._add_edge(job, one)) for one in new]
+        space.join_flow(job_id, job.number, new)
         failed = [(one, how) for one, how in outcomes if how and how.state != "completed" and not job.new.optional]
         if failed:
             one, how = failed[0]
@@ -191,6 +194,8 @@ class Adding(Steps):
         edge = job.dependencies.pop(dependency_id)
         job.pending -= not edge.state
         self.space.forget_edge(job_id, dependency_id, edge.number)
+        if not job.dependencies.items():
+            self.space.roots.pop(job_id, None)
         if job.state is State.BLOCKED and not job.pending:
             self.space.unblock(job)
         return self._change(release_page(self.space, PAGE))

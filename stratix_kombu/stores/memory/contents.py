@@ -127,15 +127,15 @@ class MemoryContents(Contents, Steps):
     @step
     def write_edges(self, job_id: str, edges: Sequence[KeptEdge]) -> None:
         space, job = self.space, self._job(job_id)
-        for edge in edges:
-            if edge.dependency in job.dependencies:
-                continue
+        new = [edge for edge in edges if edge.dependency not in job.dependencies]
+        for edge in new:
             if edge.outcome is not None:
                 ended = edge.outcome
                 space.outcomes[edge.place] = Outcome(ended.state, ended.result, ended.reason, edge.number, ended.gate)
             job.dependencies[edge.dependency] = Edge(edge.number, edge.state)
             if edge.place in space.jobs or edge.place in space.outcomes:
                 space.dependents[edge.place][job_id] = bool(edge.state)
+        space.join_flow(job_id, job.number, [edge.dependency for edge in new if edge.place == edge.dependency])
 
 
 def _bare(new: NewJob) -> NewJob:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from stratix_kombu.model.names import incarnation
+from stratix_kombu.model.names import incarnation, is_gate
 
 
 @dataclass(slots=True)
@@ -39,10 +39,23 @@ class Graph:
         lists, what is left of a job whose id another job has now is kept under a separate name."""
         self.outcomes: dict[str, Outcome] = {}
         """Of removed jobs that still have dependents."""
+        self.roots: dict[str, int] = {}
+        """Roots of flows, and their numbers."""
         self.releasing: dict[str, None] = {}
         self.reviving: dict[str, None] = {}
 
+    def join_flow(self, job_id: str, number: int, dependencies: Iterable[str]) -> None:
+        """A job has been given dependencies: it is the root of a flow unless a job depends on it, and they are none any
+        more."""
+        below = [one for one in dependencies if not is_gate(one)]
+        for one in below:
+            self.roots.pop(one, None)
+        if below and not self.dependents.get(job_id):
+            self.roots[job_id] = number
+
     def forget_edges(self, dependent: str, edges: Mapping[str, Edge]) -> None:
+        if edges:
+            self.roots.pop(dependent, None)
         for dependency, edge in edges.items():
             self.forget_edge(dependent, dependency, edge.number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import fields
@@ -219,6 +220,13 @@ class MemoryQueries(Queries):
         edges = jobs[job_id].dependencies.items() if job_id in jobs else ()
         there = ((one, edge, jobs.get(one)) for one, edge in edges)
         return [one for one, edge, job in there if not job or (job.number == edge.number and job.new.kind != GATE)]
+
+    def roots(self, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        with self._space.lock:
+            before = int(cursor) if cursor else math.inf
+            found = sorted((-number, job_id) for job_id, number in self._space.roots.items() if number < before)[:limit]
+            records = [self._space.jobs[job_id].record() for _, job_id in found]
+            return records, str(-found[-1][0]) if len(found) == limit else ""
 
     def dependency_results(self, job_id: str) -> dict[str, str]:
         with self._space.lock:

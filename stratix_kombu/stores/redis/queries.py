@@ -156,6 +156,11 @@ class RedisQueries(Queries):
                     found.append((before, self.dependents(job_id)))
         return found
 
+    def roots(self, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        after, ids = self._scripts.run("roots", (cursor, limit))
+        records = self.get([one.decode() for one in ids])
+        return [record for record in records if record is not None], after.decode()
+
     def dependency_results(self, job_id: str) -> dict[str, str]:
         return {one: result for one, _, result, _ in self._dependencies(job_id) if result is not None}
 

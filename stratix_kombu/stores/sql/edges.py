@@ -232,3 +232,17 @@ class Worklist:
             return
         self._some = None
         self._db.put("DELETE FROM worklist WHERE kind = ? AND name = ?", self._kind, name)
+
+
+class Roots:
+    """Roots of flows, and their numbers."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def __setitem__(self, job_id: str, number: int) -> None:
+        sql = "INSERT INTO flows (id, number) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET number = excluded.number"
+        self._db.put(sql, job_id, number)
+
+    def pop(self, job_id: str, default: Any = None) -> None:
+        self._db.put("DELETE FROM flows WHERE id = ?", job_id)

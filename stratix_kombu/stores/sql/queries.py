@@ -210,6 +210,14 @@ class SqlQueries(Queries):
     def _before(self, job_id: str) -> list[str]:
         return [one for one, _, gate, _, other in self._edges(job_id) if not other and not gate]
 
+    def roots(self, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
+        with self._space.reading() as db:
+            sql = "SELECT id, number FROM flows WHERE number < ? ORDER BY number DESC LIMIT ?"
+            found = db.all(sql, int(cursor) if cursor else 2**62, limit)
+            rows = {row[1]: row for page in _pages([job_id for job_id, _ in found]) for row in _rows_of(db, page)}
+        records = _records([rows[job_id] for job_id, _ in found if job_id in rows])
+        return records, str(found[-1][1]) if len(found) == limit else ""
+
     def dependency_results(self, job_id: str) -> dict[str, str]:
         return {
             one: result

@@ -15,7 +15,7 @@ from stratix_kombu.stores.memory.state import EVENTS_KEPT, Job, Space
 from stratix_kombu.stores.sql.attempts import SqlAttempts
 from stratix_kombu.stores.sql.counting import ADDED_EVERY, add_observed
 from stratix_kombu.stores.sql.database import Counters, Database, Transactions
-from stratix_kombu.stores.sql.edges import Dependents, Outcomes, Worklist
+from stratix_kombu.stores.sql.edges import Dependents, Outcomes, Roots, Worklist
 from stratix_kombu.stores.sql.jobs import Jobs
 from stratix_kombu.stores.sql.leader import SqlLeader
 from stratix_kombu.stores.sql.limits import Limits
@@ -47,6 +47,7 @@ class SqlSpace(Space):
         self.attempts = SqlAttempts(db)
         self.outcomes: Any = Outcomes(db)
         self.dependents: Any = Dependents(db, self.jobs, self.outcomes)
+        self.roots: Any = Roots(db)
         self.releasing: Any = Worklist(db, "releasing")
         self.reviving: Any = Worklist(db, "reviving")
         self.queues: Any = Queues(self)
@@ -186,6 +187,8 @@ class SqlSpace(Space):
         sql = "SELECT dependency, dependency_number FROM edges WHERE dependent = ?"
         found = self.db.all(sql, dependent)
         self.db.put("DELETE FROM edges WHERE dependent = ?", dependent)
+        if found:
+            self.roots.pop(dependent)
         for dependency, number in found:
             self.forget_edge(dependent, dependency, number)
 

@@ -20,6 +20,7 @@ from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.each import EachSuite
 from stratix_kombu.testing.stores.finding import FindingSuite
+from stratix_kombu.testing.stores.flows import FlowSuite
 from stratix_kombu.testing.stores.forks import ForkSuite
 from stratix_kombu.testing.stores.going_on import GoingOnSuite
 from stratix_kombu.testing.stores.groups import GroupSuite
@@ -53,6 +54,7 @@ class StoreSuite(
     GoingOnSuite,
     LimitSuite,
     DependencySuite,
+    FlowSuite,
     ClockSuite,
     HandSuite,
     EachSuite,

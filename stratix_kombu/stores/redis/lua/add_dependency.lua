@@ -49,6 +49,7 @@ for _, dependency in ipairs(new) do
     failed_by, failure = dependency, outcome
   end
 end
+join_flow(id, job.number, new)
 if failed_by then
   fail_job(job, reason_of(failed_by, failure), nil, failed_by, failure.result)
 elseif job.pending > 0 and job.state ~= 'blocked' then

@@ -27,6 +27,9 @@ if state == '' then
   job.pending = redis.call('HINCRBY', job_key(id), F.pending, -1)
 end
 forget_edge(id, dependency, number)
+if redis.call('EXISTS', edges) == 0 then
+  redis.call('ZREM', P .. ':flows', id)
+end
 if job.state == 'blocked' and job.pending == 0 then
   unblock(job)
 end

@@ -6,7 +6,7 @@
 --- @include base
 --- @include graph
 
-local job = { id = ARGV[1] }
+local job, written = { id = ARGV[1] }, {}
 for i = 2, #ARGV, 9 do
   local dependency, number, state, name = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local outcome = P .. ':outcome:' .. name
@@ -18,8 +18,12 @@ for i = 2, #ARGV, 9 do
       end
     end
     write_edge(job, dependency, tonumber(number), state)
+    written[#written + 1] = name == dependency and dependency or nil
     if redis.call('EXISTS', job_key(name)) == 1 or redis.call('EXISTS', outcome) == 1 then
       redis.call('ZADD', job_key(name) .. ':dependents', state ~= '' and 1 or 0, job.id)
     end
   end
+end
+if #written > 0 then
+  join_flow(job.id, num(read(job.id, F.number)[1], 0), written)
 end

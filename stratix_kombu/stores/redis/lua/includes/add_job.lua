@@ -24,6 +24,7 @@ local function carry(carried, carrier)
   if is_vacant(known) and redis.call('HEXISTS', job_key(carried) .. ':dependencies', carrier) == 0 then
     graph_changes()
     local outcome = add_edge(known, carrier)
+    join_flow(carried, known.number, { carrier })
     if outcome and not known.optional then
       fail_job(known, reason_of(carrier, outcome), nil, carrier, outcome.result)
     end
@@ -153,6 +154,9 @@ local function add_job(queue, id, name, data, options, extra, number)
     if outcome and outcome.state ~= 'completed' and not job.optional and not failed_by then
       failed_by, failure = dependency, outcome
     end
+  end
+  if more.dependencies then
+    join_flow(id, number, more.dependencies)
   end
   if failed_by then
     fail_job(job, reason_of(failed_by, failure), nil, failed_by, failure.result)

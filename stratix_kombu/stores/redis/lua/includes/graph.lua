@@ -13,6 +13,23 @@ local function write_edge(job, dependency, number, state)
   redis.call('HSET', job_key(job.id) .. ':dependencies', dependency, string.format('%.0f:%s', number, state))
 end
 
+-- A job has been given dependencies: it is the root of a flow unless a job depends on it, and they are none any more; gates
+-- (see names.py) do not count. 'flows' holds the roots by their numbers.
+local function join_flow(id, number, dependencies)
+  local below = {}
+  for _, dependency in ipairs(dependencies) do
+    if string.sub(dependency, -5) ~= '#gate' then
+      below[#below + 1] = dependency
+    end
+  end
+  for first = 1, #below, 1000 do
+    redis.call('ZREM', P .. ':flows', unpack(below, first, math.min(first + 999, #below)))
+  end
+  if #below > 0 and redis.call('EXISTS', job_key(id) .. ':dependents') == 0 then
+    redis.call('ZADD', P .. ':flows', number, id)
+  end
+end
+
 -- It is said in a number how often edges came to jobs that others may wait for: see add_dependency.lua.
 local function graph_changes()
   redis.call('INCR', P .. ':graph')
@@ -72,6 +89,7 @@ local function forget_edges(id)
   if count > edges_left then
     leave_edges(id)
   elseif count > 0 then
+    redis.call('ZREM', P .. ':flows', id)
     edges_left = edges_left - count
     local edges = redis.call('HGETALL', key)
     for i = 1, #edges, 2 do
