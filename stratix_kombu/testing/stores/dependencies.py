@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stratix_kombu.errors import DependencyCycle, DependencyNotFound, JobAlreadyStarted, JobNotFound
@@ -13,7 +15,7 @@ from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new
 
 class DependencySuite(StoreCase):
     @pytest.mark.parametrize("how", [{}, {"anew": True}, {"vacant": True}])
-    def test_no_job_depends_on_itself(self, store: Store, how: dict[str, bool]) -> None:
+    def test_no_job_depends_on_itself(self, store: Store, how: dict[str, Any]) -> None:
         """Not on one that it takes the place of, either."""
         self.add(store, new("a"))
         self.fail(store, "a")
