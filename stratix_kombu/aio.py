@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stratix_kombu.model.metrics import QueueMetrics
     from stratix_kombu.model.overview import QueueOverview
     from stratix_kombu.model.record import Ended, JobRecord, QueueStatus, WorkerInfo
+    from stratix_kombu.model.workers import WorkerProcess
     from stratix_kombu.queue.flow import Flow
     from stratix_kombu.queue.job import Job
     from stratix_kombu.queue.manager import QueueManager
@@ -307,6 +308,12 @@ class AsyncQueueManager(Hinted):
 
     async def get_flows(self, cursor: str = "", limit: int = 100) -> FlowPage:
         return await self._call(self._manager.get_flows, cursor, limit)
+
+    async def get_workers(self) -> list[WorkerProcess]:
+        return await self._call(self._manager.get_workers)
+
+    async def get_worker_jobs(self, worker_id: str, limit: int = 100) -> list[Job]:
+        return await self._call(self._manager.get_worker_jobs, worker_id, limit)
 
     async def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
         return await self._call(self._manager.add_flow, flow)

@@ -193,7 +193,12 @@ class Claims:
                 self._heartbeat.id = self._id
                 self._heartbeat.shows = not self.worker or self._main_pid == os.getpid()
             info = WorkerInfo(
-                id=self._id, queue=queue, host=socket.gethostname(), pid=os.getpid(), concurrency=self.concurrency
+                id=self._id,
+                queue=queue,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                concurrency=self.concurrency,
+                slots=self.concurrency,
             )
             member = Member(
                 lambda: replace(info, idle_ms=self.idle_ms(), stuck=self._stuck),

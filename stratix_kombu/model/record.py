@@ -338,8 +338,11 @@ class WorkerInfo(Shown):
     idle_ms: int | None = None
     """Time since it last took messages; None = unknown, as for a Celery worker without an event loop."""
     stuck: int = 0
-    """Slots held by handlers whose attempt is over: they timed out, were cancelled or lost their lease, and are still
-    running."""
+    """Slots held by handlers that are still running although their attempt is over."""
+    version: str = ""
+    started_ms: int = 0
+    slots: int = 0
+    """Version of this package; when its process began to serve; how many jobs it runs, if its queues share them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

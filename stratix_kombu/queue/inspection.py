@@ -8,10 +8,13 @@ from stratix_kombu.answer_types import FlowPage
 from stratix_kombu.config.options import whole
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.arguments import plain_text
-from stratix_kombu.model.finding import not_a_cursor
+from stratix_kombu.model.finding import LOOKED_AT_ONCE, JobFilter, not_a_cursor
 from stratix_kombu.model.metrics import KEPT_MINUTES
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.overview import QueueOverview
+from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.state import State
+from stratix_kombu.model.workers import WorkerProcess
 from stratix_kombu.queue.flow_list import FLOWS_AT_ONCE, flow_page
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.queue import Queue
@@ -79,3 +82,30 @@ class Inspection(ABC):
             found.update((one.name, one) for one in page)
             if not cursor:
                 return [found[name] for name in sorted(found)]
+
+    def get_workers(self) -> list[WorkerProcess]:
+        """The workers of all queues, sorted by id: each once, with the queues that it serves. Raises StoreUnavailable.
+
+        >>> [(one.host, one.slots, one.last_take_on) for one in app.queue.get_workers()]  # doctest: +SKIP
+        """
+        queries, found, cursor = self.engine.store.queries, dict[str, WorkerProcess](), ""
+        while True:
+            page, cursor = queries.processes(cursor)
+            found.update((one.id, one) for one in page)
+            if not cursor:
+                return [found[name] for name in sorted(found)]
+
+    def get_worker_jobs(self, worker_id: str, limit: int = 100) -> list[Job]:
+        """The jobs that a worker runs now, of all queues, at most ``limit`` (1 to 1,000); also of one that is present
+        no more, until its jobs are recovered. Raises ConfigurationError, StoreUnavailable."""
+        where = JobFilter(worker=plain_text(worker_id, "get_worker_jobs: 'worker_id'"))
+        whole(limit, "get_worker_jobs: 'limit'", 1, LOOKED_AT_ONCE)
+        queries, records = self.engine.store.queries, dict[str, JobRecord]()
+        for queue in self.get_overview(minutes=1) if worker_id else ():
+            cursor, more = "", queue.counts["active"] > 0
+            while more and len(records) < limit:
+                page = queries.page(queue.name, State.ACTIVE, where, cursor, limit - len(records))
+                records.update((record.id, record) for record in page.records)
+                cursor = page.cursor
+                more = bool(cursor)
+        return [self.get_queue(record.queue).handle(record) for record in records.values()]

@@ -10,7 +10,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from stratix_kombu import forks
 from stratix_kombu.errors import Unavailable
@@ -29,6 +30,14 @@ IDLE_INTERVAL_S = 6.0
 PAUSED_INTERVAL_S = 0.5
 """How often to check whether a paused queue was resumed."""
 HELD_AT_ONCE = 1_000
+
+
+@cache
+def package_version() -> str:
+    """The version of this package."""
+    from stratix_kombu import __version__
+
+    return __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,12 @@ class Heartbeat:
         """Queues whose pause is being watched."""
         self._thread: threading.Thread | None = None
         self._beaten: float | None = None
+        self._began = time.monotonic()
+        self._started_ms = 0
+
+    def described(self, info: WorkerInfo) -> WorkerInfo:
+        """With what is known of the process."""
+        return replace(info, version=package_version(), started_ms=self._started_ms)
 
     def join(self, queue: str, member: Member) -> None:
         """Report presence on the queue from now on, and renew its claims. Raises RuntimeError if the system cannot
@@ -147,7 +162,9 @@ class Heartbeat:
         return PAUSED_INTERVAL_S if asked else self._interval_s
 
     def _beat(self, members: dict[str, Member], held: list[tuple[str, Held, Member]], asked: list[str]) -> None:
-        present = [member.describe() for member in members.values()] if self.shows else []
+        if not self._started_ms:  # by the store's clock
+            self._started_ms = self._engine.store.queries.now() - int((time.monotonic() - self._began) * 1000)
+        present = [self.described(member.describe()) for member in members.values()] if self.shows else []
         every_ms = int(self._idle_s * 1000)
         for start in range(0, len(held) or 1, HELD_AT_ONCE):
             page = held[start : start + HELD_AT_ONCE]

@@ -35,3 +35,4 @@ class Looks(RuleBasedStateMachine):
     @rule()
     def look_at_all(self) -> None:
         self.alike(lambda store: sorted(overview(one) for one in store.queries.overview()[0]))
+        self.alike(lambda store: sorted(store.queries.processes()[0], key=lambda one: one.id))

@@ -201,6 +201,7 @@ def _read(store: Store) -> None:
     read.edges(["big0", "root"])
     read.logs_after("root", 0)
     assert read.attempts("root") is not None
+    assert read.processes("", PAGE) is not None
     contents = store.contents
     assert contents is not None
     kept = contents.read(["root", *(f"waiting{n}" for n in range(PAGE))])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import threading
 from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError
+from stratix_kombu import Application, ConfigurationError, __version__
 from tests.waiting import until
 
 
@@ -40,3 +43,30 @@ def test_an_overview_of_all_queues(app: Application) -> None:
 def test_minutes_that_cannot_be(app: Application, minutes: Any) -> None:
     with pytest.raises(ConfigurationError, match="get_overview: 'minutes' must be a whole number from 1 to 1440"):
         app.queue.get_overview(minutes)
+
+
+def test_workers_and_what_they_run(app: Application) -> None:
+    first, second = app.queue.create_queue("a", concurrency=2), app.queue.create_queue("b", concurrency=3)
+    end = threading.Event()
+    for queue in (first, second):
+        queue.process(lambda job: end.wait(20))
+    jobs = [first.add("n"), second.add("n")]
+    try:
+        until(lambda: all(job.get_state() == "active" for job in jobs))
+        until(lambda: app.queue.get_workers() and len(app.queue.get_workers()[0].queues) == 2)
+        (worker,) = app.queue.get_workers()
+        assert (worker.host, worker.pid, worker.version) == (socket.gethostname(), os.getpid(), __version__)
+        assert (worker.queues, worker.slots, worker.stuck) == ({"a": 2, "b": 3}, 5, 0)
+        assert worker.started_on is not None
+        assert worker.started_on <= jobs[0].timestamp
+        assert worker.last_take_on is not None
+        until(lambda: app.queue.get_workers()[0].leads_clock)
+        assert json.loads(json.dumps(worker.to_dict()))["queues"] == {"a": 2, "b": 3}
+        assert {one.id for one in app.queue.get_worker_jobs(worker.id)} == {job.id for job in jobs}
+        assert len(app.queue.get_worker_jobs(worker.id, limit=1)) == 1
+        assert app.queue.get_worker_jobs("another") == app.queue.get_worker_jobs("") == []
+        assert [one.id for one in asyncio.run(app.queue.aio.get_workers())] == [worker.id]
+        assert len(asyncio.run(app.queue.aio.get_worker_jobs(worker.id))) == 2
+    finally:
+        end.set()
+    until(lambda: app.queue.get_worker_jobs(worker.id) == [])

@@ -11,6 +11,7 @@ from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
+from stratix_kombu.model.workers import WorkerProcess
 from stratix_kombu.stores.contract.by_hand import PAGE
 
 FOUND_AT_ONCE = 1_000
@@ -110,6 +111,12 @@ class Queries(ABC):
     @abstractmethod
     def workers(self, queue: str) -> list[WorkerInfo]:
         """Workers present on the queue, sorted by id."""
+
+    @abstractmethod
+    def processes(self, after: str = "", limit: int = PAGE) -> tuple[list[WorkerProcess], str]:
+        """About ``limit`` workers that are present on any queue, in no order, each once on a page with all queues that
+        it serves; and where to go on, '' after the last page. One that is there the whole time is on at least one
+        page."""
 
     @abstractmethod
     def held(self, queue: str, worker: str) -> list[Held]:

@@ -16,6 +16,7 @@ from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview, shown_minutes
 from stratix_kombu.model.record import GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
+from stratix_kombu.model.workers import Led, WorkerProcess, process_of
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.memory.finding import page_of
 from stratix_kombu.stores.memory.graph import Edge, Outcome
@@ -166,6 +167,21 @@ class MemoryQueries(Queries):
             known = ((self._space.present.get(one.id), one) for one in space.workers.values())
             present = (found.at(now, one) for found, one in known if found is not None and found.until_ms > now)
             return sorted(present, key=lambda worker: worker.id)
+
+    def processes(self, after: str = "", limit: int = PAGE) -> tuple[list[WorkerProcess], str]:
+        with self._space.lock:
+            present: dict[str, list[WorkerInfo]] = {}
+            for queue in list(self._space.queues):
+                for one in self.workers(queue):
+                    present.setdefault(one.id, []).append(one)
+            led, names = self._led(), sorted(name for name in present if name > after)
+            page = [process_of(present[name], led) for name in names[:limit]]
+            return page, names[limit - 1] if names[limit:] else ""
+
+    def _led(self) -> Led:
+        now, leader = self._space.now(), self._space.leader
+        due = [job.due_ms for job in self._space.jobs.values() if job.state is State.DELAYED]
+        return Led(now, leader.clock if leader.until_ms > now else "", min(due, default=None))
 
     def held(self, queue: str, worker: str) -> list[Held]:
         with self._space.lock:

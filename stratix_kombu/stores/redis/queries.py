@@ -15,16 +15,19 @@ from stratix_kombu.model.metrics import HOUR_MS, Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, RECENT_MINUTES, QueueOverview
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
+from stratix_kombu.model.workers import Led, WorkerProcess
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.redis.connect import Client
 from stratix_kombu.stores.redis.fields import STATES, WORDS
 from stratix_kombu.stores.redis.metrics import tally_of, totals_of
 from stratix_kombu.stores.redis.overview import overview_of, status_values
-from stratix_kombu.stores.redis.presence import worker_of
+from stratix_kombu.stores.redis.presence import process_from, worker_of
 from stratix_kombu.stores.redis.records import ended_of, record_of
 from stratix_kombu.stores.redis.scripts import Scripts, pages
 from stratix_kombu.stores.redis.texts import limit_text
 
+QUEUES_INLINE = 50
+"""Of so many queues at most a worker's are answered with it."""
 _CURSOR = re.compile(r"\d{1,2} (|[0-9][0-9.e+]*) .*", re.DOTALL)
 """See ``lua/page.lua``."""
 
@@ -115,6 +118,19 @@ class RedisQueries(Queries):
                 if worker is not None:
                     present[worker.id] = worker
         return sorted(present.values(), key=lambda one: one.id)
+
+    def processes(self, after: str = "", limit: int = PAGE) -> tuple[list[WorkerProcess], str]:
+        cursor, (now, clock, due, *found) = self._scripts.run("processes", (QUEUES_INLINE, after or "0", limit))
+        led = Led(int(now), clock.decode(), None if int(due) < 0 else int(due))
+        known = (process_from(one, self._served(one), led) for one in found)
+        page = {one.id: one for one in known if one is not None}
+        return list(page.values()), "" if cursor == b"0" else cursor.decode()
+
+    def _served(self, found: Sequence[Any]) -> dict[str, int]:
+        worker, _, queues = found
+        if isinstance(queues, int):  # too many for one answer
+            queues = self._scripts.members("HSCAN", f":serves:{worker.decode()}")
+        return {queues[i].decode(): int(queues[i + 1]) for i in range(0, len(queues), 2)}
 
     def held(self, queue: str, worker: str) -> list[Held]:
         found: dict[str, Held] = {}

@@ -8,6 +8,7 @@ from stratix_kombu.model.metrics import MINUTE_MS
 from stratix_kombu.model.overview import QueueOverview, shown_minutes
 from stratix_kombu.model.record import WorkerInfo
 from stratix_kombu.model.state import State
+from stratix_kombu.model.workers import Led, WorkerProcess, process_of
 from stratix_kombu.stores.memory.state import Presence
 from stratix_kombu.stores.sql.columns import limit_of
 from stratix_kombu.stores.sql.counting import Counting
@@ -100,3 +101,21 @@ def oldest_ms(db: Database, queue: str, now: int) -> int:
             at = row[0]
             since.append(row[1])
     return now - min(since) if since else 0
+
+
+def processes_page(db: Database, now: int, after: str, limit: int) -> tuple[list[WorkerProcess], str]:
+    """The workers after that id, and the last of them if there are more."""
+    sql = (
+        "SELECT worker, until_ms, again_ms FROM presence WHERE until_ms > ? AND worker > ? "
+        "AND EXISTS (SELECT 1 FROM workers WHERE id = worker) ORDER BY worker LIMIT ?"
+    )
+    rows = db.all(sql, now, after, limit + 1)
+    page = {worker: Presence(until, again) for worker, until, again in rows[:limit]}
+    served: dict[str, list[WorkerInfo]] = {}
+    for worker, seen in page.items():
+        for queue, info in db.all("SELECT queue, info FROM workers WHERE id = ? ORDER BY queue", worker):
+            served.setdefault(worker, []).append(seen.at(now, worker_of(queue, worker, info)))
+    clock = db.one("SELECT clock FROM leader WHERE until_ms > ?", now)
+    due = db.one("SELECT min(due_ms) FROM jobs WHERE state = 'delayed'")
+    led = Led(now, clock[0] if clock else "", due[0] if due else None)
+    return [process_of(infos, led) for infos in served.values()], rows[limit - 1][0] if len(rows) > limit else ""

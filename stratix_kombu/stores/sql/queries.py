@@ -12,6 +12,7 @@ from stratix_kombu.model.metrics import HOUR_MS, MINUTE_MS, Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import ENDED_KEPT_MS, GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
+from stratix_kombu.model.workers import WorkerProcess
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
 from stratix_kombu.stores.sql.attempts import kept_attempts
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
@@ -20,7 +21,7 @@ from stratix_kombu.stores.sql.database import Database, padded, places
 from stratix_kombu.stores.sql.finding import found_ids
 from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.listing import page_of, rows_between
-from stratix_kombu.stores.sql.overview import STATUS, oldest_ms, overview_page, present_on, status_of
+from stratix_kombu.stores.sql.overview import STATUS, oldest_ms, overview_page, present_on, processes_page, status_of
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.tables import ended_of
 from stratix_kombu.stores.sql.texts import loads
@@ -157,6 +158,10 @@ class SqlQueries(Queries):
     def workers(self, queue: str) -> list[WorkerInfo]:
         with self._space.reading() as db:
             return present_on(db, queue, self._space.time_of(db))
+
+    def processes(self, after: str = "", limit: int = PAGE) -> tuple[list[WorkerProcess], str]:
+        with self._space.reading() as db:
+            return processes_page(db, self._space.time_of(db), after, limit)
 
     def held(self, queue: str, worker: str) -> list[Held]:
         sql = "SELECT id, token FROM jobs WHERE queue = ? AND state = 'active' AND worker = ? ORDER BY seq"

@@ -178,7 +178,7 @@ class Workers:
         self._queue = queue
 
     def __setitem__(self, worker: str, info: WorkerInfo) -> None:
-        values = (info.host, info.pid, info.concurrency, info.idle_ms, info.stuck)
+        values = [getattr(info, name) for name in _TOLD]
         self._db.put(
             "INSERT INTO workers (queue, id, info) VALUES (?, ?, ?) "
             "ON CONFLICT (queue, id) DO UPDATE SET info = excluded.info",
@@ -191,6 +191,8 @@ class Workers:
         self._db.put("DELETE FROM workers WHERE queue = ? AND id = ?", self._queue, worker)
 
 
+_TOLD = ["host", "pid", "concurrency", "idle_ms", "stuck", "version", "started_ms", "slots"]
+
+
 def worker_of(queue: str, worker: str, info: str) -> WorkerInfo:
-    host, pid, concurrency, idle_ms, stuck = loads(info)
-    return WorkerInfo(id=worker, queue=queue, host=host, pid=pid, concurrency=concurrency, idle_ms=idle_ms, stuck=stuck)
+    return WorkerInfo(id=worker, queue=queue, **dict(zip(_TOLD, loads(info), strict=False)))

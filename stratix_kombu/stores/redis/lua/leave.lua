@@ -7,10 +7,11 @@
 for i = 3, #ARGV do
   redis.call('HDEL', queue_key(ARGV[i], 'serving'), ARGV[1])
   redis.call('HDEL', queue_key(ARGV[i], 'meta'), 'took:' .. ARGV[1])
+  redis.call('HDEL', P .. ':serves:' .. ARGV[1], ARGV[i])
 end
 if ARGV[2] == '1' then
   redis.call('ZREM', P .. ':processes', ARGV[1])
   redis.call('HDEL', P .. ':process', ARGV[1])
-  redis.call('DEL', P .. ':process:' .. ARGV[1])
+  redis.call('DEL', P .. ':process:' .. ARGV[1], P .. ':serves:' .. ARGV[1])
 end
 return 1

@@ -31,6 +31,7 @@ if worker ~= '' then
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', processes, '-inf', now - 60000, 'LIMIT', 0, 100)) do
     redis.call('ZREM', processes, gone)
     redis.call('HDEL', infos, gone)
+    redis.call('DEL', P .. ':serves:' .. gone)
   end
 end
 for i = place + 1, #ARGV, 2 do

@@ -4,8 +4,10 @@
 --- @again
 --- @include base
 
+local serves = P .. ':serves:' .. ARGV[1]
 for i = 2, #ARGV, 2 do
   redis.call('SADD', P .. ':queues', ARGV[i])
   redis.call('HSET', queue_key(ARGV[i], 'serving'), ARGV[1], ARGV[i + 1])
+  redis.call('HSET', serves, ARGV[i], ARGV[i + 1])
 end
 return 1
