@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.postgres.bell import Bell
-from stratix_kombu.stores.postgres.connection import Answer, Connection, Statement
+from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
 from stratix_kombu.stores.postgres.errors import AGAIN, MISSING, Refused, unavailable
 from stratix_kombu.stores.postgres.migrate import check, lock_of
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.pool import Pool
-from stratix_kombu.stores.sql.database import COUNTERS, Counters
+from stratix_kombu.stores.sql.database import COUNTERS, Counters, Read
 
 BEGIN: Statement = ("BEGIN", ())
 BEGIN_READING: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
@@ -62,6 +62,7 @@ class Session:
         self._waiting = begin
         """What is sent with the next question."""
         self.has_written = False
+        self._ahead: dict[Read, Rows] = {}
 
     def _ask(self, statement: Statement) -> Answer:
         return self.exchange([statement])[-1]
@@ -78,11 +79,21 @@ class Session:
             raise unavailable(self._options, refused) from refused
 
     def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        if self._ahead and (sql, values) in self._ahead:
+            return self._ahead.pop((sql, values))
         return self._ask((dollars(sql), values)).rows
 
     def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        rows = self._ask((dollars(sql), values)).rows
+        rows = self.all(sql, *values)
         return rows[0] if rows else None
+
+    def first(self, sql: str, reads: Sequence[Read]) -> tuple[Any, ...]:
+        """The one row of the first question; the others are asked with it, and answered from memory when they are asked
+        for the first time."""
+        answers = self.exchange([(sql, ()), *((dollars(read), values) for read, values in reads)])
+        answers = answers[-len(reads) - 1 :]
+        self._ahead = {read: answer.rows for read, answer in zip(reads, answers[1:], strict=True)}
+        return answers[0].rows[0]
 
     def run(self, sql: str, *values: Any) -> int:
         self.has_written = True
@@ -137,6 +148,8 @@ class PostgresDatabase:
         self._owner = 0
         self._known: int | None = None
         """``writes`` as this process has left it; None: what is known may be wrong."""
+        self._was_same = False
+        self._asked = threading.local()
         self._time = (0, 0.0)
         """The server's clock, and ours at that instant."""
         self._session: Session | None = None
@@ -195,6 +208,7 @@ class PostgresDatabase:
             row = self._first(session)
             self._found, self._writes, self._era = self._saw(row), row[-3], row[-2]
             same, self._known = self._writes == self._known, None
+            self._was_same = same
             if self.listener is not None:
                 self.listener.begin(same)
         except BaseException:
@@ -203,12 +217,22 @@ class PostgresDatabase:
 
     def _first(self, session: Session) -> tuple[Any, ...]:
         try:
-            return session.exchange([(READ, ())])[-1].rows[0]
+            return session.first(READ, self._reads())
         except StoreUnavailable as problem:
             if isinstance(problem.__cause__, Refused) and problem.__cause__.code in MISSING:
                 self._checked = False
                 check(self.options)  # SchemaOutdated; where the tables are made when needed, the next step has them
             raise
+
+    def ahead(self, reads: Iterable[Read], unless_same: Iterable[Read] = ()) -> None:
+        if not self.is_within:
+            self._asked.reads = [*reads], [*unless_same]
+
+    def _reads(self) -> list[Read]:
+        """What this thread has said; whether another process writes beside this one is taken to be as it was last."""
+        reads, unless_same = getattr(self._asked, "reads", ((), ()))
+        self._asked.reads = (), ()
+        return [*reads] if self._was_same else [*reads, *unless_same]
 
     def _leave(self) -> None:
         """The transaction is over, or it is undone."""

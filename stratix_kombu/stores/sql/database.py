@@ -33,6 +33,10 @@ def places(values: Sequence[Any]) -> str:
     return ", ".join("?" * (1 << (len(values) - 1).bit_length()))
 
 
+Read = tuple[str, tuple[Any, ...]]
+"""A statement and its values, as they are asked."""
+
+
 class Database(Protocol):
     """A connection within a transaction. Parameters are written as ``?``. Raises StoreUnavailable."""
 
@@ -62,6 +66,10 @@ class Transactions(Database, Protocol):
     def __enter__(self) -> Any: ...
 
     def __exit__(self, *problem: Any) -> Any: ...
+
+    def ahead(self, reads: Iterable[Read], unless_same: Iterable[Read] = ()) -> None:
+        """What the next transaction of this thread asks first, where none is under way: it may be asked when that
+        begins, all at once. ``unless_same``: this only where another process has written."""
 
     def count(self, counters: Counters) -> None:
         """Put the counters."""

@@ -12,6 +12,10 @@ from stratix_kombu.stores.sql.database import Database
 if TYPE_CHECKING:
     from stratix_kombu.stores.sql.jobs import Jobs
 
+SOME_EDGES = "SELECT 1 FROM edges LIMIT 1"
+SOME_OUTCOMES = "SELECT 1 FROM outcomes LIMIT 1"
+SOME_WORK = "SELECT 1 FROM worklist WHERE kind = ? LIMIT 1"
+
 
 class _Edge(Edge):
     """Its state is written when it is set."""
@@ -129,7 +133,7 @@ class Dependents:
 
     def is_any(self, number: int) -> bool:
         if self._jobs.some_edges is None:
-            self._jobs.some_edges = self._db.one("SELECT 1 FROM edges LIMIT 1") is not None
+            self._jobs.some_edges = self._db.one(SOME_EDGES) is not None
         if not self._jobs.some_edges:
             return False
         sql = "SELECT 1 FROM edges WHERE dependency_number = ? AND told IS NOT NULL LIMIT 1"
@@ -170,7 +174,7 @@ class Outcomes:
 
     def get(self, name: str, default: Any = None) -> Any:
         if self._some is None:
-            self._some = self._db.one("SELECT 1 FROM outcomes LIMIT 1") is not None
+            self._some = self._db.one(SOME_OUTCOMES) is not None
         if not self._some:
             return default
         row = self._db.one("SELECT state, result, reason, number, gate FROM outcomes WHERE name = ?", name)
@@ -215,7 +219,7 @@ class Worklist:
 
     def __bool__(self) -> bool:
         if self._some is None:
-            self._some = self._db.one("SELECT 1 FROM worklist WHERE kind = ? LIMIT 1", self._kind) is not None
+            self._some = self._db.one(SOME_WORK, self._kind) is not None
         return self._some
 
     def __iter__(self) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stratix_kombu.model.state import State
@@ -19,10 +19,11 @@ from stratix_kombu.stores.sql.columns import (
     stands,
     update_of,
 )
-from stratix_kombu.stores.sql.database import Database, padded, places
+from stratix_kombu.stores.sql.database import Database, Read, padded, places
 from stratix_kombu.stores.sql.edges import Edges
 
 ASKED_AT_ONCE = 250
+_ONE = f"{SELECT} WHERE id = ?"
 KEPT, KEPT_BYTES = 2_000, 8_000_000
 """How many jobs, and how much data of theirs, are known from one step to the next."""
 Listed = tuple[str, State, int]
@@ -88,7 +89,7 @@ class Jobs:
         self._used.add(job_id)
         if job_id in self._loaded:
             return self._loaded[job_id]
-        row = self._db.one(f"{SELECT} WHERE id = ?", job_id)
+        row = self._db.one(_ONE, job_id)
         if row is None:
             self._loaded[job_id] = None
             return None
@@ -104,6 +105,14 @@ class Jobs:
         self.listed[job_id] = (job.new.queue, job.state, row[-1])
         self._rows[job_id] = _Row(job, self.listed[job_id])
         return job
+
+    @staticmethod
+    def asked(ids: Sequence[str]) -> list[Read]:
+        """What is asked for these, if they are few."""
+        page = list(dict.fromkeys(ids))
+        if not page or len(page) > ASKED_AT_ONCE:
+            return []
+        return [(_ONE, (page[0],)) if len(page) == 1 else (f"{SELECT} WHERE id IN ({places(page)})", (*padded(page),))]
 
     def look_ahead(self, ids: Iterable[str]) -> None:
         """Read these with one question, for each of them will be asked for."""

@@ -21,6 +21,7 @@ _AFTER = "(rank, place, id) > (?, ?, ?)"
 _SORTED = "ORDER BY rank, place, id LIMIT ?"
 _IN_ORDER = "SELECT rank, place, id FROM jobs WHERE queue = ? AND state = 'waiting' AND native = 0 AND line = ''"
 _IN_LINE = "SELECT rank, place, id FROM jobs WHERE queue = ? AND native = ? AND line = ? AND line <> ''"
+TOOK = "SELECT answer FROM took WHERE queue = ? AND worker = ?"
 KEPT = 500
 """Lines and groups of a queue that are known from one step to the next."""
 DROPPED_AT_ONCE = 4
@@ -252,7 +253,7 @@ class Answers:
         self._queue = queue
 
     def get(self, worker: str) -> Took | None:
-        row = self._db.one("SELECT answer FROM took WHERE queue = ? AND worker = ?", self._queue, worker)
+        row = self._db.one(TOOK, self._queue, worker)
         if row is None:
             return None
         request, ids, why, until_ms, left = loads(row[0])

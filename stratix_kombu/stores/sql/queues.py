@@ -42,6 +42,7 @@ _COLUMNS = [
     "body",
 ]
 SELECT = f"SELECT {', '.join(_COLUMNS)} FROM queues"
+ONE = f"{SELECT} WHERE name = ?"
 _PUT = (
     f"INSERT INTO queues ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
     f"ON CONFLICT (name) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
@@ -155,7 +156,7 @@ class Queues:
     def get(self, name: str) -> SqlQueue | None:
         self._used.add(name)
         if name not in self._loaded:
-            row = self._space.db.one(f"{SELECT} WHERE name = ?", name)
+            row = self._space.db.one(ONE, name)
             self._loaded[name] = None if row is None else SqlQueue(self._space.db, self._space.jobs, row)
         return self._loaded[name]
 

@@ -17,7 +17,12 @@ from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.memory.taking import Call
 from stratix_kombu.stores.memory.transitions import MemoryTransitions
 from stratix_kombu.stores.memory.upkeep import suits
+from stratix_kombu.stores.sql.database import Read
+from stratix_kombu.stores.sql.edges import SOME_EDGES, SOME_OUTCOMES, SOME_WORK
+from stratix_kombu.stores.sql.jobs import ASKED_AT_ONCE, Jobs
 from stratix_kombu.stores.sql.listing import page_of
+from stratix_kombu.stores.sql.order import TOOK
+from stratix_kombu.stores.sql.queues import ONE as QUEUE
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.unused import forget, forget_unused
 
@@ -38,6 +43,16 @@ _NATIVE = (
 )
 
 
+def _named(jobs: Sequence[NewJob]) -> list[str]:
+    """Of each job that is named it is asked whether it is there."""
+    return list(dict.fromkeys(one for job in jobs for one in (job.id, *job.dependencies, *job.carries)))
+
+
+def _graph() -> list[Read]:
+    """Whether there are edges at all, and what is to be released."""
+    return [(SOME_EDGES, ()), (SOME_OUTCOMES, ()), (SOME_WORK, ("releasing",)), (SOME_WORK, ("reviving",))]
+
+
 class SqlTransitions(MemoryTransitions):
     """What looks at more than single jobs asks for a page of them."""
 
@@ -56,13 +71,24 @@ class SqlTransitions(MemoryTransitions):
         first = db.one("SELECT min(place) FROM logs WHERE number = ?", job.number)
         return 0 if first is None or first[0] is None else job.logged - int(first[0]) + 1
 
-    @step
     def add(self, jobs: Sequence[NewJob]) -> Added:
-        self.space.jobs.look_ahead(one for job in jobs for one in (job.id, *job.dependencies, *job.carries))
-        return super().add(jobs)
+        named = _named(jobs)
+        if len(named) <= ASKED_AT_ONCE:
+            queues = dict.fromkeys(job.queue for job in jobs)
+            self.space.db.ahead(Jobs.asked(named), [*_graph(), *((QUEUE, (queue,)) for queue in queues)])
+        return self._add(jobs)
 
     @step
+    def _add(self, jobs: Sequence[NewJob]) -> Added:
+        self.space.jobs.look_ahead(_named(jobs))
+        return super().add(jobs)
+
     def complete(self, results: Sequence[Completion]) -> Change:
+        self.space.db.ahead([], [*Jobs.asked([one.job_id for one in results]), *_graph()])
+        return self._complete(results)
+
+    @step
+    def _complete(self, results: Sequence[Completion]) -> Change:
         self.space.jobs.look_ahead([result.job_id for result in results])
         return super().complete(results)
 
@@ -71,9 +97,17 @@ class SqlTransitions(MemoryTransitions):
         self.space.jobs.look_ahead([key[2] for key in jobs[:want]] if jobs and want > 1 else ())
         return super()._take(call, want)
 
-    def complete_and_take(self, *args: Any, **kwargs: Any) -> tuple[Change, Taken]:
+    def take(self, queue: str, worker: str, *args: Any, **kwargs: Any) -> Taken:
+        self.space.db.ahead([(TOOK, (queue, worker))], [(QUEUE, (queue,))])
+        return super().take(queue, worker, *args, **kwargs)
+
+    def complete_and_take(
+        self, results: Sequence[Completion], queue: str, worker: str, *args: Any, **kwargs: Any
+    ) -> tuple[Change, Taken]:
+        ended = Jobs.asked([one.job_id for one in results])
+        self.space.db.ahead([(TOOK, (queue, worker))], [(QUEUE, (queue,)), *ended, *_graph()])
         with self.space.lock:  # one transaction
-            return super().complete_and_take(*args, **kwargs)
+            return super().complete_and_take(results, queue, worker, *args, **kwargs)
 
     # -- the clock ------------------------------------------------------------------------------
 

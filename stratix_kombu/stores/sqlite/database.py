@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
-from stratix_kombu.stores.sql.database import Counters, Database
+from stratix_kombu.stores.sql.database import Counters, Database, Read
 from stratix_kombu.stores.sqlite.bell import Bell
 from stratix_kombu.stores.sqlite.connection import Connection, identity, reported, unavailable
 from stratix_kombu.stores.sqlite.migrate import migrate
@@ -223,6 +223,9 @@ class SqliteDatabase:
             held, self._probe = self._probe, None
             probe = self._probe = self._opened(held)
             return int((probe.one("PRAGMA data_version") or (0,))[0])
+
+    def ahead(self, reads: Iterable[Read], unless_same: Iterable[Read] = ()) -> None:
+        """A question is a call of a function here."""
 
     def changes(self) -> int:
         return self.bell.changes()
