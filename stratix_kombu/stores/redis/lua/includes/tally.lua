@@ -5,7 +5,7 @@
 --- @include count
 
 local ENTRIES, ATTEMPTS = 32, 16
-local notes = {}
+local notes, numbers = {}, {}
 
 local function note_of(queue)
   local note = notes[queue]
@@ -21,13 +21,23 @@ local function tally_count(queue, what)
   counts[what] = (counts[what] or 0) + 1
 end
 
+-- Most of the jobs of a step have instants in common.
+local function number_of(text)
+  local number = numbers[text or '']
+  if number == nil then
+    number = num(text) or false
+    numbers[text or ''] = number
+  end
+  return number
+end
+
 -- An attempt ends that began at `started`, of a job that had been waiting `since` then, as its record says; `name` that of
 -- the job if it has completed.
 local function tally_attempt(queue, started, since, name)
   local note = note_of(queue)
   local n = #note
-  started = num(started, now)
-  note[n + 1], note[n + 2] = math.max(started - num(since, started), 0), math.max(now - started, 0)
+  started = number_of(started) or now
+  note[n + 1], note[n + 2] = math.max(started - (number_of(since) or started), 0), math.max(now - started, 0)
   note[n + 3] = name or false
 end
 
