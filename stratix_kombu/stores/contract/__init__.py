@@ -40,6 +40,7 @@ from stratix_kombu.stores.contract.clocks import MARGIN_MS, Clocks, Lead
 from stratix_kombu.stores.contract.contents import Contents, KeptEdge, KeptJob, KeptOutcome, KeptQueue
 from stratix_kombu.stores.contract.mail import Mail
 from stratix_kombu.stores.contract.migrations import Migrations
+from stratix_kombu.stores.contract.outbox import Outbox
 from stratix_kombu.stores.contract.parts import EventLog, Locks, LogReader, Schedules
 from stratix_kombu.stores.contract.queries import FOUND_AT_ONCE, Queries
 from stratix_kombu.stores.contract.store import Store, Survey
@@ -64,6 +65,7 @@ __all__ = [
     "LogReader",
     "Mail",
     "Migrations",
+    "Outbox",
     "Queries",
     "Schedules",
     "Store",

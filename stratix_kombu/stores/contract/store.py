@@ -10,6 +10,7 @@ from stratix_kombu.stores.contract.clocks import Clocks
 from stratix_kombu.stores.contract.contents import Contents
 from stratix_kombu.stores.contract.mail import Mail
 from stratix_kombu.stores.contract.migrations import Migrations
+from stratix_kombu.stores.contract.outbox import Outbox
 from stratix_kombu.stores.contract.parts import EventLog, Locks, Schedules
 from stratix_kombu.stores.contract.queries import Queries
 from stratix_kombu.stores.contract.transitions import Transitions
@@ -48,6 +49,9 @@ class Store(ABC):
 
     contents: Contents | None = None
     """For copying it; None = it cannot be copied."""
+
+    outbox: Outbox | None = None
+    """For adding jobs within a user's transaction; None = that is not possible."""
 
     migrations: Migrations | None = None
     """For making its tables; None = that is not needed."""

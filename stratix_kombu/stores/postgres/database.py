@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -28,13 +28,16 @@ BEGIN_READING: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", (
 COMMIT: Statement = ("COMMIT", ())
 LOCK = "SELECT pg_advisory_xact_lock($1)"
 READ = (
-    f"SELECT {', '.join(COUNTERS)}, writes, era, (extract(epoch FROM clock_timestamp()) * 1000)::bigint "
-    "FROM counters ORDER BY era DESC LIMIT 1"
+    f"SELECT {', '.join(COUNTERS)}, writes, era, EXISTS (SELECT 1 FROM incoming), "
+    "(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM counters ORDER BY era DESC LIMIT 1"
 )
 WRITE = (
     f"UPDATE counters SET {', '.join(f'{name} = ${at}' for at, name in enumerate([*COUNTERS, 'writes', 'era'], 1))} "
     f"WHERE era = ${len(COUNTERS) + 3}"
 )
+VERSION = "SELECT writes + (SELECT coalesce(max(number), 0) FROM incoming) FROM counters ORDER BY era DESC LIMIT 1"
+EXPECTED_S = 60.0
+"""So long after this process has added by a user's transaction it looks whether the job has come before it reads."""
 ERA = 64
 """After so many transactions the row of counters has another era."""
 
@@ -95,6 +98,10 @@ class Session:
         self._ahead = {read: answer.rows for read, answer in zip(reads, answers[1:], strict=True)}
         return answers[0].rows[0]
 
+    def forget(self) -> None:
+        """What was asked ahead: it is about to become something else."""
+        self._ahead.clear()
+
     def run(self, sql: str, *values: Any) -> int:
         self.has_written = True
         return self._ask((dollars(sql), values)).changed
@@ -135,6 +142,9 @@ class PostgresDatabase:
     def __init__(self, options: PostgresOptions) -> None:
         self.options = options
         self.listener: Listener | None = None
+        self.take_in: Callable[[], object] = lambda: None
+        """Called within a transaction when there are jobs that users' transactions have added."""
+        self._expected_until = 0.0
         self._checked = False
         self._key = lock_of(f"namespace:{options.schema}")
         self._begin_anew()
@@ -184,16 +194,24 @@ class PostgresDatabase:
         if not self._lock.acquire(timeout=self.options.timeout_ms / 1000):
             raise StoreUnavailable(self.options.address, "another thread's step has not finished in time")
         try:
+            some_came = False
             if not self._depth:
-                self._begin()
+                some_came = self._begin()
                 self._owner = threading.get_ident()
             self._depth += 1
         except BaseException:
             self._lock.release()
             raise
+        if some_came:
+            try:
+                self.take_in()
+            except BaseException as problem:
+                self.__exit__(type(problem))
+                raise
         return self
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Whether jobs have come by users' transactions."""
         connection = self.pool.take()
         session = Session(self.options, connection, [BEGIN, *self._settings(connection), (LOCK, (self._key,))])
         self._connection, self._session = connection, session
@@ -206,7 +224,9 @@ class PostgresDatabase:
         )
         try:
             row = self._first(session)
-            self._found, self._writes, self._era = self._saw(row), row[-3], row[-2]
+            self._found, self._writes, self._era = self._saw(row), row[-4], row[-3]
+            if row[-2]:
+                session.forget()
             same, self._known = self._writes == self._known, None
             self._was_same = same
             if self.listener is not None:
@@ -214,6 +234,7 @@ class PostgresDatabase:
         except BaseException:
             self._leave()
             raise
+        return bool(row[-2])
 
     def _first(self, session: Session) -> tuple[Any, ...]:
         try:
@@ -295,6 +316,8 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[ReadingSession]:
         """What is read within is of one instant."""
+        if self._expected_until > time.monotonic():
+            self.let_in()
         with self.pool.connection() as connection:
             session = ReadingSession(self, connection, [BEGIN_READING, *self._settings(connection)])
             try:
@@ -302,10 +325,22 @@ class PostgresDatabase:
             finally:
                 session.end()
 
+    def expect(self) -> None:
+        """A user's transaction of this process is about to add jobs."""
+        self._expected_until = time.monotonic() + EXPECTED_S
+
+    def let_in(self) -> None:
+        """Take in what users' transactions have added, if there is anything."""
+        with self.pool.connection() as connection:
+            some_came = connection.exchange([(f"SELECT 1 FROM {self.options.quoted_schema}.incoming LIMIT 1", ())])
+        if some_came[-1].rows:
+            with self:
+                pass
+
     def _version(self) -> int:
-        """A number that is another one when somebody has written."""
+        """A number that is another one when somebody has written, or a user's transaction has added."""
         with self.reading() as db:
-            return int((db.one("SELECT writes FROM counters ORDER BY era DESC LIMIT 1") or (0,))[0])
+            return int((db.one(VERSION) or (0,))[0])
 
     def changes(self) -> int:
         return self.bell.changes()

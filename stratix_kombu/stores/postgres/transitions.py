@@ -1,17 +1,25 @@
-"""Steps that another transaction was in the way of are done again."""
+"""Steps that another transaction was in the way of are done again; and jobs that users' transactions have added."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from stratix_kombu.stores.contract import Transitions
+from stratix_kombu.model.record import NewJob
+from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.memory.release import release_page
+from stratix_kombu.stores.memory.steps import step
+from stratix_kombu.stores.postgres.arrivals import new_job
 from stratix_kombu.stores.postgres.database import InTheWay, PostgresDatabase
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.transitions import SqlTransitions
 
+logger = logging.getLogger("stratix_kombu.stores")
+
 TRIES = 3
+_INCOMING = "SELECT number, id, added_ms, job FROM incoming ORDER BY number LIMIT ?"
 
 
 class PostgresTransitions(SqlTransitions):
@@ -20,6 +28,34 @@ class PostgresTransitions(SqlTransitions):
     def __init__(self, space: SqlSpace, database: PostgresDatabase) -> None:
         super().__init__(space)
         self._database = database
+
+    @step
+    def take_in(self) -> None:
+        """Make jobs of a page of those that users' transactions have added."""
+        rows = self.space.db.all(_INCOMING, PAGE)
+        for _, job_id, added_ms, text in rows:
+            try:
+                self._arrive(new_job(job_id, added_ms, text))
+            except (KeyError, TypeError, ValueError) as problem:
+                self._drop(job_id, f"what is said of it cannot be used: {problem!r}")
+        self.space.db.many("DELETE FROM incoming WHERE number = ?", [row[:1] for row in rows])
+        release_page(self.space, PAGE)
+
+    def _arrive(self, new: NewJob) -> None:
+        there = self.space.jobs.get(new.id)
+        if there is not None and there.new.queue != new.queue and not there.is_open:
+            self._drop(new.id, f"a job of the queue {there.new.queue!r} has its id")
+            return
+        self._add_one(new)
+
+    @staticmethod
+    def _drop(job_id: str, why: str) -> None:
+        logger.error(
+            "the job %r, added by a user's transaction, was dropped: %s",
+            job_id,
+            why,
+            extra={"action": "arrival_dropped", "job_id": job_id},
+        )
 
 
 def _again(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,6 +22,8 @@ SELECT name, 1 FROM queues WHERE in_order = 0 AND aside > 0
 class SqlWork(Work):
     """All who wait in a process look once for each change: what one has seen is good for the others."""
 
+    with_work = _WITH_WORK
+
     def __init__(self, space: SqlSpace) -> None:
         self._space = space
         self._begin_anew()
@@ -55,7 +57,7 @@ class SqlWork(Work):
                 return self._found
             with self._space.reading() as db:
                 now = self._space.time_of(db)
-                self._found = dict(db.all(_WITH_WORK, now))
+                self._found = dict(db.all(self.with_work, now))
             self._seen = seen
             return self._found
 

@@ -1,0 +1,32 @@
+"""Adding jobs within a transaction of the user's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stratix_kombu.model.record import NewJob
+
+
+class Outbox(ABC):
+    """For stores that are in a database of the user. What is added there is there when the transaction is committed,
+    and was never there if it is rolled back. Nothing of the store is locked meanwhile.
+
+    The next step after the commit makes them jobs, as ``Transitions.add`` does; but a dependency that is not known by
+    then counts as removed, and where an id belongs to another queue's job, or what was said of the job cannot be used,
+    that is logged and nothing is added."""
+
+    @abstractmethod
+    def add(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:
+        """Add jobs, all or none, by the user's connection; the answer tells whether its transaction is still under way.
+        Raises ConfigurationError for a connection that cannot be used, or that is to another database,
+        DependencyNotFound, and whatever the connection raises."""
+
+    @abstractmethod
+    async def add_async(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:
+        """The same for connections of asyncio."""
+
+    @abstractmethod
+    def arrive(self) -> None:
+        """Make jobs of what has been committed. Raises StoreUnavailable."""
