@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.adding import Adding, add_each
@@ -52,6 +53,11 @@ if TYPE_CHECKING:
         TreeNode,
         Unpack,
     )
+
+
+def is_of_asyncio(connection: Any) -> bool:
+    """Whether it is a connection whose own methods are coroutines."""
+    return asyncio.iscoroutinefunction(getattr(connection, "execute", None)) and not hasattr(connection, "run_sync")
 
 
 class AsyncJob(Hinted):
@@ -169,16 +175,37 @@ class AsyncQueue(AsyncManyJobs):
     _foreign, _mirrored = QUEUE, "_queue"
 
     async def add(
-        self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]
+        self,
+        name: str | Task,
+        data: Any = None,
+        opts: JobOpts | None = None,
+        *,
+        connection: Any = None,
+        **options: Unpack[JobOpts],
     ) -> Job:
+        if connection is not None:
+            if is_of_asyncio(connection):
+                new = self._queue.to_add(name, data, opts, options)
+                return (await self._queue.add_by([new], connection))[0]
+            return await self._by(connection, self._queue.add, name, data, opts, **options)  # type: ignore[no-any-return]
         # A Celery task is published by code of Celery and the user, which may take long; and middleware is called in
         # the context of the asyncio task that adds.
         if is_task(name) or self._queue._engine.middleware.add:
             return await self._call(self._queue.add, name, data, opts, **options)
         return await self._calls.together(add_each, Adding(self._queue, name, data, opts, options))
 
-    async def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
-        return await self._call(self._queue.add_bulk, jobs)
+    async def add_bulk(self, jobs: Sequence[BulkJob], *, connection: Any = None) -> list[Job]:
+        if connection is None:
+            return await self._call(self._queue.add_bulk, jobs)
+        if is_of_asyncio(connection):
+            return await self._queue.add_by(self._queue.new_jobs(jobs), connection)
+        return await self._by(connection, self._queue.add_bulk, jobs)  # type: ignore[no-any-return]
+
+    async def _by(self, connection: Any, add: Any, *arguments: Any, **options: Any) -> Any:
+        """Add within the transaction of a session or connection: of SQLAlchemy's for asyncio, or a plain one."""
+        if hasattr(connection, "run_sync"):
+            return await connection.run_sync(lambda plain: add(*arguments, connection=plain, **options))
+        return await self._call(partial(add, *arguments, connection=connection, **options))
 
     async def add_repeatable_job(
         self, name: str | Task, data: Any = None, opts: RepeatOpts | None = None, **options: Unpack[RepeatOpts]

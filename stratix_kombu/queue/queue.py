@@ -25,6 +25,7 @@ from stratix_kombu.queue.local_worker import LocalWorker
 from stratix_kombu.queue.many_jobs import ManyJobs
 from stratix_kombu.queue.new_jobs import NewJobs
 from stratix_kombu.queue.repeatables import RepeatableJob, Repeatables
+from stratix_kombu.queue.transactional import add_by, add_by_async
 from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
 from stratix_kombu.worker.coroutines import LoopExecutor
@@ -98,7 +99,15 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
 
     # -- adding ---------------------------------------------------------------------------------
 
-    def add(self, name: str | Task, data: Any = None, opts: JobOpts | None = None, **options: Unpack[JobOpts]) -> Job:
+    def add(
+        self,
+        name: str | Task,
+        data: Any = None,
+        opts: JobOpts | None = None,
+        *,
+        connection: Any = None,
+        **options: Unpack[JobOpts],
+    ) -> Job:
         """Add a job; options by keyword, or as the documented mapping.
 
         ``name`` may be a task of a Celery application: its message is sent, with ``data`` as keyword arguments (a
@@ -113,22 +122,29 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
         no second job while the first has a record. If only the broker is unreachable, ``error`` is emitted: the job is
         stored, and its message is sent when the broker can be reached again.
 
+        With a PostgreSQL store, ``connection`` is a connection of yours to its database, of psycopg or Django, or a
+        session or connection of SQLAlchemy: the job is added within its transaction, is there when that is committed,
+        and never was if it is rolled back. Waiting for the job before raises ConfigurationError.
+
         >>> queue.add("report", {"month": 5}, delay=60_000)  # doctest: +SKIP
         """
         new = self.to_add(name, data, opts, options)
+        if connection is not None:
+            return add_by(self._runtime, [new], connection)[0]
         return self.added([new], add(self._engine, [new]))[0]
 
-    def add_bulk(self, jobs: Sequence[BulkJob]) -> list[Job]:
+    def add_bulk(self, jobs: Sequence[BulkJob], *, connection: Any = None) -> list[Job]:
         """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
 
         All are validated before any is added. Each thousand of jobs and dependencies is one atomic step, in which
-        dependencies are looked up; if one is not found, jobs of earlier steps stay. Raises as ``add``, naming the
-        index.
+        dependencies are looked up; if one is not found, jobs of earlier steps stay. With a ``connection``, as for
+        ``add``, they are added together. Raises as ``add``, naming the index.
 
         >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
         """
-        self._open()
-        new = self._new_jobs.of_bulk(jobs)
+        new = self.new_jobs(jobs)
+        if connection is not None:
+            return add_by(self._runtime, new, connection) if new else []
         in_steps = list(pages(new))
         if len(in_steps) > 1:
             check_free(self._engine, [made for made, job in zip(new, jobs, strict=True) if job.get("opts")])
@@ -296,6 +312,15 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
     def new_job(self, name: Any, data: Any, given: Mapping[str, Any]) -> NewJob:
         """A job as it would be added, checked; nothing is written."""
         return self._new_jobs.make(name, data, given)
+
+    def new_jobs(self, jobs: Sequence[BulkJob]) -> list[NewJob]:
+        """The jobs that ``add_bulk`` is called for. Raises Closed, and as that."""
+        self._open()
+        return self._new_jobs.of_bulk(jobs)
+
+    async def add_by(self, jobs: Sequence[NewJob], connection: Any) -> list[Job]:
+        """Add these within the transaction of a connection of asyncio. Raises as ``add``."""
+        return await add_by_async(self._runtime, jobs, connection)
 
     def handle(self, record: JobRecord) -> Job:
         """The handle on a job of this queue."""

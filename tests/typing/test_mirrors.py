@@ -18,7 +18,10 @@ ASKS_NO_SERVER = {
     Flow: {"to_canvas", "states"},
 }
 FOR_THE_PACKAGE: dict[type, set[str]] = {
-    Queue: {"added", "after_fork", "attempts", "end", "handle", "new_job", "reopen", "start", "stop", "to_add"},
+    Queue: {
+        *{"add_by", "added", "after_fork", "attempts", "end", "handle", "new_job", "new_jobs"},
+        *{"reopen", "start", "stop", "to_add"},
+    },
     QueueManager: {
         "after_fork",
         "close",

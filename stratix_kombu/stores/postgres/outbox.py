@@ -7,6 +7,7 @@ since a server commits notifying transactions one by one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -146,37 +147,36 @@ class PostgresOutbox(Outbox):
         """Connections that are known to be to this database."""
 
     def add(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:
-        return self._add(jobs, users(connection), self._arrive)
+        by = users(connection)
+        self._check(by)
+        self._check_dependencies(jobs, by.execute)
+        by.execute(*self._statement(jobs, by.notifies))
+        self._database.expect()
+        by.on_commit(self._committed)
+        return _is_open(by)
 
     async def add_async(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:
         if isinstance(connection, psycopg.AsyncConnection):
             return await self._add_by_psycopg(jobs, connection)
-        if hasattr(connection, "run_sync"):  # SQLAlchemy's, for asyncio
-            return await connection.run_sync(lambda one: self._add(jobs, users(one), self._arrive_in_thread))  # type: ignore[no-any-return]
         return self.add(jobs, connection)
 
     def arrive(self) -> None:
         self._database.let_in()
 
     def _arrive(self) -> None:
-        """After a commit: what is added is there already, and if this fails, another process takes it in."""
+        """After a commit: what was added is there already, and if this fails, another process takes it in."""
         try:
             self.arrive()
         except StoreUnavailable as problem:
             logger.debug("jobs that were committed are taken in later: %s", problem, extra={"action": "arrival_later"})
 
-    def _arrive_in_thread(self) -> None:
-        threading.Thread(target=self._arrive, name="stratix-postgres-arrival", daemon=True).start()
+    def _committed(self) -> None:
+        if _in_a_loop():  # which is not to wait
+            threading.Thread(target=self._arrive, name="stratix-postgres-arrival", daemon=True).start()
+        else:
+            self._arrive()
 
     # -- adding ---------------------------------------------------------------------------------
-
-    def _add(self, jobs: Sequence[NewJob], by: Users, arrive: Callable[[], None]) -> Callable[[], bool]:
-        self._check(by)
-        self._check_dependencies(jobs, by.execute)
-        by.execute(*self._statement(jobs, by.notifies))
-        self._database.expect()
-        by.on_commit(arrive)
-        return _is_open(by)
 
     async def _add_by_psycopg(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:
         async def execute(sql: str, values: Sequence[Any] = ()) -> Rows:
@@ -242,6 +242,14 @@ class PostgresOutbox(Outbox):
     def _refuse_unknown(jobs: Sequence[NewJob], found: Rows) -> None:
         for (unknown,) in found:
             raise DependencyNotFound(next(job.id for job in jobs if unknown in job.dependencies), unknown)
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _is_open(by: Users) -> Callable[[], bool]:
