@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         JobState,
         LimiterOpts,
         ListedState,
+        ReasonPage,
         RepeatOpts,
         RepeatSelection,
         RepeatTemplate,
@@ -249,6 +250,12 @@ class AsyncQueue(AsyncManyJobs):
         self, state: ListedState, cursor: str = "", limit: int = 100, **options: Unpack[FindOpts]
     ) -> JobPage:
         return await self._call(self._queue.find_jobs, state, cursor, limit, **options)
+
+    async def get_failure_reasons(self, cursor: str = "", limit: int = 1000) -> ReasonPage:
+        return await self._call(self._queue.get_failure_reasons, cursor, limit)
+
+    async def get_letter_reasons(self, cursor: str = "", limit: int = 1000) -> ReasonPage:
+        return await self._call(self._queue.get_letter_reasons, cursor, limit)
 
     async def get_job_counts(self) -> dict[str, int]:
         return await self._call(self._queue.get_job_counts)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from stratix_kombu.model.attempts import error_of as error_of
 from stratix_kombu.model.given import snake_keys
 from stratix_kombu.model.instant import instant
 from stratix_kombu.model.names import shown
-from stratix_kombu.model.record import JobRecord
+from stratix_kombu.model.record import LETTER, JobRecord
 from stratix_kombu.model.shown import Shown
 
 LOOKED_AT_ONCE = 1_000
@@ -54,6 +54,8 @@ class Looked(NamedTuple):
     worker: str
     at_ms: int
     """When it finished, or was added, if it has not."""
+    kind: str
+    """See ``NewJob.kind``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +151,15 @@ class FailureHead:
     """No more than ``HEAD`` characters of it."""
 
 
+def heads(jobs: Iterable[Looked], letters: bool) -> list[FailureHead]:
+    """What is told of failed jobs, or of those that are letters."""
+    return [
+        FailureHead(job_id=one.id, at_ms=one.at_ms, reason=one.reason[:HEAD])
+        for one in jobs
+        if not letters or one.kind == LETTER
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasonGroup(Shown):
     """Failures for the same reason."""
@@ -171,21 +182,27 @@ def common_reason(reason: str) -> str:
     return _VARIES.sub("*", reason)
 
 
-def grouped(failures: list[FailureHead]) -> list[ReasonGroup]:
+def grouped(failures: Iterable[FailureHead]) -> list[ReasonGroup]:
     """By reason, the one with most failures first."""
-    by_reason: dict[str, list[FailureHead]] = {}
-    for one in failures:
-        by_reason.setdefault(common_reason(one.reason), []).append(one)
-    groups = []
-    for reason, those in by_reason.items():
-        newest = max(those, key=lambda one: one.at_ms)
-        groups.append(
-            ReasonGroup(
-                reason=reason,
-                error=error_of(those[0].reason),
-                count=len(those),
-                newest_job_id=newest.job_id,
-                newest_on=newest.at_ms,
-            )
+    return together(
+        ReasonGroup(
+            reason=common_reason(one.reason),
+            error=error_of(one.reason),
+            count=1,
+            newest_job_id=one.job_id,
+            newest_on=one.at_ms,
         )
-    return sorted(groups, key=lambda group: (-group.count, -group.newest_on, group.reason))
+        for one in failures
+    )
+
+
+def together(groups: Iterable[ReasonGroup]) -> list[ReasonGroup]:
+    """Those of several pages, with one group for each reason; the one with most failures first."""
+    by_reason: dict[str, ReasonGroup] = {}
+    for one in groups:
+        there = by_reason.get(one.reason)
+        if there is not None:
+            newest = max(there, one, key=lambda group: group.newest_on)
+            one = replace(newest, count=there.count + one.count)
+        by_reason[one.reason] = one
+    return sorted(by_reason.values(), key=lambda group: (-group.count, -group.newest_on, group.reason))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, overload
 
-from stratix_kombu.answer_types import JobPage, ScheduleRun
+from stratix_kombu.answer_types import JobPage, ReasonPage, ScheduleRun
 from stratix_kombu.config.options import limiter_of, whole
 from stratix_kombu.errors import ConfigurationError, JobFailed, nearest
 from stratix_kombu.foreign import STATES
@@ -16,7 +16,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.arguments import plain_text, position, seconds
 from stratix_kombu.model.event import Event
-from stratix_kombu.model.finding import LOOKED_AT_ONCE, filter_of
+from stratix_kombu.model.finding import LOOKED_AT_ONCE, filter_of, grouped
 from stratix_kombu.model.metrics import KEPT_HOURS, KEPT_MINUTES, QueueMetrics
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
@@ -135,6 +135,27 @@ class QueueReader:
         cursor = plain_text(cursor, "find_jobs: 'cursor'")
         page = self._engine.store.queries.page(self.name, _state(self.name, state), where, cursor, limit)
         return JobPage([Job(record, self._runtime) for record in page.records], page.cursor, page.looked)
+
+    def get_failure_reasons(self, cursor: str = "", limit: int = 1000) -> ReasonPage:
+        """Why jobs of the queue failed: the failed jobs grouped by what their reasons have in common, the largest group
+        first. The newest ``limit`` of them are looked at (1 to 1,000); go on with the page's ``cursor`` until that is
+        ``""``. ``find_jobs`` with the ``reason`` of a group finds its jobs. Raises ConfigurationError,
+        StoreUnavailable.
+
+        >>> [(one.count, one.error) for one in queue.get_failure_reasons().groups]  # doctest: +SKIP
+        """
+        return self._reasons("get_failure_reasons", False, cursor, limit)
+
+    def get_letter_reasons(self, cursor: str = "", limit: int = 1000) -> ReasonPage:
+        """As ``get_failure_reasons``, of the dead letters that wait in this queue, in their order: why the jobs that
+        they describe failed."""
+        return self._reasons("get_letter_reasons", True, cursor, limit)
+
+    def _reasons(self, call: str, letters: bool, cursor: str, limit: int) -> ReasonPage:
+        whole(limit, f"{call}: 'limit'", 1, LOOKED_AT_ONCE)
+        cursor = plain_text(cursor, f"{call}: 'cursor'")
+        failures, cursor, looked = self._engine.store.queries.failures(self.name, letters, cursor, limit)
+        return ReasonPage(grouped(failures), cursor, looked)
 
     def get_job_counts(self) -> dict[str, int]:
         """The number of jobs in each state; while the queue is paused, waiting jobs count as ``paused``."""

@@ -82,6 +82,20 @@ def test_jobs_that_failed_for_a_reason_since_a_while(app: Application, cli: Cli)
     assert good.id not in cli(*failed)
 
 
+def test_why_jobs_failed(app: Application, cli: Cli) -> None:
+    queue = app.queue.create_queue("emails", dead_letter="dead")
+    for _ in range(3):
+        queue.add("welcome", "bad")
+    finish(app, "emails")
+    head, row = cli("reasons", "emails")
+    assert head.split() == ["count", "error", "newest", "job", "reason"]
+    assert (row.split()[:2], row.endswith("ValueError: no such\\naddress")) == (["3", "ValueError"], True)
+    assert [one["count"] for one in cli.json("reasons", "dead", "--letters")] == [3]
+    done = cli.call("reasons", "emails", "--limit", "2", "--json")
+    assert (json.loads(done.stdout)["count"], "the reasons of 2 jobs, and there are more" in done.stderr) == (2, True)
+    assert cli("reasons", "other", "--json") == []
+
+
 def test_one_job(app: Application, cli: Cli) -> None:
     queue = app.queue.get_queue("emails")
     good, bad = queue.add("welcome", "ada", attempts=2), queue.add("welcome", "bad")

@@ -202,6 +202,7 @@ def _read(store: Store) -> None:
     read.logs_after("root", 0)
     assert read.attempts("root") is not None
     assert read.processes("", PAGE) is not None
+    assert read.failures("failed")[2] == 1_000
     contents = store.contents
     assert contents is not None
     kept = contents.read(["root", *(f"waiting{n}" for n in range(PAGE))])

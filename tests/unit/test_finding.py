@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from stratix_kombu import Application, ConfigurationError, Queue
-from stratix_kombu.model.finding import Pattern
+from stratix_kombu.model.finding import Pattern, common_reason, together
 from tests.waiting import until
 
 
@@ -103,3 +104,46 @@ def test_what_cannot_be_looked_for(app: Application, arguments: dict[str, Any], 
 )
 def test_patterns(pattern: str, text: str, fits: bool) -> None:
     assert Pattern(pattern).matches(text) is fits
+
+
+def test_failures_are_grouped_by_their_reasons(queue: Queue) -> None:
+    page = queue.get_failure_reasons()
+    (group,) = page.groups
+    assert (group.reason, group.error, group.count) == ("TimeoutError: no answer from host *", "TimeoutError", 7)
+    newest = queue.find_jobs("failed", limit=1).jobs[0]
+    assert (group.newest_job_id, group.newest_on) == (newest.id, newest.finished_on)
+    assert (page.cursor, page.looked) == ("", 7)
+    assert len(queue.find_jobs("failed", reason=group.reason).jobs) == 7
+    first = queue.get_failure_reasons(limit=3)
+    rest = asyncio.run(queue.aio.get_failure_reasons(first.cursor))
+    assert [one.count for one in together([*first.groups, *rest.groups])] == [7]
+    assert json.loads(json.dumps(group.to_dict()))["count"] == 7
+
+
+def test_dead_letters_are_grouped_by_their_reasons(app: Application) -> None:
+    queue, dead = app.queue.create_queue("q", dead_letter="dead"), app.queue.get_queue("dead")
+
+    @queue.process
+    def handle(job: Any) -> None:
+        raise (KeyError if job.data else ValueError)(f"row {job.data}")
+
+    for n in (0, 1, 2):
+        queue.add("n", n)
+    until(lambda: dead.get_job_counts()["waiting"] == 3)
+    groups = asyncio.run(dead.aio.get_letter_reasons()).groups
+    assert [(one.count, one.error) for one in groups] == [(2, "KeyError"), (1, "ValueError")]
+    assert [job.id for job in dead.find_jobs("waiting", reason=groups[1].reason).jobs] == [groups[1].newest_job_id]
+    assert dead.get_failure_reasons().groups == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "common"),
+    [
+        ("order 17 of a1b2-c3 is 5.5% late", "order * of *-* is *.*% late"),
+        ("no digits: ünï", "no digits: ünï"),
+        ("", ""),
+    ],
+)
+def test_what_reasons_have_in_common(reason: str, common: str) -> None:
+    assert common_reason(reason) == common
+    assert Pattern(f"*{common}*").matches(reason)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from stratix_kombu.model.attempts import Attempt
-from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
+from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, FailureHead, JobFilter, Page
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
 from stratix_kombu.model.record import Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
@@ -58,6 +58,14 @@ class Queries(ABC):
         ones newest first. No call looks at more than ``LOOKED_AT_ONCE`` jobs, so a page may be short or empty before
         the last one. A record that is in the state the whole time is on at least one page, as long as it keeps its
         place in the order. Raises ConfigurationError for a cursor that no page has given."""
+
+    @abstractmethod
+    def failures(
+        self, queue: str, letters: bool = False, cursor: str = "", limit: int = LOOKED_AT_ONCE
+    ) -> tuple[list[FailureHead], str, int]:
+        """The beginning of the reason of each failed job of the queue, newest first; or with ``letters`` of each letter
+        that waits in it, in their order. The cursor for the next page and its meaning are those of ``page``; at most
+        ``limit`` jobs are looked at, and how many is answered."""
 
     @abstractmethod
     def states(self, ids: Sequence[str]) -> list[State | None]:

@@ -138,7 +138,9 @@ class Adding(Steps):
 
     def _bury(self, job: Job, reason: str) -> None:
         if job.new.dead_letter:
-            self._add_one(letter_for(job.record(), job.new, reason))
+            letter = letter_for(job.record(), job.new, reason)
+            if self._add_one(letter) is not None:
+                self.space.jobs[letter.id].failed_reason = reason
 
     def _take_over(self, job: Job, vacant: Job) -> None:
         self.space.forget_edges(vacant.new.id, vacant.dependencies)

@@ -16,7 +16,8 @@ def looked_at(job: Job) -> Looked:
     """What a filter looks at."""
     new = job.new
     at = job.finished_ms if job.state.finished else job.created_ms
-    return Looked(new.id, new.name, "" if new.native else new.group, job.failed_reason or "", job.worker, at)
+    group = "" if new.native else new.group
+    return Looked(new.id, new.name, group, job.failed_reason or "", job.worker, at, new.kind)
 
 
 def place_of(job: Job) -> list[Any]:

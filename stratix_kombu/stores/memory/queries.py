@@ -11,14 +11,14 @@ from itertools import chain
 from typing import Any
 
 from stratix_kombu.model.attempts import Attempt, attempts_of
-from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
+from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, FailureHead, JobFilter, Page, heads
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview, shown_minutes
 from stratix_kombu.model.record import GATE, Ended, Held, JobRecord, Limit, QueueStatus, WorkerInfo
 from stratix_kombu.model.state import State
 from stratix_kombu.model.workers import Led, WorkerProcess, process_of
 from stratix_kombu.stores.contract import FOUND_AT_ONCE, PAGE, Queries
-from stratix_kombu.stores.memory.finding import page_of
+from stratix_kombu.stores.memory.finding import looked_at, page_of
 from stratix_kombu.stores.memory.graph import Edge, Outcome
 from stratix_kombu.stores.memory.limits import free_at
 from stratix_kombu.stores.memory.order import waiting_ids
@@ -66,6 +66,14 @@ class MemoryQueries(Queries):
         with self._space.lock:
             ids = self._ordered(self._space.queues.get(queue) or QueueSpace(), state)
             return page_of((self._space.jobs[job_id] for job_id in ids), where, cursor, limit)
+
+    def failures(
+        self, queue: str, letters: bool = False, cursor: str = "", limit: int = LOOKED_AT_ONCE
+    ) -> tuple[list[FailureHead], str, int]:
+        with self._space.lock:
+            page = self.page(queue, State.WAITING if letters else State.FAILED, ALL_JOBS, cursor, limit)
+            found = [looked_at(self._space.jobs[record.id]) for record in page.records]
+            return heads(found, letters), page.cursor, page.looked
 
     def states(self, ids: Sequence[str]) -> list[State | None]:
         with self._space.lock:

@@ -9,7 +9,17 @@ from dataclasses import asdict
 from typing import Any
 
 from stratix_kombu.model.attempts import Attempt, attempts_of
-from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, JobFilter, Page, not_a_cursor
+from stratix_kombu.model.fields import WIRE
+from stratix_kombu.model.finding import (
+    ALL_JOBS,
+    LOOKED_AT_ONCE,
+    FailureHead,
+    JobFilter,
+    Looked,
+    Page,
+    heads,
+    not_a_cursor,
+)
 from stratix_kombu.model.limiter import limit_from
 from stratix_kombu.model.metrics import HOUR_MS, Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, RECENT_MINUTES, QueueOverview
@@ -67,12 +77,31 @@ class RedisQueries(Queries):
         return _records(found), after.decode()
 
     def page(self, queue: str, state: State, where: JobFilter = ALL_JOBS, cursor: str = "", limit: int = PAGE) -> Page:
+        said = {name: value for name, value in asdict(where).items() if value}
+        after, looked, found = self._page(queue, state, json.dumps(said) if said else "", (cursor, limit), WORDS)
+        return Page(_records(found), after, looked)
+
+    def failures(
+        self, queue: str, letters: bool = False, cursor: str = "", limit: int = LOOKED_AT_ONCE
+    ) -> tuple[list[FailureHead], str, int]:
+        at = "created_ms" if letters else "finished_ms"
+        words = [WIRE[name] for name in ("failed_reason", at, "kind")]
+        state = State.WAITING if letters else State.FAILED
+        after, looked, found = self._page(queue, state, "", (cursor, limit), words)
+        jobs = zip(found[::2], found[1::2], strict=True)
+        return heads((_failure(job_id, values) for job_id, values in jobs if values), letters), after, looked
+
+    def _page(
+        self, queue: str, state: State, where: str, part: tuple[str, int], words: Sequence[str]
+    ) -> tuple[str, int, Sequence[Any]]:
+        """Cursor, number looked at, and id, values, id, ...; ``part`` is the cursor and the most that are wanted."""
+        cursor, limit = part
         if cursor and not _CURSOR.fullmatch(cursor):
             raise not_a_cursor(cursor)
-        said = {name: value for name, value in asdict(where).items() if value}
-        args = (queue, state.value, limit, LOOKED_AT_ONCE, cursor, json.dumps(said) if said else "", *WORDS)
-        after, looked, *found = self._scripts.run("page", args)
-        return Page(_records(found), after.decode(), int(looked))
+        after, looked, *found = self._scripts.run(
+            "page", (queue, state.value, limit, LOOKED_AT_ONCE, cursor, where, *words)
+        )
+        return after.decode(), int(looked), found
 
     def status(self, queue: str) -> QueueStatus:
         return QueueStatus(**status_values(queue, self._scripts.run("status", (queue,))))
@@ -192,3 +221,10 @@ def _records(found: Sequence[Any]) -> list[JobRecord]:
     """From an answer id, values of ``WORDS``, id, ..."""
     records = (record_of(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2))
     return [record for record in records if record is not None]
+
+
+def _failure(job_id: bytes, values: Sequence[Any]) -> Looked:
+    """From the reason, when it was, and the kind."""
+    reason, at, kind = values
+    at_ms = int(at) if at and at.isdigit() else 0
+    return Looked(job_id.decode(), "", "", (reason or b"").decode(errors="replace"), "", at_ms, (kind or b"").decode())

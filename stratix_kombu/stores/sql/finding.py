@@ -10,36 +10,36 @@ from stratix_kombu.stores.sql.database import Database
 from stratix_kombu.stores.sql.listing import parts_of
 from stratix_kombu.stores.sql.texts import dumps, loads
 
-_SEEN = "id, name, job_group, native, failed_reason, worker, created_ms, finished_ms"
+_SEEN = "id, name, job_group, native, failed_reason, worker, created_ms, finished_ms, kind"
 _COLUMNS = len(_SEEN.split(", "))
 
 
-def found_ids(
+def found_jobs(
     db: Database, queue: str, state: State, where: JobFilter, cursor: str, limit: int
-) -> tuple[list[str], str, int]:
-    """The ids of a page, the cursor for the next one, and how many jobs were looked at."""
+) -> tuple[list[Looked], str, int]:
+    """The jobs of a page, the cursor for the next one, and how many jobs were looked at."""
     parts = parts_of(state)
     part, after = _read(cursor, parts) if cursor else (0, _newest(db, queue, state, where.until_ms))
-    ids: list[str] = []
+    found: list[Looked] = []
     looked = 0
-    while part < len(parts) and len(ids) < limit and looked < LOOKED_AT_ONCE:
+    while part < len(parts) and len(found) < limit and looked < LOOKED_AT_ONCE:
         wanted = LOOKED_AT_ONCE - looked
         if not where.looks_at_records and not where.id_prefix:
-            wanted = min(wanted, limit - len(ids))
+            wanted = min(wanted, limit - len(found))
         rows = _rows(db, queue, parts[part], after, wanted)
         for row in rows:
             one = _looked(row, state)
             if state.finished and one.at_ms < where.since_ms:
-                return ids, "", looked
+                return found, "", looked
             looked, after = looked + 1, row[_COLUMNS:]
             if where.suits(one):
-                ids.append(one.id)
-                if len(ids) == limit:
+                found.append(one)
+                if len(found) == limit:
                     break
         else:
             if len(rows) < wanted:
                 part, after = part + 1, ()
-    return ids, dumps([part, after]) if part < len(parts) else "", looked
+    return found, dumps([part, after]) if part < len(parts) else "", looked
 
 
 def _rows(db: Database, queue: str, part: tuple[str, str], after: Any, limit: int) -> list[tuple[Any, ...]]:
@@ -54,10 +54,9 @@ def _rows(db: Database, queue: str, part: tuple[str, str], after: Any, limit: in
 
 
 def _looked(row: tuple[Any, ...], state: State) -> Looked:
-    job_id, name, group, native, reason, worker, created_ms, finished_ms = row[:_COLUMNS]
-    return Looked(
-        job_id, name, "" if native else group, reason or "", worker, finished_ms if state.finished else created_ms
-    )
+    job_id, name, group, native, reason, worker, created_ms, finished_ms, kind = row[:_COLUMNS]
+    at_ms = finished_ms if state.finished else created_ms
+    return Looked(job_id, name, "" if native else group, reason or "", worker, at_ms, kind)
 
 
 def _newest(db: Database, queue: str, state: State, until_ms: int) -> Any:

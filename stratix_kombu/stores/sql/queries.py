@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stratix_kombu.model.attempts import Attempt, attempts_of
-from stratix_kombu.model.finding import ALL_JOBS, JobFilter, Page
+from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, FailureHead, JobFilter, Page, heads
 from stratix_kombu.model.limiter import starts_of
 from stratix_kombu.model.metrics import HOUR_MS, MINUTE_MS, Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
@@ -18,7 +18,7 @@ from stratix_kombu.stores.sql.attempts import kept_attempts
 from stratix_kombu.stores.sql.columns import COLUMNS, SELECT, job_of, limit_of
 from stratix_kombu.stores.sql.counting import Counting
 from stratix_kombu.stores.sql.database import Database, padded, places
-from stratix_kombu.stores.sql.finding import found_ids
+from stratix_kombu.stores.sql.finding import found_jobs
 from stratix_kombu.stores.sql.limits import Limits
 from stratix_kombu.stores.sql.listing import page_of, rows_between
 from stratix_kombu.stores.sql.overview import STATUS, oldest_ms, overview_page, present_on, processes_page, status_of
@@ -57,9 +57,18 @@ class SqlQueries(Queries):
 
     def page(self, queue: str, state: State, where: JobFilter = ALL_JOBS, cursor: str = "", limit: int = PAGE) -> Page:
         with self._space.reading() as db:
-            ids, cursor, looked = found_ids(db, queue, state, where, cursor, limit)
+            found, cursor, looked = found_jobs(db, queue, state, where, cursor, limit)
+            ids = [one.id for one in found]
             rows = {row[1]: row for page in _pages(ids) for row in _rows_of(db, page)}
         return Page(_records([rows[job_id] for job_id in ids]), cursor, looked)
+
+    def failures(
+        self, queue: str, letters: bool = False, cursor: str = "", limit: int = LOOKED_AT_ONCE
+    ) -> tuple[list[FailureHead], str, int]:
+        state = State.WAITING if letters else State.FAILED
+        with self._space.reading() as db:
+            found, cursor, looked = found_jobs(db, queue, state, ALL_JOBS, cursor, limit)
+        return heads(found, letters), cursor, looked
 
     def states(self, ids: Sequence[str]) -> list[State | None]:
         found: dict[str, State] = {}

@@ -6,7 +6,7 @@ import pytest
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, JobFilter
+from stratix_kombu.model.finding import ALL_JOBS, HEAD, LOOKED_AT_ONCE, JobFilter
 from stratix_kombu.model.record import Limit
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
@@ -208,3 +208,30 @@ class FindingSuite(StoreCase):
         self.add(store, *(new(f"g{n}", group="t") for n in range(3)))
         assert len(self.taken(store, 3, Bounds(group_concurrency=1))) == 1
         assert sorted(self.find(store, State.WAITING, JobFilter(group="t"), 1)) == ["g1", "g2"]
+
+    def test_the_reasons_of_failures(self, store: Store) -> None:
+        self.add(store, *(new(name) for name in ("a", "b", "c")))
+        self.fail(store, "a", reason="first")
+        self.fail(store, "b", reason="ä" * 1_000)
+        assert store.queries.failures(QUEUE, letters=True) == ([], "", 1), "the waiting one is no letter"
+        found, cursor, looked = store.queries.failures(QUEUE)
+        assert [(one.job_id, one.reason) for one in found] == [("b", "ä" * HEAD), ("a", "first")]
+        assert [one.at_ms for one in found] == [self.record(store, one).finished_ms for one in ("b", "a")]
+        assert (cursor, looked) == ("", 2)
+        found, cursor, looked = store.queries.failures(QUEUE, cursor="", limit=1)
+        assert (len(found), looked) == (1, 1)
+        found, _, _ = store.queries.failures(QUEUE, cursor=cursor)
+        assert [one.job_id for one in found] == ["a"]
+
+    def test_the_reasons_of_letters(self, store: Store) -> None:
+        self.add(store, new("a", dead_letter="dead"), new("b", dead_letter="dead"), new("other", "dead"))
+        self.fail(store, "a", reason="ValueError: no")
+        self.claim(store, "b", lease_ms=1)
+        until(lambda: store.transitions.recover(0).affected)
+        found, cursor, looked = store.queries.failures("dead", letters=True)
+        assert [one.reason for one in found] == ["ValueError: no", self.record(store, "b").failed_reason]
+        assert [one.job_id for one in found] == [one.id for one in store.queries.find("dead", [State.WAITING])[1:]]
+        assert (cursor, looked) == ("", 3)
+        page = store.queries.page("dead", State.WAITING, JobFilter(reason="ValueError"))
+        assert self.ids(page.records) == [found[0].job_id]
+        assert page.records[0].failed_reason == "ValueError: no"

@@ -16,5 +16,7 @@ local function bury(id, reason)
     .. (v[14] or 'null') .. '}}'
   local base = #id <= 200 and id or redis.sha1hex(id)
   local letter_id = string.format('%s#dead.%.0f.%.0f', base, num(v[9], 0), num(v[7], 0))
-  add_job(v[1], letter_id, v[3], letter, '', '{"kind":"letter"}')
+  if add_job(v[1], letter_id, v[3], letter, '', '{"kind":"letter"}') then
+    redis.call('HSET', job_key(letter_id), F.failed_reason, reason)
+  end
 end
