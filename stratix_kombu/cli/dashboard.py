@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.commands import with_options
-from stratix_kombu.cli.logs import say
+from stratix_kombu.cli.logs import configure, logging_options, say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.errors import ConfigurationError
 
@@ -40,8 +39,9 @@ class Served:
 @click.option("--password", envvar="STRATIX_DASHBOARD_PASSWORD", help="Ask for it. Also STRATIX_DASHBOARD_PASSWORD.")
 @click.option("--token", envvar="STRATIX_DASHBOARD_TOKEN", help="A bearer token. Also STRATIX_DASHBOARD_TOKEN.")
 @click.option("--read-only", is_flag=True, help="Show, and change nothing.")
+@logging_options
 @with_options(Served)
-def dashboard(app: Application, options: Served) -> None:
+def dashboard(app: Application, log_level: str | None, log_format: str, options: Served) -> None:
     """Web pages that show queues and jobs, and let you retry, cancel, remove, pause, ...
 
     On 127.0.0.1 everybody on this machine may use them. Any other address needs a password or a token, best given in
@@ -57,7 +57,7 @@ def dashboard(app: Application, options: Served) -> None:
     from stratix_kombu.dashboard import Dashboard
     from stratix_kombu.dashboard.server import serve
 
-    logging.getLogger("stratix_kombu.dashboard").setLevel(logging.INFO)
+    configure(log_level, log_format)  # who did what is logged
     board = Dashboard(app, authorize=_authorize(options), read_only=options.read_only)
     server = serve(board, options.host, options.port)
     shown = f"[{options.host}]" if ":" in options.host else options.host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -149,3 +150,33 @@ def test_a_fault_of_ours_tells_no_details(app: Application, caplog: pytest.LogCa
     assert response.status == 500
     assert b"1234" not in response.body
     assert "the password is 1234" in caplog.text
+
+
+class _Counted:
+    """The queries of a store, each of which is counted."""
+
+    def __init__(self, queries: Any) -> None:
+        self._queries = queries
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls.append(name)
+        return getattr(self._queries, name)
+
+
+def test_a_refresh_costs_the_store_as_much_for_many_queues_as_for_one(
+    app: Application, ops: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        app.queue.create_queue(f"queue-{number}").add("x")
+    store = app.queue.store
+    counted = _Counted(store.queries)
+    monkeypatch.setattr(store, "queries", counted)
+    assert "queue-49" in text_of(ops.get("/"))
+    assert counted.calls == ["overview"]
+    counted.calls.clear()
+    ops.get("/queues/queue-7")
+    assert len(counted.calls) <= 6
+    counted.calls.clear()
+    ops.get("/workers")
+    assert len(counted.calls) <= 2
