@@ -123,7 +123,7 @@ def test_a_link_can_say_nothing_of_its_own(app: Application, ops: Asking) -> Non
     app.queue.create_queue("work").add("x")
     assert 'class="said"' not in ops.get("/queues/work", done="you were hacked", n="1").body.decode()
     assert 'class="said"' not in ops.get("/queues/work", done="retry", n="call 555").body.decode()
-    for back in ("//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb"):
+    for back in ("//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb", "/ü"):
         assert header(ops.post("/queues/work/pause", back=back), "Location") == "/?done=pause&n=1"
     there = header(ops.post("/queues/work/pause", back="/queues/work?state=failed"), "Location")
     assert there == "/queues/work?state=failed&done=pause&n=1"

@@ -35,14 +35,32 @@ def pages(app: Application) -> dict[str, str]:
         "/queues/idle/add": "Options",
         "/queues/work/metrics": "How long attempts ran",
         "/queues/work/metrics?span=24h": "p95",
+        "/queues/work/metrics?span=31d": "31 days",
         f"/job?id={failed.id}": "Traceback",
         f"/job?id={done.id}": "Result",
         f"/flow?id={flow.root.id}": "As a table",
         "/schedules": "30 3 * * *",
         f"/queues/idle/schedule?key={one.key}": "Last runs",
         "/dead-letters": "dead",
+        "/workers": "work",
+        f"/worker?id={served_by(app)}": "Nothing now",
         "/queues/dead/dead-letters": "By reason",
     }
+
+
+def served_by(app: Application) -> str:
+    """The id of the worker, once it is known."""
+    until(lambda: app.queue.get_queue("work").get_workers())
+    return app.queue.get_queue("work").get_workers()[0].id
+
+
+UNNAMED = """
+return [...document.querySelectorAll("a, button, input:not([type=hidden]), select, textarea, svg[role=img]")]
+  .filter((one) => one.checkVisibility())
+  .filter((one) => !(one.textContent.trim() || one.getAttribute("aria-label") || (one.labels && one.labels.length)))
+  .map((one) => one.outerHTML)
+"""
+"""What somebody who cannot see the page would not know what it is for."""
 
 
 def test_every_page(served_shop: Application, browser: Browser) -> None:
@@ -52,6 +70,8 @@ def test_every_page(served_shop: Application, browser: Browser) -> None:
         assert "taken" not in browser.driver.title, path
         assert not browser.has("img"), path
         assert "\u202e" not in browser.driver.page_source, path
+        assert browser.driver.execute_script(UNNAMED) == [], path
+        assert len(browser.driver.find_elements("css selector", "main h1")) == 1, path
         assert browser.problems() == [], path
     browser.width(PHONE)
     for path in pages(served_shop):

@@ -85,5 +85,11 @@ def safe_path(text: str) -> str:
         parts = urlsplit(text)
     except ValueError:
         return "/"
-    plain = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
+    plain = (
+        text.startswith("/")
+        and not text.startswith("//")
+        and "\\" not in text
+        and text.isascii()
+        and text.isprintable()
+    )
     return text if plain and not parts.scheme and not parts.netloc else "/"
