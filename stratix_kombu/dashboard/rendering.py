@@ -9,7 +9,13 @@ from typing import Any
 from stratix_kombu.dashboard import charts, texts
 from stratix_kombu.dashboard.jinja import Environment, PackageLoader, StrictUndefined
 
-NAVIGATION = (("/", "Queues"), ("/schedules", "Schedules"), ("/dead-letters", "Dead letters"), ("/workers", "Workers"))
+NAVIGATION = (
+    ("/", "Queues"),
+    ("/flows", "Flows"),
+    ("/schedules", "Schedules"),
+    ("/dead-letters", "Dead letters"),
+    ("/workers", "Workers"),
+)
 """The pages at the top."""
 
 

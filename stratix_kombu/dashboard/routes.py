@@ -71,6 +71,7 @@ ROUTES = (
     Route("POST", "/queues/{name}/schedules/{action}", schedules.change_schedule),
     Route("POST", "/queues/{name}/{action}", changing.change_queue),
     Route("GET", "/job", job.job, job.JobPage, "id"),
+    Route("GET", "/flows", flows.flows, flows.Flows, "cursor"),
     Route("GET", "/flow", flows.flow, flows.FlowPage, "id"),
     Route("GET", "/schedules", schedules.schedules, schedules.Schedules),
     Route("GET", "/workers", workers.workers, workers.Workers),

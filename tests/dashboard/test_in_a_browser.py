@@ -39,6 +39,7 @@ def pages(app: Application) -> dict[str, str]:
         f"/job?id={failed.id}": "Traceback",
         f"/job?id={done.id}": "Result",
         f"/flow?id={flow.root.id}": "As a table",
+        "/flows": "0 of 2",
         "/schedules": "30 3 * * *",
         f"/queues/idle/schedule?key={one.key}": "Last runs",
         "/dead-letters": "dead",

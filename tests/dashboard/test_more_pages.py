@@ -34,11 +34,18 @@ def test_a_flow_is_drawn_and_listed(app: Application, ops: Asking) -> None:
     assert {job: sorted(before) for job, before in found["dependencies"].items()} == {
         job: sorted(before) for job, before in flow.dependencies.items()
     }
+    (row,) = ops.ask("/flows")["flows"]
+    assert (row["job"], row["total"], row["done"], row["counts"]) == (flow.root.id, 4, 0, {"waiting": 2, "blocked": 2})
+    assert "0 of 4" in text_of(ops.get("/flows"))
+    assert HOSTILE.encode() not in ops.get("/flows").body
     page = ops.get("/flow", id=flow.root.id).body.decode()
     assert page.count('class="node ') == 4
     assert page.count('class="edge ') == 3
     assert HOSTILE not in page
     ada = Asking(Dashboard(app, authorize=lambda request: "ada", may=lambda user, action, queue: queue == "etl"))
+    assert ada.ask("/flows")["flows"][0]["name"] == f"sum {HOSTILE}"
+    nobody = Asking(Dashboard(app, authorize=lambda request: "eve", may=lambda user, action, queue: queue == "other"))
+    assert nobody.ask("/flows")["flows"] == []
     assert {job["name"] for job in ada.ask("/flow", id=flow.root.id)["jobs"]} == {f"sum {HOSTILE}", "a", "c"}
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from stratix_kombu.dashboard import graph, reading
 from stratix_kombu.dashboard.pages.job import found
 from stratix_kombu.dashboard.pages.queue import row_of
-from stratix_kombu.dashboard.reading import JobRow
+from stratix_kombu.dashboard.reading import FlowRow, JobRow
 from stratix_kombu.dashboard.site import Page, Visit
 from stratix_kombu.model.shown import Shown
+
+AT_ONCE = 25
+"""Flows on a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,22 @@ class FlowPage(Shown):
     counts: dict[str, int]
     complete: bool
     """Whether these are all: of a large flow the nearest ones are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flows(Shown):
+    """Some flows, newest first."""
+
+    flows: list[FlowRow]
+    cursor: str
+    """Where the next page begins; '' after the last one."""
+
+
+def flows(visit: Visit) -> Page:
+    """All flows, newest first: their root, and their jobs by state."""
+    cursor = visit.request.get("cursor")
+    rows, after = reading.flows(visit.app, cursor, AT_ONCE, lambda queue: visit.may("view", queue))
+    return Page("flows.html", Flows(rows, after), {"next": visit.url("/flows", cursor=after)})
 
 
 def flow(visit: Visit) -> Page:

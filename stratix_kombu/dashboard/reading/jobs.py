@@ -150,3 +150,42 @@ def count(app: Application, queue: str, which: Which) -> Count:
         return Count(counts_of(app.queue.get_queue(queue).get_status())[which.state], True)
     found = app.queue.get_queue(queue).count_jobs(cast("Any", which.state), **which.options(now_ms()))
     return Count(found.count, found.exact)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRow(Shown):
+    """A flow, in one line."""
+
+    job: str
+    """Its root, the last job to run."""
+    name: str
+    queue: str
+    state: str
+    timestamp: int
+    counts: dict[str, int]
+    """Its jobs by state; ``removed`` are those without a record."""
+    total: int
+    done: int
+    exact: bool
+    """Whether all of its jobs were counted."""
+
+
+def flows(app: Application, cursor: str, limit: int, visible: Callable[[str], bool]) -> tuple[list[FlowRow], str]:
+    """Flows whose root may be seen, newest first, and where the next ones begin."""
+    page = app.queue.get_flows(cursor, limit)
+    rows = [
+        FlowRow(
+            job=one.job_id,
+            name=one.name,
+            queue=one.queue,
+            state=one.state,
+            timestamp=one.created_on,
+            counts={state: count for state, count in one.counts.items() if count},
+            total=one.total,
+            done=one.done,
+            exact=one.exact,
+        )
+        for one in page.flows
+        if visible(one.queue)
+    ]
+    return rows, page.cursor
