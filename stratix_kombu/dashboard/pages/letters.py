@@ -54,8 +54,12 @@ class LetterPage(Shown):
 
 
 def queues(visit: Visit) -> Page:
-    """The queues that have dead letters."""
-    rows = [row for row in reading.queue_rows(visit.app, lambda name: visit.may("view", name)) if row.counts["waiting"]]
+    """The queues that have dead letters. A queue with a worker is none of them: that would take the letters as jobs."""
+    rows = [
+        row
+        for row in reading.queue_rows(visit.app, lambda name: visit.may("view", name))
+        if row.counts["waiting"] and not row.workers
+    ]
     found = [
         LetterQueue(row.name, row.counts["waiting"], row.oldest_waiting_ms)
         for row in rows

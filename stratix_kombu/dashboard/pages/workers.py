@@ -57,7 +57,7 @@ def worker(visit: Visit) -> Page:
     found = next((one for one in reading.workers(visit.app) if one.id == name), None)
     if found is None:
         raise Refused(404, f"there is no worker {name!r}: it has ended, or has not been heard of for a while")
-    jobs = [job for job in reading.worker_jobs(visit.app, found, JOBS) if visit.may("view", job.queue_name)]
+    jobs = [job for job in reading.worker_jobs(visit.app, name, JOBS) if visit.may("view", job.queue_name)]
     return Page("worker.html", WorkerPage(_seen(visit, found), [row_of(visit, job) for job in jobs]))
 
 

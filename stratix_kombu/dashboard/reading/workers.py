@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stratix_kombu.model.record import WorkerInfo
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.workers import WorkerProcess
 
@@ -16,30 +15,12 @@ if TYPE_CHECKING:
 
 def workers(app: Application) -> list[WorkerProcess]:
     """The workers of all queues, one entry each, sorted by host and id."""
-    found: dict[str, list[WorkerInfo]] = {}
-    for name in app.queue.get_queue_names():
-        for one in app.queue.get_queue(name).get_workers():
-            found.setdefault(one.id, []).append(one)
-    made = [
-        WorkerProcess(
-            id=worker,
-            host=those[0].host,
-            pid=those[0].pid,
-            queues={one.queue: one.concurrency for one in those},
-            slots=sum(one.concurrency for one in those),
-            stuck=sum(one.stuck for one in those),
-        )
-        for worker, those in found.items()
-    ]
-    return sorted(made, key=lambda one: (one.host, one.id))
+    return sorted(app.queue.get_workers(), key=lambda one: (one.host, one.id))
 
 
-def worker_jobs(app: Application, worker: WorkerProcess, most: int) -> list[Job]:
+def worker_jobs(app: Application, worker: str, most: int) -> list[Job]:
     """The jobs that a worker runs."""
-    jobs: list[Job] = []
-    for name in worker.queues:
-        jobs += app.queue.get_queue(name).find_jobs("active", limit=most, worker=worker.id).jobs
-    return jobs[:most]
+    return app.queue.get_worker_jobs(worker, most)
 
 
 @dataclass(frozen=True, slots=True)
