@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stratix_kombu.model.attempts import Kept
 from stratix_kombu.model.record import Limit, NewJob
 from stratix_kombu.model.state import State
 
@@ -76,6 +77,8 @@ class KeptJob:
     logs: tuple[str, ...]
     logged: int
     """How many lines were ever written."""
+    attempts: tuple[Kept, ...]
+    """Those that ended and after which it went on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from stratix_kombu.stores.memory.order import Order
 from stratix_kombu.stores.memory.state import Holder, Job, QueueSpace
 from stratix_kombu.stores.memory.steps import Steps, step
 
-_ALIKE = [one.name for one in fields(KeptJob) if one.name in Job.__slots__ and one.name not in ("new", "logs", "place")]
+_OWN_FORM = ("new", "logs", "place", "attempts")
+_ALIKE = [one.name for one in fields(KeptJob) if one.name in Job.__slots__ and one.name not in _OWN_FORM]
 
 
 class MemoryContents(Contents, Steps):
@@ -42,6 +43,7 @@ class MemoryContents(Contents, Steps):
             place=job.place if job.state is State.WAITING and not job.new.native else 0,
             holds_until_ms=self._holds_until(job),
             logs=tuple(self._lines(job)),
+            attempts=tuple(self.space.attempts.of(job)),
         )
 
     def _holds_until(self, job: Job) -> int | None:
@@ -85,6 +87,8 @@ class MemoryContents(Contents, Steps):
             logs=list(kept.logs),
         )
         space.jobs[new.id] = job
+        for one in kept.attempts:
+            space.attempts.append(job, one)
         space.numbers = max(space.numbers, job.number)
         queue = space.queues[new.queue]
         queue.known = True

@@ -73,6 +73,8 @@ class RedisContents(Contents):
         logged = int(record.get(_LOGGED) or 0)
         lines = self._client.run("LRANGE", f"{self._base}:job:{job_id}:logs", 0, -1, again=True) if logged else []
         values = {one.name: _value(one, record) for one in _KEPT}
+        tried = values["attempts_started"] or values["attempts_made"]
+        attempts = self._client.run("LRANGE", f"{self._base}:attempts:{job_id}", 0, -1, again=True) if tried else []
         return KeptJob(
             **values,
             new=_new_job(job_id, record),
@@ -82,6 +84,7 @@ class RedisContents(Contents):
             holds_until_ms=_holds_until(job_id, values["number"], holder),
             logs=tuple(line.decode() for line in lines),
             logged=logged,
+            attempts=tuple(tuple(json.loads(one)) for one in attempts),
         )
 
     def edges(self, job_id: str) -> list[KeptEdge]:
@@ -147,6 +150,8 @@ def _arguments(job: KeptJob) -> Iterator[Any]:
     yield from words
     yield len(job.logs)
     yield from job.logs
+    yield len(job.attempts)
+    yield from map(json.dumps, job.attempts)
 
 
 def _where(job: KeptJob) -> dict[str, Any]:

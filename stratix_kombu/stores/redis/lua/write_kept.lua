@@ -1,6 +1,6 @@
 -- Write jobs as they were in another store; one that is known stays as it is.
 -- KEYS[1] '{namespace}'; then per job: id, JSON of where it stands (see contents.py), number of fields and values, those,
---   number of lines of its log, those
+--   number of lines of its log, those, number of its attempts, those as JSON
 -- Returns nothing
 --- @again
 --- @include base
@@ -75,9 +75,11 @@ while ARGV[next_one] do
   local key, count = job_key(id), tonumber(ARGV[next_one + 2])
   local is_new = redis.call('EXISTS', key) == 0
   local lines = next_one + 3 + count
+  local attempts = lines + 1 + tonumber(ARGV[lines])
   if is_new then
     values(next_one + 3, count, 'HSET', key)
     values(lines + 1, tonumber(ARGV[lines]), 'RPUSH', key .. ':logs')
+    values(attempts + 1, tonumber(ARGV[attempts]), 'RPUSH', P .. ':attempts:' .. id)
     redis.call('SADD', P .. ':queues', at.queue)
     stand(id, at)
     if at.expires then
@@ -90,5 +92,5 @@ while ARGV[next_one] do
       redis.call('SET', P .. ':number', string.format('%.0f', at.number))
     end
   end
-  next_one = lines + 1 + tonumber(ARGV[lines])
+  next_one = attempts + 1 + tonumber(ARGV[attempts])
 end
