@@ -62,6 +62,7 @@ ROUTES = (
     Route("GET", "/queues/{name}/add", queue.add, people_only=True),
     Route("GET", "/queues/{name}/manage", queue.manage, people_only=True),
     Route("GET", "/queues/{name}/events", events.events, people_only=True),
+    Route("GET", "/queues/{name}/reasons", letters.reasons, letters.Reasons),
     Route("GET", "/queues/{name}/metrics", metrics.metrics, metrics.MetricsPage, "span job_name"),
     Route("GET", "/queues/{name}/dead-letters", letters.letters, letters.LetterPage, "reason name from cursor limit"),
     Route("POST", "/queues/{name}/redrive", many.redrive, many.Many),

@@ -29,6 +29,7 @@ def pages(app: Application) -> dict[str, str]:
         "/": "idle",
         "/?sort=failed&only=failed": "work",
         "/queues/work?state=failed": "ValueError",
+        "/queues/work/reasons": "ValueError",
         "/queues/work?state=completed": "good",
         "/queues/idle": "paused",
         "/queues/idle/manage": "Obliterate",

@@ -113,7 +113,7 @@ def test_dead_letters_are_grouped_and_redriven(app: Application, ops: Asking, fa
     (row,) = ops.ask("/dead-letters")["queues"]
     assert (row["name"], row["letters"]) == ("dead", 20)
     found = ops.ask("/queues/dead/dead-letters", limit=500)
-    assert [(one["reason"], one["count"]) for one in found["reasons"]] == [
+    assert sorted((one["reason"], one["count"]) for one in found["reasons"]) == [
         ("OSError: disk is full", 10),
         ("ValueError: row * is bad", 10),
     ]
@@ -126,6 +126,19 @@ def test_dead_letters_are_grouped_and_redriven(app: Application, ops: Asking, fa
     assert json.loads(step.body)["done"] == 10
     assert failed.get_job_counts()["paused"] == 10
     assert app.queue.get_queue("dead").get_job_counts()["waiting"] == 10
+
+
+def test_failures_are_grouped_by_reason(ops: Asking, failed: Queue) -> None:
+    found = ops.ask("/queues/work/reasons")["reasons"]
+    assert sorted((one["reason"], one["error"], one["count"]) for one in found) == [
+        ("OSError: disk is full", "OSError", 10),
+        ("ValueError: row * is bad", "ValueError", 10),
+    ]
+    assert "row * is bad" in text_of(ops.get("/queues/work/reasons"))
+    bad = next(one for one in found if one["error"] == "ValueError")
+    jobs = ops.ask("/queues/work", state="failed", reason=bad["reason"])["jobs"]
+    assert len(jobs) == 10
+    assert bad["newest_job"] in [one["id"] for one in jobs]
 
 
 def test_all_that_match_are_retried_step_by_step(ops: Asking, failed: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stratix_kombu.dashboard import reading
@@ -26,6 +26,14 @@ class LetterQueues(Shown):
     """The queues that have dead letters."""
 
     queues: list[LetterQueue]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons(Shown):
+    """Why jobs of a queue failed, the most frequent reason first."""
+
+    queue: str
+    reasons: list[Reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +83,22 @@ def letters(visit: Visit, name: str) -> Page:
     given = {key: get(key).strip() for key in ("reason", "name", "from") if get(key).strip()}
     page, cursor = reading.letters(visit.app, name, get("cursor"), limit_of(visit))
     rows = [_row(visit, record, letter) for record, letter in page if reading.is_letter(letter, given)]
-    reasons = [
-        Reason(visit.site.redact("error", one.reason) or "", one.error, one.count, one.newest_job, one.newest_on)
-        for one in reading.letter_reasons(visit.app, name)
-    ]
+    reasons = redacted(visit, reading.reasons(visit.app, name, of_letters=True))
     found = LetterPage(name, rows, cursor, reasons)
     path = f"/queues/{name}/dead-letters"
     view = {"given": given, "may": visit.allowed(name), "next": visit.url(path, **given, cursor=cursor)}
     return Page("letters.html", found, view)
+
+
+def reasons(visit: Visit, name: str) -> Page:
+    """Why the jobs of a queue failed: the newest thousand, by what their reasons have in common."""
+    known(visit, name)
+    return Page("reasons.html", Reasons(name, redacted(visit, reading.reasons(visit.app, name))))
+
+
+def redacted(visit: Visit, groups: list[Reason]) -> list[Reason]:
+    """As they may be shown."""
+    return [replace(one, reason=str(visit.site.redact("error", one.reason) or "")) for one in groups]
 
 
 def _row(visit: Visit, record: Any, letter: Any) -> LetterRow:

@@ -23,8 +23,8 @@ from stratix_kombu.dashboard.reading.letters import (
     Reason as Reason,
     has_letters as has_letters,
     is_letter as is_letter,
-    letter_reasons as letter_reasons,
     letters as letters,
+    reasons as reasons,
 )
 from stratix_kombu.dashboard.reading.metrics import SPANS as SPANS, metric_names as metric_names, periods as periods
 from stratix_kombu.dashboard.reading.queues import (

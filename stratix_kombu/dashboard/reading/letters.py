@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.lifecycle.redrive import letter_of
-from stratix_kombu.model.finding import Pattern, common_reason, error_of
+from stratix_kombu.model.finding import Pattern
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.state import State
@@ -51,14 +51,11 @@ def is_letter(letter: Mapping[str, Any], given: Mapping[str, str]) -> bool:
     )
 
 
-def letter_reasons(app: Application, queue: str) -> list[Reason]:
-    """Why the jobs failed that the first thousand letters tell of, the most frequent reason first."""
-    found, _ = letters(app, queue, "", 1_000)
-    groups: dict[str, list[Letter]] = {}
-    for record, letter in found:
-        groups.setdefault(common_reason(letter["reason"] or ""), []).append((record, letter))
-    reasons = []
-    for reason, those in groups.items():
-        newest, _ = max(those, key=lambda one: one[0].created_ms)
-        reasons.append(Reason(reason, error_of(reason), len(those), newest.id, newest.created_ms))
-    return sorted(reasons, key=lambda one: (-one.count, one.reason))
+def reasons(app: Application, queue: str, of_letters: bool = False) -> list[Reason]:
+    """Why jobs failed, the most frequent reason first: of the newest thousand failed jobs of a queue, or of the first
+    thousand letters in it."""
+    one = app.queue.get_queue(queue)
+    page = one.get_letter_reasons() if of_letters else one.get_failure_reasons()
+    return [
+        Reason(group.reason, group.error, group.count, group.newest_job_id, group.newest_on) for group in page.groups
+    ]
