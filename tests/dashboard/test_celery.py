@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+import urllib.request
 from datetime import timedelta
+from pathlib import Path
 
 from stratix_kombu.celery.beat import StratixScheduler
 from stratix_kombu.dashboard import Dashboard
-from tests.celery.workers import Project
+from tests.celery.workers import ROOT, Project
 from tests.dashboard.asking import Asking, text_of
 from tests.waiting import until
 
@@ -69,3 +74,21 @@ def test_a_transport_without_remote_control(sqs_url: str, redis_url: str) -> Non
         assert "no remote control" in text_of(ops.get("/workers/celery"))
     finally:
         project.close()
+
+
+def test_the_command_of_celery(redis_url: str, tmp_path: Path) -> None:
+    project = Project(redis_url, redis_url)
+    command = [sys.executable, "-m", "celery", "-A", "tests.celery.project", "stratix", "dashboard", "--port", "0"]
+    log = tmp_path / "log"
+    with log.open("w") as err, subprocess.Popen(command, cwd=ROOT, env=project.environment(), stderr=err) as process:
+        try:
+            until(lambda: "Ctrl-C ends it" in log.read_text() or process.poll() is not None, 60)
+            found = re.search(r"http://\S+/", log.read_text())
+            assert found is not None, log.read_text()
+            with urllib.request.urlopen(f"{found[0]}workers", timeout=30) as answer:
+                assert "Celery's remote control" in answer.read().decode().replace("&#39;", "'")
+        finally:
+            process.terminate()
+            process.wait(30)
+            project.close()
+    assert process.returncode == 0
