@@ -263,8 +263,13 @@ class AsyncQueue(AsyncManyJobs):
     async def get_status(self) -> QueueStatus:
         return await self._call(self._queue.get_status)
 
-    async def get_metrics(self, minutes: int = 60, *, hours: int | None = None) -> QueueMetrics:
-        return await self._call(self._queue.get_metrics, minutes, hours=hours)
+    async def get_metrics(
+        self, minutes: int = 60, *, hours: int | None = None, name: str | None = None
+    ) -> QueueMetrics:
+        return await self._call(self._queue.get_metrics, minutes, hours=hours, name=name)
+
+    async def get_metric_names(self) -> list[str]:
+        return await self._call(self._queue.get_metric_names)
 
     async def get_workers(self) -> list[WorkerInfo]:
         return await self._call(self._queue.get_workers)

@@ -27,6 +27,7 @@ class Measured:
 
     minutes: int
     hours: int | None
+    by_name: bool
     prometheus: bool
     port: int | None
     host: str
@@ -37,6 +38,7 @@ class Measured:
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 1440), help="Number of minutes.")
 @click.option("--hours", type=click.IntRange(1, 744), help="Number of hours, instead of minutes.")
+@click.option("--by-name", is_flag=True, help="With --hours (at most 168): one line per name of jobs.")
 @click.option("--prometheus", is_flag=True, help="The totals of all queues, in Prometheus's text format.")
 @click.option(
     "--serve",
@@ -64,6 +66,9 @@ def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Me
             raise click.UsageError("--prometheus and --serve report all queues, in Prometheus's format")
         _for_prometheus(app, options.port, options.host)
         return
+    if options.by_name:
+        _by_name(app, names, options.hours, as_json)
+        return
     queues = [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()]
     measured = [queue.get_metrics(options.minutes, hours=options.hours) for queue in queues]
     if as_json:
@@ -77,6 +82,19 @@ def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Me
         print_table(
             ("queue", *COLUMNS), [[queue.name, *_row(queue.total)] for queue in measured], "No queue has had a job yet."
         )
+
+
+def _by_name(app: Application, names: tuple[str, ...], hours: int | None, as_json: bool) -> None:
+    rows: list[list[Any]] = []
+    for queue in [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()]:
+        for name in queue.get_metric_names():
+            total = queue.get_metrics(hours=hours, name=name).total
+            if as_json:
+                print_json({"queue": queue.name, "name": name, "total": asdict(total)})
+            else:
+                rows.append([queue.name, name, total.completed, total.failed, *_times(total)])
+    if not as_json:
+        print_table(("queue", "name", "completed", "failed", *COLUMNS[len(COUNTS) :]), rows, "No job has ended yet.")
 
 
 def _for_prometheus(app: Application, port: int | None, host: str) -> None:
@@ -98,6 +116,10 @@ def _start(period: Period) -> str:
 
 
 def _row(period: Period) -> list[Any]:
+    return [*(getattr(period, count) for count in COUNTS), *_times(period)]
+
+
+def _times(period: Period) -> list[str]:
     wait, run = period.wait, period.run
     times = [(wait, wait.p50_ms), (wait, wait.p95_ms), (run, run.p50_ms), (run, run.p95_ms), (run, run.p99_ms)]
-    return [*(getattr(period, count) for count in COUNTS), *(span(ms) if kind.count else "-" for kind, ms in times)]
+    return [span(ms) if kind.count else "-" for kind, ms in times]

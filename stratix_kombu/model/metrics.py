@@ -19,6 +19,8 @@ MINUTE_MS = 60_000
 KEPT_MINUTES = 24 * 60
 HOUR_MS = 60 * MINUTE_MS
 KEPT_HOURS = 31 * 24
+NAMED_HOURS = 7 * 24
+"""Hours that are kept of each name of jobs: there may be a hundred in a queue."""
 NAMES_KEPT = 100
 """Names of jobs per queue whose run times are kept separately; later ones are counted as ``OTHER``."""
 OTHER = "(other)"

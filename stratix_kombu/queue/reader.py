@@ -17,7 +17,7 @@ from stratix_kombu.lifecycle.redrive import letter_of
 from stratix_kombu.model.arguments import plain_text, position, seconds
 from stratix_kombu.model.event import Event
 from stratix_kombu.model.finding import LOOKED_AT_ONCE, filter_of, grouped
-from stratix_kombu.model.metrics import KEPT_HOURS, KEPT_MINUTES, QueueMetrics
+from stratix_kombu.model.metrics import KEPT_HOURS, KEPT_MINUTES, NAMED_HOURS, QueueMetrics
 from stratix_kombu.model.names import check_known_id
 from stratix_kombu.model.record import JobRecord, QueueStatus, WorkerInfo
 from stratix_kombu.model.runs import RUNS_KEPT
@@ -165,21 +165,32 @@ class QueueReader:
         """Counts, whether it is paused, workers, and the age in milliseconds of the oldest waiting job."""
         return self._engine.store.queries.status(self.name)
 
-    def get_metrics(self, minutes: int = 60, *, hours: int | None = None) -> QueueMetrics:
+    def get_metrics(self, minutes: int = 60, *, hours: int | None = None, name: str | None = None) -> QueueMetrics:
         """What happened in the last minutes (1 to 1440; the current one is the last), or if it is given in the last
         ``hours`` (1 to 744): how jobs and attempts ended; how long they waited and ran, with count, sum and percentiles
-        in milliseconds. A percentile is exact below 16 ms, and at most 6.25 % off above. Raises ConfigurationError,
-        StoreUnavailable.
+        in milliseconds. A percentile is exact below 16 ms, and at most 6.25 % off above.
+
+        With ``name``, one of ``get_metric_names``, only attempts at jobs of that name in the last ``hours`` (1 to 168):
+        ``completed`` and ``failed`` are how many ended so, whether another one is made or not, and the other counts are
+        0. Raises ConfigurationError, StoreUnavailable.
 
         >>> queue.get_metrics(minutes=5).total.run.p95_ms  # doctest: +SKIP
-        >>> [hour.failed for hour in queue.get_metrics(hours=24).hours]  # doctest: +SKIP
+        >>> [hour.failed for hour in queue.get_metrics(hours=24, name="welcome").hours]  # doctest: +SKIP
         """
         queries = self._engine.store.queries
-        if hours is not None:
-            whole(hours, "get_metrics: 'hours'", 1, KEPT_HOURS)
-            return QueueMetrics.of(self.name, hours=queries.hours(self.name, hours))
-        whole(minutes, "get_metrics: 'minutes'", 1, KEPT_MINUTES)
-        return QueueMetrics.of(self.name, queries.metrics(self.name, minutes))
+        if hours is None and name is None:
+            whole(minutes, "get_metrics: 'minutes'", 1, KEPT_MINUTES)
+            return QueueMetrics.of(self.name, queries.metrics(self.name, minutes))
+        if hours is None:
+            raise ConfigurationError("get_metrics: 'name' belongs to 'hours': set that too")
+        whole(hours, "get_metrics: 'hours'", 1, KEPT_HOURS if name is None else NAMED_HOURS)
+        named = "" if name is None else plain_text(name, "get_metrics: 'name'")
+        return QueueMetrics.of(self.name, hours=queries.hours(self.name, hours, named))
+
+    def get_metric_names(self) -> list[str]:
+        """Names of jobs by which ``get_metrics`` tells attempts apart, sorted: the first hundred of the queue, and
+        ``(other)`` for all that came later."""
+        return self._engine.store.queries.names(self.name)
 
     def get_workers(self) -> list[WorkerInfo]:
         """Workers that run jobs of this queue, in all processes."""

@@ -15,7 +15,7 @@ SURFACE = {
     "emit on once off aio get_overview get_workers get_worker_jobs get_queue_names get_job get_repeatable_jobs "
     "describe",
     Queue: "add add_bulk process pause resume is_paused get_status get_job_counts get_metrics get_job get_jobs "
-    "get_workers find_jobs get_failure_reasons get_letter_reasons drain clean retry_jobs promote_jobs "
+    "get_workers find_jobs get_failure_reasons get_letter_reasons get_metric_names drain clean retry_jobs promote_jobs "
     "remove_jobs cancel_jobs count_jobs obliterate redrive close on once off aio add_repeatable_job "
     "get_repeatable_jobs get_schedule_runs remove_repeatable_job "
     "pause_repeatable_job resume_repeatable_job run_repeatable_job "

@@ -186,6 +186,10 @@ def test_events(app: Application, cli: Cli) -> None:
     assert "did you mean 'failed'" in cli.refused("events", "--event", "faild", code=2)
 
 
+def by_name(cli: Cli) -> list[Any]:
+    return cli.json("metrics", "--hours", "2", "--by-name")
+
+
 def test_metrics(app: Application, cli: Cli) -> None:
     queue = app.queue.get_queue("emails")
     queue.add_bulk([{"name": "welcome", "data": data} for data in ("ada", "bob", "bad")])
@@ -203,3 +207,7 @@ def test_metrics(app: Application, cli: Cli) -> None:
     heading, *hours = cli("metrics", "emails", "--hours", "24")
     assert (heading.split()[1], len(hours), hours[-1].split()[:1]) == ("hour", 24, ["emails"])
     assert cli.json("metrics", "emails", "--hours", "2")[0]["total"]["minutes"] == 120
+    heading, *names = cli("metrics", "--hours", "2", "--by-name")
+    assert [line.split()[:2] for line in names] == [[one["queue"], one["name"]] for one in by_name(cli)]
+    assert sum(int(line.split()[2]) for line in names) == sum(one["total"]["completed"] for one in by_name(cli))
+    assert "belongs to 'hours'" in cli.refused("metrics", "emails", "--by-name", code=2)

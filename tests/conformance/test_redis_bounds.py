@@ -192,6 +192,7 @@ def _read(store: Store) -> None:
     read.late_queues(1)
     read.metrics("waiting", 10)
     read.hours("waiting", KEPT_HOURS)
+    read.names("waiting")
     read.totals("waiting")
     read.limit_ttl("few", Limit("queue:few", 5, 1_000))
     assert read.late_queues(0)

@@ -77,6 +77,7 @@ def test_all_keys_share_the_hash_slot_and_none_is_left(redis_url: str) -> None:
         assert all(client.strlen(key) < 4_000 for key in (*minutes, *hours, f"{{{namespace}}}:q:q:totals"))
     assert 1 <= len(minutes) <= 2
     counted = {key.partition("}")[2] for key in (*minutes, *hours, *ended, *asked)} | {":q:q:totals", ":q:q:names"}
+    counted |= {":q:q:named", ":named"}
     assert left == {":q:q:events", ":queues", ":number", ":q:q:meta", ":first:active", *counted}
     store.close()
 

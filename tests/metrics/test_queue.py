@@ -46,8 +46,25 @@ def test_what_happened_in_a_queue(settings: dict[str, Any]) -> None:
         assert (day.minutes, len(day.hours), {hour.minutes for hour in day.hours}) == ((), 24, {60})
         assert (day.total.run, day.total.completed, day.total.minutes) == (total.run, 10, 24 * 60)
         assert day.hours[-1].start_ms - day.hours[0].start_ms == 23 * 3_600_000
+        assert asyncio.run(queue.aio.get_metric_names()) == ["broken", "ok"]
+        broken = asyncio.run(queue.aio.get_metrics(hours=2, name="broken")).total
+        assert (broken.completed, broken.failed, broken.run.count) == (0, 3, 3)
+        ok = queue.get_metrics(hours=2, name="ok").total
+        assert (ok.completed, ok.failed, ok.wait.count) == (10, 0, 10)
+        assert ok.run.p95_ms >= 18
         assert queue.obliterate(force=True)
+        assert queue.get_metric_names() == []
         assert queue.get_metrics().total.completed == 0
+
+
+def test_names_that_cannot_be() -> None:
+    app = create_app({"driver": "memory"})
+    queue = app.queue.get_queue("q")
+    with pytest.raises(ConfigurationError, match="get_metrics: 'name' belongs to 'hours'"):
+        queue.get_metrics(name="n")
+    with pytest.raises(ConfigurationError, match="get_metrics: 'hours' must be a whole number from 1 to 168"):
+        queue.get_metrics(hours=169, name="n")
+    app.close()
 
 
 @pytest.mark.parametrize("hours", [0, 745, 1.5, True, "5"])

@@ -89,8 +89,15 @@ class Queries(ABC):
         also those in which nothing was."""
 
     @abstractmethod
-    def hours(self, queue: str, hours: int) -> list[Tally]:
-        """As ``metrics``, for each of the last hours (at most ``KEPT_HOURS``)."""
+    def hours(self, queue: str, hours: int, name: str = "") -> list[Tally]:
+        """As ``metrics``, for each of the last hours (at most ``KEPT_HOURS``). With one of the ``names``, of attempts
+        at jobs of that name (at most ``NAMED_HOURS``): ``completed`` and ``failed`` say how many ended so, whether
+        another one is made or not; the other counts are 0."""
+
+    @abstractmethod
+    def names(self, queue: str) -> list[str]:
+        """Names of jobs whose attempts are told apart, sorted: the first ``NAMES_KEPT`` of the queue, and ``OTHER`` for
+        all that came later."""
 
     @abstractmethod
     def totals(self, queue: str) -> Totals:

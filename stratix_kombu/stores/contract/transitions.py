@@ -5,7 +5,7 @@ What happens is counted in the same step, in the queue's minute and in its total
 ``hand_over`` with a reason, makes another one; expired leases; starts that a limit refused. And by ``complete``,
 ``fail`` and ``hand_over``, of each active job: how long it had waited when the attempt began (since it became waiting;
 being dispatched again does not restart that), and how long the attempt ran; the latter, if it completed, also by the
-job's name. Minutes are kept for ``KEPT_MINUTES``, hours for
+job's name; and in hours all of it by the job's name. Minutes are kept for ``KEPT_MINUTES``, hours for
 ``KEPT_HOURS``, and names up to ``NAMES_KEPT`` of a queue.
 
 Repeating a request is safe. A store whose server did not answer repeats the request itself within the command timeout,

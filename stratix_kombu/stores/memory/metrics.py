@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from stratix_kombu.model.metrics import (
@@ -9,6 +10,7 @@ from stratix_kombu.model.metrics import (
     KEPT_HOURS,
     KEPT_MINUTES,
     MINUTE_MS,
+    NAMED_HOURS,
     NAMES_KEPT,
     OTHER,
     Distribution,
@@ -27,33 +29,50 @@ class Counted:
         self.totals = Totals()
         self._minutes: dict[int, Tally] = {}
         self._hours: dict[int, Tally] = {}
+        self._named: dict[str, dict[int, Tally]] = {}
+        """Hours by the name of jobs."""
 
     def count(self, now: int, what: str) -> None:
         for counts in (self._minute(now), self._hour(now), self.totals):
             setattr(counts, what, getattr(counts, what) + 1)
 
-    def attempt(self, now: int, waited_ms: int, ran_ms: int, completed: str = "") -> None:
-        """An attempt has ended; ``completed`` is the name of a job that has."""
-        runs = self.totals.runs
-        for period in (self._minute(now), self._hour(now)):
+    def attempt(self, now: int, waited_ms: int, ran_ms: int, name: str = "", completed: bool = True) -> None:
+        """An attempt at a job of that name has ended."""
+        runs, named = self.totals.runs, [self._named_hour(now, name)] if name else []
+        for period in (self._minute(now), self._hour(now), *named):
             period.wait.observe(waited_ms)
             period.run.observe(ran_ms)
+        for hour in named:
+            hour.completed += completed
+            hour.failed += not completed
         self.totals.wait.observe(waited_ms)
-        if completed:
-            known = completed in runs or len(runs) - (OTHER in runs) < NAMES_KEPT
-            runs.setdefault(completed if known else OTHER, Distribution()).observe(ran_ms)
+        if name and completed:
+            runs.setdefault(_known(name, runs), Distribution()).observe(ran_ms)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._named)
 
     def last(self, now: int, minutes: int) -> list[Tally]:
         return _last(self._minutes, now, minutes, MINUTE_MS)
 
-    def last_hours(self, now: int, hours: int) -> list[Tally]:
-        return _last(self._hours, now, hours, HOUR_MS)
+    def last_hours(self, now: int, hours: int, name: str = "") -> list[Tally]:
+        return _last(self._named.get(name, {}) if name else self._hours, now, hours, HOUR_MS)
 
     def _minute(self, now: int) -> Tally:
         return _period(self._minutes, now // MINUTE_MS, KEPT_MINUTES, MINUTE_MS)
 
     def _hour(self, now: int) -> Tally:
         return _period(self._hours, now // HOUR_MS, KEPT_HOURS, HOUR_MS)
+
+    def _named_hour(self, now: int, name: str) -> Tally:
+        periods = self._named.setdefault(_known(name, self._named), {})
+        return _period(periods, now // HOUR_MS, NAMED_HOURS, HOUR_MS)
+
+
+def _known(name: str, names: Mapping[str, object]) -> str:
+    """The name, or that of all others."""
+    return name if name in names or len(names) - (OTHER in names) < NAMES_KEPT else OTHER
 
 
 def _last(periods: dict[int, Tally], now: int, count: int, length_ms: int) -> list[Tally]:
@@ -76,5 +95,5 @@ def count(space: Space, job: Job, what: str) -> None:
 
 def count_attempt(space: Space, job: Job, completed: bool) -> None:
     """An attempt at an active job has ended."""
-    now, name = space.now(), job.new.name if completed else ""
-    space.queues[job.new.queue].counted.attempt(now, job.waited_ms, max(now - job.processed_ms, 0), name)
+    now, new = space.now(), job.new
+    space.queues[new.queue].counted.attempt(now, job.waited_ms, max(now - job.processed_ms, 0), new.name, completed)

@@ -137,10 +137,14 @@ class MemoryQueries(Queries):
             space = self._space.queues.get(queue) or QueueSpace()
             return deepcopy(space.counted.last(self._space.now(), minutes))
 
-    def hours(self, queue: str, hours: int) -> list[Tally]:
+    def hours(self, queue: str, hours: int, name: str = "") -> list[Tally]:
         with self._space.lock:
             space = self._space.queues.get(queue) or QueueSpace()
-            return deepcopy(space.counted.last_hours(self._space.now(), hours))
+            return deepcopy(space.counted.last_hours(self._space.now(), hours, name))
+
+    def names(self, queue: str) -> list[str]:
+        with self._space.lock:
+            return (self._space.queues.get(queue) or QueueSpace()).counted.names
 
     def totals(self, queue: str) -> Totals:
         with self._space.lock:

@@ -117,9 +117,12 @@ class RedisQueries(Queries):
         this, found = self._scripts.run("metrics", (queue, minutes))
         return [tally_of(minute, raw) for minute, raw in enumerate(found, int(this) - len(found) + 1)]
 
-    def hours(self, queue: str, hours: int) -> list[Tally]:
-        this, found = self._scripts.run("hours", (queue, hours))
+    def hours(self, queue: str, hours: int, name: str = "") -> list[Tally]:
+        this, found = self._scripts.run("hours", (queue, hours, name))
         return [tally_of(hour, raw, HOUR_MS) for hour, raw in enumerate(found, int(this) - len(found) + 1)]
+
+    def names(self, queue: str) -> list[str]:
+        return sorted(one.decode() for one in self._scripts.run("names", (queue,)))
 
     def totals(self, queue: str) -> Totals:
         return totals_of(*self._scripts.run("totals", (queue,)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -12,6 +12,8 @@ from stratix_kombu.model.metrics import (
     KEPT_HOURS,
     KEPT_MINUTES,
     MINUTE_MS,
+    NAMED_HOURS,
+    OTHER,
     Distribution,
     Histogram,
     Tally,
@@ -34,8 +36,8 @@ class Observed(Counted):
     def count(self, now: int, what: str) -> None:
         self.what.append([now, what])
 
-    def attempt(self, now: int, waited_ms: int, ran_ms: int, completed: str = "") -> None:
-        self.what.append([now, waited_ms, ran_ms, completed])
+    def attempt(self, now: int, waited_ms: int, ran_ms: int, name: str = "", completed: bool = True) -> None:
+        self.what.append([now, waited_ms, ran_ms, name, int(completed)])
 
 
 def _observe(counted: Counted, texts: Iterable[str]) -> None:
@@ -63,6 +65,16 @@ class Counting(Counted):
         sql = "SELECT hour, what FROM hours WHERE queue = ? AND hour >= ?"
         self._hours = {hour: _tally_of(hour, what, HOUR_MS) for hour, what in self._db.all(sql, self._queue, first)}
 
+    def read_named(self, first: int, names: Iterable[str]) -> None:
+        """All names, and the hours of some."""
+        known = self._db.all("SELECT name FROM named WHERE queue = ?", self._queue)
+        self._named = {name: {} for (name,) in known}
+        sql = "SELECT hour, what FROM named_hours WHERE queue = ? AND name = ? AND hour >= ?"
+        for name in names:
+            if name in self._named:
+                rows = self._db.all(sql, self._queue, name, first)
+                self._named[name] = {hour: _tally_of(hour, what, HOUR_MS) for hour, what in rows}
+
     def observe(self) -> None:
         """With what was not added yet."""
         rows = self._db.all("SELECT what FROM observed WHERE queue = ? ORDER BY number", self._queue)
@@ -70,9 +82,12 @@ class Counting(Counted):
 
     def add(self, texts: list[str]) -> None:
         """Add these for good."""
-        first = min(entry[0] for text in texts for entry in loads(text))
+        entries = [entry for text in texts for entry in loads(text)]
+        first = min(entry[0] for entry in entries)
         self.read_minutes(first // MINUTE_MS)
         self.read_hours(first // HOUR_MS)
+        self.read_named(first // HOUR_MS, [*dict.fromkeys(entry[3] for entry in entries if len(entry) > 3), OTHER])
+        known = set(self._named)
         _observe(self, texts)
         put = "INSERT INTO totals (queue, what) VALUES (?, ?) ON CONFLICT (queue) DO UPDATE SET what = excluded.what"
         self._db.put(put, self._queue, dumps(asdict(self.totals)))
@@ -84,6 +99,21 @@ class Counting(Counted):
             self._db.many(put, [(self._queue, number, _tally_text(one)) for number, one in tallies.items()])
             old = f"DELETE FROM {period}s WHERE queue = ? AND {period} <= ?"
             self._db.put(old, self._queue, max(tallies) - kept)
+        self._put_named(known)
+
+    def _put_named(self, known: Collection[str]) -> None:
+        new = [(self._queue, name) for name in self._named if name not in known]
+        self._db.many("INSERT INTO named (queue, name) VALUES (?, ?)", new)
+        put = (
+            "INSERT INTO named_hours (queue, name, hour, what) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (queue, name, hour) DO UPDATE SET what = excluded.what"
+        )
+        of_names = ((name, hour, one) for name, hours in self._named.items() for hour, one in hours.items())
+        self._db.many(put, [(self._queue, name, hour, _tally_text(one)) for name, hour, one in of_names])
+        old = "DELETE FROM named_hours WHERE queue = ? AND name = ? AND hour <= ?"
+        for name, hours in self._named.items():
+            if hours:
+                self._db.put(old, self._queue, name, max(hours) - NAMED_HOURS)
 
 
 def add_observed(db: Database) -> None:

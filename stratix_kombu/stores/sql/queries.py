@@ -122,13 +122,21 @@ class SqlQueries(Queries):
             counted.observe()
         return counted.last(now, minutes)
 
-    def hours(self, queue: str, hours: int) -> list[Tally]:
+    def hours(self, queue: str, hours: int, name: str = "") -> list[Tally]:
         with self._space.reading() as db:
             now = self._space.time_of(db)
             counted = Counting(db, queue)
             counted.read_hours(now // HOUR_MS - hours)
+            counted.read_named(now // HOUR_MS - hours, [name] if name else [])
             counted.observe()
-        return counted.last_hours(now, hours)
+        return counted.last_hours(now, hours, name)
+
+    def names(self, queue: str) -> list[str]:
+        with self._space.reading() as db:
+            counted = Counting(db, queue)
+            counted.read_named(0, [])
+            counted.observe()
+        return counted.names
 
     def totals(self, queue: str) -> Totals:
         with self._space.reading() as db:

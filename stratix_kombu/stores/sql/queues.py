@@ -180,6 +180,8 @@ class Queues:
             "observed",
             "minutes",
             "hours",
+            "named",
+            "named_hours",
             "totals",
             "lines",
             "unsent",

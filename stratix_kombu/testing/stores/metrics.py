@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.metrics import COUNTS, HOUR_MS, KEPT_HOURS, NAMES_KEPT, OTHER, Tally
+from stratix_kombu.model.metrics import COUNTS, HOUR_MS, KEPT_HOURS, NAMED_HOURS, NAMES_KEPT, OTHER, Tally
 from stratix_kombu.model.record import ANY_CLAIM, Completion, Failure, HandOver, Held, Limit, Retention
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.stores.contract import Store
@@ -57,6 +57,51 @@ class MetricsSuite(StoreCase):
         self.complete(store, "a")
         assert sum(hour.completed for hour in store.queries.hours(QUEUE, 2)) == 1
         assert sum(hour.completed for hour in store.queries.hours(QUEUE, KEPT_HOURS)) == 1
+
+    def test_hours_by_the_name_of_jobs(self, store: Store) -> None:
+        assert store.queries.names(QUEUE) == []
+        self.add(store, *(new(f"a{n}", name="a") for n in range(3)))
+        self.add(store, new("b", name="b", max_attempts=2), new("c", "elsewhere", name="c"))
+        self.complete(store, "a0", "a1")
+        self.fail(store, "a2")
+        self.fail(store, "b", retry_ms=0)
+        time.sleep(0.03)
+        self.complete(store, "b")
+        assert store.queries.names(QUEUE) == ["a", "b"]
+        a, b, whole = (self.of_name(store, name) for name in ("a", "b", ""))
+        assert (a.completed, a.failed, a.run.count, a.wait.count) == (2, 1, 3, 3)
+        assert (b.completed, b.failed, b.retried, b.run.count) == (1, 1, 0, 2)
+        assert b.wait.sum_ms >= 25
+        a.add(b)
+        assert (a.wait, a.run) == (whole.wait, whole.run)
+        assert self.of_name(store, "nobody") == Tally()
+        assert len(store.queries.hours(QUEUE, NAMED_HOURS, "a")) == NAMED_HOURS
+        for job_id in ("a0", "a1", "a2", "b"):
+            store.transitions.remove(job_id)
+        assert store.transitions.forget_queue(QUEUE)
+        assert store.queries.names(QUEUE) == []
+        self.add(store, new("a0", name="a"))
+        self.complete(store, "a0")
+        assert self.of_name(store, "a").completed == 1
+
+    @staticmethod
+    def of_name(store: Store, name: str) -> Tally:
+        total = Tally()
+        for hour in store.queries.hours(QUEUE, 2, name):
+            total.add(hour)
+        return total
+
+    def test_as_many_names_as_are_kept(self, store: Store) -> None:
+        jobs = [new(name=f"n{number:03}") for number in range(NAMES_KEPT + 5)]
+        self.add(store, *jobs)
+        self.complete(store, *(job.id for job in jobs[:NAMES_KEPT]))
+        for job in jobs[NAMES_KEPT:]:
+            self.fail(store, job.id)
+        assert store.queries.names(QUEUE) == [OTHER, *(job.name for job in jobs[:NAMES_KEPT])]
+        others = self.of_name(store, OTHER)
+        assert (others.completed, others.failed) == (0, 5)
+        assert self.of_name(store, "n000").completed == 1
+        assert self.of_name(store, f"n{NAMES_KEPT:03}") == Tally()
 
     def test_ends_are_counted_as_they_are(self, store: Store) -> None:
         self.add(store, *(new(name, max_attempts=3) for name in "abcd"), new("other", "elsewhere"))

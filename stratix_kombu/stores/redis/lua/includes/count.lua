@@ -4,14 +4,15 @@
 -- '<queue>:totals' holds i64 numbers: completed, ..., cancelled, 0, 0; and nine for each place: how many by BOUNDS_MS, ms
 --   in all. Place 0 is for waits, 1 for runs of jobs of other names, then one for each name of '<queue>:names'.
 local COMPLETED, FAILED, RETRIED, STALLED, LIMITED, CANCELLED = '#0', '#1', '#2', '#3', '#4', '#5'
-local KEPT_S, HOURS_KEPT = 24 * 3600, 31 * 24
+local KEPT_S, HOURS_KEPT, NAMED_HOURS = 24 * 3600, 31 * 24, 7 * 24
 
 local function minute_key(queue, minute)
   return queue_key(queue, string.format('minute:%d', minute))
 end
 
-local function hour_key(queue, hour)
-  return queue_key(queue, string.format('hour:%d', hour))
+-- With a number of '<queue>:named', that of jobs of a name.
+local function hour_key(queue, hour, number)
+  return queue_key(queue, string.format('hour:%d', hour) .. (number and ':' .. number or ''))
 end
 
 local function write_to(key, kept_s, counts)

@@ -3,7 +3,7 @@
 
 local MS_WAITED, MS_RUN = '#3', '#4'
 local WAITS, OTHERS = 0, 1
-local NAMES_KEPT = 100
+local NAMES_KEPT, OTHER = 100, '(other)'
 local BOUNDS_MS = { 10, 50, 100, 500, 1000, 5000, 10000 }
 
 local function add_to(counts, key, value)
@@ -24,6 +24,21 @@ local function place_of_name(queue, name)
   place = OTHERS + 1 + known
   redis.call('HSET', key, name, place)
   return place
+end
+
+-- By which number the hours of jobs of a name are kept. A queue that was forgotten and comes again has others.
+local function number_of_name(queue, name)
+  local key = queue_key(queue, 'named')
+  local number = redis.call('HGET', key, name)
+  if not number and redis.call('HLEN', key) >= NAMES_KEPT then
+    name = OTHER
+    number = redis.call('HGET', key, name)
+  end
+  if not number then
+    number = redis.call('INCR', P .. ':named')
+    redis.call('HSET', key, name, number)
+  end
+  return number
 end
 
 -- `times` says of each number of ms how often it was. `kind` is 0 for waits, 1 for runs. Answers all ms.
@@ -65,13 +80,28 @@ local function increments(into, kind, values)
   return into
 end
 
+local function add_to_name(tally, name, failed, waited, ran)
+  local one = tally.names[name]
+  if not one then
+    one = { ends = {}, waits = {}, runs = {} }
+    tally.names[name] = one
+  end
+  add_to(one.ends, failed and FAILED or COMPLETED, 1)
+  add_to(one.waits, waited, 1)
+  add_to(one.runs, ran, 1)
+end
+
 local function add_note(tally, note)
   for what, count in pairs(note[2]) do
     add_to(tally.counts, what, count)
   end
   for i = 3, #note, 3 do
     add_to(tally.waits, note[i], 1)
-    local name = note[i + 2]
+    local name, failed = note[i + 2], type(note[i + 2]) == 'table' and note[i + 2][1]
+    if name then
+      add_to_name(tally, failed or name, failed, note[i], note[i + 1])
+    end
+    name = not failed and name
     local runs = tally.runs[name]
     if not runs then
       runs = {}
@@ -96,6 +126,17 @@ local function write_tally(queue, minute, tally)
   write_counts(queue, minute, increments(of_minute, 'i64', ms), of_all)
 end
 
+-- The hours of jobs of each name.
+local function write_names(queue, hour, names)
+  for name, one in pairs(names) do
+    local buckets, ms = {}, {}
+    ms[MS_WAITED] = add_to_buckets(buckets, 0, one.waits)
+    ms[MS_RUN] = add_to_buckets(buckets, 1, one.runs)
+    local counts = increments(increments(increments({}, 'u32', one.ends), 'u32', buckets), 'i64', ms)
+    write_to(hour_key(queue, hour, number_of_name(queue, name)), NAMED_HOURS * 3600, counts)
+  end
+end
+
 local function fold(queue)
   local key, tallies = queue_key(queue, 'noted'), {}
   local entries = redis.call('LRANGE', key, 0, -1)
@@ -107,11 +148,12 @@ local function fold(queue)
     local is_packed, note = pcall(cmsgpack.unpack, entry)
     local minute = is_packed and type(note) == 'table' and type(note[2]) == 'table' and num(note[1])
     if minute then
-      tallies[minute] = tallies[minute] or { counts = {}, waits = {}, runs = {} }
+      tallies[minute] = tallies[minute] or { counts = {}, waits = {}, runs = {}, names = {} }
       add_note(tallies[minute], note)
     end
   end
   for minute, tally in pairs(tallies) do
     write_tally(queue, minute, tally)
+    write_names(queue, math.floor(minute / 60), tally.names)
   end
 end

@@ -1,7 +1,7 @@
 -- Counting what every job does. Scripts note it in '<queue>:noted', an entry for each of their runs, since counting takes
 -- longer than all else that is done to a job. What is noted is counted together: when there is enough of it, and before
 -- counts are read, see fold.lua. An entry is {minute, {how often by what is counted}, then for each attempt that has ended:
--- ms waited, ms run, name of the job if it has completed, else false}.
+-- ms waited, ms run, name of the job if it has completed, else {name}}.
 --- @include count
 
 local ENTRIES, ATTEMPTS = 32, 16
@@ -31,14 +31,14 @@ local function number_of(text)
   return number
 end
 
--- An attempt ends that began at `started`, of a job that had been waiting `since` then, as its record says; `name` that of
--- the job if it has completed.
-local function tally_attempt(queue, started, since, name)
+-- An attempt ends that began at `started`, of a job that had been waiting `since` then, as its record says; `failed`: it has
+-- not completed.
+local function tally_attempt(queue, started, since, name, failed)
   local note = note_of(queue)
   local n = #note
   started = number_of(started) or now
   note[n + 1], note[n + 2] = math.max(started - (number_of(since) or started), 0), math.max(now - started, 0)
-  note[n + 3] = name or false
+  note[n + 3] = failed and { name } or name or false
 end
 
 local function write_tallies()

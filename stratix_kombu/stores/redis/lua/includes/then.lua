@@ -14,12 +14,12 @@ end
 -- Whether the claim holds, or '*' is given for a job that has not finished; counts the attempt. Besides, whether it was
 -- ended so before.
 local function may_end(id, token, way)
-  local v = read(id, F.state, F.token, F.queue, F.processed_ms, F.waiting_ms, F.created_ms, F.attempts_made, F.ended)
+  local v = read(id, F.state, F.token, F.queue, F.processed_ms, F.waiting_ms, F.created_ms, F.attempts_made, F.ended, F.name)
   local any = token == '*' and way ~= HAND_OVER
   local mark = mark_of(way, token)
   if v[1] == 'active' and (v[2] == token or any) then
     redis.call('HSET', job_key(id), F.attempts_made, num(v[7], 0) + 1, F.token, '', F.ended, mark)
-    tally_attempt(v[3], v[4], v[5] or v[6])
+    tally_attempt(v[3], v[4], v[5] or v[6], v[9], true)
     return true
   end
   local by_hand = any and v[1] and not finished(v[1])

@@ -6,7 +6,7 @@
 local SETS = { 'active', 'delayed', 'blocked', 'completed', 'failed', 'order', 'aside' }
 local PARTS = {
   'events', 'meta', 'lines', 'unsent', 'unsent-lines', 'grouped', 'starts', 'dedup', 'dedup-until', 'totals', 'names',
-  'noted',
+  'noted', 'named',
   'parked', 'crowd', 'workers', 'worker-info',
 }
 for priority = 0, 9 do
