@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -174,7 +175,7 @@ class ReasonGroup(Shown):
     """When the newest one failed: milliseconds since the epoch."""
 
 
-_VARIES = re.compile(r"\w*\d\w*", re.ASCII)
+_VARIES = re.compile(r"\b(?=\w*\d)\w+", re.ASCII)
 
 
 def common_reason(reason: str) -> str:
@@ -184,15 +185,21 @@ def common_reason(reason: str) -> str:
 
 def grouped(failures: Iterable[FailureHead]) -> list[ReasonGroup]:
     """By reason, the one with most failures first."""
+    counts, newest = Counter[str](), dict[str, FailureHead]()
+    for one in failures:
+        reason = common_reason(one.reason)
+        counts[reason] += 1
+        if reason not in newest or newest[reason].at_ms < one.at_ms:
+            newest[reason] = one
     return together(
         ReasonGroup(
-            reason=common_reason(one.reason),
+            reason=reason,
             error=error_of(one.reason),
-            count=1,
+            count=counts[reason],
             newest_job_id=one.job_id,
             newest_on=one.at_ms,
         )
-        for one in failures
+        for reason, one in newest.items()
     )
 
 

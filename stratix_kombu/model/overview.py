@@ -32,12 +32,16 @@ class QueueOverview(QueueStatus):
     """The bound of active jobs that was set for the queue at run time; None = that of its workers' options applies."""
 
 
-def shown_minutes(tallies: Sequence[Tally]) -> tuple[tuple[int, ...], tuple[int, ...], Period]:
-    """``completed``, ``failed`` and ``recent`` of the last minutes, oldest first. Of those before the last
-    ``RECENT_MINUTES`` only the counts are looked at."""
+def recent_of(tallies: Sequence[Tally]) -> Period:
+    """The last ``RECENT_MINUTES`` of these minutes together, of which the oldest is the first."""
     last = tallies[-RECENT_MINUTES:]
     total = Tally(start_ms=last[0].start_ms)
     for one in last:
         total.add(one)
+    return Period.of(total, len(last))
+
+
+def shown_minutes(tallies: Sequence[Tally]) -> tuple[tuple[int, ...], tuple[int, ...], Period]:
+    """``completed``, ``failed`` and ``recent`` of the last minutes, oldest first."""
     completed, failed = tuple(one.completed for one in tallies), tuple(one.failed for one in tallies)
-    return completed, failed, Period.of(total, len(last))
+    return completed, failed, recent_of(tallies)

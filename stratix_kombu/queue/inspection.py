@@ -101,8 +101,9 @@ class Inspection(ABC):
         where = JobFilter(worker=plain_text(worker_id, "get_worker_jobs: 'worker_id'"))
         whole(limit, "get_worker_jobs: 'limit'", 1, LOOKED_AT_ONCE)
         queries, records = self.engine.store.queries, dict[str, JobRecord]()
+        served = next((one.queues for one in self.get_workers() if one.id == worker_id), None)
         for queue in self.get_overview(minutes=1) if worker_id else ():
-            cursor, more = "", queue.counts["active"] > 0
+            cursor, more = "", queue.counts["active"] > 0 and (served is None or queue.name in served)
             while more and len(records) < limit:
                 page = queries.page(queue.name, State.ACTIVE, where, cursor, limit - len(records))
                 records.update((record.id, record) for record in page.records)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 from stratix_kombu.model.limiter import limit_from
-from stratix_kombu.model.overview import QueueOverview, shown_minutes
+from stratix_kombu.model.overview import RECENT_MINUTES, QueueOverview, recent_of
 from stratix_kombu.model.record import Limit
 from stratix_kombu.stores.redis.metrics import tally_of
 
 logger = logging.getLogger("stratix_kombu.stores")
+_ENDED = struct.Struct(">2I")
+"""The first of what is kept of a minute: how many completed, how many failed."""
 _COUNTED = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 
 
@@ -37,12 +40,13 @@ def status_values(queue: str, found: Sequence[Any]) -> dict[str, Any]:
 def overview_of(this: int, found: Sequence[Any]) -> QueueOverview:
     """A queue; ``this`` is the number of the current minute."""
     name, status, tallies, held_ms, limit, bound = found
-    first = this - len(tallies) + 1
-    completed, failed, recent = shown_minutes([tally_of(minute, raw) for minute, raw in enumerate(tallies, first)])
+    ended = [_ENDED.unpack_from(raw.ljust(_ENDED.size, b"\0")) if raw else (0, 0) for raw in tallies]
+    last = tallies[-RECENT_MINUTES:]
+    recent = recent_of([tally_of(minute, raw) for minute, raw in enumerate(last, this - len(last) + 1)])
     return QueueOverview(
         **status_values(name.decode(), status),
-        completed=completed,
-        failed=failed,
+        completed=tuple(one[0] for one in ended),
+        failed=tuple(one[1] for one in ended),
         recent=recent,
         held_ms=int(held_ms),
         limit=_limit_of(limit) if limit else None,
