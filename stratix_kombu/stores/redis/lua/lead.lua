@@ -4,15 +4,14 @@
 -- Returns {leads, ms until the next thing is due or -1, jobs due, slots due, finished jobs to be removed}, or {0, ms until
 --   the time of the one that leads is over}
 --- @again
---- @include base
---- @include first
---- @include release
-
-local leader, clock, most, margin = P .. ':leader', ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local leader, clock, most, margin = KEYS[1] .. ':leader', ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local v = redis.call('HMGET', leader, 'clock', 'yields')
 if v[1] and v[1] ~= clock and not v[2] then
   return { 0, math.max(redis.call('PTTL', leader), 1) }
 end
+--- @include base
+--- @include first
+--- @include release
 
 local next_at = math.huge
 -- Whether what comes first is due. The next instant ahead is kept.

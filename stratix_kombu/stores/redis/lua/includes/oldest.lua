@@ -7,19 +7,25 @@ local function since_of(id)
   return num(v[1] or v[2])
 end
 
+local NATIVE = { 'waiting:0', 'waiting:1', 'waiting:2', 'waiting:3', 'waiting:4', 'waiting:5', 'waiting:6', 'waiting:7',
+  'waiting:8', 'waiting:9' }
+
 local function oldest_in(queue)
-  local oldest = math.huge
-  for _, set in ipairs({ 'order', 'aside' }) do
+  local oldest, base, natives = math.huge, queue_key(queue, ''), {}
+  local order, aside = base .. 'order', base .. 'aside'
+  for i, name in ipairs(NATIVE) do
+    natives[i] = base .. name
+  end
+  if redis.call('EXISTS', order, aside, unpack(natives)) == 0 then
+    return nil -- as in most of many queues
+  end
+  for _, key in ipairs({ order, aside }) do
     local from = '-inf'
     while from do -- one priority after the other
-      local first = redis.call('ZRANGEBYSCORE', queue_key(queue, set), from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      local first = redis.call('ZRANGEBYSCORE', key, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
       from = first[2] and string.format('%.0f', (math.floor(tonumber(first[2]) / SPAN) + 1) * SPAN)
       oldest = first[1] and math.min(oldest, since_of(first[1]) or oldest) or oldest
     end
-  end
-  local natives = {}
-  for priority = 0, 9 do
-    natives[priority + 1] = queue_key(queue, 'waiting:' .. priority)
   end
   for priority = 0, redis.call('EXISTS', unpack(natives)) > 0 and 9 or -1 do
     local first = redis.call('ZRANGE', natives[priority + 1], 0, 0)[1]
