@@ -77,6 +77,22 @@ def share(parts: Sequence[tuple[str, int]], label: str, width: int = 160, height
     return _svg("share", width, height, label, drawn)
 
 
+def timeline(added: int, attempts: Sequence[tuple[int, int | None, str]], until: int) -> Markup:
+    """From when a job was added until it ended, or until now: where it waited, and each attempt with its outcome. All
+    instants are milliseconds since the epoch."""
+    length, width, height = max(until - added, 1), WIDTH, 26
+    parts = [f'<rect class="track" x="0" y="9" width="{width}" height="8" rx="4"/>']
+    for number, (start, end, outcome) in enumerate(attempts, 1):
+        x = min(max(start - added, 0) / length, 1) * width
+        wide = max(min(((end or until) - start) / length * width, width - x), 3)
+        said = f"attempt {number}: {outcome}, {duration((end or until) - start)}"
+        rect = (
+            f'<rect class="{escape(outcome)}" x="{min(x, width - 3):.1f}" y="3" width="{wide:.1f}" height="20" rx="3">'
+        )
+        parts.append(f"{rect}<title>{escape(said)}</title></rect>")
+    return _svg("timeline", width, height, f"{len(attempts)} attempts within {duration(length)}", parts)
+
+
 def _stack(
     x: float, step: float, values: Sequence[tuple[str, float]], most: float, bottom: float, top: float = 0
 ) -> list[str]:

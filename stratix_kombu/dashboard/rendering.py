@@ -43,7 +43,12 @@ def environment() -> Environment:
         written=texts.written,
     )
     made.globals.update(
-        sparkline=charts.sparkline, share=charts.share, SHOWN=texts.SHOWN, DONE=texts.DONE, nav=NAVIGATION
+        sparkline=charts.sparkline,
+        share=charts.share,
+        timeline=charts.timeline,
+        SHOWN=texts.SHOWN,
+        DONE=texts.DONE,
+        nav=NAVIGATION,
     )
     return made
 

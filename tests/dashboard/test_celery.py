@@ -10,6 +10,8 @@ import urllib.request
 from datetime import timedelta
 from pathlib import Path
 
+from celery import chain, chord
+
 from stratix_kombu.celery.beat import StratixScheduler
 from stratix_kombu.dashboard import Dashboard
 from tests.celery.workers import ROOT, Project
@@ -44,6 +46,22 @@ def test_tasks_workers_and_beat(redis_url: str) -> None:
         until(lambda: worker.process.poll() is not None, 60)
     finally:
         worker.end()
+        project.close()
+
+
+def test_a_canvas_is_a_flow(redis_url: str) -> None:
+    project = Project(redis_url, redis_url)
+    add = project.task("add")
+    try:
+        chain(chord([add.s(1, 1), chain(add.s(1, 2), add.s(3))], add.si(5, 6)), add.s(7)).apply_async()
+        ops = Asking(Dashboard(project.app.stratix, authorize=lambda request: "ops"))
+        (flow,) = (one for one in ops.ask("/flows")["flows"] if one["queue"] == project.queue.name)
+        assert (flow["name"], flow["total"]) == ("proj.add", 6)
+        found = ops.ask("/flow", id=flow["job"])
+        assert sorted(one["state"] for one in found["jobs"]) == ["blocked"] * 4 + ["waiting"] * 2
+        assert ops.get("/flow", id=flow["job"]).body.decode().count('class="node ') == 6
+    finally:
+        project.queue.obliterate(force=True)
         project.close()
 
 

@@ -66,6 +66,15 @@ def test_charts_hold_any_numbers() -> None:
     assert charts.share([], "nothing").count("<rect") == 0
 
 
+def test_a_timeline_has_each_attempt_within_it() -> None:
+    drawn = charts.timeline(1_000, [(1_500, 1_900, "failed"), (500, None, "active"), (9_000, 9_900, "<b>")], 2_000)
+    assert drawn.count("<title>attempt") == 3
+    assert "<b>" not in drawn
+    places = [float(one.split('"')[0]) for one in drawn.split('" x="')[1:]]
+    assert all(0 <= place <= charts.WIDTH for place in places)
+    assert "attempt 1: failed, 400 ms" in drawn
+
+
 def test_filters_are_read_and_written() -> None:
     given = {"state": "failed", "reason": "full", "since": "2 h"}
     which = Which.of(lambda name: given.get(name, ""))

@@ -78,7 +78,8 @@ def job(visit: Visit) -> Page:
     buttons = [(name, JOB_ACTIONS[name].label, kind) for name, kind in BUTTONS if name in can]
     if visit.may("add", one.queue_name) and not one.is_task:
         buttons.insert(-1 if "remove" in can else len(buttons), ("duplicate", "Duplicate", ""))
-    view = {"can": can, "buttons": buttons, "editable": page.data == one.data}
+    bars = [(one.started_on, one.finished_on, one.outcome) for one in page.attempts]
+    view = {"bars": bars, "can": can, "buttons": buttons, "editable": page.data == one.data}
     return Page("job.html", page, view)
 
 
