@@ -200,6 +200,11 @@ def test_metrics_over_time(ops: Asking, failed: Queue) -> None:
         assert page.body.decode().count('<svg class="chart"') == 3
         assert sum(one["failed"] for one in ops.ask("/queues/work/metrics", span=span)["periods"]) == 20
     assert ops.get("/queues/work/metrics", span="year").status == 400
+    assert found["names"] == ["load"]
+    named = ops.ask("/queues/work/metrics", job_name="load")
+    assert (len(named["periods"]), named["total"]["failed"]) == (24, 20)
+    assert "Attempts" in text_of(ops.get("/queues/work/metrics", job_name="load", span="7d"))
+    assert ops.get("/queues/work/metrics", job_name="load", span="1h").status == 400
 
 
 def test_workers_and_what_they_run(app: Application, ops: Asking) -> None:

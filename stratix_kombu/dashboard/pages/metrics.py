@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from stratix_kombu.dashboard import charts, reading
 from stratix_kombu.dashboard.http import Refused
 from stratix_kombu.dashboard.pages.queue import known
-from stratix_kombu.dashboard.reading import SPANS
+from stratix_kombu.dashboard.reading import NAMED_SPANS, SPANS
 from stratix_kombu.dashboard.site import Page, Visit
 from stratix_kombu.model.metrics import Period
 from stratix_kombu.model.shown import Shown
@@ -30,13 +30,15 @@ class MetricsPage(Shown):
 
 def metrics(visit: Visit, name: str) -> Page:
     """How many jobs of a queue completed and failed, and how long they waited and ran: ``span`` is 1h, 6h, 24h, 7d or
-    31d, ``job_name`` the name of jobs."""
+    31d. With ``job_name``, attempts at jobs of that name: 24h or 7d."""
     known(visit, name)
-    span, job_name = visit.request.get("span", "1h"), visit.request.get("job_name")
-    if span not in SPANS:
-        raise Refused(400, f"'span' must be one of {', '.join(SPANS)}")
+    job_name = visit.request.get("job_name")
+    spans = NAMED_SPANS if job_name else SPANS
+    span = visit.request.get("span", next(iter(spans)))
+    if span not in spans:
+        raise Refused(400, f"'span' must be one of {', '.join(spans)}")
     names = reading.metric_names(visit.app, name)
-    periods, total = reading.periods(visit.app, name, span, job_name)
+    periods, total = reading.periods(visit.app, name, spans[span], job_name)
     page = MetricsPage(name, job_name, names, periods, total)
     shape = "%H:%M" if total.minutes <= 1440 else "%d %b %Hh"
     times = [datetime.fromtimestamp(one.start_ms / 1000, timezone.utc).strftime(shape) for one in periods]
@@ -56,7 +58,7 @@ def metrics(visit: Visit, name: str) -> Page:
     }
     view = {
         "span": span,
-        "spans": {key: one.label for key, one in SPANS.items()},
+        "spans": {key: one.label for key, one in spans.items()},
         "finished": charts.bars(finished, times, "Jobs that completed, failed and were tried again"),
         "run": charts.lines(durations["run"], times, "How long attempts ran"),
         "wait": charts.lines(durations["wait"], times, "How long jobs waited"),

@@ -26,7 +26,12 @@ from stratix_kombu.dashboard.reading.letters import (
     letters as letters,
     reasons as reasons,
 )
-from stratix_kombu.dashboard.reading.metrics import SPANS as SPANS, metric_names as metric_names, periods as periods
+from stratix_kombu.dashboard.reading.metrics import (
+    NAMED_SPANS as NAMED_SPANS,
+    SPANS as SPANS,
+    metric_names as metric_names,
+    periods as periods,
+)
 from stratix_kombu.dashboard.reading.queues import (
     MINUTES as MINUTES,
     Limiter as Limiter,

@@ -32,18 +32,22 @@ SPANS = {
 }
 
 
+NAMED_SPANS = {"24h": Span("24 hours", 1, hours=24), "7d": Span("7 days", 3, hours=168)}
+"""Of the attempts at jobs of one name, which are counted by the hour."""
+
+
 def metric_names(app: Application, queue: str) -> list[str]:
     """Names of jobs that are counted by themselves."""
-    return []
+    return app.queue.get_queue(queue).get_metric_names()
 
 
-def periods(app: Application, queue: str, span: str, job_name: str) -> tuple[list[Period], Period]:
+def periods(app: Application, queue: str, span: Span, job_name: str) -> tuple[list[Period], Period]:
     """What happened in a queue, oldest first, and all of it together."""
-    span_of, queries = SPANS[span], app.queue.engine.store.queries
-    tallies = queries.hours(queue, span_of.hours) if span_of.hours else queries.metrics(queue, span_of.minutes)
-    together, each = span_of.together, 60 if span_of.hours else 1
-    parts = [_sum(tallies[start : start + together]) for start in range(0, len(tallies), together)]
-    return [Period.of(part, together * each) for part in parts], Period.of(_sum(parts), len(tallies) * each)
+    queries = app.queue.engine.store.queries
+    tallies = queries.hours(queue, span.hours, job_name) if span.hours else queries.metrics(queue, span.minutes)
+    each = 60 if span.hours else 1
+    parts = [_sum(tallies[start : start + span.together]) for start in range(0, len(tallies), span.together)]
+    return [Period.of(part, span.together * each) for part in parts], Period.of(_sum(parts), len(tallies) * each)
 
 
 def _sum(tallies: Sequence[Tally]) -> Tally:
