@@ -113,8 +113,7 @@ class Adding(Steps):
         else:
             space.make_ready(job)
         placed = Placed(job.state, job.created_ms, number, job.due_ms, job.pending)
-        for carried in new.carries:
-            self._carry(carried, new.id)
+        self._carry(new.carries, new.id)
         return placed
 
     def _is_first(self, new: NewJob, given: Deduplication, number: int) -> bool:
@@ -150,15 +149,22 @@ class Adding(Steps):
         options = {one: getattr(job.new, one) or getattr(vacant.new, one) for one in _KEPT_OPTIONS}
         job.new = replace(job.new, **options)
 
-    def _carry(self, carried: str, carrier: str) -> None:
-        vacant = self.space.jobs.get(carried)
-        if vacant is None or not vacant.is_open:
-            return
-        if carrier not in vacant.dependencies:
-            outcome = self._add_edge(vacant, carrier)
-            self.space.join_flow(carried, vacant.number, [carrier])
-            if outcome and not vacant.new.optional:
-                self.space.fail(vacant, reason_of(carrier, outcome), "", carrier, outcome.result)
+    def _carry(self, ids: Sequence[str], carrier: str) -> None:
+        """The vacant ones depend on the carrier, up to the first that depends on the one before it."""
+        before = ""
+        for carried in ids:
+            vacant = self.space.jobs.get(carried)
+            if vacant is None or not vacant.is_open:
+                before = ""
+                continue
+            if before and before in vacant.dependencies:
+                return
+            before = carried
+            if carrier not in vacant.dependencies:
+                outcome = self._add_edge(vacant, carrier)
+                self.space.join_flow(carried, vacant.number, [carrier])
+                if outcome and not vacant.new.optional:
+                    self.space.fail(vacant, reason_of(carrier, outcome), "", carrier, outcome.result)
 
     def _add_edge(self, job: Job, dependency: str) -> Outcome | None:
         space, outcome = self.space, outcome_of(self.space, dependency)

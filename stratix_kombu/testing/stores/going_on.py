@@ -203,6 +203,25 @@ class GoingOnSuite(StoreCase):
         assert store.queries.dependencies("3") == {}
         assert self.completion(store, "3") == ["after"]
 
+    def test_a_row_that_is_carried_waits_for_one_another(self, store: Store) -> None:
+        """Each step of a long chain adds an edge to the next one only."""
+        row = [new(str(number), vacant=True, dependencies=(str(number - 1),)) for number in range(2, 6)]
+        self.add(store, new("1", carries=("2", "3", "4", "5")), *row)
+        assert self.completion(store, "1", new("2", carries=("3", "4", "5"))) == ["2"]
+        before = [depends for depends, _ in store.queries.edges(["3", "4", "5"])]
+        assert before == [["2"], ["3"], ["4"]]
+        assert self.completion(store, "2", new("3", carries=("4", "5"))) == ["3"]
+        store.transitions.remove("3")
+        assert self.states(store, "4", "5") == ["failed", "failed"]
+
+    def test_a_row_with_a_gap_is_carried(self, store: Store) -> None:
+        """Where nobody waits for a step, those behind it depend on what carries them."""
+        self.add(store, new("1", carries=("2", "3", "4")))
+        self.add(store, new("3", vacant=True, dependencies=("1",)), new("4", vacant=True, dependencies=("1",)))
+        assert self.completion(store, "1", new("2", carries=("3", "4"))) == ["2"]
+        assert [sorted(depends) for depends, _ in store.queries.edges(["3", "4"])] == [["1", "2"], ["1", "2"]]
+        assert self.states(store, "3", "4") == ["blocked", "blocked"]
+
     def test_carrying_an_id_that_is_not_vacant_is_nothing(self, store: Store) -> None:
         self.add(store, new("a"), new("b", carries=("a", "unknown")))
         assert store.queries.dependencies("a") == {}

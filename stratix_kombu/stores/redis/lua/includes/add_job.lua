@@ -19,14 +19,29 @@ local function take_over(known)
   redis.call('HDEL', key, unpack(of_the_vacant))
 end
 
-local function carry(carried, carrier)
-  local known = load(carried)
-  if is_vacant(known) and redis.call('HEXISTS', job_key(carried) .. ':dependencies', carrier) == 0 then
-    graph_changes()
-    local outcome = add_edge(known, carrier)
-    join_flow(carried, known.number, { carrier })
-    if outcome and not known.optional then
-      fail_job(known, reason_of(carrier, outcome), nil, carrier, outcome.result)
+local function has_edge(id, on)
+  return redis.call('HEXISTS', job_key(id) .. ':dependencies', on) == 1
+end
+
+-- The vacant ones depend on the carrier, up to the first that depends on the one before it.
+local function carry(ids, carrier)
+  local before
+  for _, carried in ipairs(ids) do
+    local known = load(carried)
+    if not is_vacant(known) then
+      before = nil
+    elseif before and has_edge(carried, before) then
+      break
+    else
+      before = carried
+      if not has_edge(carried, carrier) then
+        graph_changes()
+        local outcome = add_edge(known, carrier)
+        join_flow(carried, known.number, { carrier })
+        if outcome and not known.optional then
+          fail_job(known, reason_of(carrier, outcome), nil, carrier, outcome.result)
+        end
+      end
     end
   end
 end
@@ -164,8 +179,6 @@ local function add_job(queue, id, name, data, options, extra, number)
     make_ready(job)
   end
   local placed = { job.state, created, number, job.due_ms, job.pending }
-  for _, carried in ipairs(more.carries or {}) do
-    carry(carried, id)
-  end
+  carry(more.carries or {}, id)
   return placed
 end
