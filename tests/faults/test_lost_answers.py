@@ -140,10 +140,18 @@ VERBS: dict[str, tuple[str, Prepare, Act]] = {
     "drain": ("sweep", waiting, lambda queue, _: queue.drain()),
     "retry_jobs": ("sweep", failed, lambda queue, _: queue.retry_jobs()),
     "promote_jobs": ("sweep", delayed, lambda queue, _: queue.promote_jobs()),
+    "remove_chosen": ("each", two, lambda queue, jobs: queue.remove_jobs(ids=jobs)),
+    "retry_chosen": ("each", failed, lambda queue, _: queue.retry_jobs(name="old")),
+    "cancel_chosen": ("each", two, lambda queue, _: queue.cancel_jobs("waiting")),
     "redrive": ("redrive", letter, lambda queue, _: queue.redrive()),
     "obliterate": ("forget_queue", waiting, lambda queue, _: queue.obliterate()),
     "repeat": ("put_schedule", nothing, lambda queue, _: len(repeated(queue)) + len(queue.get_repeatable_jobs())),
     "remove_repeated": ("put_schedule", repeated, lambda queue, _: queue.remove_repeatable_job(key="k")),
+    "note_a_run": (
+        "put_schedule",
+        repeated,
+        lambda queue, _: (queue.run_repeatable_job("k").state, len(queue.get_schedule_runs("k"))),
+    ),
     "run_repeated": ("add", repeated, lambda queue, _: queue.run_repeatable_job("k").state),
 }
 
