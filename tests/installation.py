@@ -24,6 +24,7 @@ PACKAGES = {
     "redis-cli": "redis-tools",
     RABBITMQ: "rabbitmq-server",
     POSTGRES: "postgresql",
+    "pgbouncer": "pgbouncer",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
     "tmux": "tmux",

@@ -50,10 +50,8 @@ class PostgresServer:
         self.folder = tempfile.mkdtemp(prefix="stratix-postgres-")
         self._programs = programs()
         self._settings = settings
-        self._user = _other_user()
+        self._user = other_user(self.folder)
         self._process: subprocess.Popen[bytes] | None = None
-        if self._user:
-            shutil.chown(self.folder, self._user["user"], self._user["group"])
         made = self._run("initdb", "-D", f"{self.folder}/data", "-U", USER, "-A", "trust", "-E", "UTF8", "-N", *order)
         assert not made.wait(), "initdb failed"
 
@@ -130,13 +128,16 @@ class PostgresServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _other_user() -> dict[str, Any]:
-    """For ``subprocess``: who runs it where this process is root's, as which it refuses to run."""
+def other_user(folder: str) -> dict[str, Any]:
+    """For ``subprocess``: who runs it where this process is root's, as which it refuses to run; the folder is that
+    user's from now on."""
     if os.geteuid() != 0:
         return {}
     for name in ("postgres", "nobody"):
         with suppress(KeyError):
-            return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
+            group = pwd.getpwnam(name).pw_gid
+            shutil.chown(folder, name, group)
+            return {"user": name, "group": group, "extra_groups": []}
     raise LookupError("PostgreSQL does not run as root, and there is no user postgres")
 
 
