@@ -27,6 +27,7 @@ from stratix_kombu.cli import (
     repeat,
     store,
     worker,
+    workers,
 )
 from stratix_kombu.cli.commands import EXIT_CODES, Commands
 from stratix_kombu.cli.lookup import HINT, application_options, remember, remember_application
@@ -39,6 +40,7 @@ INSPECTION = (
     queues.queues,
     jobs.jobs,
     reasons.reasons,
+    workers.workers,
     job.job,
     bulk.bulk,
     flow.flow,

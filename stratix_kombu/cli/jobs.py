@@ -36,6 +36,7 @@ class Listed:
     pattern: str | None
     reason: str
     group: str
+    worker: str
     since: str | None
     cursor: str
     limit: int
@@ -50,6 +51,7 @@ class Listed:
 @click.option("--name", "pattern", metavar="PATTERN", help="Only jobs of this name; * and ? as in a shell.")
 @click.option("--reason", default="", metavar="TEXT", help="Only jobs whose reason of failure contains this text.")
 @click.option("--group", default="", help="Only jobs of this group.")
+@click.option("--worker", default="", metavar="ID", help="Only jobs that this worker runs, or ran last.")
 @click.option(
     "--since", metavar="INTERVAL", help="Only jobs that finished, or were added if they have not, since then: '1 h'."
 )
@@ -92,7 +94,7 @@ class _Found:
     def __init__(self, app: Application, queues: Sequence[Queue], options: Listed) -> None:
         self._queues = queues
         self._options = options
-        self._where: FindOpts = {"reason": options.reason, "group": options.group}
+        self._where: FindOpts = {"reason": options.reason, "group": options.group, "worker": options.worker}
         if options.pattern and "[" not in options.pattern:
             self._where["name"] = options.pattern
         if options.since is not None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import threading
 from typing import Any
 
 import pytest
@@ -94,6 +96,25 @@ def test_why_jobs_failed(app: Application, cli: Cli) -> None:
     done = cli.call("reasons", "emails", "--limit", "2", "--json")
     assert (json.loads(done.stdout)["count"], "the reasons of 2 jobs, and there are more" in done.stderr) == (2, True)
     assert cli("reasons", "other", "--json") == []
+
+
+def test_workers_and_their_jobs(app: Application, cli: Cli) -> None:
+    assert cli("workers")[0].split()[:3] == ["id", "slots", "stuck"]
+    queue, end = app.queue.create_queue("emails", concurrency=4), threading.Event()
+    queue.process(lambda job: end.wait(20))
+    job = queue.add("n")
+    app.start()
+    try:
+        until(lambda: job.get_state() == "active")
+        until(lambda: app.queue.get_workers())
+        (one,) = cli.json("workers")
+        assert (one["queues"], one["slots"], one["pid"]) == ({"emails": 4}, 4, os.getpid())
+        row = cli("workers")[1].split()
+        assert (row[:3], row[-1]) == ([one["id"], "4", "0"], "emails")
+        assert cli("jobs", "--state", "active", "--worker", one["id"], "--ids") == [job.id]
+        assert cli("jobs", "--worker", "another", "--ids") == []
+    finally:
+        end.set()
 
 
 def test_one_job(app: Application, cli: Cli) -> None:

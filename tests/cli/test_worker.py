@@ -38,6 +38,8 @@ def test_a_worker_takes_jobs_and_ends_in_peace(folder: Path, app: Application) -
         assert app.queue.get_queue("reports").get_workers() == []
         slow = app.queue.get_queue("emails").add("welcome", 1.0)
         until(lambda: slow.refresh().progress == 10)
+        (process,) = app.queue.get_workers()
+        assert (process.id, process.queues, process.slots) == (presence.id, {"emails": 7}, 7)
         assert worker.ended(TERM) == 0, worker.err
         assert slow.refresh().state == "completed"
     lines = [json.loads(line) for line in worker.err.splitlines() if line.startswith("{")]
