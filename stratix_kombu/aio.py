@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.adding import Adding, add_each
 from stratix_kombu.aio_many import AsyncManyJobs
-from stratix_kombu.drivers.native import is_task
 from stratix_kombu.feed import events_of
 from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import seconds
+from stratix_kombu.model.tasks import is_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -23,7 +23,6 @@ from stratix_kombu.celery.meta import is_unsent
 from stratix_kombu.celery.publish import NOT_TRACKED, RESULT
 from stratix_kombu.celery.results import Results
 from stratix_kombu.celery.task import TrackedTask, attempt_of
-from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.one_job import add_dependency, remove, set_progress
@@ -32,6 +31,7 @@ from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import group_id as group_record, join_id, task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, NewJob
 from stratix_kombu.model.state import State
+from stratix_kombu.model.tasks import TRACKED
 
 
 def _is_permit(request: Any) -> bool:

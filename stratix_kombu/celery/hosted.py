@@ -18,12 +18,12 @@ from stratix_kombu.celery import compat
 from stratix_kombu.celery.hosted_attempt import UNREADABLE, TaskAttempt, UntrackedAttempt
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.celery.task import adopt
-from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.message import TASK, OtherMessage
 from stratix_kombu.model.names import new_request, task_job_id
 from stratix_kombu.model.record import Claim
 from stratix_kombu.model.state import State
+from stratix_kombu.model.tasks import TRACKED
 from stratix_kombu.worker.attempt import Attempt, Attempts
 
 if TYPE_CHECKING:

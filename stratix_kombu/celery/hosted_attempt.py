@@ -16,11 +16,11 @@ from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
 from stratix_kombu.celery.on_loop import OnLoop
 from stratix_kombu.celery.task import HOSTED
-from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.message import OtherMessage
 from stratix_kombu.model.record import Change, Claim, Completion, Failure
 from stratix_kombu.model.state import State
+from stratix_kombu.model.tasks import TRACKED
 from stratix_kombu.worker.attempt import Attempt, Attempts, Outcome
 from stratix_kombu.worker.timeouts import Timeouts
 

@@ -14,12 +14,12 @@ from stratix_kombu.celery.bridge import Bridge
 from stratix_kombu.celery.meta import body_of
 from stratix_kombu.celery.mirror import JOIN_REFERENCE
 from stratix_kombu.celery.publish import DUE
-from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import InvalidJobState, JobNotFound
 from stratix_kombu.lifecycle.one_job import remove
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord, Ready
 from stratix_kombu.model.state import State
+from stratix_kombu.model.tasks import TRACKED
 
 SOON_MS = 1_000
 """What is due within this time is left to the workers: it could be sent by both."""

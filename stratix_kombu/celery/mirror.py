@@ -11,7 +11,7 @@ from celery import states
 from celery.app.task import Context
 
 from stratix_kombu.celery.batch import results_in
-from stratix_kombu.drivers.native import TRACKED
+from stratix_kombu.model.tasks import TRACKED
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge

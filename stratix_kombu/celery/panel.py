@@ -12,12 +12,12 @@ from celery.worker.control import Panel
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.publish import DUE
-from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
+from stratix_kombu.model.tasks import arguments_of
 
 AT_MOST = 100
 """Tasks of each queue that a worker names: those that are due first."""

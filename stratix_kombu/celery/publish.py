@@ -18,11 +18,12 @@ from kombu.exceptions import OperationalError
 from stratix_kombu.celery.batch import Batch, Pages, current, results_in, within
 from stratix_kombu.celery.mirror import ADOPTED, JOIN_REFERENCE, is_adopting, is_kept
 from stratix_kombu.config.options import instant, keyed, limit_of, milliseconds
-from stratix_kombu.drivers.native import TRACKED, KeepingProducer, Published, envelope
+from stratix_kombu.drivers.native import KeepingProducer, Published, envelope
 from stratix_kombu.errors import ConfigurationError, JobIdTaken, PayloadTooLarge, StoreUnavailable
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import JOIN, KEEP_NONE, Limit, NewJob, Placed, Retention
+from stratix_kombu.model.tasks import TRACKED
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge

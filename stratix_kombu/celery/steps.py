@@ -9,13 +9,13 @@ from celery.exceptions import InvalidTaskError, WorkerLostError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.bridge import Bridge, bridge_of
-from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.outcomes import fail, hand_back
 from stratix_kombu.lifecycle.recover import catch_up
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure, Held
+from stratix_kombu.model.tasks import TRACKED
 
 PROVE_S = 1.0
 """How often the event loop of a worker shows that it goes round."""

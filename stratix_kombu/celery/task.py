@@ -19,13 +19,13 @@ from stratix_kombu.celery.coroutines import ATTEMPT, OUTCOME, await_coroutines
 from stratix_kombu.celery.mirror import ADOPTED, adopting
 from stratix_kombu.celery.panel import telling
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
-from stratix_kombu.drivers.native import TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.one_job import set_progress
 from stratix_kombu.model.names import new_request, task_job_id
 from stratix_kombu.model.record import Claim, JobRecord
 from stratix_kombu.model.state import Refusal
+from stratix_kombu.model.tasks import TRACKED
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge

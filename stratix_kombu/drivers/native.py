@@ -22,9 +22,8 @@ from stratix_kombu.drivers.kombu import SET_BY_TRANSPORT
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.message import in_group
 from stratix_kombu.model.record import NewJob
+from stratix_kombu.model.tasks import TRACKED
 
-TRACKED = "stratix"
-"""The header of messages that name a job of the store; its value is the job's queue."""
 _NOT_PROPERTIES = frozenset(
     {
         "exchange",
@@ -178,11 +177,6 @@ def envelope(published: Published, queue: str, broker_queue: str, tracked: bool 
     return json.dumps(message, default=str, separators=(",", ":"))
 
 
-def is_task(thing: Any) -> bool:
-    """Whether it is a task of a Celery application."""
-    return hasattr(thing, "apply_async") and hasattr(thing, "app") and isinstance(getattr(thing, "name", None), str)
-
-
 def message_of(task: Any, data: Any, new: NewJob, engine: Any) -> tuple[str, bool]:
     """The message that runs a Celery task as this job with these arguments, and whether its workers will claim the job.
 
@@ -223,15 +217,3 @@ def _arguments(task: Any, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         f"the data for task {task.name!r} must be a mapping of its keyword arguments or a list of its positional ones, "
         f"not {data!r}"
     )
-
-
-def arguments_of(message: str) -> dict[str, Any] | None:
-    """The arguments in a message: ``{"args": [...], "kwargs": {...}}``; None where they are not JSON."""
-    found: Mapping[str, Any] = json.loads(message)
-    if found["content-type"] != "application/json" or found["properties"].get("body_encoding"):
-        return None
-    try:
-        args, kwargs, *_ = json.loads(found["body"])
-    except (ValueError, TypeError):
-        return None
-    return {"args": args, "kwargs": kwargs}

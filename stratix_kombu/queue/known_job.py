@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stratix_kombu.drivers.native import arguments_of
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.codec import decode
@@ -13,6 +12,7 @@ from stratix_kombu.model.headers import HEADERS, headers_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import key_of_run
 from stratix_kombu.model.record import RUN, JobRecord
+from stratix_kombu.model.tasks import arguments_of
 
 if TYPE_CHECKING:
     from stratix_kombu.types import JobState

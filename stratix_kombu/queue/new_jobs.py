@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from stratix_kombu.config.options import JobOptions, QueueOptions, snake_keys
-from stratix_kombu.drivers.native import is_task, message_of
+from stratix_kombu.drivers.native import message_of
 from stratix_kombu.errors import ConfigurationError, PayloadTooLarge, StratixError
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.names import check_job_name, new_id
 from stratix_kombu.model.record import NewJob
+from stratix_kombu.model.tasks import is_task
 from stratix_kombu.worker.backoffs import Backoffs
 
 
