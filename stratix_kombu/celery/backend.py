@@ -130,7 +130,7 @@ class StratixBackend(Results):
         if _is_permit(request) or (attempt is None and self._is_to_be_claimed(request, task_id)):
             return result  # the tracer: ``begin`` has stored that it started
         if state not in states.READY_STATES:
-            self._tell_progress(task_id, state, result)
+            self._tell_progress(task_id, self.progress_text(state, result, request))
             self.bridge.mirror.told(task_id, state, result, request)
         elif attempt is not None and not attempt.settled and attempt.job_id == task_job_id(task_id):
             attempt.stored = (state, result)
@@ -150,8 +150,8 @@ class StratixBackend(Results):
             return False
         return isinstance(self.app.tasks.get(request.task), TrackedTask)
 
-    def _tell_progress(self, task_id: str, state: str, meta: Any) -> None:
-        job_id, value = task_job_id(task_id), self.progress_text(state, meta)
+    def _tell_progress(self, task_id: str, value: str) -> None:
+        job_id = task_job_id(task_id)
         try:
             set_progress(self.bridge.engine, job_id, value)
         except JobNotFound:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TOLD = "celery_state"
 """In the progress of a job: the state that its task has set with ``update_state``."""
+RETRIES = "retries"
+"""Beside it: how many retries had come before, if any; null if it was not set by the task itself."""
 
 
 def is_celerys(record: JobRecord) -> bool:
@@ -52,6 +54,7 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
     meta = _pending(task_id)
     if record is None or is_unsent(record):
         return meta
+    told: Any = None
     trail: dict[str, Any] = {}
     if record.data != "null" and is_celerys(record):  # telling takes longer than comparing
         trail = json.loads(record.data) or {}
@@ -68,7 +71,7 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
         told = json.loads(record.progress)
         if isinstance(told, dict) and TOLD in told:
             meta = told_meta(backend, task_id, told)
-    if _awaits_a_retry(record):
+    if _is_retried(record, told):
         meta.update(status=states.RETRY, result=_retried_for(backend, record), traceback=_traceback(record))
     if record.finished_ms and meta["status"] != states.PENDING:
         meta["date_done"] = date_of(record.finished_ms).isoformat()
@@ -83,10 +86,14 @@ def _told(backend: Results, status: str, meta: Any) -> Any:
     return backend.exception_to_python(value) if status in states.EXCEPTION_STATES else value
 
 
-def _awaits_a_retry(record: JobRecord) -> bool:
-    if record.state.finished or record.state is State.ACTIVE or not record.attempts_made:
+def _is_retried(record: JobRecord, told: Any) -> bool:
+    """Whether its state is RETRY: from the end of the attempt until the next one has ended, or has told a state."""
+    if record.state.finished or not record.attempts_made or record.failed_reason == REJECTED:
         return False
-    return record.failed_reason != REJECTED
+    if record.state is not State.ACTIVE or not isinstance(told, dict) or TOLD not in told:
+        return True
+    retries = told.get(RETRIES, 0)
+    return retries is not None and retries < record.attempts_made
 
 
 def _retried_for(backend: Results, record: JobRecord) -> BaseException:

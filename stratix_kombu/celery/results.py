@@ -17,7 +17,7 @@ from kombu.serialization import dumps, loads
 from kombu.utils import json
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
-from stratix_kombu.celery.meta import TOLD, is_celerys, meta_of, told_meta
+from stratix_kombu.celery.meta import RETRIES, TOLD, is_celerys, meta_of, told_meta
 from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
@@ -91,9 +91,11 @@ class Results(BaseBackend):
         reason = record.failed_reason or "unknown"
         return WorkerLostError(reason) if failed_by_stalling(record) else JobFailed(record.id, reason)
 
-    def progress_text(self, state: str, meta: Any) -> str:
-        """A state that a task has set itself, as the progress of its job."""
-        return str(json.dumps({TOLD: state, "meta": json.loads(self.result_text(meta))}))
+    def progress_text(self, state: str, meta: Any, request: Any = None) -> str:
+        """A state that a task has set itself, as the progress of its job; ``request``: that of the task."""
+        retries = getattr(request, "retries", None)
+        known = {} if retries == 0 else {RETRIES: retries}
+        return str(json.dumps({TOLD: state, "meta": json.loads(self.result_text(meta)), **known}))
 
     # -- reading --------------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
     if task.track_started and not get_actual_ignore_result(task, request):
         meta = {"pid": os.getpid(), "hostname": request.hostname}
-        told = bridge.celery.backend.progress_text(STARTED, meta)
+        told = bridge.celery.backend.progress_text(STARTED, meta, request)
         bridge.mirror.told(request.id, STARTED, meta, request)
         bridge.patiently(record.id, record.queue, lambda: set_progress(bridge.engine, record.id, told))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.celery.workers import Project, WorkerProcess
@@ -22,6 +25,10 @@ class Side:
     project: Project
     log: Callable[[], str] = str
     """What its worker has logged."""
+    worker: str = ""
+    """The name of its worker."""
+    folder: Path = Path()
+    """For files of this side alone; removed at the end."""
 
     @property
     def app(self) -> Any:
@@ -41,6 +48,7 @@ class Beside:
 
     stock: Side
     bridge: Side
+    workers: list[WorkerProcess]
 
     def both(self, script: Callable[[Side], Answer]) -> Answer:
         """What a script answers, which must be the same on both sides."""
@@ -72,20 +80,22 @@ def beside(
         workers.append(
             project.start_worker((name == "bridge" and bridged) or pool, concurrency, "-Q", queue, ready=False)
         )
-        sides.append(Side(name, project))
-    for side, worker in zip(sides, workers, strict=True):
-        side.log = worker.text
+        folder = tempfile.mkdtemp(prefix="stratix-beside-")
+        sides.append(Side(name, project, workers[-1].text, workers[-1].name, Path(folder)))
     try:
         for worker in workers:
             worker.wait_until_ready()
-        yield Beside(*sides)
+        yield Beside(sides[0], sides[1], workers)
     finally:
+        for worker in workers:
+            worker.stop()
         for worker in workers:
             worker.end()
         for one in sides:
             # Results that a failed test holds look for the server when they go.
             one.app.backend.remove_pending_result = lambda result: result
             one.project.close()
+            shutil.rmtree(one.folder)
 
 
 def outcome(get: Callable[[], Any]) -> Any:

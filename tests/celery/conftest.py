@@ -26,13 +26,17 @@ HOSTS = [
 TRANSPORTS = ["redis", "rabbitmq", "sqs"]
 
 
-def project_on(transport: str, request: pytest.FixtureRequest) -> Project:
-    store = request.getfixturevalue("redis_url")
+def broker_on(transport: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a broker."""
     if transport == "redis":
-        return Project(store, store)
+        return str(request.getfixturevalue("redis_url"))
     if transport == "rabbitmq":
-        return Project(request.getfixturevalue("amqp_url"), store)
-    return Project(sqs_broker(request.getfixturevalue("sqs_url")), store)
+        return str(request.getfixturevalue("amqp_url"))
+    return sqs_broker(request.getfixturevalue("sqs_url"))
+
+
+def project_on(transport: str, request: pytest.FixtureRequest) -> Project:
+    return Project(broker_on(transport, request), request.getfixturevalue("redis_url"))
 
 
 @pytest.fixture(scope="module", params=HOSTS)

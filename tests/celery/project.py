@@ -39,9 +39,13 @@ def make_app(
     signals: str = "",
     django: str = "",
     direct_queue: bool = False,
+    documented: str = "",
     **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
+
+    ``documented``: with the tasks of ``tests/celery/documented``; ``signals``: a worker logs its signals, too;
+    ``extensions``: it has those of that folder.
 
     ``signals``: where Celery's signals of workers and tasks are noted. ``at_import``: where a task notes that is
     published before anything else. ``django``: it is a project of Django's, with its database there. ``direct_queue``:
@@ -56,6 +60,11 @@ def make_app(
         options = {"region": "us-east-1", "is_secure": False, "wait_time_seconds": 1, "polling_interval": 0}
         app.conf.broker_transport_options = {**options, "visibility_timeout": 5}
     define_tasks(app)
+    if documented:
+        from tests.celery.documented import tasks
+
+        tasks.define(app)
+        tasks.listen(app, prefix, documented)
     if signals:
         note_signals(signals)
     if direct_queue:

@@ -17,8 +17,8 @@ from tests.celery.beside import WAIT_S, Side, beside
 KINDS = ["stock", "bridge"]
 
 
-def app_on(url: str, kind: str, name: str, **conf: Any) -> Celery:
-    app = Celery("routes", broker=url, backend=url, set_as_current=False)
+def app_on(url: str, kind: str, name: str, store: str = "", **conf: Any) -> Celery:
+    app = Celery("routes", broker=url, backend=store or url, set_as_current=False)
     app.conf.update(task_default_queue=name, **conf)
     if kind == "bridge":
         app.stratix = install(app, namespace=name)
@@ -26,12 +26,13 @@ def app_on(url: str, kind: str, name: str, **conf: Any) -> Celery:
 
 
 @contextmanager
-def both(url: str, **conf: Any) -> Iterator[dict[str, tuple[Celery, str]]]:
-    """An application of each kind, without a worker, and the prefix of its names."""
+def both(url: str, store: str = "", **conf: Any) -> Iterator[dict[str, tuple[Celery, str]]]:
+    """An application of each kind, without a worker, and the prefix of its names. ``store``: where results are kept, if
+    not in the broker."""
     made = {}
     for kind in KINDS:
         name = f"r{uuid.uuid4().hex[:8]}"
-        made[kind] = app_on(url, kind, name, **conf), name
+        made[kind] = app_on(url, kind, name, store, **conf), name
     yield made
     for app, _ in made.values():
         if hasattr(app, "stratix"):

@@ -82,6 +82,7 @@ class WorkerProcess:
     ) -> None:
         self.log = Path(tempfile.mkstemp(prefix="stratix-celery-", suffix=".log")[1])
         self.name = f"w{uuid.uuid4().hex[:8]}@test"
+        self.stopping = False
         command = [sys.executable, "-m", *self._command(pool, concurrency), *arguments]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -118,10 +119,16 @@ class WorkerProcess:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def stop(self) -> None:
+        """Begin a warm shutdown, once: another signal means more to some workers."""
+        if self.process.poll() is None and not self.stopping:
+            self.stopping = True
+            self.process.send_signal(signal.SIGTERM)
+
     def end(self) -> None:
         """A warm shutdown."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.stop()
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
