@@ -7,6 +7,7 @@ import base64
 import json
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from celery import chain, chord
 from celery.result import AsyncResult
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from stratix_kombu.celery.meta import meta_of
+from stratix_kombu.model.state import State
 from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
 from tests.waiting import until
 
@@ -119,6 +122,28 @@ def test_any_json_comes_back_as_it_was(json_pair: Beside, heard: Any) -> None:
     json.loads(text)
     expected = outcome(lambda: backend.decode(backend.encode({"result": heard}))["result"])
     assert outcome(lambda: backend.value_of(text)) == expected
+
+
+ENDS = [State.WAITING, State.ACTIVE, State.COMPLETED, State.FAILED]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(told=VALUES, state=st.sampled_from(ENDS), reason=TEXT, attempts=st.integers(0, 2))
+def test_whatever_a_record_holds_can_be_read(
+    json_pair: Beside, told: Any, state: State, reason: str, attempts: int
+) -> None:
+    """Progress, result and error may be those of any program that writes JSON. They name no type that is loaded."""
+    bridge = json_pair.bridge
+    queue, text = bridge.project.queue, json.dumps(told)
+    job = queue.get_job("fuzzed") or queue.add("nobody", {}, job_id="fuzzed", delay=3_600_000)
+    (record,) = bridge.app.stratix_bridge.engine.store.queries.get([job.id])
+    given_ = {"progress": text, "result": text, "data": text, "failed_reason": reason, "attempts_made": attempts}
+    meta = meta_of(bridge.app.backend, job.id, replace(record, state=state, **given_))
+    assert isinstance(meta["status"], str)
+    if state is State.COMPLETED:
+        assert meta["result"] == told
+    if state is State.FAILED:
+        assert isinstance(meta["result"], BaseException)
 
 
 def test_errors_keep_type_and_attributes(pickle_pair: Beside) -> None:

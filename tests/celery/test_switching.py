@@ -35,17 +35,17 @@ def expected(number: int) -> dict[str, Any]:
     }
 
 
-def test_nothing_is_lost_between_versions(on_redis: Project) -> None:
+def test_nothing_is_lost_between_versions(project: Project) -> None:
     """Workers of one version take over from those of the other, for producers of both. The last one has the bridge:
     what the others could not go on with, such as what is delayed in the store, ends with it."""
-    stock = on_redis.make(bridge=False)
+    stock = project.make(bridge=False)
     stock.backend.remove_pending_result = lambda result: result  # else results look for the server when they go
-    apps = [stock, on_redis.app]
+    apps = [stock, project.app]
     sent: list[tuple[int, dict[str, Any]]] = []
     with ExitStack() as stack:
         before: Any = None
         for bridge in (False, True, False, True):
-            worker = on_redis.start_worker(ready=False, bridge=bridge)
+            worker = project.start_worker(ready=False, bridge=bridge)
             stack.callback(worker.end)
             for app in apps:
                 sent += [(number, results_of(app, number)) for number in range(len(sent), len(sent) + TIMES)]

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 from celery import chord
 
 from tests.companions.programs import OWN, ROOT, Given, until, wait
+from tests.companions.tasks import define
 from tests.services import free_port
 
 given = Given()
@@ -22,26 +23,8 @@ app = given.app(task_send_sent_event=True, result_extended=True)
 given.install(app)
 
 
-@app.task(name="proj.add")
-def add(x: Any, y: Any = 0) -> Any:
-    return x + y
-
-
-@app.task(name="proj.total")
-def total(numbers: Any) -> Any:
-    return sum(numbers)
-
-
-@app.task(name="proj.boom")
-def boom() -> None:
-    raise ValueError("boom")
-
-
-@app.task(name="proj.again", bind=True)
-def again(self: Any) -> Any:
-    if not self.request.retries:
-        raise self.retry(countdown=0.05)
-    return 1
+tasks = define(app)
+add, total, boom, again = tasks.add, tasks.total, tasks.boom, tasks.again
 
 
 class Flower:

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.companions.programs import OWN, Given, until, wait
+from tests.companions.tasks import define
 
 given = Given()
 exporter = InMemorySpanExporter()
@@ -25,19 +26,8 @@ if given.said["order"] == "after":
     CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
 
 
-@app.task(name="proj.add")
-def add(x: Any, y: Any = 0) -> Any:
-    return x + y
-
-
-@app.task(name="proj.total")
-def total(numbers: Any) -> Any:
-    return sum(numbers)
-
-
-@app.task(name="proj.boom")
-def boom() -> None:
-    raise ValueError("boom")
+tasks = define(app)
+add, total, boom = tasks.add, tasks.total, tasks.boom
 
 
 def is_ours(span: Any) -> bool:

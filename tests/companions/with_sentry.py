@@ -16,6 +16,7 @@ from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.transport import Transport
 
 from tests.companions.programs import OWN, Given, until, wait
+from tests.companions.tasks import define
 
 given = Given()
 order: str = given.said["order"]
@@ -58,26 +59,8 @@ if order == "celeryd_init":
     celeryd_init.connect(begin, weak=False)
 
 
-@app.task(name="proj.add")
-def add(x: Any, y: Any = 0) -> Any:
-    return x + y
-
-
-@app.task(name="proj.total")
-def total(numbers: Any) -> Any:
-    return sum(numbers)
-
-
-@app.task(name="proj.boom")
-def boom() -> None:
-    raise ValueError("boom")
-
-
-@app.task(name="proj.again", bind=True)
-def again(self: Any) -> Any:
-    if not self.request.retries:
-        raise self.retry(countdown=0.05)
-    return 1
+tasks = define(app)
+add, total, boom, again = tasks.add, tasks.total, tasks.boom, tasks.again
 
 
 def use() -> Any:

@@ -67,11 +67,6 @@ class LoggedRequest(Request):
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         logging.getLogger("celery.task").warning("Failure detected for task %s", self.task.name)
 
-    def on_timeout(self, soft: bool, timeout: float) -> None:
-        super().on_timeout(soft, timeout)
-        if not soft:
-            logging.getLogger("celery.task").warning("A hard timeout was enforced for task %s", self.task.name)
-
 
 class Watched(Task):
     abstract = True
@@ -239,10 +234,6 @@ def define_classes(app: Celery) -> None:
     def watched() -> None:
         raise ValueError("seen")
 
-    @app.task(shared=False, name="proj.watched_long", base=Watched, time_limit=0.3)
-    def watched_long() -> None:
-        time.sleep(30)
-
     class Users(Task):
         """Instantiated once a process. Its class is bound to one application."""
 
@@ -350,8 +341,4 @@ def define_limits(app: Celery) -> None:
 
     @app.task(shared=False, name="proj.softly")
     def softly() -> None:
-        time.sleep(30)
-
-    @app.task(shared=False, name="proj.limited", base=Handlers, time_limit=0.4)
-    def limited(path: str) -> None:
         time.sleep(30)

@@ -8,20 +8,23 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
+from trustme import KeyType
 
 from tests.celery.beside import beside
 from tests.celery.workers import ROOT
-from tests.certificates import make_certificates
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 def test_signed_messages(redis_url: str, tmp_path: Path, pool: str) -> None:
     """ "Enforcing the workers to only accept signed messages, you should set accept_content to ['auth']"."""
-    made = make_certificates(tmp_path)
+    issued = trustme.CA(key_type=KeyType.RSA).issue_cert("127.0.0.1", key_type=KeyType.RSA)
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "worker.pem"))
+    issued.private_key_pem.write_to_path(str(tmp_path / "worker.key"))
     settings = {
-        "security_key": made.key,
-        "security_certificate": made.cert,
-        "security_cert_store": made.cert,
+        "security_key": str(tmp_path / "worker.key"),
+        "security_certificate": str(tmp_path / "worker.pem"),
+        "security_cert_store": str(tmp_path / "*.pem"),
         "security_digest": "sha256",
         "task_serializer": "auth",
         "event_serializer": "auth",

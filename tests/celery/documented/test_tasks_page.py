@@ -326,18 +326,6 @@ def custom_requests(side: Side) -> Any:
     return "Failure detected for task proj.watched" in side.log()
 
 
-@PAGE.says("Hard time limits now invoke on_failure, errbacks, and task_failure", ["TimeLimitExceeded", True], "prefork")
-def hard_limits(side: Side) -> Any:
-    errbacks = path(side, "errbacks of limits")
-    result = side.task("limited").apply_async(
-        (path(side, "limited"),), link_error=side.task("log_error").s(path=errbacks)
-    )
-    answer = kind(result)
-    noted(side, "errbacks of limits", 1)
-    until(lambda: any(line.startswith("on_failure") for line in lines(path(side, "limited"))))
-    return [answer, True]
-
-
 @PAGE.says("No result will be stored", [None, "PENDING"])
 def ignored_results(side: Side) -> Any:
     result = side.task("add").apply_async((1, 2), ignore_result=True)
