@@ -171,7 +171,7 @@ local function add_job(queue, id, name, data, options, extra, number)
     end
   end
   if more.dependencies then
-    join_flow(id, number, more.dependencies)
+    join_flow(id, number, more.dependencies, not known)
   end
   if failed_by then
     fail_job(job, reason_of(failed_by, failure), nil, failed_by, failure.result)

@@ -14,8 +14,8 @@ local function write_edge(job, dependency, number, state)
 end
 
 -- A job has been given dependencies: it is the root of a flow unless a job depends on it, and they are none any more; gates
--- (see names.py) do not count. 'flows' holds the roots by their numbers.
-local function join_flow(id, number, dependencies)
+-- (see names.py) do not count. 'flows' holds the roots by their numbers. `is_new`: no job can depend on it yet.
+local function join_flow(id, number, dependencies, is_new)
   local below = {}
   for _, dependency in ipairs(dependencies) do
     if string.sub(dependency, -5) ~= '#gate' then
@@ -25,7 +25,7 @@ local function join_flow(id, number, dependencies)
   for first = 1, #below, 1000 do
     redis.call('ZREM', P .. ':flows', unpack(below, first, math.min(first + 999, #below)))
   end
-  if #below > 0 and redis.call('EXISTS', job_key(id) .. ':dependents') == 0 then
+  if #below > 0 and (is_new or redis.call('EXISTS', job_key(id) .. ':dependents') == 0) then
     redis.call('ZADD', P .. ':flows', number, id)
   end
 end
