@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from stratix_kombu.calls import Calls
 from stratix_kombu.drivers.contract import QueueDriver, TransportDriver
 from stratix_kombu.drivers.own import check_instance, close_instance
 from stratix_kombu.errors import ConfigurationError, StratixError, Unavailable
+from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.worker.coroutines import LoopExecutor
@@ -24,6 +26,8 @@ class Servers:
         self.store = store
         self._driver = driver
         self.transport = Engine(store, driver, timezone) if isinstance(driver, TransportDriver) else None
+        if self.transport is not None and store.outbox is not None:
+            store.outbox.on_arrival = partial(dispatch_change, self.transport)
         self.calls = self.transport.calls if self.transport else Calls()
         self._loop = LoopExecutor()
         """Awaits what the methods of a user's own driver return."""

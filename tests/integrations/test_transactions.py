@@ -213,6 +213,18 @@ def test_other_stores_cannot_do_it(connection: psycopg.Connection) -> None:
         app.queue.get_queue("mail").add("send", connection=connection)
 
 
+def test_where_a_broker_carries_messages_they_are_sent_when_the_job_arrives(
+    connection: psycopg.Connection, postgres_database: str
+) -> None:
+    with create_app({"driver": "memory", "store": f"{postgres_database}?migrate=auto", "namespace": "other"}) as app:
+        queue = app.queue.create_queue("carried")
+        queue.process("send", lambda job: job.data)
+        app.start()
+        job = queue.add("send", 14, connection=connection)
+        connection.commit()
+        assert job.wait_until_finished(timeout=WAIT_S) == 14
+
+
 def test_any_language_adds_by_sql(app: Application, connection: psycopg.Connection) -> None:
     sql = "SELECT stratix_tx.add_1(CAST(%s AS json))"
     jobs = [{"queue": "mail", "name": "send", "data": {"n": [1.5, "ü"]}, "options": {"attempts": 2}, "max_attempts": 2}]

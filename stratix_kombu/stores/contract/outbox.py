@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stratix_kombu.model.record import NewJob
+from stratix_kombu.model.record import Change, NewJob
 
 
 class Outbox(ABC):
@@ -16,6 +16,9 @@ class Outbox(ABC):
     The next step after the commit makes them jobs, as ``Transitions.add`` does; but a dependency that is not known by
     then counts as removed, and where an id belongs to another queue's job, or what was said of the job cannot be used,
     that is logged and nothing is added."""
+
+    on_arrival: Callable[[Change], object] = staticmethod(lambda change: None)
+    """Called after a step of this process has made jobs of what was added: these are ready to be dispatched."""
 
     @abstractmethod
     def add(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:

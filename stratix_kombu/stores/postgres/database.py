@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.model.record import Change
 from stratix_kombu.stores.postgres.bell import Bell
 from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
 from stratix_kombu.stores.postgres.errors import AGAIN, MISSING, Refused, unavailable
@@ -142,8 +143,10 @@ class PostgresDatabase:
     def __init__(self, options: PostgresOptions) -> None:
         self.options = options
         self.listener: Listener | None = None
-        self.take_in: Callable[[], object] = lambda: None
+        self.take_in: Callable[[], Change] = Change
         """Called within a transaction when there are jobs that users' transactions have added."""
+        self.on_arrival: Callable[[Change], object] = lambda change: None
+        """Called after it, with what has become ready by that."""
         self._expected_until = 0.0
         self._checked = False
         self._key = lock_of(f"namespace:{options.schema}")
@@ -156,6 +159,7 @@ class PostgresDatabase:
         self._lock = threading.RLock()
         self._depth = 0
         self._owner = 0
+        self._arrived: Change | None = None
         self._known: int | None = None
         """``writes`` as this process has left it; None: what is known may be wrong."""
         self._was_same = False
@@ -204,7 +208,7 @@ class PostgresDatabase:
             raise
         if some_came:
             try:
-                self.take_in()
+                self._arrived = self.take_in()
             except BaseException as problem:
                 self.__exit__(type(problem))
                 raise
@@ -272,11 +276,15 @@ class PostgresDatabase:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._depth -= 1
+        arrived = None
         try:
             if not self._depth:
+                arrived, self._arrived = self._arrived, None
                 self._end(kind is None)
         finally:
             self._lock.release()
+        if arrived is not None and kind is None:
+            self.on_arrival(arrived)
 
     def _end(self, commit: bool) -> None:
         session = self._session

@@ -22,7 +22,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from stratix_kombu.errors import ConfigurationError, DependencyNotFound, StoreUnavailable
-from stratix_kombu.model.record import NewJob
+from stratix_kombu.model.record import Change, NewJob
 from stratix_kombu.stores.contract import Outbox
 from stratix_kombu.stores.postgres.arrivals import said_of
 from stratix_kombu.stores.postgres.database import PostgresDatabase
@@ -145,6 +145,14 @@ class PostgresOutbox(Outbox):
         self._options = database.options
         self._known: WeakSet[Any] = WeakSet()
         """Connections that are known to be to this database."""
+
+    @property
+    def on_arrival(self) -> Callable[[Change], object]:
+        return self._database.on_arrival
+
+    @on_arrival.setter
+    def on_arrival(self, listener: Callable[[Change], object]) -> None:
+        self._database.on_arrival = listener
 
     def add(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:
         by = users(connection)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from stratix_kombu.model.record import NewJob
+from stratix_kombu.model.record import Change, NewJob
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.release import release_page
 from stratix_kombu.stores.memory.steps import step
@@ -30,7 +30,7 @@ class PostgresTransitions(SqlTransitions):
         self._database = database
 
     @step
-    def take_in(self) -> None:
+    def take_in(self) -> Change:
         """Make jobs of a page of those that users' transactions have added."""
         rows = self.space.db.all(_INCOMING, PAGE)
         for _, job_id, added_ms, text in rows:
@@ -39,7 +39,7 @@ class PostgresTransitions(SqlTransitions):
             except (KeyError, TypeError, ValueError) as problem:
                 self._drop(job_id, f"what is said of it cannot be used: {problem!r}")
         self.space.db.many("DELETE FROM incoming WHERE number = ?", [row[:1] for row in rows])
-        release_page(self.space, PAGE)
+        return self._change(release_page(self.space, PAGE))
 
     def _arrive(self, new: NewJob) -> None:
         there = self.space.jobs.get(new.id)
