@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -211,6 +213,38 @@ def test_a_connection_to_another_database_is_refused(
 def test_other_stores_cannot_do_it(connection: psycopg.Connection) -> None:
     with create_app({"driver": "memory"}) as app, pytest.raises(ConfigurationError, match="only a PostgreSQL store"):
         app.queue.get_queue("mail").add("send", connection=connection)
+
+
+def test_what_many_transactions_commit_at_once_runs_once_and_nothing_else(
+    app: Application, connection: psycopg.Connection, postgres_database: str
+) -> None:
+    """Rows whose transactions commit late have lower numbers than what was taken in before."""
+    ran, committed = list[str](), set[str]()
+    queue = app.queue.create_queue("many", concurrency=4)
+    queue.process("note", lambda job: ran.append(job.id))
+    held = queue.add("note", job_id="held", connection=connection)
+
+    def commits(worker: int) -> None:
+        chance = random.Random(worker)
+        with psycopg.connect(postgres_database) as mine:
+            for number in range(10):
+                ids = [f"{worker}-{number}-{one}" for one in range(3)]
+                queue.add_bulk([{"name": "note", "opts": {"job_id": one}} for one in ids], connection=mine)
+                if chance.random() < 0.7:
+                    mine.commit()
+                    committed.update(ids)
+                else:
+                    mine.rollback()
+
+    threads = [threading.Thread(target=commits, args=(worker,)) for worker in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    until(lambda: committed <= set(ran), WAIT_S)
+    connection.commit()
+    held.wait_until_finished(timeout=WAIT_S)
+    assert sorted(ran) == sorted([*committed, "held"])
 
 
 def test_where_a_broker_carries_messages_they_are_sent_when_the_job_arrives(
