@@ -9,7 +9,8 @@ from html import escape
 from stratix_kombu.dashboard.jinja import Markup
 from stratix_kombu.dashboard.texts import duration, visible
 
-WIDTH, HEIGHT = 720, 180
+WIDTH, HEIGHT, FULL_WIDTH = 720, 180, 1240
+"""Of a chart; one of bars has the page for itself."""
 LEFT, BOTTOM, TOP = 56, 22, 8
 """Room for the numbers at the side, the times below, and a line at the top."""
 
@@ -38,15 +39,15 @@ def sparkline(finished: Sequence[int], failed: Sequence[int], width: int = 120, 
 def bars(series: Sequence[Series], times: Sequence[str], title: str) -> Markup:
     """A chart of stacked bars, one for each time."""
     totals = [sum(value or 0 for value in values) for values in zip(*(one.values for one in series), strict=True)]
-    most, lines = _axis(max(totals, default=0), _plain)
-    step, parts = (WIDTH - LEFT) / max(len(times), 1), lines + _times(times)
+    most, lines = _axis(max(totals, default=0), _plain, FULL_WIDTH)
+    step, parts = (FULL_WIDTH - LEFT) / max(len(times), 1), lines + _times(times, FULL_WIDTH)
     for number, when in enumerate(times):
         stack = [(one.kind, one.values[number] or 0) for one in series]
         inner = _stack(LEFT + number * step, step, stack, most, HEIGHT - BOTTOM, TOP)
         said = ", ".join(f"{one.label} {_plain(one.values[number] or 0)}" for one in series)
         if inner:
             parts.append(f"<g><title>{escape(when)}: {escape(said)}</title>{''.join(inner)}</g>")
-    return _svg("chart", WIDTH, HEIGHT, title, parts)
+    return _svg("chart", FULL_WIDTH, HEIGHT, title, parts)
 
 
 def lines(series: Sequence[Series], times: Sequence[str], title: str) -> Markup:
@@ -108,13 +109,13 @@ def _stack(
     return drawn
 
 
-def _axis(most: float, said: Callable[[float], str]) -> tuple[float, list[str]]:
+def _axis(most: float, said: Callable[[float], str], width: int = WIDTH) -> tuple[float, list[str]]:
     """The largest value that the chart has room for, a round one, and lines at it and at its half."""
     top = _round(most)
     drawn = []
     for value in (0, top / 2, top):
         y = HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - TOP)
-        drawn.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        drawn.append(f'<line class="grid" x1="{LEFT}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>')
         drawn.append(f'<text class="tick end" x="{LEFT - 6}" y="{y + 4:.1f}">{escape(said(value))}</text>')
     return top, drawn
 
@@ -129,8 +130,8 @@ def _round(most: float) -> float:
         size *= 10
 
 
-def _times(times: Sequence[str]) -> list[str]:
-    step = (WIDTH - LEFT) / max(len(times), 1)
+def _times(times: Sequence[str], width: int = WIDTH) -> list[str]:
+    step = (width - LEFT) / max(len(times), 1)
     every = max(len(times) // 6, 1)
     return [
         f'<text class="tick middle" x="{LEFT + (number + 0.5) * step:.1f}" y="{HEIGHT - 6}">{escape(when)}</text>'
@@ -144,8 +145,8 @@ def _plain(value: float) -> str:
 
 
 def _svg(kind: str, width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
-    said = escape(visible(label))
+    said, fit = escape(visible(label)), 'preserveAspectRatio="none" ' if kind == "timeline" else ""
     return Markup(  # every text in it was escaped above
-        f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{said}">'
+        f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" {fit}role="img" aria-label="{said}">'
         f"<title>{said}</title>{''.join(parts)}</svg>"
     )

@@ -41,9 +41,17 @@ def draw(jobs: Mapping[str, JobRow], dependencies: Mapping[str, Sequence[str]], 
 def _columns(dependencies: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """Each job right of all that it depends on, and in the height of them."""
     order = list(TopologicalSorter(dependencies).static_order())
+    dependents: dict[str, list[str]] = {job_id: [] for job_id in order}
+    for job_id, ids in dependencies.items():
+        for before in ids:
+            dependents[before].append(job_id)
     column: dict[str, int] = {}
     for job_id in order:
         column[job_id] = 1 + max((column[before] for before in dependencies.get(job_id, ())), default=-1)
+    # As near to what waits for it as it can be, so that edges are short.
+    for job_id in reversed(order):
+        after = [column[one] for one in dependents[job_id]]
+        column[job_id] = min(after) - 1 if after else column[job_id]
     columns: list[list[str]] = [[] for _ in range(max(column.values()) + 1)]
     row: dict[str, float] = {}
     for job_id in order:

@@ -90,7 +90,7 @@ def duration(ms: float | None) -> str:
     for size, unit in _UNITS:
         if ms >= size:
             amount = ms / size
-            return f"{amount:.0f} {unit}" if amount >= 10 or amount % 1 < 0.05 else f"{amount:.1f} {unit}"
+            return f"{round(amount, 1 if amount < 10 else None):g} {unit}"
     return f"{ms:.0f} ms"
 
 

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from stratix_kombu.dashboard import charts, texts
+from stratix_kombu.dashboard import charts, graph, texts
 from stratix_kombu.dashboard.filters import Which
 from stratix_kombu.dashboard.http import Refused
 
@@ -39,6 +39,9 @@ def test_what_is_edited_is_read_as_the_same() -> None:
         (0, "0 ms"),
         (999, "999 ms"),
         (1500, "1.5 s"),
+        (1960, "2 s"),
+        (9960, "10 s"),
+        (12_345 * 86_400_000, "12345 d"),
         (60_000, "1 min"),
         (59_999, "60 s"),
         (7_200_000, "2 h"),
@@ -73,6 +76,12 @@ def test_a_timeline_has_each_attempt_within_it() -> None:
     places = [float(one.split('"')[0]) for one in drawn.split('" x="')[1:]]
     assert all(0 <= place <= charts.WIDTH for place in places)
     assert "attempt 1: failed, 400 ms" in drawn
+
+
+def test_a_graph_has_what_runs_first_at_the_left_and_short_edges() -> None:
+    edges = {"a": (), "b": (), "c": ("a",), "d": ("c", "b"), "alone": ()}
+    columns = graph._columns(edges)
+    assert [sorted(ids) for ids in columns] == [["a", "alone"], ["b", "c"], ["d"]]
 
 
 def test_filters_are_read_and_written() -> None:
