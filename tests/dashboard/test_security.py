@@ -11,6 +11,7 @@ from stratix_kombu import Application
 from stratix_kombu.dashboard import ACTIONS, Dashboard, Response, local_only, password, token
 from stratix_kombu.dashboard.http import MAX_FIELDS, Request
 from tests.dashboard.asking import PROGRAM, SAME_SITE, Asking, header
+from tests.waiting import until
 
 
 def test_nobody_is_let_in_by_default(app: Application) -> None:
@@ -87,6 +88,8 @@ def test_a_user_sees_and_does_what_may_says(app: Application) -> None:
     assert [one["name"] for one in ada.ask("/")["queues"]] == ["own"]
     assert ada.get("/queues/other").status == 403
     assert ada.get("/job", id=hidden.id).status == 403
+    assert (ada.get("/search", id=hidden.id).status, ada.get("/search", id="other").status) == (404, 404)
+    assert ada.get("/search", id=job.id).status == 303
     assert b"secret" not in ada.get("/job", id=hidden.id).body
     assert ada.post("/job/remove", id=hidden.id).status == 403
     page = ada.get("/job", id=job.id).body.decode()
@@ -182,6 +185,34 @@ def test_redaction_has_the_last_word(app: Application) -> None:
     copy = ada.post("/job/duplicate", id=job.id)
     assert copy.status == 303
     assert {one.data["card"] for one in queue.get_jobs("waiting")} == {"4111"}
+
+
+def test_redaction_looks_into_dead_letters(app: Application) -> None:
+    dead, queue = app.queue.create_queue("dead"), app.queue.create_queue("work", dead_letter="dead")
+
+    @queue.process
+    def fails(job: Any) -> None:
+        raise ValueError("card 4111")
+
+    app.start()
+    queue.add("x", {"card": "4111"})
+    until(lambda: dead.get_job_counts()["waiting"] == 1)
+
+    def redact(part: str, value: Any, job: Any) -> Any:
+        return {**value, "card": "****"} if part == "data" else "hidden"
+
+    ada = Asking(Dashboard(app, authorize=lambda request: "ada", redact=redact))
+    (letter,) = dead.get_jobs("waiting")
+    assert ada.ask("/job", id=letter.id)["data"]["data"] == {"card": "****"}
+    for response in (
+        ada.get("/job", id=letter.id),
+        ada.get("/job/value", id=letter.id, part="data"),
+        ada.get("/queues/dead/dead-letters"),
+        ada.get("/queues/dead"),
+        ada.get("/queues/work", state="failed"),
+    ):
+        assert response.status == 200
+        assert b"4111" not in response.body
 
 
 def test_requests_that_are_too_much_are_refused(ops: Asking) -> None:

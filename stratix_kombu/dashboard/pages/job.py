@@ -56,7 +56,7 @@ def job(visit: Visit) -> Page:
     before, after = reading.neighbours(visit.app, one, OTHERS)
     page = JobPage(
         job=row_of(visit, one),
-        data=redact("data", one.data, one),
+        data=_data(visit, one),
         options=dict(one.opts),
         headers=redact("headers", one.headers, one),
         progress=redact("progress", one.progress, one),
@@ -83,6 +83,14 @@ def job(visit: Visit) -> Page:
     return Page("job.html", page, view)
 
 
+def _data(visit: Visit, job: Job) -> Any:
+    """The data as they may be shown. Of a letter those are in it, with the reason."""
+    redact, letter = visit.site.redact, reading.letter_in(job)
+    if letter is None:
+        return redact("data", job.data, job)
+    return {**letter, "data": redact("data", letter["data"], job), "reason": redact("error", letter["reason"], job)}
+
+
 def _redacted(visit: Visit, job: Job, attempt: AttemptRow) -> AttemptRow:
     redact = visit.site.redact
     said = {name: redact("error", getattr(attempt, name), job) for name in ("reason", "stacktrace")}
@@ -94,7 +102,7 @@ def value(visit: Visit) -> Response:
     one = found(visit)
     part = visit.request.get("part")
     values: dict[str, Any] = {
-        "data": lambda: one.data,
+        "data": lambda: _data(visit, one),
         "result": lambda: one.return_value,
         "progress": lambda: one.progress,
         "logs": one.get_logs,
@@ -102,7 +110,7 @@ def value(visit: Visit) -> Response:
     }
     if part not in values:
         raise Refused(404, f"a job has no {part!r}: {', '.join(values)}")
-    kept = visit.site.redact(cast("Part", part), values[part](), one)
+    kept = values[part]() if part == "data" else visit.site.redact(cast("Part", part), values[part](), one)
     lines = part in ("logs", "error") and isinstance(kept, list)
     text = "\n".join(visible(line) for line in kept) if lines else visible(pretty(kept))
     return Response(200, text.encode(errors="backslashreplace"), TEXT)

@@ -72,9 +72,9 @@ def search(visit: Visit) -> Response:
     """To the job with the id ``id``, or to the queue of that name."""
     text = visit.request.get("id").strip()
     job = reading.job_of(visit.app, text)
-    if job is not None:
+    if job is not None and visit.may("view", job.queue_name):
         return redirect(visit.url("/job", id=job.id))
-    if text in visit.app.queue.get_queue_names():
+    if text in visit.app.queue.get_queue_names() and visit.may("view", text):
         return redirect(visit.url(f"/queues/{text}"))
     raise Refused(404, f"there is neither a job with the id {text!r} nor a queue of that name")
 

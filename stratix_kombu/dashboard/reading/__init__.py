@@ -23,6 +23,7 @@ from stratix_kombu.dashboard.reading.letters import (
     Reason as Reason,
     has_letters as has_letters,
     is_letter as is_letter,
+    letter_in as letter_in,
     letters as letters,
     reasons as reasons,
 )

@@ -14,6 +14,7 @@ from stratix_kombu.model.state import State
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+    from stratix_kombu.queue.job import Job
 
 Letter = tuple[JobRecord, Mapping[str, Any]]
 """A letter, and what it says."""
@@ -35,6 +36,11 @@ def letters(app: Application, queue: str, cursor: str, limit: int) -> tuple[list
     """Some of the letters of a queue, oldest first; where the next ones begin."""
     records, cursor = app.queue.engine.store.queries.scan(queue, State.WAITING, cursor, limit)
     return [(record, letter) for record in records if (letter := letter_of(record.data)) is not None], cursor
+
+
+def letter_in(job: Job) -> Mapping[str, Any] | None:
+    """The letter that a job is, if it is one."""
+    return letter_of(job._record.data)
 
 
 def has_letters(app: Application, queue: str) -> bool:
