@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 from celery import Celery
@@ -16,4 +17,10 @@ install(app, namespace="bench")
 
 @app.task(name="noop")
 def noop(number: int) -> int:
+    return number
+
+
+@app.task(name="waits")
+async def waits(number: int) -> int:
+    await asyncio.sleep(0.01)
     return number

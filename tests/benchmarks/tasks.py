@@ -29,7 +29,10 @@ ROWS = {
     "prefork 2": (CELERY, ("-P", "prefork", "-c", "2")),
     "bridge, prefork 2": (BRIDGED, ("-P", "prefork", "-c", "2")),
     "own worker, 2 processes": (OWN, ("-c", "10", "--processes", "2")),
+    "own worker, 200 waits": (OWN, ("-c", "200")),
 }
+WAITS = "own worker, 200 waits"
+"""Coroutines that wait 10 ms, 200 at a time in one process."""
 POLL_S = 0.02
 
 
@@ -38,7 +41,7 @@ def drain(url: str, row: str, count: int) -> float:
     server = redis.Redis.from_url(url)
     server.flushall()
     command, pool = ROWS[row]
-    finished = _add(url, command is CELERY, count)
+    finished = _add(url, command is CELERY, count, "waits" if row == WAITS else "noop")
     environment = {**os.environ, "BENCHMARK_REDIS_URL": url}
     process = subprocess.Popen(
         [sys.executable, *command, *pool],
@@ -59,13 +62,13 @@ def drain(url: str, row: str, count: int) -> float:
         process.wait(30)
 
 
-def _add(url: str, stock: bool, count: int) -> Callable[[], int]:
+def _add(url: str, stock: bool, count: int, name: str) -> Callable[[], int]:
     """Add tasks; returns a function that counts those that have ended."""
     from tests.benchmarks import bridge_side, celery_side
 
     side: Any = celery_side if stock else bridge_side
     for number in range(count):
-        side.noop.apply_async((number,))
+        getattr(side, name).apply_async((number,))
     if stock:
         results = redis.Redis.from_url(f"{url}/2")
         return lambda: int(results.dbsize())
