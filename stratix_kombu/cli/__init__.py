@@ -70,7 +70,7 @@ INSPECTION = (
 @application_options
 @click.pass_context
 def main(context: click.Context, reference: str | None, config: Path | None) -> None:
-    """Background jobs on Redis, Amazon SQS or RabbitMQ.
+    """Background jobs on Redis, PostgreSQL, SQLite, Amazon SQS or RabbitMQ.
 
     \b
     Start with:
