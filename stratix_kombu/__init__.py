@@ -1,4 +1,4 @@
-"""Background jobs with the queue API of BullMQ on Redis, PostgreSQL, Amazon SQS or RabbitMQ, for teams that have Celery.
+"""Background jobs with the queue API of BullMQ on Redis, PostgreSQL, SQS or RabbitMQ, for teams that have Celery.
 
 The public names are imported when they are first used: a program such as ``celery``, which loads this package for an
 entry point, loads only what it needs.
