@@ -86,8 +86,12 @@ class Results(BaseBackend):
     def error_of(self, record: JobRecord) -> BaseException:
         """The exception for which a job failed."""
         if record.result:
-            error: BaseException = self.exception_to_python(self.value_of(record.result, record))
-            return error
+            try:
+                error = self.exception_to_python(self.value_of(record.result, record))
+            except Exception:  # it does not describe one: other programs write there, too
+                error = None
+            if isinstance(error, BaseException):
+                return error
         reason = record.failed_reason or "unknown"
         return WorkerLostError(reason) if failed_by_stalling(record) else JobFailed(record.id, reason)
 
