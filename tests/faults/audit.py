@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 from redis import Redis
 
 from stratix_kombu import Queue
@@ -73,6 +74,15 @@ def no_message_left(driver: TransportDriver, queue: str) -> None:
 TABLES_STAYING = ("counters", "leader", "schema_version", "namespace", "presence", "sqlite_sequence")
 
 
+def rows_in_database(url: str, namespace: str) -> list[str]:
+    """The same for PostgreSQL."""
+    with psycopg.connect(url.partition("?")[0], autocommit=True) as connection:
+        connection.execute(f"SET search_path = stratix_{namespace}")  # type: ignore[call-overload]
+        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        mine = [name for (name,) in found if name not in TABLES_STAYING]
+        return [one for one in mine if connection.execute(f"SELECT 1 FROM {one} LIMIT 1").fetchone()]  # type: ignore[call-overload]
+
+
 def rows_left(url: str) -> list[str]:
     """The tables that are not empty."""
     with sqlite3.connect(url.removeprefix("sqlite:///").partition("?")[0]) as file:
@@ -94,6 +104,8 @@ def keys_left(queue: Queue, server: str, prefix: str) -> list[str]:
     queue.obliterate(force=True)
     if server.startswith("sqlite:"):
         return rows_left(server)
+    if server.startswith("postgresql:"):
+        return rows_in_database(server, prefix)
     with Redis.from_url(server) as client:
         keys = [key.decode() for key in client.scan_iter(f"*{prefix}*", count=1000) if client.ttl(key) == -1]
     ours = [key for key in keys if not key.startswith("_kombu.binding")]

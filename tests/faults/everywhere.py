@@ -13,17 +13,19 @@ import pytest
 
 from stratix_kombu import Application, create_app
 
-BROKERS = ("memory", "sqlite", "redis", "rabbitmq", "sqs", "filesystem")
-"""The last one stands for any transport that Kombu has; ``sqlite`` for stores that need no broker."""
+BROKERS = ("memory", "sqlite", "postgresql", "redis", "rabbitmq", "sqs", "filesystem")
+"""The last one stands for any transport that Kombu has; ``sqlite`` and ``postgresql`` are stores that need none."""
 CREDENTIALS = {"access_key_id": "x", "secret_access_key": "y"}
 
 
 def settings_on(broker: str, request: pytest.FixtureRequest, folder: Path, **more: Any) -> dict[str, Any]:
-    """An application in a namespace of its own; its jobs are in a real Redis, but for ``memory`` and ``sqlite``."""
+    """An application in a namespace of its own; its jobs are in a real Redis, but for stores that need no broker."""
     get = request.getfixturevalue
     settings: dict[str, Any] = {"driver": broker, "namespace": f"next{uuid.uuid4().hex[:8]}"}
     if broker == "sqlite":
         settings["store"] = f"sqlite:///{folder}/jobs.db?synchronous=off"
+    elif broker == "postgresql":
+        settings["store"] = f"{get('postgres_database')}?migrate=auto"
     elif broker != "memory":
         settings["store"] = get("redis_url")
     if broker == "redis":

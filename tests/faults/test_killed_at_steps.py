@@ -24,7 +24,7 @@ AGAIN_S = 1.0
 
 def shuffled(chance: random.Random, host: str, driver: str) -> list[str]:
     """All steps, in any order, but a step that leaves something to recover comes right before the recovery."""
-    sends = driver not in ("redis", "sqlite")
+    sends = driver not in ("redis", "sqlite", "postgresql")
     steps = [*(OF_WORKER if host == "worker" else OF_CELERY), *(OF_DISPATCH if sends else ())]
     chance.shuffle(steps)
     steps.insert(steps.index("claimed") + 1, "recovered")
@@ -40,9 +40,11 @@ def test_a_worker_killed_at_every_step(
     places = [
         Place(host, driver, broker, redis_url, f"killed{uuid.uuid4().hex[:8]}") for driver, broker in brokers.items()
     ]
-    if host == "worker":  # a store that needs no broker
+    if host == "worker":  # stores that need no broker
         file = f"sqlite:///{tmp_path}/jobs.db?synchronous=off"
-        places.append(Place(host, "sqlite", file, file, f"killed{uuid.uuid4().hex[:8]}"))
+        database = f"{request.getfixturevalue('postgres_database')}?migrate=auto"
+        for driver, url in (("sqlite", file), ("postgresql", database)):
+            places.append(Place(host, driver, url, url, f"killed{uuid.uuid4().hex[:8]}"))
     seed = seed_of("killed at every step")
     with ThreadPoolExecutor() as threads:
         runs = [threads.submit(kill_at_every_step, place, seed, tmp_path) for place in places]

@@ -51,8 +51,11 @@ class Connection:
         self._options = options
         self._names: dict[str, bytes] = {}
         self._decoders: dict[str, tuple[Decoder, ...]] = {}
+        self._prepared = 0
         self._owed = 0
         """Syncs whose answers were not read yet."""
+        self._posted: list[str] = []
+        """Statements whose answers nobody waits for."""
         self.used_at = time.monotonic()
         with reported_connect(options):
             self._psycopg = psycopg.connect(**options.connect, autocommit=True)
@@ -60,7 +63,8 @@ class Connection:
         self._poll = select.poll()
         self._fd = self._pg.socket
         try:
-            self._prepare()
+            with reported_connect(options):
+                self._prepare()
         except BaseException:
             self.close()
             raise
@@ -101,6 +105,7 @@ class Connection:
     def post(self, sql: str, *values: Any) -> None:
         """Send a statement, and do not wait."""
         with suppress(psycopg.Error):
+            self._posted.append(sql)
             self._send([(sql, values)])
             self._pg.flush()
 
@@ -110,12 +115,13 @@ class Connection:
         for sql, values in statements:
             name = self._names.get(sql)
             params = encoded(values)
-            if name is None and (not self._options.prepare or len(self._names) >= PREPARED_MOST):
+            if name is None and (not self._options.prepare or self._prepared >= PREPARED_MOST):
                 self._pg.send_query_params(sql.encode(), params)
                 sent.append(sql)
                 continue
             if name is None:
-                name = self._names[sql] = b"s%d" % len(self._names)
+                self._prepared += 1
+                name = self._names[sql] = b"s%d" % self._prepared
                 self._pg.send_prepare(name, sql.encode())
                 sent.append("")
             self._pg.send_query_prepared(name, params)
@@ -135,8 +141,9 @@ class Connection:
             status = result.status
             if status == pq.ExecStatus.PIPELINE_SYNC:
                 self._owed -= 1
-            elif self._owed > 1:
-                pass  # of what was posted
+            elif self._owed > 1:  # of what was posted
+                if status not in _GOOD:
+                    self._forget(self._posted)
             elif status in _GOOD:
                 if sql := sent[place]:
                     answers.append(self._answer(sql, result))
@@ -144,6 +151,7 @@ class Connection:
             elif status != pq.ExecStatus.PIPELINE_ABORTED and refused is None:
                 refused = Refused(result, sent[place])
                 self._forget(sent[place:])
+        self._posted.clear()
         self.used_at = time.monotonic()
         if refused is not None:
             raise refused

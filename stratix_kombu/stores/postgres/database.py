@@ -117,6 +117,10 @@ class Session:
         self._waiting += [(said, row) for row in rows]
         self.has_written = self.has_written or len(self._waiting) > before
 
+    def era(self) -> int:
+        """Who reads needs none."""
+        return 0
+
     def end(self, connection_is_good: bool = True) -> None:
         """Undo what was not committed, without waiting for that."""
         self._waiting = []
@@ -162,6 +166,7 @@ class PostgresDatabase:
         self._arrived: Change | None = None
         self._known: int | None = None
         """``writes`` as this process has left it; None: what is known may be wrong."""
+        self._writes = 0
         self._was_same = False
         self._asked = threading.local()
         self._time = (0, 0.0)
@@ -313,6 +318,9 @@ class PostgresDatabase:
     def count(self, counters: Counters) -> None:
         """Put the counters."""
         self._found = counters
+
+    def era(self) -> int:
+        return (self._writes + 1) // ERA
 
     @property
     def is_within(self) -> bool:

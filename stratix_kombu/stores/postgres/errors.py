@@ -25,6 +25,8 @@ _WORDS = {
 }
 AGAIN = ("40001", "40P01")
 """Another transaction was in the way: the whole step is done again."""
+UNKNOWN = ("25P02", "26000", "42P05")
+"""The session is not in the state that it should be in: a pooler has given another one."""
 MISSING = ("42P01", "3F000", "42703", "42883")
 """A table, a schema, a column or a function is not there."""
 
@@ -54,8 +56,9 @@ class Refused(Exception):
         self.code = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         said = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
         self.said = said.decode(errors="replace").strip()
-        self.ends = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) in (b"FATAL", b"PANIC")
-        """The connection has ended with it."""
+        severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
+        self.ends = severity in (b"FATAL", b"PANIC") or self.code in UNKNOWN
+        """The connection has ended with it, or is of no use any more."""
         super().__init__(f"{self.said} ({self.code}) in {sql}")
 
 

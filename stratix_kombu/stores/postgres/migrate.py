@@ -40,7 +40,7 @@ _MADE = (
 def check(options: PostgresOptions) -> None:
     """That the tables are there; they are made if that is wanted. Raises SchemaOutdated, ConfigurationError,
     StoreUnavailable."""
-    with connected(options) as connection:
+    with connected(options) as connection, reported_connect(options):
         there = version_of(connection, options.schema)
         if there > VERSION + 1:
             raise ConfigurationError(
@@ -51,8 +51,7 @@ def check(options: PostgresOptions) -> None:
             return
         if not options.migrate:
             raise SchemaOutdated(options.address, options.schema, there, VERSION)
-        with reported_connect(options):
-            migrate(connection, options.schema)
+        migrate(connection, options.schema)
 
 
 def migrate(connection: psycopg.Connection, schema: str, to: int = VERSION) -> tuple[int, int]:

@@ -55,6 +55,11 @@ class Database(Protocol):
     def put(self, sql: str, *values: Any) -> None:
         """The same for a statement that may be sent later, but before the next one."""
 
+    def era(self) -> int:
+        """What is written often has the number of its era beside its key, and the newest version of a row has the
+        highest: a database that keeps old versions finds it first. A number that grows now and then; 0 where that is
+        not needed."""
+
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """The same statement for each row of values."""
 

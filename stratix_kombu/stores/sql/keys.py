@@ -7,19 +7,22 @@ from collections.abc import Callable, Iterator
 
 from stratix_kombu.stores.memory.order import Key
 
+Read = Callable[[Key | None, Key | None, int], list[Key]]
+"""Keys after one, else from another one on, else all; so many at most."""
 READ_AT_ONCE = 100
 KEPT = 2_000
 """Keys that are known from one step to the next."""
 
 
 class Keys:
-    """Jobs by priority, place and id. ``read`` answers those in the table after a key; ``count`` is kept beside, and
-    ``changed`` is told by how much."""
+    """Jobs by priority, place and id. ``read`` answers those in the table after a key, or from the floor on; ``count``
+    is kept beside, and ``changed`` is told by how much."""
 
-    def __init__(
-        self, count: int, read: Callable[[Key | None, int], list[Key]], changed: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, count: int, read: Read, changed: Callable[[int], None] | None = None) -> None:
         self.count = count
+        self.floor: Key | None = None
+        """No key is less: where the table is read from. Before it may be any number of rows that are gone, but that
+        the database has not cleared away."""
         self._read = read
         self._changed = changed
         self._head: list[Key] = []
@@ -36,7 +39,7 @@ class Keys:
     def _have(self, wanted: int) -> None:
         while len(self._head) < wanted and not self._whole:
             limit = min(max(wanted, READ_AT_ONCE), 1_000)
-            page = self._read(self._end, limit)
+            page = self._read(self._end, self.floor, limit)
             self._whole = len(page) < limit
             if page:
                 self._end = page[-1]
@@ -46,6 +49,8 @@ class Keys:
 
     def flush(self) -> None:
         """The table is about to be as this is; of a long beginning not all is kept."""
+        if self._head:
+            self.floor = self._head[0]
         self._late.clear()
         self._gone.clear()
         if len(self._head) > KEPT:
@@ -71,6 +76,8 @@ class Keys:
 
     def add(self, key: Key) -> None:
         self._count(1)
+        if self.floor is not None and key < self.floor:
+            self.floor = key
         if self._is_read(key):
             insort(self._head, key)
         else:

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from stratix_kombu.stores.memory.state import Job
 
 _AFTER = "(rank, place, id) > (?, ?, ?)"
+_FROM = "(rank, place, id) >= (?, ?, ?)"
 _SORTED = "ORDER BY rank, place, id LIMIT ?"
 _IN_ORDER = "SELECT rank, place, id FROM jobs WHERE queue = ? AND state = 'waiting' AND native = 0 AND line = ''"
 _IN_LINE = "SELECT rank, place, id FROM jobs WHERE queue = ? AND native = ? AND line = ? AND line <> ''"
-TOOK = "SELECT answer FROM took WHERE queue = ? AND worker = ?"
+TOOK = "SELECT answer, era FROM took WHERE queue = ? AND worker = ? ORDER BY era DESC LIMIT 1"
+_FIRST_TOOK = "INSERT INTO took (queue, worker, answer, era) VALUES (?, ?, ?, ?)"
+_NEXT_TOOK = "UPDATE took SET answer = ?, era = ? WHERE queue = ? AND worker = ? AND era = ?"
 KEPT = 500
 """Lines and groups of a queue that are known from one step to the next."""
 DROPPED_AT_ONCE = 4
@@ -31,10 +34,12 @@ DROPPED_AT_ONCE = 4
 def keys_of(db: Database, sql: str, *values: Any) -> Any:
     """What ``Keys`` reads."""
 
-    def read(after: Key | None, limit: int) -> list[Key]:
-        if after is None:
-            return db.all(f"{sql} {_SORTED}", *values, limit)
-        return db.all(f"{sql} AND {_AFTER} {_SORTED}", *values, *after, limit)
+    def read(after: Key | None, floor: Key | None, limit: int) -> list[Key]:
+        if after is not None:
+            return db.all(f"{sql} AND {_AFTER} {_SORTED}", *values, *after, limit)
+        if floor is not None:
+            return db.all(f"{sql} AND {_FROM} {_SORTED}", *values, *floor, limit)
+        return db.all(f"{sql} {_SORTED}", *values, limit)
 
     return read
 
@@ -251,25 +256,30 @@ class Answers:
     def __init__(self, db: Database, queue: str) -> None:
         self._db = db
         self._queue = queue
+        self._eras: dict[str, int] = {}
+        """Of those that were read in this step."""
 
     def get(self, worker: str) -> Took | None:
+        self._eras.pop(worker, None)
         row = self._db.one(TOOK, self._queue, worker)
         if row is None:
             return None
+        self._eras[worker] = row[1]
         request, ids, why, until_ms, left = loads(row[0])
         return Took(request, tuple(ids), None if why is None else Refusal(why), until_ms, left)
 
     def __setitem__(self, worker: str, took: Took) -> None:
         why = None if took.why is None else took.why.value
-        self._db.put(
-            "INSERT INTO took (queue, worker, answer) VALUES (?, ?, ?) "
-            "ON CONFLICT (queue, worker) DO UPDATE SET answer = excluded.answer",
-            self._queue,
-            worker,
-            dumps((took.request, took.ids, why, took.until_ms, took.left)),
-        )
+        answer = dumps((took.request, took.ids, why, took.until_ms, took.left))
+        before, era = self._eras.get(worker), self._db.era()
+        self._eras[worker] = era
+        if before is None:
+            self._db.put(_FIRST_TOOK, self._queue, worker, answer, era)
+        else:
+            self._db.put(_NEXT_TOOK, answer, era, self._queue, worker, before)
 
     def pop(self, worker: str, default: Any = None) -> None:
+        self._eras.pop(worker, None)
         self._db.put("DELETE FROM took WHERE queue = ? AND worker = ?", self._queue, worker)
 
 
@@ -283,6 +293,7 @@ class SqlOrder(Order):
         self.aside = aside
         self.read_body(body)
         self.jobs: Any = Keys(in_order, keys_of(db, _IN_ORDER, queue))
+        self.jobs.floor = tuple(body["floor"]) if "floor" in body else None
         self.lines: Any = Lines(self, False, body.get("lines", 0))
         self.unsent_lines: Any = Lines(self, True, body.get("unsent_lines", 0))
         self.unsent: Any = Unsent(db, queue, body.get("unsent", 0))
@@ -311,6 +322,7 @@ class SqlOrder(Order):
             "lines": self.lines.count,
             "unsent_lines": self.unsent_lines.count,
             "unsent": self.unsent.count,
+            "floor": self.jobs.floor,
         }
         found = {key: value for key, value in said.items() if value}
         return found if self.short_ms is None else {**found, "short_ms": self.short_ms}

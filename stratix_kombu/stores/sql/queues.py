@@ -40,13 +40,12 @@ _COLUMNS = [
     "in_order",
     "aside",
     "body",
+    "era",
 ]
 SELECT = f"SELECT {', '.join(_COLUMNS)} FROM queues"
-ONE = f"{SELECT} WHERE name = ?"
-_PUT = (
-    f"INSERT INTO queues ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
-    f"ON CONFLICT (name) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
-)
+ONE = f"{SELECT} WHERE name = ? ORDER BY era DESC LIMIT 1"
+_FIRST = f"INSERT INTO queues ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_NEXT = f"UPDATE queues SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE name = ? AND era = ?"
 
 
 class Ids:
@@ -106,10 +105,11 @@ class SqlQueue:
         self.order.opens_ms = math.inf if row[4] is None else row[4]
         self.workers = Workers(db, self.name)
         self.counted = Observed()
-        self.row: tuple[Any, ...] | None = row
+        self.row = row
+        """As it is in the table; without an era it is in none."""
 
     def values(self) -> tuple[Any, ...]:
-        """The row of it as it is now."""
+        """The row of it as it is now, without its era."""
         order, body = self.order, self.order.body()
         if self.limit is not None:
             body["limit"] = limit_text(self.limit)
@@ -149,7 +149,7 @@ class Queues:
         if not same or len(self._loaded) > KEPT:
             self._loaded.clear()
         else:
-            for name in [name for name, queue in self._loaded.items() if queue is None or queue.row is None]:
+            for name in [name for name, queue in self._loaded.items() if queue is None]:
                 del self._loaded[name]
         self._used.clear()
 
@@ -194,17 +194,23 @@ class Queues:
         db.put("DELETE FROM queues WHERE name = ?", name)
 
     def flush(self) -> None:
-        changed = []
+        new, changed, era = [], [], self._space.db.era()
         for queue in [self._loaded[name] for name in self._used]:
             if queue is None:
                 continue
             queue.order.flush()
-            values = queue.values()
-            if values != queue.row:
-                queue.row = values
-                changed.append(values)
+            values, row = queue.values(), queue.row
+            if values == row[: len(values)]:
+                continue
+            if len(row) == len(values):
+                new.append((*values, era))
+            else:
+                changed.append((*values, era, queue.name, row[-1]))
+            queue.row = (*values, era)
+        if new:
+            self._space.db.many(_FIRST, new)
         if changed:
-            self._space.db.many(_PUT, changed)
+            self._space.db.many(_NEXT, changed)
 
     def observed(self) -> Iterator[tuple[str, str]]:
         """What the step has counted, by queue."""

@@ -102,6 +102,11 @@ class Connection:
     def count(self, counters: Counters) -> None:
         self.run(_COUNT, *counters)
 
+    @staticmethod
+    def era() -> int:
+        """A row has one version."""
+        return 0
+
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         try:
             self._sqlite.executemany(sql, rows)

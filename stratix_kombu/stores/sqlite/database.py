@@ -47,6 +47,7 @@ class SqliteDatabase:
     many: Callable[[str, Iterable[tuple[Any, ...]]], None]
     counters: Callable[[], Counters]
     count: Callable[[Counters], None]
+    era: Callable[[], int]
     """Those of the connection for transactions, from when the first one begins."""
 
     def __init__(self, options: SqliteOptions, namespace: str | None) -> None:
@@ -149,6 +150,7 @@ class SqliteDatabase:
         held, self._writer = self._writer, None
         writer = self._writer = self._opened(held)
         self.all, self.one, self.run, self.put, self.many = writer.all, writer.one, writer.run, writer.put, writer.many
+        self.era = writer.era
         self.counters, self.count = writer.counters, writer.count
         self._before = writer.changes
         try:

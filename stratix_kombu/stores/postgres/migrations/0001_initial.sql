@@ -1,9 +1,9 @@
 -- One namespace, in a schema of its own. Instants are milliseconds since the epoch. JSON is text. Texts are sorted by
 -- their characters, whatever the database sorts by.
 
--- One row. 'writes' is another number after each transaction that has written. The newest version of the row is the one
--- with the highest 'era', which grows now and then: so it is found at once where a snapshot that is held for long keeps
--- the versions before it.
+-- One row. 'writes' is another number after each transaction that has written.
+-- 'era', of this and of other tables that are written often, grows now and then. The newest version of a row is the one
+-- with the highest: so it is found at once where a snapshot that is held for long keeps the versions before it.
 CREATE TABLE counters (
   era bigint PRIMARY KEY,
   writes bigint NOT NULL DEFAULT 0,
@@ -28,7 +28,7 @@ CREATE TABLE leader (
 INSERT INTO leader (one) VALUES (1);
 
 CREATE TABLE queues (
-  name text COLLATE "C" PRIMARY KEY,
+  name text COLLATE "C" NOT NULL,
   known bigint NOT NULL DEFAULT 0,
   paused bigint NOT NULL DEFAULT 0,
   held_ms bigint NOT NULL DEFAULT 0,
@@ -44,8 +44,10 @@ CREATE TABLE queues (
   failed bigint NOT NULL DEFAULT 0,
   in_order bigint NOT NULL DEFAULT 0,
   aside bigint NOT NULL DEFAULT 0,
-  body text COLLATE "C" NOT NULL DEFAULT ''
-);
+  body text COLLATE "C" NOT NULL DEFAULT '',
+  era bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (name, era)
+) WITH (fillfactor = 20);
 CREATE INDEX queues_opening ON queues (opens_ms) WHERE opens_ms IS NOT NULL;
 
 -- 'number' is given once in a namespace; 'seq' grows with whatever gives a job another place in a list.
@@ -195,8 +197,9 @@ CREATE TABLE took (
   queue text COLLATE "C" NOT NULL,
   worker text COLLATE "C" NOT NULL,
   answer text COLLATE "C" NOT NULL,
-  PRIMARY KEY (queue, worker)
-);
+  era bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (queue, worker, era)
+) WITH (fillfactor = 20);
 
 CREATE TABLE limits (
   key text COLLATE "C" NOT NULL,
