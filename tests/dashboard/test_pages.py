@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -180,3 +182,9 @@ def test_a_refresh_costs_the_store_as_much_for_many_queues_as_for_one(
     counted.calls.clear()
     ops.get("/workers")
     assert len(counted.calls) <= 2
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['jinja2'] = None; import stratix_kombu.dashboard"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "the dashboard needs the package 'jinja2': pip install 'stratix-kombu[dashboard]'" in done.stderr
