@@ -213,6 +213,27 @@ def test_every_action_on_a_repeatable_job(served_shop: Application, browser: Bro
     assert "hour" not in [one.key for one in queue.get_repeatable_jobs()]
 
 
+HIDE = """
+window.unseen = true;
+window.ticks = 0;
+Object.defineProperty(document, "hidden", {configurable: true, get: () => window.unseen});
+document.getElementById("refresh").addEventListener("stratix:tick", () => { window.ticks += 1; });
+document.dispatchEvent(new Event("visibilitychange"));
+return window.ticks;
+"""
+SHOW = """
+window.unseen = false;
+document.dispatchEvent(new Event("visibilitychange"));
+return window.ticks;
+"""
+
+
+def test_a_page_that_is_hidden_asks_for_nothing(served_shop: Application, browser: Browser) -> None:
+    browser.go("/")
+    assert browser.driver.execute_script(HIDE) == 0
+    assert browser.driver.execute_script(SHOW) >= 1
+
+
 def test_a_page_is_live(served_shop: Application, browser: Browser) -> None:
     queue = served_shop.queue.get_queue("idle")
     browser.go("/queues/idle?name=lively")
