@@ -17,6 +17,7 @@ from stratix_kombu.testing.stores.clock import ClockSuite
 from stratix_kombu.testing.stores.clocks import LeadSuite
 from stratix_kombu.testing.stores.complete_and_take import CompleteAndTakeSuite
 from stratix_kombu.testing.stores.concurrency import ConcurrencySuite
+from stratix_kombu.testing.stores.contents import ContentsSuite
 from stratix_kombu.testing.stores.dependencies import DependencySuite
 from stratix_kombu.testing.stores.each import EachSuite
 from stratix_kombu.testing.stores.finding import FindingSuite
@@ -73,5 +74,6 @@ class StoreSuite(
     ForkSuite,
     RerunSuite,
     LeadSuite,
+    ContentsSuite,
 ):
     """What every Store must do: each sentence of ``stores/contract.py``."""
