@@ -58,3 +58,41 @@ def test_multi(redis_url: str, tmp_path: Path) -> None:
         return told
 
     assert on_both_sides(redis_url, script) == [0, 3, 0, 5, 0, False, True, True]
+
+
+def test_files_of_workers(redis_url: str, tmp_path: Path) -> None:
+    """ "-f %n-%i.log will result in three log files"; "--statedb" names the file of what was revoked; "-B" embeds
+    beat in the worker."""
+
+    def script(project: Project) -> Any:
+        folder = tmp_path / project.prefix
+        folder.mkdir()
+        entry = {"task": "proj.add", "schedule": 0.3, "args": [40, 2]}
+        options = [
+            "-n",
+            f"{project.prefix}@test",
+            "-Q",
+            project.app.conf.task_default_queue,
+            f"--statedb={folder}/%n.state",
+        ]
+        files = [f"--logfile={folder}/%n-%i.log", "-l", "INFO", "-B", "-s", f"{folder}/schedule"]
+        command = [sys.executable, "-m", "celery", "-A", "tests.celery.project", "worker", "-c", "2", *options, *files]
+        environment = project.environment(beat_schedule={"often": entry})
+
+        def run(until_it: Callable[[], Any]) -> int:
+            with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+                try:
+                    until(until_it, 60)
+                finally:
+                    process.terminate()
+                return process.wait(30)
+
+        def logged(text: str) -> Callable[[], bool]:
+            return lambda: any(text in file.read_text() for file in folder.glob("*.log"))
+
+        told = [run(logged(": 42"))]
+        told.append(sorted(file.name.removeprefix(project.prefix) for file in folder.glob("*.log")))
+        told.append(bool([*folder.glob("*.state*")]))
+        return told
+
+    assert on_both_sides(redis_url, script) == [0, ["-0.log", "-1.log", "-2.log"], True]
