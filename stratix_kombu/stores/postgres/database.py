@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Protocol
 
 from stratix_kombu import forks
@@ -39,6 +40,8 @@ WRITE = (
 VERSION = "SELECT writes + (SELECT coalesce(max(number), 0) FROM incoming) FROM counters ORDER BY era DESC LIMIT 1"
 EXPECTED_S = 60.0
 """So long after this process has added by a user's transaction it looks whether the job has come before it reads."""
+ROWS_AT_ONCE = (32, 8, 2)
+"""So many rows are inserted by one statement: few sizes, since each is a statement of its own."""
 ERA = 64
 """After so many transactions the row of counters has another era."""
 
@@ -112,10 +115,14 @@ class Session:
         self._waiting.append((dollars(sql), values))
 
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        left = [*rows]
+        self.has_written = self.has_written or bool(left)
+        for size in ROWS_AT_ONCE if sql.startswith("INSERT") and "ON CONFLICT" not in sql else ():
+            while len(left) >= size:
+                self._waiting.append((rows_at_once(sql, size), [value for row in left[:size] for value in row]))
+                del left[:size]
         said = dollars(sql)
-        before = len(self._waiting)
-        self._waiting += [(said, row) for row in rows]
-        self.has_written = self.has_written or len(self._waiting) > before
+        self._waiting += [(said, row) for row in left]
 
     def era(self) -> int:
         """Who reads needs none."""
@@ -126,6 +133,13 @@ class Session:
         self._waiting = []
         if connection_is_good and not self._connection.closed:
             self._connection.post("ROLLBACK")
+
+
+@cache
+def rows_at_once(sql: str, size: int) -> str:
+    """The statement that inserts so many rows."""
+    head, values, row = sql.partition(" VALUES ")
+    return dollars(f"{head}{values}{', '.join([row] * size)}")
 
 
 _known: dict[str, str] = {}
