@@ -18,6 +18,7 @@ from stratix_kombu import create_app
 from stratix_kombu.errors import ConfigurationError, StoreUnavailable
 from stratix_kombu.model.record import Completion, NewJob
 from stratix_kombu.stores.postgres import open_postgres_store
+from stratix_kombu.stores.postgres.connection import Connection
 from stratix_kombu.stores.postgres.database import Session
 from stratix_kombu.stores.postgres.errors import SchemaOutdated
 from stratix_kombu.stores.postgres.migrate import lock_of
@@ -375,3 +376,24 @@ def test_an_idle_bell_ends_its_thread_and_its_connection(store: PostgresStore, m
     until(lambda: bell._thread is None and bell._connection is None)
     bell.changes()  # it begins again
     until(lambda: bell._connection is not None)
+
+
+def test_behind_a_pooler_settings_are_those_of_transactions_and_nobody_listens(
+    store: PostgresStore, postgres_database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Connection, "_is_pooled", lambda self: True)
+    caplog.set_level("INFO", "stratix_kombu.stores")
+    pooled = opened(postgres_database)
+    add(pooled, "a")
+    assert there(pooled, "a") == [True]
+    with pooled._database.pool.connection() as connection:
+        (answer,) = connection.exchange([("SHOW search_path", ())])
+        assert SCHEMA not in answer.rows[0][0]
+    assert pooled.transitions.take(QUEUE, "w", LEASE_MS, 1).claims
+    assert pooled.work is not None
+    added = threading.Timer(0.1, add, (store, "b"))
+    added.start()
+    assert pooled.work.wait([QUEUE], 20.0) == (QUEUE, 1)
+    added.join()
+    assert [one.getMessage().count("nobody can listen") for one in caplog.records].count(1) == 1
+    pooled.close()

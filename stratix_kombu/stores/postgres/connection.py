@@ -70,8 +70,7 @@ class Connection:
             raise
 
     def _prepare(self) -> None:
-        pid = self._psycopg.execute("SELECT pg_backend_pid()").fetchone()
-        self.pooled = pid is None or pid[0] != self._pg.backend_pid
+        self.pooled = self._is_pooled()
         """A pooler between gives each transaction another session: settings belong to transactions, and nobody can
         listen."""
         self.settings = {
@@ -85,6 +84,10 @@ class Connection:
             self._psycopg.execute(f"SELECT {said}", list(self.settings.values()))
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
+
+    def _is_pooled(self) -> bool:
+        """Whether the session is another one than that which was connected to."""
+        return self._psycopg.execute("SELECT pg_backend_pid()").fetchone() != (self._pg.backend_pid,)
 
     # -- talking --------------------------------------------------------------------------------
 
