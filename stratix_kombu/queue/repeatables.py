@@ -44,7 +44,7 @@ logger = logging.getLogger("stratix_kombu.queue")
 REPEAT_OPTIONS = frozenset({"cron", "every", "timezone", "tz", "limit", "start_date", "end_date", "immediately", "key"})
 _NOT_REPEATED = ("job_id", "delay", "run_at", "dependencies", "dependencies_mode")
 
-_told_of_utc = False
+_utc_was_logged = False
 """Whether the warning about rules without a time zone was logged in this process."""
 
 MakeJob = Callable[[Any, Any, Mapping[str, Any]], NewJob]
@@ -105,9 +105,9 @@ def rule_of(given: Mapping[str, Any], where: str, default_zone: str | None) -> R
 def zone_unsaid(default: str | None) -> str:
     """The zone of a cron rule that names none; if the machine's clock shows another zone than UTC, a warning is logged
     once."""
-    global _told_of_utc
-    if default is None and not _told_of_utc and not is_utc_here():
-        _told_of_utc = True
+    global _utc_was_logged
+    if default is None and not _utc_was_logged and not is_utc_here():
+        _utc_was_logged = True
         logger.warning(
             "cron rules without a timezone are in UTC, and the clock of this machine shows %s: set timezone='Europe/"
             "Berlin' for one rule, or as a setting for the whole application ('UTC' if that is intended)",

@@ -58,7 +58,7 @@ def test_processes_are_replaced(project: Project, option: str) -> None:
 
 
 def test_each_process_has_a_name(on_redis: Project) -> None:
-    """What is asked of all of them is answered by each: answers are told apart by names, as are events."""
+    """What is asked of all of them is answered by each: answers are distinguished by names, as are events."""
     worker = on_redis.start_worker("own", 1, "--processes=2")
     first, host = worker.name.split("@")
     names = {f"{first}-1@{host}", f"{first}-2@{host}"}

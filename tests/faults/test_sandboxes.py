@@ -60,7 +60,7 @@ def busy(app: Application, tmp_path: Path) -> list[int]:
     return pids
 
 
-@pytest.mark.parametrize(("settings", "end"), [("redis", "killed"), ("sqs", "told twice")], indirect=["settings"])
+@pytest.mark.parametrize(("settings", "end"), [("redis", "killed"), ("sqs", "asked twice")], indirect=["settings"])
 def test_cancel_from_another_process_and_no_child_is_left(settings: dict[str, Any], tmp_path: Path, end: str) -> None:
     """Not even one whose handler does not give up its interpreter, nor what a handler has started."""
     with create_app(settings) as app, worker(settings) as process:

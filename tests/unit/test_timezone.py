@@ -25,7 +25,7 @@ AT = "30 9 * * *"
 def zone_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
     """The machine's clock shows this zone, and the process has not warned yet."""
     monkeypatch.setenv("TZ", request.param)
-    monkeypatch.setattr(repeatables, "_told_of_utc", False)
+    monkeypatch.setattr(repeatables, "_utc_was_logged", False)
     time.tzset()
     yield request.param
     monkeypatch.undo()

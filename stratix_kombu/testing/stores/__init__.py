@@ -10,6 +10,7 @@ Subclass it in a test module and give it a fixture ``store``: an empty namespace
 from __future__ import annotations
 
 from stratix_kombu.testing.stores.adding import AddingSuite
+from stratix_kombu.testing.stores.afterwards import AfterwardsSuite
 from stratix_kombu.testing.stores.again import AgainSuite
 from stratix_kombu.testing.stores.attempts import AttemptSuite
 from stratix_kombu.testing.stores.audit import audit
@@ -39,7 +40,6 @@ from stratix_kombu.testing.stores.rerun import RerunSuite
 from stratix_kombu.testing.stores.running import RunningSuite
 from stratix_kombu.testing.stores.runs import RunsSuite
 from stratix_kombu.testing.stores.take import TakeSuite
-from stratix_kombu.testing.stores.told import ToldSuite
 
 __all__ = ["StoreSuite", "audit"]
 
@@ -70,7 +70,7 @@ class StoreSuite(
     IdentitySuite,
     LetterSuite,
     ConcurrencySuite,
-    ToldSuite,
+    AfterwardsSuite,
     ForkSuite,
     RerunSuite,
     LeadSuite,

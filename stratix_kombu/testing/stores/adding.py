@@ -22,7 +22,7 @@ class AddingSuite(StoreCase):
         assert added.ready == (Ready("a", QUEUE, "welcome", 3),)
         assert not added.duplicates
         assert not added.more
-        assert self.told(store) == [("waiting", "a")]
+        assert self.emitted(store) == [("waiting", "a")]
         assert self.counts(store) == {"waiting": 1}
 
     def test_a_record_is_read_back_as_it_was_added(self, store: Store) -> None:
@@ -62,7 +62,7 @@ class AddingSuite(StoreCase):
         assert records[0].number < records[1].number < records[2].number
         assert records[0].created_ms <= records[1].created_ms <= records[2].created_ms <= store.queries.now()
         assert len({repr(replace(record, id="", number=0, created_ms=0)) for record in records}) == 1
-        assert [name for name, _ in self.told(store)] == ["waiting"] * 3
+        assert [name for name, _ in self.emitted(store)] == ["waiting"] * 3
 
     def test_adding_nothing_changes_nothing(self, store: Store) -> None:
         added = store.transitions.add([])
@@ -85,7 +85,7 @@ class AddingSuite(StoreCase):
         assert added.duplicates == {"a"}
         assert self.ids(added.ready) == ["b"]
         assert self.record(store, "a").data == "1"
-        assert self.told(store) == [("waiting", "a"), ("duplicated", "a"), ("waiting", "b")]
+        assert self.emitted(store) == [("waiting", "a"), ("duplicated", "a"), ("waiting", "b")]
 
     def test_an_id_named_twice_in_one_call_is_added_once(self, store: Store) -> None:
         added = store.transitions.add([new("a", data="1"), new("a", data="2")])
@@ -105,7 +105,7 @@ class AddingSuite(StoreCase):
         record = self.record(store, "a")
         assert record.state is State.DELAYED
         assert record.due_ms >= record.created_ms + 60_000
-        assert self.told(store) == [("delayed", "a")]
+        assert self.emitted(store) == [("delayed", "a")]
 
     def test_the_later_of_delay_and_instant_counts(self, store: Store) -> None:
         self.add(store, new("a", delay_ms=60_000, due_ms=1), new("b", delay_ms=1, due_ms=32_503_680_000_000))
@@ -234,7 +234,7 @@ class AddingSuite(StoreCase):
         assert self.add(store, new("a", deduplication=once)) == ["a"]
         added = store.transitions.add([new("b", deduplication=once), new("c", "other", deduplication=once)])
         assert (added.instead, added.duplicates, self.ids(added.ready)) == ((("b", "a"),), frozenset(), ["c"])
-        assert ("duplicated", "a") in self.told(store)
+        assert ("duplicated", "a") in self.emitted(store)
         assert self.states(store, "b") == ["gone"]
         (claim,) = self.claim(store, "a")
         store.transitions.fail([Failure("a", claim.token, "no", retry_ms=0)])
@@ -267,6 +267,6 @@ class AddingSuite(StoreCase):
         added = store.transitions.add([new("b", data="2", delay_ms=60_000, deduplication=last)])
         assert added.instead == ()
         assert self.states(store, "a", "b") == ["gone", "delayed"]
-        assert ("removed", "a") in self.told(store)
+        assert ("removed", "a") in self.emitted(store)
         store.transitions.promote_job("b")
         assert store.transitions.add([new("c", deduplication=last)]).instead == (("c", "b"),)

@@ -57,7 +57,7 @@ class AgainSuite(StoreCase):
         records = [one for state in State for one in store.queries.find(QUEUE, [state])]
         totals = store.queries.totals(QUEUE)
         counts = [getattr(totals, name) for name in COUNTS]
-        return sorted(records, key=lambda record: record.id), self.told(store), counts, sum(totals.wait.counts)
+        return sorted(records, key=lambda record: record.id), self.emitted(store), counts, sum(totals.wait.counts)
 
     @staticmethod
     def asked(store: Store, request: str, *ids: str, worker: str = "w", lease_ms: int = LEASE_MS) -> Claimed:
@@ -119,9 +119,9 @@ class AgainSuite(StoreCase):
     def test_an_end_asked_for_again_is_done_already(self, store: Store, way: str) -> None:
         claim = self.start(store, new("a", max_attempts=3, dead_letter="dead"))
         assert ENDS[way](store, claim).stale == ()
-        before = self.look(store), self.told(store, "dead")
+        before = self.look(store), self.emitted(store, "dead")
         assert ENDS[way](store, claim).stale == ()
-        assert (self.look(store), self.told(store, "dead")) == before
+        assert (self.look(store), self.emitted(store, "dead")) == before
 
     @pytest.mark.parametrize("way", ["retry", "hand_over", "hand_back"])
     def test_also_when_the_job_runs_again(self, store: Store, way: str) -> None:

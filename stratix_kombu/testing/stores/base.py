@@ -126,7 +126,7 @@ class StoreCase:
         return {state: count for state, count in store.queries.status(queue).counts.items() if count}
 
     @staticmethod
-    def told(store: Store, queue: str = QUEUE, cursor: str = "0") -> list[tuple[str, str]]:
+    def emitted(store: Store, queue: str = QUEUE, cursor: str = "0") -> list[tuple[str, str]]:
         """Names of the events so far, with the job's id."""
         return [(one.name, one.job_id) for one in store.events.read(queue, cursor)]
 

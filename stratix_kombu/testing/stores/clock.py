@@ -22,7 +22,7 @@ class ClockSuite(StoreCase):
         gather(lambda: self.ids(store.transitions.promote()[0].ready), 2, promoted)
         assert promoted == ["a", "b"]
         assert self.states(store, "a", "b", "later") == ["waiting", "waiting", "delayed"]
-        assert self.told(store)[-1] == ("waiting", "b")
+        assert self.emitted(store)[-1] == ("waiting", "b")
         assert self.record(store, "b").due_ms == 0
         change, wait = store.transitions.promote()
         assert change.ready == ()
@@ -55,7 +55,7 @@ class ClockSuite(StoreCase):
         record = self.record(store, "a")
         assert (record.state, record.stalled_count) == (State.WAITING, 1)
         assert (record.attempts_started, record.attempts_made) == (1, 0)
-        names = [name for name, job_id in self.told(store) if job_id == "a"]
+        names = [name for name, job_id in self.emitted(store) if job_id == "a"]
         assert names == ["waiting", "active", "stalled", "waiting"]
         assert store.transitions.complete([Completion("a", claim.token, "1")]).stale == ("a",)
         assert store.transitions.fail([Failure("a", claim.token, "1")]).stale == ("a",)
@@ -69,7 +69,7 @@ class ClockSuite(StoreCase):
             assert self.states(store, "a") == [expected]
         assert "stalled" in str(self.record(store, "a").failed_reason)
         assert self.states(store, "b") == ["failed"]
-        names = [name for name, job_id in self.told(store) if job_id in ("a", "")]
+        names = [name for name, job_id in self.emitted(store) if job_id in ("a", "")]
         assert names[-3:] == ["stalled", "failed", "drained"]
 
     def test_recovery_goes_page_by_page(self, store: Store) -> None:

@@ -38,13 +38,13 @@ class CompleteAndTakeSuite(StoreCase):
         assert (taken.why, taken.until_ms, taken.left) == (None, 0, True)
         assert [claim.record for claim in taken.claims] == [self.record(store, one) for one in "bc"]
         assert (self.record(store, "a").state.value, self.record(store, "a").result) == ("completed", '"r"')
-        assert self.told(store)[4:] == [("active", "a"), ("completed", "a"), ("active", "b"), ("active", "c")]
+        assert self.emitted(store)[4:] == [("active", "a"), ("completed", "a"), ("active", "b"), ("active", "c")]
         assert self.counts(store) == {"waiting": 1, "active": 2, "completed": 1}
 
     def test_the_last_ones(self, store: Store) -> None:
         change, taken = self.go_on(store, self.begun(store, "a"), 2)
         assert (change.stale, taken.claims, taken.why, taken.left) == ((), [], Refusal.EMPTY, False)
-        assert self.told(store)[-2:] == [("completed", "a"), ("drained", "")]
+        assert self.emitted(store)[-2:] == [("completed", "a"), ("drained", "")]
 
     def test_without_results_it_takes(self, store: Store) -> None:
         self.add(store, new("a"))
@@ -118,10 +118,10 @@ class CompleteAndTakeSuite(StoreCase):
     def test_asked_again_it_answers_the_same(self, store: Store) -> None:
         done, request = self.begun(store, "a", "b", "c"), new_request()
         _, first = self.go_on(store, done, request=request)
-        told = self.told(store)
+        emitted = self.emitted(store)
         change, again = self.go_on(store, done, request=request)
         assert (change.stale, again.claims, again.left) == ((), first.claims, True)
-        assert self.told(store) == told
+        assert self.emitted(store) == emitted
         assert self.counts(store) == {"waiting": 1, "active": 1, "completed": 1}
 
     def test_each_half_may_be_asked_again_alone(self, store: Store) -> None:

@@ -43,7 +43,7 @@ class ConcurrencySuite(StoreCase):
         ready: list[str] = []
         together(lambda number: ready.extend(self.add(store, new("same", data=str(number)))))
         assert ready == ["same"]
-        assert Counter(name for name, _ in self.told(store)) == {"waiting": 1, "duplicated": THREADS - 1}
+        assert Counter(name for name, _ in self.emitted(store)) == {"waiting": 1, "duplicated": THREADS - 1}
 
     def test_one_of_many_claims_a_job(self, store: Store) -> None:
         ids = [f"{n}" for n in range(100)]

@@ -28,7 +28,7 @@ class DependencySuite(StoreCase):
         ready = self.add(store, new("a"), new("b", "other"), new("c", dependencies=("a", "b")))
         assert ready == ["a", "b"]
         assert self.states(store, "c") == ["blocked"]
-        assert ("blocked", "c") in self.told(store)
+        assert ("blocked", "c") in self.emitted(store)
         assert self.record(store, "c").pending == 2
         assert self.complete(store, "a", result="1").ready == ()
         assert self.ids(self.complete(store, "b", queue="other", result="2").ready) == ["c"]
@@ -41,7 +41,7 @@ class DependencySuite(StoreCase):
     def test_what_is_released_keeps_its_queue_from_being_drained(self, store: Store) -> None:
         self.add(store, new("a"), new("b", dependencies=("a",)))
         self.complete(store, "a")
-        assert "drained" not in dict(self.told(store))
+        assert "drained" not in dict(self.emitted(store))
 
     def test_a_dependency_named_twice_is_one(self, store: Store) -> None:
         self.add(store, new("a"), new("b", dependencies=("a", "a")))
@@ -67,7 +67,7 @@ class DependencySuite(StoreCase):
         assert self.record(store, "b").failed_reason == "dependency a failed: no"
         assert self.record(store, "c").failed_reason == "dependency b failed: dependency a failed: no"
         assert self.record(store, "b").attempts_started == 0
-        assert ("failed", "c") in self.told(store, "other")
+        assert ("failed", "c") in self.emitted(store, "other")
 
     def test_a_retry_fails_nobody(self, store: Store) -> None:
         self.add(store, new("a", max_attempts=2), new("b", dependencies=("a",)))

@@ -54,7 +54,7 @@ class EachSuite(StoreCase):
             assert store.transitions.each(QUEUE, action, others, state).affected == ()
         assert self.states(store, *IN_STATES) == list(IN_STATES)
 
-    def test_dependents_are_told_page_by_page(self, store: Store) -> None:
+    def test_dependents_are_released_page_by_page(self, store: Store) -> None:
         self.add(store, new("a"), new("b"))
         self.add(store, *(new(f"of_a{n:03}", dependencies=("a",)) for n in range(300)))
         self.add(store, *(new(f"of_b{n:03}", dependencies=("b",), optional=True) for n in range(300)))
@@ -81,7 +81,7 @@ class EachSuite(StoreCase):
         store.transitions.each(QUEUE, Action.PROMOTE, ["c"])
         store.transitions.each(QUEUE, Action.CANCEL, ["a"], State.WAITING, "why")
         store.transitions.each(QUEUE, Action.REMOVE, ["a", "b"])
-        assert self.told(store, cursor=cursor) == [
+        assert self.emitted(store, cursor=cursor) == [
             ("waiting", "c"),
             ("failed", "a"),
             ("removed", "a"),

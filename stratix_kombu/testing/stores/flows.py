@@ -48,7 +48,7 @@ class FlowSuite(StoreCase):
         store.transitions.add_dependency("c", "b")
         assert self.roots(store) == ["c"]
         store.transitions.remove_dependency("c", "b")
-        assert self.roots(store) == [], "b is told only when an edge comes"
+        assert self.roots(store) == [], "b is emitted only when an edge comes"
 
     def test_a_dependency_that_has_ended_counts_too(self, store: Store) -> None:
         self.add(store, new("a"))

@@ -64,7 +64,7 @@ class GoingOnSuite(StoreCase):
         assert self.completion(store, "a", *then) == ["b"]
         assert self.states(store, "a", "b", "c") == ["completed", "waiting", "delayed"]
         assert self.record(store, "b").data == "5"
-        assert ("waiting", "b") in self.told(store, "other")
+        assert ("waiting", "b") in self.emitted(store, "other")
 
     def test_a_completion_may_leave_other_data(self, store: Store) -> None:
         claim = self.start(store, new("a", data="1"))
@@ -164,11 +164,11 @@ class GoingOnSuite(StoreCase):
         assert self.add(store, new("x")) == ["x"]
         assert self.states(store, "x") == ["waiting"]
 
-    def test_a_known_id_is_not_made_vacant_and_not_told(self, store: Store) -> None:
+    def test_a_known_id_is_not_made_vacant_and_emits_nothing(self, store: Store) -> None:
         self.add(store, new("a", data="1"), new("v", vacant=True))
         self.add(store, new("a", vacant=True), new("v", vacant=True))
         assert self.record(store, "a").data == "1"
-        assert "duplicated" not in dict(self.told(store))
+        assert "duplicated" not in dict(self.emitted(store))
         assert store.transitions.add([new("v"), new("v")]).duplicates == {"v"}
 
     def test_a_vacant_job_whose_dependencies_end_has_failed(self, store: Store) -> None:
@@ -232,11 +232,11 @@ class GoingOnSuite(StoreCase):
         store.transitions.remove("1")
         assert self.record(store, "2").failed_reason == "dependency 1 was removed"
 
-    def test_dependents_are_told_in_the_order_of_their_ids(self, store: Store) -> None:
+    def test_dependents_are_released_in_the_order_of_their_ids(self, store: Store) -> None:
         self.add(store, new("0"), *(new(one, dependencies=("0",)) for one in ("c", "a", "b")))
         store.transitions.remove("0")
-        told = [event.job_id for event in store.events.read(QUEUE, "0") if event.name == "failed"]
-        assert told == ["a", "b", "c"]
+        emitted = [event.job_id for event in store.events.read(QUEUE, "0") if event.name == "failed"]
+        assert emitted == ["a", "b", "c"]
 
     # -- the id of a job that has ended ------------------------------------------------------------
 
@@ -317,7 +317,7 @@ class GoingOnSuite(StoreCase):
         claim = self.start(store, new("a"))
         store.transitions.hand_over([HandOver("a", claim.token, (new("a", delay_ms=60_000),))])
         assert self.states(store, "a") == ["delayed"]
-        assert self.told(store)[-1][0] == "drained"
+        assert self.emitted(store)[-1][0] == "drained"
 
     def test_a_job_hands_over_to_one_that_carries_its_id(self, store: Store) -> None:
         claim = self.start(store, new("a"))

@@ -29,7 +29,7 @@ class HandSuite(StoreCase):
         change = store.transitions.resume(QUEUE)
         assert self.ids(change.ready) == [""], "only what was refused has lost its message"
         assert store.transitions.resume(QUEUE).ready == ()
-        assert [name for name, _ in self.told(store)] == ["waiting", "waiting", "paused", "resumed"]
+        assert [name for name, _ in self.emitted(store)] == ["waiting", "waiting", "paused", "resumed"]
         assert len(self.claim(store, "a", "b")) == 2
 
     def test_active_jobs_of_a_paused_queue_go_on(self, store: Store) -> None:
@@ -82,7 +82,7 @@ class HandSuite(StoreCase):
         assert change.ready == ()
         assert next_ms is not None
         assert 0 < next_ms <= 30_000
-        assert self.told(store)[3:] == [("delayed", "later"), ("delayed", "sooner"), ("waiting", "now")]
+        assert self.emitted(store)[3:] == [("delayed", "later"), ("delayed", "sooner"), ("waiting", "now")]
 
     def test_a_changed_delay_ends(self, store: Store) -> None:
         self.add(store, new("a", delay_ms=60_000))
@@ -100,13 +100,13 @@ class HandSuite(StoreCase):
 
     def test_changing_the_priority_of_a_waiting_job(self, store: Store) -> None:
         self.add(store, *(new(f"{prio}{n}", priority=prio) for prio in (3, 5) for n in "abc"))
-        told, before = len(self.told(store)), self.record(store, "5b")
+        emitted, before = len(self.emitted(store)), self.record(store, "5b")
         assert store.transitions.change_priority("5b", 3).ready == (), "its permit is there already"
         store.transitions.change_priority("3a", 5)
         store.transitions.change_priority("5a", 5)
         record = self.record(store, "5b")
         assert (record.priority, before.priority, record.created_ms) == (3, 5, before.created_ms)
-        assert len(self.told(store)) == told
+        assert len(self.emitted(store)) == emitted
         order = ["3b", "3c", "5b", "5a", "5c", "3a"]
         assert self.ids(store.queries.find(QUEUE, [State.WAITING])) == order
         self.add(store, new("last", priority=3))
@@ -183,7 +183,7 @@ class HandSuite(StoreCase):
         assert self.states(store, "a") == [state]
         store.transitions.remove("a")
         assert self.states(store, "a") == ["gone"]
-        assert self.told(store)[-1] == ("removed", "a")
+        assert self.emitted(store)[-1] == ("removed", "a")
         assert self.counts(store) == {"waiting": 1}
         assert store.queries.dependents("dependency") == []
         assert self.claim(store, "a") == []
@@ -336,7 +336,7 @@ class HandSuite(StoreCase):
         assert (record.state, record.failed_reason) == (State.FAILED, reason[:2048])
         assert (record.stacktrace, record.result) == ('["trace"]', '"e"')
         assert self.counts(store, "dead") == {}
-        assert "retries_exhausted" not in [name for name, _ in self.told(store)]
+        assert "retries_exhausted" not in [name for name, _ in self.emitted(store)]
 
     @pytest.mark.parametrize("way", ["fail", "hand_back", "hand_over", "recover"])
     def test_a_cancelled_job_makes_no_other_attempt(self, store: Store, way: str) -> None:

@@ -87,7 +87,7 @@ class LetterSuite(StoreCase):
         store.transitions.remove(job.id)
         assert store.transitions.redrive(letter.id, letter.number, job) is None
         assert self.states(store, job.id) == ["gone"]
-        assert ("removed", letter.id) in self.told(store, "dead")
+        assert ("removed", letter.id) in self.emitted(store, "dead")
 
     def test_only_the_letter_that_was_read_is_redriven(self, store: Store) -> None:
         (first,) = store.transitions.add([new("l", "dead")]).placed
@@ -103,7 +103,7 @@ class LetterSuite(StoreCase):
         assert store.transitions.redrive("l", second.number, new("x")) is None
         assert self.states(store, "l", "x") == ["active", "gone"]
 
-    def test_dependents_of_a_letter_are_told_that_it_was_removed(self, store: Store) -> None:
+    def test_dependents_of_a_letter_learn_that_it_was_removed(self, store: Store) -> None:
         letter = self.bury(store, new("a", dead_letter="dead"))
         self.add(store, new("d", dependencies=[letter.id], optional=True))
         added = store.transitions.redrive(letter.id, letter.number, new("x"))

@@ -213,7 +213,7 @@ class MetricsSuite(StoreCase):
         self.complete(store, "lost")
         assert total(store).wait.sum_ms >= wait_ms + 55
 
-    def test_run_times_are_told_apart_by_name(self, store: Store) -> None:
+    def test_run_times_are_kept_by_name(self, store: Store) -> None:
         names = [f"name {number}" for number in range(NAMES_KEPT + 5)]
         jobs = [new(name=name) for name in names for _ in range(2)]
         self.add(store, *jobs)

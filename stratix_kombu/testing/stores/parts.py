@@ -49,9 +49,9 @@ class PartsSuite(StoreCase):
 
     def test_queues_have_logs_of_their_own(self, store: Store) -> None:
         self.add(store, new("a", "one"), new("b", "two"))
-        assert self.told(store, "one") == [("waiting", "a")]
-        assert self.told(store, "two") == [("waiting", "b")]
-        assert self.told(store, "nobody") == []
+        assert self.emitted(store, "one") == [("waiting", "a")]
+        assert self.emitted(store, "two") == [("waiting", "b")]
+        assert self.emitted(store, "nobody") == []
 
     def test_a_log_need_not_be_a_queues(self, store: Store) -> None:
         for value in ("[1]", "[2]"):

@@ -22,7 +22,7 @@ class RerunSuite(StoreCase):
         assert (record.attempts_made, record.max_attempts) == (1, 3)
         self.complete(store, "a", result="2")
         assert (self.record(store, "a").result, self.record(store, "a").attempts_made) == ("2", 2)
-        assert [name for name, one in self.told(store) if one == "a"] == ["waiting", "active", "completed"] * 2
+        assert [name for name, one in self.emitted(store) if one == "a"] == ["waiting", "active", "completed"] * 2
 
     @pytest.mark.parametrize("state", ["waiting", "active", "delayed", "failed"])
     def test_only_a_completed_one(self, store: Store, state: str) -> None:
@@ -50,7 +50,7 @@ class RerunSuite(StoreCase):
         self.complete(store, "a", "waits")
         assert self.states(store, "a", "done", "waits") == ["completed", "completed", "completed"]
 
-    def test_dependents_that_were_not_told_yet_are_told_of_the_next_end(self, store: Store) -> None:
+    def test_dependents_that_did_not_know_yet_learn_of_the_next_end(self, store: Store) -> None:
         self.add(store, new("a"), *(new(f"d{n}", "below", dependencies=("a",)) for n in range(700)))
         assert self.complete(store, "a").more
         assert self.counts(store, "below") == {"waiting": 250, "blocked": 450}

@@ -36,7 +36,7 @@ class RunningSuite(StoreCase):
         assert record.processed_ms >= record.created_ms
         assert self.record(store, "a") == record
         assert self.counts(store) == {"active": 1}
-        assert self.told(store) == [("waiting", "a"), ("active", "a")]
+        assert self.emitted(store) == [("waiting", "a"), ("active", "a")]
 
     def test_each_id_is_claimed_or_refused_on_its_own(self, store: Store) -> None:
         self.add(store, new("a"), new("b"), new("later", delay_ms=60_000), new("other", "elsewhere"), new("done"))
@@ -80,9 +80,9 @@ class RunningSuite(StoreCase):
         self.complete(store, "a")
         (b,) = self.claim(store, "b")
         self.complete(store, "c")
-        assert "drained" not in dict(self.told(store))
+        assert "drained" not in dict(self.emitted(store))
         store.transitions.complete([Completion("b", b.token, "1")])
-        assert [name for name, _ in self.told(store)].count("drained") == 1
+        assert [name for name, _ in self.emitted(store)].count("drained") == 1
 
     @pytest.mark.parametrize("token", ["", "w:2", "other"])
     def test_only_the_holder_of_the_token_ends_an_attempt(self, store: Store, token: str) -> None:
@@ -93,7 +93,7 @@ class RunningSuite(StoreCase):
         assert transitions.hand_back([Held("a", token)]).stale == ("a",)
         assert transitions.complete([Completion("nobody", token, "1")]).stale == ("nobody",)
         assert self.record(store, "a").state is State.ACTIVE
-        assert self.told(store) == [("waiting", "a"), ("active", "a")]
+        assert self.emitted(store) == [("waiting", "a"), ("active", "a")]
 
     def test_an_end_counts_once(self, store: Store) -> None:
         claim = self.start(store, new("a"))
@@ -102,7 +102,7 @@ class RunningSuite(StoreCase):
         assert store.transitions.complete([done]).stale == ()
         assert self.record(store, "a").attempts_made == 1
         assert store.transitions.fail([Failure("a", claim.token, "no")]).stale == ("a",)
-        assert [name for name, _ in self.told(store)].count("completed") == 1
+        assert [name for name, _ in self.emitted(store)].count("completed") == 1
 
     def test_stale_and_valid_ends_in_one_call(self, store: Store) -> None:
         claims = [self.start(store, new(name)) for name in ("a", "b", "c")]
@@ -126,7 +126,7 @@ class RunningSuite(StoreCase):
         assert self.ids(change.ready) == ["a"]
         record = self.record(store, "a")
         assert (record.state, record.attempts_made, record.failed_reason) == (State.WAITING, 1, "broken")
-        assert [name for name, _ in self.told(store)] == ["waiting", "active", "waiting"]
+        assert [name for name, _ in self.emitted(store)] == ["waiting", "active", "waiting"]
 
     def test_failure_with_a_retry_later(self, store: Store) -> None:
         self.add(store, new("a", max_attempts=2))
@@ -139,14 +139,14 @@ class RunningSuite(StoreCase):
         self.add(store, new("a", max_attempts=2))
         self.fail(store, "a", retry_ms=0)
         self.fail(store, "a")
-        names = [name for name, _ in self.told(store)]
+        names = [name for name, _ in self.emitted(store)]
         assert names[-3:] == ["failed", "retries_exhausted", "drained"]
         assert self.record(store, "a").attempts_made == 2
 
     def test_failing_for_good_early_exhausts_nothing(self, store: Store) -> None:
         self.add(store, new("a", max_attempts=3))
         self.fail(store, "a")
-        assert "retries_exhausted" not in dict(self.told(store))
+        assert "retries_exhausted" not in dict(self.emitted(store))
 
     def test_success_after_a_failure_leaves_no_reason(self, store: Store) -> None:
         self.add(store, new("a", max_attempts=2))
@@ -234,10 +234,10 @@ class RunningSuite(StoreCase):
         store.transitions.renew(present, [], LEASE_MS, every_ms=LEASE_MS)
         found = [store.queries.workers(one.queue) for one in present]
         assert [len(one) for one in found] == [1] * 4
-        for (told,), one in zip(found, present, strict=True):
-            assert replace(told, idle_ms=one.idle_ms) == one
-            assert (told.idle_ms is None) == (one.idle_ms is None)
-            assert abs((told.idle_ms or 0) - (one.idle_ms or 0)) <= 1_000
+        for (emitted,), one in zip(found, present, strict=True):
+            assert replace(emitted, idle_ms=one.idle_ms) == one
+            assert (emitted.idle_ms is None) == (one.idle_ms is None)
+            assert abs((emitted.idle_ms or 0) - (one.idle_ms or 0)) <= 1_000
         store.transitions.leave(WORKER.id, ["q0", "q1"])
         assert [len(store.queries.workers(one.queue)) for one in present] == [0, 0, 1, 1]
         assert [store.queries.status(one.queue).workers for one in present] == [0, 0, 1, 1]

@@ -47,7 +47,7 @@ class TakeSuite(StoreCase):
         assert ([claim.record.id for claim in taken.claims], taken.why) == (["3", "4"], Refusal.EMPTY)
         assert not taken.left
         assert self.counts(store) == {"active": 5}
-        assert [name for name, _ in self.told(store)] == ["waiting"] * 5 + ["active"] * 5
+        assert [name for name, _ in self.emitted(store)] == ["waiting"] * 5 + ["active"] * 5
 
     def test_as_many_as_were_wanted_and_none_is_left(self, store: Store) -> None:
         self.add_all(store, "ab")
@@ -86,14 +86,14 @@ class TakeSuite(StoreCase):
         self.add_all(store, "abcd")
         request = new_request()
         first = self.take(store, 2, request=request, lease_ms=1)
-        told = self.told(store)
+        emitted = self.emitted(store)
         store.transitions.pause(QUEUE)
         again = self.take(store, 2, request=request)
         assert [claim.token for claim in again.claims] == [claim.token for claim in first.claims]
         assert [claim.record.id for claim in again.claims] == ["a", "b"]
         assert (again.why, again.left) == (first.why, first.left)
         assert [claim.record.attempts_started for claim in again.claims] == [1, 1]
-        assert self.told(store) == [*told, ("paused", "")]
+        assert self.emitted(store) == [*emitted, ("paused", "")]
         assert store.transitions.recover(1).affected == (), "the lease begins with the second answer"
 
     def test_asked_again_it_leaves_out_what_has_ended(self, store: Store) -> None:
@@ -280,7 +280,7 @@ class TakeSuite(StoreCase):
         assert (taken.claims, taken.why) == ([], Refusal.EMPTY)
         assert 50_000 < taken.until_ms <= 61_000
         assert self.counts(store) == {"active": 3, "waiting": 4}
-        assert ("drained", "") not in self.told(store)
+        assert ("drained", "") not in self.emitted(store)
 
     def test_those_of_a_key_come_back_in_their_order(self, store: Store) -> None:
         key = Limit("key", 2, 80)

@@ -20,5 +20,5 @@ if __name__ == "__main__":
         flaky.delay("x", 1, 0.01),
     ]
     refused = add.apply_async((1, 1), serializer="json")
-    told = [outcome(lambda one=one: one.get(timeout=20)) for one in results]  # type: ignore[misc]
-    print(json.dumps([*told, refused.state in ("PENDING", "FAILURE")]), file=sys.__stdout__)
+    found = [outcome(lambda one=one: one.get(timeout=20)) for one in results]  # type: ignore[misc]
+    print(json.dumps([*found, refused.state in ("PENDING", "FAILURE")]), file=sys.__stdout__)

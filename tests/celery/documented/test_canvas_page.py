@@ -149,8 +149,8 @@ def groups(side: Side) -> Any:
     add = side.task("add")
     result = group(add.s(2, 2), add.s(4, 4))()
     answer = result.get(timeout=WAIT_S)
-    told = [result.ready(), result.successful(), result.failed(), result.waiting(), result.completed_count()]
-    return [answer, *told]
+    found = [result.ready(), result.successful(), result.failed(), result.waiting(), result.completed_count()]
+    return [answer, *found]
 
 
 @PAGE.says("Return True if any of the subtasks failed", [True, True, False, 1])
@@ -246,14 +246,14 @@ def failed_chords(side: Side) -> Any:
 
 @PAGE.says("attach an errback to the chord callback … receives the id of the failed chord callback", [True, True])
 def errbacks_of_chords(side: Side) -> Any:
-    told = []
+    found = []
     for number, name in enumerate(("log_error", "names_task")):
         path = side.folder / f"chord errbacks {number}"
         body = side.task("total").s().on_error(side.task(name).s(path=str(path)))
         result = (group(side.task("boom").s(), side.task("add").s(1, 1)) | body).delay()
         until(lambda path=path: path.exists() and lines(str(path)))  # type: ignore[misc]
-        told.append(lines(str(path))[0].split()[0] in ("ChordError", result.id))
-    return told
+        found.append(lines(str(path))[0].split()[0] in ("ChordError", result.id))
+    return found
 
 
 @PAGE.says("link the provided signature to the chord's body", [[6], [16]])

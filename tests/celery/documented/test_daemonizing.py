@@ -49,13 +49,13 @@ def test_multi(redis_url: str, tmp_path: Path) -> None:
             return done.returncode
 
         pid = folder / f"w{project.prefix}.pid"
-        told: list[Any] = [multi("start"), value(project.task("add").delay(1, 2))]
+        found: list[Any] = [multi("start"), value(project.task("add").delay(1, 2))]
         first = pid.read_text()
-        told += [multi("restart"), value(project.task("add").delay(2, 3))]
+        found += [multi("restart"), value(project.task("add").delay(2, 3))]
         until(lambda: pid.exists() and pid.read_text() != first)
         log = (folder / f"w{project.prefix}.log").read_text()
-        told += [multi("stopwait"), pid.exists(), "ready." in log, "proj.add" in log]
-        return told
+        found += [multi("stopwait"), pid.exists(), "ready." in log, "proj.add" in log]
+        return found
 
     assert on_both_sides(redis_url, script) == [0, 3, 0, 5, 0, False, True, True]
 
@@ -90,9 +90,9 @@ def test_files_of_workers(redis_url: str, tmp_path: Path) -> None:
         def logged(text: str) -> Callable[[], bool]:
             return lambda: any(text in file.read_text() for file in folder.glob("*.log"))
 
-        told = [run(logged(": 42"))]
-        told.append(sorted(file.name.removeprefix(project.prefix) for file in folder.glob("*.log")))
-        told.append(bool([*folder.glob("*.state*")]))
-        return told
+        found = [run(logged(": 42"))]
+        found.append(sorted(file.name.removeprefix(project.prefix) for file in folder.glob("*.log")))
+        found.append(bool([*folder.glob("*.state*")]))
+        return found
 
     assert on_both_sides(redis_url, script) == [0, ["-0.log", "-1.log", "-2.log"], True]

@@ -14,7 +14,7 @@ NONE_KEPT = Retention(count=0)
 LONG = '"' + "x" * INLINE_RESULT_BYTES + '"'
 
 
-class ToldSuite(StoreCase):
+class AfterwardsSuite(StoreCase):
     # -- jobs that their retention removed ------------------------------------------------------
 
     @staticmethod
@@ -84,7 +84,7 @@ class ToldSuite(StoreCase):
             store.events.append(QUEUE, "note", value=value)
         self.complete(store, "a", "b", result=LONG)
         self.complete(store, "c", result=edge)
-        told = [(one.name, one.job_id, one.value) for one in store.events.read(QUEUE, "0")]
+        emitted = [(one.name, one.job_id, one.value) for one in store.events.read(QUEUE, "0")]
         expected: list[tuple[str, str, str | None]] = [
             ("progress", "a", edge),
             ("progress", "a", None),
@@ -94,7 +94,7 @@ class ToldSuite(StoreCase):
             ("completed", "b", None),
             ("completed", "c", edge),
         ]
-        assert [one for one in expected if one not in told] == []
+        assert [one for one in expected if one not in emitted] == []
         assert self.record(store, "a").progress == LONG
 
     @pytest.mark.parametrize("sign", ["x", "é", "\N{SNOWMAN}", "\N{GRINNING FACE}"])
@@ -110,8 +110,8 @@ class ToldSuite(StoreCase):
         assert of_c.startswith("dependency b failed: dependency a failed: r" + sign)
         for one in (of_b, of_c):
             assert MAX_REASON_BYTES - len(sign.encode()) < len(one.encode()) <= MAX_REASON_BYTES
-        told = {one.job_id: one.value for one in store.events.read(QUEUE, "0") if one.name == "failed"}
-        assert told == {"a": kept, "b": of_b, "c": of_c}
+        emitted = {one.job_id: one.value for one in store.events.read(QUEUE, "0") if one.name == "failed"}
+        assert emitted == {"a": kept, "b": of_b, "c": of_c}
 
     def test_the_reason_of_an_attempt_that_is_made_again_is_bounded_too(self, store: Store) -> None:
         self.add(store, new("a", max_attempts=3, dead_letter="dead"))
