@@ -74,9 +74,8 @@ def _check_store(context: click.Context, found: Any) -> Any:
     named = context.meta.get(_STORE)
     if named is not None and not is_celery(found) and found.queue.settings.store != named:
         raise ConfigurationError(
-            f"--store names {named}, and the application itself configures where its jobs are "
-            f"({found.queue.describe()}): "
-            "leave out 'driver' and 'store' in its settings, or leave out --store"
+            "--store names another store, and the application itself configures where its jobs are "
+            f"({found.queue.describe()}): leave out 'driver' and 'store' in its settings, or leave out --store"
         )
     return found
 

@@ -71,3 +71,5 @@ def test_an_application_that_names_its_store(folder: Path) -> None:
     done = cli(folder, "queues", "--app", "shop:app", "--store", "jobs.db")
     assert (done.returncode, "itself configures where its jobs are" in done.stderr) == (2, True)
     assert not (folder / "jobs.db").exists()
+    secret = cli(folder, "queues", "--app", "shop:app", "--store", "redis://:s3cret@localhost/0")
+    assert (secret.returncode, "s3cret" in secret.stderr + secret.stdout) == (2, False)

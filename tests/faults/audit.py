@@ -93,7 +93,7 @@ def rows_left(url: str) -> list[str]:
     return left
 
 
-STAYING = ("number", "graph", "walk", "process", "processes")
+STAYING = ("number", "named", "graph", "walk", "process", "processes")
 """Counters of a namespace: what they counted is never counted again. And the processes that died a moment ago."""
 
 

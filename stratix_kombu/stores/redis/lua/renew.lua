@@ -28,6 +28,7 @@ if worker ~= '' then
     place = place + 2
   end
   redis.call('PEXPIRE', others, 2 * lease)
+  redis.call('PEXPIRE', P .. ':serves:' .. worker, 2 * lease + 120000) -- longer than the worker is known: see below
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', processes, '-inf', now - 60000, 'LIMIT', 0, 100)) do
     redis.call('ZREM', processes, gone)
     redis.call('HDEL', infos, gone)

@@ -10,4 +10,6 @@ for i = 2, #ARGV, 2 do
   redis.call('HSET', queue_key(ARGV[i], 'serving'), ARGV[1], ARGV[i + 1])
   redis.call('HSET', serves, ARGV[i], ARGV[i + 1])
 end
+-- Nobody removes it if this worker dies and no other one is left. Its renewals give it another time, as long as it lives.
+redis.call('PEXPIRE', serves, 86400000)
 return 1
