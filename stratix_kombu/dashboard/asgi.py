@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 THREADS = 8
 """Pages that are made at the same time."""
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class AsgiApp:
@@ -26,7 +26,7 @@ class AsgiApp:
         self._dashboard = dashboard
         self._calls = Calls(THREADS)
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
@@ -49,7 +49,7 @@ class AsgiApp:
             await _stream(response.stream, receive, send)
 
 
-def request_of(scope: dict[str, Any], body: bytes) -> Request:
+def request_of(scope: MutableMapping[str, Any], body: bytes) -> Request:
     """The request. ``path`` has ``root_path`` at its begin, unless the host is an older one."""
     root = scope.get("root_path", "").rstrip("/")
     path = scope["path"]
