@@ -117,6 +117,13 @@ SECTIONS = (
     Section("sqs.aws.credentials", "AwsCredentials", "`credentials` option"),
     Section("kombu", "KombuOpts", "`kombu` option", page="drivers-and-stores.md"),
     Section("ssl", "TlsOpts", "`ssl` option"),
+    Section(
+        "Looking for jobs",
+        "FindOpts",
+        "option",
+        "What `find_jobs`, `count_jobs`, `retry_jobs`, `promote_jobs`, `remove_jobs` and `cancel_jobs` take.",
+        "jobs.md",
+    ),
 )
 
 INTRO = """# Settings reference

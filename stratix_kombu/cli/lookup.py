@@ -59,9 +59,18 @@ def application_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _use_store(context: click.Context, _: click.Parameter, value: str | None) -> None:
-    """As the environment would say it, for this process and its children."""
+    """As the environment would say it, for this command and its children."""
     if value is not None:
+        before = os.environ.get("STRATIX_STORE")
+        context.call_on_close(lambda: _set_again("STRATIX_STORE", before))
         os.environ["STRATIX_STORE"] = context.meta[_STORE] = url_of(value)
+
+
+def _set_again(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def url_of(value: str) -> str:

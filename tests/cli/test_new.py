@@ -51,9 +51,9 @@ def test_completion() -> None:
     environment = {**os.environ, "_STRATIX_KOMBU_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     command = [str(Path(sys.executable).with_name("stratix-kombu"))]
     for words, offered in (
-        ("stratix-kombu wor", "plain,worker"),
-        ("stratix-kombu worker --conc", "plain,--concurrency"),
+        ("stratix-kombu wor", ["plain,worker", "plain,workers"]),
+        ("stratix-kombu worker --conc", ["plain,--concurrency"]),
     ):
         environment.update(COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-        assert done.stdout.splitlines() == [offered], done.stderr
+        assert done.stdout.splitlines() == offered, done.stderr

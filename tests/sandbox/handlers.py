@@ -234,6 +234,7 @@ def use_the_job(job: Any) -> dict[str, Any]:
         "dependencies": [(one.id, one.state, one.return_value) for one in job.get_dependencies()],
         "states": job.get_dependency_states(),
         "dependents": job.get_dependents(),
+        "tries": [(one.number, one.outcome, one.finished_on) for one in job.get_attempts()],
     }
     job.check_cancelled()
     errors = []

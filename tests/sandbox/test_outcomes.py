@@ -147,6 +147,7 @@ def test_the_job_from_inside(queue: Queue) -> None:
         "dependencies": [[first.id, "completed", first.return_value]],
         "states": {first.id: "completed"},
         "dependents": [],
+        "tries": [[1, "active", None]],
         "errors": ["InvalidJobState retry", "PayloadNotSerializable ", "JobAlreadyStarted"],
     }
     until(lambda: heard == [{"step": 1}])

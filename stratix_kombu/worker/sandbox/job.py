@@ -12,6 +12,7 @@ from stratix_kombu.config.options import milliseconds
 from stratix_kombu.errors import ConfigurationError, JobCancelled
 from stratix_kombu.foreign import JOB
 from stratix_kombu.hints import hint_for, missing
+from stratix_kombu.model.attempts import Attempt
 from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.worker.sandbox.protocol import ATTRIBUTES, Message
 
@@ -78,6 +79,9 @@ class SandboxJob(NotAwaitable, forks.OfOneProcess):
 
     def get_logs(self, start: int = 0, end: int = -1) -> list[str]:
         return list(self._call("get_logs", start, end))
+
+    def get_attempts(self) -> list[Attempt]:
+        return [Attempt(**one) for one in self._call("get_attempts")]
 
     def get_dependencies(self) -> list[SandboxJob]:
         return [_other(one) for one in self._call("get_dependencies")]

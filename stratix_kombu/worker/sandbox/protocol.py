@@ -44,6 +44,7 @@ CALLS = frozenset(
         "cancel",
         "change_delay",
         "change_priority",
+        "get_attempts",
         "get_dependencies",
         "get_dependency_results",
         "get_dependency_states",

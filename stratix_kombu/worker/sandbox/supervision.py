@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import RateLimited, StaleClaim
 from stratix_kombu.model.awaiting import NotAwaitable
+from stratix_kombu.model.shown import Shown
 from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import POLL_S, Sandbox
 from stratix_kombu.worker.sandbox.protocol import (
@@ -183,7 +184,9 @@ def _shown(value: Any) -> Any:
     """What a method has returned; of a job what a handler may read."""
     if isinstance(value, list):
         return [_shown(one) for one in value]
-    return _attributes(value) if isinstance(value, NotAwaitable) else value
+    if isinstance(value, NotAwaitable):
+        return _attributes(value)
+    return value.to_dict() if isinstance(value, Shown) else value
 
 
 def _attributes(job: Any) -> Message:
