@@ -10,6 +10,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -22,6 +23,19 @@ RAISING_S = 1.0
 class TaskTerminated(BaseException):
     """Its job has been revoked, or has exceeded its hard time limit. No ``Exception``: the task is not to handle it,
     and no retry is to follow."""
+
+
+class _Nothing(BaseException):
+    """Raised by a thread in itself."""
+
+
+def _settle() -> None:
+    """CPython goes on looking for an exception that was taken back, until one is raised: in 3.11 a thread that a
+    debugger or a coverage tool traces would then begin each function for ever."""
+    with suppress(_Nothing):
+        _raise_in(ctypes.c_ulong(threading.get_ident()), ctypes.py_object(_Nothing))
+        while True:
+            time.sleep(0)
 
 
 class Interruptible:
@@ -65,6 +79,7 @@ class Interruptible:
             time.sleep(0)
         if self._raising:
             _raise_in(ctypes.c_ulong(self._thread), None)
+            _settle()
 
     def interrupt(self, error: type[BaseException]) -> None:
         """Have it raised in the call, if that runs. Called by another thread."""

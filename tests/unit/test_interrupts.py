@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -105,3 +107,20 @@ def test_a_call_that_handles_it_goes_on() -> None:
     until(lambda: found, 10)
     thread.join(10)
     assert found == ["handled"]
+
+
+def test_a_thread_can_be_traced_after_it_was_interrupted() -> None:
+    """As a debugger does; Python 3.11 begins each function for ever if an exception was taken back and none came."""
+    program = (
+        "import sys\n"
+        "from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated\n"
+        "call = Interruptible()\n"
+        "try:\n"
+        "    call.run(lambda: call.interrupt(TaskTerminated))\n"
+        "except TaskTerminated:\n"
+        "    print('interrupted')\n"
+        "sys.settrace(lambda frame, event, argument: sys.settrace(None) if event == 'return' else None)\n"
+        "(lambda: None)()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
