@@ -128,6 +128,7 @@ def graphs(side: Side) -> Any:
     add, mul = side.task("add"), side.task("mul")
     result = chain(add.s(4, 4), mul.s(8), mul.s(10))()
     value(result)
+    until(lambda: result.parent.ready() and result.parent.parent.ready())  # they are stored after the next one is sent
     graph = result.parent.parent.graph
     order = [one.id for one in graph.topsort()]
     return [len(order), order.index(result.id) < order.index(result.parent.parent.id)]
