@@ -364,10 +364,12 @@ def queue_of(job_id: str, away: bool = False) -> str:
     return QUEUES[(IDS.index(job_id) + away) % len(QUEUES)]
 
 
+@pytest.mark.timeout(600)  # many random programs; how long they take depends on the machine
 def test_all_stores_agree(redis_url: str, tmp_path: Path) -> None:
     run_model(Stores, lambda: one_of_each(redis_url, tmp_path), 500, 30)
 
 
+@pytest.mark.timeout(600)  # many random programs; how long they take depends on the machine
 def test_postgres_agrees(postgres_database: str) -> None:
     run_model(Stores, lambda: with_postgres(postgres_database), 50, 30)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 from redis import Redis
@@ -217,11 +218,13 @@ class TakingStores(Stores):
         super().teardown()
 
 
+@pytest.mark.timeout(600)  # many random programs; how long they take depends on the machine
 def test_all_stores_agree_on_who_is_next(redis_url: str, tmp_path: Path) -> None:
     url = f"{redis_url.rpartition('/')[0]}/9"  # a database of its own: the audit looks at all keys
     machine = type("TakingStores", (TakingStores,), {"url": url})
     run_model(machine, lambda: one_of_each(url, tmp_path), 80, 40)
 
 
+@pytest.mark.timeout(600)  # many random programs; how long they take depends on the machine
 def test_postgres_agrees_on_who_is_next(postgres_database: str) -> None:
     run_model(TakingStores, lambda: with_postgres(postgres_database), 25, 40)
