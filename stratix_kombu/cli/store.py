@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import click
 from stratix_kombu.cli.commands import Commands, Failed
 from stratix_kombu.cli.lookup import url_of, with_application
 from stratix_kombu.cli.output import confirm, echo, progress, yes_option
+from stratix_kombu.config.embedded import STORE_AS_DRIVER
+from stratix_kombu.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -41,6 +44,7 @@ def copy(source: str, target: str, namespace: str, yes: bool) -> None:
     from stratix_kombu.lifecycle.copying import Copy, StoreChanged
     from stratix_kombu.stores.registry import open_store
 
+    _check_exists(url_of(source))
     with (
         closing(open_store(url_of(source), namespace=namespace)) as old,
         closing(open_store(url_of(target), namespace=namespace)) as new,
@@ -89,3 +93,11 @@ def migrate(app: Application, sql: bool, after: int | None) -> None:
         echo(f"{store.address}: version {before} -> {now} ({', '.join(pending)})")
     else:
         echo(f"{store.address} is up to date")
+
+
+def _check_exists(url: str) -> None:
+    """Raises ConfigurationError for a file that is not there: opening it would create an empty store."""
+    from stratix_kombu.stores.sqlite.options import read_options
+
+    if url.startswith(f"{STORE_AS_DRIVER}:") and not os.path.exists(path := read_options({"url": url}).path):
+        raise ConfigurationError(f"there is no file {path} to copy from")

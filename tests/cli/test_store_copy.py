@@ -164,6 +164,12 @@ def test_a_store_is_not_copied_to_itself(tmp_path: Path) -> None:
     assert (done.exit_code, "is not empty" in done.output) == (2, True)
 
 
+def test_a_file_that_is_not_there_is_not_created(tmp_path: Path) -> None:
+    done = call("store", "copy", str(tmp_path / "jbos.db"), str(tmp_path / "new.db"), "--yes")
+    assert (done.exit_code, "jbos.db to copy from" in done.output) == (2, True), done.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def _all(store: Store) -> dict[str, KeptJob]:
     assert store.contents is not None
     ids = [one.id for queue in store.queries.queues() for one in store.queries.find(queue, list(State))]
