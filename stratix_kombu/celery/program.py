@@ -25,6 +25,7 @@ from stratix_kombu.celery.on_loop import loop_tracers
 from stratix_kombu.celery.remote import NO_RATE_LIMIT, Remote
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.queue.queue import Queue
+from stratix_kombu.worker.worker import Worker
 
 logger = logging.getLogger("stratix_kombu.celery")
 
@@ -35,7 +36,7 @@ STORING_S = 5.0
 
 
 class Quota:
-    """Ends the process, as SIGTERM does, after a number of tasks, or when it has used too much memory: its supervisor
+    """How many tasks a process runs, and how much memory it may use. Then it ends, as by SIGTERM, and its supervisor
     starts another one."""
 
     def __init__(self, tasks: int = 0, memory_kb: int = 0) -> None:
@@ -45,16 +46,16 @@ class Quota:
         self._lock = threading.Lock()
         self.reached = False
 
-    def count(self) -> None:
-        """A task has ended."""
+    def count(self) -> bool:
+        """A task has ended; return whether the process is to end for it: True once."""
         if not (self._tasks or self._memory_kb):
-            return
+            return False
         with self._lock:
             self._done += 1
             if self.reached or not self._is_used_up():
-                return
+                return False
             self.reached = True
-        os.kill(os.getpid(), signal.SIGTERM)
+        return True
 
     def _is_used_up(self) -> bool:
         if self._tasks and self._done >= self._tasks:
@@ -108,8 +109,7 @@ class TaskWorker:
     def end_process(self) -> NoReturn:
         """End this process at once, for its only task exceeds its time: outcomes of earlier ones are stored before."""
         deadline = time.monotonic() + STORING_S
-        workers = [queue.local.worker for queue in self.queues.values()]
-        while sum(one.active for one in workers if one is not None) > 1 and time.monotonic() < deadline:
+        while sum(one.active for one in self._workers()) > 1 and time.monotonic() < deadline:
             time.sleep(0.01)
         os._exit(REPLACED)
 
@@ -121,7 +121,14 @@ class TaskWorker:
     def ended(self, name: str) -> None:
         """A task of that name has ended."""
         self.totals[name] += 1
-        self._quota.count()
+        if self._quota.count():
+            for worker in self._workers():
+                worker.stop_taking()  # the main thread may take a while to notice the signal
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _workers(self) -> list[Worker]:
+        found = [queue.local.worker for queue in self.queues.values()]
+        return [worker for worker in found if worker is not None]
 
     def _chosen(self, names: Sequence[str] | None) -> list[str]:
         """Those that were named; else those that Celery's worker would consume, and those that have handlers. Raises

@@ -116,11 +116,15 @@ class Worker:
             self.stop(0)
             raise
 
+    def stop_taking(self) -> None:
+        """Take nothing more; what runs goes on. Called before ``stop``."""
+        self._consumer.stop()
+
     def stop(self, timeout: float | None = None) -> bool:
         """Take nothing more, wait for running jobs (up to ``timeout`` seconds; None = no limit), and hand back the rest
         at once; return whether all had finished."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        self._consumer.stop()
+        self.stop_taking()
         self._runner.drop_waiting()
         ended = self._holdings.wait_until_empty(None if deadline is None else max(deadline - time.monotonic(), 0))
         if not ended:
