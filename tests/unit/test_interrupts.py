@@ -57,7 +57,7 @@ def test_nothing_is_raised_before_it_or_after_it() -> None:
 
 @pytest.fixture
 def no_callbacks_of_collections() -> Iterator[None]:
-    """What is raised in a function of ``gc.callbacks``, and Hypothesis has one there, is written to stderr by Python and
+    """What is raised in a function of ``gc.callbacks``, and Hypothesis has one there, is written to stderr and is
     lost."""
     gc.disable()
     yield
