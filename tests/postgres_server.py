@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -26,18 +27,30 @@ if TYPE_CHECKING:
 UNSAFE = ("fsync=off", "full_page_writes=off")
 """For what need not outlive a power cut, but may be killed."""
 USER = "owner"
+WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "QUIT")
+"""It ends when the thread that has started it does, however that ends."""
 ORDER = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US")
 """As databases of users sort: "a" is before "B", as it is not in Python."""
+ORDERED_SINCE = 15
+"""The first version whose databases can be told so."""
 
 
 def programs() -> Path:
     """The folder with ``initdb`` and ``postgres``; those of Debian are not on the PATH."""
+    if named := os.environ.get("STRATIX_TEST_POSTGRES_BIN"):
+        return Path(named).resolve()
     found = shutil.which("initdb")
     if found is None:
         require(POSTGRES)
         versions = Path("/usr/lib/postgresql").glob("*/bin/initdb")
         found = str(max(versions, key=lambda path: float(path.parts[-3])))
     return Path(found).resolve().parent
+
+
+def version_of(folder: Path) -> int:
+    """The major version of the programs there."""
+    said = subprocess.run([str(folder / "postgres"), "--version"], capture_output=True, text=True, check=True).stdout
+    return int(re.findall(r"\d+", said)[0])
 
 
 class PostgresServer:
@@ -52,18 +65,40 @@ class PostgresServer:
         self._settings = settings
         self._user = other_user(self.folder)
         self._process: subprocess.Popen[bytes] | None = None
+        self._make(order)
+
+    def _make(self, order: tuple[str, ...]) -> None:
+        self.has_order = version_of(self._programs) >= ORDERED_SINCE
+        """Whether databases sort as those of users do."""
+        order = order if self.has_order else order[:1]
         made = self._run("initdb", "-D", f"{self.folder}/data", "-U", USER, "-A", "trust", "-E", "UTF8", "-N", *order)
         assert not made.wait(), "initdb failed"
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [str(self._programs / program), *arguments],
+            [*WITH_ITS_PARENT, str(self._programs / program), *arguments],
             cwd=self.folder,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             **self._user,
         )
+
+    def standby(self) -> PostgresServer:
+        """Another server that follows this one, which was not started yet."""
+        return Standby(self)
+
+    def configure(self, *settings: str) -> None:
+        """More settings, from the next start on."""
+        self._settings += settings
+
+    def keep_file(self, path: str, text: str) -> None:
+        """Write a file, by its path in the server's folder, that only the server may read."""
+        file = Path(self.folder, path)
+        file.write_text(text)
+        file.chmod(0o600)
+        if self._user:
+            shutil.chown(file, self._user["user"], self._user["group"])
 
     def start(self) -> None:
         """Returns when it answers."""
@@ -126,6 +161,20 @@ class PostgresServer:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Standby(PostgresServer):
+    """Made from the files of its primary."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        self._primary = primary
+        where = f"primary_conninfo=host=127.0.0.1 port={primary.port} user={USER} application_name=standby"
+        super().__init__(*primary._settings, where)
+
+    def _make(self, order: tuple[str, ...]) -> None:
+        self.has_order = self._primary.has_order
+        subprocess.run(["cp", "-a", f"{self._primary.folder}/data", self.folder], check=True)
+        self.keep_file("data/standby.signal", "")
 
 
 def other_user(folder: str) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Bell:
         self._used_at = 0.0
         self._sent_at = 0.0
         self._dirty = False
+        self._is_left_behind = False
         self._me = new_request()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
@@ -152,6 +153,9 @@ class Bell:
             return False
 
     def _listening(self) -> Connection:
+        if self._is_left_behind:
+            self._is_left_behind = False
+            self._drop()
         connection = self._connection
         if connection is None:
             connection = self._connection = self._open()
@@ -209,6 +213,12 @@ class Bell:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def connect_anew(self) -> None:
+        """The server has become another one."""
+        with self._condition:
+            self._is_left_behind = True
+            self._wake()
 
     def close(self) -> None:
         """Nobody waits any more: the thread ends."""

@@ -26,6 +26,9 @@ MARGIN_S = 1.0
 """So much longer than the server may work on a statement its answer is waited for."""
 PREPARED_MOST = 400
 """Statements that are prepared in one connection; what comes after them is sent as it is."""
+IDLE_MS = 5_000
+"""A process that stops in the middle of a step does not keep the namespace locked for longer, or for the time that a
+step may take if that is more."""
 SETTINGS = {"enable_seqscan": "off", "jit": "off"}
 """Plans are made while tables may be empty, and are used when they are large."""
 
@@ -57,6 +60,7 @@ class Connection:
         self._posted: list[str] = []
         """Statements whose answers nobody waits for."""
         self.used_at = time.monotonic()
+        self.is_read_only = False
         with reported_connect(options):
             self._psycopg = psycopg.connect(**options.connect, autocommit=True)
         self._pg = self._psycopg.pgconn
@@ -77,6 +81,7 @@ class Connection:
             "search_path": self._options.quoted_schema,
             "lock_timeout": str(self._options.timeout_ms),
             "statement_timeout": str(self._options.timeout_ms),
+            "idle_in_transaction_session_timeout": str(max(self._options.timeout_ms, IDLE_MS)),
             **SETTINGS,
         }
         if not self.pooled:

@@ -19,7 +19,7 @@ from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.record import Change
 from stratix_kombu.stores.postgres.bell import Bell
 from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
-from stratix_kombu.stores.postgres.errors import AGAIN, MISSING, Refused, unavailable
+from stratix_kombu.stores.postgres.errors import AGAIN, MISSING, READ_ONLY, Refused, unavailable
 from stratix_kombu.stores.postgres.migrate import check, lock_of
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.pool import Pool
@@ -81,6 +81,7 @@ class Session:
         except Refused as refused:
             if refused.ends:
                 self._connection.close()
+                self._connection.is_read_only = refused.code == READ_ONLY
             if refused.code in AGAIN:
                 raise InTheWay(self._options.address, refused.said) from refused
             raise unavailable(self._options, refused) from refused
@@ -284,6 +285,9 @@ class PostgresDatabase:
         self._session.end()
         self._session = None
         self.pool.give_back(self._connection)
+        if self._connection.is_read_only:  # so is the server of all others; another host may be the primary now
+            self.pool.close()
+            self.bell.connect_anew()
 
     @staticmethod
     def _settings(connection: Connection) -> list[Statement]:

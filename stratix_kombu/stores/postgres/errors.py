@@ -11,8 +11,9 @@ from psycopg import pq
 from stratix_kombu.errors import ConfigurationError, StoreUnavailable
 from stratix_kombu.stores.postgres.options import PostgresOptions
 
+READ_ONLY = "25006"
 _WORDS = {
-    "25006": "it is read-only: a standby, or a server that was the primary before a failover",
+    READ_ONLY: "it is read-only: a standby, or a server that was the primary before a failover",
     "53300": "it has no connection left (max_connections)",
     "53100": "its disk is full",
     "55P03": "another process has kept the namespace locked for too long",
@@ -20,9 +21,15 @@ _WORDS = {
     "57P01": "it is being shut down, or an administrator has ended the connection",
     "57P02": "it is being shut down after a crash",
     "57P03": "it is starting up or shutting down",
+    "25P03": "this process was stopped in the middle of a step, which is undone",
     "28P01": "it refuses the password",
     "42501": "its role lacks a privilege",
 }
+_HINTS = {
+    "certificate verify failed": ": its certificate is not signed by an authority in 'sslrootcert'",
+    "no encryption": ": it takes encrypted connections only: add 'sslmode=require' or 'sslmode=verify-full' to the URL",
+}
+"""What is to be done, where the library's words do not say it."""
 AGAIN = ("40001", "40P01")
 """Another transaction was in the way: the whole step is done again."""
 UNKNOWN = ("25P02", "26000", "42P05")
@@ -57,8 +64,8 @@ class Refused(Exception):
         said = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
         self.said = said.decode(errors="replace").strip()
         severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
-        self.ends = severity in (b"FATAL", b"PANIC") or self.code in UNKNOWN
-        """The connection has ended with it, or is of no use any more."""
+        self.ends = severity in (b"FATAL", b"PANIC") or self.code in (*UNKNOWN, READ_ONLY)
+        """The connection has ended with it, or is of no use any more: it was made to what was the primary then."""
         super().__init__(f"{self.said} ({self.code}) in {sql}")
 
 
@@ -79,4 +86,6 @@ def reported_connect(options: PostgresOptions) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as problem:
-        raise lost(options, str(problem)) from None
+        said = str(problem)
+        hint = next((hint for words, hint in _HINTS.items() if words in said), "")
+        raise lost(options, f"{said}{hint}") from None

@@ -20,6 +20,10 @@ OLDEST = 130_000
 """The first version of PostgreSQL that has what the scripts need."""
 
 _THERE = "SELECT to_regclass(%s) IS NOT NULL"
+_UNBOUND = (
+    "SELECT set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false)"
+)
+"""What a role may do in the time of a request says nothing of how long tables are made."""
 _VERSION = "SELECT coalesce(max(version), 0) FROM {}.schema_version"
 
 
@@ -56,6 +60,7 @@ def check(options: PostgresOptions) -> None:
 
 def migrate(connection: psycopg.Connection, schema: str, to: int = VERSION) -> tuple[int, int]:
     """Bring the tables of a schema up to date; the versions before and after."""
+    connection.execute(_UNBOUND)
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_of(f"migrate:{schema}"),))
         there = version_of(connection, schema)

@@ -6,29 +6,43 @@ from collections.abc import Iterator
 
 from stratix_kombu.stores.contract import Survey
 from stratix_kombu.stores.postgres.database import PostgresDatabase
+from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.sql.database import Database
 
 OLD_S = 600
 """A transaction that has been open for longer is named."""
 DEAD_PART = 0.2
 MANY = 100_000
+_SETTINGS = ("fsync", "autovacuum", "synchronous_commit")
+_LEFT = (
+    "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
+    "- (SELECT sum(numbackends) FROM pg_stat_database)"
+)
 
 
 def survey(database: PostgresDatabase) -> Survey:
     with database.reading() as db:
         ((version,),) = db.all("SHOW server_version")
-        return Survey(server=f"PostgreSQL {version}", warnings=tuple(_warnings(db, database.options.schema)))
+        return Survey(server=f"PostgreSQL {version}", warnings=tuple(_warnings(db, database.options)))
 
 
-def _warnings(db: Database, schema: str) -> Iterator[str]:
-    settings = dict(db.all("SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'autovacuum')"))
-    if settings.get("fsync") == "off":
+def _warnings(db: Database, options: PostgresOptions) -> Iterator[str]:
+    settings = {name: db.all(f"SHOW {name}")[0][0] for name in _SETTINGS}
+    if settings["fsync"] == "off":
         yield "fsync is off: a power cut may lose jobs, or spoil the database"
-    if settings.get("autovacuum") == "off":
+    if settings["autovacuum"] == "off":
         yield "autovacuum is off: what was deleted is never cleared away, and everything becomes slower"
+    if settings["synchronous_commit"] == "off":
+        yield "synchronous_commit is off: what was added in the last moment before the server crashes may be lost"
+    ((left,),) = db.all(_LEFT)
+    if left < options.pool_size:
+        yield (
+            f"the server has room for {max(left, 0)} more connections (max_connections), and each process may need "
+            f"{options.pool_size + 1} (pool_size)"
+        )
     yield from _held(db)
     dead = "SELECT relname, n_dead_tup, n_live_tup FROM pg_stat_user_tables WHERE schemaname = ? AND n_dead_tup > ?"
-    for table, dead_rows, live in db.all(dead, schema, MANY):
+    for table, dead_rows, live in db.all(dead, options.schema, MANY):
         if dead_rows > DEAD_PART * (dead_rows + live):
             yield f"the table {table!r} has {dead_rows:,} dead rows and {live:,} others: autovacuum does not keep up"
 
