@@ -45,7 +45,8 @@ def letter_in(job: Job) -> Mapping[str, Any] | None:
 
 def has_letters(app: Application, queue: str) -> bool:
     """Whether the first waiting job is a letter."""
-    return bool(app.queue.get_queue(queue).get_dead_letters(0, 0))
+    found, _ = letters(app, queue, "", 1)
+    return bool(found)
 
 
 def is_letter(letter: Mapping[str, Any], given: Mapping[str, str]) -> bool:
