@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from stratix_kombu.config.options import Duration, milliseconds
 from stratix_kombu.errors import ConfigurationError, StratixError, nearest
 from stratix_kombu.model.awaiting import NotAwaitable
-from stratix_kombu.model.record import QueueStatus, WorkerInfo
+from stratix_kombu.model.record import WorkerInfo
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.queue.queue import Queue
 
@@ -62,26 +62,27 @@ def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: s
         raise ConfigurationError(f"check_health: unknown 'workers' {workers!r}{nearest(str(workers), SCOPES)}")
     answers = manager.check_health()
     problems = [f"the {what} does not answer" for what, answer in answers.items() if not answer]
-    seen: tuple[WorkerInfo, ...] = ()
-    lag_ms, consuming = 0, False
+    known = workers == "process" or answers["store"]
+    seen = tuple(_own(manager)) if workers == "process" else ()
+    lag_ms = 0
     try:
-        if workers == "process" or answers["store"]:
-            seen = tuple(_workers(manager, workers))
-            idle = list(_idle(seen, within_ms))
-            if not seen and workers != "process":
-                where = f"on the host {socket.gethostname()}" if workers == "host" else "anywhere"
-                idle.append(f"no worker is present {where}")
-            problems += idle
-            consuming = not idle
-        if answers["store"]:
-            lag_ms = max((status.overdue_ms for status in _statuses(manager)), default=0)
+        queues = manager.get_overview(minutes=1) if answers["store"] else []
+        lag_ms = max((queue.overdue_ms for queue in queues), default=0)
+        if workers != "process":
+            seen = tuple(_present(manager, workers, [queue.name for queue in queues if queue.workers]))
     except StratixError as error:  # it has stopped meanwhile
         problems.append(str(error))
+        known = workers == "process"
+    idle = list(_idle(seen, within_ms))
+    if known and not seen and workers != "process":
+        where = f"on the host {socket.gethostname()}" if workers == "host" else "anywhere"
+        idle.append(f"no worker is present {where}")
+    problems += idle
     late = list(_late(manager, lag_ms, within_ms))
     return Health(
         driver=answers["driver"],
         store=answers["store"],
-        consuming=consuming,
+        consuming=known and not idle,
         clock=answers["store"] and not late,
         workers=seen,
         clock_lag_ms=lag_ms,
@@ -89,14 +90,16 @@ def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: s
     )
 
 
-def _workers(manager: QueueManager, scope: str) -> Iterator[WorkerInfo]:
-    if scope == "process":
-        for queue in manager.get_all_queues():
-            if isinstance(queue, Queue) and (worker := queue.worker):
-                yield worker
-        return
+def _own(manager: QueueManager) -> Iterator[WorkerInfo]:
+    for queue in manager.get_all_queues():
+        if isinstance(queue, Queue) and (worker := queue.worker):
+            yield worker
+
+
+def _present(manager: QueueManager, scope: str, served: list[str]) -> Iterator[WorkerInfo]:
+    """Those of the queues ``served``, on this host or on all."""
     here = socket.gethostname()
-    for name in manager.store.queries.queues():
+    for name in served:
         present = manager.store.queries.workers(name)
         yield from (worker for worker in present if scope == "all" or worker.host == here)
 
@@ -113,11 +116,6 @@ def _idle(workers: tuple[WorkerInfo, ...], within_ms: int) -> Iterator[str]:
                     "that timed out, were cancelled or lost their lease, and are still running"
                 )
             yield problem
-
-
-def _statuses(manager: QueueManager) -> Iterator[QueueStatus]:
-    for name in manager.store.queries.queues():
-        yield manager.store.queries.status(name)
 
 
 def _late(manager: QueueManager, lag_ms: int, within_ms: int) -> Iterator[str]:

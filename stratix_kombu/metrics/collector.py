@@ -14,6 +14,7 @@ from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.metrics import BOUNDS_MS, COUNTS, Distribution
 
 if TYPE_CHECKING:
+    from stratix_kombu.model.overview import QueueOverview
     from stratix_kombu.stores.contract import Queries, Store
 
 _MEANING = {
@@ -30,6 +31,8 @@ _LE = [*(str(bound) for bound in BOUNDS_MS), "+Inf"]
 class _Queues(Protocol):
     @property
     def store(self) -> Store: ...
+
+    def get_overview(self, minutes: int) -> list[QueueOverview]: ...
 
 
 class Observed(Protocol):
@@ -58,8 +61,8 @@ class StratixCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         try:
-            queries = self._app.queue.store.queries
-            families = _families(queries, queries.queues())
+            queues = self._app.queue.get_overview(minutes=1)
+            families = _families(self._app.queue.store.queries, queues)
         except Unavailable:
             return [_up(0)]
         return [_up(1), *families]
@@ -69,7 +72,7 @@ def _up(value: int) -> Metric:
     return GaugeMetricFamily("stratix_store_up", "Whether the store answers", value=value)
 
 
-def _families(queries: Queries, names: Iterable[str]) -> list[Metric]:
+def _families(queries: Queries, queues: Iterable[QueueOverview]) -> list[Metric]:
     """Every family with the samples of the queues, as Prometheus wants them grouped."""
     queue = ["queue"]
     size = GaugeMetricFamily("queue_size", "Jobs in the queue, by state", labels=["queue", "status"])
@@ -91,8 +94,9 @@ def _families(queries: Queries, names: Iterable[str]) -> list[Metric]:
         )
     }
     lag_ms = 0
-    for name in names:
-        status, totals, workers = queries.status(name), queries.totals(name), queries.workers(name)
+    for status in queues:
+        name, totals = status.name, queries.totals(status.name)
+        workers = queries.workers(name) if status.workers else []
         for state, count in status.counts.items():
             size.add_metric([name, state], count)
         for kind in COUNTS:

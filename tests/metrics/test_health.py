@@ -13,9 +13,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from stratix_kombu import ConfigurationError, create_app
-from tests.services import end, free_port, start_redis, wait_for_port
+from tests.services import end, free_port, redis_server, start_redis, wait_for_port
 from tests.waiting import until
 
 
@@ -176,3 +177,21 @@ def test_long_jobs_in_all_slots_are_healthy(settings: dict[str, Any]) -> None:
         assert app.check_health(within=60_000).ok
         assert app.check_health().workers[0].stuck == 0
         go_on.set()
+
+
+def test_many_queues_cost_few_calls() -> None:
+    """A probe comes every few seconds, and a thousand queues are no reason for a thousand calls."""
+    with redis_server() as url, create_app({"driver": "redis", "redis": {"url": url}}) as app:
+        for number in range(450):
+            app.queue.get_queue(f"q{number}").add("n")
+        app.check_health(workers="all")  # the connection and the scripts are there
+        with Redis.from_url(url) as server:
+            scripts = _scripts(server)
+            health = app.check_health(workers="all")
+            assert health.problems == ("no worker is present anywhere",)
+            assert _scripts(server) - scripts <= 4
+
+
+def _scripts(server: Any) -> int:
+    """How many were called."""
+    return int(server.info("commandstats")["cmdstat_evalsha"]["calls"])
