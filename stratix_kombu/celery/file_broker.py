@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
@@ -17,7 +18,7 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
 from kombu.utils.url import maybe_sanitize_url
 
-from stratix_kombu.drivers.contract import DriverCapabilities
+from stratix_kombu.drivers.contract import DriverCapabilities, Receiver
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.contract import Mail
@@ -135,6 +136,21 @@ class FileDriver(KombuDriver):
 
     def connect_options(self) -> tuple[str, dict[str, Any]]:
         return f"{PREFIX}{self._url}", {NAMESPACE: self._namespace}
+
+    def serve(self, queue: str) -> None:
+        with self._unavailable():
+            mail_of(self._url, self._namespace).serve(queue)
+
+    def receiver(self, queue: str, slots: int) -> Receiver:
+        self.serve(queue)
+        return super().receiver(queue, slots)
+
+    @contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable as problem:
+            raise self.unavailable(problem) from problem
 
     def masked_address(self) -> str:
         return str(maybe_sanitize_url(self._url.partition("?")[0]))

@@ -51,6 +51,8 @@ class StratixStep(bootsteps.StartStopStep):
             self._clock = Clock.of(bridge.engine, settings)
             self._clock.start()
         try:
+            for queue in worker.app.amqp.queues.consume_from:
+                bridge.driver.serve(queue)
             catch_up(bridge.engine, worker.app.amqp.queues.consume_from)
         except Unavailable as problem:
             bridge.engine.report("", problem, "depth_failed")

@@ -205,6 +205,9 @@ class KombuDriver(TransportDriver):
         self.declare(queue)
         return self.attempt(lambda link: int(link.channel.queue_purge(self.broker_queue(queue)) or 0))
 
+    def serve(self, queue: str) -> None:
+        """A worker of Celery in this process takes the messages of the queue."""
+
     def receiver(self, queue: str, slots: int) -> Receiver:
         return KombuReceiver(self, queue)
 

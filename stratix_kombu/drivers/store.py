@@ -55,11 +55,17 @@ class StoreDriver(TransportDriver):
         return True
 
     def publish(self, jobs: Sequence[Ready]) -> None:
-        """They wait in the store, which has woken those who wait for them."""
+        """They wait in the store, which has woken those who wait for them. Tasks of Celery need their messages."""
+        tasks = [job for job in jobs if job.message]
+        if tasks and self._store.mail is not None:
+            with as_driver():
+                self._store.mail.post(tasks)
 
     def depth(self, queue: str) -> int | None:
+        """Where Celery's workers take messages out of the store, these."""
         with as_driver():
-            return self.work.count(queue)
+            mailed = self._store.mail.depth(queue) if self._store.mail is not None else None
+            return self.work.count(queue) if mailed is None else mailed
 
     def purge(self, queue: str) -> int:
         return 0

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from celery import chain, chord, group
 
+from stratix_kombu import create_app
 from stratix_kombu.testing.stores import audit
 from tests.celery.test_beat import Beat
 from tests.celery.workers import Project
@@ -27,7 +28,8 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         url = f"sqlite:///{tmp_path_factory.mktemp('broker')}/jobs.db"
     else:
         url = f"{request.getfixturevalue('postgres_url')}?migrate=auto"
-    project = Project(f"stratix+{url}", "")
+    # What is not sent at once comes much too late.
+    project = Project(f"stratix+{url}", "", conf={"worker": {"redelivery_grace": 60_000}})
     with project.worker(pool, 2):
         yield project
         until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]), 20)
@@ -80,6 +82,34 @@ def test_beat(project: Project, tmp_path: Path) -> None:
 def test_a_job_of_the_queue(project: Project) -> None:
     """Its handler is the worker's, too."""
     assert project.queue.add("echo", 4).wait_until_finished(timeout=WAIT_S) == 4
+
+
+def test_a_process_without_celery(project: Project) -> None:
+    """Its jobs are run by Celery's workers at once, its clock sends their tasks, and so do its steps."""
+    with create_app({"store": project.broker.removeprefix("stratix+"), "namespace": project.prefix}) as plain:
+        queue = plain.queue.get_queue(project.queue.name)
+        jobs = queue.add_bulk([{"name": "echo", "data": number} for number in range(10)])
+        assert [job.wait_until_finished(timeout=WAIT_S) for job in jobs] == [*range(10)]
+        assert queue.add("echo", 4, delay=50).wait_until_finished(timeout=WAIT_S) == 4
+        later = project.task("add").apply_async((1, 2), countdown=3600)
+        found = queue.get_job(later.id)
+        assert found is not None
+        found.promote()
+        assert later.get(timeout=WAIT_S) == 3
+        assert plain.queue.engine.driver.depth(queue.name) == 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_clock_without_celery(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """It promotes the tasks of Celery's workers where none of these has a clock."""
+    on_file = kind == "sqlite"
+    url = f"sqlite:///{tmp_path}/jobs.db" if on_file else f"{request.getfixturevalue('postgres_database')}?migrate=auto"
+    project = Project(f"stratix+{url}", "", conf={"worker": {"clock": False}})
+    with project.worker("threads", 2), create_app({"store": url, "namespace": project.prefix}) as plain:
+        plain.queue.create_queue("other").process(lambda job: None)
+        plain.start()
+        assert project.task("add").apply_async((1, 2), countdown=0.3).get(timeout=WAIT_S) == 3
+    project.close()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

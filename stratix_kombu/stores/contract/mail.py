@@ -5,6 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from stratix_kombu.model.record import Ready
+
+SERVED_MS = 10 * 60_000
+"""So long after a host last took messages of a queue others are expected to be taken."""
 Binding = tuple[str, str, str]
 """Routing key, pattern and queue."""
 
@@ -15,6 +19,20 @@ class Mail(ABC):
     @abstractmethod
     def put(self, queues: Sequence[str], body: str, priority: int = 0, ttl_ms: int | None = None) -> None:
         """Put one message into each of the queues; with ``ttl_ms`` it expires after that time."""
+
+    @abstractmethod
+    def post(self, jobs: Sequence[Ready]) -> None:
+        """Put the messages of these jobs into their queues, as ``TransportDriver.publish`` sends them."""
+
+    @abstractmethod
+    def serve(self, queue: str) -> None:
+        """A host of this process takes the messages of a queue of jobs, as long as it calls ``get``. Until
+        ``SERVED_MS`` after that, each step of the store, whichever process makes it, puts the messages of what it makes
+        ready there into the queue, and ``Change.ready`` does not name these jobs."""
+
+    @abstractmethod
+    def depth(self, queue: str) -> int | None:
+        """How many messages the queue has; None if no host is expected to take them."""
 
     @abstractmethod
     def get(self, queue: str) -> str | None:

@@ -48,6 +48,13 @@ _FIRST = f"INSERT INTO queues ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * l
 _NEXT = f"UPDATE queues SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE name = ? AND era = ?"
 
 
+def is_served(db: Database, queue: str, now: int) -> bool:
+    """Whether messages of its jobs go into the mail."""
+    row = db.one(ONE, queue)
+    body = loads(row[16]) if row is not None and row[16] else {}
+    return bool(body.get("served_ms", 0) > now)
+
+
 class Ids:
     """The jobs of a queue in one state, in the order they came."""
 
@@ -99,6 +106,8 @@ class SqlQueue:
         }
         self.limit: Limit | None = limit_of(body["limit"]) if "limit" in body else None
         self.global_concurrency: int | None = body.get("global_concurrency")
+        self.served_ms: int = body.get("served_ms", 0)
+        """Until then messages of its jobs go into the mail."""
         self.claimed_ms = {int(key): value for key, value in body.get("claimed_ms", {}).items()}
         self.order = SqlOrder(db, self.name, row[14], row[15], body)
         self.order.limit = limit_of(body["brought"]) if "brought" in body else None
@@ -115,6 +124,8 @@ class SqlQueue:
             body["limit"] = limit_text(self.limit)
         if self.global_concurrency is not None:
             body["global_concurrency"] = self.global_concurrency
+        if self.served_ms:
+            body["served_ms"] = self.served_ms
         if self.claimed_ms:
             body["claimed_ms"] = self.claimed_ms
         if order.limit is not None:

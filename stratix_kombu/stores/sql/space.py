@@ -19,6 +19,7 @@ from stratix_kombu.stores.sql.edges import Dependents, Outcomes, Roots, Worklist
 from stratix_kombu.stores.sql.jobs import Jobs
 from stratix_kombu.stores.sql.leader import SqlLeader
 from stratix_kombu.stores.sql.limits import Limits
+from stratix_kombu.stores.sql.outgoing import Outgoing
 from stratix_kombu.stores.sql.queues import Queues
 from stratix_kombu.stores.sql.tables import Deduplicated, EndedJobs, Locks, PresenceTable, ScheduleTable
 
@@ -39,6 +40,7 @@ class SqlSpace(Space):
         self.reading = db.reading
         self.changes, self.wait, self.ring = db.changes, db.wait, db.ring
         self.clock_ms = self.observed = 0
+        self.ready: Outgoing = Outgoing(self)
         self._counters = Counters()
         self._events: list[tuple[Any, ...]] = []
         self._wall = clock
@@ -81,6 +83,7 @@ class SqlSpace(Space):
         for one in (self.jobs, self.queues, self.limits, self.outcomes, self.releasing, self.reviving):
             one.begin(same)
         self._events.clear()
+        self.ready.begin()
 
     def flush(self) -> bool:
         """Write what the moves have changed; whether it was anything. The transaction is about to be committed."""
@@ -90,6 +93,7 @@ class SqlSpace(Space):
         self.limits.flush(now)
         self.leader.flush()
         self._write_events()
+        self.ready.flush()
         observed = [(self.observed + n, *one) for n, one in enumerate(self.queues.observed(), 1)]
         if observed:
             self.db.many("INSERT INTO observed (number, queue, what) VALUES (?, ?, ?)", observed)

@@ -120,8 +120,8 @@ class SqlTransitions(MemoryTransitions):
             else:
                 space.make_waiting(job)
         for queue in space.opened(limit):
-            if len(space.ready) < limit:
-                reopen(space, queue, limit - len(space.ready))
+            if space.ready.number < limit:
+                reopen(space, queue, limit - space.ready.number)
         first = space.next_due()
         more = release_page(space, PAGE) or (first is not None and first <= now)
         return self._change(more), None if first is None else max(first - now, 0)
