@@ -38,7 +38,8 @@ def is_once(name: str) -> bool:
 
 @cache
 def source(name: str) -> str:
-    """The text of ``lua/<name>.lua`` with its fragments; within ``includes/once.lua``, if it is to be made once.
+    """The text of ``lua/<name>.lua`` with its fragments; within ``includes/once.lua``, if it is to be made once. What
+    stands before ``--- @once`` in it, if that is there, sees by itself whether it was made before.
 
     A fragment stands once in a script. One that is included within a block, which its indentation shows, belongs to
     that block: where the block is not reached, its functions are not made, and making them takes longer than most
@@ -48,7 +49,9 @@ def source(name: str) -> str:
     in its entry, and ``--[[@NAME]]`` for that list of ``IN_SCRIPTS``. Raises KeyError if there is none.
     """
     text = _with_fragments(_text(name), set())
-    text = _text("includes/once").replace("--- @step\n", text) if is_once(name) else text
+    if is_once(name):
+        before, _, step = text.rpartition("--- @once\n")
+        text = before + _text("includes/once").replace("--- @step\n", step)
     text = _LIST.sub(lambda match: IN_SCRIPTS[match[1]], text)
     return _NAME.sub(lambda match: f"'{_NAMES[match[1]][match[2]]}'", text)
 

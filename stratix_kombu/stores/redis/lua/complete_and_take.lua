@@ -4,17 +4,19 @@
 -- Events those of complete.lua and take.lua
 --- @include base
 local first = 15
-local more, stale, to_send, same = 0, {}, {}, true
 --- @include complete_usual
-if not is_completed then
-  --- @include send
-  --- @include complete_jobs
-  stale = complete_jobs(first)
-  more = release_page(tonumber(ARGV[14]))
-  tell_drained()
-  write_tallies()
-  to_send = sent()
-  same = same_anyway(more)
+if is_completed then
+  --- @include take_jobs
+  return { 0, {}, {}, take_jobs() }
 end
+--- @once
+--- @include send
+--- @include complete_jobs
 --- @include take_jobs
+
+local stale = complete_jobs(first)
+local more = release_page(tonumber(ARGV[14]))
+tell_drained()
+write_tallies()
+local to_send, same = sent(), same_anyway(more)
 return { more, stale, to_send, take_jobs() }, same

@@ -1,11 +1,8 @@
 -- What every script knows: KEYS[1] is '{namespace}'; all keys begin with it, so they share one hash slot.
 -- F: what the table of fields calls a field of a job in its hash; E: what one of an event is called in its entry. Their names
 -- are put in when a script is loaded.
--- Times: `now` in milliseconds; scores of sets that keep an order are in microseconds, made unique by order().
-local P = KEYS[1]
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
-local now = math.floor(now_us / 1000)
+-- Scores of sets that keep an order are in microseconds, made unique by order().
+--- @include clock
 local ticks = 0
 
 local function order()

@@ -1,51 +1,95 @@
--- Completing jobs as most are: their claims are held, nobody depends on them, they add no others, they are kept, and nothing
--- waits for their end. Without what the others need, the making of which takes longer than all commands. From ARGV[first] on
--- as complete_jobs.lua says; what that does is done here, too, if all of them are such. Then `is_completed` is true.
+-- Completing jobs as most are: their claims are held, nobody depends on them, they add no others, they are kept for a time or
+-- for ever, and nothing waits for their end. Without what the others need, the making of which takes longer than all
+-- commands, and with as few texts and numbers made as can be. From ARGV[first] on as complete_jobs.lua says; what that does
+-- is done here, too, if all of them are such. Then `is_completed` is true. That a call was made before is seen by its claims.
+--- @include clock
+--- @include enough
 local is_completed = false
 local function complete_usual()
-  local queue, jobs, asked = nil, {}, { P .. ':reviving', P .. ':releasing', P .. ':seeking', P .. ':forgetting' }
+  local call, queue, jobs = redis.call, nil, {}
+  local asked = { P .. ':reviving', P .. ':releasing', P .. ':seeking', P .. ':forgetting' }
   for i = first, #ARGV, 5 do
-    local id, key = ARGV[i], job_key(ARGV[i])
+    local id = ARGV[i]
+    local key = P .. ':job:' .. id
     local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.keep_completed, F.deduplication, F.group,
       F.failed_reason, F.attempts_made, F.processed_ms, F.waiting_ms, F.created_ms)
     queue = queue or v[3]
-    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] or v[6] or v[7]
-      or ARGV[i + 3] ~= '' or ARGV[i + 4] ~= '' or jobs[id] or #jobs == 1000 then
+    v[13], v[14] = key, v[5] and string.match(v[5], '^:(%d+)$')
+    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not v[14] or v[6]
+      or v[7] or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
       return
     end
-    jobs[id], jobs[#jobs + 1] = key, v
+    jobs[id], jobs[#jobs + 1] = true, v
     asked[#asked + 1] = key .. ':dependents'
   end
-  if not queue or redis.call('EXISTS', unpack(asked)) > 0 then
+  if not queue or call('EXISTS', unpack(asked)) > 0 then
     return
   end
-  local waits = redis.call('HMGET', queue_key(queue, 'meta'), 'crowded', 'lined', 'unsent_lines')
+  local base = P .. ':q:' .. queue .. ':'
+  local waits = call('HMGET', base .. 'meta', 'crowded', 'lined', 'unsent_lines')
   if waits[1] or waits[2] or waits[3] then
     return
   end
-  --- @include tally
-  --- @include instant
   is_completed = true
-  local ids, places = {}, {}
-  for n, v in ipairs(jobs) do
-    local i = first + 5 * n - 5
-    local id, token, result = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    redis.call('HSET', jobs[id], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
-      v[9] and num(v[9], 0) + 1 or '1', F.result, result, F.token, '', F.ended, 'c:' .. token) -- see ended.lua
-    if v[8] then
-      redis.call('HDEL', jobs[id], F.failed_reason, F.stacktrace)
+
+  -- Most of the jobs of a step have instants in common: each text of one is converted once.
+  local numbers = {}
+  local function number_of(text)
+    local number = numbers[text]
+    if number == nil then
+      number = tonumber(text)
+      number = number and math.abs(number) < 2 ^ 53 and number or false
+      numbers[text] = number
     end
-    ids[n], places[2 * n - 1], places[2 * n] = id, order(), id
-    tally_count(queue, COMPLETED)
-    tally_attempt(queue, v[10], v[11] or v[12], v[4])
-    tell(queue, 'completed', id, v[4], result)
+    return number
   end
-  redis.call('ZREM', queue_key(queue, 'active'), unpack(ids))
-  redis.call('ZADD', queue_key(queue, 'completed'), unpack(places))
-  if redis.call('EXISTS', queue_key(queue, 'active'), queue_key(queue, 'order')) == 0 then
+
+  local score = time[1] .. string.format('%06d', time[2])
+  local now_text, log = string.sub(score, 1, -4), base .. 'events'
+  local ids, places, expiring, expires = {}, {}, {}, {}
+  local note = { math.floor(now / 60000), { ['#0'] = #jobs } } -- see tally.lua
+  for m, v in ipairs(jobs) do
+    local i = first + 5 * m - 5
+    local id, result = ARGV[i], ARGV[i + 2]
+    call('HSET', v[13], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
+      v[9] and string.format('%.0f', (number_of(v[9]) or 0) + 1) or '1', F.result, result, F.token, '',
+      F.ended, 'c:' .. v[2]) -- see ended.lua
+    if ARGV[i + 4] ~= '' then
+      call('HSET', v[13], F.data, ARGV[i + 4])
+    end
+    if v[8] then
+      call('HDEL', v[13], F.failed_reason, F.stacktrace)
+    end
+    if v[14] then
+      expires[v[14]] = expires[v[14]] or string.format('%.0f', now + v[14])
+      expiring[#expiring + 1] = expires[v[14]]
+      expiring[#expiring + 1] = id
+    end
+    ids[m], places[2 * m - 1], places[2 * m] = id, m == 1 and score or string.format('%.0f', now_us + m - 1), id
+    local began, n = number_of(v[10] or '') or now, 3 * m
+    note[n], note[n + 1] = math.max(began - (number_of(v[11] or v[12] or '') or began), 0), math.max(now - began, 0)
+    note[n + 2] = v[4]
+    if #result <= 4096 then -- INLINE_RESULT_BYTES
+      call('XADD', log, 'MAXLEN', '~', '10000', '*', E.name, 'completed', E.job_id, id, E.job_name, v[4], E.value, result)
+    else
+      call('XADD', log, 'MAXLEN', '~', '10000', '*', E.name, 'completed', E.job_id, id, E.job_name, v[4])
+    end
+  end
+  local active = base .. 'active'
+  call('ZREM', active, unpack(ids))
+  call('ZADD', base .. 'completed', unpack(places))
+  if expiring[1] then
+    call('ZADD', P .. ':expiring', unpack(expiring))
+  end
+  if call('EXISTS', active, base .. 'order') == 0 then
+    --- @include base
     --- @include drained
     tell_if_drained(queue)
   end
-  write_tallies()
+  if call('RPUSH', base .. 'noted', cmsgpack.pack(note)) >= ENTRIES or #jobs >= ATTEMPTS then
+    --- @include base
+    --- @include fold
+    fold(queue)
+  end
 end
 complete_usual()

@@ -1,4 +1,5 @@
--- A step that is made once, however often it is sent: its answer is kept while it may be sent again.
+-- A step that is made once, however often it is sent: its answer is kept while it may be sent again. What stands before
+-- '--- @once' in the script is no part of it.
 -- KEYS[2] '{namespace}:asked:<for how many ms>:<request>'
 -- The step's second answer says whether it answers the same anyway when it is made again, so that nothing is to be kept.
 -- What became ready is the third part of an answer (see send.lua); the messages in it are in the records already.

@@ -3,8 +3,8 @@
 -- counts are read, see fold.lua. An entry is {minute, {how often by what is counted}, then for each attempt that has ended:
 -- ms waited, ms run, name of the job if it has completed, else {name}}.
 --- @include count
+--- @include enough
 
-local ENTRIES, ATTEMPTS = 32, 16
 local notes, numbers = {}, {}
 
 local function note_of(queue)
