@@ -47,6 +47,8 @@ class Bridge:
         self.application = application
         self.publisher = Publisher(self)
         self.claims = Claims(self)
+        self.loop = self.claims.loop
+        """Where the coroutines of tasks run in this process."""
         self.mirror = Mirror(self, mirror)
         self.previous_backend_cls = celery.backend_cls
         self._previous_backend: Any = None

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 from celery.app.task import Context
 from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
-from kombu.exceptions import KombuError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
 from stratix_kombu.celery.on_loop import OnLoop
+from stratix_kombu.celery.requests import UNREADABLE
 from stratix_kombu.celery.task import HOSTED
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.message import OtherMessage
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from stratix_kombu.celery.hosted import HostedTasks
 
 logger = logging.getLogger("stratix_kombu.celery")
-
-UNREADABLE = (KombuError, ValueError, TypeError, KeyError, LookupError)
-"""What a body may raise that cannot be read."""
 
 
 class TaskAttempt(Attempt):
@@ -149,13 +146,16 @@ class TaskAttempt(Attempt):
                 return None
             if request.get("expires") and host.expired(task, Context(request)):
                 return None
-            host.trace(task, request)
-            return self._outcome
+            return self._trace(task, request)
         except BaseException as error:  # a task that raises SystemExit ends a process of Celery's pool
             return self._ended_by(error)
         finally:
             self._running.end()
             host.worker.ended(self._name)
+
+    def _trace(self, task: Any, request: dict[str, Any]) -> Outcome | None:
+        self._host.trace(task, request)
+        return self._outcome
 
     async def run_async(self, wait_s: float = 0.0) -> Outcome | None:
         """Its coroutine on the loop: see ``celery.on_loop``."""
@@ -180,7 +180,7 @@ class TaskAttempt(Attempt):
             traced = on_loop.trace() if quick else await asyncio.to_thread(on_loop.trace)
             if isinstance(traced, BaseException):
                 return self._ended_by(traced)
-            host.tell_end(request["id"], traced)
+            host.tell_traced(request["id"], traced)
             return self._outcome
         except BaseException as error:
             return self._ended_by(error)
