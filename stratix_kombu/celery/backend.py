@@ -16,7 +16,7 @@ from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu.utils import json
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
+from stratix_kombu.celery.attempt import REJECTED, ended_as, error_text, reason_of
 from stratix_kombu.celery.batch import Continuation, Pages, current, leaves, results_in, within
 from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
@@ -83,6 +83,9 @@ class StratixBackend(Results):
             if store_result:
                 self._end_by_hand(task_id, exc, traceback)
             return
+        if isinstance(exc, TimeLimitExceeded) and self._is_delivered_again(request):
+            fail(self.bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, REJECTED, retry_ms=0)])
+            return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
         called, sent = compat.errbacks_of(self, request) if request is not None and call_errbacks else ([], [])
         with within(Continuation(task_job_id(task_id))) as batch:
@@ -90,9 +93,15 @@ class StratixBackend(Results):
             for step in getattr(request, "chain", None) or ():
                 for job_id, name in results_in(step):
                     batch.fail(job_id, name)
-        self._end_by_hand(task_id, exc, traceback, batch.finish(self.app.conf.task_default_queue))
+        ended = self._end_by_hand(task_id, exc, traceback, batch.finish(self.app.conf.task_default_queue))
         self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
-        compat.call_errbacks(self, request, called, exc, traceback)
+        if ended:  # Celery reports a hard time limit twice
+            compat.call_errbacks(self, request, called, exc, traceback)
+
+    def _is_delivered_again(self, request: Any) -> bool:
+        """Whether the task says so, for when it exceeds its hard time limit: Celery rejects the message then."""
+        task = self.app.tasks.get(getattr(request, "task", None))
+        return task is not None and task.acks_late and not task.acks_on_timeout
 
     def mark_as_revoked(
         self,
@@ -115,12 +124,13 @@ class StratixBackend(Results):
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
 
-    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> None:
+    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> bool:
+        """Store that a task has failed; False if it had ended already."""
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
         add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # perhaps of a task that is not a job
         failure = Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), trace, error=text, then=then)
-        fail(self.bridge.engine, [failure])
+        return not fail(self.bridge.engine, [failure]).stale
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any

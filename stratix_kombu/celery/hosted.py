@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from billiard.einfo import ExceptionInfo
 from celery import signals, states
 from celery.app.task import Context
 from celery.exceptions import NotRegistered
@@ -175,6 +176,19 @@ class HostedTasks:
             send("task-failed", uuid=task_id, exception=error, traceback="")
         elif state == states.REJECTED:
             send("task-rejected", uuid=task_id)
+
+    def tell_failure(self, name: str, request: Context, error: Exception) -> None:
+        """Call what Celery's worker calls for a task that it has ended: its handlers, the signal, the event."""
+        task, args, kwargs = self.bridge.celery.tasks[name], request.args, request.kwargs
+        try:
+            raise error
+        except Exception:
+            info = ExceptionInfo()
+        task.on_failure(error, request.id, args, kwargs, info)
+        task.after_return(states.FAILURE, error, request.id, args, kwargs, None)
+        about = {"task_id": request.id, "exception": error, "args": args, "kwargs": kwargs, "einfo": info}
+        signals.task_failure.send(sender=task, traceback=error.__traceback__, **about)
+        self.worker.remote.send("task-failed", uuid=request.id, exception=repr(error), traceback=info.traceback)
 
     def unknown(self, request: Context) -> None:
         """No task of that name is registered here: it has failed, as in Celery."""

@@ -116,6 +116,7 @@ class TaskAttempt(Attempt):
         try:
             request = Context(self._host.request_of(self._message))
             self._host.bridge.celery.backend.mark_as_failure(task_id, error, request=request)
+            self._host.tell_failure(self._name, request, error)
         except Exception as problem:
             logger.error("its errbacks and what depends on it were not told: %r", problem)
             return self._failed_with(error)
