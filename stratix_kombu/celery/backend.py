@@ -33,11 +33,22 @@ from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, Ne
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
 
+REPORTED = "stratix_reported"
+"""In a request: its failure has been reported by the worker's main process."""
+
 
 def _is_permit(request: Any) -> bool:
     """Whether it is the message that a job of ``queue.process`` was taken with. Its id is not a job's; the run stores
     how the job ends."""
     return bool(getattr(request, "task", "") == TASK)
+
+
+def _is_news(request: Any) -> bool:
+    """Whether its failure is reported for the first time: Celery reports a hard time limit twice."""
+    if request is None or getattr(request, REPORTED, False):
+        return False
+    setattr(request, REPORTED, True)
+    return True
 
 
 class StratixBackend(Results):
@@ -87,16 +98,15 @@ class StratixBackend(Results):
             fail(self.bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, REJECTED, retry_ms=0)])
             return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
-        called, sent = compat.errbacks_of(self, request) if request is not None and call_errbacks else ([], [])
+        called, sent = compat.errbacks_of(self, request) if call_errbacks and _is_news(request) else ([], [])
         with within(Continuation(task_job_id(task_id))) as batch:
             compat.call_errbacks(self, request, sent, exc, traceback)
             for step in getattr(request, "chain", None) or ():
                 for job_id, name in results_in(step):
                     batch.fail(job_id, name)
-        ended = self._end_by_hand(task_id, exc, traceback, batch.finish(self.app.conf.task_default_queue))
+        self._end_by_hand(task_id, exc, traceback, batch.finish(self.app.conf.task_default_queue))
         self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
-        if ended:  # Celery reports a hard time limit twice
-            compat.call_errbacks(self, request, called, exc, traceback)
+        compat.call_errbacks(self, request, called, exc, traceback)
 
     def _is_delivered_again(self, request: Any) -> bool:
         """Whether the task says so, for when it exceeds its hard time limit: Celery rejects the message then."""
@@ -124,13 +134,12 @@ class StratixBackend(Results):
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
 
-    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> bool:
-        """Store that a task has failed; False if it had ended already."""
+    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> None:
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
         add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # perhaps of a task that is not a job
         failure = Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), trace, error=text, then=then)
-        return not fail(self.bridge.engine, [failure]).stale
+        fail(self.bridge.engine, [failure])
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any

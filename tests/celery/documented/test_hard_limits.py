@@ -16,6 +16,8 @@ from tests.celery.documented.statements import Page, Statement, kind, value
 from tests.waiting import until
 
 PAGE = Page()
+CONF: dict[str, Any] = {"worker_lost_wait": 0.2}
+"""Seconds until the result of a process that has ended is given up; Celery's default is 10."""
 REDIS, PROCESSES = "redis", "prefork"
 
 
@@ -25,11 +27,17 @@ def noted(side: Side, path: Path, *kinds: str) -> list[str]:
     def found() -> list[str]:
         return [re.sub("[0-9a-f]+-[0-9a-f-]+", "ID", line) for line in lines(str(path))] if path.exists() else []
 
-    until(lambda: set(found()) >= set(kinds), 30)
+    until(lambda: set(found()) >= set(kinds), 60)
     value(side.task("add").delay(1, 1))  # the worker has done all that it does for the first one
     if side.name == "bridge":
         assert sorted(found()) == sorted(kinds), "Celery alone calls and sends errbacks twice after a hard time limit"
     return sorted(set(found()))
+
+
+def ended(result: Any) -> Any:
+    """The result, once there is one."""
+    until(result.ready, 60)
+    return result
 
 
 def heard(side: Side, path: Path) -> list[Any]:
@@ -50,7 +58,7 @@ HANDLED = ["on_failure FAILURE TimeLimitExceeded ExceptionInfo", "after_return F
 def errbacks(side: Side) -> Any:
     path = side.folder / "errbacks"
     result = side.task("hangs").apply_async(link_error=heard(side, path))
-    return [kind(result), *noted(side, path, *LIMIT)]
+    return [kind(ended(result)), *noted(side, path, *LIMIT)]
 
 
 @PAGE.says(
@@ -76,7 +84,7 @@ def errbacks_of_a_group(side: Side) -> Any:
         both.link_error(one)
     slow, quick = both.apply_async()
     found = noted(side, path, *LIMIT)
-    return [[kind(slow), value(quick) == 2 and quick.state], *found]
+    return [[kind(ended(slow)), value(quick) == 2 and quick.state], *found]
 
 
 @PAGE.says("link_error of a chord: a task of its header", ["TimeLimitExceeded", True, "ID", "ID ChordError"], on=REDIS)
@@ -87,7 +95,7 @@ def errbacks_of_a_chord(side: Side) -> Any:
         body.link_error(one)
     result = chord([side.task("hangs").s(), side.task("add").s(1, 1)], body).apply_async()
     found = noted(side, path, "ID", "ID ChordError")
-    return [kind(result), "raised TimeLimitExceeded(0.5)" in repr(result.result), *found]
+    return [kind(ended(result)), "raised TimeLimitExceeded(0.5)" in repr(result.result), *found]
 
 
 @PAGE.says("link_error of a chord: its body", ["TimeLimitExceeded", *LIMIT], on=REDIS)
@@ -98,23 +106,23 @@ def errbacks_of_a_body(side: Side) -> Any:
         body.link_error(one)
     result = chord([side.task("add").s(2, 1), side.task("add").s(1, 1)], body).apply_async()
     found = noted(side, path, *LIMIT)
-    return [kind(result), *found]
+    return [kind(ended(result)), *found]
 
 
 @PAGE.says("on_failure: run by the worker when the task fails", ["TimeLimitExceeded", HANDLED], on=REDIS)
 def handlers(side: Side) -> Any:
     path = side.folder / "handlers"
     result = side.task("handled").apply_async((str(path), "waits"), time_limit=0.5)
-    until(lambda: path.exists() and "after_return" in path.read_text(), 30)
-    return [kind(result), [line for line in lines(str(path)) if "FAILURE" in line]]
+    until(lambda: path.exists() and "after_return" in path.read_text(), 60)
+    return [kind(ended(result)), [line for line in lines(str(path)) if "FAILURE" in line]]
 
 
 @PAGE.says("acks_on_timeout: messages for this task will be acknowledged on timeout", ["SUCCESS", 2], on=PROCESSES)
 def delivered_again_after_a_limit(side: Side) -> Any:
     path = side.folder / "again"
     result = side.task("hangs_once").delay(str(path))
-    until(lambda: path.exists() and len(lines(str(path))) == 2, 30)
-    until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS", 30)
+    until(lambda: path.exists() and len(lines(str(path))) == 2, 60)
+    until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS", 60)
     return ["SUCCESS", len(lines(str(path)))]
 
 
@@ -126,21 +134,21 @@ def delivered_again_after_a_limit(side: Side) -> Any:
 def errbacks_of_a_lost_process(side: Side) -> Any:
     path = side.folder / "lost"
     result = side.task("dies").apply_async((str(path),), link_error=heard(side, path))
-    return [kind(result), *noted(side, path, *LOST)]
+    return [kind(ended(result)), *noted(side, path, *LOST)]
 
 
 @PAGE.says("task_reject_on_worker_lost … to be re-queued instead", ["ran again", 2], on=PROCESSES)
 def delivered_again_after_a_lost_process(side: Side) -> Any:
     path, notes = side.folder / "rejected", side.folder / "not called"
     result = side.task("dies_once").apply_async((str(path),), link_error=heard(side, notes))
-    return [value(result), len(lines(str(path))), *(lines(str(notes)) if notes.exists() else [])]
+    return [value(ended(result)), len(lines(str(path))), *(lines(str(notes)) if notes.exists() else [])]
 
 
 @PAGE.says("a task whose worker process exits abruptly is sent again", ["ran again", 2], on="redis-prefork")
 def retried_after_a_lost_process(side: Side) -> Any:
     path, notes = side.folder / "retried", side.folder / "not called either"
     result = side.task("dies_and_is_retried").apply_async((str(path),), link_error=heard(side, notes))
-    return [value(result), len(lines(str(path))), *(lines(str(notes)) if notes.exists() else [])]
+    return [value(ended(result)), len(lines(str(path))), *(lines(str(notes)) if notes.exists() else [])]
 
 
 @PAGE.tried_on("redis-prefork", "redis-own", "rabbitmq-prefork")
