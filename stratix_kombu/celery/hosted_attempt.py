@@ -92,7 +92,7 @@ class TaskAttempt(Attempt):
         """It is revoked: its task ends with its next instruction. A coroutine is cancelled."""
         if not self._why:
             self._why = "revoked"
-            self._running.interrupt(TaskTerminated)
+            self._end_call()
 
     def lost(self) -> None:
         """Revoked tasks lose their lease: they are ended, too. Others may run elsewhere now, and this one runs on, as
@@ -123,8 +123,12 @@ class TaskAttempt(Attempt):
         finally:
             if self._host.worker.ends_processes:
                 self._host.worker.end_process()
-            self._running.interrupt(TaskTerminated)
+            self._end_call()
         return None
+
+    def _end_call(self) -> None:
+        if not self.is_async:
+            self._running.terminate()
 
     def abandoned(self) -> Failure | None:
         """A task that acknowledges early runs at most once."""
