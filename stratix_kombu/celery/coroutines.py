@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.celery.compat import keep_requests_in_context
+from stratix_kombu.celery.stepwise import Stepwise
 from stratix_kombu.model.awaiting import (
     CANCEL_CHECK_S,
     CANCEL_S,
@@ -34,8 +34,8 @@ OUTCOME = "stratix_outcome"
 def await_coroutines(bridge: Bridge, task: Any) -> None:
     """Have the function of an ``async def`` task awaited by its thread, on the one loop of the process, so that what a
     task keeps may belong to the loop, and what Celery puts around the function (``autoretry_for``) sees what it raises.
-    It is cancelled when its job is to end. Called directly it is the function as it was written; called eagerly, or
-    where threads are greenlets, it has a loop of its own."""
+    It is cancelled when its job is to end. Called directly it is the function as it was written; called eagerly it has
+    a loop of its own."""
     name = "_orig_run" if hasattr(task, "_orig_run") else "run"
     function = getattr(task, name)
     if not is_async(function):
@@ -60,8 +60,10 @@ def await_coroutines(bridge: Bridge, task: Any) -> None:
             return attempt is not None and is_asked(attempt.token)
 
         loop = bridge.loop
-        if not is_shared or request.is_eager or loop.is_here or threads_are_greenlets():
+        if not is_shared or request.is_eager or loop.is_here:
             return finished(awaited(value, is_to_end))
+        if threads_are_greenlets():
+            return bridge.native_loop.result(value, is_to_end)
         return Waiting(loop, value).result(is_to_end)
 
     setattr(task, name, run)
@@ -119,41 +121,3 @@ def _has_come(ended: SimpleQueue[Any]) -> bool:
     except Empty:
         return False
     return True
-
-
-class Stepwise:
-    """A coroutine in which an error can be raised where it waits: a plain ``cancel`` would be another one."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._coroutine = coroutine
-        self._error: BaseException | None = None
-        self._runs_in: asyncio.Task[Any] | None = None
-
-    def interrupt(self, error: BaseException) -> None:
-        """Have it raised in the coroutine, where it waits, or at its start. Called on its loop."""
-        self._error = error
-        if self._runs_in is not None:
-            self._runs_in.cancel()
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        self._runs_in = asyncio.current_task()
-        coroutine, error = self._coroutine, self._error
-        self._error = None
-        while True:
-            try:
-                waits = coroutine.send(None) if error is None else coroutine.throw(error)
-            except StopIteration as end:
-                return end.value
-            error = None
-            try:
-                yield waits
-            except BaseException as problem:
-                error = self._instead_of(problem)
-
-    def _instead_of(self, problem: BaseException) -> BaseException:
-        error, self._error = self._error, None
-        if error is None or not isinstance(problem, asyncio.CancelledError):
-            return problem
-        if self._runs_in is not None and sys.version_info >= (3, 11):
-            self._runs_in.uncancel()
-        return error

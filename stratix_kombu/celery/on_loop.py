@@ -14,8 +14,9 @@ from celery import Task, signals
 from celery.app.task import Context
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.coroutines import OUTCOME, Stepwise
+from stratix_kombu.celery.coroutines import OUTCOME
 from stratix_kombu.celery.sandbox_options import is_sandboxed
+from stratix_kombu.celery.stepwise import Stepwise
 from stratix_kombu.celery.task import TrackedTask, attempt_of
 from stratix_kombu.logs import InJob
 

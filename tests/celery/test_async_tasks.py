@@ -17,7 +17,7 @@ from tests.waiting import until
 WAIT_S = 60
 
 
-@pytest.fixture(scope="module", params=["threads", "prefork", "own"])
+@pytest.fixture(scope="module", params=["threads", "prefork", "gevent", "own"])
 def worked(request: pytest.FixtureRequest) -> Iterator[Project]:
     project = project_on("redis", request)
     with project.worker(request.param, 2):
@@ -38,7 +38,7 @@ def test_a_coroutine_is_part_of_a_canvas(worked: Project, notes: str) -> None:
     assert retries == 0
 
 
-@pytest.mark.parametrize("pool", ["threads", "own"])
+@pytest.mark.parametrize("pool", ["threads", "gevent", "own"])
 def test_it_is_cancelled_when_it_is_terminated(on_redis: Project, notes: str, pool: str) -> None:
     """As it could not be on threads: with prefork its process is ended."""
     with on_redis.worker(pool, 2):
