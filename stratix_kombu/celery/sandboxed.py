@@ -8,8 +8,6 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from billiard.einfo import ExceptionInfo
-from celery import signals
 from celery.app.task import Context
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from kombu.utils import json as kombu_json
@@ -107,24 +105,22 @@ class SandboxedAttempt(TaskAttempt):
             return self._ended_by(failure)
         if failure.cause == "time":
             logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, self._name, request["id"])
-            return self._fails(task, request, TimeLimitExceeded(limit), "")
+            return self._fails(request, TimeLimitExceeded(limit), "")
         logger.error("task %s[%s] was lost: %s", self._name, request["id"], failure.reason)
         if task.acks_late and task.reject_on_worker_lost:
             most = self._host.bridge.queue.settings.worker.max_stalled_count
             give_up(self._host.bridge.engine, [Held(self.claim.record.id, self.token)], most)
             return None
         printed = "\n".join(json.loads(failure.stacktrace)) if failure.stacktrace else ""
-        return self._fails(task, request, WorkerLostError(failure.reason), printed)
+        return self._fails(request, WorkerLostError(failure.reason), printed)
 
-    def _fails(self, task: Any, request: dict[str, Any], error: Exception, trace: str) -> Outcome | None:
-        """It has failed; its errbacks, what depends on it, signals and events are told."""
+    def _fails(self, request: dict[str, Any], error: Exception, trace: str) -> Outcome | None:
+        """It has failed; its errbacks, what depends on it, its handlers, signals and events are told."""
         try:
-            self._host.bridge.celery.backend.mark_as_failure(request["id"], error, trace, request=Context(request))
+            context = Context(request)
+            self._host.bridge.celery.backend.mark_as_failure(context.id, error, trace, request=context)
+            self._host.tell_failure(self._name, context, error)
         except Exception as problem:
             logger.error("its errbacks and what depends on it were not told: %r", problem)
             return self._failed_with(error)
-        told = {"task_id": request["id"], "exception": error, "args": request["args"], "kwargs": request["kwargs"]}
-        einfo = ExceptionInfo((type(error), error, None))
-        signals.task_failure.send(sender=task, traceback=None, einfo=einfo, **told)
-        self._host.tell_end(request["id"], "FAILURE", repr(error), None, None)
         return None
