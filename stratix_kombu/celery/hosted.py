@@ -123,10 +123,6 @@ class HostedTasks:
             hard, soft = hard or task.time_limit, soft or task.soft_time_limit
         return _seconds(hard or self._limits[0]), _seconds(soft or self._limits[1])
 
-    def on_the_loop(self, name: str) -> Any:
-        """The tracer of an ``async def`` task whose coroutine runs on the loop, with others; None for another task."""
-        return self.worker.tracers.get(name)
-
     def trace(self, task: Any, request: dict[str, Any]) -> None:
         """Run a task by Celery's tracer."""
         self.tell_begin(task, request)

@@ -53,7 +53,7 @@ class TaskAttempt(Attempt):
         self._message = message
         self._name: str = message.headers["task"]
         self.timeout_s, self._soft_s = host.limits(message)
-        tracer = host.on_the_loop(self._name)
+        tracer = host.worker.tracers.get(self._name)
         self._on_loop = None if tracer is None else OnLoop(tracer)
         self.is_async = tracer is not None
         self._running = Interruptible()

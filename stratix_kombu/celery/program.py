@@ -101,7 +101,7 @@ class TaskWorker:
         self.ends_processes = False
         """Whether a process may end in order to end its task: there is no other one in it, and it is supervised."""
         self.tracers: dict[str, Callable[..., Any]] = {}
-        """Of the tasks whose coroutines run on the loop."""
+        """By name: of the ``async def`` tasks whose coroutines run on the loop, with others."""
         self.sandboxed: dict[str, Source] = {}
         """By name: the tasks that run in sandboxes."""
         self.remote = Remote(self)
