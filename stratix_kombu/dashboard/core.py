@@ -113,7 +113,7 @@ class Dashboard:
             return asset
         if path == "/healthz":
             return self._health()
-        if method != "GET" and not origin_checked:
+        if method == "POST" and not origin_checked:
             check_origin(request)
         user = self.site.authorize(request)
         if isinstance(user, Response):

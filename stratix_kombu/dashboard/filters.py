@@ -9,6 +9,7 @@ from typing import Any
 
 from stratix_kombu.dashboard.http import Refused
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.instant import instant
 from stratix_kombu.schedule import interval_ms
 
 STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
@@ -50,8 +51,7 @@ class Which:
     def options(self, now_ms: int) -> dict[str, Any]:
         """As ``find_jobs`` takes them. Raises Refused."""
         said: dict[str, Any] = {name: getattr(self, name) for name in ("name", "id", "reason", "group", "worker")}
-        times = {"since": self.since_ms(now_ms), "until": self.until_ms(now_ms)}
-        said.update({name: ms and datetime.fromtimestamp(ms / 1000, timezone.utc) for name, ms in times.items()})
+        said |= {"since": self.since_ms(now_ms), "until": self.until_ms(now_ms)}
         return {name: value for name, value in said.items() if value}
 
     def fields(self) -> dict[str, str]:
@@ -85,4 +85,4 @@ def _instant(text: str, now_ms: int) -> int | None:
         ) from problem
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    return round(moment.timestamp() * 1000)
+    return instant(moment, "the time")

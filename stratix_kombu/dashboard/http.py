@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ MAX_BODY = 4 * 1024 * 1024
 """Bytes of a form or JSON body that are read: the data of a new job, and some room."""
 MAX_FIELDS = 5_000
 """Fields of a form, and of the query: so many jobs may be selected at once, and more."""
+
+_NUMBER = re.compile("[0-9]{1,15}")
 
 HTML, JSON, TEXT = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
 
@@ -44,6 +47,7 @@ class Request:
     """Whether an answer may be sent while it is made, as ASGI can without occupying a thread."""
     _given: dict[str, list[str]] | None = None
     _form: dict[str, list[str]] | None = None
+    _said: dict[str, Any] | None = None
 
     @property
     def given(self) -> dict[str, list[str]]:
@@ -54,10 +58,17 @@ class Request:
 
     @property
     def form(self) -> dict[str, list[str]]:
-        """The fields of the body: a form, or a JSON object. Raises Refused."""
+        """The fields of a form. Raises Refused."""
         if self._form is None:
-            self._form = _json_fields(self.body) if self.is_json else _fields(_decoded(self.body))
+            self._form = {} if self.is_json else _fields(_decoded(self.body))
         return self._form
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The fields of a JSON body. Raises Refused."""
+        if self._said is None:
+            self._said = _json_object(self.body) if self.is_json else {}
+        return self._said
 
     @property
     def is_json(self) -> bool:
@@ -68,9 +79,33 @@ class Request:
         """One field of the query."""
         return self.given.get(name, [default])[0]
 
-    def field(self, name: str, default: str = "") -> str:
-        """One field of the body."""
-        return self.form.get(name, [default])[0]
+    def field(self, name: str) -> str:
+        """One field of the body as text; '' for one that is missing, or null. Raises Refused."""
+        if not self.is_json:
+            return self.form.get(name, [""])[0]
+        value = self.said.get(name)
+        return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+    def value(self, name: str) -> Any:
+        """One value, which a form writes as JSON, and which is in a JSON body as it is; None for one that is missing.
+        Raises Refused."""
+        if self.is_json:
+            return self.said.get(name)
+        try:
+            return json.loads(self.field(name) or "null")
+        except ValueError as problem:
+            raise Refused(400, f"{name!r} is not JSON: {problem}") from problem
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a value; a form sends all of its fields, and leaves some empty."""
+        return name in self.said if self.is_json else bool(self.field(name))
+
+    def flag(self, name: str) -> bool:
+        """Whether a box was ticked, or what a JSON body says. Raises Refused."""
+        value = self.said.get(name, False) if self.is_json else bool(self.field(name))
+        if not isinstance(value, bool):
+            raise Refused(400, f"{name!r} must be true or false, not {json.dumps(value)}")
+        return value
 
     def url(self, path: str, **query: object) -> str:
         """The URL of a page of the dashboard; fields that are empty or None are left out."""
@@ -100,6 +135,11 @@ def redirect(url: str) -> Response:
     return Response(303, b"", TEXT, [("Location", url)])
 
 
+def number(text: str) -> int | None:
+    """A natural number that a field says; None for anything else."""
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
 def _decoded(body: bytes) -> str:
     try:
         return body.decode()
@@ -114,18 +154,11 @@ def _fields(text: str) -> dict[str, list[str]]:
         raise Refused(400, "the request has too many fields") from problem
 
 
-def _json_fields(body: bytes) -> dict[str, list[str]]:
-    """As a form has them: lists and texts are kept, other values are written as JSON."""
+def _json_object(body: bytes) -> dict[str, Any]:
     try:
         given = json.loads(body or b"{}")
     except ValueError as problem:
         raise Refused(400, "the body is not JSON") from problem
     if not isinstance(given, dict):
         raise Refused(400, "the body must be a JSON object")
-    return {
-        name: [_text(one) for one in (value if isinstance(value, list) else [value])] for name, value in given.items()
-    }
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return given

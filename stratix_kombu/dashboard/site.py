@@ -56,6 +56,17 @@ class Visit:
             where = f" of queue {queue!r}" if queue else ""
             raise Refused(403, f"you may not do this: {ACTIONS[action]}{where}")
 
+    def expect(self, *names: str) -> None:
+        """Raises Refused if a program says anything but these fields: what is passed over may have been a condition."""
+        if not self.for_programs:
+            return
+        said = [name for name in self.request.said if name not in names]
+        if said:
+            known = ", ".join(names) if names else "none"
+            raise Refused(400, f"unknown field {said[0]!r}; the fields of this action: {known}")
+        if self.request.query:
+            raise Refused(400, "an action takes its fields in a JSON body, not in the URL")
+
     def allowed(self, queue: str = "") -> dict[str, bool]:
         """For each action, whether the user may."""
         return {action: self.may(action, queue) for action in ACTIONS}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.dashboard.actions import JOB_ACTIONS, QUEUE_ACTIONS, duplicate
-from stratix_kombu.dashboard.http import Refused
+from stratix_kombu.dashboard.http import Refused, Request
 from stratix_kombu.dashboard.pages.job import found
 from stratix_kombu.dashboard.pages.overview import safe_path
 from stratix_kombu.dashboard.pages.queue import known
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 def change_job(visit: Visit, action: str) -> Done:
     """Do something to the job ``id``: retry, promote, cancel (``reason``), delay (``delay``), priority (``priority``),
     data (``data``), remove, duplicate."""
-    field = visit.request.field
-    job = found(visit, field("id"))
+    form = visit.request
+    job = found(visit, form.field("id"))
     if action == "duplicate":
         return _copy(visit, job)
     known_action = chosen(JOB_ACTIONS, action)
+    visit.expect("id", *known_action.said, *known_action.unsaid)
     visit.check(known_action.permission, job.queue_name)
-    about = _about(field, known_action.said)
-    watched(visit, action, job.queue_name, lambda: known_action.do(job, field), jobs=(job.id,), about=about)
+    about = _about(form, known_action.said)
+    watched(visit, action, job.queue_name, lambda: known_action.do(job, form), jobs=(job.id,), about=about)
     there = f"/queues/{job.queue_name}" if action == "remove" else f"/job?{_query(id=job.id)}"
-    return Done(action, job=job.id, back=safe_path(field("back") or there))
+    return Done(action, job=job.id, back=safe_path(form.field("back") or there))
 
 
 def _copy(visit: Visit, job: Job) -> Done:
+    visit.expect("id")
     visit.check("add", job.queue_name)
     queue = visit.app.queue.get_queue(job.queue_name)
     copy = watched(visit, "duplicate", queue.name, lambda: duplicate(queue, job), jobs=(job.id,))
@@ -43,14 +45,15 @@ def change_queue(visit: Visit, name: str, action: str) -> Done:
     (``max``, ``duration``), concurrency (``most``), add (``job_name``, ``data``, ``options``), obliterate (``name``,
     ``force``)."""
     known(visit, name)
-    known_action, field = chosen(QUEUE_ACTIONS, action), visit.request.field
+    known_action, form = chosen(QUEUE_ACTIONS, action), visit.request
+    visit.expect(*known_action.said, *known_action.unsaid)
     visit.check(known_action.permission, name)
     queue = visit.app.queue.get_queue(name)
-    about = _about(field, known_action.said)
-    came = watched(visit, action, name, lambda: known_action.do(queue, field), about=about)
+    about = _about(form, known_action.said)
+    came = watched(visit, action, name, lambda: known_action.do(queue, form), about=about)
     if isinstance(came, Done):
         return Done(came.action, job=came.job, back=f"/job?{_query(id=came.job)}")
-    back = "/" if action == "obliterate" else safe_path(field("back") or f"/queues/{name}")
+    back = "/" if action == "obliterate" else safe_path(form.field("back") or f"/queues/{name}")
     return Done(action, count=came if isinstance(came, int) else 1, back=back)
 
 
@@ -72,8 +75,8 @@ def watched(visit: Visit, action: str, queue: str, do: Callable[[], Any], **more
     return came
 
 
-def _about(field: Callable[[str], str], names: Iterable[str]) -> str:
-    return ", ".join(f"{name}={field(name)!r}" for name in names if field(name))
+def _about(form: Request, names: Iterable[str]) -> str:
+    return ", ".join(f"{name}={form.field(name)!r}" for name in names if form.field(name))
 
 
 def _query(**fields: str) -> str:

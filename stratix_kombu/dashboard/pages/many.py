@@ -8,12 +8,15 @@ from typing import Any
 
 from stratix_kombu.dashboard import bulk, reading
 from stratix_kombu.dashboard.filters import Which
-from stratix_kombu.dashboard.http import Refused
+from stratix_kombu.dashboard.http import Refused, number
 from stratix_kombu.dashboard.pages.changing import chosen, watched
 from stratix_kombu.dashboard.pages.overview import safe_path
 from stratix_kombu.dashboard.pages.queue import known
 from stratix_kombu.dashboard.site import Done, Page, Visit
 from stratix_kombu.model.shown import Shown
+
+PROGRESS = ("cursor", "begun", "done", "refused")
+"""The fields of an answer that are sent with the next step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,15 @@ def ask(visit: Visit, name: str) -> Page | Done:
 
 
 def step(visit: Visit, name: str, action: str) -> Page:
-    """Do ``action`` (retry, promote, cancel, remove) to all jobs that fit the fields of a list, as much as takes about
-    a second. Send ``cursor`` of the answer with the next call, until it is ``finished``."""
+    """Do ``action`` (retry, promote, cancel, remove) to all jobs that are in ``state`` and fit the other fields of a
+    list, as much as takes about a second. Send ``cursor`` of the answer with the next call, until it is
+    ``finished``."""
     known(visit, name)
-    field = visit.request.field
-    what, which = chosen(bulk.MANY, action), Which.of(field)
+    what, field = chosen(bulk.MANY, action), visit.request.field
+    visit.expect(*Which.__slots__, *PROGRESS)
+    if not field("state"):
+        raise Refused(400, f"'state' is missing: {', '.join(what.states)}")
+    which = Which.of(field)
     visit.check(what.permission, name)
     if which.state not in what.states:
         raise Refused(400, f"this can be done to jobs that are {' or '.join(what.states)}, not {which.state}")
@@ -75,6 +82,7 @@ def redrive(visit: Visit, name: str) -> Page:
     many as takes about a second. Send ``cursor`` and ``begun`` of the answer with the next call, until it is
     ``finished``."""
     known(visit, name)
+    visit.expect("reason", "name", "from", *PROGRESS)
     visit.check("redrive", name)
     field = visit.request.field
     given = {key: field(key).strip() for key in ("reason", "name", "from") if field(key).strip()}
@@ -83,7 +91,7 @@ def redrive(visit: Visit, name: str) -> Page:
     def wanted(letter: Mapping[str, Any]) -> bool:
         return reading.is_letter(letter, given)
 
-    begun_ms = int(field("begun")) if field("begun").isdecimal() else visit.app.queue.engine.store.queries.now()
+    begun_ms = number(field("begun")) or visit.app.queue.engine.store.queries.now()
 
     def do() -> bulk.Step:
         return bulk.redrive_step(visit.app, name, wanted, field("cursor"), begun_ms)
@@ -100,9 +108,9 @@ def _watched(visit: Visit, action: str, name: str, do: Any, about: str) -> Many:
         return steps[0].done
 
     watched(visit, action, name, did, about=about)
-    before = {key: int(text) for key in ("done", "refused") if (text := visit.request.field(key)).isdecimal()}
     (now,) = steps
-    done, refused = before.get("done", 0) + now.done, before.get("refused", 0) + now.refused
+    before = {key: number(visit.request.field(key)) or 0 for key in ("done", "refused")}
+    done, refused = before["done"] + now.done, before["refused"] + now.refused
     return Many(action, name, done, refused, now.cursor, not now.cursor)
 
 

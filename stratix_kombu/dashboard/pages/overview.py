@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stratix_kombu.dashboard import reading
-from stratix_kombu.dashboard.http import Refused, Response, redirect
+from stratix_kombu.dashboard.http import Refused, Response, number, redirect
 from stratix_kombu.dashboard.reading import QueueRow
 from stratix_kombu.dashboard.site import Page, Visit
 from stratix_kombu.model.shown import Shown
@@ -30,13 +30,17 @@ SORTS: dict[str, tuple[str, Callable[[QueueRow], Any], bool]] = {
 """The columns: their title, what they are sorted by, and whether the largest comes first."""
 
 
+PAGE = 100
+"""Queues on a page; programs are given all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Overview(Shown):
     """All queues that the user may see."""
 
     queues: list[QueueRow]
     totals: dict[str, int]
-    """Jobs in each state, of the queues that are listed."""
+    """Jobs in each state, of all queues that fit."""
 
 
 def overview(visit: Visit) -> Page:
@@ -57,7 +61,12 @@ def overview(visit: Visit) -> Page:
         for state in totals:
             totals[state] += row.counts[state]
     view = {"sort": sort, "only": only, "part": part, "sorts": SORTS, "everything": everything, "kinds": list(ONLY)}
-    return Page("overview.html", Overview(rows, totals), view)
+    if visit.for_programs:
+        return Page("overview.html", Overview(rows, totals), view)
+    pages = max((len(rows) + PAGE - 1) // PAGE, 1)
+    page = min(max(number(get("page")) or 1, 1), pages)
+    view |= {"page": page, "pages": pages, "fit": len(rows)}
+    return Page("overview.html", Overview(rows[(page - 1) * PAGE : page * PAGE], totals), view)
 
 
 ONLY: dict[str, Callable[[QueueRow], object]] = {

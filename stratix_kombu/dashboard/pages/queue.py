@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stratix_kombu.dashboard import reading
 from stratix_kombu.dashboard.bulk import MANY
 from stratix_kombu.dashboard.filters import STATES, Which
-from stratix_kombu.dashboard.http import Refused
+from stratix_kombu.dashboard.http import Refused, number
 from stratix_kombu.dashboard.reading import JobRow, QueueRow
 from stratix_kombu.dashboard.site import Page, Visit
 from stratix_kombu.errors import ConfigurationError
@@ -63,9 +63,10 @@ def known(visit: Visit, name: str) -> None:
 def limit_of(visit: Visit) -> int:
     """How many jobs a page has. Raises Refused."""
     text = visit.request.get("limit", str(reading.PAGE))
-    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+    limit = number(text)
+    if limit is None or not 1 <= limit <= MOST:
         raise Refused(400, f"'limit' must be a number from 1 to {MOST}")
-    return int(text)
+    return limit
 
 
 def row_of(visit: Visit, job: Job) -> JobRow:

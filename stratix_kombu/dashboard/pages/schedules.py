@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.dashboard import reading
-from stratix_kombu.dashboard.actions import parsed, whole
+from stratix_kombu.dashboard.actions import span_ms, whole
 from stratix_kombu.dashboard.http import Refused
 from stratix_kombu.dashboard.pages.changing import chosen, watched
 from stratix_kombu.dashboard.pages.queue import known
@@ -17,7 +17,6 @@ from stratix_kombu.lifecycle.repeat import put_schedule
 from stratix_kombu.model.codec import encode
 from stratix_kombu.model.shown import Shown
 from stratix_kombu.queue.repeatables import rule_of
-from stratix_kombu.schedule import interval_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from stratix_kombu.queue.repeatables import RepeatableJob
 
 BACK = "/schedules"
+SAVED = ("cron", "timezone", "every", "limit", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ def change_schedule(visit: Visit, name: str, action: str) -> Done:
     visit.check("schedule", name)
     queue, key = visit.app.queue.get_queue(name), visit.request.field("key")
     do: Callable[[Queue, str, Visit], Any] = chosen(DOING, action)
+    visit.expect("key", *(SAVED if action == "save" else ()))
     came = watched(visit, f"schedule_{action}", name, lambda: do(queue, key, visit), about=f"key={key!r}")
     if action == "run":
         return Done(
@@ -90,12 +91,13 @@ def _found(queue: Queue, key: str) -> RepeatableJob:
 
 def _save(queue: Queue, key: str, visit: Visit) -> None:
     """Its runs still count, and their other options stay as they are."""
-    field, engine = visit.request.field, visit.app.queue.engine
+    form, engine = visit.request, visit.app.queue.engine
+    field = form.field
     one = _found(queue, key)
     given = {
         "cron": field("cron") or None,
         "timezone": (field("timezone") or None) if field("cron") else None,
-        "every": interval_ms(field("every")) if field("every") and not field("cron") else None,
+        "every": span_ms(form, "every") if field("every") and not field("cron") else None,
         "limit": whole(field("limit"), "'limit'") if field("limit") else None,
         "start_date": one.start_date,
         "end_date": one.end_date,
@@ -103,10 +105,10 @@ def _save(queue: Queue, key: str, visit: Visit) -> None:
     rule = rule_of(given, "the repeatable job", engine.timezone)
     kept = engine.store.schedules.get(f"{queue.name}:{key}")
     template = json.loads(kept.template) if kept is not None else {}
-    if kept is None or (field("data") and template.get("message")):
+    if kept is None or (form.has("data") and template.get("message")):
         raise Refused(409, "the arguments of a Celery task are in its message, and cannot be changed")
-    if field("data"):
-        template["data"] = encode(parsed(field("data"), "the data"), "the data of the repeatable job")
+    if form.has("data"):
+        template["data"] = encode(form.value("data"), "the data of the repeatable job")
     ended = rule.limit and kept.runs >= rule.limit
     next_ms = 0 if ended else rule.next_after(engine.store.queries.now()) or 0
     put_schedule(engine, replace(kept, rule=rule.encode(), template=json.dumps(template), next_ms=next_ms))

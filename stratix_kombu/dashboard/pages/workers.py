@@ -78,6 +78,7 @@ def celery(visit: Visit) -> Page:
 
 def shut_down(visit: Visit) -> Done:
     """Have the Celery worker ``name`` finish what it runs, and end."""
+    visit.expect("name")
     visit.check("workers")
     canvas, name = visit.app.queue.canvas, visit.request.field("name")
     if canvas is None or not name:

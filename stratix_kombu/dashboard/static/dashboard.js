@@ -10,14 +10,14 @@
   };
 
   function startLive() {
-    let on = remembered.on, source = null, last = Date.now(), pending = 0;
+    let on = remembered.on, source = null, last = Date.now(), pending = 0, asked = false;
     const show = (text) => {
       button.textContent = text || (on ? "Live" : "Not live");
       button.setAttribute("aria-pressed", String(on));
     };
     const tick = () => {
-      if (!on || document.hidden) return;
-      last = Date.now();
+      if (!on || document.hidden || asked) return;
+      asked = true;
       htmx.trigger(refresh, "stratix:tick");
     };
     const listen = () => {
@@ -38,6 +38,8 @@
     }, POLL_MS);
     document.addEventListener("visibilitychange", () => { listen(); tick(); });
     button.addEventListener("click", () => { on = remembered.on = !on; show(); listen(); tick(); });
+    // The next one is due that long after the answer: a page that takes long is not asked for again and again.
+    refresh.addEventListener("htmx:afterRequest", () => { asked = false; last = Date.now(); });
     document.body.addEventListener("htmx:sendError", () => show("No answer"));
     document.body.addEventListener("htmx:responseError", () => show("No answer"));
     document.body.addEventListener("htmx:oobAfterSwap", () => show());
