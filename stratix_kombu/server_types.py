@@ -183,7 +183,7 @@ class PostgresOpts(TypedDict, total=False):
     prepare: str
     """``off``: statements are not prepared, for a pooler that cannot keep them. Default: ``on``."""
     schema: str
-    """The schema in which the tables are. Default: ``stratix_<namespace>``."""
+    """The schema in which the tables are, of one namespace. Default: ``stratix_<namespace>``."""
     timeout: Duration
     """How long a step may take, and wait for those of others, in milliseconds. Default: 5000."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -46,6 +47,34 @@ def test_another_tool_runs_the_statements(postgres_database: str) -> None:
     store = open_store(postgres_database, namespace="stratix")
     store.transitions.add([JOB])
     store.close()
+
+
+@pytest.mark.parametrize("by", ["command", "auto", "another tool"])
+def test_a_schema_belongs_to_one_namespace(postgres_database: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name may be given, and two applications would take each other's jobs."""
+    url = f"{postgres_database}?schema=My-jobs"
+    auto = url + "&migrate=auto"
+    monkeypatch.setenv("STRATIX_NAMESPACE", "shop")
+    if by == "command":
+        _migrate(url)
+    elif by == "another tool":
+        with psycopg.connect(postgres_database) as connection:
+            connection.execute(_migrate(url, "--sql", "--after", "0").encode())
+    with closing(open_store(auto, namespace="shop")) as store:
+        store.transitions.add([JOB])
+    problem = "the schema 'My-jobs' holds the namespace 'shop': give 'blog' a schema of its own"
+    for other in (url, auto):
+        with closing(open_store(other, namespace="blog")) as store, pytest.raises(ConfigurationError, match=problem):
+            store.transitions.add([JOB])
+    monkeypatch.setenv("STRATIX_NAMESPACE", "blog")
+    assert problem in _migrate(url, code=2)
+
+
+def test_a_command_without_a_namespace_makes_tables_for_any(postgres_database: str) -> None:
+    _migrate(f"{postgres_database}?schema=jobs")
+    with closing(open_store(f"{postgres_database}?schema=jobs", namespace="shop")) as store:
+        store.transitions.add([JOB])
+    assert "is up to date" in _migrate(f"{postgres_database}?schema=jobs")
 
 
 def test_many_may_make_them_at_once(postgres_database: str) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from stratix_kombu import Application, ConfigurationError, create_app
 from stratix_kombu.errors import DependencyNotFound
@@ -302,3 +303,33 @@ def test_what_turns_out_to_be_unusable_is_dropped_and_said(
     assert queue.get_job("odd") is None
     dropped = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "arrival_dropped"]
     assert [one.partition(",")[0] for one in dropped] == ["the job 'taken'", "the job 'odd'"]
+
+
+class _OfDicts:
+    """A connection of a driver whose rows are dictionaries, as some can be told."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def cursor(self) -> Any:
+        return self._connection.cursor(row_factory=dict_row)
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+
+def test_rows_may_be_dictionaries(app: Application, connection: psycopg.Connection) -> None:
+    first = _queue(app).add("send", 1, connection=_OfDicts(connection))
+    second = _queue(app).add("send", 2, dependencies=[first], connection=_OfDicts(connection))
+    with pytest.raises(DependencyNotFound):
+        _queue(app).add("send", 3, dependencies=["nowhere"], connection=_OfDicts(connection))
+    connection.commit()
+    assert second.wait_until_finished(timeout=WAIT_S) == 2
+
+
+def test_what_is_in_no_transaction_is_refused(app: Application, postgres_database: str) -> None:
+    engine = create_engine(_sqlalchemy(postgres_database))
+    for wrong in (engine, sessionmaker(engine)):
+        with pytest.raises(ConfigurationError, match=f"connection: a {type(wrong).__name__} is not one of psycopg"):
+            _queue(app).add("send", 1, connection=wrong)
+    engine.dispose()

@@ -12,7 +12,7 @@ import psycopg
 
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.stores.postgres.errors import SchemaOutdated, reported_connect
-from stratix_kombu.stores.postgres.options import PostgresOptions, quoted
+from stratix_kombu.stores.postgres.options import DEFAULT_NAMESPACE, PostgresOptions, quoted
 
 SCRIPTS = sorted((Path(__file__).parent / "migrations").glob("*.sql"))
 VERSION = len(SCRIPTS)
@@ -24,6 +24,8 @@ _UNBOUND = (
     "SELECT set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false)"
 )
 """What a role may do in the time of a request says nothing of how long tables are made."""
+_OWNED = "stratix_kombu: namespace "
+_COMMENT = "SELECT obj_description(to_regclass(%s), 'pg_class')"
 _VERSION = "SELECT coalesce(max(version), 0) FROM {}.schema_version"
 
 
@@ -41,10 +43,35 @@ _MADE = (
 )
 
 
+def _owner(options: PostgresOptions) -> str:
+    """What is written down of whose tables these are; '' where that is not said: a command that is given nothing but
+    the URL of a store is for whichever namespace uses them."""
+    is_said = options.namespace != DEFAULT_NAMESPACE or options.schema == DEFAULT_NAMESPACE
+    return f"{_OWNED}{options.namespace}" if is_said else ""
+
+
+def owned(options: PostgresOptions) -> str:
+    """The statement that writes it down."""
+    said = _owner(options).replace("'", "''")
+    return f"COMMENT ON TABLE {options.quoted_schema}.schema_version IS '{said}';" if said else ""
+
+
+def check_owner(connection: psycopg.Connection, options: PostgresOptions) -> None:
+    """Raises ConfigurationError if the tables are those of another namespace."""
+    row = connection.execute(_COMMENT, (f"{options.quoted_schema}.schema_version",)).fetchone()
+    said, owner = str(row[0] or "") if row else "", _owner(options)
+    if owner and said.startswith(_OWNED) and said != owner:
+        raise ConfigurationError(
+            f"{options.address}: the schema {options.schema!r} holds the namespace "
+            f"{said.removeprefix(_OWNED)!r}: give {options.namespace!r} a schema of its own"
+        )
+
+
 def check(options: PostgresOptions) -> None:
     """That the tables are there; they are made if that is wanted. Raises SchemaOutdated, ConfigurationError,
     StoreUnavailable."""
     with connected(options) as connection, reported_connect(options):
+        check_owner(connection, options)
         there = version_of(connection, options.schema)
         if there > VERSION + 1:
             raise ConfigurationError(
@@ -56,6 +83,7 @@ def check(options: PostgresOptions) -> None:
         if not options.migrate:
             raise SchemaOutdated(options.address, options.schema, there, VERSION)
         migrate(connection, options.schema)
+        connection.execute(owned(options).encode())
 
 
 def migrate(connection: psycopg.Connection, schema: str, to: int = VERSION) -> tuple[int, int]:

@@ -41,8 +41,9 @@ class PostgresOptions:
     connect: Mapping[str, Any] = field(repr=False)
     """What libpq is given."""
     address: str
+    namespace: str
     schema: str
-    """The tables of the namespace are in it."""
+    """The tables of the namespace are in it, and of no other one."""
     timeout_ms: int = TIMEOUT_MS
     """How long a step may take, and wait for those of others."""
     pool_size: int = POOL_SIZE
@@ -103,6 +104,7 @@ def read_options(given: Mapping[str, Any], namespace: str) -> PostgresOptions:
     return PostgresOptions(
         connect=connect,
         address=_address(found),
+        namespace=namespace,
         schema=str(ours.get("schema") or schema_of(namespace)),
         timeout_ms=timeout_ms,
         pool_size=_size(ours.get("pool_size", POOL_SIZE)),

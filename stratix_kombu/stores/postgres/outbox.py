@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet, ref
@@ -50,7 +50,7 @@ class Users:
         cursor = self.connection.cursor()
         try:
             cursor.execute(sql, tuple(values))
-            return list(cursor.fetchall())
+            return [tuple(row.values()) if isinstance(row, Mapping) else row for row in cursor.fetchall()]
         finally:
             cursor.close()
 
@@ -127,7 +127,8 @@ def users(connection: Any) -> Users:
         return OfPsycopg(connection)
     if hasattr(connection, "vendor") and hasattr(connection, "on_commit"):
         return OfDjango(connection)
-    if type(connection).__module__.startswith("sqlalchemy") or hasattr(connection, "in_nested_transaction"):
+    is_sqlalchemy = type(connection).__module__.startswith("sqlalchemy") or hasattr(connection, "in_nested_transaction")
+    if is_sqlalchemy and hasattr(connection, "execute"):  # an engine, or what makes sessions, is in no transaction
         if hasattr(connection, "registry") and callable(connection):  # a scoped session stands for one
             connection = connection()
         return OfSession(connection) if hasattr(connection, "add_all") else OfSqlAlchemy(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stratix_kombu.stores.contract import Migrations
 from stratix_kombu.stores.postgres.errors import reported_connect
-from stratix_kombu.stores.postgres.migrate import SCRIPTS, connected, migrate, script, version_of
+from stratix_kombu.stores.postgres.migrate import SCRIPTS, check_owner, connected, migrate, owned, script, version_of
 from stratix_kombu.stores.postgres.options import PostgresOptions
 
 
@@ -17,12 +17,15 @@ class PostgresMigrations(Migrations):
 
     def script(self, after: int | None = None) -> str:
         after = self._version() if after is None else after
-        return script(self._options.schema, after) if after < len(SCRIPTS) else ""
+        return f"{script(self._options.schema, after)}\n{owned(self._options)}" if after < len(SCRIPTS) else ""
 
     def migrate(self) -> tuple[int, int]:
         with connected(self._options) as connection, reported_connect(self._options):
-            return migrate(connection, self._options.schema)
+            versions = migrate(connection, self._options.schema)
+            connection.execute(owned(self._options).encode())
+            return versions
 
     def _version(self) -> int:
         with connected(self._options) as connection, reported_connect(self._options):
+            check_owner(connection, self._options)
             return version_of(connection, self._options.schema)
