@@ -70,7 +70,7 @@ def interval_ms(value: Duration | str) -> int:
         raise ConfigurationError(
             f"{value!r} is not an interval{near or '.'} Write it like '10 minutes', '1 hour' or '30 s'"
         )
-    return round(float(match[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)))
+    return milliseconds(float(match[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), 0)), "an interval")
 
 
 class Scheduler(Hinted):

@@ -68,8 +68,9 @@ def _id_of(job: Job | str) -> str:
 
 def state_of(verb: str, name: str) -> State:
     """The state of that name. Raises ConfigurationError."""
+    plain_text(name, f"{verb}: 'state'")
     try:
-        return State("waiting" if plain_text(name, f"{verb}: 'state'") == "paused" else name)
+        return State("waiting" if name == "paused" else name)
     except ValueError:
         hint = nearest(name, [state.value for state in State], STATES)
         raise ConfigurationError(f"{verb}: unknown state {name!r}{hint}") from None

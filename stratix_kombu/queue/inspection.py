@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 
 from stratix_kombu.answer_types import FlowPage
@@ -19,6 +20,9 @@ from stratix_kombu.queue.flow_list import FLOWS_AT_ONCE, flow_page
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.queue import Queue
 from stratix_kombu.queue.repeatables import RepeatableJob, repeatables_of
+
+_CURSOR = re.compile("[0-9]{0,18}")
+"""Of flows: '', or the number of one."""
 
 
 class Inspection(ABC):
@@ -64,7 +68,7 @@ class Inspection(ABC):
         >>> [(flow.name, flow.done, flow.total) for flow in app.queue.get_flows().flows]  # doctest: +SKIP
         """
         whole(limit, "get_flows: 'limit'", 1, FLOWS_AT_ONCE)
-        if not (plain_text(cursor, "get_flows: 'cursor'").isdecimal() or not cursor):
+        if not _CURSOR.fullmatch(plain_text(cursor, "get_flows: 'cursor'")):
             raise not_a_cursor(cursor)
         return flow_page(self.engine, cursor, limit)
 

@@ -63,7 +63,12 @@ def test_page_by_page(app: Application) -> None:
         if not cursor:
             break
     assert found == roots[::-1]
-    for wrong in ({"limit": 0}, {"limit": 101}, {"cursor": "x"}):
+    for wrong in (
+        {"limit": 0},
+        {"limit": 101},
+        {"cursor": "x"},
+        *({"cursor": odd} for odd in ("9" * 20, "9" * 5_000, "٣")),
+    ):
         with pytest.raises(ConfigurationError):
             app.queue.get_flows(**wrong)
 

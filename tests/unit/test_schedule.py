@@ -177,7 +177,7 @@ def test_intervals(given: Any, expected: int) -> None:
     assert interval_ms(given) == expected
 
 
-@pytest.mark.parametrize("bad", ["10 minuets", "often", "10", "", "-5 s", None])
+@pytest.mark.parametrize("bad", ["10 minuets", "often", "10", "", "-5 s", None, "9" * 12 + " days", "9" * 5_000 + " s"])
 def test_intervals_that_are_none(bad: Any) -> None:
     with pytest.raises(ConfigurationError):
         interval_ms(bad)

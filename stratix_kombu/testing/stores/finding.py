@@ -110,6 +110,8 @@ class FindingSuite(StoreCase):
             ("zwölf ?-Zeichen", ["three"]),
             ("zwölf ??-Zeichen", []),
             ("a\nb", ["three"]),
+            ("\x00", []),
+            ("time\x00z", []),
             ("*", ["one", "three", "two"]),
         ],
     )

@@ -28,8 +28,7 @@ def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
                 pairs.clear()
                 transport, pool = host.split("-")
                 store = request.getfixturevalue("redis_url")
-                pools = ("prefork", 4, "", "own") if pool == "own" else (pool,)
-                pairs[host] = workers.enter_context(beside(broker_on(transport, request), store, *pools, **conf))
+                pairs[host] = workers.enter_context(beside(broker_on(transport, request), store, pool, **conf))
             statement.check(pairs[host], [stock, bridge])
 
         yield try_one

@@ -4,6 +4,7 @@ local function pattern(text)
   local parts = {}
   for part in string.gmatch(text .. '*', '([^*]*)%*') do
     part = string.gsub(part, '[%^%$%(%)%%%.%[%]%+%-]', '%%%0')
+    part = string.gsub(part, '%z', '%%z')  -- which would end a pattern
     parts[#parts + 1] = string.gsub(part, '%?', '[^\128-\191][\128-\191]*')
   end
   parts[1] = '^' .. parts[1]
