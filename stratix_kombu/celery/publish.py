@@ -70,8 +70,9 @@ class Publisher:
         if not ours or self._bridge.leaves_out(name):
             send = partial(self._original, name, args, kwargs, countdown, eta, **options)
             return send(producer=producer, connection=connection) if not ours else self._send_as_it_is(send, options)
-        if options.get("task_id"):
-            options["task_id"] = str(options["task_id"])  # a UUID, for example
+        given = options.get("task_id")
+        if given:
+            options["task_id"] = str(given)  # a UUID, for example
         if is_adopting():
             options["headers"] = {**(options.get("headers") or {}), ADOPTED: True}
         self._shorten(options)
@@ -94,7 +95,8 @@ class Publisher:
             published.headers[DUE] = due
         with self.batch() as batch:
             awaited = isinstance(batch, Pages) and batch.at_end is not None
-            batch.put(self.new_job(published, countdown, eta, awaited), _carried(published))
+            job = self.new_job(published, countdown, eta, awaited, fresh=not given)
+            batch.put(job, _carried(published))
         return result
 
     def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
@@ -162,8 +164,17 @@ class Publisher:
 
     # -- jobs -----------------------------------------------------------------------------------
 
-    def new_job(self, published: Published, countdown: Any = None, eta: Any = None, awaited: bool = False) -> NewJob:
-        """The job for one message; ``awaited``: by a join that is not there yet, so that it has to be kept.
+    def new_job(
+        self,
+        published: Published,
+        countdown: Any = None,
+        eta: Any = None,
+        awaited: bool = False,
+        *,
+        fresh: bool = False,
+    ) -> NewJob:
+        """The job for one message; ``awaited``: by a join that is not there yet, so that it has to be kept; ``fresh``:
+        the task's id was made with the message.
         Raises ConfigurationError for a queue that the broker does not accept: its job would wait forever."""
         headers, queue = published.headers, published.queue
         assert queue is not None
@@ -191,6 +202,7 @@ class Publisher:
             max_stalled=None if self._acks_late(name) else 0,
             limit=self._limit(name),
             anew=True,
+            fresh=fresh,
         )
 
     def _limit(self, name: str) -> Limit | None:

@@ -69,8 +69,12 @@ _WRITES: dict[Kind, Callable[[Any], Any]] = {
 _READ = tuple(one for one in TABLE if one.is_read)
 WORDS = tuple(one.wire for one in _READ)
 """What is read of a record, by the names in its hash."""
-CLAIMED = tuple(one.wire.encode() for one in _READ if one.claimed)
-"""What a claim brings of it."""
+_NEW = ("name", "priority", "data", "options", "created_ms", "number")
+"""What a claim brings of a job that was never begun and waited for nothing."""
+CLAIMED = tuple(
+    one.wire.encode() for one in sorted(_READ, key=lambda one: one.name not in _NEW) if one.claimed
+)
+"""What a claim brings of a record: those of a new job first."""
 _ABSENT = {one.name: one.absent for one in _READ}
 _ABSENT_CLAIMED = {name: value for name, value in _ABSENT.items() if name not in ("name", "data", "created_ms")}
 """Without these a job is not run."""
@@ -124,14 +128,14 @@ def said_of(job: NewJob) -> dict[str, Any]:
 
 
 def plain_fields(job: NewJob) -> list[Any] | None:
-    """What the hash of a plain job holds that is not told by its state: names and values, its own name first. None for
-    one that is not plain."""
+    """What the hash of a plain job holds besides what that of every job does: names and values. Its message, if it has
+    one, is told apart. None for one that is not plain."""
     said = said_of(job)
+    if said.pop("message", ""):
+        said.pop("anew", None)  # nothing has its id that could give way
     if not said.keys() <= _PLAIN:
         return None
-    found: list[Any] = ["name", job.name, "data", job.data, "queue", job.queue]
-    if job.options:
-        found += WIRE["options"], job.options
+    found: list[Any] = [WIRE["options"], job.options] if job.options else []
     for name, value in said.items():
         found += WIRE[name], 1 if value is True else value
     return found
@@ -155,10 +159,11 @@ def _in_lua(field: Field, place: int) -> str:
 
 _kept = [one for one in _GIVEN if one.lasting and one.name not in _OWN_FORM]
 IN_SCRIPTS = {
+    "new": _quoted([one.decode() for one in CLAIMED[: len(_NEW)]]),
     "claimed": _quoted([one.decode() for one in CLAIMED]),
     "moved": _quoted([one.wire for one in _MOVED]),
     "job": ", ".join(_in_lua(one, place) for place, one in enumerate(_MOVED, 1)),
     "kept": _quoted([word for one in _kept for word in (one.name, one.wire)]),
 }
-"""What stands for ``--[[@NAME]]``: the names in a hash of what a claim brings, and of what scripts read of a job that
+"""What stands for ``--[[@NAME]]``: the names in a hash of what a claim brings of new jobs, of all, and of what scripts read of a job that
 they move; the table they make of the latter; name and name in the hash of what is stored as it is given."""

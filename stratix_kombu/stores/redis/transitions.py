@@ -97,12 +97,13 @@ class RedisTransitions(Transitions):
         template, prefix, suffixes = self._sending
         broker, permit = "", ""
         if template:
-            broker = f"{prefix}{job.queue}{suffixes.partition('|')[0]}"
-            permit = template % (job.id, job.id, f"{prefix}{job.queue}")
-        arguments = (job.queue, job.id, job.priority, broker, permit, *fields)
-        created, number = self._scripts.run("add_fresh", arguments)
+            broker = f"{prefix}{job.queue}{suffixes.split('|')[job.priority if job.message else 0]}"
+            permit = "" if job.message else template % (job.id, job.id, f"{prefix}{job.queue}")
+        arguments = (job.queue, job.id, job.priority, broker, job.message or permit, job.name, job.data, *fields)
+        created, number = self._scripts.run("add_task" if job.message else "add_fresh", arguments)
         placed = (Placed(State.WAITING, int(created), number),)
-        return Added(placed, ready=() if template else (Ready(job.id, job.queue, job.name, job.priority),))
+        ready = Ready(job.id, job.queue, job.name, job.priority, job.message)
+        return Added(placed, ready=() if template else (ready,))
 
     def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
         arguments = (letter_id, number, PAGE, job.queue, *job_arguments(job, job.queue))

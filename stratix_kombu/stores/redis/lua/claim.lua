@@ -2,9 +2,11 @@
 -- KEYS[1] '{namespace}'; ARGV[1] queue; ARGV[2] worker; ARGV[3] lease in ms; ARGV[4] the program's limit of the queue, JSON
 --   or ''; ARGV[5] its bound of active jobs or 0; ARGV[6] that of a group's; ARGV[7] '' or JSON of what jobs say that do not
 --   say it themselves: dead_letter, and of letters keep_completed and keep_failed; ARGV[8] request; then ids
--- Returns {now, {per id: {id, refusal, retry in ms} or {id, '', start, attempts begun, values of the fields that a claim brings, ...}}}
+-- Returns {now, {per id: {id, refusal, retry in ms} or {id, '', start, attempts begun, values of the fields that a claim brings;
+--   of those that it does not have the last ones may be missing}}}
 -- Events active
 --- @again
+--- @include claim_usual
 --- @include base
 --- @include readable
 --- @include expect
