@@ -11,7 +11,7 @@ from stratix_kombu.stores.redis.scripts import digest, is_once
 
 _ALL = [one.name.removesuffix(".lua") for one in files("stratix_kombu.stores.redis").joinpath("lua").iterdir()]
 ONCE = sorted(name for name in _ALL if name != "includes" and is_once(name))
-_SAME = {digest(name) for name in (*ONCE, "take", "add_fresh")}
+_SAME = {digest(name) for name in (*ONCE, "take", "add_fresh", "add_task")}
 """What answers the same; the clock's steps go on with what is left."""
 
 

@@ -293,6 +293,7 @@ def _run(large: Large) -> None:
     new = NewJob(id="e", queue="few", name="n", deduplication=Deduplication("e", ttl_ms=5), keep_completed=keep)
     transitions.add([new])
     transitions.add([NewJob(id="fresh", queue="few", name="n", fresh=True)])
+    transitions.add([NewJob(id="fresh task", queue="few", name="n", message="{}", fresh=True)])
     bounds = Bounds(Limit("queue:few", 5, 1_000), 3, 1)
     transitions.claim("few", ["e"], "w", 1_000, bounds)
     transitions.add([NewJob(id=f"g{n}", queue="few", name="n", group=f"x{n}") for n in range(5)])

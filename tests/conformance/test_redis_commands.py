@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
 
-from stratix_kombu.model.record import Completion, InlineQueue, NewJob
+from stratix_kombu.model.claims import Bounds
+from stratix_kombu.model.record import Claim, Completion, InlineQueue, Limit, NewJob, Retention
+from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
 
 JOBS = 100
+MESSAGE = '{"body":"[]","headers":{"task":"n"},"properties":{"priority":0}}'
 TEMPLATE = '{"headers":{"task":"stratix.job","id":"%s"},"properties":{"delivery_tag":"%s","routing_key":"%s"}}'
 
 
@@ -55,4 +60,93 @@ def test_commands_of_a_job(redis_url: str, slots: int, of_each_call: int) -> Non
     drained = _commands(redis_url, namespace, lambda: _drain(store, slots))
     assert drained.total() <= 6 * JOBS + of_each_call * (JOBS // slots + 1), drained
     assert (drained["XADD"], drained["HGETALL"]) == (2 * JOBS + 1, JOBS)  # and one event says that it is drained
+    store.close()
+
+
+def _delivering(url: str, namespace: str) -> Store:
+    """A store that puts messages into the lists of a broker on its own server."""
+    store = open_redis_store({"url": url}, namespace=namespace)
+    at = urlsplit(url)
+    suffixes = ("", *(f"-{one}" for one in range(1, 10)))
+    address = f"{at.hostname}:{at.port}/{at.path.strip('/') or 0}"
+    store.deliver_through(InlineQueue(address, f"{namespace}.", suffixes, TEMPLATE))
+    return store
+
+
+def test_commands_of_a_task(redis_url: str) -> None:
+    """Seven to add it, ten to claim it, eleven to complete it, besides asking for the time."""
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = _delivering(redis_url, namespace)
+    keep = Retention(age_ms=60_000)
+    tasks = [
+        NewJob(
+            id=str(uuid.uuid4()),
+            queue="q",
+            name="n",
+            message=MESSAGE,
+            keep_completed=keep,
+            keep_failed=keep,
+            max_stalled=0,
+            anew=True,
+            fresh=True,
+        )
+        for _ in range(20)
+    ]
+    added = _commands(redis_url, namespace, lambda: [store.transitions.add([one]) for one in tasks])
+    assert (added.total(), added["HSET"], added["LPUSH"]) == (7 * 20, 20, 20), added
+
+    claims: list[Claim] = []
+
+    def claim() -> None:
+        for one in tasks:
+            claims.extend(store.transitions.claim("q", [one.id], "w", 60_000).claims)
+
+    claimed = _commands(redis_url, namespace, claim)
+    assert claimed.total() <= 10 * 20, claimed
+    assert (claimed["HMGET"], claimed["HGET"], claimed["EXISTS"]) == (2 * 20, 0, 0), claimed
+
+    def complete() -> None:
+        for one in claims:
+            store.transitions.complete([Completion(one.record.id, one.token, "1", data="{}")])
+
+    completed = _commands(redis_url, namespace, complete)
+    assert completed.total() <= 11 * 20 + 2, completed  # and whether it is drained, and that
+    assert (completed["HMGET"], completed["GET"]) == (2 * 20, 0), completed
+    assert {one.state for one in store.queries.get([one.id for one in tasks]) if one} == {State.COMPLETED}
+    store.close()
+
+
+def test_a_message_of_its_own_is_sent_as_it_is_with_a_tag(redis_url: str) -> None:
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = _delivering(redis_url, namespace)
+    tasks = [
+        NewJob(id=uuid.uuid4().hex, queue="q", name="n", message=MESSAGE, priority=at, fresh=True) for at in (0, 3)
+    ]
+    for task in tasks:
+        store.transitions.add([task])
+    with Redis.from_url(redis_url) as client:
+        sent = [json.loads(client.lpop(f"{namespace}.q{suffix}") or b"") for suffix in ("", "-3")]
+    tags = [one["properties"].pop("delivery_tag") for one in sent]
+    assert sent == [json.loads(MESSAGE)] * 2
+    assert [tag.partition(".")[0] for tag in tags] == [task.id for task in tasks]
+    assert [one.message for one in store.queries.get([task.id for task in tasks]) if one] == [MESSAGE] * 2
+    store.close()
+
+
+def test_a_task_that_was_refused_once_is_claimed_like_any_other(redis_url: str) -> None:
+    """Also where a second message of it comes before the one that is sent when its queue opens."""
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = open_redis_store({"url": redis_url}, namespace=namespace)
+    first, second, third = (NewJob(id=one, queue="q", name="n", message=MESSAGE) for one in "abc")
+    store.transitions.add([first, second, third])
+    closed = Bounds(limit=Limit("key", 1, 60_000))
+    claim = store.transitions.claim
+    assert claim("q", ["a"], "w", 60_000, closed).claims
+    assert [one.why for one in claim("q", ["b", "c"], "w", 60_000, closed).refused] == [Refusal.LIMITED] * 2
+    begun = claim("q", ["b"], "w", 60_000, request="once")
+    assert [one.record.id for one in begun.claims] == ["b"]
+    assert [one.token for one in claim("q", ["b"], "w", 60_000, request="once").claims] == ["once:0"]
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        (unsent,) = client.scan_iter(f"*{namespace}*:q:q:unsent", count=10_000)
+        assert client.zrange(unsent, 0, -1) == ["c"]
     store.close()

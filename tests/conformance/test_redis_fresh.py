@@ -27,8 +27,11 @@ def _new(**fields: Any) -> NewJob:
     return NewJob(id=uuid.uuid4().hex, queue="q", name="n", fresh=True, **fields)
 
 
-def _taken(store: RedisStore, _: str) -> None:
-    assert store.transitions.take("q", "w", 60_000, 1).claims
+MESSAGES = pytest.mark.parametrize("message", ["", '{"body":"","headers":{},"properties":{}}'], ids=["plain", "task"])
+
+
+def _taken(store: RedisStore, job_id: str) -> None:
+    assert store.transitions.claim("q", [job_id], "w", 60_000).claims
 
 
 def _completed(store: RedisStore, job_id: str) -> None:
@@ -73,9 +76,10 @@ def _seen(store: RedisStore) -> Any:
     return counts, [(one.name, one.job_id) for one in store.events.read("q", "0")], store.queries.queues()
 
 
+@MESSAGES
 @pytest.mark.parametrize("fate", KEPT)
-def test_a_job_that_is_there_is_answered_as_it_was_added(store: RedisStore, fate: str) -> None:
-    job = _new(priority=3, options="{}")
+def test_a_job_that_is_there_is_answered_as_it_was_added(store: RedisStore, fate: str, message: str) -> None:
+    job = _new(priority=3, options="{}", message=message)
     first = store.transitions.add([job])
     KEPT[fate](store, job.id)
     before = _seen(store)
@@ -83,10 +87,11 @@ def test_a_job_that_is_there_is_answered_as_it_was_added(store: RedisStore, fate
     assert _seen(store) == before
 
 
+@MESSAGES
 @pytest.mark.parametrize("fate", GONE)
-def test_a_job_that_has_gone_does_not_come_back(store: RedisStore, fate: str) -> None:
+def test_a_job_that_has_gone_does_not_come_back(store: RedisStore, fate: str, message: str) -> None:
     fields, end = GONE[fate]
-    job = _new(**fields)
+    job = _new(**fields, message=message)
     store.transitions.add([job])
     end(store, job.id)
     assert store.queries.states([job.id]) == [None]

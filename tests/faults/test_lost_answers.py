@@ -42,7 +42,7 @@ class Lossy:
 def lossy(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Lossy]:
     proxy = Proxy(redis_url)
     with Redis.from_url(redis_url) as server:
-        for name in (*ONCE, "add_fresh", "take", "claim"):
+        for name in (*ONCE, "add_fresh", "add_task", "take", "claim"):
             server.script_load(source(name))
     worker = {**WORKER, "lease_duration": 30_000}
     common = {"driver": "redis", "namespace": f"lost{uuid.uuid4().hex[:8]}", "worker": worker}

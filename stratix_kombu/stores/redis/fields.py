@@ -71,9 +71,7 @@ WORDS = tuple(one.wire for one in _READ)
 """What is read of a record, by the names in its hash."""
 _NEW = ("name", "priority", "data", "options", "created_ms", "number")
 """What a claim brings of a job that was never begun and waited for nothing."""
-CLAIMED = tuple(
-    one.wire.encode() for one in sorted(_READ, key=lambda one: one.name not in _NEW) if one.claimed
-)
+CLAIMED = tuple(one.wire.encode() for one in sorted(_READ, key=lambda one: one.name not in _NEW) if one.claimed)
 """What a claim brings of a record: those of a new job first."""
 _ABSENT = {one.name: one.absent for one in _READ}
 _ABSENT_CLAIMED = {name: value for name, value in _ABSENT.items() if name not in ("name", "data", "created_ms")}
@@ -165,5 +163,6 @@ IN_SCRIPTS = {
     "job": ", ".join(_in_lua(one, place) for place, one in enumerate(_MOVED, 1)),
     "kept": _quoted([word for one in _kept for word in (one.name, one.wire)]),
 }
-"""What stands for ``--[[@NAME]]``: the names in a hash of what a claim brings of new jobs, of all, and of what scripts read of a job that
-they move; the table they make of the latter; name and name in the hash of what is stored as it is given."""
+"""What stands for ``--[[@NAME]]``: the names in a hash of what a claim brings of new jobs, of all, and of what scripts
+read of a job that they move; the table they make of the latter; name and name in the hash of what is stored as it is
+given."""
