@@ -19,10 +19,11 @@ from stratix_kombu.errors import ConfigurationError, StoreUnavailable
 from stratix_kombu.model.record import Completion, NewJob
 from stratix_kombu.stores.postgres import open_postgres_store
 from stratix_kombu.stores.postgres.connection import Connection
-from stratix_kombu.stores.postgres.database import Session
 from stratix_kombu.stores.postgres.errors import SchemaOutdated
 from stratix_kombu.stores.postgres.migrate import lock_of
+from stratix_kombu.stores.postgres.session import Session
 from stratix_kombu.stores.postgres.store import PostgresStore
+from stratix_kombu.stores.sql.database import Read
 from stratix_kombu.testing.forking import Child
 from stratix_kombu.testing.stores import audit
 from tests.postgres_server import UNSAFE, PostgresServer
@@ -207,8 +208,8 @@ def test_a_deadlock_is_resolved_by_doing_the_step_again(server: PostgresServer) 
 
     begin = store._database._first
 
-    def first(session: Session) -> Any:
-        found = begin(session)
+    def first(session: Session, reads: list[Read]) -> Any:
+        found = begin(session, reads)
         tries.append(session)
         if len(tries) == 1:  # it has the lock, and will want the row
             until(lambda: _waits_for_a_lock(server))

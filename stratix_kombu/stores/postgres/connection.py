@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -18,7 +19,7 @@ from psycopg import pq
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
-from stratix_kombu.stores.postgres.errors import Refused, lost, reported_connect
+from stratix_kombu.stores.postgres.errors import OF_VALUES, Refused, lost, reported_connect
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.values import Decoder, decoder_of, encoded
 
@@ -158,7 +159,9 @@ class Connection:
                 place += 1
             elif status != pq.ExecStatus.PIPELINE_ABORTED and refused is None:
                 refused = Refused(result, sent[place])
-                self._forget(sent[place:])
+                self._forget([sql for before, sql in pairwise(sent[place:]) if not before])
+                if refused.code[:2] not in OF_VALUES:
+                    self._forget([sent[place]])
         self._posted.clear()
         self.used_at = time.monotonic()
         if refused is not None:

@@ -1,8 +1,9 @@
 """The database as the rules use it: one transaction at a time in a process, under the lock of its namespace; readers
 beside it; and a bell.
 
-What a step writes is sent with its next question, or with the commit. What is known from one step to the next is true
-as long as nobody else has written, which the row of counters tells: it is read when the lock is held.
+What is known from one step to the next is true as long as nobody else has written, which the row of counters tells: it
+is read when the lock is held. A step that can be made again takes that for granted where it was so the last time: see
+``Session``. So a process that nobody else writes beside makes most steps in one round trip.
 """
 
 from __future__ import annotations
@@ -11,23 +12,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, Protocol
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.model.record import Change
 from stratix_kombu.stores.postgres.bell import Bell
-from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
-from stratix_kombu.stores.postgres.errors import AGAIN, MISSING, READ_ONLY, Refused, unavailable
+from stratix_kombu.stores.postgres.connection import Connection, Statement
+from stratix_kombu.stores.postgres.errors import MISSING, UNIQUE, Refused
 from stratix_kombu.stores.postgres.migrate import check, lock_of
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.pool import Pool
+from stratix_kombu.stores.postgres.session import InTheWay, Session
 from stratix_kombu.stores.sql.database import COUNTERS, Counters, Read
 
 BEGIN: Statement = ("BEGIN", ())
 BEGIN_READING: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
-COMMIT: Statement = ("COMMIT", ())
 LOCK = "SELECT pg_advisory_xact_lock($1)"
 READ = (
     f"SELECT {', '.join(COUNTERS)}, writes, era, EXISTS (SELECT 1 FROM incoming), "
@@ -40,14 +40,10 @@ WRITE = (
 VERSION = "SELECT writes + (SELECT coalesce(max(number), 0) FROM incoming) FROM counters ORDER BY era DESC LIMIT 1"
 EXPECTED_S = 60.0
 """So long after this process has added by a user's transaction it looks whether the job has come before it reads."""
-ROWS_AT_ONCE = (32, 8, 2)
-"""So many rows are inserted by one statement: few sizes, since each is a statement of its own."""
+FRESH_S = 1.0
+"""So long after the server was heard of its time, and what is known, may be taken for granted."""
 ERA = 64
 """After so many transactions the row of counters has another era."""
-
-
-class InTheWay(StoreUnavailable):
-    """Another transaction was: the step can be done again."""
 
 
 class Listener(Protocol):
@@ -58,102 +54,6 @@ class Listener(Protocol):
 
     def flush(self) -> object:
         """It is about to be committed."""
-
-
-class Session:
-    """A transaction on a connection, as ``sql.database.Database``."""
-
-    def __init__(self, options: PostgresOptions, connection: Connection, begin: list[Statement]) -> None:
-        self._options = options
-        self._connection = connection
-        self._waiting = begin
-        """What is sent with the next question."""
-        self.has_written = False
-        self._ahead: dict[Read, Rows] = {}
-
-    def _ask(self, statement: Statement) -> Answer:
-        return self.exchange([statement])[-1]
-
-    def exchange(self, statements: Iterable[Statement]) -> list[Answer]:
-        waiting, self._waiting = self._waiting, []
-        try:
-            return self._connection.exchange([*waiting, *statements])
-        except Refused as refused:
-            if refused.ends:
-                self._connection.close()
-                self._connection.is_read_only = refused.code == READ_ONLY
-            if refused.code in AGAIN:
-                raise InTheWay(self._options.address, refused.said) from refused
-            raise unavailable(self._options, refused) from refused
-
-    def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        if self._ahead and (sql, values) in self._ahead:
-            return self._ahead.pop((sql, values))
-        return self._ask((dollars(sql), values)).rows
-
-    def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        rows = self.all(sql, *values)
-        return rows[0] if rows else None
-
-    def first(self, sql: str, reads: Sequence[Read]) -> tuple[Any, ...]:
-        """The one row of the first question; the others are asked with it, and answered from memory when they are asked
-        for the first time."""
-        answers = self.exchange([(sql, ()), *((dollars(read), values) for read, values in reads)])
-        answers = answers[-len(reads) - 1 :]
-        self._ahead = {read: answer.rows for read, answer in zip(reads, answers[1:], strict=True)}
-        return answers[0].rows[0]
-
-    def forget(self) -> None:
-        """What was asked ahead: it is about to become something else."""
-        self._ahead.clear()
-
-    def run(self, sql: str, *values: Any) -> int:
-        self.has_written = True
-        return self._ask((dollars(sql), values)).changed
-
-    def put(self, sql: str, *values: Any) -> None:
-        self.has_written = True
-        self._waiting.append((dollars(sql), values))
-
-    def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        left = [*rows]
-        self.has_written = self.has_written or bool(left)
-        for size in ROWS_AT_ONCE if sql.startswith("INSERT") and "ON CONFLICT" not in sql else ():
-            while len(left) >= size:
-                self._waiting.append((rows_at_once(sql, size), [value for row in left[:size] for value in row]))
-                del left[:size]
-        said = dollars(sql)
-        self._waiting += [(said, row) for row in left]
-
-    def era(self) -> int:
-        """Who reads needs none."""
-        return 0
-
-    def end(self, connection_is_good: bool = True) -> None:
-        """Undo what was not committed, without waiting for that."""
-        self._waiting = []
-        if connection_is_good and not self._connection.closed:
-            self._connection.post("ROLLBACK")
-
-
-@cache
-def rows_at_once(sql: str, size: int) -> str:
-    """The statement that inserts so many rows."""
-    head, values, row = sql.partition(" VALUES ")
-    return dollars(f"{head}{values}{', '.join([row] * size)}")
-
-
-_known: dict[str, str] = {}
-
-
-def dollars(sql: str) -> str:
-    """A statement with its parameters as PostgreSQL writes them."""
-    said = _known.get(sql)
-    if said is None:
-        parts = sql.split("?")
-        said = parts[0] + "".join(f"${at}{part}" for at, part in enumerate(parts[1:], 1))
-        _known[sql] = said
-    return said
 
 
 class PostgresDatabase:
@@ -184,6 +84,8 @@ class PostgresDatabase:
         self._writes = 0
         self._was_same = False
         self._asked = threading.local()
+        self._surprised_at = 0.0
+        """When a job was there that was taken to be new, on the clock of ``time.monotonic``."""
         self._time = (0, 0.0)
         """The server's clock, and ours at that instant."""
         self._session: Session | None = None
@@ -216,6 +118,7 @@ class PostgresDatabase:
 
     def __enter__(self) -> PostgresDatabase:
         if not self._lock.acquire(timeout=self.options.timeout_ms / 1000):
+            self._asked.__dict__.clear()
             raise StoreUnavailable(self.options.address, "another thread's step has not finished in time")
         try:
             some_came = False
@@ -236,8 +139,11 @@ class PostgresDatabase:
 
     def _begin(self) -> bool:
         """Whether jobs have come by users' transactions."""
+        asked = self._asked.__dict__.pop("reads", None)
         connection = self.pool.take()
-        session = Session(self.options, connection, [BEGIN, *self._settings(connection), (LOCK, (self._key,))])
+        presumed = self._known if asked is not None and self._may_presume() else None
+        begin = [BEGIN, *self._settings(connection), (LOCK, (self._key,))]
+        session = Session(self.options, connection, begin, presumed)
         self._connection, self._session = connection, session
         self.all, self.one, self.run, self.put, self.many = (
             session.all,
@@ -247,22 +153,32 @@ class PostgresDatabase:
             session.many,
         )
         try:
-            row = self._first(session)
-            self._found, self._writes, self._era = self._saw(row), row[-4], row[-3]
-            if row[-2]:
-                session.forget()
-            same, self._known = self._writes == self._known, None
-            self._was_same = same
+            some_came = False if presumed is not None else self._read(session, *(asked or ((), ())))
+            self._known = None
             if self.listener is not None:
-                self.listener.begin(same)
+                self.listener.begin(self._was_same)
         except BaseException:
             self._leave()
             raise
+        return some_came
+
+    def _may_presume(self) -> bool:
+        """Whether nobody else has written lately."""
+        return self._known is not None and self._was_same and time.monotonic() - self._time[1] < FRESH_S
+
+    def _read(self, session: Session, reads: Sequence[Read], unless_same: Sequence[Read]) -> bool:
+        """Have the lock and read the counters; whether another process writes beside this one is taken to be as it was
+        last."""
+        row = self._first(session, [*reads] if self._was_same else [*reads, *unless_same])
+        self._found, self._writes, self._era = self._saw(row), row[-4], row[-3]
+        self._was_same = self._writes == self._known
+        if row[-2]:
+            session.forget()
         return bool(row[-2])
 
-    def _first(self, session: Session) -> tuple[Any, ...]:
+    def _first(self, session: Session, reads: list[Read]) -> tuple[Any, ...]:
         try:
-            return session.first(READ, self._reads())
+            return session.first(READ, reads)
         except StoreUnavailable as problem:
             if isinstance(problem.__cause__, Refused) and problem.__cause__.code in MISSING:
                 self._checked = False
@@ -273,11 +189,11 @@ class PostgresDatabase:
         if not self.is_within:
             self._asked.reads = [*reads], [*unless_same]
 
-    def _reads(self) -> list[Read]:
-        """What this thread has said; whether another process writes beside this one is taken to be as it was last."""
-        reads, unless_same = getattr(self._asked, "reads", ((), ()))
-        self._asked.reads = (), ()
-        return [*reads] if self._was_same else [*reads, *unless_same]
+    @property
+    def presumes(self) -> bool:
+        """Whether a step may take jobs to be new: it is made again if they are there."""
+        session = self._session
+        return session is not None and session.presumes and time.monotonic() - self._surprised_at > FRESH_S
 
     def _leave(self) -> None:
         """The transaction is over, or it is undone."""
@@ -303,30 +219,37 @@ class PostgresDatabase:
         try:
             if not self._depth:
                 arrived, self._arrived = self._arrived, None
-                self._end(kind is None)
+                self._end(kind)
         finally:
             self._lock.release()
         if arrived is not None and kind is None:
             self.on_arrival(arrived)
 
-    def _end(self, commit: bool) -> None:
-        session = self._session
+    def _end(self, kind: type[BaseException] | None) -> None:
+        session, commit = self._session, kind is None
         assert session is not None
         try:
             if commit and self.listener is not None:
                 self.listener.flush()
-            if not commit:
-                return
-            if session.has_written:
+            if commit and session.has_written:
                 self._commit(session)
-            self._known = self._writes
+            elif kind is None or issubclass(kind, Exception):
+                session.confirm()
+            if commit:
+                self._known = self._writes
+        except InTheWay as problem:
+            if isinstance(problem.__cause__, Refused) and problem.__cause__.code == UNIQUE:
+                self._surprised_at = time.monotonic()
+            raise
         finally:
+            if session.server_ms:
+                self._time = session.server_ms, time.monotonic()
             self._leave()
 
     def _commit(self, session: Session) -> None:
-        writes = self._writes + 1
-        session.exchange([(WRITE, (*self._found, writes, writes // ERA, self._era)), COMMIT])
-        self._writes = writes
+        writes, era = self._writes + 1, self.era()
+        session.commit((WRITE, (*self._found, writes, era, self._era)))
+        self._writes, self._era = writes, era
         self.bell.committed(self._connection)
 
     def counters(self) -> Counters:

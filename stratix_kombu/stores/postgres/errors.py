@@ -32,10 +32,15 @@ _HINTS = {
 """What is to be done, where the library's words do not say it."""
 AGAIN = ("40001", "40P01")
 """Another transaction was in the way: the whole step is done again."""
+UNIQUE = "23505"
 UNKNOWN = ("25P02", "26000", "42P05")
 """The session is not in the state that it should be in: a pooler has given another one."""
 MISSING = ("42P01", "3F000", "42703", "42883")
 """A table, a schema, a column or a function is not there."""
+PRESUMED = ("22012", UNIQUE, *MISSING)
+"""What a step took for granted was wrong."""
+OF_VALUES = ("22", "23", "40", "55", "57")
+"""Classes of refusals after which the statement can be sent as before."""
 
 
 class SchemaOutdated(ConfigurationError):

@@ -12,7 +12,8 @@ from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.release import release_page
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.postgres.arrivals import new_job
-from stratix_kombu.stores.postgres.database import InTheWay, PostgresDatabase
+from stratix_kombu.stores.postgres.database import PostgresDatabase
+from stratix_kombu.stores.postgres.session import InTheWay
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.transitions import SqlTransitions
 
@@ -72,5 +73,5 @@ def _again(method: Callable[..., Any]) -> Callable[..., Any]:
     return tried
 
 
-for _name in Transitions.__abstractmethods__:
+for _name in (*Transitions.__abstractmethods__, "complete_and_take"):
     setattr(PostgresTransitions, _name, _again(getattr(SqlTransitions, _name)))

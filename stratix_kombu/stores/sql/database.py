@@ -76,6 +76,10 @@ class Transactions(Database, Protocol):
         """What the next transaction of this thread asks first, where none is under way: it may be asked when that
         begins, all at once. ``unless_same``: this only where another process has written."""
 
+    @property
+    def presumes(self) -> bool:
+        """Whether the step that is under way may take jobs to be new without asking: it is made again if not."""
+
     def count(self, counters: Counters) -> None:
         """Put the counters."""
 

@@ -124,6 +124,21 @@ class Jobs:
             for row in self._db.all(f"{SELECT} WHERE id IN ({places(page)})", *padded(page)):
                 self._keep(row)
 
+    def presume_new(self, ids: Iterable[str]) -> None:
+        """Take it for granted that these are not there: inserting one that is makes the step fail."""
+        for job_id in ids:
+            if job_id not in self._loaded:
+                self._loaded[job_id] = None
+                self._used.add(job_id)
+
+    def are_known(self, ids: Iterable[str]) -> bool:
+        return all(job_id in self._loaded for job_id in ids)
+
+    @property
+    def mean_bytes(self) -> float:
+        """Of the data of those that are loaded, about."""
+        return self._bytes / max(len(self._loaded), 1)
+
     def load(self, where: str, *values: Any) -> list[Job]:
         """The jobs that a condition (and order, and limit) names, as they are now in this step."""
         self.flush()

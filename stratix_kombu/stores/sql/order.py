@@ -256,30 +256,40 @@ class Answers:
     def __init__(self, db: Database, queue: str) -> None:
         self._db = db
         self._queue = queue
-        self._eras: dict[str, int] = {}
-        """Of those that were read in this step."""
+        self._known: dict[str, tuple[Took, int] | None] = {}
+        """As they are in the table, with their eras: of workers that have taken here while no other process wrote."""
 
     def get(self, worker: str) -> Took | None:
-        self._eras.pop(worker, None)
+        if worker not in self._known:
+            if len(self._known) > KEPT:
+                self._known.clear()
+            self._known[worker] = self._read(worker)
+        found = self._known[worker]
+        return found and found[0]
+
+    def _read(self, worker: str) -> tuple[Took, int] | None:
         row = self._db.one(TOOK, self._queue, worker)
         if row is None:
             return None
-        self._eras[worker] = row[1]
         request, ids, why, until_ms, left = loads(row[0])
-        return Took(request, tuple(ids), None if why is None else Refusal(why), until_ms, left)
+        return Took(request, tuple(ids), None if why is None else Refusal(why), until_ms, left), row[1]
+
+    def forget(self) -> None:
+        """The table may be another one."""
+        self._known.clear()
 
     def __setitem__(self, worker: str, took: Took) -> None:
         why = None if took.why is None else took.why.value
         answer = dumps((took.request, took.ids, why, took.until_ms, took.left))
-        before, era = self._eras.get(worker), self._db.era()
-        self._eras[worker] = era
+        before, era = self._known.get(worker), self._db.era()
+        self._known[worker] = took, era
         if before is None:
             self._db.put(_FIRST_TOOK, self._queue, worker, answer, era)
         else:
-            self._db.put(_NEXT_TOOK, answer, era, self._queue, worker, before)
+            self._db.put(_NEXT_TOOK, answer, era, self._queue, worker, before[1])
 
     def pop(self, worker: str, default: Any = None) -> None:
-        self._eras.pop(worker, None)
+        self._known.pop(worker, None)
         self._db.put("DELETE FROM took WHERE queue = ? AND worker = ?", self._queue, worker)
 
 

@@ -182,6 +182,12 @@ class Queues:
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 
+    def forget_answers(self) -> None:
+        """What workers took last was deleted for some."""
+        for queue in self._loaded.values():
+            if queue is not None:
+                queue.order.took.forget()
+
     def pop(self, name: str) -> None:
         """Forget it with what it counts; not its workers."""
         self._loaded[name] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stratix_kombu.model.event import INLINE_RESULT_BYTES
@@ -23,6 +23,8 @@ from stratix_kombu.stores.sql.outgoing import Outgoing
 from stratix_kombu.stores.sql.queues import Queues
 from stratix_kombu.stores.sql.tables import Deduplicated, EndedJobs, Locks, PresenceTable, ScheduleTable
 
+SMALL_BYTES = 10_000
+"""The data of a job, so that many can be read before they are needed."""
 TRIMMED_EVERY = 100
 """Events that a log drops are deleted when it has so many."""
 
@@ -43,6 +45,7 @@ class SqlSpace(Space):
         self.ready: Outgoing = Outgoing(self)
         self._counters = Counters()
         self._events: list[tuple[Any, ...]] = []
+        self._same = False
         self._wall = clock
         self.now = self._now
         self.jobs: Any = Jobs(db)
@@ -74,6 +77,7 @@ class SqlSpace(Space):
 
     def begin(self, same: bool) -> None:
         """The transaction has begun; ``same``: what the last one has read and written is as it was."""
+        self._same = same
         if not same:
             counters = self._counters = self.db.counters()
             self.numbers, self.events, self.sweeps, self.delays, self.jobs.moves, self.observed, self.clock_ms = (
@@ -168,6 +172,11 @@ class SqlSpace(Space):
         ended = Ended(job.state, job.finished_ms, result, job.failed_reason, cancelled)
         self.ended.put(job.new.id, ended, job.ended)
         end_run(self, job, ended)
+
+    def look_ahead(self, ids: Sequence[str], more: Sequence[str]) -> None:
+        """Read these, with more that are needed soon: what is known by then if nobody else writes."""
+        if not self.jobs.are_known(ids):
+            self.jobs.look_ahead(more if self._same and self.jobs.mean_bytes < SMALL_BYTES else ids)
 
     # -- the graph ------------------------------------------------------------------------------
 

@@ -160,14 +160,16 @@ class PresenceTable:
             one.again_ms,
         )
 
-    def drop_old(self, before: int) -> None:
-        """With all they have said: workers that did not leave."""
+    def drop_old(self, before: int) -> bool:
+        """With all they have said: workers that did not leave. Whether there were any."""
         sql = "SELECT worker FROM presence WHERE until_ms < ? LIMIT ?"
-        for (worker,) in self._db.all(sql, before, DROPPED_AT_ONCE):
+        found = self._db.all(sql, before, DROPPED_AT_ONCE)
+        for (worker,) in found:
             self._db.put("DELETE FROM presence WHERE worker = ?", worker)
             for (queue,) in self._db.all("SELECT queue FROM workers WHERE id = ?", worker):
                 self._db.put("DELETE FROM workers WHERE queue = ? AND id = ?", queue, worker)
                 self._db.put("DELETE FROM took WHERE queue = ? AND worker = ?", queue, worker)
+        return bool(found)
 
 
 class Workers:

@@ -26,6 +26,8 @@ from stratix_kombu.stores.sql.queues import ONE as QUEUE
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.unused import forget, forget_unused
 
+AHEAD = 100
+"""So many of the next jobs are read at once, while they are small and no other process writes."""
 _CYCLE = """
 WITH RECURSIVE before (id) AS (
   SELECT id FROM jobs WHERE id = ?
@@ -46,6 +48,11 @@ _NATIVE = (
 def _named(jobs: Sequence[NewJob]) -> list[str]:
     """Of each job that is named it is asked whether it is there."""
     return list(dict.fromkeys(one for job in jobs for one in (job.id, *job.dependencies, *job.carries)))
+
+
+def _is_plain(job: NewJob) -> bool:
+    """Whether a row is inserted for it where its id is not taken, and nothing else depends on that."""
+    return not (job.deduplication or job.dependencies)
 
 
 def _graph() -> list[Read]:
@@ -80,6 +87,8 @@ class SqlTransitions(MemoryTransitions):
 
     @step
     def _add(self, jobs: Sequence[NewJob]) -> Added:
+        if self.space.db.presumes:
+            self.space.jobs.presume_new(job.id for job in jobs if _is_plain(job))
         self.space.jobs.look_ahead(_named(jobs))
         return super().add(jobs)
 
@@ -93,19 +102,20 @@ class SqlTransitions(MemoryTransitions):
         return super().complete(results)
 
     def _take(self, call: Call, want: int) -> tuple[list[Claim], Refusal | None, int, bool]:
-        jobs = self.space.queues[call.queue].order.jobs
-        self.space.jobs.look_ahead([key[2] for key in jobs[:want]] if jobs and want > 1 else ())
+        keys = self.space.queues[call.queue].order.jobs
+        if keys:
+            self.space.look_ahead([key[2] for key in keys[:want]], [key[2] for key in keys[: max(want, AHEAD)]])
         return super()._take(call, want)
 
     def take(self, queue: str, worker: str, *args: Any, **kwargs: Any) -> Taken:
-        self.space.db.ahead([(TOOK, (queue, worker))], [(QUEUE, (queue,))])
+        self.space.db.ahead([], [(TOOK, (queue, worker)), (QUEUE, (queue,))])
         return super().take(queue, worker, *args, **kwargs)
 
     def complete_and_take(
         self, results: Sequence[Completion], queue: str, worker: str, *args: Any, **kwargs: Any
     ) -> tuple[Change, Taken]:
         ended = Jobs.asked([one.job_id for one in results])
-        self.space.db.ahead([(TOOK, (queue, worker))], [(QUEUE, (queue,)), *ended, *_graph()])
+        self.space.db.ahead([], [(TOOK, (queue, worker)), (QUEUE, (queue,)), *ended, *_graph()])
         with self.space.lock:  # one transaction
             return super().complete_and_take(results, queue, worker, *args, **kwargs)
 
@@ -129,7 +139,8 @@ class SqlTransitions(MemoryTransitions):
     def _stalled(self, limit: int) -> list[Job]:
         space, now = self.space, self.space.now()
         forget_unused(space)
-        space.present.drop_old(now - UNUSED_MS)
+        if space.present.drop_old(now - UNUSED_MS):
+            space.queues.forget_answers()
         return space.jobs.load("state = 'active' AND lease_ms <= ? ORDER BY lease_ms, number LIMIT ?", now, limit)  # type: ignore[no-any-return]
 
     def _native(self, queue: str, grace_ms: int, limit: int) -> list[Job]:

@@ -229,6 +229,11 @@ class SqliteDatabase:
     def ahead(self, reads: Iterable[Read], unless_same: Iterable[Read] = ()) -> None:
         """A question is a call of a function here."""
 
+    @property
+    def presumes(self) -> bool:
+        """There is no need to."""
+        return False
+
     def changes(self) -> int:
         return self.bell.changes()
 
