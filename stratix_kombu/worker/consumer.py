@@ -2,8 +2,8 @@
 store says which jobs are next, or why there are none and when to ask again.
 
 While the queue has work for all workers (``Taken.left``), jobs are taken with the permits that are available, or
-without any: so lost permits cost nothing. Where no permits have to be fetched for that, the results of finished jobs
-are stored with the same call. While the queue is closed (paused, limited or crowded), only those permits are received
+without any: so lost permits cost nothing. Where no permits have to be fetched for that, results are stored with the
+same call. While the queue is closed (paused, limited or crowded), only those permits are received
 that the next opening is likely to need, since other workers may use the rest."""
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class Consumer:
         """When there was something to do last, on the clock of ``time.monotonic``."""
         self._brought: list[Delivery] = []
         """What has woken it."""
-        self._joins = slots.size == 1 and engine.delivers
-        """Whether a result is stored with the next take: one slot has nothing to do meanwhile. With more, both calls
-        are under way at once, which was measured to be 1.2 to 1.6 times as fast."""
+        self._joins = engine.delivers and (slots.size == 1 or engine.store.serial)
+        """Whether results are stored with the next take: one slot has nothing to do meanwhile. With more, both calls
+        are under way at once, which was measured to be 1.2 to 1.6 times as fast where the store allows that."""
         self._taken = pace.UNKNOWN
-        """The last answer of the store, and when it came, on the clock of ``time.monotonic``."""
-        self._taken_at = 0.0
+        """The last answer of the store; when it was asked, and when that came, on the clock of ``time.monotonic``."""
+        self._asked_at = self._taken_at = 0.0
         self._stored = 0
         """The number of claims that had ended when the store was last asked."""
         self._asked: Asked | None = None
@@ -211,11 +211,11 @@ class Consumer:
     def _round(self) -> None:
         self._ask_again()
         receiver = self._opened()
-        free = min(self._slots.wait(pace.TEND_S), pace.MAX_BATCH)
+        gather_s = min(self._taken_at - self._asked_at, pace.GATHER_S) if self._settler.lends else 0.0
+        free = min(self._slots.wait(pace.TEND_S, gather_s), pace.MAX_BATCH)
         if not free:
             receiver.tend()
-            return
-        if self._stop.is_set():
+        if not free or self._stop.is_set():
             return
         permits = self._permits(receiver, free)
         if permits is not None:
@@ -353,7 +353,7 @@ class Consumer:
             raise Starved(f"jobs cannot be started here and were handed back: {problem}") from problem
 
     def _ask(self, want: int, request: str, permits: int = 0, ended: Sequence[Completion] = ()) -> tuple[Change, Taken]:
-        self._stored = self._holdings.stored + len(ended)
+        self._stored, self._asked_at = self._holdings.stored + len(ended), time.monotonic()
         engine, queue, bounds = self._engine, self._queue, self._bounds
         who, lease_ms = self._heartbeat.id, self._heartbeat.lease_ms
         return complete_and_take(

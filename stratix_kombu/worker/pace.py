@@ -6,6 +6,8 @@ from stratix_kombu.model.claims import Taken
 
 TEND_S = 1.0
 """How often the connection is tended while no slot is free."""
+GATHER_S = 0.005
+"""So long at most, and no longer than the last call took, results are gathered for one call."""
 MAX_BATCH = 100
 """No more is taken at once, so that a worker of hundreds of slots does not hold up its peers."""
 PAUSED_POLL_S = 0.5

@@ -66,6 +66,11 @@ class Settler:
 
     # -- with the consumer's calls ----------------------------------------------------------------
 
+    @property
+    def lends(self) -> bool:
+        """Whether completions wait for the consumer."""
+        return self._lends
+
     def lend(self, lends: bool) -> None:
         """Set whether the consumer stores completions with its next take, which must follow as soon as a slot is free.
         If not, waiting ones are stored at once."""

@@ -12,16 +12,23 @@ class Slots:
         self.size = size
         self._free = size
         self._changed = threading.Condition(threading.Lock())
-        self._waiting = False
+        self._wanted = 0
+        """How many free ones the thread waits for; 0 = it does not wait."""
 
-    def wait(self, timeout: float) -> int:
-        """Free slots, once there is one; 0 after ``timeout`` seconds without."""
+    def wait(self, timeout: float, gather_s: float = 0.0) -> int:
+        """Free slots, once there is one and then ``gather_s`` seconds have passed or all are free; 0 after ``timeout``
+        seconds without."""
         with self._changed:
-            if not self._free:
-                self._waiting = True
-                self._changed.wait(timeout)
-                self._waiting = False
+            self._wait_for(1, timeout)
+            if self._free and gather_s > 0:
+                self._wait_for(self.size, gather_s)
             return self._free
+
+    def _wait_for(self, wanted: int, timeout: float) -> None:
+        if self._free < wanted:
+            self._wanted = wanted
+            self._changed.wait(timeout)
+            self._wanted = 0
 
     def occupy(self, count: int) -> None:
         with self._changed:
@@ -30,7 +37,7 @@ class Slots:
     def give(self) -> None:
         with self._changed:
             self._free += 1
-            if self._waiting:
+            if 0 < self._wanted <= self._free:
                 self._changed.notify()
 
     @property

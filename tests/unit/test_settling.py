@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,11 @@ def app(redis_url: str) -> Iterator[Application]:
 
 @pytest.fixture
 def calls(app: Application, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each step was called, and with how many results."""
+    return counted_calls(app, monkeypatch)
+
+
+def counted_calls(app: Application, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each step is called, and with how many results."""
     calls, transitions = Counter[str](), app.queue.engine.store.transitions
 
     def counted(name: str) -> Callable[..., Any]:
@@ -73,6 +78,21 @@ def test_also_of_coroutines(app: Application, calls: Counter[str], slots: int, j
     until(lambda: _completed(app) == 300)
     assert calls["by complete"] + calls["by complete_and_take"] == 300
     assert calls["by complete_and_take"] == joined
+
+
+def test_where_one_step_waits_for_the_other_they_are_joined_for_many_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app({"store": f"sqlite:///{tmp_path}/jobs.db"})
+    calls = counted_calls(app, monkeypatch)
+    queue = app.queue.create_queue("q", concurrency=10)
+    queue.process(lambda job: job.data)
+    queue.add_bulk([{"name": "n", "data": n} for n in range(100)])
+    app.start()
+    until(lambda: _completed(app) == 100)
+    app.close()
+    assert calls["by complete"] == 100, "also those that are completed with a take"
+    assert calls["by complete_and_take"] >= 90, "all but those with which nothing was to be taken"
 
 
 def test_a_result_waits_for_no_take_when_the_queue_is_closed(app: Application, calls: Counter[str]) -> None:

@@ -41,6 +41,9 @@ class Store(ABC):
     shared: bool = True
     """Other processes see the same records."""
 
+    serial: bool = False
+    """Its steps wait for each other, so that one of many jobs is faster than several at once."""
+
     work: Work | None = None
     """How one waits for jobs of a store that is its own broker; None = it needs one, which carries permits."""
 

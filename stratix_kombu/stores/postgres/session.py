@@ -10,6 +10,7 @@ from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
 from stratix_kombu.stores.postgres.errors import AGAIN, PRESUMED, READ_ONLY, Refused, unavailable
 from stratix_kombu.stores.postgres.options import PostgresOptions
+from stratix_kombu.stores.sql.columns import TEXTS
 from stratix_kombu.stores.sql.database import Read
 
 COMMIT: Statement = ("COMMIT", ())
@@ -20,6 +21,7 @@ GUARD = (
 )
 """The server's time; refused (a division by zero) where another process has written, or a user's transaction has
 added."""
+OF_JOBS = "UPDATE jobs SET "
 ROWS_AT_ONCE = (32, 8, 2)
 """So many rows are inserted by one statement: few sizes, since each is a statement of its own."""
 
@@ -110,6 +112,9 @@ class Session:
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         left = [*rows]
         self.has_written = self.has_written or bool(left)
+        if len(left) > 1 and sql.startswith(OF_JOBS):
+            self._waiting.append((jobs_at_once(sql), [array_of(column) for column in zip(*left, strict=True)]))
+            return
         for size in ROWS_AT_ONCE if sql.startswith("INSERT") and "ON CONFLICT" not in sql else ():
             while len(left) >= size:
                 self._waiting.append((rows_at_once(sql, size), [value for row in left[:size] for value in row]))
@@ -134,6 +139,33 @@ def rows_at_once(sql: str, size: int) -> str:
     """The statement that inserts so many rows."""
     head, values, row = sql.partition(" VALUES ")
     return dollars(f"{head}{values}{', '.join([row] * size)}")
+
+
+@cache
+def jobs_at_once(sql: str) -> str:
+    """The statement that changes many jobs as this one changes one: its values are arrays."""
+    names = [part.partition(" = ")[0] for part in sql.removeprefix(OF_JOBS).removesuffix(" WHERE id = ?").split(", ")]
+    kinds = ["text" if name in TEXTS else "bigint" for name in names] + ["text"]
+    arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(kinds, 1))
+    # Joined by the place of the row, which is looked up by its id: so no plan reads the whole table, though plans are
+    # made while it may be empty. Nobody else writes rows of the namespace meanwhile.
+    row = "LATERAL (SELECT ctid AS at FROM jobs WHERE jobs.id = given.id OFFSET 0) AS there"
+    return (
+        f"UPDATE jobs SET {', '.join(f'{name} = new.{name}' for name in names)} FROM (SELECT given.*, there.at "
+        f"FROM unnest({arrays}) AS given ({', '.join(names)}, id), {row}) AS new WHERE jobs.ctid = new.at"
+    )
+
+
+_QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"'})
+
+
+def array_of(values: Iterable[Any]) -> str:
+    """As PostgreSQL writes an array of texts or numbers."""
+    said = [
+        "NULL" if one is None else f'"{one.translate(_QUOTED)}"' if isinstance(one, str) else f"{one:d}"
+        for one in values
+    ]
+    return f"{{{','.join(said)}}}"
 
 
 _known: dict[str, str] = {}

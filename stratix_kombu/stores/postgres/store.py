@@ -23,6 +23,7 @@ from stratix_kombu.stores.sql.space import SqlSpace
 class PostgresStore(Store):
     """All parts work on one ``SqlSpace``, whose time is that of the server."""
 
+    serial = True
     mail: Mail
 
     def __init__(self, options: PostgresOptions) -> None:

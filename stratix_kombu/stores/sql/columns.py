@@ -73,6 +73,24 @@ CHANGING = [
     "stacktrace",
 ]
 """What changes, called as the attributes of ``Job``; ``state`` besides."""
+TEXTS = frozenset(
+    [
+        "token",
+        "ended",
+        "line",
+        "cancelled",
+        "cancel_error",
+        "failed_by",
+        "worker",
+        "data",
+        "progress",
+        "result",
+        "failed_reason",
+        "stacktrace",
+        "state",
+    ]
+)
+"""Of these the texts; the others are numbers."""
 COLUMNS = ["number", *GIVEN, "state", *CHANGING, "seq"]
 
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM jobs"

@@ -35,6 +35,7 @@ def _wall_clock() -> int:
 class SqliteStore(Store):
     """All parts work on one ``SqlSpace``; ``clock`` gives milliseconds since the epoch."""
 
+    serial = True
     mail: Mail
 
     def __init__(self, options: SqliteOptions, namespace: str | None, clock: Callable[[], int] = _wall_clock) -> None:
