@@ -59,10 +59,10 @@ class Histogram:
     def count(self) -> int:
         return sum(self.buckets.values())
 
-    def observe(self, ms: int) -> None:
-        self.sum_ms += ms
+    def observe(self, ms: int, times: int = 1) -> None:
+        self.sum_ms += ms * times
         bucket = bucket_of(ms)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        self.buckets[bucket] = self.buckets.get(bucket, 0) + times
 
     def add(self, other: Histogram) -> None:
         self.sum_ms += other.sum_ms
@@ -107,9 +107,9 @@ class Distribution:
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
     sum_ms: int = 0
 
-    def observe(self, ms: int) -> None:
-        self.counts[bisect_left(BOUNDS_MS, ms)] += 1
-        self.sum_ms += ms
+    def observe(self, ms: int, times: int = 1) -> None:
+        self.counts[bisect_left(BOUNDS_MS, ms)] += times
+        self.sum_ms += ms * times
 
 
 @dataclass(slots=True, kw_only=True)

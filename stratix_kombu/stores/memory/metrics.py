@@ -32,22 +32,24 @@ class Counted:
         self._named: dict[str, dict[int, Tally]] = {}
         """Hours by the name of jobs."""
 
-    def count(self, now: int, what: str) -> None:
+    def count(self, now: int, what: str, times: int = 1) -> None:
         for counts in (self._minute(now), self._hour(now), self.totals):
-            setattr(counts, what, getattr(counts, what) + 1)
+            setattr(counts, what, getattr(counts, what) + times)
 
-    def attempt(self, now: int, waited_ms: int, ran_ms: int, name: str = "", completed: bool = True) -> None:
-        """An attempt at a job of that name has ended."""
+    def attempt(
+        self, now: int, waited_ms: int, ran_ms: int, name: str = "", completed: bool = True, *, times: int = 1
+    ) -> None:
+        """An attempt at a job of that name has ended; ``times``: so many that are alike."""
         runs, named = self.totals.runs, [self._named_hour(now, name)] if name else []
         for period in (self._minute(now), self._hour(now), *named):
-            period.wait.observe(waited_ms)
-            period.run.observe(ran_ms)
+            period.wait.observe(waited_ms, times)
+            period.run.observe(ran_ms, times)
         for hour in named:
-            hour.completed += completed
-            hour.failed += not completed
-        self.totals.wait.observe(waited_ms)
+            hour.completed += times if completed else 0
+            hour.failed += 0 if completed else times
+        self.totals.wait.observe(waited_ms, times)
         if name and completed:
-            runs.setdefault(_known(name, runs), Distribution()).observe(ran_ms)
+            runs.setdefault(_known(name, runs), Distribution()).observe(ran_ms, times)
 
     @property
     def names(self) -> list[str]:

@@ -76,6 +76,8 @@ class PostgresDatabase:
 
     def _begin_anew(self) -> None:
         self._lock = threading.RLock()
+        self._turn = threading.Lock()
+        """Of the thread that has the lock next: who has just given it back does not get it before that."""
         self._depth = 0
         self._owner = 0
         self._arrived: Change | None = None
@@ -117,7 +119,7 @@ class PostgresDatabase:
     # -- transactions ---------------------------------------------------------------------------
 
     def __enter__(self) -> PostgresDatabase:
-        if not self._lock.acquire(timeout=self.options.timeout_ms / 1000):
+        if not self._acquire():
             self._asked.__dict__.clear()
             raise StoreUnavailable(self.options.address, "another thread's step has not finished in time")
         try:
@@ -136,6 +138,18 @@ class PostgresDatabase:
                 self.__exit__(type(problem))
                 raise
         return self
+
+    def _acquire(self) -> bool:
+        """Whether it is this thread's turn, in time."""
+        if self.is_within:
+            return self._lock.acquire()
+        deadline = time.monotonic() + self.options.timeout_ms / 1000
+        if not self._turn.acquire(timeout=self.options.timeout_ms / 1000):
+            return False
+        try:
+            return self._lock.acquire(timeout=max(deadline - time.monotonic(), 0))
+        finally:
+            self._turn.release()
 
     def _begin(self) -> bool:
         """Whether jobs have come by users' transactions."""

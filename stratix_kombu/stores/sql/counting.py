@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, fields
 from typing import Any
@@ -33,17 +34,29 @@ class Observed(Counted):
     def __init__(self) -> None:
         self.what: list[list[Any]] = []
 
-    def count(self, now: int, what: str) -> None:
-        self.what.append([now, what])
+    def count(self, now: int, what: str, times: int = 1) -> None:
+        self.what += [[now, what]] * times
 
-    def attempt(self, now: int, waited_ms: int, ran_ms: int, name: str = "", completed: bool = True) -> None:
-        self.what.append([now, waited_ms, ran_ms, name, int(completed)])
+    def attempt(
+        self, now: int, waited_ms: int, ran_ms: int, name: str = "", completed: bool = True, *, times: int = 1
+    ) -> None:
+        self.what += [[now, waited_ms, ran_ms, name, int(completed)]] * times
 
 
-def _observe(counted: Counted, texts: Iterable[str]) -> None:
-    for text in texts:
-        for entry in loads(text):
-            counted.count(*entry) if len(entry) == 2 else counted.attempt(*entry)
+Entries = dict[tuple[Any, ...], int]
+"""What was counted, and how often: jobs that were taken and have ended together are alike."""
+
+
+def _entries_of(texts: Iterable[str]) -> Entries:
+    return Counter(tuple(entry) for text in texts for entry in loads(text))
+
+
+def _observe(counted: Counted, entries: Entries) -> None:
+    for entry, times in entries.items():
+        if len(entry) == 2:
+            counted.count(*entry, times)
+        else:
+            counted.attempt(*entry, times=times)
 
 
 class Counting(Counted):
@@ -78,17 +91,17 @@ class Counting(Counted):
     def observe(self) -> None:
         """With what was not added yet."""
         rows = self._db.all("SELECT what FROM observed WHERE queue = ? ORDER BY number", self._queue)
-        _observe(self, (what for (what,) in rows))
+        _observe(self, _entries_of(what for (what,) in rows))
 
     def add(self, texts: list[str]) -> None:
         """Add these for good."""
-        entries = [entry for text in texts for entry in loads(text)]
+        entries = _entries_of(texts)
         first = min(entry[0] for entry in entries)
         self.read_minutes(first // MINUTE_MS)
         self.read_hours(first // HOUR_MS)
         self.read_named(first // HOUR_MS, [*dict.fromkeys(entry[3] for entry in entries if len(entry) > 3), OTHER])
         known = set(self._named)
-        _observe(self, texts)
+        _observe(self, entries)
         put = "INSERT INTO totals (queue, what) VALUES (?, ?) ON CONFLICT (queue) DO UPDATE SET what = excluded.what"
         self._db.put(put, self._queue, dumps(asdict(self.totals)))
         for period, tallies, kept in (("minute", self._minutes, KEPT_MINUTES), ("hour", self._hours, KEPT_HOURS)):
