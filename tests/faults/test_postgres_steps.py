@@ -3,6 +3,7 @@ and made again where it is not."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from stratix_kombu.stores.postgres.connection import Connection
 from stratix_kombu.stores.postgres.session import jobs_at_once
 from stratix_kombu.stores.postgres.store import PostgresStore
 from stratix_kombu.stores.sql.columns import CHANGING, TEXTS, update_of
+from tests.waiting import until
 
 QUEUE = "q"
 
@@ -175,3 +177,20 @@ def test_no_plan_for_many_jobs_reads_the_whole_table(store: PostgresStore) -> No
     assert "Tid Scan on jobs" in plan
     assert "Index Scan using jobs_pkey" in plan
     assert "Seq Scan" not in plan
+
+
+def test_threads_take_turns(store: PostgresStore) -> None:
+    """Who has just ended a step does not begin the next one before who has been waiting for that."""
+    steps, order = store._database, list[str]()
+
+    def step(name: str) -> None:
+        with steps:
+            order.append(name)
+
+    waiting = threading.Thread(target=step, args=("waiting",))
+    with steps:
+        waiting.start()
+        until(steps._turn.locked)
+    step("again")
+    waiting.join()
+    assert order == ["waiting", "again"]

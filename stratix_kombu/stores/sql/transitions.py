@@ -80,9 +80,8 @@ class SqlTransitions(MemoryTransitions):
 
     def add(self, jobs: Sequence[NewJob]) -> Added:
         named = _named(jobs)
-        if len(named) <= ASKED_AT_ONCE:
-            queues = dict.fromkeys(job.queue for job in jobs)
-            self.space.db.ahead(Jobs.asked(named), [*_graph(), *((QUEUE, (queue,)) for queue in queues)])
+        queues = list(dict.fromkeys(job.queue for job in jobs))[:ASKED_AT_ONCE]
+        self.space.db.ahead(Jobs.asked(named), [*_graph(), *((QUEUE, (queue,)) for queue in queues)])
         return self._add(jobs)
 
     @step
