@@ -16,7 +16,7 @@ from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu.utils import json
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.attempt import ended_as, error_text, reason_of
+from stratix_kombu.celery.attempt import REJECTED, ended_as, error_text, reason_of
 from stratix_kombu.celery.batch import Continuation, Pages, current, leaves, results_in, within
 from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
@@ -33,11 +33,22 @@ from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, Ne
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
 
+REPORTED = "stratix_reported"
+"""In a request: its failure has been reported by the worker's main process."""
+
 
 def _is_permit(request: Any) -> bool:
     """Whether it is the message that a job of ``queue.process`` was taken with. Its id is not a job's; the run stores
     how the job ends."""
     return bool(getattr(request, "task", "") == TASK)
+
+
+def _is_news(request: Any) -> bool:
+    """Whether its failure is reported for the first time: Celery reports a hard time limit twice."""
+    if request is None or getattr(request, REPORTED, False):
+        return False
+    setattr(request, REPORTED, True)
+    return True
 
 
 class StratixBackend(Results):
@@ -83,8 +94,11 @@ class StratixBackend(Results):
             if store_result:
                 self._end_by_hand(task_id, exc, traceback)
             return
+        if isinstance(exc, TimeLimitExceeded) and self._is_delivered_again(request):
+            fail(self.bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, REJECTED, retry_ms=0)])
+            return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
-        called, sent = compat.errbacks_of(self, request) if request is not None and call_errbacks else ([], [])
+        called, sent = compat.errbacks_of(self, request) if call_errbacks and _is_news(request) else ([], [])
         with within(Continuation(task_job_id(task_id))) as batch:
             compat.call_errbacks(self, request, sent, exc, traceback)
             for step in getattr(request, "chain", None) or ():
@@ -93,6 +107,11 @@ class StratixBackend(Results):
         self._end_by_hand(task_id, exc, traceback, batch.finish(self.app.conf.task_default_queue))
         self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
         compat.call_errbacks(self, request, called, exc, traceback)
+
+    def _is_delivered_again(self, request: Any) -> bool:
+        """Whether the task says so, for when it exceeds its hard time limit: Celery rejects the message then."""
+        task = self.app.tasks.get(getattr(request, "task", None))
+        return task is not None and task.acks_late and not task.acks_on_timeout
 
     def mark_as_revoked(
         self,

@@ -14,6 +14,7 @@ from stratix_kombu import forks
 from stratix_kombu.application import Application
 from stratix_kombu.celery.claims import Claims
 from stratix_kombu.celery.compat import forget_pools
+from stratix_kombu.celery.greenlets import NativeLoop
 from stratix_kombu.celery.mirror import Mirror
 from stratix_kombu.celery.publish import Publisher
 from stratix_kombu.drivers.kombu import KombuDriver
@@ -47,6 +48,10 @@ class Bridge:
         self.application = application
         self.publisher = Publisher(self)
         self.claims = Claims(self)
+        self.loop = self.claims.loop
+        """Where the coroutines of tasks run in this process."""
+        self.native_loop = NativeLoop()
+        """The same where threads are greenlets."""
         self.mirror = Mirror(self, mirror)
         self.previous_backend_cls = celery.backend_cls
         self._previous_backend: Any = None

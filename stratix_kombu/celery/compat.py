@@ -166,13 +166,14 @@ def pickle_by_name(app: Celery, rebuild: Callable[..., Celery], more: Callable[[
     the bridge and the handlers of its jobs. There ``rebuild(application, *more())`` has the last word."""
 
     def reduce(protocol: object) -> tuple[Any, ...]:
-        module, name = _where(app)
+        module, name = where_is(app)
         return _by_name, (module, name, app.__reduce_keys__()["changes"], rebuild, more())
 
     app.__reduce_ex__ = reduce
 
 
-def _where(app: Celery) -> tuple[str, str]:
+def where_is(app: Celery) -> tuple[str, str]:
+    """The module of an application, and its name there. Raises ConfigurationError if it is in none."""
     for module_name, module in sorted(sys.modules.items()):
         if module_name.partition(".")[0] not in ("celery", "kombu", "stratix_kombu"):
             for name, value in list(getattr(module, "__dict__", {}).items()):
@@ -304,12 +305,16 @@ class _InContext:
 
 def keep_requests_in_context(tasks: Iterable[Any]) -> bool:
     """Have the current task, and the requests of these tasks, kept by context instead of by thread; False if Celery has
-    other stacks here (``USE_FAST_LOCALS``). To be called before any task runs."""
+    other stacks here (``USE_FAST_LOCALS``). To be called before any of them runs; a task that runs in this thread stays
+    the current one."""
     stacks = [_task_stack, *(task.request_stack for task in tasks)]
     if not all(isinstance(stack, _LocalStack) for stack in stacks):
         return False
     for stack in stacks:
-        stack._local = _InContext()
+        if not isinstance(stack._local, _InContext):
+            before, stack._local = list(stack.stack), _InContext()
+            for one in before:
+                stack.push(one)
     return True
 
 

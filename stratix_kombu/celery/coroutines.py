@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import time
+from collections.abc import Callable, Coroutine
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from stratix_kombu.model.awaiting import awaited, finished, is_async
+from stratix_kombu.celery.compat import keep_requests_in_context
+from stratix_kombu.celery.stepwise import Stepwise
+from stratix_kombu.model.awaiting import (
+    CANCEL_CHECK_S,
+    CANCEL_S,
+    awaited,
+    finished,
+    is_async,
+    outcome_of,
+    threads_are_greenlets,
+)
+from stratix_kombu.worker.coroutines import LoopExecutor
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -17,13 +32,15 @@ OUTCOME = "stratix_outcome"
 
 
 def await_coroutines(bridge: Bridge, task: Any) -> None:
-    """Have the function of an ``async def`` task awaited, on a loop of its thread, so that the request is that of the
-    task, and what Celery puts around the function (``autoretry_for``) sees what it raises. It is cancelled when its job
-    is to end. Called directly it is the function as it was written."""
+    """Have the function of an ``async def`` task awaited by its thread, on the one loop of the process, so that what a
+    task keeps may belong to the loop, and what Celery puts around the function (``autoretry_for``) sees what it raises.
+    It is cancelled when its job is to end. Called directly it is the function as it was written; called eagerly it has
+    a loop of its own."""
     name = "_orig_run" if hasattr(task, "_orig_run") else "run"
     function = getattr(task, name)
     if not is_async(function):
         return
+    is_shared = keep_requests_in_context([task])
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -37,8 +54,70 @@ def await_coroutines(bridge: Bridge, task: Any) -> None:
         if request.called_directly:
             return value
         attempt = getattr(request, ATTEMPT, None)
-        is_to_end = bridge.engine.cancellations.is_asked
-        return finished(awaited(value, lambda: attempt is not None and is_to_end(attempt.token)))
+        is_asked = bridge.engine.cancellations.is_asked
+
+        def is_to_end() -> bool:
+            return attempt is not None and is_asked(attempt.token)
+
+        loop = bridge.loop
+        if not is_shared or request.is_eager or loop.is_here:
+            return finished(awaited(value, is_to_end))
+        if threads_are_greenlets():
+            return bridge.native_loop.result(value, is_to_end)
+        return Waiting(loop, value).result(is_to_end)
 
     setattr(task, name, run)
     task.stratix_coroutine = function
+
+
+class Waiting:
+    """A thread that waits for a coroutine on another thread's loop. What is raised in the thread meanwhile (a time
+    limit, the end of the process) is raised in the coroutine, where it waits."""
+
+    def __init__(self, loop: LoopExecutor, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._loop = loop
+        self._steps = Stepwise(coroutine)
+        self._deadline = float("inf")
+        """When it is waited for no longer."""
+
+    def result(self, is_to_end: Callable[[], bool]) -> Any:
+        """What the coroutine returns. It is cancelled once ``is_to_end`` says so, which is asked several times a
+        second. Raises what it raises; and CancelledError, or what was raised here, if it does not end after that."""
+        ended, over = SimpleQueue[Any](), BaseException()
+        work = self._loop.begin(outcome_of(self._steps))
+        work.add_done_callback(ended.put)
+        try:
+            while time.monotonic() < self._deadline:
+                try:
+                    if _has_come(ended):
+                        break
+                    if is_to_end() and self._deadline == float("inf"):
+                        over = self._interrupt(asyncio.CancelledError())
+                except BaseException as raised:
+                    over = self._interrupt(raised)
+            else:
+                raise over
+        finally:
+            work.cancel()
+        if work.cancelled():  # the loop is stopped
+            raise asyncio.CancelledError
+        value, error = work.result()
+        if error is not None:
+            raise error
+        return value
+
+    def _interrupt(self, error: BaseException) -> BaseException:
+        """A task may go on after what is an Exception."""
+        if not isinstance(error, Exception):
+            self._deadline = time.monotonic() + CANCEL_S
+        self._loop.call(lambda: self._steps.interrupt(error))
+        return error
+
+
+def _has_come(ended: SimpleQueue[Any]) -> bool:
+    """Whether it comes within a moment. What is raised by another thread comes after that, in the caller."""
+    try:
+        ended.get(timeout=CANCEL_CHECK_S)
+    except Empty:
+        return False
+    return True

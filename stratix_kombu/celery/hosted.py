@@ -7,16 +7,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from billiard.einfo import ExceptionInfo
 from celery import signals, states
 from celery.app.task import Context
 from celery.exceptions import NotRegistered
 from celery.utils.time import maybe_iso8601, maybe_make_aware
-from kombu.compression import decompress
-from kombu.serialization import loads, prepare_accept_content
+from kombu.serialization import prepare_accept_content
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.hosted_attempt import UNREADABLE, TaskAttempt, UntrackedAttempt
+from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
 from stratix_kombu.celery.publish import NOT_TRACKED
+from stratix_kombu.celery.requests import UNREADABLE, request_of
+from stratix_kombu.celery.sandboxed import SandboxedAttempt
 from stratix_kombu.celery.task import adopt
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.message import TASK, OtherMessage
@@ -96,6 +98,9 @@ class HostedTasks:
 
     def attempt(self, attempts: Attempts, claim: Claim, message: OtherMessage) -> Attempt:
         received.info("Task %s[%s] received", claim.record.name, message.headers["id"])
+        source = self.worker.sandboxed.get(claim.record.name)
+        if source is not None:
+            return SandboxedAttempt(self, attempts, claim, message, source)
         return TaskAttempt(self, attempts, claim, message)
 
     def unclaimed(self, attempts: Attempts, message: OtherMessage) -> Attempt:
@@ -106,30 +111,7 @@ class HostedTasks:
 
     def request_of(self, message: OtherMessage) -> dict[str, Any]:
         """The request of a message, as Celery's worker makes it. Raises one of ``UNREADABLE``."""
-        properties, body = message.properties, message.body
-        info = properties.get("delivery_info") or {}
-        if message.headers.get("compression"):
-            body = decompress(body, message.headers["compression"])
-        args, kwargs, embed = loads(body, message.content_type, message.content_encoding, accept=self._accept)
-        own = {key: value for key, value in message.headers.items() if key not in compat.CELERY_HEADERS}
-        return {
-            "headers": own or None,  # a Context looks for them in a slower way
-            **message.headers,
-            "properties": properties,
-            "reply_to": properties.get("reply_to"),
-            "correlation_id": properties.get("correlation_id"),
-            "delivery_info": {
-                "exchange": info.get("exchange"),
-                "routing_key": info.get("routing_key"),
-                "priority": properties.get("priority"),
-                "redelivered": bool(info.get("redelivered")),
-            },
-            "hostname": self.hostname,
-            "is_eager": False,
-            "args": args,
-            "kwargs": kwargs,
-            **(embed or {}),
-        }
+        return request_of(message, self._accept, self.hostname)
 
     def limits(self, message: OtherMessage) -> tuple[float | None, float | None]:
         """The hard and the soft time limit of a task, in seconds: its message's, else its own, else those of the
@@ -141,15 +123,11 @@ class HostedTasks:
             hard, soft = hard or task.time_limit, soft or task.soft_time_limit
         return _seconds(hard or self._limits[0]), _seconds(soft or self._limits[1])
 
-    def on_the_loop(self, name: str) -> Any:
-        """The tracer of an ``async def`` task whose coroutine runs on the loop, with others; None for another task."""
-        return self.worker.tracers.get(name)
-
     def trace(self, task: Any, request: dict[str, Any]) -> None:
         """Run a task by Celery's tracer."""
         self.tell_begin(task, request)
         run = compat.tracer_of(self.bridge.celery, task, self.hostname)
-        self.tell_end(request["id"], run(request["id"], request["args"], request["kwargs"], request))
+        self.tell_traced(request["id"], run(request["id"], request["args"], request["kwargs"], request))
 
     def tell_begin(self, task: Any, request: dict[str, Any]) -> None:
         """The signal and the events of a task that is about to run."""
@@ -159,12 +137,13 @@ class HostedTasks:
         if events is not None and events.enabled:
             self._tell_begin(task, request)
 
-    def tell_end(self, task_id: str, traced: Any) -> None:
+    def tell_traced(self, task_id: str, traced: Any) -> None:
         """The event of a task that has ended, by what the tracer has returned."""
         events = self.worker.remote.events
         if events is not None and events.enabled:
             _, info, runtime, shown = traced
-            self._tell_end(task_id, info, runtime, shown)
+            state, error = (None, "") if info is None else (info.state, repr(info.retval))
+            self.tell_end(task_id, state, error, runtime, shown)
 
     def _tell_begin(self, task: Any, request: Mapping[str, Any]) -> None:
         send, task_id = self.worker.remote.send, request["id"]
@@ -182,16 +161,30 @@ class HostedTasks:
         )
         send("task-started", uuid=task_id)
 
-    def _tell_end(self, task_id: str, info: Any, runtime: Any, shown: Any) -> None:
+    def tell_end(self, task_id: str, state: str | None, error: str, runtime: Any, shown: Any) -> None:
+        """The event of a task that has ended; ``state``: None if it has succeeded."""
         send = self.worker.remote.send
-        if info is None:
+        if state is None:
             send("task-succeeded", uuid=task_id, result=shown, runtime=runtime)
-        elif info.state == states.RETRY:
-            send("task-retried", uuid=task_id, exception=repr(info.retval), traceback="")
-        elif info.state == states.FAILURE:
-            send("task-failed", uuid=task_id, exception=repr(info.retval), traceback="")
-        elif info.state == states.REJECTED:
+        elif state == states.RETRY:
+            send("task-retried", uuid=task_id, exception=error, traceback="")
+        elif state == states.FAILURE:
+            send("task-failed", uuid=task_id, exception=error, traceback="")
+        elif state == states.REJECTED:
             send("task-rejected", uuid=task_id)
+
+    def tell_failure(self, name: str, request: Context, error: Exception) -> None:
+        """Call what Celery's worker calls for a task that it has ended: its handlers, the signal, the event."""
+        task, args, kwargs = self.bridge.celery.tasks[name], request.args, request.kwargs
+        try:
+            raise error
+        except Exception:
+            info = ExceptionInfo()
+        task.on_failure(error, request.id, args, kwargs, info)
+        task.after_return(states.FAILURE, error, request.id, args, kwargs, None)
+        about = {"task_id": request.id, "exception": error, "args": args, "kwargs": kwargs, "einfo": info}
+        signals.task_failure.send(sender=task, traceback=error.__traceback__, **about)
+        self.worker.remote.send("task-failed", uuid=request.id, exception=repr(error), traceback=info.traceback)
 
     def unknown(self, request: Context) -> None:
         """No task of that name is registered here: it has failed, as in Celery."""

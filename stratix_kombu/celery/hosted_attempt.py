@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 from celery.app.task import Context
 from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
-from kombu.exceptions import KombuError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
 from stratix_kombu.celery.on_loop import OnLoop
+from stratix_kombu.celery.requests import UNREADABLE
 from stratix_kombu.celery.task import HOSTED
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.message import OtherMessage
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from stratix_kombu.celery.hosted import HostedTasks
 
 logger = logging.getLogger("stratix_kombu.celery")
-
-UNREADABLE = (KombuError, ValueError, TypeError, KeyError, LookupError)
-"""What a body may raise that cannot be read."""
 
 
 class TaskAttempt(Attempt):
@@ -56,7 +53,7 @@ class TaskAttempt(Attempt):
         self._message = message
         self._name: str = message.headers["task"]
         self.timeout_s, self._soft_s = host.limits(message)
-        tracer = host.on_the_loop(self._name)
+        tracer = host.worker.tracers.get(self._name)
         self._on_loop = None if tracer is None else OnLoop(tracer)
         self.is_async = tracer is not None
         self._running = Interruptible()
@@ -95,7 +92,7 @@ class TaskAttempt(Attempt):
         """It is revoked: its task ends with its next instruction. A coroutine is cancelled."""
         if not self._why:
             self._why = "revoked"
-            self._running.interrupt(TaskTerminated)
+            self._end_call()
 
     def lost(self) -> None:
         """Revoked tasks lose their lease: they are ended, too. Others may run elsewhere now, and this one runs on, as
@@ -119,14 +116,19 @@ class TaskAttempt(Attempt):
         try:
             request = Context(self._host.request_of(self._message))
             self._host.bridge.celery.backend.mark_as_failure(task_id, error, request=request)
+            self._host.tell_failure(self._name, request, error)
         except Exception as problem:
             logger.error("its errbacks and what depends on it were not told: %r", problem)
             return self._failed_with(error)
         finally:
             if self._host.worker.ends_processes:
                 self._host.worker.end_process()
-            self._running.interrupt(TaskTerminated)
+            self._end_call()
         return None
+
+    def _end_call(self) -> None:
+        if not self.is_async:
+            self._running.terminate()
 
     def abandoned(self) -> Failure | None:
         """A task that acknowledges early runs at most once."""
@@ -149,13 +151,16 @@ class TaskAttempt(Attempt):
                 return None
             if request.get("expires") and host.expired(task, Context(request)):
                 return None
-            host.trace(task, request)
-            return self._outcome
+            return self._trace(task, request)
         except BaseException as error:  # a task that raises SystemExit ends a process of Celery's pool
             return self._ended_by(error)
         finally:
             self._running.end()
             host.worker.ended(self._name)
+
+    def _trace(self, task: Any, request: dict[str, Any]) -> Outcome | None:
+        self._host.trace(task, request)
+        return self._outcome
 
     async def run_async(self, wait_s: float = 0.0) -> Outcome | None:
         """Its coroutine on the loop: see ``celery.on_loop``."""
@@ -180,7 +185,7 @@ class TaskAttempt(Attempt):
             traced = on_loop.trace() if quick else await asyncio.to_thread(on_loop.trace)
             if isinstance(traced, BaseException):
                 return self._ended_by(traced)
-            host.tell_end(request["id"], traced)
+            host.tell_traced(request["id"], traced)
             return self._outcome
         except BaseException as error:
             return self._ended_by(error)

@@ -2,6 +2,9 @@
 
 It comes with the next instruction of Python there. A call that blocks in C (``time.sleep``, a socket) is not
 interrupted: the exception comes when it returns. Where a task must end in any case, it needs a process of its own.
+
+Python loses what is raised while a finalizer (``__del__``) or a callback of garbage collection runs: it writes
+"Exception ignored". A soft time limit is then not heard of; what is to end a task is raised again.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 RAISING_S = 1.0
 """Much longer than it takes to raise; in a forked child, nobody is there who does."""
+
+
+AGAIN_S = 5.0
+"""How long a task may tidy up until it is raised again."""
 
 
 class TaskTerminated(BaseException):
@@ -80,6 +87,19 @@ class Interruptible:
         if self._raising:
             _raise_in(ctypes.c_ulong(self._thread), None)
             _settle()
+
+    def terminate(self) -> None:
+        """Have TaskTerminated raised in the call, and again now and then until that has ended: it may be lost, or the
+        task may go on all the same. Called by another thread."""
+        self.interrupt(TaskTerminated)
+        with suppress(RuntimeError):  # the system has no thread left
+            threading.Thread(target=self._insist, name="stratix-terminate", daemon=True).start()
+
+    def _insist(self) -> None:
+        time.sleep(AGAIN_S)
+        while self._thread and not self._over:
+            self.interrupt(TaskTerminated)
+            time.sleep(AGAIN_S)
 
     def interrupt(self, error: type[BaseException]) -> None:
         """Have it raised in the call, if that runs. Called by another thread."""

@@ -6,9 +6,8 @@ task; then the tracer runs, with a task that returns or raises what the coroutin
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from celery import Task, signals
@@ -16,16 +15,18 @@ from celery.app.task import Context
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.coroutines import OUTCOME
+from stratix_kombu.celery.sandbox_options import is_sandboxed
+from stratix_kombu.celery.stepwise import Stepwise
 from stratix_kombu.celery.task import TrackedTask, attempt_of
 from stratix_kombu.logs import InJob
 
 
 def loop_tracers(app: Any, hostname: str) -> dict[str, Callable[..., Any]]:
     """By name: the tracers of the tasks whose coroutines run on the loop. Others need a thread: they say that they have
-    started, which waits for the store, or have a ``__call__`` of their own, which may need their thread. To be called
-    before any task runs."""
+    started, which waits for the store, or have a ``__call__`` of their own, which may need their thread; or they run in
+    sandboxes. To be called before any task runs."""
     tasks = [task for task in app.tasks.values() if getattr(task, "stratix_coroutine", None) and not task.track_started]
-    tasks = [task for task in tasks if _calls_as_celery(task)]
+    tasks = [task for task in tasks if _calls_as_celery(task) and not is_sandboxed(task)]
     if not (tasks and compat.keep_requests_in_context(tasks)):
         return {}
     return {task.name: compat.tracer_of_ended(app, task, hostname) for task in tasks}
@@ -101,40 +102,3 @@ class OnLoop:
             return self._tracer(context.id, context.args, context.kwargs, request)
         except BaseException as error:  # of which a future would make something else
             return error
-
-
-class Stepwise:
-    """A coroutine in which an error can be raised where it waits: a plain ``cancel`` would be another one."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._coroutine = coroutine
-        self._error: BaseException | None = None
-        self._runs_in: asyncio.Task[Any] | None = None
-
-    def interrupt(self, error: BaseException) -> None:
-        """Have it raised in the coroutine, where it waits."""
-        self._error = error
-        if self._runs_in is not None:
-            self._runs_in.cancel()
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        self._runs_in = asyncio.current_task()
-        coroutine, error = self._coroutine, None
-        while True:
-            try:
-                waits = coroutine.send(None) if error is None else coroutine.throw(error)
-            except StopIteration as end:
-                return end.value
-            error = None
-            try:
-                yield waits
-            except BaseException as problem:
-                error = self._instead_of(problem)
-
-    def _instead_of(self, problem: BaseException) -> BaseException:
-        error, self._error = self._error, None
-        if error is None or not isinstance(problem, asyncio.CancelledError):
-            return problem
-        if self._runs_in is not None and sys.version_info >= (3, 11):
-            self._runs_in.uncancel()
-        return error

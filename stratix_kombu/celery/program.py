@@ -23,8 +23,11 @@ from stratix_kombu.celery.compat import prepare_tracing
 from stratix_kombu.celery.hosted import HostedTasks
 from stratix_kombu.celery.on_loop import loop_tracers
 from stratix_kombu.celery.remote import NO_RATE_LIMIT, Remote
+from stratix_kombu.celery.sandbox_options import is_sandboxed, options_of, source_of_tasks
+from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.queue.queue import Queue
+from stratix_kombu.worker.sandbox.source import Source
 from stratix_kombu.worker.worker import Worker
 
 logger = logging.getLogger("stratix_kombu.celery")
@@ -98,7 +101,9 @@ class TaskWorker:
         self.ends_processes = False
         """Whether a process may end in order to end its task: there is no other one in it, and it is supervised."""
         self.tracers: dict[str, Callable[..., Any]] = {}
-        """Of the tasks whose coroutines run on the loop."""
+        """By name: of the ``async def`` tasks whose coroutines run on the loop, with others."""
+        self.sandboxed: dict[str, Source] = {}
+        """By name: the tasks that run in sandboxes."""
         self.remote = Remote(self)
         self._quota = Quota()
 
@@ -155,13 +160,24 @@ class TaskWorker:
         self._tell_what_is_not_done()
         prepare_tracing(self.app, self.hostname)
         self.tracers = loop_tracers(self.app, self.hostname)
+        self.sandboxed = self._sandboxed()
         self._bridge.driver.brings_tasks = True
+        self._bridge.loop = self.application.queue.loop
         self.application.queue.name_worker(f"{self.hostname}-{os.getpid()}")
         with self._signals():
             for name, queue in self.queues.items():
                 queue.local.handlers.explain = self._bridge.explain
                 queue.local.tasks = HostedTasks(self, self._bridge, name)
             self.application.run(queues=self.queues)
+
+    def _sandboxed(self) -> dict[str, Source]:
+        """Raises ConfigurationError for options that cannot be, and for a store that no other process sees."""
+        tasks = [task for task in self.app.tasks.values() if is_sandboxed(task)]
+        for task in tasks:
+            options_of(task, ProcessorOptions())
+            if not self.application.queue.shared:
+                raise ConfigurationError(f"task {task.name!r} cannot run in a sandbox, which does not see this store")
+        return {task.name: source_of_tasks(self.app, self.hostname) for task in tasks}
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

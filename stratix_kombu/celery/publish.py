@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.common import Broadcast
 from kombu.exceptions import OperationalError
@@ -199,7 +199,7 @@ class Publisher:
             carries=tuple(one for one, _ in _carried(published)),
             keep_completed=keep_completed,
             keep_failed=keep,
-            max_stalled=None if self._acks_late(name) else 0,
+            max_stalled=self._max_stalled(name),
             limit=self._limit(name),
             anew=True,
             fresh=fresh,
@@ -284,9 +284,14 @@ class Publisher:
         failures = conf.get("result_failure_expires")
         return keep if failures is None else _kept_for(failures, "result_failure_expires"), keep
 
-    def _acks_late(self, name: str) -> bool:
+    def _max_stalled(self, name: str) -> int | None:
+        """How often the task runs again after its process or its worker was lost; None: as often as its queue says."""
         task = self._app.tasks.get(name) if self._app.finalized else None
-        return bool(self._app.conf.task_acks_late if task is None else task.acks_late)
+        conf = self._app.conf
+        if task.retry_on_worker_lost if task is not None else conf.task_retry_on_worker_lost:
+            allowed: int | None = Task.max_retries if task is None else task.max_retries
+            return allowed
+        return None if (conf.task_acks_late if task is None else task.acks_late) else 0
 
     def _priority(self, published: Published) -> int:
         """Which of the broker's lists it goes to, where priorities are lists. Elsewhere the message itself contains its

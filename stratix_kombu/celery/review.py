@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery
 
 from stratix_kombu.celery.bridge import bridge_of, leaves_out
+from stratix_kombu.celery.sandbox_options import OPTION, is_sandboxed
 from stratix_kombu.celery.without_effect import settings_without_effect
 from stratix_kombu.config.redis_options import SERVERS
 
@@ -54,6 +55,7 @@ def review(app: Celery) -> list[Finding]:
         _queues(conf),
         *_beat(conf),
         *_rate_limits(app),
+        *_sandboxed(app),
         *_eager(conf),
         *_acks_on_redis(conf, scheme),
         *_left_out(app),
@@ -205,6 +207,18 @@ def _rate_limits(app: Celery) -> Iterator[Finding]:
             _count(limited),
             "for each worker separately, in its memory",
             "still so; the option 'limiter' of a queue or job holds over all workers",
+        )
+
+
+def _sandboxed(app: Celery) -> Iterator[Finding]:
+    names = [task.name for task in _tasks(app) if is_sandboxed(task)]
+    if names:
+        yield Finding(
+            OPTION,
+            _count(names),
+            "no effect",
+            "each runs in a child process of 'stratix-kombu worker -A'; no effect in 'celery worker', which has its "
+            "prefork pool for that",
         )
 
 

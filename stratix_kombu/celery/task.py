@@ -6,7 +6,7 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celery import Task
 from celery.app.task import get_actual_ignore_result
@@ -29,12 +29,18 @@ from stratix_kombu.model.tasks import TRACKED
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
-    from stratix_kombu.celery.hosted_attempt import TaskAttempt
 
 logger = logging.getLogger("stratix_kombu.celery")
 
 HOSTED = "stratix_hosted"
 """In a request: the claim that our own worker has made for it."""
+
+
+class Hosted(Settling, Protocol):
+    """A claim that was made for a request, and the place for its outcome."""
+
+    claim: Claim
+    adopted: bool
 
 
 def attempt_of(request: Any) -> Attempt | None:
@@ -100,7 +106,7 @@ def track(bridge: Bridge, task: Any) -> None:
 
 def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     """Claim the job of a request. Raises Ignore if it is not to run now."""
-    hosted: TaskAttempt | None = request.get(HOSTED)
+    hosted: Hosted | None = request.get(HOSTED)
     if hosted is not None:
         del request.stratix_hosted
         claim, queue, adopted = hosted.claim, hosted.claim.record.queue, hosted.adopted or bool(request.get(ADOPTED))

@@ -283,14 +283,14 @@ class ProcessorOptions:
         return self.max_sandboxes or 1 if self.sandboxed else 1
 
     @classmethod
-    def parse(cls, options: Mapping[str, Any], where: str) -> ProcessorOptions:
-        """From what the user gave. Raises ConfigurationError, naming ``where``."""
+    def parse(cls, options: Mapping[str, Any], where: str, others: ProcessorOptions | None = None) -> ProcessorOptions:
+        """From what the user gave, which goes before the ``others``. Raises ConfigurationError, naming ``where``."""
         given = {
             _PROCESSOR[key][0]: _PROCESSOR[key][1](value, f"{where}: {key!r}")
             for key, value in snake_keys(options, _PROCESSOR, where).items()
             if value is not None
         }
-        return cls(**given)
+        return replace(others or cls(), **given)
 
 
 def _kill_behavior(value: object, what: str) -> bool:

@@ -118,6 +118,11 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         return thread.submit(copy_context().run, asyncio.run, work).result()
 
 
+def threads_are_greenlets() -> bool:
+    """Whether gevent has made them so in this process: then they have one asyncio loop at a time, all together."""
+    return _gevent() is not None
+
+
 def _gevent() -> Any:
     """The package, if threads are greenlets in this process."""
     monkey: Any = sys.modules.get("gevent.monkey")

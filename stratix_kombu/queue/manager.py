@@ -259,6 +259,11 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
         """Whether other processes see the same jobs. Raises as ``engine``."""
         return self.engine.store.shared and self.engine.driver.capabilities.shared
 
+    @property
+    def loop(self) -> LoopExecutor:
+        """Where the ``async def`` handlers of this process run."""
+        return self._loop
+
     def finish(self, value: Any, seconds: float | None = None) -> Any:
         """The return value of a user's function; an awaitable is awaited on the handlers' loop. Raises what it raises;
         after the given number of seconds it is cancelled, and NotFinished is raised."""

@@ -7,12 +7,13 @@ import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from stratix_kombu import forks
 from stratix_kombu.model.awaiting import NotFinished, finished, is_awaitable, outcome_of
 from stratix_kombu.worker.attempt import Attempt
 
+Result = TypeVar("Result")
 Run = Callable[[Attempt], Coroutine[Any, Any, None]]
 
 
@@ -56,7 +57,7 @@ class LoopExecutor:
         given number of seconds it is cancelled, and NotFinished is raised."""
         if not is_awaitable(value) or self.is_here:
             return finished(value, seconds)
-        work = asyncio.run_coroutine_threadsafe(outcome_of(value), self._running_loop())
+        work = self.begin(outcome_of(value))
         try:
             result, error = work.result(seconds)
         except concurrent.futures.TimeoutError as late:
@@ -65,6 +66,16 @@ class LoopExecutor:
         if error is not None:
             raise error
         return result
+
+    def begin(self, work: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Run it from now on, in the context of the caller; it may raise nothing but what is an Exception. Raises as
+        ``submit``."""
+        return asyncio.run_coroutine_threadsafe(work, self._running_loop())
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have it called on the loop, after what was begun before."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(function)
 
     @property
     def is_here(self) -> bool:

@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
 from stratix_kombu.logs import current_job
-from tests.celery import shapes, waits
+from tests.celery import boxed, shapes, waits
 from tests.sandbox import handlers
 
 FOREIGN = "x-only-a-header"
@@ -119,6 +119,7 @@ def define_tasks(app: Celery) -> None:
     define_changing(app)
     shapes.define(app)
     waits.define(app)
+    boxed.define(app)
 
 
 def define_plain(app: Celery) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,27 @@ from stratix_kombu.logs import current_job
 def note(path: str, line: str) -> None:
     with Path(path).open("a") as file:
         file.write(f"{line}\n")
+
+
+class Line:
+    """A client of an asyncio library: its connection belongs to the loop that has made it."""
+
+    def __init__(self) -> None:
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._turn = asyncio.Lock()
+
+    async def ask(self, port: int, text: str) -> str:
+        async with self._turn:
+            if self._streams is None:
+                self._streams = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = self._streams
+            writer.write(f"{text}\n".encode())
+            return (await reader.readline()).decode().strip()
+
+
+line = Line()
+"""One for each process."""
+mark: ContextVar[str] = ContextVar("mark", default="")
 
 
 def define(app: Celery) -> None:
@@ -67,6 +90,12 @@ def define(app: Celery) -> None:
         beside = asyncio.create_task(seen())
         sent = app.tasks["proj.same"].delay(1)
         return [*await seen(), *await beside, threading.get_ident(), sent.id]
+
+    @app.task(shared=False, name="proj.calls", bind=True)
+    async def calls(self: Task, port: int) -> list[Any]:
+        answer = await line.ask(port, self.request.id)
+        mark.set(mark.get() + "x")
+        return [answer, os.getpid(), current_task.request.id, mark.get()]
 
     @app.task(shared=False, name="proj.asks")
     async def asks(count: int) -> list[Any]:

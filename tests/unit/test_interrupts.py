@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stratix_kombu.celery import interrupts
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
 from tests.waiting import until
 
@@ -118,6 +119,54 @@ def test_a_call_that_handles_it_goes_on() -> None:
     until(lambda: found, 10)
     thread.join(10)
     assert found == ["handled"]
+
+
+class Finalized:
+    """Loses what is raised while it is finalized."""
+
+    def __init__(self, begun: threading.Event, go_on: threading.Event) -> None:
+        self._begun, self._go_on = begun, go_on
+
+    def __del__(self) -> None:
+        self._begun.set()
+        while not self._go_on.is_set():
+            pass
+
+
+@pytest.mark.parametrize("way", ["caught", "lost"])
+def test_a_call_that_is_to_end_is_told_again(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr(interrupts, "AGAIN_S", 0.02)
+    lost = list[Any]()
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    call, begun, go_on, found = Interruptible(), threading.Event(), threading.Event(), list[Any]()
+
+    def work() -> None:
+        try:
+            if way == "lost":
+                Finalized(begun, go_on)
+            begun.set()
+            while True:
+                pass
+        except TaskTerminated:
+            found.append("caught")
+        while True:
+            pass
+
+    def run() -> None:
+        try:
+            call.run(work)
+        except TaskTerminated:
+            found.append("ended")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait(10)
+    call.terminate()
+    until(lambda: found or lost, 10)
+    go_on.set()
+    thread.join(10)
+    assert found == ["caught", "ended"]
+    assert len(lost) >= (way == "lost")
 
 
 def test_a_thread_can_be_traced_after_it_was_interrupted() -> None:

@@ -41,6 +41,7 @@ from stratix_kombu.worker.sandbox import family, memory
 from stratix_kombu.worker.sandbox.job import SandboxJob
 from stratix_kombu.worker.sandbox.protocol import MAX_FRAME, NO_THREAD, Frames, Message, decode_error, frame
 from stratix_kombu.worker.sandbox.records import Records
+from stratix_kombu.worker.sandbox.soft import SOFT, undisturbed
 from stratix_kombu.worker.sandbox.source import Source
 
 CHUNK = 65_536
@@ -229,7 +230,7 @@ class Child:
 
     def _send(self, message: Message) -> None:
         data = frame(message, self._limit or CHUNK)
-        with self._sending:
+        with undisturbed(), self._sending:
             self._channel.sendall(data)
 
     def _read(self) -> None:
@@ -266,6 +267,9 @@ class Child:
                 reply.put(message)
         elif kind == "cancel":
             self._cancel(message["number"])
+        elif kind == "soft":
+            if message["number"] == self._number and callable(signal.getsignal(SOFT)):
+                signal.pthread_kill(threading.main_thread().ident or 0, SOFT)
         elif kind == "terminate":
             self._told_to_end = True
             if signal.getsignal(signal.SIGTERM) == self._terminate:

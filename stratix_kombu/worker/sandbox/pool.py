@@ -14,7 +14,7 @@ from stratix_kombu.worker.sandbox.memory import MB
 from stratix_kombu.worker.sandbox.process import Sandbox
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxGone, SandboxStarved, frame_limit
 from stratix_kombu.worker.sandbox.source import Source
-from stratix_kombu.worker.sandbox.supervision import Supervision
+from stratix_kombu.worker.sandbox.supervision import Supervision, Terms
 
 CANCEL_POLL_S = 0.25
 CLOSE_S = 5.0
@@ -40,18 +40,36 @@ class SandboxPool:
         self._busy: set[Sandbox] = set()
         self._idle: list[Sandbox] = []
         self._closed = False
+        self._others: dict[ProcessorOptions, SandboxPool] = {}
 
-    def run(self, source: Source, job: Any, seconds: float | None) -> str:
-        """Run a job's handler in a child, for at most ``seconds``; its result as JSON.
+    @property
+    def options(self) -> ProcessorOptions:
+        """How long its jobs may take, and how much memory they may use."""
+        return self._options
+
+    def limited(self, options: ProcessorOptions) -> SandboxPool:
+        """The children of this queue that have these limits. They are closed together with this pool."""
+        if options == self._options:
+            return self
+        with self._changed:
+            if options not in self._others:
+                made = SandboxPool(self._queue, self.size, options, self._max_payload_bytes, self._middleware)
+                made._closed = self._closed
+                self._others[options] = made
+            return self._others[options]
+
+    def run(self, source: Source, job: Any, seconds: float | None, terms: Terms | None = None) -> str:
+        """Run a job's handler in a child, for at most ``seconds``; its result as JSON. With ``terms``: a task.
 
         Waits for a free child. Raises SandboxFailure, RateLimited, and JobCancelled if the job is cancelled before it
         has started."""
+        around = self._middleware.sandbox if terms is None else ()
         what = f"the result of job {job.name!r} in queue {self._queue!r}"
         while True:
             sandbox = self._take(job)
             try:
-                supervision = Supervision(sandbox, job, self._options, seconds)
-                return supervision.run(source, self._middleware.sandbox, what, self._max_payload_bytes)
+                supervision = Supervision(sandbox, job, self._options, seconds, terms)
+                return supervision.run(source, around, what, self._max_payload_bytes)
             except SandboxGone:  # a new one cannot be
                 continue
             except SandboxStarved:
@@ -64,9 +82,11 @@ class SandboxPool:
         """Kill the children that run jobs, let the idle ones end, and wait until all have exited."""
         with self._changed:
             self._closed = True
-            busy, idle = list(self._busy), list(self._idle)
+            busy, idle, others = list(self._busy), list(self._idle), list(self._others.values())
             self._idle.clear()
             self._changed.notify_all()
+        for other in others:
+            other.close()
         for sandbox in busy:
             sandbox.strike()
         for sandbox in idle:

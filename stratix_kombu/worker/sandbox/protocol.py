@@ -5,6 +5,7 @@
       run      a job: ``number``, ``source`` of its handler, those ``around`` it, ``job`` (attributes), ``log_level``
       reply    to a call: ``id``, and ``value`` or ``error``
       cancel   the job that runs is to end
+      soft     the job's ``number``: its soft time limit is exceeded, which its handler hears of by a signal
       terminate  the child is to end, after what the handler has in ``finally``; SIGTERM to its group comes with it
     child -> worker
       ready    it can take jobs
@@ -24,12 +25,15 @@ import builtins
 import json
 import struct
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from stratix_kombu import errors
 from stratix_kombu.errors import PayloadTooLarge, StratixError, rebuild
 
 Message = dict[str, Any]
+Cause = Literal["", "time", "cancelled"]
+"""Why the worker has ended a child: its job has taken too long, or is not wanted any more; '' = for another reason, or
+it has ended by itself."""
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME = 2**32 - 1
@@ -104,8 +108,9 @@ class SandboxStarved(Exception):
 class SandboxFailure(Exception):
     """An attempt that failed in a child, or with it."""
 
-    def __init__(self, reason: str, stacktrace: str = "", final: bool = False) -> None:
+    def __init__(self, reason: str, stacktrace: str = "", final: bool = False, cause: Cause = "") -> None:
         self.reason = reason
+        self.cause = cause
         self.stacktrace = stacktrace
         """JSON, as the store keeps it."""
         self.final = final

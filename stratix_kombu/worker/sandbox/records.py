@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from stratix_kombu.worker.sandbox.protocol import Message
+from stratix_kombu.worker.sandbox.soft import undisturbed
 
 MAX_TEXT = 16_000
 """Characters of a record that are passed on."""
@@ -19,11 +20,12 @@ class Records(logging.Handler):
         self._to_worker = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            text = self.format(record)[:MAX_TEXT]
-            self._to_worker({"kind": "log", "logger": record.name, "level": record.levelno, "text": text})
-        except Exception:
-            self.handleError(record)
+        with undisturbed():
+            try:
+                text = self.format(record)[:MAX_TEXT]
+                self._to_worker({"kind": "log", "logger": record.name, "level": record.levelno, "text": text})
+            except Exception:
+                self.handleError(record)
 
 
 def log(message: Message) -> None:

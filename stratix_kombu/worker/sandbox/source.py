@@ -25,17 +25,22 @@ ADVICE = "move it to the top level of a module, or give the path of a file that 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """``kind`` is ``module``, ``main`` or ``file``; ``where`` a module's name or a path; ``name`` the function's."""
+    """``kind`` is ``module``, ``main`` or ``file``; ``where`` a module's name or a path; ``name`` the function's. Of
+    the kind ``made``, ``where`` is a function of the package, as module:name, that makes the handler of ``name``."""
 
     kind: str
     where: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.where}:{self.name}"
+        return self.name if self.kind == "made" else f"{self.where}:{self.name}"
 
     def load(self) -> Callable[[Any], Any]:
         """Import the handler, in the child. Raises whatever its module does."""
+        if self.kind == "made":
+            module, _, function = self.where.partition(":")
+            made: Callable[[Any], Any] = getattr(importlib.import_module(module), function)(self.name)
+            return made
         if self.kind == "module":
             found: Any = importlib.import_module(self.where)
         elif self.kind == "main":

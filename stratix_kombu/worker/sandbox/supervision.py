@@ -6,9 +6,9 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from stratix_kombu.config.options import ProcessorOptions
@@ -21,6 +21,7 @@ from stratix_kombu.worker.sandbox.protocol import (
     ATTRIBUTES,
     CALLS,
     BrokenProtocol,
+    Cause,
     Message,
     SandboxFailure,
     SandboxGone,
@@ -41,11 +42,27 @@ MEMORY_S = 0.1
 """How often the memory of a child is looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is different for a task of Celery. It is killed as soon as it is not wanted any more."""
+
+    attributes: Message
+    """What its runner may read of the job: some of ``ATTRIBUTES``, and ``data`` of another kind."""
+    soft_s: float | None
+    """After how many seconds its runner is told, by a signal; None = never."""
+    softly: Callable[[], None]
+    """Called when that is done."""
+
+
 class Supervision:
     """Runs one job; ``job`` is the handle on which the handler's calls are made."""
 
-    def __init__(self, sandbox: Sandbox, job: Any, options: ProcessorOptions, seconds: float | None) -> None:
+    def __init__(
+        self, sandbox: Sandbox, job: Any, options: ProcessorOptions, seconds: float | None, terms: Terms | None = None
+    ) -> None:
         self._sandbox = sandbox
+        self._terms = terms
+        self._soft_at = float("inf")
         self._job = job
         self._options = options
         self._seconds = seconds
@@ -66,7 +83,7 @@ class Supervision:
                 "number": self._number,
                 "source": asdict(source),
                 "around": [asdict(one) for one in around],
-                "job": _attributes(self._job),
+                "job": self._terms.attributes if self._terms is not None else _attributes(self._job),
                 "what": what,
                 "max_bytes": max_bytes,
                 "log_level": logging.getLogger().level,
@@ -94,7 +111,10 @@ class Supervision:
             log(message)
         elif message["kind"] == "begun":
             self._begun = True
-            self._deadline = float("inf") if self._seconds is None else time.monotonic() + self._seconds
+            now = time.monotonic()
+            self._deadline = float("inf") if self._seconds is None else now + self._seconds
+            if self._terms is not None and self._terms.soft_s is not None:
+                self._soft_at = now + self._terms.soft_s
             if message["loaded"] and self._options.max_memory_usage:
                 self._sandbox.at_rest = self._sandbox.used
 
@@ -136,7 +156,11 @@ class Supervision:
         if now >= self._deadline:
             if not self._begun:
                 self._kill(f"the handler was not imported within {LOAD_S:.0f} s; its sandbox was killed")
-            self._kill(f"timed out after {(self._seconds or 0) * 1000:.0f} ms; its sandbox was killed")
+            self._kill(f"timed out after {(self._seconds or 0) * 1000:.0f} ms; its sandbox was killed", cause="time")
+        if self._terms is not None and now >= self._soft_at:
+            self._soft_at = float("inf")
+            self._sandbox.post({"kind": "soft", "number": self._number})
+            self._terms.softly()
         self._check_memory(now)
         self._check_cancelled(now)
 
@@ -154,20 +178,22 @@ class Supervision:
     def _check_cancelled(self, now: float) -> None:
         if self._cancel_until is None:
             if self._job.cancelled:
+                if self._terms is not None:
+                    self._kill("it is not wanted any more; its sandbox was killed", cause="cancelled")
                 self._cancel_until = now + CANCEL_S
                 self._sandbox.post({"kind": "cancel", "number": self._number})
         elif now >= self._cancel_until:
             self._kill(
                 f"cancelled, or lost to another worker; it kept running for {CANCEL_S:.0f} s, so its "
                 "sandbox was killed",
-                final=True,
+                cause="cancelled",
             )
 
-    def _kill(self, reason: str, final: bool = False) -> NoReturn:
+    def _kill(self, reason: str, cause: Cause = "") -> NoReturn:
         if self._options.graceful:
             self._terminate()
         self._sandbox.kill()
-        raise SandboxFailure(reason, final=final)
+        raise SandboxFailure(reason, final=cause == "cancelled", cause=cause)
 
     def _terminate(self) -> None:
         """Let the handler tidy up, for which it may need the worker."""

@@ -28,7 +28,8 @@ def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
                 pairs.clear()
                 transport, pool = host.split("-")
                 store = request.getfixturevalue("redis_url")
-                pairs[host] = workers.enter_context(beside(broker_on(transport, request), store, pool, **conf))
+                pools = ("prefork", 4, "", "own") if pool == "own" else (pool,)
+                pairs[host] = workers.enter_context(beside(broker_on(transport, request), store, *pools, **conf))
             statement.check(pairs[host], [stock, bridge])
 
         yield try_one

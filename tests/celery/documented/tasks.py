@@ -224,6 +224,8 @@ def define_classes(app: Celery) -> None:
             raise self.retry()
         if how == "ignores":
             raise Ignore
+        if how == "waits":
+            _wait()
         return "done"
 
     @app.task(shared=False, name="proj.handlers_raise", base=Raising)
@@ -342,3 +344,42 @@ def define_limits(app: Celery) -> None:
     @app.task(shared=False, name="proj.softly")
     def softly() -> None:
         time.sleep(30)
+
+    @app.task(shared=False, name="proj.hangs", time_limit=0.5)
+    def hangs(*args: Any) -> None:
+        _wait()
+
+    @app.task(shared=False, name="proj.hangs_once", time_limit=0.5, acks_late=True, acks_on_timeout=False)
+    def hangs_once(path: str) -> str:
+        if _first(path):
+            _wait()
+        return "ran again"
+
+    @app.task(shared=False, name="proj.dies")
+    def dies(path: str) -> None:
+        os._exit(3)
+
+    @app.task(shared=False, name="proj.dies_once", acks_late=True, reject_on_worker_lost=True)
+    def dies_once(path: str) -> str:
+        if _first(path):
+            os._exit(3)
+        return "ran again"
+
+    @app.task(shared=False, name="proj.dies_and_is_retried", retry_on_worker_lost=True, default_retry_delay=0)
+    def dies_and_is_retried(path: str) -> str:
+        if _first(path):
+            os._exit(3)
+        return "ran again"
+
+
+def _first(path: str) -> bool:
+    """Whether it has not been here before."""
+    first = not Path(path).exists()
+    note(path, "ran")
+    return first
+
+
+def _wait() -> None:
+    """Longer than any limit, on a thread as well."""
+    for _ in range(3000):
+        time.sleep(0.01)

@@ -1,0 +1,45 @@
+"""The request of a task, made of its message in the way of Celery's worker."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from kombu.compression import decompress
+from kombu.exceptions import KombuError
+from kombu.serialization import loads
+
+from stratix_kombu.celery.compat import CELERY_HEADERS
+from stratix_kombu.model.message import OtherMessage
+
+UNREADABLE = (KombuError, ValueError, TypeError, KeyError, LookupError)
+"""What a body may raise that cannot be read."""
+
+
+def request_of(message: OtherMessage, accept: Collection[str], hostname: str) -> dict[str, Any]:
+    """The request of a message for the worker of that name; ``accept``: the content types that are read. Raises one of
+    ``UNREADABLE``."""
+    properties, body = message.properties, message.body
+    info = properties.get("delivery_info") or {}
+    if message.headers.get("compression"):
+        body = decompress(body, message.headers["compression"])
+    args, kwargs, embed = loads(body, message.content_type, message.content_encoding, accept=accept)
+    own = {key: value for key, value in message.headers.items() if key not in CELERY_HEADERS}
+    return {
+        "headers": own or None,  # a Context looks for them in a slower way
+        **message.headers,
+        "properties": properties,
+        "reply_to": properties.get("reply_to"),
+        "correlation_id": properties.get("correlation_id"),
+        "delivery_info": {
+            "exchange": info.get("exchange"),
+            "routing_key": info.get("routing_key"),
+            "priority": properties.get("priority"),
+            "redelivered": bool(info.get("redelivered")),
+        },
+        "hostname": hostname,
+        "is_eager": False,
+        "args": args,
+        "kwargs": kwargs,
+        **(embed or {}),
+    }
