@@ -24,3 +24,8 @@ def noop(number: int) -> int:
 async def waits(number: int) -> int:
     await asyncio.sleep(0.01)
     return number
+
+
+@app.task(name="total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)

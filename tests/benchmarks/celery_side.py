@@ -20,3 +20,8 @@ def noop(number: int) -> int:
 @app.task(name="instant")
 def instant() -> float:
     return time.time()
+
+
+@app.task(name="total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
