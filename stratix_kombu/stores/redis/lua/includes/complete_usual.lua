@@ -1,5 +1,5 @@
--- Completing jobs as most are: their claims are held, nobody depends on them, they add no others, they are kept for a time or
--- for ever, and nothing waits for their end. Without what the others need, the making of which takes longer than all
+-- Completing jobs as most are: their claims are held, no job waits for them alone, they add no others, they are kept for a
+-- time or for ever, and nothing waits for their end. Without what the others need, the making of which takes longer than all
 -- commands, and with as few texts and numbers made as can be. From ARGV[first] on as complete_jobs.lua says; what that does
 -- is done here, too, if all of them are such. Then `is_completed` is true. That a call was made before is seen by its claims.
 --- @include clock
@@ -12,9 +12,9 @@ local function complete_usual()
     local id = ARGV[i]
     local key = P .. ':job:' .. id
     local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.keep_completed, F.deduplication, F.group,
-      F.failed_reason, F.attempts_made, F.processed_ms, F.waiting_ms, F.created_ms)
+      F.failed_reason, F.attempts_made, F.processed_ms, F.waiting_ms, F.created_ms, F.number)
     queue = queue or v[3]
-    v[13], v[14] = key, v[5] and string.match(v[5], '^:(%d+)$')
+    v[15], v[14] = key, v[5] and string.match(v[5], '^:(%d+)$')
     if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not v[14] or v[6]
       or v[7] or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
       return
@@ -22,8 +22,16 @@ local function complete_usual()
     jobs[id], jobs[#jobs + 1] = true, v
     asked[#asked + 1] = key .. ':dependents'
   end
-  if not queue or call('EXISTS', unpack(asked)) > 0 then
+  if not queue then
     return
+  end
+  local tell_others
+  if call('EXISTS', unpack(asked)) > 0 then
+    --- @include await_others
+    if not all_await_others(jobs) then
+      return
+    end
+    tell_others = tell_dependents
   end
   local base = P .. ':q:' .. queue .. ':'
   local waits = call('HMGET', base .. 'meta', 'crowded', 'lined', 'unsent_lines')
@@ -51,14 +59,14 @@ local function complete_usual()
   for m, v in ipairs(jobs) do
     local i = first + 5 * m - 5
     local id, result = ARGV[i], ARGV[i + 2]
-    call('HSET', v[13], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
+    call('HSET', v[15], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
       v[9] and string.format('%.0f', (number_of(v[9]) or 0) + 1) or '1', F.result, result, F.token, '',
       F.ended, 'c:' .. v[2]) -- see ended.lua
     if ARGV[i + 4] ~= '' then
-      call('HSET', v[13], F.data, ARGV[i + 4])
+      call('HSET', v[15], F.data, ARGV[i + 4])
     end
     if v[8] then
-      call('HDEL', v[13], F.failed_reason, F.stacktrace)
+      call('HDEL', v[15], F.failed_reason, F.stacktrace)
     end
     if v[14] then
       expires[v[14]] = expires[v[14]] or string.format('%.0f', now + v[14])
@@ -80,6 +88,9 @@ local function complete_usual()
   call('ZADD', base .. 'completed', unpack(places))
   if expiring[1] then
     call('ZADD', P .. ':expiring', unpack(expiring))
+  end
+  if tell_others then
+    tell_others()
   end
   if call('EXISTS', active, base .. 'order') == 0 then
     --- @include base
