@@ -14,6 +14,7 @@ from kombu.serialization import prepare_accept_content
 from stratix_kombu.celery.batch import leaves
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.meta import body_of
+from stratix_kombu.celery.results import SERIALIZED
 from stratix_kombu.celery.task import attempt_of
 from stratix_kombu.errors import JobNotFound
 from stratix_kombu.lifecycle.one_job import set_data
@@ -42,17 +43,15 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
     assert bridge is not None
     assert attempt is not None
     queries, backend = bridge.engine.store.queries, app.backend
-    states = queries.dependencies(attempt.job_id)
+    ends = queries.depends_on(attempt.job_id)
     listed = list(leaves(tree))
-    added = [job_id for job_id in states if job_id not in set(listed)]  # by add_to_chord
+    added = [job_id for job_id in ends if job_id not in set(listed)]  # by add_to_chord
     ids = [*listed, *added]
-    records = dict(zip(ids, queries.get(ids), strict=True))
-    results = queries.dependency_results(attempt.job_id)
     callback = maybe_signature(body, app=app)
     with attempt.continuing():
-        failed = next((job_id for job_id in ids if states.get(job_id) is not State.COMPLETED), None)
+        failed = next((one for one in ids if one not in ends or ends[one].state is not State.COMPLETED), None)
         if failed is not None:
-            error = _chord_error(backend, failed, records.get(failed))
+            error = _chord_error(backend, failed, *queries.get([failed]))
             _leave_out(callback, list(_told_below(bridge, failed)))
             try:
                 raise error
@@ -60,8 +59,10 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
                 backend.chord_error_from_stack(callback, raised)
             _leave_children(bridge, request, callback)
             raise error if not isinstance(callback, group) else error.__cause__ or error
-        values = [_values(one, results, records, backend) for one in (*tree, *added)]
-        callback.apply_async((values,), **_descent(callback, ids, records))
+        results = _results(bridge, {one: ends[one].result or "" for one in ids})
+        values = [_values(one, results) for one in (*tree, *added)]
+        last = max(ids, key=lambda one: ends[one].finished_ms)
+        callback.apply_async((values,), **_descent(bridge, callback, last))
 
 
 def _told_below(bridge: Bridge, job_id: str) -> Iterator[Errback]:
@@ -102,19 +103,25 @@ def _leave_children(bridge: Bridge, request: Any, callback: Any) -> None:
             set_data(bridge.engine, task_job_id(callback.id), trail)
 
 
-def _descent(callback: Any, ids: list[str], records: dict[str, JobRecord | None]) -> dict[str, str]:
+def _descent(bridge: Bridge, callback: Any, last: str) -> dict[str, str]:
     """Parent and root of the body: the task of the header that finished last, and the root of that task."""
-    known = [record for record in records.values() if record is not None]
-    last = max(known, key=lambda record: record.finished_ms, default=None)
-    headers = json.loads(last.message)["headers"] if last is not None and last.message else {}
-    parent = last.id if last is not None else ids[0]
-    return {"parent_id": parent, "root_id": callback.options.get("root_id") or headers.get("root_id") or parent}
+    root = callback.options.get("root_id")
+    if not root:
+        (record,) = bridge.engine.store.queries.get([last])
+        root = json.loads(record.message)["headers"].get("root_id") if record is not None and record.message else None
+    return {"parent_id": last, "root_id": root or last}
 
 
-def _values(tree: Any, results: dict[str, str], records: dict[str, JobRecord | None], backend: Any) -> Any:
-    if isinstance(tree, str):
-        return backend.value_of(results.get(tree), records.get(tree))
-    return [_values(one, results, records, backend) for one in tree]
+def _results(bridge: Bridge, texts: dict[str, str]) -> dict[str, Any]:
+    """The values of results. Where one may have been written by another serializer, its record says by whom."""
+    marked = [one for one, text in texts.items() if SERIALIZED in text]
+    records = dict(zip(marked, bridge.engine.store.queries.get(marked), strict=True))
+    backend: Any = bridge.celery.backend
+    return {one: backend.value_of(text, records.get(one)) for one, text in texts.items()}
+
+
+def _values(tree: Any, results: dict[str, Any]) -> Any:
+    return results[tree] if isinstance(tree, str) else [_values(one, results) for one in tree]
 
 
 def _chord_error(backend: Any, job_id: str, record: JobRecord | None) -> ChordError:

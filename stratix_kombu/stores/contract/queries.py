@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from stratix_kombu.model.attempts import Attempt
+from stratix_kombu.model.dependency import Dependency
 from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, FailureHead, JobFilter, Page
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview
@@ -154,8 +155,12 @@ class Queries(ABC):
         kept, and the number of lines written. No lines and 0 for a job that does not exist."""
 
     @abstractmethod
+    def depends_on(self, job_id: str) -> dict[str, Dependency]:
+        """The jobs it depends on, by their ids, and what is known of them. Without gates."""
+
     def dependencies(self, job_id: str) -> dict[str, State | None]:
-        """The jobs it depends on and their states; None for one that was removed before it finished. Without gates."""
+        """The states of the jobs it depends on; None for one that was removed before it finished. Without gates."""
+        return {one: known.state for one, known in self.depends_on(job_id).items()}
 
     @abstractmethod
     def dependents(self, job_id: str) -> list[str]:
@@ -173,7 +178,7 @@ class Queries(ABC):
         after the last one; a page may be empty before that. Known of jobs that were added by this version or a later
         one."""
 
-    @abstractmethod
     def dependency_results(self, job_id: str) -> dict[str, str]:
         """Results (JSON) of the completed ones, readable even after their records were removed, and after their ids
         were used again."""
+        return {one: known.result for one, known in self.depends_on(job_id).items() if known.result is not None}

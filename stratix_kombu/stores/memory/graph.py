@@ -28,6 +28,8 @@ class Outcome:
     reason: str = ""
     number: int = 0
     gate: bool = False
+    finished_ms: int = 0
+    """Not kept once the record was removed."""
 
 
 class Graph:

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from stratix_kombu.model.attempts import Attempt, attempts_of
+from stratix_kombu.model.dependency import Dependency
 from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, FailureHead, JobFilter, Page, heads
 from stratix_kombu.model.metrics import Tally, Totals
 from stratix_kombu.model.overview import QUEUES_AT_ONCE, QueueOverview, shown_minutes
@@ -219,19 +220,17 @@ class MemoryQueries(Queries):
             wanted = min(max(job.logged - number, 0), len(job.logs))
             return job.logs[len(job.logs) - wanted :], job.logged
 
-    def dependencies(self, job_id: str) -> dict[str, State | None]:
+    def depends_on(self, job_id: str) -> dict[str, Dependency]:
         with self._space.lock:
             job = self._space.jobs.get(job_id)
             found = {one: self._at_end(one, edge) for one, edge in job.dependencies.items()} if job else {}
-            return {
-                one: None if end.state == "removed" else State(end.state) for one, end in found.items() if not end.gate
-            }
+            return {one: _known(end) for one, end in found.items() if not end.gate}
 
     def _at_end(self, job_id: str, edge: Edge) -> Outcome:
         """What to return about the job at the other end of an edge, finished or not."""
         job = self._space.jobs.get(job_id)
         if job is not None and job.number == edge.number:
-            return Outcome(job.state.value, job.result, gate=job.new.kind == GATE)
+            return Outcome(job.state.value, job.result, gate=job.new.kind == GATE, finished_ms=job.finished_ms)
         name = self._space.place_of(job_id, edge.number)
         return Outcome("removed") if name in self._space.jobs else outcome_of(self._space, name) or Outcome("removed")
 
@@ -256,15 +255,10 @@ class MemoryQueries(Queries):
             records = [self._space.jobs[job_id].record() for _, job_id in found]
             return records, str(-found[-1][0]) if len(found) == limit else ""
 
-    def dependency_results(self, job_id: str) -> dict[str, str]:
-        with self._space.lock:
-            job = self._space.jobs.get(job_id)
-            found = {one: self._at_end(one, edge) for one, edge in job.dependencies.items()} if job else {}
-            return {
-                one: end.result
-                for one, end in found.items()
-                if end.state == "completed" and end.result is not None and not end.gate
-            }
+
+def _known(end: Outcome) -> Dependency:
+    state = None if end.state == "removed" else State(end.state)
+    return Dependency(state, end.result if state is State.COMPLETED else None, end.finished_ms)
 
 
 def _inclusive(items: list[str], start: int, end: int) -> list[str]:

@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
-from stratix_kombu.model.record import KEEP_ALL, Added, Change, Completion, Lost, NewJob, Placed, Ready
+from stratix_kombu.model.record import KEEP_ALL, Added, Change, Completion, Lost, Placed, Ready
 from stratix_kombu.model.state import State
-from stratix_kombu.stores.redis.records import job_arguments
+from stratix_kombu.stores.redis.records import then_text
 
 
 def change_of(answer: Sequence[Any]) -> Change:
@@ -52,10 +52,6 @@ def fallback_text(given: Fallback) -> str:
         if getattr(given, name) != KEEP_ALL:
             value[name] = retention_text(getattr(given, name))
     return json.dumps(value)
-
-
-def then_text(jobs: Sequence[NewJob]) -> str:
-    return json.dumps([[job.queue, *job_arguments(job, job.queue)] for job in jobs]) if jobs else ""
 
 
 def completion_arguments(results: Sequence[Completion]) -> list[str]:

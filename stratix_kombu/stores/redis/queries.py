@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stratix_kombu.model.attempts import Attempt, attempts_of
+from stratix_kombu.model.dependency import Dependency
 from stratix_kombu.model.fields import WIRE
 from stratix_kombu.model.finding import (
     ALL_JOBS,
@@ -184,8 +185,8 @@ class RedisQueries(Queries):
         written, lines = self._scripts.run("logs_after", (job_id, number))
         return [line.decode() for line in lines], int(written)
 
-    def dependencies(self, job_id: str) -> dict[str, State | None]:
-        return {one: State(state) if state else None for one, state, *_ in self._dependencies(job_id)}
+    def depends_on(self, job_id: str) -> dict[str, Dependency]:
+        return {one: known for one, known, _ in self._dependencies(job_id)}
 
     def dependents(self, job_id: str) -> list[str]:
         found = self._scripts.members("ZSCAN", f":job:{job_id}:dependents")
@@ -209,15 +210,13 @@ class RedisQueries(Queries):
         records = self.get([one.decode() for one in ids])
         return [record for record in records if record is not None], after.decode()
 
-    def dependency_results(self, job_id: str) -> dict[str, str]:
-        return {one: result for one, _, result, _ in self._dependencies(job_id) if result is not None}
-
-    def _dependencies(self, job_id: str) -> Iterator[tuple[str, str, str | None, bool]]:
-        """Id, state or '', result, and whether another job has the id by now."""
+    def _dependencies(self, job_id: str) -> Iterator[tuple[str, Dependency, bool]]:
+        """Id, what is known of it, and whether another job has the id by now."""
         for flat in self._scripts.paged("dependencies", job_id):
-            for i in range(0, len(flat), 4):
-                result = flat[i + 3].decode() if flat[i + 2] & 1 else None
-                yield flat[i].decode(), flat[i + 1].decode(), result, bool(flat[i + 2] & 2)
+            for i in range(0, len(flat), 5):
+                one, state, flags, result, finished = flat[i : i + 5]
+                known = Dependency(STATES.get(state), result.decode() if flags & 1 else None, int(finished or 0))
+                yield one.decode(), known, bool(flags & 2)
 
 
 def _records(found: Sequence[Any]) -> list[JobRecord]:

@@ -27,6 +27,14 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
     return job.id, job.name, job.data, job.options, json.dumps(said) if said else ""
 
 
+def then_text(jobs: Sequence[NewJob]) -> str:
+    """What then.lua takes: JSON of such arguments, the last of which is no text of its own, since a message in it may
+    be long."""
+    if not jobs:
+        return ""
+    return json.dumps([[job.queue, job.id, job.name, job.data, job.options, said_of(job)] for job in jobs])
+
+
 def record_of(job_id: str, values: Sequence[Any]) -> JobRecord | None:
     """A record from the values of ``WORDS``; None if it does not exist or cannot be read: one of many must not prevent
     the others from being read."""

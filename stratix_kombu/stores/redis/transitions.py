@@ -39,10 +39,10 @@ from stratix_kombu.model.record import (
 from stratix_kombu.model.state import Action, Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions, check_ids
-from stratix_kombu.stores.redis.answers import added_of, change_of, completion_arguments, fallback_text, then_text
+from stratix_kombu.stores.redis.answers import added_of, change_of, completion_arguments, fallback_text
 from stratix_kombu.stores.redis.fields import CLAIMED, plain_fields
 from stratix_kombu.stores.redis.presence import Presence, told_of
-from stratix_kombu.stores.redis.records import ClaimsOf, job_arguments
+from stratix_kombu.stores.redis.records import ClaimsOf, job_arguments, then_text
 from stratix_kombu.stores.redis.scripts import Scripts
 from stratix_kombu.stores.redis.taking import Take
 from stratix_kombu.stores.redis.texts import limit_text

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stratix_kombu.model.attempts import Attempt, attempts_of
+from stratix_kombu.model.dependency import Dependency
 from stratix_kombu.model.finding import ALL_JOBS, LOOKED_AT_ONCE, FailureHead, JobFilter, Page, heads
 from stratix_kombu.model.limiter import starts_of
 from stratix_kombu.model.metrics import HOUR_MS, MINUTE_MS, Tally, Totals
@@ -28,7 +29,8 @@ from stratix_kombu.stores.sql.texts import loads
 
 _EDGES = """
 SELECT edges.dependency, edges.dependency_number, edges.state,
-       jobs.number, jobs.state, jobs.kind, jobs.result, outcomes.state, outcomes.gate, outcomes.result
+       jobs.number, jobs.state, jobs.kind, jobs.result, jobs.finished_ms,
+       outcomes.state, outcomes.gate, outcomes.result
 FROM edges LEFT JOIN jobs ON jobs.id = edges.dependency
            LEFT JOIN outcomes ON outcomes.number = edges.dependency_number
 WHERE edges.dependent = ? ORDER BY edges.place
@@ -206,20 +208,19 @@ class SqlQueries(Queries):
             sql = "SELECT line FROM logs WHERE number = ? AND place > ? ORDER BY place"
             return [line for (line,) in db.all(sql, job[0], number)], job[1]
 
-    def dependencies(self, job_id: str) -> dict[str, State | None]:
-        found = {one: (state, gate) for one, state, gate, _, _ in self._edges(job_id)}
-        return {one: None if state == "removed" else State(state) for one, (state, gate) in found.items() if not gate}
+    def depends_on(self, job_id: str) -> dict[str, Dependency]:
+        return {one: known for one, known, gate, _ in self._edges(job_id) if not gate}
 
-    def _edges(self, job_id: str) -> list[tuple[str, str, bool, str | None, bool]]:
-        """Dependency, its state or 'removed', whether it is a gate, its result, and whether another job has the id."""
+    def _edges(self, job_id: str) -> list[tuple[str, Dependency, bool, bool]]:
+        """Dependency, what is known of it, whether it is a gate, and whether another job has the id."""
         with self._space.reading() as db:
             rows = db.all(_EDGES, job_id)
         found = []
-        for dependency, number, _, there, state, kind, result, ended, gate, kept in rows:
+        for dependency, number, _, there, state, kind, result, finished, ended, gate, kept in rows:
             if there == number:
-                found.append((dependency, state, kind == GATE, result, False))
+                found.append((dependency, _known(state, result, finished), kind == GATE, False))
             else:
-                found.append((dependency, ended or "removed", bool(gate), kept, there is not None))
+                found.append((dependency, _known(ended or "removed", kept, 0), bool(gate), there is not None))
         return found
 
     def dependents(self, job_id: str) -> list[str]:
@@ -230,7 +231,7 @@ class SqlQueries(Queries):
         return [(self._before(job_id), self.dependents(job_id)) for job_id in ids]
 
     def _before(self, job_id: str) -> list[str]:
-        return [one for one, _, gate, _, other in self._edges(job_id) if not other and not gate]
+        return [one for one, _, gate, other in self._edges(job_id) if not other and not gate]
 
     def roots(self, cursor: str = "", limit: int = PAGE) -> tuple[list[JobRecord], str]:
         with self._space.reading() as db:
@@ -240,12 +241,11 @@ class SqlQueries(Queries):
         records = _records([rows[job_id] for job_id, _ in found if job_id in rows])
         return records, str(found[-1][1]) if len(found) == limit else ""
 
-    def dependency_results(self, job_id: str) -> dict[str, str]:
-        return {
-            one: result
-            for one, state, gate, result, _ in self._edges(job_id)
-            if state == "completed" and result is not None and not gate
-        }
+
+def _known(state: str, result: str | None, finished_ms: int) -> Dependency:
+    if state == "removed":
+        return Dependency(None)
+    return Dependency(State(state), result if state == "completed" else None, finished_ms)
 
 
 def _pages(ids: Sequence[str]) -> list[Sequence[str]]:

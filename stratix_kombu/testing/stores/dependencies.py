@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from stratix_kombu.errors import DependencyCycle, DependencyNotFound, JobAlreadyStarted, JobNotFound
-from stratix_kombu.model.record import Retention
+from stratix_kombu.model.dependency import Dependency
+from stratix_kombu.model.record import Change, Completion, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import QUEUE, StoreCase, new
@@ -35,8 +36,33 @@ class DependencySuite(StoreCase):
         assert self.record(store, "c").pending == 0
         assert store.queries.dependency_results("c") == {"a": "1", "b": "2"}
         assert store.queries.dependencies("c") == {"a": State.COMPLETED, "b": State.COMPLETED}
+        ended = {
+            one: Dependency(State.COMPLETED, result, self.record(store, one).finished_ms)
+            for one, result in (("a", "1"), ("b", "2"))
+        }
+        assert store.queries.depends_on("c") == ended
         assert store.queries.dependents("a") == ["c"]
         assert store.queries.edges(["c", "a", "none"]) == [(["a", "b"], []), ([], ["c"]), ([], [])]
+
+    def test_those_that_a_dependent_waits_for_end_together(self, store: Store) -> None:
+        """All but the last in one step, which releases nothing; kept for a time, with data."""
+        kept = Retention(age_ms=60_000)
+        members = [f"m{n}" for n in range(4)]
+        self.add(store, *(new(one, keep_completed=kept) for one in members), new("all", dependencies=tuple(members)))
+        claims = {one: self.claim(store, one)[0].token for one in members}
+        ends = [Completion(one, claims[one], f'"{one}"', data='{"said":1}') for one in members]
+        assert store.transitions.complete(ends[:3]) == Change()
+        assert store.transitions.complete(ends[:1]).stale == ()  # asked again
+        assert self.record(store, "all").pending == 1
+        assert self.record(store, "m0").data == '{"said":1}'
+        assert store.queries.dependencies("all") == dict.fromkeys(members[:3], State.COMPLETED) | {"m3": State.ACTIVE}
+        assert self.ids(store.transitions.complete(ends[3:]).ready) == ["all"]
+        assert store.queries.dependency_results("all") == {one: f'"{one}"' for one in members}
+
+    def test_the_last_ones_end_together(self, store: Store) -> None:
+        self.add(store, new("a"), new("b"), new("both", dependencies=("a", "b")))
+        ends = [Completion(one, self.claim(store, one)[0].token, "1") for one in ("a", "b")]
+        assert self.ids(store.transitions.complete(ends).ready) == ["both"]
 
     def test_what_is_released_keeps_its_queue_from_being_drained(self, store: Store) -> None:
         self.add(store, new("a"), new("b", dependencies=("a",)))
@@ -79,6 +105,11 @@ class DependencySuite(StoreCase):
         self.add(store, new("a"), new("b"), new("c", dependencies=("a", "b"), optional=True))
         self.fail(store, "a")
         assert self.states(store, "c") == ["blocked"]
+        known = {
+            "a": Dependency(State.FAILED, None, self.record(store, "a").finished_ms),
+            "b": Dependency(State.WAITING),
+        }
+        assert store.queries.depends_on("c") == known
         assert self.ids(self.complete(store, "b", result="2").ready) == ["c"]
         assert store.queries.dependency_results("c") == {"b": "2"}
         assert self.add(store, new("d", dependencies=("a",), optional=True)) == ["d"]
@@ -89,6 +120,7 @@ class DependencySuite(StoreCase):
         assert self.ids(change.ready) == ["c"]
         assert self.record(store, "b").failed_reason == "dependency a was removed"
         assert store.queries.dependencies("b") == {"a": None}
+        assert store.queries.depends_on("b") == {"a": Dependency(None)}
 
     def test_results_outlive_the_record(self, store: Store) -> None:
         self.add(store, new("a", keep_completed=Retention(count=0)), new("b", dependencies=("a",)))

@@ -1,5 +1,5 @@
 -- Add one job. `extra` is '' or JSON with what is not default, by the names of the table of fields, and the queue if it is
--- another one. False if the id is known, unless it is that of a vacant job, or with `anew` of one that has ended; true if it
+-- another one; or that as a table. False if the id is known, unless it is that of a vacant job, or with `anew` of one that has ended; true if it
 -- waits, under the given number; else what became of it: {state, when it was added, its number, not before, dependencies to
 -- wait for}.
 --- @include moves
@@ -104,7 +104,7 @@ end
 
 local function add_job(queue, id, name, data, options, extra, number)
   local key = job_key(id)
-  local more = extra ~= '' and cjson.decode(extra) or {}
+  local more = type(extra) == 'table' and extra or extra ~= '' and cjson.decode(extra) or {}
   local known
   local fresh = unused[id]
   unused[id] = nil

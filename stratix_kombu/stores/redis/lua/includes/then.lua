@@ -1,4 +1,4 @@
--- Ends of attempts. Jobs that an ending one adds: '' or a JSON list of the arguments of add_job.
+-- Ends of attempts. Jobs that an ending one adds: '' or a JSON list of the arguments of add_job, `extra` decoded.
 --- @include tally
 --- @include ended
 
