@@ -26,7 +26,7 @@ Scope = TypeVar("Scope", bound="Batch")
 def results_in(signature: Any) -> Iterator[tuple[str, str]]:
     """Ids of jobs, and names, of all tasks that a signature (or its dict) will publish and whose results others may
     want: of a chord its body's, of a group and a chain all. Freezing has given them their ids."""
-    if not isinstance(signature, Mapping):
+    if not isinstance(signature, (dict, Mapping)):  # to tell a dict is quick
         return
     options, kind = signature.get("options") or {}, signature.get("subtask_type")
     if kind == "chord":

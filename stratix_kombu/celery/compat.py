@@ -8,6 +8,8 @@ the worker's last one.
 * ``app._pool`` and ``app.amqp._producer_pool`` hold connections that a forked child must not use.
 * ``app.__reduce_keys__`` says what a spawned child of the pool is to know of the configuration.
 * ``_regen`` is what Celery makes of a generator of tasks, and ``_regen__it`` what it takes them from.
+* ``result.get()`` reads each parent, to see whether it has failed (``_maybe_reraise_parent_error``, ``_parents``). It
+  is wrapped, so that they are looked at together. What has been read is in a result's ``_cache``.
 * ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
 * Our own worker runs tasks by ``celery.app.trace``: ``build_tracer``, ``setup_worker_optimizations``; a task's tracer
   is its ``__trace__``. ``_set_task_join_will_block`` has ``result.get()`` within a task refused. For coroutines the
@@ -36,10 +38,12 @@ from celery.app import trace
 from celery.app.task import Context
 from celery.canvas import _chain, _chord
 from celery.exceptions import NotRegistered
+from celery.result import AsyncResult, ResultSet
 from celery.utils.functional import _regen, regen
 from celery.utils.threads import _LocalStack
 from click import get_current_context
 from kombu import pools
+from vine import barrier
 
 from stratix_kombu.errors import ConfigurationError
 
@@ -217,6 +221,44 @@ def call_errbacks(backend: Any, request: Any, errbacks: list[Any], error: BaseEx
     """Call or send these errbacks of a request."""
     if errbacks:
         backend._call_task_errbacks(Context(vars(request), errbacks=errbacks), error, traceback)
+
+
+def look_at_parents_together() -> None:
+    """Have ``result.get()`` ask a backend once, by ``harmless(results)``, which of a result's parents have not failed,
+    and read only the others, and those whose end somebody waits for by ``then``; once a process."""
+    original = AsyncResult._maybe_reraise_parent_error
+    if hasattr(original, "stratix_original"):
+        return
+
+    @functools.wraps(original)
+    def reraise(self: Any) -> None:
+        backend = self.backend
+        if not hasattr(backend, "harmless"):
+            original(self)
+            return
+        leaves = [leaf for parent in reversed(list(self._parents())) for leaf in _leaves_of(parent)]
+        unread = [one for one in leaves if one._cache is None and one.backend is backend and not _is_heard(one)]
+        harmless = set(map(id, backend.harmless(unread)))
+        for one in leaves:
+            if id(one) not in harmless:
+                one.maybe_throw()
+
+    reraise.stratix_original = original  # type: ignore[attr-defined]
+    AsyncResult._maybe_reraise_parent_error = reraise
+
+
+def _leaves_of(result: Any) -> Iterator[Any]:
+    """The results of tasks in a result, or in a group of them."""
+    if not isinstance(result, ResultSet):
+        yield result
+        return
+    for one in result.results:
+        yield from _leaves_of(one)
+
+
+def _is_heard(result: Any) -> bool:
+    """Whether somebody is to be called when it has been read; a group's barrier has nobody to call."""
+    return any(one is not None and not isinstance(one, barrier) for one in result.on_ready.listeners)
 
 
 def purge_jobs_too(purge_jobs: Callable[[Any, list[str]], None]) -> None:

@@ -18,7 +18,14 @@ from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
-from stratix_kombu.celery.compat import batch_canvas, forget_backend, keep_polling, pickle_by_name, purge_jobs_too
+from stratix_kombu.celery.compat import (
+    batch_canvas,
+    forget_backend,
+    keep_polling,
+    look_at_parents_together,
+    pickle_by_name,
+    purge_jobs_too,
+)
 from stratix_kombu.celery.control import control_class, purge_jobs
 from stratix_kombu.celery.file_broker import NAMESPACE, PREFIX, SCHEMES, FileDriver
 from stratix_kombu.celery.jobs import register_jobs
@@ -104,6 +111,7 @@ def _change_celery() -> None:
     batch_canvas(_scope)
     purge_jobs_too(_purge)
     answer_for_the_store()
+    look_at_parents_together()
     make_awaitable()
 
 

@@ -35,6 +35,8 @@ NOT_TRACKED = ""
 DUE = "stratix_eta"
 """Header with the time of a delayed task. That time is past when the message is sent: in Celery's own header, a worker
 would hold the message for another moment."""
+Carried = list[tuple[str, str]]
+"""Ids and names of jobs that a task will add when it ends."""
 _ROUTING = ("queue", "exchange", "exchange_type", "routing_key")
 
 
@@ -95,8 +97,8 @@ class Publisher:
             published.headers[DUE] = due
         with self.batch() as batch:
             awaited = isinstance(batch, Pages) and batch.at_end is not None
-            job = self.new_job(published, countdown, eta, awaited, fresh=not given)
-            batch.put(job, _carried(published))
+            carried = _carried(published)
+            batch.put(self.new_job(published, carried, countdown, eta, awaited, fresh=not given), carried)
         return result
 
     def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
@@ -167,6 +169,7 @@ class Publisher:
     def new_job(
         self,
         published: Published,
+        carried: Carried,
         countdown: Any = None,
         eta: Any = None,
         awaited: bool = False,
@@ -196,7 +199,7 @@ class Publisher:
             delay_ms=delay_ms,
             due_ms=due_ms,
             priority=self._priority(published),
-            carries=tuple(one for one, _ in _carried(published)),
+            carries=tuple(job_id for job_id, _ in carried),
             keep_completed=keep_completed,
             keep_failed=keep,
             max_stalled=self._max_stalled(name),
@@ -363,7 +366,7 @@ def _kept_for(expires: Any, name: str) -> Retention:
     return Retention(age_ms=milliseconds(expires, name) if expires else None)
 
 
-def _carried(published: Published) -> list[tuple[str, str]]:
+def _carried(published: Published) -> Carried:
     """Ids and names of what the task will publish when it ends: the rest of its chain, the next one first."""
     embed = published.body[2] if isinstance(published.body, tuple) else {}
     return [one for step in reversed(embed.get("chain") or ()) for one in results_in(step)]

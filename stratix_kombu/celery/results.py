@@ -22,6 +22,7 @@ from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.stalls import failed_by_stalling
+from stratix_kombu.model.state import State
 from stratix_kombu.queue.events import QueueEvents
 
 SERIALIZED = "__serialized__"
@@ -106,6 +107,11 @@ class Results(BaseBackend):
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         (record,) = self.bridge.engine.store.queries.get([task_job_id(task_id)])
         return meta_of(self, str(task_id), record)
+
+    def harmless(self, results: list[Any]) -> list[Any]:
+        """Those of these results whose tasks have not failed, in one call."""
+        found = self.bridge.engine.store.queries.states([task_job_id(str(one.id)) for one in results])
+        return [one for one, state in zip(results, found, strict=True) if state is not State.FAILED]
 
     def wait_for_pending(
         self,

@@ -15,6 +15,7 @@ from celery.app.autoretry import add_autoretry_behaviour
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import _chain, _chord
+from celery.result import AsyncResult, ResultSet
 from celery.utils.functional import _regen
 from celery.utils.threads import _LocalStack
 from celery.worker.consumer import Consumer
@@ -101,6 +102,24 @@ def test_canvas_is_wrapped_once() -> None:
     first = group.apply_async
     compat.batch_canvas(lambda app: None)  # type: ignore[arg-type,return-value]
     assert group.apply_async is first
+
+
+def test_a_result_looks_at_its_parents_one_by_one() -> None:
+    make_app("memory://", "memory://", "up")
+    source = inspect.getsource(original(AsyncResult._maybe_reraise_parent_error))  # type: ignore[arg-type]
+    assert source.splitlines()[1:] == [
+        "        for node in reversed(list(self._parents())):",
+        "            node.maybe_throw()",
+    ]
+    assert "self._get_task_meta() if self._cache is None else self._cache" in inspect.getsource(AsyncResult.maybe_throw)
+    assert "result.maybe_throw(" in inspect.getsource(ResultSet.maybe_throw)
+    first = AsyncResult._maybe_reraise_parent_error
+    compat.look_at_parents_together()
+    assert AsyncResult._maybe_reraise_parent_error is first
+    stock = Celery("up", broker="memory://", backend="cache+memory://", set_as_current=False)
+    stock.backend.store_result("before", ValueError("no"), "FAILURE")
+    with pytest.raises(ValueError, match="no"):
+        stock.AsyncResult("after", parent=stock.AsyncResult("before")).get()
 
 
 def test_a_backend_is_cached_where_it_was() -> None:
