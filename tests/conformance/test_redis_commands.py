@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.record import Claim, Completion, InlineQueue, Limit, NewJob, Retention
+from stratix_kombu.model.record import JOIN, Claim, Completion, InlineQueue, Limit, NewJob, Retention
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
@@ -113,6 +113,28 @@ def test_commands_of_a_task(redis_url: str) -> None:
     assert completed.total() <= 11 * 20 + 2, completed  # and whether it is drained, and that
     assert (completed["HMGET"], completed["GET"]) == (2 * 20, 0), completed
     assert {one.state for one in store.queries.get([one.id for one in tasks]) if one} == {State.COMPLETED}
+    store.close()
+
+
+def test_commands_of_a_part_of_a_chord(redis_url: str) -> None:
+    """Seven more to complete it than another task: what depends on it learns of that, and is not read as a whole."""
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = _delivering(redis_url, namespace)
+    parts = [NewJob(id=str(uuid.uuid4()), queue="q", name="n", message=MESSAGE) for _ in range(21)]
+    ids = tuple(one.id for one in parts)
+    join = NewJob(id="join", queue="q", name="join", message=MESSAGE, kind=JOIN, optional=True, dependencies=ids)
+    store.transitions.add([*parts, join])
+    claims = store.transitions.claim("q", ids, "w", 60_000).claims
+    ends = [Completion(one.record.id, one.token, "1") for one in claims]
+
+    completed = _commands(redis_url, namespace, lambda: [store.transitions.complete([one]) for one in ends[:20]])
+    assert completed.total() <= 18 * 20 + 2, completed
+    assert completed["HMGET"] == 3 * 20, completed
+    assert store.queries.get(["join"])[0].pending == 1  # type: ignore[union-attr]
+    store.transitions.complete(ends[20:])
+    assert store.queries.states(["join"]) == [State.WAITING]
+    together = _commands(redis_url, namespace, lambda: store.queries.depends_on("join"))
+    assert together.total() <= 22, together
     store.close()
 
 
