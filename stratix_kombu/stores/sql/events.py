@@ -14,6 +14,7 @@ from stratix_kombu.stores.contract import EventLog, LogReader
 from stratix_kombu.stores.memory.state import EVENTS_KEPT
 from stratix_kombu.stores.sql.space import SqlSpace
 
+_ENDS = "SELECT first_event, last_event FROM queues WHERE name = ? ORDER BY era DESC LIMIT 1"
 _CURSOR = re.compile(r"[0-9]{1,18}\Z")
 
 
@@ -27,7 +28,7 @@ class SqlEventLog(EventLog):
 
     def tail(self, queue: str) -> str:
         with self._space.reading() as db:
-            row = db.one("SELECT last_event FROM queues WHERE name = ?", queue)
+            row = db.one("SELECT last_event FROM queues WHERE name = ? ORDER BY era DESC LIMIT 1", queue)
             return str(row[0] if row else db.counters().events)
 
     def read(self, queue: str, cursor: str, limit: int = 1000, wait_ms: int = 0) -> list[Event]:
@@ -44,7 +45,7 @@ class SqlEventLog(EventLog):
 
     def _page(self, queue: str, after: int, limit: int) -> list[Event]:
         with self._space.reading() as db:
-            row = db.one("SELECT first_event, last_event FROM queues WHERE name = ?", queue)
+            row = db.one(_ENDS, queue)
             if row is None:
                 return []
             after, last = max(after, row[0]), row[1]

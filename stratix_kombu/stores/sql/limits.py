@@ -11,6 +11,14 @@ from stratix_kombu.stores.sql.database import Database
 
 UNUSED_MS = 24 * 3_600_000
 """After this time the starts of a key no longer matter."""
+UNUSED_IN_MS = 3_600_000
+"""The instant of that is rounded up, so that it does not change with each start."""
+_READ = "SELECT full_at, first, last, era FROM limits WHERE key = ? AND bucket = ? ORDER BY era DESC LIMIT 1"
+_FIRST = "INSERT INTO limits (full_at, first, last, unused_ms, era, key, bucket) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_NEXT = (
+    "UPDATE limits SET full_at = ?, first = ?, last = ?, unused_ms = ?, era = ? "
+    "WHERE key = ? AND bucket = ? AND era = ?"
+)
 KEPT = 500
 """Keys that are known from one step to the next."""
 DROPPED_AT_ONCE = 4
@@ -71,18 +79,21 @@ class Limits:
         self._db = db
         self._loaded: dict[tuple[str, bool], Starts] = {}
         self._was: dict[tuple[str, bool], Any] = {}
+        self._eras: dict[tuple[str, bool], int | None] = {}
+        """Of their rows; None where there is none."""
 
     def begin(self, same: bool) -> None:
         """A step begins; ``same``: what was read is as it was."""
         if not same or len(self._loaded) > KEPT:
             self._loaded.clear()
             self._was.clear()
+            self._eras.clear()
 
     def setdefault(self, which: tuple[str, bool], new: Starts) -> Starts:
         if which not in self._loaded:
             key, is_bucket = which
-            row = self._db.one("SELECT full_at, first, last FROM limits WHERE key = ? AND bucket = ?", *which)
-            full_at, first, last = row or (None, 1, 0)
+            row = self._db.one(_READ, *which)
+            full_at, first, last, self._eras[which] = row or (None, 1, 0, None)
             if is_bucket:
                 assert isinstance(new, Bucket)
                 new._full_at = full_at
@@ -99,27 +110,31 @@ class Limits:
         return starts._full_at, 1, 0
 
     def flush(self, now: int) -> None:
+        written = 0
         for which, starts in self._loaded.items():
             state = self._state(starts)
             if state == self._was[which]:
                 continue
             self._was[which] = state
             until = now if state[0] is None else max(now, math.ceil(state[0]))
-            self._db.put(
-                "INSERT INTO limits (key, bucket, full_at, first, last, unused_ms) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (key, bucket) DO UPDATE SET full_at = excluded.full_at, first = excluded.first, "
-                "last = excluded.last, unused_ms = excluded.unused_ms",
-                *which,
-                *state,
-                until + UNUSED_MS,
-            )
+            unused_ms = -(-(until + UNUSED_MS) // UNUSED_IN_MS) * UNUSED_IN_MS
+            before, era = self._eras[which], self._db.era()
+            self._eras[which] = era
+            if before is None:
+                self._db.put(_FIRST, *state, unused_ms, era, *which)
+            else:
+                self._db.put(_NEXT, *state, unused_ms, era, *which, before)
             if isinstance(starts, SqlWindow):
                 starts.write(which[0])
-            self._drop_unused(now)
+            written += 1
+        if written:
+            self._drop_unused(now, DROPPED_AT_ONCE * written)
 
-    def _drop_unused(self, now: int) -> None:
+    def _drop_unused(self, now: int, most: int) -> None:
         sql = "SELECT key, bucket, first, last FROM limits WHERE unused_ms < ? ORDER BY unused_ms LIMIT ?"
-        for key, bucket, first, last in self._db.all(sql, now, DROPPED_AT_ONCE):
+        for key, bucket, first, last in self._db.all(sql, now, most):
+            for known in (self._loaded, self._was, self._eras):
+                known.pop((key, bool(bucket)), None)
             if not bucket and last - first >= FORGOTTEN_AT_ONCE:  # page by page
                 delete = "DELETE FROM starts WHERE key = ? AND number < ?"
                 self._db.put(delete, key, first + FORGOTTEN_AT_ONCE)

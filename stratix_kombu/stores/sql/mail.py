@@ -38,6 +38,7 @@ class SqlMail(Mail):
             self._space.db.many(INSERT, map(letter, jobs))
 
     def serve(self, queue: str) -> None:
+        self._said[queue] = 0.0  # if it cannot be said now, with the next message that is asked for
         with self._space.lock:
             self._space.queues[queue].served_ms = self._space.now() + SERVED_MS
         self._said[queue] = time.monotonic() + AGAIN_S

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.stores.memory.order import Key, Line, Order, Took
 from stratix_kombu.stores.sql.database import Database
+from stratix_kombu.stores.sql.groups import GroupActive, GroupPlaces
 from stratix_kombu.stores.sql.keys import Keys
 from stratix_kombu.stores.sql.texts import dumps, loads
 
@@ -26,9 +27,7 @@ TOOK = "SELECT answer, era FROM took WHERE queue = ? AND worker = ? ORDER BY era
 _FIRST_TOOK = "INSERT INTO took (queue, worker, answer, era) VALUES (?, ?, ?, ?)"
 _NEXT_TOOK = "UPDATE took SET answer = ?, era = ? WHERE queue = ? AND worker = ? AND era = ?"
 KEPT = 500
-"""Lines and groups of a queue that are known from one step to the next."""
-DROPPED_AT_ONCE = 4
-"""How many places of groups that say nothing any more are dropped when one is written."""
+"""Lines of a queue that are known from one step to the next."""
 
 
 def keys_of(db: Database, sql: str, *values: Any) -> Any:
@@ -166,88 +165,6 @@ class Unsent:
             self.count -= self._db.run("DELETE FROM unsent WHERE id = ?", job_id)
 
     __delitem__ = pop
-
-
-class Numbers(dict[Any, int]):
-    """A number for each key, in a table of its own; 0 where there is none."""
-
-    def __init__(self, db: Database, queue: str) -> None:
-        super().__init__()
-        self.db = db
-        self.queue = queue
-        self._was: dict[Any, int] = {}
-
-    def read(self, key: Any) -> int | None:
-        raise NotImplementedError
-
-    def write(self, key: Any, value: int) -> None:
-        raise NotImplementedError
-
-    def __missing__(self, key: Any) -> int:
-        value = self._was[key] = self.read(key) or 0
-        self[key] = value
-        return value
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return self[key]
-
-    def flush(self) -> None:
-        for key, value in self.items():
-            if self._was.get(key, 0) != value:
-                self._was[key] = value
-                self.write(key, value)
-        if len(self) > KEPT:
-            self.clear()
-            self._was.clear()
-
-
-class GroupPlaces(Numbers):
-    """The last place of each group, by priority and name."""
-
-    def __init__(self, db: Database, queue: str, started: dict[int, int]) -> None:
-        super().__init__(db, queue)
-        self._started = started
-
-    def read(self, key: Any) -> int | None:
-        sql = "SELECT place FROM group_places WHERE queue = ? AND priority = ? AND name = ?"
-        row = self.db.one(sql, self.queue, *key)
-        return row[0] if row else None
-
-    def write(self, key: Any, value: int) -> None:
-        self.db.put(
-            "INSERT INTO group_places (queue, priority, name, place) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (queue, priority, name) DO UPDATE SET place = excluded.place",
-            self.queue,
-            *key,
-            value,
-        )
-        # A group whose last place the queue has passed counts as if it had none.
-        priority, at = key[0], self.queue
-        sql = "SELECT name FROM group_places WHERE queue = ? AND priority = ? AND place < ? LIMIT ?"
-        for (name,) in self.db.all(sql, at, priority, self._started.get(priority, 0), DROPPED_AT_ONCE):
-            if (priority, name) not in self:
-                delete = "DELETE FROM group_places WHERE queue = ? AND priority = ? AND name = ?"
-                self.db.put(delete, at, priority, name)
-
-
-class GroupActive(Numbers):
-    """Active jobs of each group."""
-
-    def read(self, key: Any) -> int | None:
-        row = self.db.one("SELECT jobs FROM group_active WHERE queue = ? AND name = ?", self.queue, key)
-        return row[0] if row else None
-
-    def write(self, key: Any, value: int) -> None:
-        if value:
-            self.db.put(
-                "INSERT INTO group_active (queue, name, jobs) VALUES (?, ?, ?) "
-                "ON CONFLICT (queue, name) DO UPDATE SET jobs = excluded.jobs",
-                self.queue,
-                key,
-                value,
-            )
-        else:
-            self.db.put("DELETE FROM group_active WHERE queue = ? AND name = ?", self.queue, key)
 
 
 class Answers:

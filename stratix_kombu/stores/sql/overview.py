@@ -23,7 +23,7 @@ _NONE = (0,) * 7
 
 def status_of(db: Database, queue: str, now: int) -> dict[str, Any]:
     """What ``QueueStatus`` is made of."""
-    return _status(db, queue, db.one(f"{STATUS} WHERE name = ?", queue) or _NONE, now)
+    return _status(db, queue, db.one(f"{STATUS} WHERE name = ? ORDER BY era DESC LIMIT 1", queue) or _NONE, now)
 
 
 def _status(db: Database, queue: str, row: tuple[Any, ...], now: int) -> dict[str, Any]:

@@ -149,7 +149,9 @@ class SqlQueries(Queries):
     def limit_ttl(self, queue: str, limit: Limit | None = None) -> int:
         with self._space.reading() as db:
             now = self._space.time_of(db)
-            held_ms, body = db.one("SELECT held_ms, body FROM queues WHERE name = ?", queue) or (0, "")
+            held_ms, body = db.one(
+                "SELECT held_ms, body FROM queues WHERE name = ? ORDER BY era DESC LIMIT 1", queue
+            ) or (0, "")
             said = loads(body).get("limit") if body else None
             limit = limit_of(said) if said else limit
             free = 0
@@ -160,7 +162,7 @@ class SqlQueries(Queries):
 
     def bounds(self, queue: str) -> tuple[Limit | None, int | None]:
         with self._space.reading() as db:
-            row = db.one("SELECT body FROM queues WHERE name = ?", queue)
+            row = db.one("SELECT body FROM queues WHERE name = ? ORDER BY era DESC LIMIT 1", queue)
         body = loads(row[0]) if row and row[0] else {}
         return limit_of(body["limit"]) if "limit" in body else None, body.get("global_concurrency")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stratix_kombu.stores.contract import UNUSED_MS
+from stratix_kombu.stores.sql.groups import idle_groups
 from stratix_kombu.stores.sql.queues import SqlQueue
 from stratix_kombu.stores.sql.space import SqlSpace
 
@@ -16,6 +17,8 @@ _SERVED = (
 def forget_unused(space: SqlSpace) -> None:
     """Those that have been unused for long; each call looks at some."""
     now = space.now()
+    for of_queue, group in idle_groups(space.db):
+        space.queues[of_queue].order.active.drop_if_idle(group)
     sql = "SELECT name FROM queues WHERE name > ? ORDER BY name LIMIT ?"
     names = [name for (name,) in space.db.all(sql, space.looked_at, LOOKED_AT_ONCE)]
     space.looked_at = names[-1] if len(names) == LOOKED_AT_ONCE else ""

@@ -182,16 +182,18 @@ CREATE TABLE group_places (
   priority bigint NOT NULL,
   name text COLLATE "C" NOT NULL,
   place bigint NOT NULL,
-  PRIMARY KEY (queue, priority, name)
-);
+  era bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (queue, priority, name, era)
+) WITH (fillfactor = 20);
 CREATE INDEX group_places_passed ON group_places (queue, priority, place);
 
 CREATE TABLE group_active (
   queue text COLLATE "C" NOT NULL,
   name text COLLATE "C" NOT NULL,
   jobs bigint NOT NULL,
-  PRIMARY KEY (queue, name)
-);
+  era bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (queue, name, era)
+) WITH (fillfactor = 20);
 
 CREATE TABLE took (
   queue text COLLATE "C" NOT NULL,
@@ -208,8 +210,9 @@ CREATE TABLE limits (
   first bigint NOT NULL DEFAULT 1,
   last bigint NOT NULL DEFAULT 0,
   unused_ms bigint NOT NULL,
-  PRIMARY KEY (key, bucket)
-);
+  era bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (key, bucket, era)
+) WITH (fillfactor = 20);
 CREATE INDEX limits_unused ON limits (unused_ms);
 
 CREATE TABLE starts (
