@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, chord, group, states
+from celery.contrib import rdb
 from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.utils.log import get_task_logger
@@ -370,6 +371,12 @@ def define_limits(app: Celery) -> None:
         if _first(path):
             os._exit(3)
         return "ran again"
+
+    @app.task(shared=False, name="proj.debugged")
+    def debugged(x: int, y: int) -> Any:
+        result = x + y
+        rdb.set_trace()
+        return result
 
 
 def _first(path: str) -> bool:
