@@ -10,7 +10,7 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
-from celery import Celery
+from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
 from celery.worker.request import Request
 
@@ -39,10 +39,17 @@ class JobRequest(Request):
 
 
 def register_jobs(app: Celery) -> None:
-    """Make the task known to an application's workers."""
+    """Make the task known to an application's workers. It is none of the project's: it does not have its base."""
 
     @app.task(
-        name=TASK, bind=True, ignore_result=True, shared=False, typing=False, throws=(JobFailed,), Request=JobRequest
+        name=TASK,
+        base=Task,
+        bind=True,
+        ignore_result=True,
+        shared=False,
+        typing=False,
+        throws=(JobFailed,),
+        Request=JobRequest,
     )
     def job(self: Any) -> Any:
         """Run the handler of the queue that the message came from."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from celery import Celery, group, maybe_signature
+from celery import Celery, Task, group, maybe_signature
 from celery.exceptions import ChordError
 from kombu.serialization import prepare_accept_content
 
@@ -28,9 +28,9 @@ Errback = tuple[str, list[Any], dict[str, Any]]
 
 
 def register_join(app: Celery) -> None:
-    """Make the task known to an application's workers."""
+    """Make the task known to an application's workers. It is none of the project's: it does not have its base."""
 
-    @app.task(name=NAME, bind=True, ignore_result=True, shared=False)
+    @app.task(name=NAME, base=Task, bind=True, ignore_result=True, shared=False)
     def join(self: Any, body: Any, tree: list[Any]) -> None:
         """Send the body with the results of the header; fail it if one of them failed."""
         send_body(app, self.request, body, tree)

@@ -147,7 +147,8 @@ def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
 def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
     """Make the request what the task expects it to be, and report that it has started."""
     if request.headers:  # without those of the transport
-        request.headers = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE, HOSTED)}
+        own = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE, HOSTED)}
+        request.headers = own or None
     request.eta = request.eta or request.get(DUE)
     if record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
