@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from stratix_kombu.model.claims import Bounds
-from stratix_kombu.model.record import JOIN, Claim, Completion, InlineQueue, Limit, NewJob, Retention
+from stratix_kombu.model.record import JOIN, KEEP_NONE, Claim, Completion, InlineQueue, Limit, NewJob, Retention
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
@@ -135,6 +135,38 @@ def test_commands_of_a_part_of_a_chord(redis_url: str) -> None:
     assert store.queries.states(["join"]) == [State.WAITING]
     together = _commands(redis_url, namespace, lambda: store.queries.depends_on("join"))
     assert together.total() <= 22, together
+
+
+def test_commands_of_a_task_that_is_not_kept(redis_url: str) -> None:
+    """It goes with its end, which leaves word of it for a minute: for who waits for it, and for who ended it."""
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = open_redis_store({"url": redis_url}, namespace=namespace)
+    run = NewJob(id="repeat:key:1", queue="q", name="n", message=MESSAGE, keep_completed=KEEP_NONE)
+    tasks = [NewJob(id=f"{n}", queue="q", name="n", message=MESSAGE, keep_completed=KEEP_NONE) for n in range(20)]
+    waits = NewJob(id="waits", queue="q", name="n", message=MESSAGE, dependencies=("19",))
+    store.transitions.add([*tasks, run])
+    store.transitions.add([waits])
+    claims = store.transitions.claim("q", [one.id for one in (*tasks, run)], "w", 60_000).claims
+    *alone, awaited, of_schedule = (Completion(one.record.id, one.token, f'"{one.record.id}"') for one in claims)
+
+    def complete() -> None:
+        for one in alone:
+            store.transitions.complete([one])
+
+    completed = _commands(redis_url, namespace, complete)
+    assert completed.total() <= 11 * 19, completed
+    assert (completed["HSET"], completed["ZADD"]) == (0, 0), completed
+    store.transitions.complete([awaited, of_schedule])
+    ids = [one.id for one in (*tasks, run)]
+    assert store.queries.states(ids) == [None] * 21
+    assert [one and (one.state, one.result) for one in store.queries.ended(ids)] == [
+        (State.COMPLETED, f'"{job_id}"') for job_id in ids
+    ]
+    assert not store.transitions.complete([*alone, awaited, of_schedule]).stale
+    assert store.queries.states(["waits"]) == [State.WAITING]
+    with Redis.from_url(redis_url, decode_responses=True) as client:
+        left = {key.rpartition(":job:")[2] for key in client.scan_iter(f"*{namespace}*:job:*", count=10_000)}
+    assert left == {"waits", "waits:dependencies", "19:dependents"}
     store.close()
 
 

@@ -1,12 +1,12 @@
 -- Completing jobs as most are: their claims are held, no job waits for them alone, they add no others, they are kept for a
--- time or for ever, and nothing waits for their end. Without what the others need, the making of which takes longer than all
+-- time, for ever or not at all, and nothing waits for their end. Without what the others need, the making of which takes longer than all
 -- commands, and with as few texts and numbers made as can be. From ARGV[first] on as complete_jobs.lua says; what that does
 -- is done here, too, if all of them are such. Then `is_completed` is true. That a call was made before is seen by its claims.
 --- @include clock
 --- @include enough
 local is_completed = false
 local function complete_usual()
-  local call, queue, jobs = redis.call, nil, {}
+  local call, queue, jobs, removes = redis.call, nil, {}, false
   local asked = { P .. ':reviving', P .. ':releasing', P .. ':seeking', P .. ':forgetting' }
   for i = first, #ARGV, 5 do
     local id = ARGV[i]
@@ -15,12 +15,16 @@ local function complete_usual()
       F.failed_reason, F.attempts_made, F.processed_ms, F.waiting_ms, F.created_ms, F.number)
     queue = queue or v[3]
     v[15], v[14] = key, v[5] and string.match(v[5], '^:(%d+)$')
-    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not v[14] or v[6]
-      or v[7] or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
+    local goes = v[5] == '0:' and string.sub(id, 1, 7) ~= 'repeat:' -- a run of a schedule, which looks at its end
+    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not (v[14] or goes)
+      or v[6] or v[7] or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
       return
     end
     jobs[id], jobs[#jobs + 1] = true, v
     asked[#asked + 1] = key .. ':dependents'
+    if goes then
+      removes, asked[#asked + 1] = true, key .. ':dependencies'
+    end
   end
   if not queue then
     return
@@ -28,7 +32,7 @@ local function complete_usual()
   local tell_others
   if call('EXISTS', unpack(asked)) > 0 then
     --- @include await_others
-    if not all_await_others(jobs) then
+    if removes or not all_await_others(jobs) then
       return
     end
     tell_others = tell_dependents
@@ -59,21 +63,28 @@ local function complete_usual()
   for m, v in ipairs(jobs) do
     local i = first + 5 * m - 5
     local id, result = ARGV[i], ARGV[i + 2]
-    call('HSET', v[15], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
-      v[9] and string.format('%.0f', (number_of(v[9]) or 0) + 1) or '1', F.result, result, F.token, '',
-      F.ended, 'c:' .. v[2]) -- see ended.lua
-    if ARGV[i + 4] ~= '' then
-      call('HSET', v[15], F.data, ARGV[i + 4])
+    if v[5] == '0:' then -- see removal.lua
+      call('DEL', v[15], v[15] .. ':logs', P .. ':attempts:' .. id)
+      call('SET', P .. ':ended:' .. id, 'completed:' .. now_text .. ':c:' .. v[2] .. '\n' .. result, 'PX', '60000')
+    else
+      call('HSET', v[15], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
+        v[9] and string.format('%.0f', (number_of(v[9]) or 0) + 1) or '1', F.result, result, F.token, '',
+        F.ended, 'c:' .. v[2]) -- see ended.lua
+      if ARGV[i + 4] ~= '' then
+        call('HSET', v[15], F.data, ARGV[i + 4])
+      end
+      if v[8] then
+        call('HDEL', v[15], F.failed_reason, F.stacktrace)
+      end
+      if v[14] then
+        expires[v[14]] = expires[v[14]] or string.format('%.0f', now + v[14])
+        expiring[#expiring + 1] = expires[v[14]]
+        expiring[#expiring + 1] = id
+      end
+      places[#places + 1] = m == 1 and score or string.format('%.0f', now_us + m - 1)
+      places[#places + 1] = id
     end
-    if v[8] then
-      call('HDEL', v[15], F.failed_reason, F.stacktrace)
-    end
-    if v[14] then
-      expires[v[14]] = expires[v[14]] or string.format('%.0f', now + v[14])
-      expiring[#expiring + 1] = expires[v[14]]
-      expiring[#expiring + 1] = id
-    end
-    ids[m], places[2 * m - 1], places[2 * m] = id, m == 1 and score or string.format('%.0f', now_us + m - 1), id
+    ids[m] = id
     local began, n = number_of(v[10] or '') or now, 3 * m
     note[n], note[n + 1] = math.max(began - (number_of(v[11] or v[12] or '') or began), 0), math.max(now - began, 0)
     note[n + 2] = v[4]
@@ -85,7 +96,9 @@ local function complete_usual()
   end
   local active = base .. 'active'
   call('ZREM', active, unpack(ids))
-  call('ZADD', base .. 'completed', unpack(places))
+  if places[1] then
+    call('ZADD', base .. 'completed', unpack(places))
+  end
   if expiring[1] then
     call('ZADD', P .. ':expiring', unpack(expiring))
   end
