@@ -10,7 +10,7 @@ from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
 from stratix_kombu.stores.postgres.errors import AGAIN, PRESUMED, READ_ONLY, Refused, unavailable
 from stratix_kombu.stores.postgres.options import PostgresOptions
-from stratix_kombu.stores.sql.columns import TEXTS
+from stratix_kombu.stores.sql.columns import TEXTS, UPDATE_GIVEN
 from stratix_kombu.stores.sql.database import Read
 
 COMMIT: Statement = ("COMMIT", ())
@@ -112,7 +112,7 @@ class Session:
     def many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         left = [*rows]
         self.has_written = self.has_written or bool(left)
-        if len(left) > 1 and sql.startswith(OF_JOBS):
+        if len(left) > 1 and sql.startswith(OF_JOBS) and sql != UPDATE_GIVEN:
             self._waiting.append((jobs_at_once(sql), [array_of(column) for column in zip(*left, strict=True)]))
             return
         for size in ROWS_AT_ONCE if sql.startswith("INSERT") and "ON CONFLICT" not in sql else ():
