@@ -58,6 +58,11 @@ def test_an_old_sqlite_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read_options({"url": f"sqlite:///{tmp_path}/jobs.db"})
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a folder: name a file in it"):
+        read_options({"url": f"sqlite:///{tmp_path}"})
+
+
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(

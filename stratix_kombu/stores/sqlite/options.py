@@ -76,6 +76,8 @@ def _check(path: str) -> None:
         raise ConfigurationError(
             f"the SQLite store needs SQLite {needed} or newer, and this Python has {sqlite3.sqlite_version}"
         )
+    if os.path.isdir(path):
+        raise ConfigurationError(f"the SQLite store: {path!r} is a folder: name a file in it")
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise ConfigurationError(f"the SQLite store: there is no folder {folder!r}")
