@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.commands import FAILED
-from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
+from stratix_kombu.cli.lookup import application_options, bridged, find, import_tasks, is_celery
 from stratix_kombu.cli.output import echo, is_terminal, json_option, print_json, print_table
 from stratix_kombu.errors import ConfigurationError, StratixError
 
@@ -45,6 +45,7 @@ def check(context: click.Context, reference: str | None, config: Path | None, as
     if is_celery(target):
         from stratix_kombu.celery.review import review
 
+        import_tasks(target)
         report["celery"] = [asdict(finding) for finding in review(target)]
     try:
         _add_settings(report, bridged(target))

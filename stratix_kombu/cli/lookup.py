@@ -25,6 +25,8 @@ from stratix_kombu.hints import NO_OTHERS, hint_for
 from stratix_kombu.model.awaiting import call
 
 if TYPE_CHECKING:
+    from celery import Celery
+
     from stratix_kombu.application import Application
 
 _META = "stratix_kombu.cli"
@@ -197,7 +199,7 @@ def _import(name: str, reference: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as problem:
         if problem.name is None or not f"{name}.".startswith(f"{problem.name}."):
-            raise _broken(name, problem) from problem
+            raise _broken(f"the module {name!r}", problem) from problem
         here = Path.cwd()
         modules = _modules(here)
         meant = name.removesuffix(".py").replace("/", ".")
@@ -208,7 +210,7 @@ def _import(name: str, reference: str) -> ModuleType:
             "the Python path)"
         ) from problem
     except Exception as problem:
-        raise _broken(name, problem) from problem
+        raise _broken(f"the module {name!r}", problem) from problem
 
 
 def _modules(folder: Path) -> set[str]:
@@ -219,11 +221,20 @@ def _modules(folder: Path) -> set[str]:
     return {name for name in names if name and all(part.isidentifier() for part in name.split("."))}
 
 
-def _broken(name: str, problem: Exception) -> ConfigurationError:
+def import_tasks(app: Celery) -> None:
+    """Import the modules that a Celery application lists (``include``, ``imports``, ``autodiscover_tasks``). Raises
+    ConfigurationError."""
+    try:
+        app.loader.import_default_modules()
+    except Exception as problem:
+        raise _broken(f"a module that the Celery application {app.main!r} lists", problem) from problem
+
+
+def _broken(what: str, problem: Exception) -> ConfigurationError:
     """The module exists and raises: the error says where."""
     frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if frame.filename.startswith(os.getcwd())]
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return ConfigurationError(f"the module {name!r} cannot be imported: {type(problem).__name__}: {problem}{where}")
+    return ConfigurationError(f"{what} cannot be imported: {type(problem).__name__}: {problem}{where}")
 
 
 def _attribute(module: ModuleType, path: str) -> Any:

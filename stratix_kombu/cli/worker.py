@@ -13,7 +13,7 @@ import click
 
 from stratix_kombu.cli.commands import Unusable, with_options
 from stratix_kombu.cli.logs import configure, logging_options, say
-from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
+from stratix_kombu.cli.lookup import application_options, bridged, find, import_tasks, is_celery
 from stratix_kombu.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
 def _program_of(app: Any, options: WorkerCommand) -> TaskWorker:
     """The program for a Celery application with the bridge."""
     bridged(app)
+    import_tasks(app)
     from stratix_kombu.celery.program import TaskWorker
 
     names = [name.strip() for name in options.names.split(",")] if options.names is not None else None

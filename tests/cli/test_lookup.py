@@ -97,6 +97,18 @@ def test_what_is_no_application(folder: Path, text: str, attribute: str, words: 
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["worker", "check", "worker --processes 2"])
+@pytest.mark.parametrize("text", ["x = 1 +\n", "import does_not_exist\n", "1 / 0\n"])
+def test_a_module_that_a_celery_application_lists(folder: Path, command: str, text: str) -> None:
+    listed = module(folder, text)
+    name = module(folder, f"{CELERY}celery.conf.include = [{listed!r}]\n{BRIDGE}")
+    result = call(*command.split(), "-A", name)
+    assert result.exit_code == 2
+    assert "a module that the Celery application" in result.stderr
+    assert f"{listed}.py, line 1)" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_module_that_is_not_there(folder: Path) -> None:
     name = module(folder, PLAIN)
     result = call("queues", "-A", name[:-1])
