@@ -127,9 +127,11 @@ TABLE = (
     Field("cancel_error", Kind.TEXT),
     Field("swept", Kind.NUMBER),
     Field("rerun", Kind.FLAG),
-    # What only Redis has: the deduplication id that it holds for a time; how far its edges were looked at.
+    # What only Redis has: the deduplication id that it holds for a time; how far its edges were looked at; of an active
+    # job whose completion concerns no other one, since when it had waited.
     Field("throttle", Kind.TEXT, moved=True),
     Field("looked", Kind.TEXT),
+    Field("since", Kind.TEXT),
 )
 
 WIRE = {one.name: one.wire for one in TABLE}

@@ -13,7 +13,7 @@
 --- @include start
 
 local FIELDS = { --[[@claimed]], F.token, F.limit, F.waiting_ms, F.queue, F.state, F.dead_letter, F.group, F.line,
-  F.forward, F.dispatches }
+  F.forward, F.dispatches, F.deduplication }
 
 -- Limits are rare, and making what they need takes longer than most commands.
 local B

@@ -8,7 +8,7 @@ local function all_await_others(jobs)
     return false
   end
   for n, v in ipairs(jobs) do
-    local id, number = ARGV[first + 5 * n - 5], v[13]
+    local id, number = ARGV[first + 5 * n - 5], v[9]
     local found = redis.call('ZRANGE', P .. ':job:' .. id .. ':dependents', 0, 1, 'WITHSCORES')
     if found[3] then
       return false

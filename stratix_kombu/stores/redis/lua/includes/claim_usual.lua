@@ -40,7 +40,7 @@ local function claim_usual()
   for n, id in ipairs(ids) do
     local v = jobs[id]
     call('HSET', v[12], F.state, 'active', F.token, ARGV[8] .. ':' .. (n - 1), F.attempts_started, '1', F.processed_ms, now_text,
-      F.worker, ARGV[2])
+      F.worker, ARGV[2], F.since, v[5])
     call('XADD', base .. 'events', 'MAXLEN', '~', '10000', '*', E.name, 'active', E.job_id, id, E.job_name, v[1])
     leases[2 * n - 1], leases[2 * n] = until_text, id
     claims[n] = { id, '', now, 1, { unpack(v, 1, 6) } }

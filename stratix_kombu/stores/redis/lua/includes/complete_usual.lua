@@ -11,13 +11,13 @@ local function complete_usual()
   for i = first, #ARGV, 5 do
     local id = ARGV[i]
     local key = P .. ':job:' .. id
-    local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.keep_completed, F.deduplication, F.group,
-      F.failed_reason, F.attempts_made, F.processed_ms, F.waiting_ms, F.created_ms, F.number)
+    local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.keep_completed, F.since, F.attempts_made,
+      F.processed_ms, F.number)
     queue = queue or v[3]
-    v[15], v[14] = key, v[5] and string.match(v[5], '^:(%d+)$')
+    v[10], v[11] = key, v[5] and string.match(v[5], '^:(%d+)$')
     local goes = v[5] == '0:' and string.sub(id, 1, 7) ~= 'repeat:' -- a run of a schedule, which looks at its end
-    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not (v[14] or goes)
-      or v[6] or v[7] or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
+    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not (v[11] or goes)
+      or not v[6] or v[6] == '' or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
       return
     end
     jobs[id], jobs[#jobs + 1] = true, v
@@ -64,29 +64,29 @@ local function complete_usual()
     local i = first + 5 * m - 5
     local id, result = ARGV[i], ARGV[i + 2]
     if v[5] == '0:' then -- see removal.lua
-      call('DEL', v[15], v[15] .. ':logs', P .. ':attempts:' .. id)
+      call('DEL', v[10], v[10] .. ':logs', P .. ':attempts:' .. id)
       call('SET', P .. ':ended:' .. id, 'completed:' .. now_text .. ':c:' .. v[2] .. '\n' .. result, 'PX', '60000')
     else
-      call('HSET', v[15], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
-        v[9] and string.format('%.0f', (number_of(v[9]) or 0) + 1) or '1', F.result, result, F.token, '',
+      call('HSET', v[10], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
+        v[7] and string.format('%.0f', (number_of(v[7]) or 0) + 1) or '1', F.result, result, F.token, '',
         F.ended, 'c:' .. v[2]) -- see ended.lua
       if ARGV[i + 4] ~= '' then
-        call('HSET', v[15], F.data, ARGV[i + 4])
+        call('HSET', v[10], F.data, ARGV[i + 4])
       end
-      if v[8] then
-        call('HDEL', v[15], F.failed_reason, F.stacktrace)
+      if v[7] then
+        call('HDEL', v[10], F.failed_reason, F.stacktrace)
       end
-      if v[14] then
-        expires[v[14]] = expires[v[14]] or string.format('%.0f', now + v[14])
-        expiring[#expiring + 1] = expires[v[14]]
+      if v[11] then
+        expires[v[11]] = expires[v[11]] or string.format('%.0f', now + v[11])
+        expiring[#expiring + 1] = expires[v[11]]
         expiring[#expiring + 1] = id
       end
       places[#places + 1] = m == 1 and score or string.format('%.0f', now_us + m - 1)
       places[#places + 1] = id
     end
     ids[m] = id
-    local began, n = number_of(v[10] or '') or now, 3 * m
-    note[n], note[n + 1] = math.max(began - (number_of(v[11] or v[12] or '') or began), 0), math.max(now - began, 0)
+    local began, n = number_of(v[8] or '') or now, 3 * m
+    note[n], note[n + 1] = math.max(began - (number_of(v[6]) or began), 0), math.max(now - began, 0)
     note[n + 2] = v[4]
     if #result <= 4096 then -- INLINE_RESULT_BYTES
       call('XADD', log, 'MAXLEN', '~', '10000', '*', E.name, 'completed', E.job_id, id, E.job_name, v[4], E.value, result)
@@ -110,7 +110,8 @@ local function complete_usual()
     --- @include drained
     tell_if_drained(queue)
   end
-  if call('RPUSH', base .. 'noted', cmsgpack.pack(note)) >= ENTRIES or #jobs >= ATTEMPTS then
+  local entries = call('RPUSH', base .. 'noted', cmsgpack.pack(note))
+  if entries >= ENTRIES or entries * #jobs >= ATTEMPTS then
     --- @include base
     --- @include fold
     fold(queue)

@@ -83,8 +83,8 @@ end
 local function add_to_name(tally, name, failed, waited, ran)
   local one = tally.names[name]
   if not one then
-    one = { ends = {}, waits = {}, runs = {} }
-    tally.names[name] = one
+    one = { name = name, ends = {}, waits = {}, runs = {} }
+    tally.names[name], tally.names[#tally.names + 1] = one, one -- as many as are kept are the first ones
   end
   add_to(one.ends, failed and FAILED or COMPLETED, 1)
   add_to(one.waits, waited, 1)
@@ -115,10 +115,12 @@ local function write_tally(queue, minute, tally)
   local buckets, ms, places = {}, {}, {}
   ms[MS_WAITED] = add_to_buckets(buckets, 0, tally.waits)
   add_to_place(places, WAITS, tally.waits)
-  for name, times in pairs(tally.runs) do
+  for _, times in pairs(tally.runs) do
     add_to(ms, MS_RUN, add_to_buckets(buckets, 1, times))
-    if name then
-      add_to_place(places, place_of_name(queue, name), times)
+  end
+  for _, one in ipairs(tally.names) do
+    if tally.runs[one.name] then
+      add_to_place(places, place_of_name(queue, one.name), tally.runs[one.name])
     end
   end
   local of_minute = increments(increments({}, 'u32', tally.counts), 'u32', buckets)
@@ -128,12 +130,12 @@ end
 
 -- The hours of jobs of each name.
 local function write_names(queue, hour, names)
-  for name, one in pairs(names) do
+  for _, one in ipairs(names) do
     local buckets, ms = {}, {}
     ms[MS_WAITED] = add_to_buckets(buckets, 0, one.waits)
     ms[MS_RUN] = add_to_buckets(buckets, 1, one.runs)
     local counts = increments(increments(increments({}, 'u32', one.ends), 'u32', buckets), 'i64', ms)
-    write_to(hour_key(queue, hour, number_of_name(queue, name)), NAMED_HOURS * 3600, counts)
+    write_to(hour_key(queue, hour, number_of_name(queue, one.name)), NAMED_HOURS * 3600, counts)
   end
 end
 

@@ -44,7 +44,7 @@ end
 local function write_tallies()
   for queue, note in pairs(notes) do
     local entries = redis.call('RPUSH', queue_key(queue, 'noted'), cmsgpack.pack(note))
-    if entries >= ENTRIES or #note > 3 * ATTEMPTS then
+    if entries >= ENTRIES or entries * #note >= 3 * ATTEMPTS then
       --- @include fold
       fold(queue)
     end
