@@ -10,6 +10,7 @@ from typing import Any
 from stratix_kombu.model.letter import NO_FALLBACK, Fallback, retention_text
 from stratix_kombu.model.record import KEEP_ALL, Added, Change, Completion, Lost, Placed, Ready
 from stratix_kombu.model.state import State
+from stratix_kombu.stores.redis.fields import READS_OF_READY
 from stratix_kombu.stores.redis.records import then_text
 
 
@@ -27,20 +28,8 @@ def change_of(answer: Sequence[Any]) -> Change:
 
 
 def ready_of(flat: Sequence[Any]) -> tuple[Ready, ...]:
-    if not flat:
-        return ()
-    return tuple(
-        Ready(
-            flat[i].decode(),
-            flat[i + 1].decode(),
-            flat[i + 2].decode(),
-            int(flat[i + 3]),
-            flat[i + 4].decode(),
-            bool(flat[i + 5]),
-            flat[i + 6].decode(),
-        )
-        for i in range(0, len(flat), 7)
-    )
+    parts = (map(read, flat[place :: len(READS_OF_READY)]) for place, read in enumerate(READS_OF_READY))
+    return tuple(map(Ready, *parts)) if flat else ()
 
 
 @cache

@@ -4,12 +4,13 @@ told of it."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 from stratix_kombu.model.fields import TABLE, WIRE, Field, Kind
 from stratix_kombu.model.letter import retention_text
-from stratix_kombu.model.record import JobRecord, NewJob
+from stratix_kombu.model.record import JobRecord, NewJob, Ready
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.redis.texts import deduplication_value, limit_text, text
 
@@ -17,6 +18,13 @@ STATES = {state.value.encode(): state for state in State}
 
 EVENT = {"name": "e", "job_id": "i", "job_name": "n", "value": "v"}
 """What the attributes of an ``Event`` are called in an entry of a log."""
+
+_READY = fields(Ready)
+READY = {one.name: place for place, one in enumerate(_READY, 1)}
+"""Where the parts of a message that is to be sent stand in an answer."""
+_OF_TYPES: dict[Any, Callable[[Any], Any]] = {"str": bytes.decode, "int": int, "bool": bool}
+READS_OF_READY = tuple(_OF_TYPES[one.type] for one in _READY)
+"""How each is read, in order."""
 
 _OWN_FORM = {"due_ms", "deduplication"}
 """What scripts do not store as it is given."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -15,18 +16,26 @@ from stratix_kombu.model.fields import WIRE
 from stratix_kombu.model.names import new_request
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.redis.connect import Client
-from stratix_kombu.stores.redis.fields import EVENT, IN_SCRIPTS
+from stratix_kombu.stores.redis.fields import EVENT, IN_SCRIPTS, READY
 
 Item = TypeVar("Item")
 _AGAIN = re.compile(r"^--- @again$", re.MULTILINE)
 _LIST = re.compile(r"--\[\[@(\w+)\]\]")
-_NAME = re.compile(r"\b([FE])\.(\w+)")
-_NAMES = {"F": WIRE, "E": EVENT}
+_NAME = re.compile(r"\b([FER])\.(\w+)")
+_NAMES: dict[str, Mapping[str, object]] = {"F": WIRE, "E": EVENT, "R": {**READY, "parts": len(READY)}}
 _INCLUDE = re.compile(r"^( *)--- @include (\w+)$", re.MULTILINE)
+_FUNCTION = re.compile(r"( *)local function (\w+)\(")
+_COMMENT = re.compile(r"^ *--(?!- @(?:include|once|step)).*$\n*|(?<=[^'\"]) +-- .*$", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 
 
 def _text(name: str) -> str:
     return (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def _code(name: str) -> str:
+    return _COMMENT.sub("", _text(name))
 
 
 @cache
@@ -45,15 +54,18 @@ def source(name: str) -> str:
     that block: where the block is not reached, its functions are not made, and making them takes longer than most
     commands.
 
+    Neither comments nor functions that the script does not call are part of it.
+
     ``F.<name>`` stands for what a field of a job is called in its hash, ``E.<name>`` for what one of an event is called
-    in its entry, and ``--[[@NAME]]`` for that list of ``IN_SCRIPTS``. Raises KeyError if there is none.
+    in its entry, ``R.<name>`` for the place of a part of a message to be sent, ``R.parts`` for how many it has, and
+    ``--[[@NAME]]`` for that list of ``IN_SCRIPTS``. Raises KeyError if there is none.
     """
-    text = _with_fragments(_text(name), set())
+    text = _with_what_is_called(_with_fragments(_code(name), set()))
     if is_once(name):
         before, _, step = text.rpartition("--- @once\n")
-        text = before + _text("includes/once").replace("--- @step\n", step)
+        text = before + _code("includes/once").replace("--- @step\n", step)
     text = _LIST.sub(lambda match: IN_SCRIPTS[match[1]], text)
-    return _NAME.sub(lambda match: f"'{_NAMES[match[1]][match[2]]}'", text)
+    return _NAME.sub(lambda match: repr(_NAMES[match[1]][match[2]]), text)
 
 
 def _with_fragments(text: str, there: set[str]) -> str:
@@ -63,9 +75,35 @@ def _with_fragments(text: str, there: set[str]) -> str:
             return ""
         seen = set(there) if indentation else there
         seen.add(name)
-        return _with_fragments(_text(f"includes/{name}"), seen)
+        return indentation + _with_fragments(_code(f"includes/{name}"), seen).replace("\n", f"\n{indentation}")
 
     return _INCLUDE.sub(fragment, text)
+
+
+def _with_what_is_called(text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    functions = _functions(lines)
+    words = Counter(_WORD.findall("".join(lines)))
+    while True:
+        defined = Counter(name for name, _, _ in functions)
+        uncalled = [one for one in functions if words[one[0]] == defined[one[0]]]
+        if not uncalled:
+            return "".join(lines)
+        for _, first, end in uncalled:
+            words.subtract(_WORD.findall("".join(lines[first:end])))
+            lines[first:end] = [""] * (end - first)
+        functions = [one for one in functions if lines[one[1]]]
+
+
+def _functions(lines: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Name, first line and the line after the last of each function, which begin and end equally indented."""
+    found, begun = list[tuple[str, int, int]](), dict[str, tuple[str, int]]()
+    for at, line in enumerate(lines):
+        if match := _FUNCTION.match(line):
+            begun[match[1]] = match[2], at
+        elif (indentation := line[: -len("end\n")]) in begun and line == f"{indentation}end\n":
+            found.append((*begun.pop(indentation), at + 1))
+    return found
 
 
 @cache

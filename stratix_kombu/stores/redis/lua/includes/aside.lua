@@ -3,7 +3,7 @@
 --- @include lines
 
 -- Whether its own limit or its group keeps a job from starting: then it is set aside; and the book of its limit.
-local function set_aside(id, score, v)
+local function set_if_closed(id, score, v)
   local name, at
   local own = B.open(v[F.limit])
   if own then
@@ -41,4 +41,4 @@ end
 if lined and num(redis.call('HGET', meta, 'group_bound'), 0) ~= group_bound then
   open_groups(queue, group_bound)
 end
-aside = { set = set_aside, start = start_in, bring_back = bring_back }
+aside = { set = set_if_closed, start = start_in, bring_back = bring_back }

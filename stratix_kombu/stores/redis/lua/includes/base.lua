@@ -1,6 +1,6 @@
 -- What every script knows: KEYS[1] is '{namespace}'; all keys begin with it, so they share one hash slot.
--- F: what the table of fields calls a field of a job in its hash; E: what one of an event is called in its entry. Their names
--- are put in when a script is loaded.
+-- F: what the table of fields calls a field of a job in its hash; E: what one of an event is called in its entry; R: where
+-- the parts of a message that is to be sent stand in an answer. They are put in when a script is loaded.
 -- Scores of sets that keep an order are in microseconds, made unique by order().
 --- @include clock
 local ticks = 0

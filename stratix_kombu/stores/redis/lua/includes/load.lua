@@ -1,6 +1,7 @@
 -- Reading a job as a table of the fields that moves look at, by their names: id, queue, name, state, priority, ...
 --- @include readable
 --- @include state
+--- @include lost
 
 -- The job, or nil if there is none, or none that can be read: that is dropped. `queue` is that of the list that names it,
 -- if one does: it is dropped from there, then.
@@ -8,7 +9,6 @@ local function load(id, queue)
   local v = read(id, --[[@moved]]) -- which begin with these four
   if not is_readable(v[1], v[2], v[3], v[4]) then
     if queue or v[1] or redis.call('EXISTS', job_key(id)) == 1 then
-      --- @include lost
       drop(id, queue or v[1] or '')
     end
     return nil
@@ -23,7 +23,6 @@ local function listed(key, id, queue)
   local job = load(id, queue)
   if job and state_key(job) ~= key then
     redis.call('ZREM', key, id)
-    --- @include lost
     note(id, queue, 'out of place')
     return nil
   end

@@ -1,8 +1,8 @@
 -- Moves of jobs that go on or fail.
 --- @include load
---- @include ends
 --- @include expect
 --- @include place
+--- @include ends
 
 -- In a new place; or `again`, waiting since it had been, in the place that `score` says.
 local function make_waiting(job, again, score)

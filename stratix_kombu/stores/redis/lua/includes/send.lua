@@ -1,15 +1,15 @@
 -- Having messages sent: by the script itself if the broker's queues are on this server, else by the caller.
 -- ARGV[1] template of a permit or '', ARGV[2] prefix of broker queues, ARGV[3] key suffixes by priority, joined by '|'.
--- Scripts answer what sent() answers: id, queue, name, priority, message, forward, group of each; of a permit that names no
--- job only the queue.
+-- Scripts answer what sent() answers: the parts of each at the places that R names; of a permit that names no job only the
+-- queue.
 local ready, permits, marks = {}, {}, 0
 local let_in -- see ends.lua
 
 local function send_permit(queue, id, name, priority, group)
   if ARGV[1] == '' then
     local n = #ready
-    ready[n + 1], ready[n + 2], ready[n + 3], ready[n + 4] = id or '', queue, name or '', priority or 0
-    ready[n + 5], ready[n + 6], ready[n + 7] = '', '', group or ''
+    ready[n + R.id], ready[n + R.queue], ready[n + R.name], ready[n + R.priority] = id or '', queue, name or '', priority or 0
+    ready[n + R.message], ready[n + R.forward], ready[n + R.group] = '', '', group or ''
     return
   end
   marks = marks + 1

@@ -14,8 +14,8 @@ end
 local function send_native(id, queue, name, priority, message, forward)
   if ARGV[1] == '' or forward then
     local n = #ready
-    ready[n + 1], ready[n + 2], ready[n + 3], ready[n + 4] = id, queue, name, priority
-    ready[n + 5], ready[n + 6], ready[n + 7] = message or '', forward or '', ''
+    ready[n + R.id], ready[n + R.queue], ready[n + R.name], ready[n + R.priority] = id, queue, name, priority
+    ready[n + R.message], ready[n + R.forward], ready[n + R.group] = message or '', forward or '', ''
     return
   end
   marks = marks + 1

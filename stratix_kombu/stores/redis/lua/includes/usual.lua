@@ -51,8 +51,8 @@ if usual and redis.call('EXISTS', unpack(keys)) == 0 then
           permits[place] = string.format(ARGV[1], tag, tag, ARGV[2] .. queue)
         else
           local r = #ready
-          ready[r + 1], ready[r + 2], ready[r + 3], ready[r + 4] = ARGV[j], queue, ARGV[j + 1], priority
-          ready[r + 5], ready[r + 6], ready[r + 7] = '', '', ''
+          ready[r + R.id], ready[r + R.queue], ready[r + R.name], ready[r + R.priority] = ARGV[j], queue, ARGV[j + 1], priority
+          ready[r + R.message], ready[r + R.forward], ready[r + R.group] = '', '', ''
         end
       end
       redis.call('ZADD', base .. 'order', unpack(scores))
