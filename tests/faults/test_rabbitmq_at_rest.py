@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import uuid
+from itertools import groupby
 from typing import Any
 
+import amqp
 import pytest
 from kombu import Connection
 
 from stratix_kombu import Application, create_app
+from stratix_kombu.drivers.rabbitmq import watcher
+from stratix_kombu.drivers.rabbitmq.driver import RabbitMQDriver
 from stratix_kombu.worker import consumer
 from tests.faults.proxy import Proxy
 from tests.waiting import until
@@ -111,3 +115,32 @@ def test_a_watch_lives_longer_than_its_heartbeats(amqp_url: str, redis_url: str)
             assert watcher.wait(["q0"], watcher.patience) is None
         watcher.close()
         assert dict(app.queue.engine.faults) == {}
+
+
+def test_many_queues_are_made_over_few_channels(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker makes those of one channel one by one, and is waited for after each page: however many there are, no
+    answer takes longer than that for a page."""
+    calls = list[tuple[str, int]]()
+    declare, ask = amqp.Channel.queue_declare, amqp.Channel.basic_qos
+
+    def declaring(channel: Any, *args: Any, **options: Any) -> Any:
+        calls.append(("declare", channel.channel_id))
+        return declare(channel, *args, **options)
+
+    def asking(channel: Any, *args: Any, **options: Any) -> Any:
+        calls.append(("ask", channel.channel_id))
+        return ask(channel, *args, **options)
+
+    monkeypatch.setattr(amqp.Channel, "queue_declare", declaring)
+    monkeypatch.setattr(amqp.Channel, "basic_qos", asking)
+    monkeypatch.setattr(watcher, "PAGE", 10)
+    driver = RabbitMQDriver({"url": amqp_url}, namespace=f"made{uuid.uuid4().hex[:8]}")
+    names = [f"q{number}" for number in range(35)]
+    driver.declare_all(names)
+    made = [channel for what, channel in calls if what == "declare"]
+    assert (len(made), len(set(made))) == (35, watcher.MOST_CHANNELS)
+    runs = [len(list(run)) for what, run in groupby(calls, lambda one: one[0]) if what == "declare"]
+    assert runs == [10, 10, 10, 5]
+    assert {channel for what, channel in calls[-watcher.MOST_CHANNELS :] if what == "ask"} == set(made)
+    assert [driver.depth(name) for name in (names[0], names[-1])] == [0, 0]
+    driver.close()

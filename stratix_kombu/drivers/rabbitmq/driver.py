@@ -331,8 +331,9 @@ class RabbitMQDriver(KombuDriver):
         """As ``declare``, of many at once."""
         new = [queue for queue in queues if queue not in self._declared]
         if len(new) > 1:
+            entities = [self.queue_entity(queue) for queue in new]
             with suppress(DriverUnavailable):  # one of them exists with other arguments: it is found below
-                self.attempt(lambda link: declare_many(link, map(self.queue_entity, new)))
+                self.attempt(lambda link: declare_many(link, entities))
                 self._declared.update(new)
         for queue in new:
             self.declare(queue)

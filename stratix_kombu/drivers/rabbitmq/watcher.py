@@ -6,8 +6,9 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
@@ -17,6 +18,10 @@ from stratix_kombu.drivers.rabbitmq.undecided import Undecided
 
 if TYPE_CHECKING:
     from stratix_kombu.drivers.rabbitmq.driver import RabbitMQDriver
+
+PAGE = 100
+"""So many queues are made before their answer is awaited: what takes longer than ``command_timeout`` would fail."""
+MOST_CHANNELS = 4
 
 
 class RabbitMQWatcher(Watcher):
@@ -135,8 +140,17 @@ class RabbitMQWatcher(Watcher):
             link.close(problem)
 
 
-def declare_many(link: Any, entities: Iterable[Any]) -> None:
-    """Make queues exist without waiting for each. Raises what the channel raises of which one was refused."""
-    for entity in entities:
-        entity(link.channel).declare(nowait=True)
-    link.channel.basic_qos(0, 0, False)  # its answer comes after all of it
+def declare_many(link: Any, entities: Sequence[Any]) -> None:
+    """Make queues exist without waiting for each. Raises what the channel raises of which one was refused.
+
+    The broker makes the queues of one channel one by one, and those of several channels in a fifth of the time.
+    """
+    more = [link.connection.channel() for _ in range(min(len(entities) // PAGE, MOST_CHANNELS - 1))]
+    channels = (link.channel, *more)
+    for start in range(0, len(entities), PAGE):
+        for entity, channel in zip(entities[start : start + PAGE], cycle(channels), strict=False):
+            entity(channel).declare(nowait=True)
+        for channel in channels:
+            channel.basic_qos(0, 0, False)  # its answer comes after all of it
+    for channel in more:
+        channel.close()
