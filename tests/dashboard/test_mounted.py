@@ -112,6 +112,15 @@ def test_asgi_below_a_path_and_its_events(app: Application) -> None:
     assert (event["event"], event["job_name"]) == ("waiting", "y")
 
 
+def test_the_answer_with_events_ends(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn waits for it when it is to end; a browser asks again by itself."""
+    monkeypatch.setattr("stratix_kombu.dashboard.pages.events.STREAM_S", 0.5)
+    app.queue.create_queue("work").add("x")
+    with TestClient(Dashboard(app, authorize=lambda request: "ada").asgi) as client:
+        answer = client.get("/queues/work/events")
+    assert (answer.status_code, answer.text.splitlines()[0]) == (200, ": connected")
+
+
 def test_on_wsgi_there_are_no_events(app: Application) -> None:
     app.queue.create_queue("work").add("x")
     assert _get(Dashboard(app, authorize=lambda request: "ada"), "/queues/work/events")[0].startswith("404")

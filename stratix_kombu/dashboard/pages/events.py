@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S = 15.0
 """How often something is sent, so that proxies do not end a connection that is silent."""
+STREAM_S = 20.0
+"""How long one answer takes; then a browser asks again: a server that is to end waits for it."""
 
 
 def events(visit: Visit, name: str) -> Response:
@@ -34,10 +37,11 @@ async def _lines(queue: Queue, after: str | None) -> AsyncIterator[str]:
     yield ": connected\n\n"
     async with aclosing(queue.aio.events(after)) as coming:
         pending: asyncio.Future[Event] | None = None
+        deadline = time.monotonic() + STREAM_S
         try:
-            while True:
+            while (left := deadline - time.monotonic()) > 0:
                 pending = pending or asyncio.ensure_future(anext(coming))
-                if not (await asyncio.wait({pending}, timeout=KEEP_ALIVE_S))[0]:
+                if not (await asyncio.wait({pending}, timeout=min(KEEP_ALIVE_S, left)))[0]:
                     yield ": still here\n\n"
                     continue
                 event, pending = pending.result(), None
