@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from stratix_kombu import create_app
@@ -21,6 +22,7 @@ from stratix_kombu.stores.postgres.store import PostgresStore
 from stratix_kombu.testing.stores import audit
 from tests.certificates import Certificates, make_certificates
 from tests.postgres_server import UNSAFE, USER, PostgresServer
+from tests.processes import lives
 from tests.waiting import until
 
 QUEUE = "mail"
@@ -148,6 +150,24 @@ def refuses(store: PostgresStore) -> bool:
 def listens_to(store: PostgresStore) -> int:
     connection = store._database.bell._connection
     return 0 if connection is None or connection.closed else connection._psycopg.info.port
+
+
+def test_connections_that_have_ended_meanwhile_are_not_used_again(postgres_database: str) -> None:
+    """Also those that have only read, whose last answer nobody has looked at."""
+    store = opened(postgres_database)
+    add(store, "a")
+    with store._database.reading() as one, store._database.reading() as two:
+        assert [db.one("SELECT count(*) FROM jobs") for db in (one, two)] == [(1,), (1,)]
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        ended = connection.execute(
+            "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+        until(lambda: not any(lives(pid) for pid, _ in ended))  # their ends of the connections are closed
+        assert store.queries.get(["a"])[0] is not None
+        add(store, "b")
+        assert store.queries.get(["b"])[0] is not None
+    store.close()
 
 
 # -- certificates ---------------------------------------------------------------------------------

@@ -210,12 +210,11 @@ class Connection:
         if self._psycopg.closed:
             return False
         self._poll.register(self._fd, select.POLLIN)
-        if self._poll.poll(0) and not self._owed:
-            with suppress(psycopg.Error):
+        with suppress(psycopg.Error):
+            while self._poll.poll(0):  # answers that nobody waits for, what the server says at its end, or that end
                 self._pg.consume_input()
-                return self._pg.status == pq.ConnStatus.OK and not self._poll.poll(0)
-            return False
-        return True
+            return self._pg.status == pq.ConnStatus.OK
+        return False
 
     def notified(self, own: str) -> bool:
         """Whether a notification has arrived of others than those who say ``own``. Raises StoreUnavailable."""
