@@ -77,6 +77,22 @@ def test_a_command_without_a_namespace_makes_tables_for_any(postgres_database: s
     assert "is up to date" in _migrate(f"{postgres_database}?schema=jobs")
 
 
+@pytest.mark.parametrize(
+    "table", ["jobs (number int)", "schema_version (installed_rank int)", "schema_version (version text)"]
+)
+def test_tables_of_another_program_are_refused(postgres_database: str, table: str) -> None:
+    """And they stay as they are: such as those of Flyway."""
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA theirs; CREATE TABLE theirs.{table}".encode())
+        problem = "the schema 'theirs' has tables of another program"
+        assert problem in _migrate(f"{postgres_database}?schema=theirs", code=2)
+        url = f"{postgres_database}?schema=theirs&migrate=auto"
+        with closing(open_store(url, namespace="stratix")) as store, pytest.raises(ConfigurationError, match=problem):
+            store.transitions.add([JOB])
+        there = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'theirs'")
+        assert there.fetchone() == (1,)
+
+
 def test_many_may_make_them_at_once(postgres_database: str) -> None:
     problems: list[BaseException] = []
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import create_app
-from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.errors import ConfigurationError, StoreUnavailable
 from stratix_kombu.model.record import Completion, NewJob
 from stratix_kombu.stores.sqlite import SqliteStore, open_sqlite_store
 from stratix_kombu.stores.sqlite.connection import Connection
@@ -186,8 +186,9 @@ def test_a_file_that_cannot_be_written(store: SqliteStore) -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "jobs.db").write_text("not a database, and long enough to be looked at" * 100)
     store = opened(tmp_path)
-    with pytest.raises(StoreUnavailable, match="not a database"):
+    with pytest.raises(ConfigurationError, match=r"jobs\.db is no database of SQLite: give it another path"):
         store.ping()
+    assert (tmp_path / "jobs.db").read_text().startswith("not a database")
 
 
 # -- processes ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ def test_options_are_in_the_url_or_beside_it(tmp_path: Path) -> None:
 def test_what_is_refused(url: str, problem: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         open_store(url.format(tmp_path), namespace="n")
+
+
+@pytest.mark.parametrize("table", ["jobs (number INTEGER)", "schema_version (installed_rank INTEGER)"])
+def test_tables_of_another_program_are_refused(table: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as other:
+        other.execute(f"CREATE TABLE {table}")
+        other.commit()
+        store = open_store(f"sqlite:///{tmp_path}/jobs.db", namespace="n")
+        with pytest.raises(
+            ConfigurationError, match=r"tables of another program .*: give the jobs a file of their own"
+        ):
+            store.ping()
+        assert other.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
 
 
 def test_an_old_sqlite_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

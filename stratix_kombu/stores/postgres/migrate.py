@@ -5,6 +5,8 @@ replaces the other. A script therefore only adds, and what is no longer needed i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,6 +28,7 @@ _UNBOUND = (
 """What a role may do in the time of a request says nothing of how long tables are made."""
 _OWNED = "stratix_kombu: namespace "
 _COMMENT = "SELECT obj_description(to_regclass(%s), 'pg_class')"
+_ANOTHERS = (psycopg.errors.DuplicateTable, psycopg.errors.UndefinedColumn, psycopg.errors.DatatypeMismatch)
 _VERSION = "SELECT coalesce(max(version), 0) FROM {}.schema_version"
 
 
@@ -87,23 +90,38 @@ def check(options: PostgresOptions) -> None:
 
 
 def migrate(connection: psycopg.Connection, schema: str, to: int = VERSION) -> tuple[int, int]:
-    """Bring the tables of a schema up to date; the versions before and after."""
+    """Bring the tables of a schema up to date; the versions before and after. Raises ConfigurationError for a schema
+    with tables of another program."""
     connection.execute(_UNBOUND)
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock_of(f"migrate:{schema}"),))
         there = version_of(connection, schema)
         if there < to:
-            connection.execute(script(schema, there, to).encode())
+            with _refusing_anothers(schema):
+                connection.execute(script(schema, there, to).encode())
     return there, max(there, to)
 
 
 def version_of(connection: psycopg.Connection, schema: str) -> int:
-    """0: there are no tables."""
+    """0: there are no tables. Raises ConfigurationError for a schema with tables of another program."""
     table = f"{quoted(schema)}.schema_version"
     if connection.execute(_THERE, (table,)).fetchone() != (True,):
         return 0
-    row = connection.execute(_VERSION.format(quoted(schema)).encode()).fetchone()
+    with _refusing_anothers(schema):
+        row = connection.execute(_VERSION.format(quoted(schema)).encode()).fetchone()
     return int(row[0]) if row else 0
+
+
+@contextmanager
+def _refusing_anothers(schema: str) -> Iterator[None]:
+    """Raises ConfigurationError for a table that was not made by these scripts."""
+    try:
+        yield
+    except _ANOTHERS as problem:
+        raise ConfigurationError(
+            f"the schema {schema!r} has tables of another program ({problem.diag.message_primary}): give the jobs a "
+            "schema of their own, by '?schema=' in the URL of the store"
+        ) from problem
 
 
 def connected(options: PostgresOptions) -> psycopg.Connection:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.errors import ConfigurationError, StoreUnavailable
 from stratix_kombu.stores.sql.database import COUNTERS, Counters
 from stratix_kombu.stores.sqlite.options import SqliteOptions
 
@@ -22,10 +22,12 @@ _COUNT = f"UPDATE counters SET {', '.join(f'{name} = ?' for name in COUNTERS)}"
 
 @contextmanager
 def reported(options: SqliteOptions) -> Iterator[None]:
-    """Errors of SQLite as StoreUnavailable."""
+    """Errors of SQLite as StoreUnavailable; as ConfigurationError for a file that is something else."""
     try:
         yield
     except sqlite3.Error as problem:
+        if "not a database" in str(problem):
+            raise ConfigurationError(f"{options.address} is no database of SQLite: give it another path") from problem
         raise unavailable(options, problem) from problem
 
 
@@ -42,7 +44,7 @@ def unavailable(options: SqliteOptions, problem: sqlite3.Error) -> StoreUnavaila
 
 
 class Connection:
-    """Its methods raise StoreUnavailable. To be used by one thread at a time."""
+    """Raises ConfigurationError, StoreUnavailable; its methods StoreUnavailable. To be used by one thread at a time."""
 
     def __init__(self, options: SqliteOptions) -> None:
         self._options = options

@@ -6,6 +6,7 @@ therefore only adds, and what is no longer needed is removed by the one after it
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def _is_current(connection: Connection, namespace: str | None) -> bool:
 
 def _bring_up(connection: Connection, options: SqliteOptions, namespace: str | None) -> None:
     run = connection.execute
+    _refuse_anothers(connection, options)
     run("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)")
     run("CREATE TABLE IF NOT EXISTS namespace (name TEXT NOT NULL)")
     (there,) = run("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
@@ -65,6 +67,16 @@ def _bring_up(connection: Connection, options: SqliteOptions, namespace: str | N
         for statement in statements(script.read_text(encoding="utf-8")):
             run(statement)
         run("INSERT INTO schema_version (version, applied_at) VALUES (?, datetime('now'))", (version,))
+
+
+def _refuse_anothers(connection: Connection, options: SqliteOptions) -> None:
+    """Raises ConfigurationError if there are tables that are named as ours and were not made by these scripts."""
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    ours = {"schema_version", *re.findall(r"CREATE TABLE (\w+)", SCRIPTS[0].read_text(encoding="utf-8"))}
+    if "namespace" not in there and (same := sorted(there & ours)):
+        raise ConfigurationError(
+            f"{options.address} has tables of another program ({', '.join(same)}): give the jobs a file of their own"
+        )
 
 
 def statements(script: str) -> Iterator[str]:
