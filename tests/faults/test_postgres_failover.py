@@ -182,7 +182,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="module")
 def encrypted(certificates: Certificates) -> Iterator[PostgresServer]:
     """A server that only takes encrypted connections, with a password."""
-    server = PostgresServer(*UNSAFE)
+    server = PostgresServer(*UNSAFE, "password_encryption=scram-sha-256")
     try:
         for name in ("cert", "key"):
             server.keep_file(f"server.{name}", Path(getattr(certificates, name)).read_text())
