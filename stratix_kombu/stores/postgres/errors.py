@@ -27,7 +27,10 @@ _WORDS = {
 }
 _HINTS = {
     "certificate verify failed": ": its certificate is not signed by an authority in 'sslrootcert'",
-    "no encryption": ": it takes encrypted connections only: add 'sslmode=require' or 'sslmode=verify-full' to the URL",
+    **dict.fromkeys(
+        ("no encryption", "SSL off"),
+        ": it takes encrypted connections only: add 'sslmode=require' or 'sslmode=verify-full' to the URL",
+    ),
 }
 """What is to be done, where the library's words do not say it."""
 AGAIN = ("40001", "40P01")
