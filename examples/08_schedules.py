@@ -42,11 +42,17 @@ def reports():
 
 daily = app.schedule.register(cron="* * * * * *", handler=reports, name="daily", limit=1)
 
+
+def done():
+    # Of the others some may be due just now.
+    return sorted(job.name for job in emails.get_jobs("completed") if job.name in ("generate-reports", "twice"))
+
+
 with app:
     app.start()
-    while len(emails.get_jobs("completed")) < 3:
+    while len(done()) < 3:
         time.sleep(0.02)
-    print(sorted(job.name for job in emails.get_jobs("completed")))
+    print(done())
 
     sync = app.schedule.register({"cron": "*/5 * * * *", "handler": lambda: emails.add("data-sync"), "name": "sync"})
     app.schedule.pause(sync)

@@ -96,7 +96,8 @@ class OnLoop:
     def trace(self) -> Any:
         """Run the tracer. Returns what it returns, or what it raises."""
         context = self._context
-        request = {**vars(context), OUTCOME: self._outcome}
+        # Without headers a Context would take for them what is not of Celery, such as the attempt.
+        request = {**vars(context), "headers": context.headers or {}, OUTCOME: self._outcome}
         compat.began.set(self._began)
         try:
             return self._tracer(context.id, context.args, context.kwargs, request)

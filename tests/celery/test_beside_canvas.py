@@ -11,7 +11,7 @@ import pytest
 from celery import chain, chord, group
 from celery.exceptions import TimeoutError as NotInTime
 
-from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.beside import WAIT_S, Beside, Side, beside, value
 from tests.celery.conftest import lines
 from tests.waiting import until
 
@@ -22,10 +22,6 @@ IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 def pair(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Beside]:
     with beside(redis_url, redis_url, bridged=request.param) as both:
         yield both
-
-
-def value(result: Any) -> Any:
-    return outcome(lambda: result.get(timeout=WAIT_S))
 
 
 def held(result: Any) -> str:

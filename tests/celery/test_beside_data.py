@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from stratix_kombu.celery.meta import meta_of
 from stratix_kombu.model.state import State
-from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome, value
 from tests.waiting import until
 
 ACCEPT = ["json", "pickle"]
@@ -49,10 +49,6 @@ def evil(path: Path) -> dict[str, Any]:
     trap.path = str(path)  # type: ignore[attr-defined]
     raw = base64.b64encode(pickle.dumps(trap)).decode()
     return {"__serialized__": ["application/x-python-serialize", "binary", raw]}
-
-
-def value(result: Any) -> Any:
-    return outcome(lambda: result.get(timeout=WAIT_S))
 
 
 def test_what_looks_like_our_own_form_is_data(json_pair: Beside, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from kombu import Producer
 from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import install
 from stratix_kombu.celery.task import adopt
-from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.beside import Beside, Side, beside, outcome, value
 from tests.celery.test_beside_routes import both
 from tests.celery.workers import ROOT
 from tests.waiting import until
@@ -29,10 +29,6 @@ from tests.waiting import until
 def pair(redis_url: str) -> Iterator[Beside]:
     with beside(redis_url, redis_url) as both_sides:
         yield both_sides
-
-
-def value(result: Any) -> Any:
-    return outcome(lambda: result.get(timeout=WAIT_S))
 
 
 @pytest.mark.parametrize("way", ["control", "command"])

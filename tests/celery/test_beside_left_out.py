@@ -13,7 +13,7 @@ from celery.app.backends import by_url
 
 from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import install
-from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.beside import Beside, Side, beside, value
 from tests.celery.conftest import lines
 from tests.waiting import until
 
@@ -22,10 +22,6 @@ from tests.waiting import until
 def pair(redis_url: str) -> Iterator[Beside]:
     with beside(redis_url, redis_url, left_out=["proj.quiet", "*.tot?l"], results="also", result_extended=True) as both:
         yield both
-
-
-def value(result: Any) -> Any:
-    return outcome(lambda: result.get(timeout=WAIT_S))
 
 
 def test_tasks_that_are_left_out_run_in_canvas_all_the_same(pair: Beside, tmp_path: Path) -> None:

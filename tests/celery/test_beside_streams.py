@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from celery import chord, group
 
-from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.beside import Beside, Side, beside, outcome, value
 from tests.celery.conftest import lines
 from tests.waiting import until
 
@@ -18,10 +18,6 @@ from tests.waiting import until
 def pair(redis_url: str) -> Iterator[Beside]:
     with beside(redis_url, redis_url) as both:
         yield both
-
-
-def value(result: Any) -> Any:
-    return outcome(lambda: result.get(timeout=WAIT_S))
 
 
 def test_a_large_group_begins_while_it_is_still_being_made(pair: Beside, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from celery import states
 from celery.exceptions import TaskRevokedError
 
-from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
+from tests.celery.beside import WAIT_S, Beside, Side, beside, value
 from tests.celery.conftest import lines
 from tests.waiting import until
 
@@ -20,10 +20,6 @@ from tests.waiting import until
 def pair(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Beside]:
     with beside(redis_url, redis_url, bridged=request.param, result_extended=True) as both:
         yield both
-
-
-def value(result: Any) -> Any:
-    return outcome(lambda: result.get(timeout=WAIT_S))
 
 
 # -- states ----------------------------------------------------------------------------------------

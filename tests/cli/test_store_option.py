@@ -60,9 +60,9 @@ def test_a_file_that_cannot_be_used(folder: Path) -> None:
     (folder / "jobs.db").write_text("no database, but long enough to be looked at" * 100)
     named = ["--app", "shop:app", "--store", "jobs.db"]
     checked = cli(folder, "check", *named)
-    assert (checked.returncode, "file is not a database" in checked.stdout) == (1, True)
+    assert (checked.returncode, "is no database of SQLite" in checked.stdout) == (1, True)
     health = cli(folder, "health", *named)
-    assert (health.returncode, "the store does not answer" in health.stdout + health.stderr) == (1, True)
+    assert (health.returncode, "is no database of SQLite" in health.stdout + health.stderr) == (2, True)
     assert cli(folder, "worker", *named).returncode == 2
 
 

@@ -62,11 +62,6 @@ class Page:
         return pytest.mark.parametrize(("host", "statement"), tests)
 
 
-def value(result: Any) -> Any:
-    """The value of a result, or the text of the error that it raises."""
-    return outcome(lambda: result.get(timeout=WAIT_S))
-
-
 def kind(result: Any) -> str:
     """The name of the error that a result raises."""
     try:

@@ -8,10 +8,10 @@ from typing import Any
 
 from celery import group
 
-from tests.celery.beside import WAIT_S, Side
+from tests.celery.beside import WAIT_S, Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
-from tests.celery.documented.statements import Page, Statement, kind, value
+from tests.celery.documented.statements import Page, Statement, kind
 from tests.waiting import until
 
 PAGE = Page()

@@ -10,10 +10,10 @@ from celery import Signature, chain, chord, group, signature
 from celery.canvas import StampingVisitor
 from celery.result import IncompleteStream
 
-from tests.celery.beside import WAIT_S, Side
+from tests.celery.beside import WAIT_S, Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
-from tests.celery.documented.statements import Page, Statement, kind, value
+from tests.celery.documented.statements import Page, Statement, kind
 from tests.waiting import until
 
 PAGE = Page()

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from celery import chord
 
-from tests.celery.beside import Side, beside
-from tests.celery.documented.statements import value
+from tests.celery.beside import Side, beside, value
 
 POOLS = {
     "prefork": "The default option, ideal for CPU-bound tasks and most use cases",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.celery.documented.statements import value
+from tests.celery.beside import value
 from tests.celery.workers import ROOT, Project
 from tests.waiting import until
 

@@ -8,8 +8,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.celery.beside import Side, beside
-from tests.celery.documented.statements import value
+from tests.celery.beside import Side, beside, value
 from tests.waiting import until
 
 READY = re.compile(r"Remote Debugger:(\d+): Ready to connect: telnet 127.0.0.1 \1")

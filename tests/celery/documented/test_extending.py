@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.celery.beside import Side
+from tests.celery.beside import Side, value
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.extensions import own_queue
-from tests.celery.documented.statements import Page, Statement, value
+from tests.celery.documented.statements import Page, Statement
 from tests.waiting import until
 
 PAGE = Page()

@@ -9,15 +9,16 @@ from typing import Any
 
 from celery import chain, chord, group
 
-from tests.celery.beside import Side
+from tests.celery.beside import Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
-from tests.celery.documented.statements import Page, Statement, kind, value
+from tests.celery.documented.statements import Page, Statement, kind
 from tests.waiting import until
 
 PAGE = Page()
-CONF: dict[str, Any] = {"worker_lost_wait": 0.2}
-"""Seconds until the result of a process that has ended is given up; Celery's default is 10."""
+CONF: dict[str, Any] = {"worker_lost_wait": 0.2, "worker": {"lease_duration": 12_000}}
+"""Seconds until the result of a process that has ended is given up; Celery's default is 10. It may notice only after
+five seconds that one has ended: until then leases last, as by default."""
 REDIS, PROCESSES = "redis", "prefork"
 
 

@@ -13,9 +13,9 @@ from celery.bin.celery import celery
 from celery.events.snapshot import Polaroid
 from click.testing import CliRunner
 
-from tests.celery.beside import WAIT_S, Side, outcome
+from tests.celery.beside import WAIT_S, Side, outcome, value
 from tests.celery.documented.conftest import Trial
-from tests.celery.documented.statements import Page, Statement, value
+from tests.celery.documented.statements import Page, Statement
 from tests.waiting import until
 
 PAGE = Page()

@@ -6,10 +6,10 @@ from typing import Any
 
 from celery import signals
 
-from tests.celery.beside import Side, beside
+from tests.celery.beside import Side, beside, value
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.signals import ARGUMENTS, told
-from tests.celery.documented.statements import Page, Statement, value
+from tests.celery.documented.statements import Page, Statement
 from tests.waiting import until
 
 PAGE = Page()

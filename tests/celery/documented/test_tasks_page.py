@@ -6,10 +6,10 @@ from typing import Any
 
 from celery import states
 
-from tests.celery.beside import Side
+from tests.celery.beside import Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
-from tests.celery.documented.statements import Page, Statement, kind, value
+from tests.celery.documented.statements import Page, Statement, kind
 from tests.celery.documented.tasks import Given
 from tests.waiting import until
 

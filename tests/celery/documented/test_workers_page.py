@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.celery.beside import Side
+from tests.celery.beside import Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
-from tests.celery.documented.statements import Page, Statement, kind, value
+from tests.celery.documented.statements import Page, Statement, kind
 from tests.waiting import until
 
 PAGE = Page()
