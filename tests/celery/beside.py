@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from celery import exceptions
-
+from tests.celery.results import got
 from tests.celery.workers import Project, WorkerProcess
 
 Answer = TypeVar("Answer")
@@ -110,14 +109,4 @@ def outcome(get: Callable[[], Any]) -> Any:
 
 def value(result: Any) -> Any:
     """The value of a result, or the text of the error that it raises."""
-
-    def get() -> Any:
-        try:
-            return result.get(timeout=WAIT_S)
-        except exceptions.TimeoutError:
-            if hasattr(result.app, "stratix"):
-                raise
-            # On Redis, stock Celery misses what is published between its look and its subscription.
-            return result.app.AsyncResult(result.id).get(timeout=1)
-
-    return outcome(get)
+    return outcome(lambda: got(result, WAIT_S))

@@ -21,6 +21,7 @@ from celery import Celery
 from celery.signals import worker_ready
 
 from stratix_kombu.celery import install
+from tests.celery.results import got
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +114,7 @@ class Given:
 def wait(result: Any) -> Any:
     """The value of a result, or the name of the error it raises."""
     try:
-        return result.get(timeout=WAIT_S, disable_sync_subtasks=False)
+        return got(result, WAIT_S, disable_sync_subtasks=False)
     except Exception as error:
         return type(error).__name__
 

@@ -56,7 +56,8 @@ class Pair:
 
     def fail_over(self) -> None:
         self.primary.kill()
-        self.standby.execute("SELECT pg_promote()")
+        # Not waited for within the statement: what is replayed before may have to wait for its end.
+        self.standby.execute("SELECT pg_promote(false)")
 
     def remove(self) -> None:
         self.standby.remove()
