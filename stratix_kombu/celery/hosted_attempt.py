@@ -118,7 +118,7 @@ class TaskAttempt(Attempt):
             self._host.bridge.celery.backend.mark_as_failure(task_id, error, request=request)
             self._host.tell_failure(self._name, request, error)
         except Exception as problem:
-            logger.error("its errbacks and what depends on it were not told: %r", problem)
+            logger.error("its errbacks were not called, and what depends on it was not ended: %r", problem)
             return self._failed_with(error)
         finally:
             if self._host.worker.ends_processes:

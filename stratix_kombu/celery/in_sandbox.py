@@ -72,7 +72,7 @@ class SandboxTasks:
         signal.signal(SOFT, self._exceed_softly)
 
     def run(self, job: SandboxJob) -> dict[str, Any]:
-        """Run a task; returns what is told about it in events."""
+        """Run a task; returns what its events contain."""
         request = request_of(_message(job.data["message"]), self._accept, self.hostname)
         task = self.app.tasks[request["task"]]
         self._runs = request[HOSTED] = InSandbox(self.bridge, job)

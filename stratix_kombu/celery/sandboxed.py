@@ -115,12 +115,12 @@ class SandboxedAttempt(TaskAttempt):
         return self._fails(request, WorkerLostError(failure.reason), printed)
 
     def _fails(self, request: dict[str, Any], error: Exception, trace: str) -> Outcome | None:
-        """It has failed; its errbacks, what depends on it, its handlers, signals and events are told."""
+        """It has failed: errbacks and handlers are called, what depends on it fails, signals and events are sent."""
         try:
             context = Context(request)
             self._host.bridge.celery.backend.mark_as_failure(context.id, error, trace, request=context)
             self._host.tell_failure(self._name, context, error)
         except Exception as problem:
-            logger.error("its errbacks and what depends on it were not told: %r", problem)
+            logger.error("its errbacks were not called, and what depends on it was not ended: %r", problem)
             return self._failed_with(error)
         return None

@@ -135,7 +135,7 @@ def said_of(job: NewJob) -> dict[str, Any]:
 
 def plain_fields(job: NewJob) -> list[Any] | None:
     """What the hash of a plain job holds besides what that of every job does: names and values. Its message, if it has
-    one, is told apart. None for one that is not plain."""
+    one, is sent apart from them. None for one that is not plain."""
     said = said_of(job)
     if said.pop("message", ""):
         said.pop("anew", None)  # nothing has its id that could give way

@@ -49,7 +49,7 @@ class Terms:
     attributes: Message
     """What its runner may read of the job: some of ``ATTRIBUTES``, and ``data`` of another kind."""
     soft_s: float | None
-    """After how many seconds its runner is told, by a signal; None = never."""
+    """After how many seconds its runner gets a signal; None = never."""
     softly: Callable[[], None]
     """Called when that is done."""
 
