@@ -171,10 +171,22 @@ def test_not_without_a_bound(sender: Sender, monkeypatch: pytest.MonkeyPatch) ->
 def test_closing_waits_for_the_brokers_word(sender: Sender) -> None:
     for job in ready("q", 300):
         sender.submit(job)
+    thread = sender.driver._outbox._thread
+    assert thread is not None
     sender.driver.close()
     assert sender.driver.open_count() == 0
     assert sender.depth() == 300
-    assert not [one for one in threading.enumerate() if one.name == "stratix-confirms" and one.is_alive()]
+    until(lambda: not thread.is_alive())
+
+
+def test_closing_begins_no_thread(sender: Sender, channel: Any) -> None:
+    """What is refused, and what is lost with a connection, while the driver is closed."""
+    arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    channel.queue_declare(queue=f"{sender.namespace}.q", durable=True, auto_delete=False, arguments=arguments)
+    sender.submit(*ready("q", 3))
+    sender.driver.close()
+    sender.driver._outbox.lost(ready("q", 1))
+    assert sender.driver._outbox._thread is None
 
 
 def test_closing_does_not_wait_for_ever(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:

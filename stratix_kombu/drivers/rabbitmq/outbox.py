@@ -30,7 +30,6 @@ LOOK_S = 0.05
 """How often is looked whether everything is confirmed, while something is not."""
 MOST_AGAIN = 1_000
 """So many messages wait to be sent again. While there are more, publishing waits for the broker's word."""
-"""Between two tries to send again what was refused."""
 LAST_S = 2.0
 """How long a process that ends, and has not closed its application, waits for the broker's word."""
 
@@ -173,11 +172,13 @@ class Outbox:
         self._next_try = time.monotonic() + pause_s(self._failures)
 
     def _add(self, jobs: Sequence[Ready]) -> None:
-        """What is too much for the list is sent again by the store's recovery."""
+        """What is too much for the list is sent again by the store's recovery. Only a new message begins a thread:
+        one that began while the outbox is closed would never end."""
         if jobs:
             with self._lock:
                 self._again = [*self._again, *jobs][:MOST_AGAIN]
-            self.watch()
+                if self._thread is not None:
+                    self._wakes.set()
 
 
 def refusal(reasons: Sequence[str], address: str) -> DriverUnavailable:
