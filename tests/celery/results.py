@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import exceptions
+from celery.result import GroupResult
 
 
 def got(result: Any, timeout: float, **options: Any) -> Any:
@@ -15,4 +16,11 @@ def got(result: Any, timeout: float, **options: Any) -> Any:
     except exceptions.TimeoutError:
         if hasattr(result.app, "stratix"):
             raise
-        return result.app.AsyncResult(result.id).get(timeout=1, **options)
+        return _anew(result).get(timeout=1, **options)
+
+
+def _anew(result: Any) -> Any:
+    """The same result or group, of which nothing is known."""
+    if isinstance(result, GroupResult):
+        return result.app.GroupResult(result.id, [_anew(one) for one in result.results])
+    return result.app.AsyncResult(result.id)

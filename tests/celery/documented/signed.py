@@ -9,6 +9,7 @@ from celery import chord
 
 from tests.celery.beside import outcome
 from tests.celery.project import app
+from tests.celery.results import got
 
 if __name__ == "__main__":
     add, total, flaky = (app.tasks[f"proj.{name}"] for name in ("add", "total", "flaky"))
@@ -20,5 +21,5 @@ if __name__ == "__main__":
         flaky.delay("x", 1, 0.01),
     ]
     refused = add.apply_async((1, 1), serializer="json")
-    found = [outcome(lambda one=one: one.get(timeout=20)) for one in results]  # type: ignore[misc]
+    found = [outcome(lambda one=one: got(one, 20)) for one in results]  # type: ignore[misc]
     print(json.dumps([*found, refused.state in ("PENDING", "FAILURE")]), file=sys.__stdout__)

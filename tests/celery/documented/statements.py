@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.celery.beside import WAIT_S, Beside, Side, outcome
+from tests.celery.results import got
 
 Script = Callable[[Side], Any]
 
@@ -65,6 +66,6 @@ class Page:
 def kind(result: Any) -> str:
     """The name of the error that a result raises."""
     try:
-        return f"no error: {result.get(timeout=WAIT_S)!r}"
+        return f"no error: {got(result, WAIT_S)!r}"
     except Exception as error:
         return type(error).__name__

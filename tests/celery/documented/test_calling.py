@@ -12,6 +12,7 @@ from tests.celery.beside import WAIT_S, Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.statements import Page, Statement, kind
+from tests.celery.results import got
 from tests.waiting import until
 
 PAGE = Page()
@@ -161,7 +162,7 @@ def publishers(side: Side) -> Any:
 @PAGE.says("this particular example is much better expressed as a group", [4, 8, 16, 32])
 def groups(side: Side) -> Any:
     add = side.task("add")
-    return group(add.s(i, i) for i in (2, 4, 8, 16)).apply_async().get(timeout=WAIT_S)
+    return got(group(add.s(i, i) for i in (2, 4, 8, 16)).apply_async(), WAIT_S)
 
 
 @PAGE.says("Do not ignore result", [None, 3, "PENDING", 3])

@@ -14,6 +14,7 @@ from tests.celery.beside import WAIT_S, Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.statements import Page, Statement, kind
+from tests.celery.results import got
 from tests.waiting import until
 
 PAGE = Page()
@@ -149,7 +150,7 @@ def errors_of_signatures(side: Side) -> Any:
 def groups(side: Side) -> Any:
     add = side.task("add")
     result = group(add.s(2, 2), add.s(4, 4))()
-    answer = result.get(timeout=WAIT_S)
+    answer = got(result, WAIT_S)
     found = [result.ready(), result.successful(), result.failed(), result.waiting(), result.completed_count()]
     return [answer, *found]
 
@@ -166,7 +167,7 @@ def groups_in_chains(side: Side) -> Any:
     add = side.task("add")
     forwarded = (add.s(2, 2) | group(add.s(1), add.s(2)))()
     fixed = (add.s(4, 4) | group(add.si(1, 2), add.si(1, 2)))()
-    return [forwarded.get(timeout=WAIT_S), [fixed.get(timeout=WAIT_S), value(fixed.parent)]]
+    return [got(forwarded, WAIT_S), [got(fixed, WAIT_S), value(fixed.parent)]]
 
 
 @PAGE.says("it can be expected to invoke the log_error() signature once for each failing task", 2)
@@ -185,7 +186,7 @@ def links_of_groups(side: Side) -> Any:
     add, path = side.task("add"), side.folder / "group links"
     linked = group(add.s(2, 2), add.s(4, 4))
     linked.link(side.task("note").s(str(path)))
-    answer = linked().get(timeout=WAIT_S)
+    answer = got(linked(), WAIT_S)
     until(lambda: path.exists() and lines(str(path)))
     return [answer, lines(str(path))]
 
@@ -211,7 +212,7 @@ def saved_groups(side: Side) -> Any:
     add = side.task("add")
     result = group(add.s(1, 1), add.s(2, 2))()
     result.save()
-    return side.app.GroupResult.restore(result.id).get(timeout=WAIT_S)
+    return got(side.app.GroupResult.restore(result.id), WAIT_S)
 
 
 # -- Chords ---------------------------------------------------------------------------------------
@@ -293,13 +294,13 @@ def maps(side: Side) -> Any:
     pairs = list(zip(range(3), range(3), strict=True))
     chunked = add.chunks(pairs, 2)()
     shapes = [total.map([list(range(10)), list(range(100))]), add.starmap(pairs)]
-    return [*(value(one.apply_async()) for one in shapes), chunked.get(timeout=WAIT_S)]
+    return [*(value(one.apply_async()) for one in shapes), got(chunked, WAIT_S)]
 
 
 @PAGE.says("You can also convert chunks to a group … skew the countdown of each task", [[0, 2], [4, 6]])
 def skewed(side: Side) -> Any:
     chunked = side.task("add").chunks([(i, i) for i in range(4)], 2).group()
-    return chunked.skew(start=0.1, step=0.1)().get(timeout=WAIT_S)
+    return got(chunked.skew(start=0.1, step=0.1)(), WAIT_S)
 
 
 @PAGE.says("sig1_res._get_task_meta()['stamp']", [[4, 6], "your_custom_stamp"], on="redis|rabbitmq")
@@ -309,7 +310,7 @@ def stamps(side: Side) -> Any:
     frozen = first.freeze()
     stamped = group(first, add.si(3, 3))
     stamped.stamp(stamp="your_custom_stamp")
-    return [stamped.apply_async().get(timeout=WAIT_S), frozen._get_task_meta()["stamp"]]
+    return [got(stamped.apply_async(), WAIT_S), frozen._get_task_meta()["stamp"]]
 
 
 class Visitor(StampingVisitor):

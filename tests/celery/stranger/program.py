@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery, chain, chord, group
 from celery.result import AsyncResult, GroupResult, ResultSet, result_from_tuple
 
+from tests.celery.results import got
 from tests.celery.stranger.app import app, make
 from tests.celery.stranger.shop.tasks import (
     add,
@@ -38,7 +39,7 @@ def step(function: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def value(result: Any) -> Any:
-    return result.get(timeout=WAIT_S)
+    return got(result, WAIT_S)
 
 
 def error(call: Callable[[], Any]) -> str:
