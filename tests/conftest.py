@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,7 @@ def redis_url() -> Iterator[str]:
     """A real Redis server."""
     with redis_server() as url:
         yield url
+        gc.collect()  # results of stock Celery unsubscribe when they are collected: the server must be there
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +50,7 @@ def amqp_url() -> Iterator[str]:
     """A real RabbitMQ server."""
     with rabbitmq_server() as url:
         yield url
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
