@@ -48,7 +48,10 @@ def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
 
 
 def _add_all(engine: Engine, jobs: Sequence[NewJob]) -> Added:
-    if len(jobs) + sum(len(job.dependencies) for job in jobs) <= ONE_STEP:
+    weight = len(jobs)
+    for job in jobs:
+        weight += len(job.dependencies)
+    if weight <= ONE_STEP:
         return _add(engine, jobs)
     gate = NewJob(
         id=gate_id(new_id()),
@@ -138,8 +141,11 @@ def records_of(
 ) -> list[JobRecord]:
     """The jobs as the store has placed them. What it did not add, or what has ended at once, is read, also what is
     there ``instead`` of it; if that is gone already, the record says what it was to be."""
-    records = [record_of(new, place or Placed(State.COMPLETED, 0, 0)) for new, place in zip(jobs, placed, strict=True)]
-    unclear = [at for at, place in enumerate(placed) if place is None or place.state.finished]
+    records, unclear = list[JobRecord](), list[int]()
+    for new, place in zip(jobs, placed, strict=True):
+        if place is None or place.state.finished:
+            unclear.append(len(records))
+        records.append(record_of(new, place or Placed(State.COMPLETED, 0, 0)))
     if unclear:
         holders = dict(instead)
         ids = [holders.get(jobs[at].id, jobs[at].id) for at in unclear]

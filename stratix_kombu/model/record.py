@@ -287,9 +287,9 @@ class Change:
     """For ``recover``: what was dropped since its last call."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
-    """What the store made of one job that was added."""
+    """What the store made of one job that was added; not to be changed."""
 
     state: State
     created_ms: int
@@ -299,9 +299,9 @@ class Placed:
     pending: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Added:
-    """The answer to ``add``."""
+    """The answer to ``add``; not to be changed."""
 
     placed: tuple[Placed | None, ...] = ()
     """One entry per job, in order; None for one that was not added."""

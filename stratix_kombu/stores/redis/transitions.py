@@ -62,10 +62,12 @@ class RedisTransitions(Transitions):
         self._knows_fresh = scripts.keep_ms <= ENDED_KEPT_MS
         """A job that has gone is known for as long as it may be asked to add it again."""
         self._presence = Presence(scripts)
+        self._inline: InlineQueue | None = None
         self._sending: tuple[str, str, str] = ("", "", "")
 
     def deliver_through(self, inline: InlineQueue) -> None:
         """From now on scripts put messages into the broker's lists."""
+        self._inline = inline
         self._sending = (inline.template, inline.prefix, "|".join(inline.suffixes))
 
     def run_sending(self, name: str, *args: Any) -> Any:
@@ -94,16 +96,17 @@ class RedisTransitions(Transitions):
         return added_of(len(jobs), answer)
 
     def _add_fresh(self, job: NewJob, fields: list[Any]) -> Added:
-        template, prefix, suffixes = self._sending
-        broker, permit = "", ""
-        if template:
-            broker = f"{prefix}{job.queue}{suffixes.split('|')[job.priority if job.message else 0]}"
-            permit = "" if job.message else template % (job.id, job.id, f"{prefix}{job.queue}")
-        arguments = (job.queue, job.id, job.priority, broker, job.message or permit, job.name, job.data, *fields)
+        inline, message, broker = self._inline, job.message, ""
+        if inline is not None:
+            name = f"{inline.prefix}{job.queue}"
+            broker = name + inline.suffixes[job.priority if message else 0]
+            message = message or inline.template % (job.id, job.id, name)
+        arguments = (job.queue, job.id, job.priority, broker, message, job.name, job.data, *fields)
         created, number = self._scripts.run("add_task" if job.message else "add_fresh", arguments)
         placed = (Placed(State.WAITING, int(created), number),)
-        ready = Ready(job.id, job.queue, job.name, job.priority, job.message)
-        return Added(placed, ready=() if template else (ready,))
+        if inline is not None:
+            return Added(placed)
+        return Added(placed, ready=(Ready(job.id, job.queue, job.name, job.priority, message),))
 
     def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
         arguments = (letter_id, number, PAGE, job.queue, *job_arguments(job, job.queue))
