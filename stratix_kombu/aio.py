@@ -156,6 +156,14 @@ class AsyncJob(Hinted):
     async def remove_dependency(self, job: Job | str) -> None:
         await self._call(self._job.remove_dependency, job)
 
+    async def complete_in(self, connection: Any, result: Any = None) -> None:
+        if is_of_asyncio(connection):
+            await self._job._complete_by(connection, result)
+        elif hasattr(connection, "run_sync"):
+            await connection.run_sync(lambda plain: self._job.complete_in(plain, result))
+        else:
+            await self._call(self._job.complete_in, connection, result)
+
 
 class AsyncFlow(Hinted):
     """``flow.aio``: the methods of a Flow that talk to a server, as coroutines."""

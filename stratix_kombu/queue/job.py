@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stratix_kombu.config.options import Duration, milliseconds, whole
 from stratix_kombu.errors import JobCancelled, JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.foreign import JOB
+from stratix_kombu.lifecycle.complete_in import complete_in, complete_in_async
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.one_job import (
     add_dependency,
@@ -29,7 +30,7 @@ from stratix_kombu.model.attempts import Attempt
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.codec import MAX_PAYLOAD_BYTES, decode, encode
 from stratix_kombu.model.names import check_known_id
-from stratix_kombu.model.record import Ended, JobRecord
+from stratix_kombu.model.record import Ended, Held, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.model.text import bounded
 from stratix_kombu.queue.known_job import UNREAD, KnownJob
@@ -262,11 +263,34 @@ class Job(KnownJob):
         if self.cancelled:
             raise JobCancelled(self.id)
 
+    def complete_in(self, connection: Any, result: Any = None) -> None:
+        """In a handler, with a PostgreSQL store: complete the job with this result (any JSON value) when the
+        transaction of ``connection`` is committed, which may be any that ``queue.add(..., connection=...)`` takes. What
+        the handler returns after that is ignored. If the transaction is rolled back, the attempt goes on, and ends as
+        the handler does.
+
+        Raises StaleClaim if the job was given to another attempt or removed, JobCancelled if it was cancelled,
+        PayloadNotSerializable, PayloadTooLarge, and ConfigurationError for another store, a connection that is to
+        another database or in no transaction, and outside of the job's handler. Where the job is taken away between
+        this call and the commit, the commit fails.
+
+        >>> job.complete_in(connection, {"charged": 7})  # doctest: +SKIP
+        """
+        complete_in(self._runtime.engine, Held(self.id, self._token), self._result(result), connection)
+
     # -- within the package ---------------------------------------------------------------------
 
     @property
     def _hub(self) -> Waits:
         return self._runtime.hub
+
+    async def _complete_by(self, connection: Any, result: Any) -> None:
+        """``complete_in``, by a connection of asyncio."""
+        await complete_in_async(self._runtime.engine, Held(self.id, self._token), self._result(result), connection)
+
+    def _result(self, value: Any) -> str:
+        what = f"the result of job {self.name!r} in queue {self.queue_name!r}"
+        return encode(value, what, self._runtime.max_payload_bytes)
 
     def _others(self, states: Mapping[str, State | None]) -> Iterator[Job]:
         """Handles on jobs of any queue, as they are now, without those that have neither record nor state."""

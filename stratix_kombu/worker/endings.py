@@ -36,7 +36,9 @@ class Endings:
 
     def lose(self, token: str) -> None:
         """The lease expired while the handler was running. Its outcome is not sent to the store, which would reject
-        it."""
+        it. A handler that has completed its job within its own transaction goes on."""
+        if self._cancellations.is_spared(token):
+            return
         running = self._holdings.lose(token)
         if running is not None:
             self._engine.report(self._queue, StaleClaim(running.job_id), "lease_lost")

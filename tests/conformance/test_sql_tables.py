@@ -13,8 +13,8 @@ MEANINGS = {"INTEGER": "number", "bigint": "number", "TEXT": "text", "text": "te
 MEANINGS |= {"REAL": "fraction", "double precision": "fraction"}
 ONLY_SQLITE = {"namespace"}
 """A file says whose it is."""
-ONLY_POSTGRES = {"incoming"}
-"""Jobs of users' transactions."""
+ONLY_POSTGRES = {"incoming", "completions"}
+"""Jobs of users' transactions, and those that they complete."""
 OWN_OF_SQLITE = {("counters", "one"): ("number", True)}
 OWN_OF_POSTGRES = {("counters", "era"): ("number", True), ("counters", "writes"): ("number", True)}
 Columns = dict[tuple[str, str], tuple[str, bool]]

@@ -70,3 +70,20 @@ def test_jobs_run_and_that_nobody_listens_is_said_once(pooled: str, caplog: pyte
     said = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "polling"]
     assert len(said) == 1
     assert "behind a pooler" in said[0]
+
+
+def test_a_handler_completes_its_job_in_a_transaction_of_its_own(pooled: str) -> None:
+    with create_app({"store": f"{pooled}&migrate=auto"}) as app:
+        queue: Any = app.queue.create_queue("mail")
+
+        @queue.process("charge")
+        def charge(job: Any) -> str:
+            with psycopg.connect(pooled.partition("?")[0], prepare_threshold=None) as connection:
+                job.complete_in(connection, "undone")
+                connection.rollback()
+                job.complete_in(connection, "charged")
+            return "ignored"
+
+        app.start()
+        jobs = [queue.add("charge") for _ in range(3)]
+        assert [job.wait_until_finished(timeout=WAIT_S) for job in jobs] == ["charged"] * 3

@@ -1,4 +1,4 @@
-"""Adding jobs within a transaction of the user's own."""
+"""Adding and completing jobs within a transaction of the user's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stratix_kombu.model.record import Change, NewJob
+from stratix_kombu.model.record import Change, Held, NewJob
 
 
 class Outbox(ABC):
@@ -15,7 +15,9 @@ class Outbox(ABC):
 
     The next step after the commit makes them jobs, as ``Transitions.add`` does; but a dependency that is not known by
     then counts as removed, and where an id belongs to another queue's job, or what was said of the job cannot be used,
-    that is logged and nothing is added."""
+    that is logged and nothing is added. A completion is ``Transitions.complete`` with its token. ``recover`` leaves
+    jobs alone whose completion belongs to a transaction that is under way; if the claim ends otherwise, the commit
+    fails."""
 
     on_arrival: Callable[[Change], object] = staticmethod(lambda change: None)
     """Called after a step of this process has made jobs of what was added: these are ready to be dispatched."""
@@ -31,5 +33,15 @@ class Outbox(ABC):
         """The same for connections of asyncio."""
 
     @abstractmethod
+    def complete(self, held: Held, result: str, connection: Any) -> None:
+        """Complete a job by the user's connection. Raises StaleClaim if the claim is not held, JobCancelled,
+        ConfigurationError for a connection that cannot be used, that is to another database, or in no transaction, and
+        whatever the connection raises."""
+
+    @abstractmethod
+    async def complete_async(self, held: Held, result: str, connection: Any) -> None:
+        """The same for connections of asyncio."""
+
+    @abstractmethod
     def arrive(self) -> None:
-        """Make jobs of what has been committed. Raises StoreUnavailable."""
+        """Take in what has been committed. Raises StoreUnavailable."""

@@ -54,7 +54,7 @@ class Store(ABC):
     """For copying it; None = it cannot be copied."""
 
     outbox: Outbox | None = None
-    """For adding jobs within a user's transaction; None = that is not possible."""
+    """For adding and completing jobs within a user's transaction; None = that is not possible."""
 
     migrations: Migrations | None = None
     """For making its tables; None = that is not needed."""

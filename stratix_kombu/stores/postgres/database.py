@@ -23,21 +23,24 @@ from stratix_kombu.stores.postgres.errors import MISSING, UNIQUE, Refused
 from stratix_kombu.stores.postgres.migrate import check, lock_of
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.pool import Pool
-from stratix_kombu.stores.postgres.session import InTheWay, Session
+from stratix_kombu.stores.postgres.session import SOME_CAME, InTheWay, Session
 from stratix_kombu.stores.sql.database import COUNTERS, Counters, Read
 
 BEGIN: Statement = ("BEGIN", ())
 BEGIN_READING: Statement = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
 LOCK = "SELECT pg_advisory_xact_lock($1)"
 READ = (
-    f"SELECT {', '.join(COUNTERS)}, writes, era, EXISTS (SELECT 1 FROM incoming), "
+    f"SELECT {', '.join(COUNTERS)}, writes, era, {SOME_CAME}, "
     "(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM counters ORDER BY era DESC LIMIT 1"
 )
 WRITE = (
     f"UPDATE counters SET {', '.join(f'{name} = ${at}' for at, name in enumerate([*COUNTERS, 'writes', 'era'], 1))} "
     f"WHERE era = ${len(COUNTERS) + 3}"
 )
-VERSION = "SELECT writes + (SELECT coalesce(max(number), 0) FROM incoming) FROM counters ORDER BY era DESC LIMIT 1"
+VERSION = (
+    "SELECT writes + (SELECT coalesce(max(number), 0) FROM incoming) "
+    "+ (SELECT coalesce(max(number), 0) FROM completions) FROM counters ORDER BY era DESC LIMIT 1"
+)
 EXPECTED_S = 60.0
 """So long after this process has added by a user's transaction it looks whether the job has come before it reads."""
 FRESH_S = 1.0
@@ -63,11 +66,12 @@ class PostgresDatabase:
         self.options = options
         self.listener: Listener | None = None
         self.take_in: Callable[[], Change] = Change
-        """Called within a transaction when there are jobs that users' transactions have added."""
+        """Called within a transaction when there are jobs that users' transactions have added or completed."""
         self.on_arrival: Callable[[Change], object] = lambda change: None
         """Called after it, with what has become ready by that."""
         self._expected_until = 0.0
         self._checked = False
+        self._some_came = f"SELECT {SOME_CAME}".replace("FROM ", f"FROM {options.quoted_schema}.")
         self._key = lock_of(f"namespace:{options.schema}")
         self._begin_anew()
         self.pool = Pool(options, self._opened)
@@ -152,7 +156,7 @@ class PostgresDatabase:
             self._turn.release()
 
     def _begin(self) -> bool:
-        """Whether jobs have come by users' transactions."""
+        """Whether users' transactions have added or completed jobs."""
         asked = self._asked.__dict__.pop("reads", None)
         connection = self.pool.take()
         presumed = self._known if asked is not None and self._may_presume() else None
@@ -297,19 +301,19 @@ class PostgresDatabase:
                 session.end()
 
     def expect(self) -> None:
-        """A user's transaction of this process is about to add jobs."""
+        """A user's transaction of this process is about to add or complete jobs."""
         self._expected_until = time.monotonic() + EXPECTED_S
 
     def let_in(self) -> None:
-        """Take in what users' transactions have added, if there is anything."""
+        """Take in what users' transactions have added and completed, if there is anything."""
         with self.pool.connection() as connection:
-            some_came = connection.exchange([(f"SELECT 1 FROM {self.options.quoted_schema}.incoming LIMIT 1", ())])
-        if some_came[-1].rows:
+            answers = connection.exchange([(self._some_came, ())])
+        if answers[-1].rows[0][0]:
             with self:
                 pass
 
     def _version(self) -> int:
-        """A number that is another one when somebody has written, or a user's transaction has added."""
+        """A number that is another one when somebody has written, or a user's transaction has added or completed."""
         with self.reading() as db:
             return int((db.one(VERSION) or (0,))[0])
 

@@ -1,4 +1,5 @@
-"""Adding jobs by a connection of the user's: of psycopg, of SQLAlchemy, of Django, or of any driver of the DB-API.
+"""Adding and completing jobs by a connection of the user's: of psycopg, of SQLAlchemy, of Django, or of any driver of
+the DB-API.
 
 Workers are woken by the commit, to which a notification belongs. Sessions of SQLAlchemy and connections of Django tell
 when they have committed: then this process takes the jobs in, and nothing is notified within the user's transaction,
@@ -12,7 +13,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet, ref
@@ -22,9 +23,10 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from stratix_kombu.errors import ConfigurationError, DependencyNotFound, StoreUnavailable
-from stratix_kombu.model.record import Change, NewJob
+from stratix_kombu.model.record import Change, Held, NewJob
 from stratix_kombu.stores.contract import Outbox
 from stratix_kombu.stores.postgres.arrivals import said_of
+from stratix_kombu.stores.postgres.completions import check_completed, completion, lock
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 
 logger = logging.getLogger("stratix_kombu.stores")
@@ -169,6 +171,23 @@ class PostgresOutbox(Outbox):
             return await self._add_by_psycopg(jobs, connection)
         return self.add(jobs, connection)
 
+    def complete(self, held: Held, result: str, connection: Any) -> None:
+        by = users(connection)
+        self._check(by)
+        locked = by.execute(*lock(self._database, held))
+        check_completed(by.execute(*completion(self._database, held, result, locked, by.notifies)))
+        self._database.expect()
+        by.on_commit(self._committed)
+
+    async def complete_async(self, held: Held, result: str, connection: Any) -> None:
+        if not isinstance(connection, psycopg.AsyncConnection):
+            return self.complete(held, result, connection)
+        execute = await self._executing(connection)
+        locked = await execute(*lock(self._database, held))
+        check_completed(await execute(*completion(self._database, held, result, locked, True)))
+        self._database.expect()
+        return None
+
     def arrive(self) -> None:
         self._database.let_in()
 
@@ -188,17 +207,23 @@ class PostgresOutbox(Outbox):
     # -- adding ---------------------------------------------------------------------------------
 
     async def _add_by_psycopg(self, jobs: Sequence[NewJob], connection: Any) -> Callable[[], bool]:
+        execute = await self._executing(connection)
+        if unknown := self._dependencies(jobs):
+            self._refuse_unknown(jobs, await execute(self._unknown(), [unknown]))
+        await execute(*self._statement(jobs, True))
+        self._database.expect()
+        return _is_open(OfPsycopg(connection))
+
+    async def _executing(self, connection: Any) -> Callable[..., Awaitable[Rows]]:
+        """Runs statements by a connection of psycopg for asyncio, which is one to this database."""
+
         async def execute(sql: str, values: Sequence[Any] = ()) -> Rows:
             cursor = await connection.cursor(row_factory=tuple_row).execute(sql, values)
             return await cursor.fetchall()  # type: ignore[no-any-return]
 
         if connection not in self._known:
             self._compare(connection, await execute(_WHERE), bool((await execute(self._there()))[0][0]))
-        if unknown := self._dependencies(jobs):
-            self._refuse_unknown(jobs, await execute(self._unknown(), [unknown]))
-        await execute(*self._statement(jobs, True))
-        self._database.expect()
-        return _is_open(OfPsycopg(connection))
+        return execute
 
     def _statement(self, jobs: Sequence[NewJob], notifies: bool) -> tuple[str, list[Any]]:
         sql = f"SELECT {self._options.quoted_schema}.add_1(CAST(%s AS json), CAST(%s AS boolean))"

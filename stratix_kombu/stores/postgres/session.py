@@ -14,13 +14,15 @@ from stratix_kombu.stores.sql.columns import TEXTS, UPDATE_GIVEN
 from stratix_kombu.stores.sql.database import Read
 
 COMMIT: Statement = ("COMMIT", ())
+SOME_CAME = "(EXISTS (SELECT 1 FROM incoming) OR EXISTS (SELECT 1 FROM completions))"
+"""Whether users' transactions have added or completed jobs."""
 GUARD = (
     "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint "
-    "/ CASE WHEN writes = $1 AND NOT EXISTS (SELECT 1 FROM incoming) THEN 1 ELSE 0 END "
+    f"/ CASE WHEN writes = $1 AND NOT {SOME_CAME} THEN 1 ELSE 0 END "
     "FROM counters ORDER BY era DESC LIMIT 1"
 )
 """The server's time; refused (a division by zero) where another process has written, or a user's transaction has
-added."""
+added or completed."""
 OF_JOBS = "UPDATE jobs SET "
 ROWS_AT_ONCE = (32, 8, 2)
 """So many rows are inserted by one statement: few sizes, since each is a statement of its own."""

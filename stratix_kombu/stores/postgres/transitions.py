@@ -1,17 +1,20 @@
-"""Steps that another transaction was in the way of are done again; and jobs that users' transactions have added."""
+"""Steps that another transaction was in the way of are done again; and what users' transactions have added or completed
+is taken in."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from stratix_kombu.model.record import Change, NewJob
+from stratix_kombu.model.record import Change, Completion, NewJob
 from stratix_kombu.stores.contract import PAGE, Transitions
-from stratix_kombu.stores.memory.release import release_page
+from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.postgres.arrivals import new_job
+from stratix_kombu.stores.postgres.completions import HELD, KEYS, key_of
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.postgres.session import InTheWay
 from stratix_kombu.stores.sql.space import SqlSpace
@@ -21,6 +24,7 @@ logger = logging.getLogger("stratix_kombu.stores")
 
 TRIES = 3
 _INCOMING = "SELECT number, id, added_ms, job FROM incoming ORDER BY number LIMIT ?"
+_COMPLETIONS = "SELECT number, job, token, result FROM completions ORDER BY number LIMIT ?"
 
 
 class PostgresTransitions(SqlTransitions):
@@ -32,7 +36,8 @@ class PostgresTransitions(SqlTransitions):
 
     @step
     def take_in(self) -> Change:
-        """Make jobs of a page of those that users' transactions have added."""
+        """Make jobs of a page of those that users' transactions have added; then end a page of those that they have
+        completed, which the others may depend on."""
         rows = self.space.db.all(_INCOMING, PAGE)
         for _, job_id, added_ms, text in rows:
             try:
@@ -40,7 +45,30 @@ class PostgresTransitions(SqlTransitions):
             except (KeyError, TypeError, ValueError) as problem:
                 self._drop(job_id, f"what is said of it cannot be used: {problem!r}")
         self.space.db.many("DELETE FROM incoming WHERE number = ?", [row[:1] for row in rows])
-        return self._change(release_page(self.space, PAGE))
+        return self._end_completed(self.space.db.all(_COMPLETIONS, PAGE))
+
+    def _end_completed(self, rows: Sequence[tuple[Any, ...]]) -> Change:
+        self.space.jobs.look_ahead([job_id for _, job_id, _, _ in rows])
+        ends = [Completion(job_id, token, result) for _, job_id, token, result in rows]
+        change = self._end_each(ends, self._held, self._complete_one)
+        self.space.db.many("DELETE FROM completions WHERE number = ?", [row[:1] for row in rows])
+        for job_id in change.stale:
+            logger.error(
+                "the job %r was taken from its attempt before the transaction that completed it was committed",
+                job_id,
+                extra={"action": "completion_late", "job_id": job_id},
+            )
+        return change
+
+    def _stalled(self, limit: int) -> list[Job]:
+        """Without those that are completed by a transaction of a user which is under way, or which was committed since
+        this step began."""
+        jobs = {key_of(self._database.options.schema, job.token): job for job in super()._stalled(limit)}
+        if not jobs:
+            return []
+        held = {int(key) for (key,) in self.space.db.all(KEYS, json.dumps([*jobs]))}
+        came = {token for (token,) in self.space.db.all(HELD, json.dumps([job.token for job in jobs.values()]))}
+        return [job for key, job in jobs.items() if key not in held and job.token not in came]
 
     def _arrive(self, new: NewJob) -> None:
         there = self.space.jobs.get(new.id)

@@ -1,10 +1,11 @@
-"""Waiting for jobs, also for those that users' transactions have added."""
+"""Waiting for jobs, also for what users' transactions have added and completed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
 
+from stratix_kombu.stores.postgres.session import SOME_CAME
 from stratix_kombu.stores.sql.database import Database
 from stratix_kombu.stores.sql.work import SqlWork
 
@@ -18,7 +19,7 @@ LATERAL (
 WHERE found.in_order > 0 OR (
   found.aside > 0 AND EXISTS (SELECT 1 FROM lines WHERE queue = found.name AND unsent = 0 AND opens_ms <= ?)
 )
-UNION ALL SELECT '{_ARRIVED}', 1 WHERE EXISTS (SELECT 1 FROM incoming)
+UNION ALL SELECT '{_ARRIVED}', 1 WHERE {SOME_CAME}
 """
 
 

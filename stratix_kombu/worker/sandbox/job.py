@@ -122,6 +122,14 @@ class SandboxJob(NotAwaitable, forks.OfOneProcess):
     def rerun(self, dependents: bool = False) -> None:
         self._call("rerun", dependents)
 
+    def complete_in(self, connection: Any, result: Any = None) -> None:
+        raise ConfigurationError(
+            "complete_in: not in a sandbox, whose worker completes the job when the handler returns"
+        )
+
+    async def _complete_by(self, connection: Any, result: Any) -> None:
+        self.complete_in(connection, result)
+
     def _set(self, attributes: Message) -> None:
         self._attributes = attributes
 
