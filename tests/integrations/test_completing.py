@@ -19,6 +19,7 @@ from stratix_kombu import Application, ConfigurationError, Job, create_app
 from stratix_kombu.worker.endings import Endings
 from stratix_kombu.worker.sandbox.job import SandboxJob
 from tests.faults.worker_processes import ROOT
+from tests.pages import SNIPPETS
 from tests.postgres_server import database_of
 from tests.waiting import until
 
@@ -133,6 +134,23 @@ def test_with_asyncio(app: Application, url: str, kind: str) -> None:
 
     job = _run(app, charge)
     assert (job.return_value, _completed(app)) == (7, 1)
+
+
+def test_the_snippet_of_the_guide(app: Application, url: str) -> None:
+    app.queue.get_queue("payments").pause()  # the tables are made
+    with psycopg.connect(url) as connection:
+        connection.execute("ALTER TABLE orders ADD COLUMN charged boolean")
+        connection.execute("INSERT INTO orders VALUES (7)")
+    (snippet,) = [one for one in SNIPPETS if one.page.endswith("postgresql.md") and "job.complete_in(" in one.text]
+    program = snippet.text.replace("postgresql://shop:secret@db.example.com/shop", url)
+    scope: dict[str, Any] = {}
+    exec(program.replace('"namespace": "shop"', '"namespace": "tx"'), scope)
+    with scope["app"] as shop:
+        scope["payments"].resume()
+        shop.start()
+        assert scope["payments"].add("charge", {"order": 7}).wait_until_finished(timeout=WAIT_S) == {"charged": 7}
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT id, charged FROM orders").fetchall() == [(7, True)]
 
 
 DJANGO = """
