@@ -38,7 +38,7 @@ def command(side: Side, *arguments: str) -> tuple[int, str]:
 
 @PAGE.says("status: List active nodes in this cluster", [0, True], on=REMOTE)
 def status(side: Side) -> Any:
-    code, text = command(side, "status", "-d", side.worker, "-t", "5")
+    code, text = command(side, "status", "-d", side.worker, "-t", "30")
     return [code, f"{side.worker}: OK" in text]
 
 
