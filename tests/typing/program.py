@@ -186,6 +186,7 @@ def welcome(job: Job) -> dict[str, int]:
 async def goodbye(job: Job) -> str:
     await job.aio.update_progress(50)
     assert_type(await job.aio.log("writing"), int)
+    await job.aio.complete_in(object())
     return "sent"
 
 
@@ -251,6 +252,7 @@ job.change_delay(timedelta(minutes=5))
 job.change_priority(0)
 job.add_dependency("another")
 job.remove_dependency(job)
+job.complete_in(object(), {"charged": 7})
 try:
     job.wait_until_finished(5)
 except JobFailed as failed:
