@@ -42,7 +42,7 @@ def worker() -> Iterator[None]:
         process.terminate()
     for process in processes:
         try:
-            process.wait(30)
+            process.wait(60)  # a pool of Celery may wait 30 s for the result of a task that it gave up
         except subprocess.TimeoutExpired:
             process.kill()
             if os.environ.get("SHOP_STRATIX"):  # Celery's own beat may miss the signal while it publishes; ours may not

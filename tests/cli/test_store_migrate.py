@@ -14,6 +14,7 @@ from stratix_kombu.model.record import Held, NewJob
 from stratix_kombu.stores.postgres import migrate as scripts
 from stratix_kombu.stores.registry import open_store
 from tests.cli.conftest import call
+from tests.waiting import until
 
 JOB = NewJob(id="a", queue="mail", name="send")
 
@@ -139,3 +140,25 @@ def test_an_older_release_goes_on_with_the_tables_of_the_next_one(
 
 def test_other_stores_need_no_call(tmp_path: Path) -> None:
     assert "there is nothing to do" in _migrate(f"{tmp_path}/jobs.db")
+
+
+def test_who_waits_for_a_migration_sees_that_it_was_made(postgres_database: str) -> None:
+    """Its connection has looked before, and remembers that there were no tables."""
+    made: list[tuple[int, int]] = []
+    with (
+        psycopg.connect(postgres_database) as first,
+        psycopg.connect(postgres_database, autocommit=True) as second,
+        psycopg.connect(postgres_database, autocommit=True) as watcher,
+    ):
+        assert scripts.version_of(second, "shop") == 0
+        first.execute("SELECT pg_advisory_xact_lock(%s)", [scripts.lock_of("migrate:shop")])
+        # Few changes of the catalog: by many, the server would have it look again.
+        first.execute("CREATE SCHEMA shop")
+        first.execute("CREATE TABLE shop.schema_version (version integer)")
+        first.execute("INSERT INTO shop.schema_version VALUES (%s)", [scripts.VERSION])
+        waiting = threading.Thread(target=lambda: made.append(scripts.migrate(second, "shop")))
+        waiting.start()
+        until(lambda: watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall())
+        first.commit()
+        waiting.join()
+    assert made == [(scripts.VERSION, scripts.VERSION)]

@@ -21,7 +21,11 @@ VERSION = len(SCRIPTS)
 OLDEST = 130_000
 """The first version of PostgreSQL that has what the scripts need."""
 
-_THERE = "SELECT to_regclass(%s) IS NOT NULL"
+_THERE = (
+    "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS schemas "
+    "ON schemas.oid = relnamespace WHERE nspname = %s AND relname = 'schema_version')"
+)
+"""By the catalog's rows: ``to_regclass`` may answer from a cache that is older than the lock which was waited for."""
 _UNBOUND = (
     "SELECT set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false)"
 )
@@ -104,8 +108,7 @@ def migrate(connection: psycopg.Connection, schema: str, to: int = VERSION) -> t
 
 def version_of(connection: psycopg.Connection, schema: str) -> int:
     """0: there are no tables. Raises ConfigurationError for a schema with tables of another program."""
-    table = f"{quoted(schema)}.schema_version"
-    if connection.execute(_THERE, (table,)).fetchone() != (True,):
+    if connection.execute(_THERE, (schema,)).fetchone() != (True,):
         return 0
     with _refusing_anothers(schema):
         row = connection.execute(_VERSION.format(quoted(schema)).encode()).fetchone()

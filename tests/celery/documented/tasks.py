@@ -188,7 +188,7 @@ def define_states(app: Celery) -> None:
     @app.task(shared=False, name="proj.long", bind=True, base=AbortableTask)
     def long(self: Any, path: str) -> str:
         note(path, "began")
-        while not self.is_aborted():
+        while not (self.is_aborted() and Path(f"{path} seen").exists()):
             time.sleep(0.02)
         return "aborted"
 
