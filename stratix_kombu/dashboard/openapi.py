@@ -15,6 +15,19 @@ from stratix_kombu.dashboard.routes import API, ROUTES, Route
 from stratix_kombu.dashboard.site import Done
 
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
+TEXT, COUNT, FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+DURATION = {"type": ["string", "number"], "description": "A text such as `2 h`, or milliseconds"}
+FIELDS: Mapping[str, dict[str, Any]] = {
+    **dict.fromkeys(("id", "key", "name", "job_name", "from", "state", "reason", "group", "worker", "cursor"), TEXT),
+    **dict.fromkeys(("since", "until", "cron", "timezone"), TEXT),
+    **dict.fromkeys(("priority", "limit", "max", "begun", "done", "refused"), COUNT),
+    **dict.fromkeys(("delay", "grace", "duration", "every"), DURATION),
+    **dict.fromkeys(("delayed", "dependents", "force"), FLAG),
+    "most": {"type": ["integer", "null"]},
+    "data": {"description": "Any JSON"},
+    "options": {"type": "object", "description": "Those of `queue.add`"},
+}
+"""The fields of bodies: each has one type, wherever it is."""
 
 
 def document(prefix: str) -> dict[str, Any]:
@@ -22,9 +35,8 @@ def document(prefix: str) -> dict[str, Any]:
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {}
     for route in ROUTES:
-        if not route.people_only:
-            path = "/" if route.path == "/" else route.path
-            paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas)
+        for action, path in () if route.people_only else _paths(route):
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, action, path, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "stratix_kombu dashboard", "version": version("stratix-kombu")},
@@ -34,16 +46,21 @@ def document(prefix: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+def _paths(route: Route) -> list[tuple[str, str]]:
+    """Each of its actions has a path of its own, since each has other fields."""
+    return [(action, route.path.replace("{action}", action)) for action in route.bodies or ("",)]
+
+
+def _operation(route: Route, action: str, path: str, schemas: dict[str, Any]) -> dict[str, Any]:
     text = " ".join(inspect.cleandoc(route.page.__doc__ or "").split())
     answer = _schema(route.answer or Done, schemas)
     operation: dict[str, Any] = {
-        "operationId": f"{route.method.lower()}_{route.page.__name__}",
-        "summary": text.partition(". ")[0].partition(": ")[0].rstrip("."),
+        "operationId": "_".join(filter(None, (route.method.lower(), route.page.__name__, action))),
+        "summary": text.partition(". ")[0].partition(": ")[0].rstrip(".") + (f" ({action})" if action else ""),
         "description": text,
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in re.findall(r"\{(\w+)\}", route.path)
+            for name in re.findall(r"\{(\w+)\}", path)
         ]
         + [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.query.split()],
         "responses": {
@@ -59,7 +76,9 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         },
     }
     if route.method == "POST":
-        operation["requestBody"] = {"content": {"application/json": {"schema": {"type": "object"}}}}
+        said = {name: FIELDS[name] for name in route.bodies[action]}
+        body = {"type": "object", "properties": said, "additionalProperties": False}
+        operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
     return operation
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,8 @@ class Route:
     """The dataclass that the page shows; None for an action."""
     query: str = ""
     """The fields that its query may have."""
+    bodies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The fields of its JSON body, by the action that is a part of the path, or by '' if none is."""
     people_only: bool = False
     """Whether programs are not given it: what they want is elsewhere."""
 
@@ -65,12 +67,12 @@ ROUTES = (
     Route("GET", "/queues/{name}/reasons", letters.reasons, letters.Reasons),
     Route("GET", "/queues/{name}/metrics", metrics.metrics, metrics.MetricsPage, "span job_name"),
     Route("GET", "/queues/{name}/dead-letters", letters.letters, letters.LetterPage, "reason name from cursor limit"),
-    Route("POST", "/queues/{name}/redrive", many.redrive, many.Many),
+    Route("POST", "/queues/{name}/redrive", many.redrive, many.Many, bodies={"": many.REDRIVE_BODY}),
     Route("POST", "/queues/{name}/bulk", many.ask, people_only=True),
-    Route("POST", "/queues/{name}/many/{action}", many.step, many.Many),
+    Route("POST", "/queues/{name}/many/{action}", many.step, many.Many, bodies=many.STEP_BODIES),
     Route("GET", "/queues/{name}/schedule", schedules.schedule, schedules.SchedulePage, "key"),
-    Route("POST", "/queues/{name}/schedules/{action}", schedules.change_schedule),
-    Route("POST", "/queues/{name}/{action}", changing.change_queue),
+    Route("POST", "/queues/{name}/schedules/{action}", schedules.change_schedule, bodies=schedules.BODIES),
+    Route("POST", "/queues/{name}/{action}", changing.change_queue, bodies=changing.QUEUE_BODIES),
     Route("GET", "/job", job.job, job.JobPage, "id"),
     Route("GET", "/flows", flows.flows, flows.Flows, "cursor"),
     Route("GET", "/flow", flows.flow, flows.FlowPage, "id"),
@@ -78,9 +80,9 @@ ROUTES = (
     Route("GET", "/workers", workers.workers, workers.Workers),
     Route("GET", "/worker", workers.worker, workers.WorkerPage, "id"),
     Route("GET", "/workers/celery", workers.celery, workers.CeleryPage),
-    Route("POST", "/workers/shutdown", workers.shut_down),
+    Route("POST", "/workers/shutdown", workers.shut_down, bodies={"": workers.SHUTDOWN_BODY}),
     Route("GET", "/dead-letters", letters.queues, letters.LetterQueues),
     Route("GET", "/job/value", job.value, people_only=True),
     Route("GET", "/job/copy", job.copy, people_only=True),
-    Route("POST", "/job/{action}", changing.change_job),
+    Route("POST", "/job/{action}", changing.change_job, bodies=changing.JOB_BODIES),
 )

@@ -15,17 +15,17 @@ app.conf.update(broker_connection_retry_on_startup=True, task_default_queue="ben
 install(app, namespace="bench")
 
 
-@app.task(name="noop")
+@app.task(name="noop", shared=False)
 def noop(number: int) -> int:
     return number
 
 
-@app.task(name="waits")
+@app.task(name="waits", shared=False)
 async def waits(number: int) -> int:
     await asyncio.sleep(0.01)
     return number
 
 
-@app.task(name="total")
+@app.task(name="total", shared=False)
 def total(numbers: list[int]) -> int:
     return sum(numbers)

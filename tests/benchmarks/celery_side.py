@@ -12,16 +12,16 @@ app = Celery("benchmark", broker=f"{URL}/1", backend=f"{URL}/2")
 app.conf.update(broker_connection_retry_on_startup=True, task_default_queue="benchmark")
 
 
-@app.task(name="noop")
+@app.task(name="noop", shared=False)
 def noop(number: int) -> int:
     return number
 
 
-@app.task(name="instant")
+@app.task(name="instant", shared=False)
 def instant() -> float:
     return time.time()
 
 
-@app.task(name="total")
+@app.task(name="total", shared=False)
 def total(numbers: list[int]) -> int:
     return sum(numbers)

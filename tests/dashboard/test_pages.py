@@ -127,10 +127,33 @@ def test_programs_have_a_document_of_what_they_can_ask(app: Application, ops: As
     app.queue.create_queue("work").add("x")
     document = ops.ask("/openapi.json")
     validate(document)
-    assert set(document["paths"]) == {route.path for route in ROUTES if not route.people_only}
+    described = [route for route in ROUTES if not route.people_only]
+    assert {path for path in document["paths"] if "get" in document["paths"][path]} == {
+        route.path for route in described if route.method == "GET"
+    }
+    for path, operations in document["paths"].items():
+        assert any(route.match(method.upper(), path) is not None for method in operations for route in described)
     schema = document["components"]["schemas"]
     assert set(ops.ask("/")) == set(schema["Overview"]["properties"])
     assert set(ops.ask("/queues/work")["queue"]) == set(schema["QueueRow"]["properties"])
+
+
+def test_the_document_names_the_fields_of_each_action(app: Application, ops: Asking) -> None:
+    queue = app.queue.create_queue("work")
+    queue.add("x", opts={"job_id": "x"})
+    queue.add_repeatable_job("tick", key="k", every=60_000)
+    known = {"id": "x", "key": "k", "state": "waiting"}
+    paths = ops.ask("/openapi.json")["paths"]
+    actions = {path: operations["post"] for path, operations in paths.items() if "post" in operations}
+    assert {"/job/retry", "/job/duplicate", "/queues/{name}/clean", "/queues/{name}/many/remove"} <= set(actions)
+    for path, operation in actions.items():
+        fields = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        assert all("type" in schema or "description" in schema for schema in fields.values())
+        said = {name: value for name, value in known.items() if name in fields}
+        response = ops.tell(path.replace("{name}", "work"), **said, nonsense=1)
+        error = json.loads(response.body)["error"]
+        assert error.startswith("unknown field 'nonsense'")
+        assert set(error.partition("action: ")[2].replace("none", "").split(", ")) - {""} == set(fields)
 
 
 def test_a_program_is_told_errors_as_json(ops: Asking) -> None:

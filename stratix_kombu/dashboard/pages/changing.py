@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from stratix_kombu.queue.job import Job
 
 
+JOB_BODIES = {name: ("id", *one.said, *one.unsaid) for name, one in JOB_ACTIONS.items()} | {"duplicate": ("id",)}
+"""The fields of each action on a job."""
+QUEUE_BODIES = {name: (*one.said, *one.unsaid) for name, one in QUEUE_ACTIONS.items()}
+
+
 def change_job(visit: Visit, action: str) -> Done:
     """Do something to the job ``id``: retry, promote, cancel (``reason``), delay (``delay``), priority (``priority``),
     data (``data``), remove, duplicate."""
@@ -24,7 +29,7 @@ def change_job(visit: Visit, action: str) -> Done:
     if action == "duplicate":
         return _copy(visit, job)
     known_action = chosen(JOB_ACTIONS, action)
-    visit.expect("id", *known_action.said, *known_action.unsaid)
+    visit.expect(*JOB_BODIES[action])
     visit.check(known_action.permission, job.queue_name)
     about = _about(form, known_action.said)
     watched(visit, action, job.queue_name, lambda: known_action.do(job, form), jobs=(job.id,), about=about)
@@ -33,7 +38,7 @@ def change_job(visit: Visit, action: str) -> Done:
 
 
 def _copy(visit: Visit, job: Job) -> Done:
-    visit.expect("id")
+    visit.expect(*JOB_BODIES["duplicate"])
     visit.check("add", job.queue_name)
     queue = visit.app.queue.get_queue(job.queue_name)
     copy = watched(visit, "duplicate", queue.name, lambda: duplicate(queue, job), jobs=(job.id,))
@@ -46,7 +51,7 @@ def change_queue(visit: Visit, name: str, action: str) -> Done:
     ``force``)."""
     known(visit, name)
     known_action, form = chosen(QUEUE_ACTIONS, action), visit.request
-    visit.expect(*known_action.said, *known_action.unsaid)
+    visit.expect(*QUEUE_BODIES[action])
     visit.check(known_action.permission, name)
     queue = visit.app.queue.get_queue(name)
     about = _about(form, known_action.said)

@@ -17,6 +17,9 @@ from stratix_kombu.model.shown import Shown
 
 PROGRESS = ("cursor", "begun", "done", "refused")
 """The fields of an answer that are sent with the next step."""
+STEP_BODIES = dict.fromkeys(bulk.MANY, (*Which.__slots__, *PROGRESS))
+LETTERS = ("reason", "name", "from")
+REDRIVE_BODY = (*LETTERS, *PROGRESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def step(visit: Visit, name: str, action: str) -> Page:
     ``finished``."""
     known(visit, name)
     what, field = chosen(bulk.MANY, action), visit.request.field
-    visit.expect(*Which.__slots__, *PROGRESS)
+    visit.expect(*STEP_BODIES[action])
     if not field("state"):
         raise Refused(400, f"'state' is missing: {', '.join(what.states)}")
     which = Which.of(field)
@@ -82,10 +85,10 @@ def redrive(visit: Visit, name: str) -> Page:
     many as takes about a second. Send ``cursor`` and ``begun`` of the answer with the next call, until it is
     ``finished``."""
     known(visit, name)
-    visit.expect("reason", "name", "from", *PROGRESS)
+    visit.expect(*REDRIVE_BODY)
     visit.check("redrive", name)
     field = visit.request.field
-    given = {key: field(key).strip() for key in ("reason", "name", "from") if field(key).strip()}
+    given = {key: field(key).strip() for key in LETTERS if field(key).strip()}
     about = ", ".join(f"{key}={value!r}" for key, value in given.items())
 
     def wanted(letter: Mapping[str, Any]) -> bool:

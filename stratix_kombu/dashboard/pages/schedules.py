@@ -73,7 +73,7 @@ def change_schedule(visit: Visit, name: str, action: str) -> Done:
     visit.check("schedule", name)
     queue, key = visit.app.queue.get_queue(name), visit.request.field("key")
     do: Callable[[Queue, str, Visit], Any] = chosen(DOING, action)
-    visit.expect("key", *(SAVED if action == "save" else ()))
+    visit.expect(*BODIES[action])
     came = watched(visit, f"schedule_{action}", name, lambda: do(queue, key, visit), about=f"key={key!r}")
     if action == "run":
         return Done(
@@ -126,3 +126,4 @@ DOING: dict[str, Callable[[Queue, str, Visit], Any]] = {
     "remove": _remove,
     "save": _save,
 }
+BODIES = {name: ("key", *(SAVED if name == "save" else ())) for name in DOING}

@@ -14,6 +14,7 @@ from stratix_kombu.model.shown import Shown
 from stratix_kombu.model.workers import WorkerProcess
 
 JOBS = 50
+SHUTDOWN_BODY = ("name",)
 """Jobs of a worker that are shown."""
 PATIENCE_S = 1.0
 """How long Celery workers have to answer."""
@@ -78,7 +79,7 @@ def celery(visit: Visit) -> Page:
 
 def shut_down(visit: Visit) -> Done:
     """Have the Celery worker ``name`` finish what it runs, and end."""
-    visit.expect("name")
+    visit.expect(*SHUTDOWN_BODY)
     visit.check("workers")
     canvas, name = visit.app.queue.canvas, visit.request.field("name")
     if canvas is None or not name:
