@@ -4,7 +4,7 @@ thread."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from stratix_kombu.aio_many import AsyncManyJobs
 from stratix_kombu.feed import events_of
 from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
 from stratix_kombu.hints import Hinted
-from stratix_kombu.model.arguments import seconds
+from stratix_kombu.model.arguments import many, seconds
 from stratix_kombu.model.tasks import is_task
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ class AsyncQueue(AsyncManyJobs):
             return await self._call(self._queue.add, name, data, opts, **options)
         return await self._calls.together(add_each, Adding(self._queue, name, data, opts, options))
 
-    async def add_bulk(self, jobs: Sequence[BulkJob], *, connection: Any = None) -> list[Job]:
+    async def add_bulk(self, jobs: Iterable[BulkJob], *, connection: Any = None) -> list[Job]:
+        jobs = many(jobs)  # a generator belongs to the thread that calls
         if connection is None:
             return await self._call(self._queue.add_bulk, jobs)
         if is_of_asyncio(connection):

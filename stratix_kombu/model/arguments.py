@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from threading import TIMEOUT_MAX
+from typing import TypeVar
 
 from stratix_kombu.errors import ConfigurationError
 
 MAX_POSITION = 10**9
+
+Item = TypeVar("Item")
 
 
 def seconds(value: float | timedelta | None, what: str) -> float | None:
@@ -40,3 +44,12 @@ def flag(value: bool, what: str) -> bool:
     if not isinstance(value, bool):
         raise ConfigurationError(f"{what} must be True or False, not {value!r}")
     return value
+
+
+def many(jobs: Iterable[Item]) -> list[Item]:
+    """What ``add_bulk`` is given, which may be a generator, read once; ConfigurationError for anything else."""
+    if isinstance(jobs, (Mapping, str)):
+        raise ConfigurationError("add_bulk: give a list of mappings with 'name', not a single one")
+    if not isinstance(jobs, Iterable):
+        raise ConfigurationError(f"add_bulk: give a list of mappings with 'name', not {jobs!r}")
+    return jobs if isinstance(jobs, list) else list(jobs)

@@ -46,8 +46,6 @@ class NewJobs:
 
     def of_bulk(self, jobs: Sequence[Mapping[str, Any]]) -> list[NewJob]:
         """The jobs of one call of ``add_bulk``; errors name the index."""
-        if isinstance(jobs, (Mapping, str)):
-            raise ConfigurationError("add_bulk: give a list of mappings with 'name', not a single one")
         return [self._of_bulk(index, job) for index, job in enumerate(jobs)]
 
     def _of_bulk(self, index: int, job: Mapping[str, Any]) -> NewJob:

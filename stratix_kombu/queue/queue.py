@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -16,7 +16,7 @@ from stratix_kombu.lifecycle.add import add, check_free, pages, records_of
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.one_queue import pause, resume
-from stratix_kombu.model.arguments import seconds
+from stratix_kombu.model.arguments import many, seconds
 from stratix_kombu.model.record import Added, JobRecord, NewJob, WorkerInfo
 from stratix_kombu.queue.events import QueueEvents
 from stratix_kombu.queue.job import Job
@@ -133,8 +133,8 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
             return add_by(self._runtime, [new], connection)[0]
         return self.added([new], add(self._engine, [new]))[0]
 
-    def add_bulk(self, jobs: Sequence[BulkJob], *, connection: Any = None) -> list[Job]:
-        """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order.
+    def add_bulk(self, jobs: Iterable[BulkJob], *, connection: Any = None) -> list[Job]:
+        """Add many jobs, each ``{"name": ..., "data": ..., "opts": {...}}``, in order; a generator is read to its end.
 
         All are validated before any is added. Each thousand of jobs and dependencies is one atomic step, in which
         dependencies are looked up; if one is not found, jobs of earlier steps stay. With a ``connection``, as for
@@ -142,6 +142,7 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
 
         >>> queue.add_bulk([{"name": "n", "data": {"id": 1}}, {"name": "n", "data": {"id": 2}}])  # doctest: +SKIP
         """
+        jobs = many(jobs)
         new = self.new_jobs(jobs)
         if connection is not None:
             return add_by(self._runtime, new, connection) if new else []

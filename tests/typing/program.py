@@ -157,6 +157,7 @@ patiently: JobOpts = {"attempts": 5, "run_at": 1_700_000_000_000}
 emails.add("welcome", None, patiently)
 emails.add("welcome", None, **patiently)
 assert_type(emails.add_bulk([{"name": "n", "data": 1, "opts": {"priority": 5}}, {"name": "n"}]), list[Job])
+assert_type(emails.add_bulk({"name": "n", "data": number} for number in range(3)), list[Job])
 
 
 def later(to: str, when: datetime | None = None, after: list[Job] | None = None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from stratix_kombu import Application, DependencyNotFound, Job
 from stratix_kombu.lifecycle import add as adding
 from stratix_kombu.model.record import Added, Change, NewJob
+from stratix_kombu.types import BulkJob
 from tests.waiting import until
 
 STEP = 20
@@ -125,3 +128,39 @@ def test_a_job_with_many_dependencies_that_is_there(app: Application, steps: lis
         assert (job.id, job.state) == ("all", "blocked")
     first = queue.add("d", deduplication={"id": "d"}, dependencies=parts)
     assert queue.add("d", deduplication={"id": "d"}, dependencies=parts).id == first.id
+
+
+def test_a_generator_of_jobs_is_read_once(app: Application, steps: list[int]) -> None:
+    queue = app.queue.get_queue("q")
+    count = 2 * STEP + 1
+    names = [job.id for job in queue.add_bulk({"name": "n", "opts": {"job_id": f"j{n}"}} for n in range(count))]
+    assert names == [f"j{n}" for n in range(count)]
+    assert steps == [STEP, STEP, 1]
+    assert len(queue.add_bulk({"name": "n"} for _ in range(3))) == 3
+
+
+def test_a_generator_of_jobs_that_raises_adds_none(app: Application, steps: list[int]) -> None:
+    def rows() -> Iterator[BulkJob]:
+        for _ in range(2 * STEP):
+            yield {"name": "n"}
+        raise EOFError
+
+    with pytest.raises(EOFError):
+        app.queue.get_queue("q").add_bulk(rows())
+    assert steps == []
+
+
+def test_a_generator_of_jobs_is_read_by_the_thread_that_calls(app: Application, steps: list[int]) -> None:
+    threads: set[int] = set()
+
+    def rows() -> Iterator[BulkJob]:
+        for _ in range(STEP + 1):
+            threads.add(threading.get_ident())
+            yield {"name": "n"}
+
+    async def adds() -> list[Job]:
+        return await app.queue.get_queue("q").aio.add_bulk(rows())
+
+    assert len(asyncio.run(adds())) == STEP + 1
+    assert threads == {threading.get_ident()}, "a cursor of SQLite, say, may be used by no other"
+    assert steps == [STEP, 1]

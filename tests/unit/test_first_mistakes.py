@@ -154,7 +154,9 @@ def test_a_factory_that_returns_nothing() -> None:
 def test_calls_with_one_in_the_place_of_several(memory: Application) -> None:
     queue = memory.queue.get_queue("q")
     with pytest.raises(ConfigurationError, match="add_bulk: give a list of mappings"):
-        queue.add_bulk({"name": "n"})  # type: ignore[arg-type]
+        queue.add_bulk({"name": "n"})  # type: ignore[dict-item]
+    with pytest.raises(ConfigurationError, match="add_bulk: give a list of mappings with 'name', not None"):
+        queue.add_bulk(None)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="write key='n', or name='n' and its cron="):
         queue.remove_repeatable_job("n")  # type: ignore[arg-type]
     with pytest.raises(
