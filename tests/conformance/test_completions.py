@@ -11,10 +11,11 @@ import pytest
 from psycopg.errors import ObjectNotInPrerequisiteState
 
 from stratix_kombu.errors import ConfigurationError, InvalidJobState, JobCancelled, StaleClaim
-from stratix_kombu.model.record import Claim, Completion, Failure, Held, NewJob, Retention
+from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, Failure, HandOver, Held, NewJob, Retention
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.postgres.completions import key_of
+from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.registry import open_store
 from stratix_kombu.stores.sql.transitions import SqlTransitions
 from tests.waiting import until
@@ -169,6 +170,73 @@ def test_if_the_claim_ends_before_the_commit_that_fails(store: Store, connection
     assert (_state(store), _completed(store), _orders(connection)) == (State.WAITING, 0, 0)
 
 
+SNAPSHOTS = [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE]
+
+
+@pytest.mark.parametrize("isolation", SNAPSHOTS)
+@pytest.mark.parametrize("how", ["failed", "handed back", "handed over", "ended by another"])
+def test_a_transaction_that_sees_the_past_is_refused_as_well(
+    store: Store, connection: psycopg.Connection, how: str, isolation: psycopg.IsolationLevel
+) -> None:
+    connection.isolation_level = isolation
+    (claim,) = _claims(store, "a")
+    _complete_in(store, claim, connection)
+    match how:
+        case "failed":
+            change = store.transitions.fail([Failure("a", claim.token, "oh", "", 0)])
+        case "handed back":
+            change = store.transitions.hand_back([_held(claim)])
+        case "handed over":
+            change = store.transitions.hand_over([HandOver("a", claim.token, ())])
+        case _:
+            change = store.transitions.complete([Completion("a", ANY_CLAIM, "2")])
+    assert change.stale == ()
+    with pytest.raises(ObjectNotInPrerequisiteState, match="no longer held"):
+        connection.commit()
+    connection.rollback()
+    store.ping()
+    assert (_state(store) is State.ACTIVE, _orders(connection)) == (False, 0)
+
+
+@pytest.mark.parametrize("isolation", SNAPSHOTS)
+def test_a_transaction_that_is_older_than_the_job_completes_it(
+    store: Store, connection: psycopg.Connection, isolation: psycopg.IsolationLevel
+) -> None:
+    connection.isolation_level = isolation
+    assert _orders(connection) == 0
+    (claim,) = _claims(store, "a")
+    store.transitions.renew([], [_held(claim)], LEASE_MS)
+    _complete_in(store, claim, connection)
+    store.transitions.renew([], [_held(claim)], LEASE_MS)
+    connection.commit()
+    store.ping()
+    assert (_state(store), _completed(store), _orders(connection)) == (State.COMPLETED, 1, 1)
+
+
+@pytest.mark.parametrize("how", ["failed", "handed back"])
+@pytest.mark.parametrize("commits", [True, False])
+def test_once_the_commit_has_found_that_the_claim_is_held_nothing_else_ends_it(
+    store: Store, connection: psycopg.Connection, how: str, commits: bool
+) -> None:
+    (claim,) = _claims(store, "a", lease_ms=1)
+    _complete_in(store, claim, connection)
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as the commit does
+    if how == "failed":
+        assert store.transitions.fail([Failure("a", claim.token, "oh", "", 0)]).stale == ("a",)
+    else:
+        assert store.transitions.hand_back([_held(claim)]).stale == ("a",)
+    assert store.transitions.recover(1).affected == ()
+    assert _state(store) is State.ACTIVE
+    if commits:
+        connection.commit()
+        store.ping()
+        assert (_state(store), _completed(store), _orders(connection)) == (State.COMPLETED, 1, 1)
+    else:
+        connection.rollback()
+        until(lambda: store.transitions.recover(1).affected, WAIT_S)
+        assert (_state(store), _completed(store), _orders(connection)) == (State.WAITING, 0, 0)
+
+
 def test_if_another_attempt_began_before_the_commit_that_fails(store: Store, connection: psycopg.Connection) -> None:
     (claim,) = _claims(store, "a")
     _complete_in(store, claim, connection)
@@ -247,6 +315,38 @@ def test_what_is_committed_while_expired_leases_are_looked_for_is_not_recovered(
     assert looks
     store.ping()
     assert (_state(store), _completed(store)) == (State.COMPLETED, 1)
+
+
+def test_what_is_committed_while_the_attempt_fails_is_completed(
+    store: Store, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (claim,) = _claims(store, "a")
+    _complete_in(store, claim, connection)
+    begin, looks = PostgresDatabase._begin, list[bool]()
+
+    def begin_and_commit(self: PostgresDatabase) -> bool:
+        looks.append(begin(self))
+        connection.commit()
+        return looks[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostgresDatabase, "ahead", lambda *_: None)  # that it is committed is not seen by then
+        patched.setattr(PostgresDatabase, "_begin", begin_and_commit)
+        assert store.transitions.fail([Failure("a", claim.token, "oh", "", 0)]).stale == ("a",)
+    assert looks == [False]
+    store.ping()
+    assert (_state(store), _completed(store), _orders(connection)) == (State.COMPLETED, 1, 1)
+
+
+def test_jobs_behind_those_whose_completion_is_under_way_are_recovered(
+    store: Store, connection: psycopg.Connection
+) -> None:
+    first, second, _ = _claims(store, "a", "b", "c", lease_ms=1)
+    _complete_in(store, first, connection)
+    _complete_in(store, second, connection)
+    recovered = list[str]()
+    until(lambda: recovered.extend(store.transitions.recover(1, 1).affected) or recovered, WAIT_S)
+    assert recovered == ["c"]
 
 
 def test_without_a_transaction_it_is_refused(

@@ -13,7 +13,7 @@ MEANINGS = {"INTEGER": "number", "bigint": "number", "TEXT": "text", "text": "te
 MEANINGS |= {"REAL": "fraction", "double precision": "fraction"}
 ONLY_SQLITE = {"namespace"}
 """A file says whose it is."""
-ONLY_POSTGRES = {"incoming", "completions"}
+ONLY_POSTGRES = {"incoming", "completions", "overtaken"}
 """Jobs of users' transactions, and those that they complete."""
 OWN_OF_SQLITE = {("counters", "one"): ("number", True)}
 OWN_OF_POSTGRES = {("counters", "era"): ("number", True), ("counters", "writes"): ("number", True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,7 +14,8 @@ from click.testing import CliRunner
 
 from stratix_kombu.cli import main
 from stratix_kombu.errors import ConfigurationError, StoreUnavailable
-from stratix_kombu.model.record import NewJob
+from stratix_kombu.model.record import Failure, Held, NewJob
+from stratix_kombu.model.state import State
 from stratix_kombu.stores.postgres import open_postgres_store
 from stratix_kombu.stores.postgres.store import PostgresStore
 from tests.postgres_server import PostgresServer
@@ -22,7 +24,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from typing_extensions import LiteralString  # of 3.11's typing
 
-SAFE = ("max_connections=40", "full_page_writes=off")
+SAFE = ("max_connections=40", "full_page_writes=off", "max_prepared_transactions=2")
 """Nothing of it is worth a warning."""
 SURVEY = "stratix_kombu.stores.postgres.survey"
 
@@ -91,6 +93,39 @@ def test_a_transaction_that_is_open_for_long(
         monkeypatch.setattr(f"{SURVEY}.OLD_S", 0)
         pid = other.info.backend_pid
         assert [one for one in warnings(store) if f"the transaction of process {pid} has been open" in one]
+
+
+def test_a_transaction_that_has_written_and_is_left_open(
+    store: PostgresStore, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that completes a job: it holds no snapshot between its statements."""
+    with psycopg.connect(server.url) as other:
+        other.execute("SELECT pg_current_xact_id()")
+        monkeypatch.setattr(f"{SURVEY}.OLD_S", 0)
+        pid = other.info.backend_pid
+        assert [one for one in warnings(store) if f"the transaction of process {pid} has been open" in one]
+
+
+def test_a_prepared_transaction_that_nobody_ends(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_postgres_store({"url": f"{server.url}?migrate=auto"}, namespace="prepared")
+    store.transitions.add([NewJob(id="prepared", queue="q", name="n")])
+    (claim,) = store.transitions.take("q", "w", 1, 1).claims
+    assert store.outbox is not None
+    with closing(psycopg.connect(server.url)) as other:
+        other.tpc_begin("left over")
+        with monkeypatch.context() as patched:
+            patched.setattr("stratix_kombu.stores.postgres.outbox.OfPsycopg.notifies", False)  # as SQLAlchemy's
+            store.outbox.complete(Held("prepared", claim.token), "1", other)
+        other.tpc_prepare()
+    assert warnings(store) == ()
+    monkeypatch.setattr(f"{SURVEY}.OLD_S", -1)
+    assert [one for one in warnings(store) if "the transaction 'left over' has been prepared for 0 minutes" in one]
+    assert store.transitions.fail([Failure("prepared", claim.token, "oh", "", 0)]).stale == ("prepared",)
+    assert store.transitions.recover(1).affected == ()
+    server.execute("COMMIT PREPARED 'left over'")
+    store.ping()
+    assert store.queries.states(["prepared"]) == [State.COMPLETED]
+    store.close()
 
 
 def test_dead_rows_that_are_not_cleared_away(

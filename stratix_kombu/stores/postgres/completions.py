@@ -2,28 +2,24 @@
 
 The user's transaction locks the key of the claim, and writes down the completion. ``recover`` tries that key before it
 takes a job from its attempt, and leaves it alone while the transaction is under way. What ends the claim otherwise,
-such as the attempt's own failure, makes the commit fail. So either the transaction is committed and the job is
-completed, or neither.
+such as the attempt's own failure, makes the commit fail; and once the commit has made sure that the claim is held,
+nothing else ends it. So either the transaction is committed and the job is completed, or neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stratix_kombu.errors import ConfigurationError, JobCancelled, StaleClaim
 from stratix_kombu.model.record import Held
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.postgres.migrate import lock_of
+from stratix_kombu.stores.sql.database import Read
 
 LOCK = "SELECT pg_current_xact_id()::text, pg_try_advisory_xact_lock(CAST(%s AS bigint))"
-KEYS = (
-    "SELECT value FROM json_array_elements_text(CAST(? AS json)) "
-    "WHERE NOT pg_try_advisory_xact_lock(CAST(value AS bigint))"
-)
-"""Locks keys; those that other transactions hold."""
-HELD = "SELECT token FROM completions WHERE token IN (SELECT value FROM json_array_elements_text(CAST(? AS json)))"
-"""Asked after that: what was committed by then."""
+END_CLAIMS = "SELECT * FROM end_claims(CAST(? AS json), CAST(? AS boolean))"
 _CLAIM = "SELECT cancelled FROM jobs WHERE id = ? AND state = 'active' AND token = ?"
 Rows = Sequence[Sequence[Any]]
 Statement = tuple[str, list[Any]]
@@ -32,6 +28,11 @@ Statement = tuple[str, list[Any]]
 def key_of(schema: str, token: str) -> int:
     """The number of the advisory lock of a claim."""
     return lock_of(f"completion:{schema}:{token}")
+
+
+def ending(schema: str, tokens: Iterable[str], overtakes: bool) -> Read:
+    """Asks which of these claims must not be ended by a step, see ``end_claims``."""
+    return END_CLAIMS, (json.dumps({token: key_of(schema, token) for token in tokens}), str(overtakes).lower())
 
 
 def lock(database: PostgresDatabase, held: Held) -> Statement:

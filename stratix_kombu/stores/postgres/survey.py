@@ -51,12 +51,22 @@ def _held(db: Database) -> Iterator[str]:
     """Who keeps dead rows from being cleared away."""
     old = (
         "SELECT pid, extract(epoch FROM now() - xact_start)::bigint FROM pg_stat_activity "
-        "WHERE backend_xmin IS NOT NULL AND now() - xact_start > make_interval(secs => ?) ORDER BY xact_start LIMIT 3"
+        "WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND now() - xact_start > make_interval(secs => ?) "
+        "ORDER BY xact_start LIMIT 3"
     )
     for pid, seconds in db.all(old, OLD_S):
         yield (
             f"the transaction of process {pid} has been open for {seconds // 60} minutes: what was deleted since then "
             "cannot be cleared away"
+        )
+    prepared = (
+        "SELECT gid, extract(epoch FROM now() - prepared)::bigint FROM pg_prepared_xacts "
+        "WHERE database = current_database() AND now() - prepared > make_interval(secs => ?) ORDER BY prepared LIMIT 3"
+    )
+    for name, seconds in db.all(prepared, OLD_S):
+        yield (
+            f"the transaction {name!r} has been prepared for {seconds // 60} minutes: what was deleted since then "
+            "cannot be cleared away, and a job that it completes waits for it: COMMIT PREPARED or ROLLBACK PREPARED"
         )
     for (slot,) in db.all("SELECT slot_name FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL"):
         yield f"nobody uses the replication slot {slot!r}, for which the server keeps its log"

@@ -3,20 +3,21 @@ is taken in."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from stratix_kombu.model.record import Change, Completion, NewJob
+from stratix_kombu.model.record import ANY_CLAIM, Change, Completion, Failure, HandOver, Held, NewJob
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.postgres.arrivals import new_job
-from stratix_kombu.stores.postgres.completions import HELD, KEYS, key_of
+from stratix_kombu.stores.postgres.completions import ending
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.postgres.session import InTheWay
+from stratix_kombu.stores.sql.jobs import Jobs
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.transitions import SqlTransitions
 
@@ -60,15 +61,62 @@ class PostgresTransitions(SqlTransitions):
             )
         return change
 
+    # -- beside completions that are under way ---------------------------------------------------
+
+    def complete(self, results: Sequence[Completion]) -> Change:
+        if any(one.token == ANY_CLAIM for one in results):
+            return self._end(results, super().complete)
+        return super().complete(results)
+
+    def fail(self, failures: Sequence[Failure]) -> Change:
+        return self._end(failures, super().fail)
+
+    def hand_over(self, jobs: Sequence[HandOver]) -> Change:
+        return self._end(jobs, super().hand_over)
+
+    def hand_back(self, held: Sequence[Held]) -> Change:
+        return self._end(held, super().hand_back)
+
+    def _end(self, ends: Sequence[Any], end: Callable[[Any], Change]) -> Change:
+        """End these claims, but for those whose completion was committed since this step began, or is about to be."""
+        asked = ending(self._database.options.schema, [one.token for one in ends], True)
+        self.space.db.ahead([asked], Jobs.asked([one.job_id for one in ends]))
+        return self._unless_completing(ends, end)
+
+    @step
+    def _unless_completing(self, ends: Sequence[Any], end: Callable[[Any], Change]) -> Change:
+        self.space.jobs.look_ahead([one.job_id for one in ends])
+        tokens = [self._token(one.job_id) if one.token == ANY_CLAIM else one.token for one in ends]
+        kept = self._completing(tokens, True)
+        late = [one.job_id for one, token in zip(ends, tokens, strict=True) if token in kept]
+        change = end([one for one, token in zip(ends, tokens, strict=True) if token not in kept])
+        return replace(change, stale=(*change.stale, *late))
+
+    def _token(self, job_id: str) -> str:
+        """Of the claim on that job, '' if there is none."""
+        job = self.space.jobs.get(job_id)
+        return "" if job is None else job.token
+
+    def _completing(self, tokens: Sequence[str], overtakes: bool) -> set[str]:
+        """Which of these claims are not to be ended."""
+        if not tokens:
+            return set()
+        sql, values = ending(self._database.options.schema, tokens, overtakes)
+        return {token for (token,) in self.space.db.all(sql, *values)}
+
     def _stalled(self, limit: int) -> list[Job]:
         """Without those that are completed by a transaction of a user which is under way, or which was committed since
         this step began."""
-        jobs = {key_of(self._database.options.schema, job.token): job for job in super()._stalled(limit)}
-        if not jobs:
-            return []
-        held = {int(key) for (key,) in self.space.db.all(KEYS, json.dumps([*jobs]))}
-        came = {token for (token,) in self.space.db.all(HELD, json.dumps([job.token for job in jobs.values()]))}
-        return [job for key, job in jobs.items() if key not in held and job.token not in came]
+        asked = limit
+        while True:
+            page = super()._stalled(asked)
+            kept = self._completing([job.token for job in page], False)
+            left = [job for job in page if job.token not in kept]
+            if len(left) >= limit or len(page) < asked:
+                return left[:limit]
+            asked *= 2
+
+    # -- adding ---------------------------------------------------------------------------------
 
     def _arrive(self, new: NewJob) -> None:
         there = self.space.jobs.get(new.id)
@@ -102,4 +150,4 @@ def _again(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in (*Transitions.__abstractmethods__, "complete_and_take"):
-    setattr(PostgresTransitions, _name, _again(getattr(SqlTransitions, _name)))
+    setattr(PostgresTransitions, _name, _again(getattr(PostgresTransitions, _name)))
