@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,7 +98,7 @@ class Attempt:
     ) -> None:
         self._bridge = bridge
         self._task = task
-        self._request = request
+        self._request_of = weakref.ref(request)
         self.job_id = task_job_id(request.id)
         self.queue = queue
         self.token = token
@@ -111,6 +112,11 @@ class Attempt:
         self._successors: tuple[NewJob, ...] = ()
         self._extra: list[NewJob] = []
         self._after: list[Callable[[], object]] = []
+
+    @property
+    def _request(self) -> Any:
+        """The request, which holds its attempt: a cycle would leave both, and their message, to the collector."""
+        return self._request_of()
 
     # -- what the task asks for while it runs -----------------------------------------------------
 
@@ -146,6 +152,7 @@ class Attempt:
             if not self.settled:
                 # Its continuation cannot be read, for example: then its lease expires, and recovery handles it.
                 self._settling.drop()
+            del self._settling  # it may hold the request
 
     def _run(self, call: Any) -> Any:
         try:

@@ -44,6 +44,7 @@ class HostedTasks:
         self.worker = worker
         self.bridge = bridge
         self.queue = queue
+        self.tasks = bridge.celery.tasks  # which Celery looks up under a lock
         self.hostname = worker.hostname
         self._accept = prepare_accept_content(bridge.celery.conf.accept_content)
         self._left_out: dict[str, bool] = {}
@@ -77,7 +78,7 @@ class HostedTasks:
 
     def _adopt(self, message: OtherMessage) -> bool:
         received.info("Task %s[%s] received", message.headers["task"], message.headers["id"])
-        task = self.bridge.celery.tasks.get(message.headers["task"])
+        task = self.tasks.get(message.headers["task"])
         try:
             request = Context(self.request_of(message))
         except UNREADABLE as problem:
@@ -118,7 +119,7 @@ class HostedTasks:
         configuration."""
         given = message.headers.get("timelimit")
         hard, soft = given if isinstance(given, (list, tuple)) and len(given) == 2 else (None, None)
-        task = self.bridge.celery.tasks.get(message.headers["task"])
+        task = self.tasks.get(message.headers["task"])
         if task is not None:
             hard, soft = hard or task.time_limit, soft or task.soft_time_limit
         return _seconds(hard or self._limits[0]), _seconds(soft or self._limits[1])
@@ -175,7 +176,7 @@ class HostedTasks:
 
     def tell_failure(self, name: str, request: Context, error: Exception) -> None:
         """Call what Celery's worker calls for a task that it has ended: its handlers, the signal, the event."""
-        task, args, kwargs = self.bridge.celery.tasks[name], request.args, request.kwargs
+        task, args, kwargs = self.tasks[name], request.args, request.kwargs
         try:
             raise error
         except Exception:

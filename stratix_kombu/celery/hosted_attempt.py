@@ -132,7 +132,7 @@ class TaskAttempt(Attempt):
 
     def abandoned(self) -> Failure | None:
         """A task that acknowledges early runs at most once."""
-        task = self._host.bridge.celery.tasks.get(self._name)
+        task = self._host.tasks.get(self._name)
         if task is None or task.acks_late:
             return None
         return self._failed_with(WorkerLostError("its worker was shut down while it ran"))
@@ -143,7 +143,7 @@ class TaskAttempt(Attempt):
         host = self._host
         try:
             request = self._request()
-            task = host.bridge.celery.tasks.get(self._name)
+            task = host.tasks.get(self._name)
             if request is None:
                 return self._unreadable()
             if task is None:
@@ -172,7 +172,7 @@ class TaskAttempt(Attempt):
             request = self._request()
             if request is None:
                 return self._unreadable()
-            task = host.bridge.celery.tasks[self._name]
+            task = host.tasks[self._name]
             if request.get("expires") and await asyncio.to_thread(host.expired, task, Context(request)):
                 return None
             host.tell_begin(task, request)
@@ -222,7 +222,7 @@ class TaskAttempt(Attempt):
         return None if self._settled else self._failed_with(WorkerLostError(f"its thread was ended by {error!r}"))
 
     def _tell_terminated(self) -> None:
-        task = self._host.bridge.celery.tasks.get(self._name)
+        task = self._host.tasks.get(self._name)
         logger.info("Task %s[%s] terminated", self._name, self.claim.record.id)
         if signals.task_revoked.receivers:
             told = {"terminated": True, "signum": None, "expired": False}
@@ -247,7 +247,7 @@ class TaskAttempt(Attempt):
 
     def _is_watched(self) -> bool:
         """Whether somebody may look for the result as soon as the task has ended."""
-        task = self._host.bridge.celery.tasks[self._name]
+        task = self._host.tasks[self._name]
         return self.adopted or self._host.bridge.mirror.everything or self._host.is_heard(task)
 
     def drop(self) -> None:
@@ -270,7 +270,7 @@ class UntrackedAttempt(Attempt):
         host = self._host
         try:
             request = host.request_of(self._message)
-            task = host.bridge.celery.tasks.get(request["task"])
+            task = host.tasks.get(request["task"])
             if task is None:
                 host.unknown(Context(request))
             elif not host.expired(task, Context(request)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -132,6 +133,8 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
         _end_with_parent()
     said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
     say(f"worker {os.getpid()} runs jobs of {said} over {app.queue.describe()}")
+    gc.collect()
+    gc.freeze()  # what is loaded stays: no collection need go through it again
     if program is None:
         app.run(queues=chosen)
         return

@@ -102,3 +102,11 @@ def test_many_at_a_time(on_redis: Project, notes: str) -> None:
         until(lambda: lines(notes).count("ended") == 50, WAIT_S)
         assert lines(notes)[:25] == ["began"] * 25
         assert all(one.get(timeout=WAIT_S)[1] == 0 for one in results)
+
+
+def test_nothing_of_a_task_is_left_to_the_collector(on_redis: Project) -> None:
+    """Full collections go through all that is loaded: with hundreds of coroutines they took a quarter of the time."""
+    with on_redis.worker("own", 2):
+        for name in ("is_remembered", "is_remembered_too") * 2:
+            on_redis.task(name).delay().get(timeout=WAIT_S)
+        assert on_redis.task("are_left").delay(30).get(timeout=WAIT_S) == [4, 0]

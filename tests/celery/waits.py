@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
+import weakref
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,13 @@ class Line:
 line = Line()
 """One for each process."""
 mark: ContextVar[str] = ContextVar("mark", default="")
+remembered: list[weakref.ref[Any]] = []
+"""The requests of tasks of this process."""
+
+
+def remember(request: Any) -> None:
+    gc.disable()
+    remembered.append(weakref.ref(request))
 
 
 def define(app: Celery) -> None:
@@ -103,3 +112,23 @@ def define(app: Celery) -> None:
         add = app.tasks["proj.add"]
         sent = await asyncio.gather(*(add.adelay(number, 1) for number in range(count)))
         return [[await one.aget(30) for one in sent], sorted(one.id for one in sent)]
+
+    @app.task(shared=False, name="proj.is_remembered", bind=True)
+    def is_remembered(self: Task) -> None:
+        remember(self.request)
+
+    @app.task(shared=False, name="proj.is_remembered_too", bind=True)
+    async def is_remembered_too(self: Task) -> None:
+        await asyncio.sleep(0)
+        remember(self.request)
+
+    @app.task(shared=False, name="proj.are_left")
+    def are_left(seconds: float) -> list[int]:
+        """How many requests have been remembered in this process, and how many of them are there after that time at
+        most, although nothing was collected."""
+        deadline = time.monotonic() + seconds
+        while any(one() is not None for one in remembered) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        left = sum(one() is not None for one in remembered)
+        gc.enable()
+        return [len(remembered), left]
