@@ -91,7 +91,9 @@ class Batch:
         """All jobs, dependencies first. A dependency of a join that has not been sent yet gets a placeholder, which
         depends on the job that will send it. ``queue`` is used for placeholders without one."""
         jobs = {job.id: job for job in (*self.jobs, *self.joins, *self._placeholders)}
-        carriers = {carried: job for job in (*self.jobs, *self.joins) for carried in job.carries}
+        carriers: dict[str, NewJob] = {}
+        if self.joins:
+            carriers = {carried: job for job in (*self.jobs, *self.joins) for carried in job.carries}
         for join in self.joins:
             for wanted in join.dependencies:
                 carrier = carriers.get(wanted)

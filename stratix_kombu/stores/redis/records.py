@@ -28,11 +28,18 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
 
 
 def then_text(jobs: Sequence[NewJob]) -> str:
-    """What then.lua takes: JSON of such arguments, the last of which is no text of its own, since a message in it may
-    be long."""
+    """What then.lua takes: a line of JSON with such arguments, the last of which is no text of its own, and behind it
+    the messages, which may be long: the line says how many bytes each one has."""
     if not jobs:
         return ""
-    return json.dumps([[job.queue, job.id, job.name, job.data, job.options, said_of(job)] for job in jobs])
+    listed, messages = list[Any](), list[str]()
+    for job in jobs:
+        said = said_of(job)
+        if job.message:
+            messages.append(job.message)
+            said["message"] = len(job.message) if job.message.isascii() else len(job.message.encode())
+        listed.append([job.queue, job.id, job.name, job.data, job.options, said])
+    return "\n".join((json.dumps(listed), "".join(messages)))
 
 
 def record_of(job_id: str, values: Sequence[Any]) -> JobRecord | None:

@@ -66,6 +66,28 @@ class GoingOnSuite(StoreCase):
         assert self.record(store, "b").data == "5"
         assert ("waiting", "b") in self.emitted(store, "other")
 
+    def test_jobs_that_are_added_so_have_the_messages_that_they_were_given(self, store: Store) -> None:
+        texts = ['{"body":"\\u00fc\u00fc\u20ac\\n","properties":{}}', '{"body":"","properties":{"a":"\u4e2d"}}']
+        self.add(store, *(new(one) for one in "abc"))
+        for job_id, kind in (("a", "complete"), ("b", "fail"), ("c", "hand_over")):
+            (claim,) = self.claim(store, job_id)
+            then = (
+                new(f"{kind}-1", message=texts[0], data='"\u00fc"'),
+                new(f"{kind}-2"),
+                new(f"{kind}-3", message=texts[1]),
+            )
+            if kind == "complete":
+                change = store.transitions.complete([Completion(job_id, claim.token, "1", then)])
+            elif kind == "fail":
+                change = store.transitions.fail([Failure(job_id, claim.token, "no", then=then)])
+            else:
+                change = store.transitions.hand_over([HandOver(job_id, claim.token, then)])
+            sent = {one.id: one.message for one in change.ready if one.id in {job.id for job in then}}
+            assert sent == {job.id: job.message for job in then}
+            for job in then:
+                record = self.record(store, job.id)
+                assert (record.message, record.data) == (job.message, job.data)
+
     def test_a_completion_may_leave_other_data(self, store: Store) -> None:
         claim = self.start(store, new("a", data="1"))
         store.transitions.complete([Completion("a", claim.token, "2", data="3")])
