@@ -30,6 +30,7 @@ from stratix_kombu.lifecycle.outcomes import complete, fail
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import group_id as group_record, join_id, task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, NewJob
+from stratix_kombu.model.stalls import failed_by_stalling
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
 
@@ -99,14 +100,23 @@ class StratixBackend(Results):
             return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
         called, sent = compat.errbacks_of(self, request) if call_errbacks and _is_news(request) else ([], [])
+        queue = self.app.conf.task_default_queue
         with within(Continuation(task_job_id(task_id))) as batch:
             compat.call_errbacks(self, request, sent, exc, traceback)
-            for step in getattr(request, "chain", None) or ():
-                for job_id, name in results_in(step):
-                    batch.fail(job_id, name)
-        self._end_by_hand(task_id, exc, traceback, batch.finish(self.app.conf.task_default_queue))
+        errbacks = batch.finish(queue)
+        for step in getattr(request, "chain", None) or ():
+            for job_id, name in results_in(step):
+                batch.fail(job_id, name)
+        ended = self._end_by_hand(task_id, exc, traceback, batch.finish(queue))
+        if not ended and errbacks and self._has_stalled(task_id):
+            add(self.bridge.engine, errbacks)
         self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
         compat.call_errbacks(self, request, called, exc, traceback)
+
+    def _has_stalled(self, task_id: str) -> bool:
+        """Whether recovery has ended the task, since its lease ran out before its process was missed."""
+        (record,) = self.bridge.engine.store.queries.get([task_job_id(task_id)])
+        return record is not None and failed_by_stalling(record)
 
     def _is_delivered_again(self, request: Any) -> bool:
         """Whether the task says so, for when it exceeds its hard time limit: Celery rejects the message then."""
@@ -134,12 +144,13 @@ class StratixBackend(Results):
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
 
-    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> None:
+    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> bool:
+        """Fail a task that is nobody's any more; whether it had not ended before."""
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
         add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # perhaps of a task that is not a job
         failure = Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), trace, error=text, then=then)
-        fail(self.bridge.engine, [failure])
+        return not fail(self.bridge.engine, [failure]).stale
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any

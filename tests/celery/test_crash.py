@@ -12,8 +12,9 @@ from celery.exceptions import WorkerLostError
 from kombu.exceptions import EncodeError, OperationalError
 
 from stratix_kombu.errors import StoreUnavailable
-from stratix_kombu.lifecycle.outcomes import complete
-from stratix_kombu.model.record import Change, Completion
+from stratix_kombu.lifecycle.outcomes import complete, fail
+from stratix_kombu.lifecycle.recover import recover
+from stratix_kombu.model.record import Change, Completion, Failure
 from stratix_kombu.stores.redis.scripts import digest
 from stratix_kombu.testing.stores import audit
 from tests.celery.conftest import lines
@@ -132,6 +133,26 @@ def test_a_child_that_dies(on_redis: Project, notes: str) -> None:
         until(lambda: len(lines(notes)) == 2)
         assert lines(notes) == ["ran", f"{result.id} WorkerLostError"]
         assert value(on_redis.task("add").delay(1, 1)) == 2
+
+
+@pytest.mark.parametrize("ended_by", ["recovery", "itself"])
+def test_errbacks_are_sent_once_whoever_ends_the_task_of_a_lost_process(on_redis: Project, ended_by: str) -> None:
+    """Its lease may run out before Celery misses the process; a task that has failed by itself has sent them."""
+    engine, queue, task = on_redis.app.stratix.queue.engine, on_redis.queue, on_redis.task("add")
+    errback = on_redis.task("on_error_id").s(path="")
+    result = task.apply_async((1, 1), link_error=errback)
+    (claim,) = engine.store.transitions.claim(queue.name, [result.id], "lost", 0).claims
+    if ended_by == "recovery":
+        recover(engine, 5)
+    else:
+        fail(engine, [Failure(result.id, claim.token, "no")])
+    assert queue.get_job(result.id).state == "failed"
+    request = Context(id=result.id, task=task.name, errbacks=[dict(errback)], delivery_info={})
+    for _ in range(2):
+        on_redis.app.backend.mark_as_failure(result.id, WorkerLostError("it is gone"), request=request)
+    sent = [job.name for job in queue.get_jobs(["waiting"])]
+    assert sent == (["proj.on_error_id"] if ended_by == "recovery" else [])
+    assert isinstance(result.result, Exception)
 
 
 def test_time_limits(on_redis: Project, notes: str) -> None:
