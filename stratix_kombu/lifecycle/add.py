@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +20,10 @@ GATE_MS = 600_000
 """A gate that its process does not open in this time has failed, and what is behind it."""
 
 
+GONE = Placed(State.COMPLETED, 0, 0)
+"""Where a job is that was not added, as long as nothing is known."""
+
+
 def pages(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
     """In order, as many together as one step adds; a job that has more dependencies than that is alone."""
     page: list[NewJob] = []
@@ -35,24 +39,37 @@ def pages(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
         yield page
 
 
-def add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
+def add(engine: Engine, jobs: Sequence[NewJob], meanwhile: Callable[[], object] | None = None) -> Added:
     """Add all of the jobs or none, and dispatch those that are ready; within the middleware of the application.
 
     None of them starts before all are there, and none stays if one cannot be added. What is too much for one step goes
     page by page; meanwhile its jobs depend on a gate, which opens at the end. A process that dies before leaves a gate
     that fails, and with it what is behind it.
+
+    ``meanwhile`` is called while a store adds them, if they are few enough for one step.
     """
     if engine.middleware.add:
-        return add_within(engine, jobs, lambda: _add_all(engine, jobs))
-    return _add_all(engine, jobs)
+        return add_within(engine, jobs, lambda: _add_all(engine, jobs, meanwhile))
+    return _add_all(engine, jobs, meanwhile)
 
 
-def _add_all(engine: Engine, jobs: Sequence[NewJob]) -> Added:
+def add_recorded(engine: Engine, jobs: Sequence[NewJob]) -> list[JobRecord]:
+    """``add``, and ``records_of`` what was added; most of the records are made while the store is at it."""
+    records = list[JobRecord]()
+
+    def make() -> None:
+        records[:] = map(record_of, jobs)
+
+    added = add(engine, jobs, make)
+    return _place(engine, jobs, records or [*map(record_of, jobs)], added.placed, added.instead)
+
+
+def _add_all(engine: Engine, jobs: Sequence[NewJob], meanwhile: Callable[[], object] | None) -> Added:
     weight = len(jobs)
     for job in jobs:
         weight += len(job.dependencies)
     if weight <= ONE_STEP:
-        return _add(engine, jobs)
+        return _add(engine, jobs, meanwhile)
     gate = NewJob(
         id=gate_id(new_id()),
         queue=jobs[0].queue,
@@ -86,9 +103,10 @@ def check_free(engine: Engine, jobs: Sequence[NewJob]) -> None:
                 raise JobIdTaken(job.id, record.queue)
 
 
-def _add(engine: Engine, jobs: Sequence[NewJob]) -> Added:
+def _add(engine: Engine, jobs: Sequence[NewJob], meanwhile: Callable[[], object] | None = None) -> Added:
     engine.check_open("add jobs")
-    added = engine.store.transitions.add(jobs)
+    transitions = engine.store.transitions
+    added = transitions.add(jobs) if meanwhile is None else transitions.add_meanwhile(jobs, meanwhile)
     if added.ready or added.more:
         dispatch_change(engine, Change(ready=added.ready, more=added.more))
     return added
@@ -141,11 +159,23 @@ def records_of(
 ) -> list[JobRecord]:
     """The jobs as the store has placed them. What it did not add, or what has ended at once, is read, also what is
     there ``instead`` of it; if that is gone already, the record says what it was to be."""
-    records, unclear = list[JobRecord](), list[int]()
-    for new, place in zip(jobs, placed, strict=True):
-        if place is None or place.state.finished:
-            unclear.append(len(records))
-        records.append(record_of(new, place or Placed(State.COMPLETED, 0, 0)))
+    return _place(engine, jobs, [*map(record_of, jobs)], placed, instead)
+
+
+def _place(
+    engine: Engine,
+    jobs: Sequence[NewJob],
+    records: list[JobRecord],
+    placed: Sequence[Placed | None],
+    instead: Sequence[tuple[str, str]],
+) -> list[JobRecord]:
+    unclear, waiting = list[int](), State.WAITING
+    for at, (record, place) in enumerate(zip(records, placed, strict=True)):
+        if place is not None:
+            record.state, record.created_ms, record.number = place.state, place.created_ms, place.number
+            record.due_ms, record.pending = place.due_ms, place.pending
+        if place is None or (place.state is not waiting and place.state.finished):
+            unclear.append(at)
     if unclear:
         holders = dict(instead)
         ids = [holders.get(jobs[at].id, jobs[at].id) for at in unclear]
@@ -157,7 +187,7 @@ def records_of(
     return records
 
 
-def record_of(new: NewJob, placed: Placed) -> JobRecord:
+def record_of(new: NewJob, placed: Placed = GONE) -> JobRecord:
     """A job that was just added, without reading it back."""
     return JobRecord(
         id=new.id,

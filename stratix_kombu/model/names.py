@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from hashlib import sha1, sha256
 from os import urandom
 from secrets import token_urlsafe
@@ -66,7 +67,16 @@ def task_job_id(task_id: object) -> str:
 
 def new_id() -> str:
     """A random id, as ``str(uuid4())`` makes them in three times the time."""
-    digits = urandom(16).hex()
+    return _id_of(urandom(16).hex())
+
+
+def new_ids(count: int) -> Iterator[str]:
+    """So many at once, in half the time that each takes alone."""
+    digits = urandom(16 * count).hex()
+    return (_id_of(digits[at : at + 32]) for at in range(0, 32 * count, 32))
+
+
+def _id_of(digits: str) -> str:
     variant = "89ab"[int(digits[16], 16) % 4]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 

@@ -12,7 +12,7 @@ from stratix_kombu.config.options import Duration, QueueOptions, together
 from stratix_kombu.errors import Closed
 from stratix_kombu.foreign import QUEUE
 from stratix_kombu.hints import Hinted
-from stratix_kombu.lifecycle.add import add, check_free, pages, records_of
+from stratix_kombu.lifecycle.add import add, add_recorded, check_free, pages, records_of
 from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.one_queue import pause, resume
@@ -148,10 +148,10 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
             return add_by(self._runtime, new, connection) if new else []
         in_steps = list(pages(new))
         if len(in_steps) > 1:
-            check_free(self._engine, [made for made, job in zip(new, jobs, strict=True) if job.get("opts")])
+            check_free(self._engine, [job for job in new if not job.fresh])
         added: list[Job] = []
         for page in in_steps:
-            added += self.added(page, add(self._engine, page))
+            added += map(self.handle, add_recorded(self._engine, page))
         return added
 
     # -- repeatable jobs ------------------------------------------------------------------------

@@ -22,12 +22,12 @@ class AskingTwice:
         self._client = client
         self._asked = 0
 
-    def run(self, *command: Any, again: bool = False) -> Any:
+    def run(self, *command: Any, again: bool = False, **how: Any) -> Any:
         if again and command[0] == "EVALSHA" and command[1] in _SAME:
             self._asked += 1
             if self._asked % 2:
-                self._client.run(*command, again=again)
-        return self._client.run(*command, again=again)
+                self._client.run(*command, again=again, **how)
+        return self._client.run(*command, again=again, **how)
 
 
 def open_asking_twice(url: str, namespace: str) -> RedisStore:

@@ -294,6 +294,7 @@ def _run(large: Large) -> None:
     transitions.add([new])
     transitions.add([NewJob(id="fresh", queue="few", name="n", fresh=True)])
     transitions.add([NewJob(id="fresh task", queue="few", name="n", message="{}", fresh=True)])
+    transitions.add([NewJob(id=f"many{n}", queue="few", name="n", fresh=True) for n in range(2)])
     bounds = Bounds(Limit("queue:few", 5, 1_000), 3, 1)
     transitions.claim("few", ["e"], "w", 1_000, bounds)
     transitions.add([NewJob(id=f"g{n}", queue="few", name="n", group=f"x{n}") for n in range(5)])

@@ -63,6 +63,24 @@ def test_commands_of_a_job(redis_url: str, slots: int, of_each_call: int) -> Non
     store.close()
 
 
+def test_commands_of_many_jobs(redis_url: str) -> None:
+    """Two for each; the rest is that of the call: two priorities, the number, the order, the broker's list, the answer
+    that is kept. Each job has a permit of its own."""
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = _delivering(redis_url, namespace)
+    jobs = [NewJob(id=uuid.uuid4().hex, queue="q", name="n", priority=n % 2, fresh=True) for n in range(JOBS)]
+    added = _commands(redis_url, namespace, lambda: store.transitions.add(jobs))
+    assert (added["HSET"], added["XADD"], added["ZADD"], added["LPUSH"]) == (JOBS, JOBS, 1, 1), added
+    assert added.total() <= 2 * JOBS + 9, added
+    with Redis.from_url(redis_url) as client:
+        permits = [json.loads(one) for one in client.lrange(f"{namespace}.q", 0, -1)]
+    tags = {one["properties"]["delivery_tag"] for one in permits}
+    assert len(tags) == len(permits) == JOBS
+    (name,) = {one["properties"]["routing_key"] for one in permits}
+    assert (name, permits[0]["headers"]["id"]) == (f"{namespace}.q", permits[0]["properties"]["delivery_tag"])
+    store.close()
+
+
 def _delivering(url: str, namespace: str) -> Store:
     """A store that puts messages into the lists of a broker on its own server."""
     store = open_redis_store({"url": url}, namespace=namespace)

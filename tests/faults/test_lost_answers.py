@@ -122,7 +122,7 @@ VERBS: dict[str, tuple[str, Prepare, Act]] = {
     "add_delayed": ("add", nothing, lambda queue, _: queue.add("new", 1, delay=3_600_000).state),
     "add_dependent": ("add", waiting, lambda queue, jobs: queue.add("new", 1, dependencies=[jobs[0].id]).state),
     "add_once": ("add", nothing, lambda queue, _: queue.add("new", 1, deduplication={"id": queue.name}).state),
-    "add_bulk": ("add", nothing, lambda queue, _: len(queue.add_bulk([{"name": "n"}] * 3))),
+    "add_bulk": ("add_many", nothing, lambda queue, _: len(queue.add_bulk([{"name": "n"}] * 3))),
     "cancel": ("cancel", waiting, lambda _, jobs: jobs[0].cancel("why")),
     "remove": ("remove", waiting, lambda _, jobs: jobs[0].remove()),
     "retry": ("retry", failed, lambda _, jobs: jobs[0].retry()),
@@ -239,9 +239,9 @@ def test_an_add_that_is_executed_again_after_the_job_went_on(redis_url: str, fat
     new = NewJob(id="a", queue="q", name="n", keep_completed=KEEP_NONE if "removed" in fate else Retention())
 
     class Lossy:
-        def run(self, *command: Any, again: bool = False) -> Any:
+        def run(self, *command: Any, **how: Any) -> Any:
             sent.append(command)
-            return client.run(*command, again=again)
+            return client.run(*command, **how)
 
     scripts._client = Lossy()
     first = transitions.add([new])

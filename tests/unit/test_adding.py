@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,18 +23,26 @@ def steps(app: Application, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many jobs and edges each step of the store has added."""
     monkeypatch.setattr(adding, "ONE_STEP", STEP)
     transitions = app.queue.store.transitions
-    add, add_dependency = transitions.add, transitions.add_dependency
+    add, add_meanwhile, add_dependency = transitions.add, transitions.add_meanwhile, transitions.add_dependency
     steps: list[int] = []
 
     def adds(jobs: Sequence[NewJob]) -> Added:
         steps.append(sum(1 + len(job.dependencies) for job in jobs))
         return add(jobs)
 
+    def adds_meanwhile(jobs: Sequence[NewJob], meanwhile: Callable[[], object]) -> Added:
+        before = len(steps)
+        added = add_meanwhile(jobs, meanwhile)
+        if len(steps) == before:  # it did not add them by ``add``
+            steps.append(sum(1 + len(job.dependencies) for job in jobs))
+        return added
+
     def adds_edges(job_id: str, *dependency_ids: str) -> Change:
         steps.append(len(dependency_ids))
         return add_dependency(job_id, *dependency_ids)
 
     monkeypatch.setattr(transitions, "add", adds)
+    monkeypatch.setattr(transitions, "add_meanwhile", adds_meanwhile)
     monkeypatch.setattr(transitions, "add_dependency", adds_edges)
     return steps
 

@@ -21,7 +21,7 @@ The package's docstring describes how jobs are ordered, limited and announced by
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stratix_kombu.errors import DependencyNotFound, JobIdTaken
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Taken
@@ -83,6 +83,13 @@ class Transitions(ByHand, ABC):
         Raises DependencyNotFound, also for a job's own id, and JobIdTaken for an id of another queue's job (unless one
         of the two is vacant), before anything is written.
         """
+
+    def add_meanwhile(self, jobs: Sequence[NewJob], meanwhile: Callable[[], object]) -> Added:
+        """``add``, and call ``meanwhile``: a store that waits for a server does so before the answer is there, and once
+        more when it asks again. It must neither use the store nor raise."""
+        added = self.add(jobs)
+        meanwhile()
+        return added
 
     @abstractmethod
     def add_dependency(self, job_id: str, *dependency_ids: str) -> Change:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from redis.exceptions import (
@@ -75,19 +75,21 @@ class Client:
                     forks.abandon_pool(node.redis_connection.connection_pool)
             forks.keep(cluster)
 
-    def run(self, *command: Any, again: bool = False) -> Any:
+    def run(self, *command: Any, again: bool = False, meanwhile: Callable[[], object] | None = None) -> Any:
         """Send one command. Raises StoreUnavailable, and NoScriptError as it is.
 
         ``again``: sending it twice does no harm, so it is sent again over a new connection when its answer is lost.
         Without it, it is sent again only when it was surely not executed. All of it ends within ``command_timeout``;
         pauses that the options ask for come on top.
-        """
-        return self._try(Tries(self._options, again), command)
 
-    def _try(self, tries: Tries, command: tuple[Any, ...]) -> Any:
+        ``meanwhile`` is called each time it was sent, before the answer is read.
+        """
+        return self._try(Tries(self._options, again), command, meanwhile)
+
+    def _try(self, tries: Tries, command: tuple[Any, ...], meanwhile: Callable[[], object] | None = None) -> Any:
         while True:
             try:
-                return self._send(tries, command)
+                return self._send(tries, command, meanwhile)
             except NoScriptError:
                 raise
             except _FAULTS as problem:
@@ -96,15 +98,19 @@ class Client:
                     raise self.unavailable(problem) from problem
             time.sleep(pause_s)
 
-    def _send(self, tries: Tries, command: tuple[Any, ...]) -> Any:
+    def _send(self, tries: Tries, command: tuple[Any, ...], meanwhile: Callable[[], object] | None) -> Any:
         tries.executed = False
         if self._options.cluster:
+            if meanwhile is not None:
+                meanwhile()
             tries.executed = True
             return self._send_to_cluster(tries, command)
         held = self._pool.acquire(tries.left_s())
         try:
             held.connection.send_packed_command(_packed(held.connection, command))
             tries.executed = True  # the server ignores a command that was not sent completely
+            if meanwhile is not None:
+                meanwhile()
             answer = _answer(held.connection, tries.answer_by())
         except _FAULTS as problem:
             if is_refusal(problem) or not isinstance(problem, ResponseError):

@@ -11,7 +11,7 @@ from typing import Any
 from stratix_kombu.errors import InvalidPayload
 from stratix_kombu.model.record import Claim, Ended, JobRecord, NewJob
 from stratix_kombu.model.state import State
-from stratix_kombu.stores.redis.fields import WORDS, claimed_from, record_from, said_of
+from stratix_kombu.stores.redis.fields import WORDS, claimed_from, plain_fields, record_from, said_of
 
 logger = logging.getLogger("stratix_kombu.stores")
 
@@ -25,6 +25,23 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
     if job.queue != queue:
         said["queue"] = job.queue
     return job.id, job.name, job.data, job.options, json.dumps(said) if said else ""
+
+
+def rows_of(jobs: Sequence[NewJob]) -> list[Any] | None:
+    """What add_many.lua takes of jobs from its number of priorities on; None if they are not as it adds them."""
+    queue, counts = jobs[0].queue, dict[int, int]()
+    rows, size, like = list[Any](), 0, None
+    for job in jobs:
+        fields = plain_fields(job) if job.fresh and job.queue == queue and not job.message else None
+        if fields is None:
+            return None
+        if like != (job.priority, fields):
+            like, size = (job.priority, fields), len(rows) + 1
+            rows += (job.priority, 0, len(fields), *fields)
+        counts[job.priority] = counts.get(job.priority, 0) + 1
+        rows[size] += 1
+        rows += (job.id, job.name, job.data)
+    return [len(counts), *(part for each in counts.items() for part in each), *rows]
 
 
 def then_text(jobs: Sequence[NewJob]) -> str:

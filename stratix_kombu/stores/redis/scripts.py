@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
@@ -132,12 +132,15 @@ class Scripts:
         self._asked = f"{base}:asked:{keep_ms}:"
         self._guard = (f"{base}:moving",) if clustered else ()
 
-    def run(self, name: str, args: Sequence[Any], key: str | None = None) -> Any:
-        """The script's answer; ``key`` is the namespace's base key, if not said otherwise."""
+    def run(
+        self, name: str, args: Sequence[Any], key: str | None = None, meanwhile: Callable[[], object] | None = None
+    ) -> Any:
+        """The script's answer; ``key`` is the namespace's base key, if not said otherwise; ``meanwhile`` as for
+        ``Client.run``."""
         second = (self._asked + new_request(),) if is_once(name) else self._guard
         keys = (self._base if key is None else key, *second)
         try:
-            return self._client.run("EVALSHA", digest(name), len(keys), *keys, *args, again=True)
+            return self._client.run("EVALSHA", digest(name), len(keys), *keys, *args, again=True, meanwhile=meanwhile)
         except NoScriptError:
             return self._client.run("EVAL", source(name), len(keys), *keys, *args, again=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -13,37 +12,30 @@ from stratix_kombu.errors import (
     InvalidJobState,
     InvalidPayload,
     JobAlreadyStarted,
-    JobIdTaken,
     JobNotFound,
     StoreUnavailable,
 )
 from stratix_kombu.model.claims import NO_BOUNDS, Bounds, Claimed, Refused, Taken
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
-    ENDED_KEPT_MS,
     MAX_REASON_BYTES,
-    Added,
     Change,
     Completion,
     Failure,
     HandOver,
     Held,
-    InlineQueue,
     Limit,
-    NewJob,
-    Placed,
-    Ready,
     Renewed,
     WorkerInfo,
 )
 from stratix_kombu.model.state import Action, Refusal, State, Sweep
 from stratix_kombu.model.text import bounded
-from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions, check_ids
-from stratix_kombu.stores.redis.answers import added_of, change_of, completion_arguments, fallback_text
-from stratix_kombu.stores.redis.fields import CLAIMED, plain_fields
-from stratix_kombu.stores.redis.presence import Presence, told_of
-from stratix_kombu.stores.redis.records import ClaimsOf, job_arguments, then_text
-from stratix_kombu.stores.redis.scripts import Scripts
+from stratix_kombu.stores.contract import PAGE, UNUSED_MS, Transitions
+from stratix_kombu.stores.redis.adding import RedisAdding
+from stratix_kombu.stores.redis.answers import change_of, completion_arguments, fallback_text
+from stratix_kombu.stores.redis.fields import CLAIMED
+from stratix_kombu.stores.redis.presence import told_of
+from stratix_kombu.stores.redis.records import ClaimsOf, then_text
 from stratix_kombu.stores.redis.taking import Take
 from stratix_kombu.stores.redis.texts import limit_text
 
@@ -56,73 +48,8 @@ NOT_BEGUN = ["waiting", "delayed", "blocked"]
 NOT_ACTIVE = [state.value for state in State if state is not State.ACTIVE]
 
 
-class RedisTransitions(Transitions):
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
-        self._knows_fresh = scripts.keep_ms <= ENDED_KEPT_MS
-        """A job that has gone is known for as long as it may be asked to add it again."""
-        self._presence = Presence(scripts)
-        self._inline: InlineQueue | None = None
-        self._sending: tuple[str, str, str] = ("", "", "")
-
-    def deliver_through(self, inline: InlineQueue) -> None:
-        """From now on scripts put messages into the broker's lists."""
-        self._inline = inline
-        self._sending = (inline.template, inline.prefix, "|".join(inline.suffixes))
-
-    def run_sending(self, name: str, *args: Any) -> Any:
-        """Run a script that may make jobs ready."""
-        return self._scripts.run(name, (*self._sending, *args))
-
-    # -- adding ---------------------------------------------------------------------------------
-
-    def add(self, jobs: Sequence[NewJob]) -> Added:
-        if not jobs:
-            return Added()
-        if len(jobs) == 1 and jobs[0].fresh and self._knows_fresh:
-            fields = plain_fields(jobs[0])
-            if fields is not None:
-                return self._add_fresh(jobs[0], fields)
-        queue = jobs[0].queue
-        arguments: list[Any] = [queue, PAGE, self._to_be_known(jobs)]
-        for job in jobs:
-            arguments.extend(job_arguments(job, queue))
-        check_ids(jobs)
-        answer = self.run_sending("add", *arguments)
-        if answer[0] == b"taken":
-            raise JobIdTaken(answer[1].decode(), answer[2].decode())
-        if answer[0] == b"unknown dependency":
-            raise DependencyNotFound(answer[1].decode(), answer[2].decode())
-        return added_of(len(jobs), answer)
-
-    def _add_fresh(self, job: NewJob, fields: list[Any]) -> Added:
-        inline, message, broker = self._inline, job.message, ""
-        if inline is not None:
-            name = f"{inline.prefix}{job.queue}"
-            broker = name + inline.suffixes[job.priority if message else 0]
-            message = message or inline.template % (job.id, job.id, name)
-        arguments = (job.queue, job.id, job.priority, broker, message, job.name, job.data, *fields)
-        created, number = self._scripts.run("add_task" if job.message else "add_fresh", arguments)
-        placed = (Placed(State.WAITING, int(created), number),)
-        if inline is not None:
-            return Added(placed)
-        return Added(placed, ready=(Ready(job.id, job.queue, job.name, job.priority, message),))
-
-    def redrive(self, letter_id: str, number: int, job: NewJob) -> Added | None:
-        arguments = (letter_id, number, PAGE, job.queue, *job_arguments(job, job.queue))
-        answer = self.run_sending("redrive", *arguments)
-        return None if answer is None else added_of(1, answer)
-
-    @staticmethod
-    def _to_be_known(jobs: Sequence[NewJob]) -> str:
-        """Edges whose ends are not both in this call, in order: the server must know the dependency."""
-        known: set[str] = set()
-        edges = []
-        for job in jobs:
-            if job.id not in known:  # the second of two with one id is a duplicate, whatever it depends on
-                edges += [(job.id, one) for one in job.dependencies if one not in known]
-            known.add(job.id)
-        return json.dumps(edges) if any(job.dependencies for job in jobs) else ""
+class RedisTransitions(RedisAdding, Transitions):
+    # -- what a job waits for -------------------------------------------------------------------
 
     def add_dependency(self, job_id: str, *dependency_ids: str) -> Change:
         graph: Any = ""

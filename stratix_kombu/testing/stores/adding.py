@@ -64,6 +64,51 @@ class AddingSuite(StoreCase):
         assert len({repr(replace(record, id="", number=0, created_ms=0)) for record in records}) == 1
         assert [name for name, _ in self.emitted(store)] == ["waiting"] * 3
 
+    def test_many_under_ids_of_their_own_are_added_as_one_by_one(self, store: Store) -> None:
+        fields: list[dict[str, Any]] = [
+            {},
+            {},
+            {"priority": 2},
+            {"options": "{}", "max_attempts": 3},
+            {"priority": 2, "keep_failed": Retention(count=1)},
+            {"limit": Limit("api", 100, 60_000)},
+            {},
+        ]
+        together, alone = (
+            [new(queue=queue, name=f"n{n}", data=f"[{n}]", **one) for n, one in enumerate(fields)]
+            for queue in ("together", "alone")
+        )
+        called: list[str] = []
+        added = store.transitions.add_meanwhile(together, lambda: called.append("meanwhile"))
+        assert called
+        assert {(one.id, one.queue, one.name, one.priority) for one in added.ready} == {
+            (one.id, one.queue, one.name, one.priority) for one in together
+        }
+        for one in alone:
+            store.transitions.add([one])
+        records = [self.record(store, one.id) for one in together]
+        assert list(added.placed) == [Placed(State.WAITING, one.created_ms, one.number) for one in records]
+        assert [one.number - records[0].number for one in records] == [*range(len(fields))]
+        assert {one.queue for one in records} == {"together"}
+        others = [self.record(store, one.id) for one in alone]
+        for record in (*records, *others):
+            record.id = record.queue = ""
+            record.number = record.created_ms = 0
+        assert records == others
+        for _ in range(2):  # the later ones stand behind these, in each priority
+            names, same = (
+                [one.name for one in store.queries.find(queue, [State.WAITING])] for queue in ("together", "alone")
+            )
+            assert names == same
+            store.transitions.add([new(queue="together", name="x", priority=n) for n in (2, 0)])
+            for n in (2, 0):
+                store.transitions.add([new(queue="alone", name="x", priority=n)])
+        events, others_events = (store.events.read(queue, "0") for queue in ("together", "alone"))
+        assert [(one.name, one.job_name) for one in events] == [(one.name, one.job_name) for one in others_events]
+        assert [one.job_id for one in events[: len(together)]] == [one.id for one in together]
+        taken = ([one.record.name for one in self.take(store, 9, queue=one).claims] for one in ("together", "alone"))
+        assert next(taken) == next(taken)
+
     def test_adding_nothing_changes_nothing(self, store: Store) -> None:
         added = store.transitions.add([])
         assert added.ready == ()
