@@ -34,7 +34,7 @@ from stratix_kombu.model.record import (
 )
 from stratix_kombu.model.state import Action, State, Sweep
 from stratix_kombu.stores.contract import Store
-from stratix_kombu.stores.redis import open_redis_store, queries, schedules, scripts, transitions
+from stratix_kombu.stores.redis import adding, open_redis_store, queries, schedules, scripts, transitions
 
 SIZE = 6_000
 PAGE = 20
@@ -158,7 +158,7 @@ def _set_aside(large: Large, ids: Sequence[str]) -> None:
 def large(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Large]:
     large = Large(redis_url)
     _build(large)
-    for module in (transitions, queries, scripts, schedules):
+    for module in (adding, transitions, queries, scripts, schedules):
         monkeypatch.setattr(module, "PAGE", PAGE)
     monkeypatch.setattr(queries, "FOUND_AT_ONCE", PAGE)
     source, run = scripts.source, scripts.Scripts.run
