@@ -31,6 +31,7 @@ from stratix_kombu.celery.file_broker import NAMESPACE, PREFIX, SCHEMES, FileDri
 from stratix_kombu.celery.jobs import register_jobs
 from stratix_kombu.celery.join import register_join
 from stratix_kombu.celery.panel import answer_for_the_store
+from stratix_kombu.celery.receiving import ReceivingStep
 from stratix_kombu.celery.steps import StratixStep
 from stratix_kombu.celery.task import track
 from stratix_kombu.config.redis_options import SERVERS, keepalive_options
@@ -85,6 +86,7 @@ def install(
     celery.control_cls = control_class(bridge, symbol_by_name(celery.control_cls))
     celery.__dict__.pop("control", None)
     celery.steps["worker"].add(StratixStep)
+    celery.steps["consumer"].add(ReceivingStep)
     pickle_by_name(celery, _in_spawned_child, lambda: (bridge.claims.worker, bridge.claims.concurrency))
     register_join(celery)
     register_jobs(celery)

@@ -18,8 +18,9 @@ from celery.canvas import _chain, _chord
 from celery.result import AsyncResult, ResultSet
 from celery.utils.functional import _regen
 from celery.utils.threads import _LocalStack
-from celery.worker.consumer import Consumer
+from celery.worker.consumer import Consumer, Tasks
 from celery.worker.control import Panel, scheduled
+from kombu.transport import redis as redis_transport
 from kombu.transport.SQS import Channel
 from vine import transform
 
@@ -164,6 +165,32 @@ def test_the_next_poll_of_sqs_hangs_on_the_callback_of_this_one() -> None:
     answered(0)
     assert again == ["again"]
     assert isinstance(failed[0], ZeroDivisionError)
+
+
+def test_a_channel_on_redis_asks_for_a_message_and_reads_the_answer_as_it_did() -> None:
+    start = inspect.getsource(redis_transport.Channel._brpop_start)
+    for one in (
+        "self._queue_cycle.consume(len(self.active_queues))",
+        "self._q_for_pri(queue, pri) for pri in self.priority_steps",
+        "self._in_poll = self.client.connection",
+        "self._brpop_sent_at = monotonic()",
+        "self.client.connection.send_command(",
+    ):
+        assert one in start
+    read = inspect.getsource(redis_transport.Channel._brpop_read)
+    for one in (
+        "self.client.parse_response(self.client.connection,",
+        "self.client.connection.disconnect()",
+        "rsplit(self.sep, 1)[0]",
+        "self._queue_cycle.rotate(dest)",
+        "self.connection._deliver(loads(bytes_to_str(item)), dest)",
+        "raise Empty()",
+        "self._in_poll = None",
+        "self._flush_brpop_reauth()",
+    ):
+        assert one in read
+    assert "'BRPOP': self._brpop_read" in inspect.getsource(redis_transport.Channel.__init__)
+    assert "channel_qos.can_consume = MethodType(can_consume, channel_qos)" in inspect.getsource(Tasks.start)
 
 
 def test_celery_prefetches_less_after_a_reconnect_unless_configured_not_to() -> None:
