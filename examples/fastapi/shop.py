@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 
-from stratix_kombu import JobFailed, Queue, WaitTimeout, create_app
+from stratix_kombu import ConfigurationError, JobFailed, Queue, WaitTimeout, create_app
 from stratix_kombu.integrations.fastapi import EventStream, lifespan, queue_of
 
 jobs = create_app({"driver": "memory"})  # in production: create_app("stratix.toml"), and workers of their own
@@ -38,7 +38,10 @@ async def register(address: str, queue: Emails):
 
 @api.get("/jobs/{job_id}")
 async def result(job_id: str, queue: Emails, patience: float = 5):
-    job = await queue.aio.get_job(job_id)
+    try:
+        job = await queue.aio.get_job(job_id)
+    except ConfigurationError as problem:  # no job can have such an id
+        raise HTTPException(404) from problem
     if job is None:
         raise HTTPException(404)
     try:

@@ -74,7 +74,7 @@ class QueueReader:
     # -- reading --------------------------------------------------------------------------------
 
     def get_job(self, job_id: str) -> Job | None:
-        """The job with that id, or None."""
+        """The job with that id, or None. Raises ConfigurationError if no job can have such an id."""
         (record,) = self._engine.store.queries.get([check_known_id(job_id)])
         return Job(record, self._runtime) if record and record.queue == self.name else None
 

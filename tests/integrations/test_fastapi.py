@@ -39,6 +39,7 @@ def test_requests_add_jobs_and_wait_for_them(shop: Any) -> None:
         bad = client.post("/users/ada").json()["job"]
         assert client.get(f"/jobs/{bad}").json() == {"failed": "ValueError: ada is no address"}
         assert client.get("/jobs/unknown").status_code == 404
+        assert client.get("/jobs/no%20id").status_code == 404
     with pytest.raises(Closed):  # with the server
         shop.emails.add("welcome")
 
