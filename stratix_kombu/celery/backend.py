@@ -6,6 +6,7 @@ chord is a job that depends on its header (see ``join.py``). The tracer's ``mark
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -224,10 +225,12 @@ class StratixBackend(Results):
         )
 
     def _forget(self, task_id: str) -> None:
-        try:
+        self.bridge.mirror.forget(task_id)
+        self._remove(task_id)
+
+    def _remove(self, task_id: str) -> None:
+        with suppress(JobNotFound, InvalidJobState):
             remove(self.bridge.engine, task_job_id(task_id))
-        except (JobNotFound, InvalidJobState):
-            return
 
     def process_cleanup(self) -> None:
         """Nothing is kept for one task."""
@@ -238,10 +241,12 @@ class StratixBackend(Results):
     # -- groups and chords ------------------------------------------------------------------------
 
     def _save_group(self, group_id: str, result: Any) -> Any:
-        self._delete_group(group_id)
+        self._remove(group_record(group_id))
         engine, job_id = self.bridge.engine, task_job_id(group_record(group_id))
         add(engine, [self._document(job_id, "celery.group", GROUP)])
         complete(engine, [Completion(job_id, ANY_CLAIM, str(json.dumps(result.as_tuple())))])
+        if self.bridge.mirror.everything and (older := self.bridge.mirror.older_groups) is not None:
+            older.save_group(group_id, result)
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
@@ -250,12 +255,17 @@ class StratixBackend(Results):
             [task_job_id(group_record(group_id)), task_job_id(f"{group_id}.group")]
         )
         record = found[0] or found[1]
+        if record is None and (older := self.bridge.mirror.older_groups) is not None:
+            saved = older.restore_group(group_id, cache=False)  # from before the bridge was installed
+            return saved and {"result": saved}
         if record is None or record.state is not State.COMPLETED:
             return None
         return {"result": result_from_tuple(json.loads(record.result or "null"), self.app)}
 
     def _delete_group(self, group_id: str) -> None:
-        self._forget(group_record(group_id))
+        self._remove(group_record(group_id))
+        if (older := self.bridge.mirror.older_groups) is not None:
+            older.delete_group(group_id)
 
     def ensure_chords_allowed(self) -> None:
         """They are."""

@@ -84,6 +84,7 @@ class StratixScheduler(Scheduler):
     def setup_schedule(self) -> None:
         """Bring the store up to date with ``beat_schedule``; unchanged entries continue where they were."""
         super().setup_schedule()
+        self.install_default_entries(self.schedule)  # Celery's class has removed them with what is not configured
         engine, queue = self.bridge.engine, self.app.conf.task_default_queue
         _, now_ms, _ = engine.store.schedules.due(1, OWNER)
         for name, entry in self.schedule.items():

@@ -113,7 +113,8 @@ class Bridge:
             cls, url = by_url(self.previous_backend_cls or conf.result_backend, self.celery.loader)
             self._previous_backend = cls(app=self.celery, url=url)
         backend = self._previous_backend
-        return None if type(backend).__name__ == "DisabledBackend" else backend
+        named = type(backend).__name__  # "stratix://" is the bridge's own
+        return None if named in ("DisabledBackend", "StratixBackend") else backend
 
     def patiently(self, job_id: str, queue: str, step: Callable[[], Result]) -> Result:
         """Make a step of the store, repeating it while the store is unreachable. Raises Unavailable after five

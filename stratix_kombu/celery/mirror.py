@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from celery import states
 from celery.app.task import Context
+from celery.backends.rpc import RPCBackend
 
 from stratix_kombu.celery.batch import results_in
 from stratix_kombu.model.tasks import TRACKED
@@ -54,6 +55,23 @@ class Mirror:
     def __init__(self, bridge: Bridge, everything: bool) -> None:
         self._bridge = bridge
         self.everything = everything
+
+    @property
+    def older(self) -> Any:
+        """The backend, if it may have results from before the bridge was installed; None if not. ``rpc://`` sends each
+        result to its producer as a message, and keeps none."""
+        previous = self._bridge.previous_backend
+        return None if isinstance(previous, RPCBackend) else previous
+
+    @property
+    def older_groups(self) -> Any:
+        """The same for saved groups, which not every backend keeps."""
+        return self.older if hasattr(self.older, "_save_group") else None
+
+    def forget(self, task_id: str) -> None:
+        if self.older is not None:
+            with suppress(NotImplementedError):  # not every backend can
+                self.older.forget(task_id)
 
     def wants(self, request: Any) -> bool:
         """Whether the backend must store the result of a request's task."""

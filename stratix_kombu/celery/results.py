@@ -38,7 +38,6 @@ UNKNOWN_POLL_MAX_S = 0.2
 class Results(BaseBackend):
     """The reading half of the backend."""
 
-    supports_autoexpire = True
     supports_failure_expires = True
     supports_native_join = True
     persistent = True
@@ -56,6 +55,14 @@ class Results(BaseBackend):
                 "the result backend stratix:// needs the bridge: call stratix_kombu.celery.install(app)"
             )
         return bridge
+
+    def __getattr__(self, name: str) -> Any:
+        """What Celery's backends have beyond keeping results is still that of the configured one: projects use its
+        ``client``, ``get`` or ``ResultSession`` for data of their own."""
+        previous = None if name.startswith("_") else self.bridge.previous_backend
+        if previous is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return getattr(previous, name)
 
     def close(self) -> None:
         """End waiting for events."""
@@ -106,7 +113,28 @@ class Results(BaseBackend):
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         (record,) = self.bridge.engine.store.queries.get([task_job_id(task_id)])
-        return meta_of(self, str(task_id), record)
+        return self.meta_for(str(task_id), record)
+
+    def meta_for(self, task_id: str, record: JobRecord | None) -> dict[str, Any]:
+        """The metadata of a task. One that the store does not know may have run before the bridge was installed: its
+        result is in the backend of the configuration."""
+        older = self.bridge.mirror.older if record is None else None
+        if older is not None:
+            meta: dict[str, Any] = older.get_task_meta(task_id, cache=False)
+            return meta
+        return meta_of(self, task_id, record)
+
+    @property
+    def supports_autoexpire(self) -> bool:
+        """Whether nothing is to be cleaned up: true for the store, but perhaps not for the configured backend."""
+        previous = self.bridge.previous_backend
+        return previous is None or bool(previous.supports_autoexpire)
+
+    def cleanup(self) -> None:
+        """Called daily, as a task, if the configured backend needs it."""
+        previous = self.bridge.previous_backend
+        if previous is not None:
+            previous.cleanup()
 
     def harmless(self, results: list[Any]) -> list[Any]:
         """Those of these results whose tasks have not failed, in one call."""
@@ -161,7 +189,7 @@ class Results(BaseBackend):
             ids = list(waiting)
             open_: tuple[JobRecord | None] | None = None
             for one, record in zip(ids, self.bridge.engine.store.queries.get(ids), strict=True):
-                meta = meta_of(self, waiting[one], record)
+                meta = self.meta_for(waiting[one], record)
                 if meta["status"] in states.READY_STATES:
                     if on_message is not None:
                         on_message(meta)
@@ -214,7 +242,7 @@ class News:
         try:
             while True:
                 (record,) = self._backend.bridge.engine.store.queries.get([self._job_id])
-                meta = meta_of(self._backend, self._task_id, record)
+                meta = self._backend.meta_for(self._task_id, record)
                 self._say(meta)
                 if meta["status"] in states.READY_STATES:
                     if on_interval and meta["status"] in states.PROPAGATE_STATES:
