@@ -6,6 +6,8 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -79,24 +81,28 @@ class Waiting:
         self._steps = Stepwise(coroutine)
         self._deadline = float("inf")
         """When it is waited for no longer."""
+        self._error = BaseException()
+        """What was raised in the coroutine last."""
 
     def result(self, is_to_end: Callable[[], bool]) -> Any:
         """What the coroutine returns. It is cancelled once ``is_to_end`` says so, which is asked several times a
         second. Raises what it raises; and CancelledError, or what was raised here, if it does not end after that."""
-        ended, over = SimpleQueue[Any](), BaseException()
-        work = self._loop.begin(outcome_of(self._steps))
-        work.add_done_callback(ended.put)
         try:
-            while time.monotonic() < self._deadline:
+            work = self._loop.begin(outcome_of(self._steps))
+        except BaseException:  # which may have been raised in this thread once the coroutine had begun
+            self._interrupt(asyncio.CancelledError())
+            raise
+        try:
+            ended = SimpleQueue[Any]()
+            work.add_done_callback(ended.put)
+            while True:
                 try:
-                    if _has_come(ended):
-                        break
-                    if is_to_end() and self._deadline == float("inf"):
-                        over = self._interrupt(asyncio.CancelledError())
+                    has_ended = self._wait(work, ended, is_to_end)
+                    break
                 except BaseException as raised:
-                    over = self._interrupt(raised)
-            else:
-                raise over
+                    self._interrupt(raised)
+            if not has_ended:
+                raise self._error
         finally:
             work.cancel()
         if work.cancelled():  # the loop is stopped
@@ -106,18 +112,21 @@ class Waiting:
             raise error
         return value
 
-    def _interrupt(self, error: BaseException) -> BaseException:
+    def _wait(self, work: Future[Any], ended: SimpleQueue[Any], is_to_end: Callable[[], bool]) -> bool:
+        """Whether it has ended before the deadline. Raises what another thread raises in this one: nowhere else is that
+        long enough to be likely."""
+        while not work.done():
+            if time.monotonic() >= self._deadline:
+                return False
+            with suppress(Empty):
+                ended.get(timeout=CANCEL_CHECK_S)
+            if is_to_end() and self._deadline == float("inf"):
+                self._interrupt(asyncio.CancelledError())
+        return True
+
+    def _interrupt(self, error: BaseException) -> None:
         """A task may go on after what is an Exception."""
         if not isinstance(error, Exception):
             self._deadline = time.monotonic() + CANCEL_S
+        self._error = error
         self._loop.call(lambda: self._steps.interrupt(error))
-        return error
-
-
-def _has_come(ended: SimpleQueue[Any]) -> bool:
-    """Whether it comes within a moment. What is raised by another thread comes after that, in the caller."""
-    try:
-        ended.get(timeout=CANCEL_CHECK_S)
-    except Empty:
-        return False
-    return True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -14,6 +16,7 @@ from stratix_kombu.celery import coroutines
 from stratix_kombu.celery.coroutines import Waiting
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
 from stratix_kombu.worker.coroutines import LoopExecutor
+from tests.waiting import until
 
 WAIT_S = 20
 named: ContextVar[str] = ContextVar("named", default="")
@@ -46,6 +49,12 @@ def test_it_returns_and_raises_what_the_coroutine_does(loop: LoopExecutor) -> No
         Waiting(loop, fails()).result(never)
 
 
+def waits(thread: threading.Thread) -> bool:
+    """Whether it is where a coroutine is waited for."""
+    found = (frame for frame, _ in traceback.walk_stack(sys._current_frames().get(thread.ident or 0)))
+    return any(frame.f_code is Waiting._wait.__code__ for frame in found)
+
+
 def interrupted(loop: LoopExecutor, work: Callable[[threading.Event], Any], error: type[BaseException]) -> list[Any]:
     """What comes of a call on a thread in which that is raised while it waits."""
     call, begun, found = Interruptible(), threading.Event(), list[Any]()
@@ -59,6 +68,7 @@ def interrupted(loop: LoopExecutor, work: Callable[[threading.Event], Any], erro
     thread = threading.Thread(target=run)
     thread.start()
     assert begun.wait(WAIT_S)
+    until(lambda: waits(thread), WAIT_S)  # the coroutine may have begun before the thread waits for it
     call.interrupt(error)
     thread.join(WAIT_S)
     return found
@@ -78,6 +88,29 @@ def test_what_is_raised_in_the_thread_is_raised_in_the_coroutine(loop: LoopExecu
 
     assert interrupted(loop, handles, KeyError) == ["handled"]
     assert interrupted(loop, handles, TaskTerminated) == [TaskTerminated]
+
+
+def test_what_is_raised_before_it_waits_cancels_the_coroutine(
+    loop: LoopExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, begun, begin = threading.Event(), threading.Event(), loop.begin
+
+    async def goes_on() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(WAIT_S)
+        finally:
+            ended.set()
+
+    def begin_and_raise(work: Any) -> Any:
+        begin(work)
+        assert begun.wait(WAIT_S)
+        raise KeyError
+
+    monkeypatch.setattr(loop, "begin", begin_and_raise)
+    with pytest.raises(KeyError):
+        Waiting(loop, goes_on()).result(never)
+    assert ended.wait(WAIT_S / 2)
 
 
 def test_one_that_does_not_end_is_left_alone(loop: LoopExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
