@@ -187,8 +187,7 @@ class TaskWorker:
             if name not in self.queues:
                 self.queues[name] = self._queue(name)
         signals.worker_process_init.send(sender=None)
-        self.application.hook("after_start", self.remote.start)
-        self.application.hook("after_start", lambda: signals.worker_ready.send(sender=self))
+        self.application.hook("before_start", self._get_ready)
         how = {"sig": "SIGTERM", "how": "Warm", "exitcode": 0}
         self.application.hook("before_close", lambda: signals.worker_shutting_down.send(sender=self.hostname, **how))
         try:
@@ -197,6 +196,12 @@ class TaskWorker:
             self.remote.stop()
             signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
             signals.worker_shutdown.send(sender=self)
+
+    def _get_ready(self) -> None:
+        """As Celery's worker does, before the first task: what a project prepares in ``worker_ready`` is at hand."""
+        self.application.queue.reach()
+        self.remote.start()
+        signals.worker_ready.send(sender=self)
 
     def _tell_what_is_not_done(self) -> None:
         """What Celery's threads do not do either, and what only its own worker does."""

@@ -318,13 +318,17 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
             if engine is not None:
                 engine.check_open("start the application")
             self._only = None if only is None else frozenset(only)
-            self._servers.start()
+            self.reach()
             if engine is not None and (worker.clock or self._only == frozenset()):
                 self._clock = Clock.of(engine, worker)
                 self._clock.start()
             self._started = True
             for queue in self._queues.values():
                 self._start_queue(queue)
+
+    def reach(self) -> None:
+        """Reach broker and store. Raises StoreUnavailable, DriverUnavailable."""
+        self._servers.start()
 
     def reopen(self) -> None:
         """After ``close``: the queues still exist, with their handlers and listeners."""

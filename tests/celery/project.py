@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def note_signals(path: str) -> None:
             state = ""
             if name == "task_success":  # the result can be read by then
                 state = f" {sender.AsyncResult(sender.request.id).state}"
+            if name == "worker_ready" and any(one.name.endswith("-consumer") for one in threading.enumerate()):
+                state = " while tasks may begin"
             note(path, f"{name}{named}{state}")
 
         getattr(celery_signals, name).connect(receive, weak=False)
