@@ -28,6 +28,7 @@ FOR_THE_PACKAGE: dict[type, set[str]] = {
         "finish",
         "known",
         "name_worker",
+        "reach",
         "reopen",
         "start",
         "surround",
