@@ -25,7 +25,7 @@ from stratix_kombu.lifecycle.one_job import set_data
 from stratix_kombu.lifecycle.outcomes import complete, fail, hand_over, postpone
 from stratix_kombu.logs import InJob
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import Change, Completion, Failure, HandOver, Held, NewJob
+from stratix_kombu.model.record import ANY_CLAIM, Change, Completion, Failure, HandOver, Held, NewJob
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -217,10 +217,12 @@ class Attempt:
                 batch.fail(job_id, name)
         if self._request.children:
             set_data(self._bridge.engine, self.job_id, self._trail())
-        text = error_text(backend, error)
-        self._end(
-            Failure(self.job_id, self.token, reason_of(error), trace_of(error), error=text, then=tuple(self._extra))
-        )
+        text, reason = error_text(backend, error), reason_of(error)
+        _, behind = self._bridge.publisher.carried(self._request.chain or ())
+        if behind:
+            failures = [Failure(job_id, ANY_CLAIM, reason, error=text) for job_id in behind]
+            self._after.append(lambda: fail(self._bridge.engine, failures))
+        self._end(Failure(self.job_id, self.token, reason, trace_of(error), error=text, then=tuple(self._extra)))
         if called:
             told = ExceptionInfo((type(error), error, error.__traceback__)).traceback
             call_errbacks(backend, self._request, called, error, told)

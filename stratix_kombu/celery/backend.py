@@ -18,7 +18,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.attempt import REJECTED, ended_as, error_text, reason_of
-from stratix_kombu.celery.batch import Continuation, Pages, current, leaves, results_in, within
+from stratix_kombu.celery.batch import Continuation, Pages, awaited_in, current, leaves, results_in, within
 from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
 from stratix_kombu.celery.publish import NOT_TRACKED, RESULT
@@ -94,7 +94,7 @@ class StratixBackend(Results):
             if call_errbacks and request.errbacks:
                 self._call_task_errbacks(request, exc, traceback)
             if store_result:
-                self._end_by_hand(task_id, exc, traceback)
+                self._end_by_hand(task_job_id(task_id), exc, traceback)
             return
         if isinstance(exc, TimeLimitExceeded) and self._is_delivered_again(request):
             fail(self.bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, REJECTED, retry_ms=0)])
@@ -108,7 +108,10 @@ class StratixBackend(Results):
         for step in getattr(request, "chain", None) or ():
             for job_id, name in results_in(step):
                 batch.fail(job_id, name)
-        ended = self._end_by_hand(task_id, exc, traceback, batch.finish(queue))
+        ended = self._end_by_hand(task_job_id(task_id), exc, traceback, batch.finish(queue))
+        for step in getattr(request, "chain", None) or ():
+            for job_id in awaited_in(step):  # a task that is left out was to send it, perhaps: then it waits for nobody
+                self._end_by_hand(job_id, exc, traceback)
         if not ended and errbacks and self._has_stalled(task_id):
             add(self.bridge.engine, errbacks)
         self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
@@ -134,7 +137,7 @@ class StratixBackend(Results):
     ) -> None:
         if _is_permit(request):
             return
-        self._end_by_hand(task_id, TaskRevokedError(reason), None)
+        self._end_by_hand(task_job_id(task_id), TaskRevokedError(reason), None)
         self.bridge.mirror.revoked(task_id, reason, request, store_result, state)
 
     def mark_as_retry(self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, **kwargs: Any) -> None:
@@ -145,12 +148,12 @@ class StratixBackend(Results):
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
 
-    def _end_by_hand(self, task_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> bool:
+    def _end_by_hand(self, job_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> bool:
         """Fail a task that is nobody's any more; whether it had not ended before."""
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
-        add(self.bridge.engine, [self._document(task_job_id(task_id), RESULT)])  # perhaps of a task that is not a job
-        failure = Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), trace, error=text, then=then)
+        add(self.bridge.engine, [self._document(job_id, RESULT)])  # perhaps of a task that is not a job
+        failure = Failure(job_id, ANY_CLAIM, reason_of(error), trace, error=text, then=then)
         return not fail(self.bridge.engine, [failure]).stale
 
     def _store_result(

@@ -40,6 +40,20 @@ def results_in(signature: Any) -> Iterator[tuple[str, str]]:
         yield from results_in(task)
 
 
+def awaited_in(signature: Any) -> Iterator[str]:
+    """Ids of those of its results for which a join waits."""
+    options, kind = signature.get("options") or {}, signature.get("subtask_type")
+    if kind == "chord":
+        yield from awaited_in(signature["kwargs"].get("body") or {})
+    elif kind in ("group", "chain"):
+        for task in signature["kwargs"].get("tasks") or ():
+            yield from awaited_in(task)
+    elif options.get("task_id") and options.get("chord"):
+        yield task_job_id(options["task_id"])
+    for task in options.get("chain") or ():
+        yield from awaited_in(task)
+
+
 def leaves(tree: Any) -> Iterator[str]:
     """The ids in nested lists of ids."""
     if isinstance(tree, str):

@@ -35,8 +35,10 @@ def is_celerys(record: JobRecord) -> bool:
 
 
 def is_unsent(record: JobRecord) -> bool:
-    """Whether it is the placeholder of a task that its predecessor should have sent and did not."""
-    return record.vacant and record.failed_reason == NEVER_SENT
+    """Whether it is the placeholder of a task that its predecessor should have sent and did not, or of a later one in
+    the same chain."""
+    reason = record.failed_reason or ""
+    return record.vacant and (reason == NEVER_SENT or reason.endswith(f" failed: {NEVER_SENT}"))
 
 
 def _pending(task_id: str) -> dict[str, Any]:

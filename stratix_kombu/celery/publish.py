@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, Task
@@ -15,7 +16,7 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.common import Broadcast
 from kombu.exceptions import OperationalError
 
-from stratix_kombu.celery.batch import Batch, Pages, current, results_in, within
+from stratix_kombu.celery.batch import Batch, Pages, awaited_in, current, results_in, within
 from stratix_kombu.celery.mirror import ADOPTED, JOIN_REFERENCE, is_adopting, is_kept
 from stratix_kombu.config.options import instant, keyed, limit_of, milliseconds
 from stratix_kombu.drivers.native import KeepingProducer, Published, envelope
@@ -97,30 +98,49 @@ class Publisher:
             published.headers[DUE] = due
         with self.batch() as batch:
             awaited = isinstance(batch, Pages) and batch.at_end is not None
-            carried = _carried(published)
+            carried, behind = self.carried(options.get("chain") or ())
+            batch.jobs += self._places(behind)
             batch.put(self.new_job(published, carried, countdown, eta, awaited, fresh=not given), carried)
         return result
 
     def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
-        """Send a task that is not a job. If a join waits for it, a placeholder for its result is added first."""
-        if not options.get("chord"):
+        """Send a task that is not a job. If a join waits for it, or for what it sends, there is a placeholder first."""
+        awaited = [one for step in options.get("chain") or () for one in awaited_in(step)]
+        if options.get("chord"):
+            awaited.append(task_job_id(options["task_id"]))
+        if not awaited:
             return send()
-        task_id = options["task_id"]
         with self.batch() as batch:
-            failed, completed = self.retention(False)
-            batch.jobs.append(
-                NewJob(
-                    id=task_job_id(task_id),
-                    queue=self._app.conf.task_default_queue,
-                    name=RESULT,
-                    vacant=True,
-                    keep_completed=completed,
-                    keep_failed=failed,
-                    anew=True,
-                )
-            )
+            batch.jobs += self._places(awaited)
             batch.after.append(send)
-        return self._app.AsyncResult(task_id)
+        return self._app.AsyncResult(options["task_id"])
+
+    def _places(self, awaited: Iterable[str]) -> list[NewJob]:
+        """Placeholders for results that are stored by hand, or by jobs that tasks will add which are no jobs."""
+        failed, completed = self.retention(False)
+        place = NewJob(
+            id="",
+            queue=self._app.conf.task_default_queue,
+            name=RESULT,
+            vacant=True,
+            keep_completed=completed,
+            keep_failed=failed,
+            anew=True,
+        )
+        return [replace(place, id=job_id) for job_id in awaited]
+
+    def carried(self, chain: Sequence[Any]) -> tuple[Carried, list[str]]:
+        """What a task will publish when it ends, by the rest of its chain, the next one first; and of what a task that
+        is left out will send from there on, the ids for which a join waits."""
+        found = [one for step in reversed(chain) for one in results_in(step)]
+        carried = self._tracked(found)
+        behind = {job_id for job_id, _ in found[len(carried) :]}
+        return carried, [one for step in chain for one in awaited_in(step) if one in behind] if behind else []
+
+    def _tracked(self, results: Carried) -> Carried:
+        """Those up to a task that is left out, which sends the rest itself."""
+        left_out = {name for name in {name for _, name in results} if self._bridge.leaves_out(name)}
+        return list(takewhile(lambda one: one[1] not in left_out, results)) if left_out else results
 
     def _is_ours(self, connection: Any) -> bool:
         """Whether a given connection leads to the application's broker; if not, a message over it is not one of our
@@ -183,9 +203,7 @@ class Publisher:
         assert queue is not None
         delay_ms, due_ms = self._when(countdown, eta)
         if queue not in self._queues:
-            self._bridge.driver.check_queue(
-                queue
-            )  # raises for a name that SQS does not accept, or that is not predefined
+            self._bridge.driver.check_queue(queue)  # raises for a name that SQS refuses, or that is not predefined
             self._queues.add(queue)
         name = str(headers["task"])
         message = envelope(published, queue, queue)
@@ -234,7 +252,7 @@ class Publisher:
             if not own.jobs:  # several queues get the body: the join is one job all the same
                 self.send_task("stratix.join", (dict(body), list(tree)), task_id=join_id(group_id))
         (join,) = own.jobs
-        carried = dict(results_in(body))
+        carried = dict(self._tracked(list(results_in(body))))
         carries = tuple(carried)
         join = replace(join, kind=JOIN, dependencies=tuple(wanted), optional=True, carries=carries, max_stalled=None)
         with self.batch() as batch:
@@ -364,12 +382,6 @@ def _kept_for(expires: Any, name: str) -> Retention:
     if isinstance(expires, (int, float)):
         expires = timedelta(seconds=expires)
     return Retention(age_ms=milliseconds(expires, name) if expires else None)
-
-
-def _carried(published: Published) -> Carried:
-    """Ids and names of what the task will publish when it ends: the rest of its chain, the next one first."""
-    embed = published.body[2] if isinstance(published.body, tuple) else {}
-    return [one for step in reversed(embed.get("chain") or ()) for one in results_in(step)]
 
 
 def _shortened(step: Any) -> Any:

@@ -228,12 +228,16 @@ def test_a_chord_gets_what_its_header_does_not_keep(pair: Beside) -> None:
     assert pair.both(script) == [[5, 6, 7], ["PENDING", "SUCCESS", "PENDING"]]
 
 
-def test_a_task_that_drops_the_rest_of_its_chain(pair: Beside) -> None:
+@pytest.mark.parametrize("rest", [1, 3])
+def test_a_task_that_drops_the_rest_of_its_chain(pair: Beside, rest: int) -> None:
     def script(side: Side) -> Any:
-        result = (side.task("cut").s(1) | side.task("add").s(1)).apply_async()
-        answers = [value(result.parent)]
+        result = chain(side.task("cut").s(1), *[side.task("add").s(1)] * rest).apply_async()
+        results = [result]
+        while results[-1].parent:
+            results.append(results[-1].parent)
+        answers = [value(results.pop())]
         with pytest.raises(NotInTime):
             result.get(timeout=0.2)
-        return [*answers, result.state, result.info]
+        return [*answers, [(one.state, one.info) for one in results]]
 
-    assert pair.both(script) == [1, "PENDING", None]
+    assert pair.both(script) == [1, [("PENDING", None)] * rest]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord
+from celery import Celery, chain, chord, group
 from celery.app.backends import by_url
 
 from stratix_kombu import ConfigurationError
@@ -20,7 +20,8 @@ from tests.waiting import until
 
 @pytest.fixture(scope="module")
 def pair(redis_url: str) -> Iterator[Beside]:
-    with beside(redis_url, redis_url, left_out=["proj.quiet", "*.tot?l"], results="also", result_extended=True) as both:
+    left_out = ["proj.quiet", "*.tot?l", "proj.tracked", "proj.raise_with"]
+    with beside(redis_url, redis_url, left_out=left_out, results="also", result_extended=True) as both:
         yield both
 
 
@@ -43,6 +44,53 @@ def test_tasks_that_are_left_out_run_in_canvas_all_the_same(pair: Beside, tmp_pa
     assert value(result) == 1
     job = pair.bridge.project.queue.get_job(result.id)
     assert job.name == "celery.result"
+
+
+def test_tasks_behind_one_that_is_left_out_are_pending_until_it_sends_them(pair: Beside, tmp_path: Path) -> None:
+    def script(side: Side) -> Any:
+        add, tracked = side.task("add"), side.task("tracked")
+        gate = tmp_path / side.name
+        last = chain(add.s(1, 1), tracked.si(str(gate)), add.si(1, 2), add.s(3)).apply_async()
+        between, held, first = last.parent, last.parent.parent, last.parent.parent.parent
+        until(lambda: first.state == "SUCCESS" and held.state == "STARTED")
+        states = [between.state, last.state]
+        gate.touch()
+        return [states, value(last), value(between), value(held)]
+
+    assert pair.both(script) == [["PENDING", "PENDING"], 6, 3, "done"]
+
+
+def test_headers_with_chains_of_tasks_that_are_left_out(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        add, outside, same = (side.task(one) for one in ("add", "outside", "same"))
+        results = [
+            chord([add.s(1, 1) | outside.s(), add.s(1, 2)], same.s()),
+            chord([add.s(1, 1) | outside.s() | add.s(1) | add.s(2), add.s(1, 2)], same.s()),
+            chord([outside.s(1) | add.s(1) | outside.s() | add.s(2)], same.s() | outside.s() | same.s() | same.s()),
+            add.s(1, 1) | group(outside.s() | add.s(1) | add.s(1), add.s(1)) | same.s() | outside.s() | same.s(),
+        ]
+        return [value(one.apply_async()) for one in results]
+
+    assert pair.both(script) == [[2, 3], [5, 3], [4], [4, 3]]
+
+
+def test_chains_that_fail_before_at_and_behind_a_task_that_is_left_out(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        add, outside, fails, odd = (side.task(one) for one in ("add", "outside", "raise_with", "odd"))
+        chains = [
+            odd.s() | outside.s() | add.s(1),
+            add.s(1, 1) | odd.s() | outside.s() | add.s(1) | add.s(1),
+            add.s(1, 1) | fails.s() | add.s(1) | add.s(1),
+            fails.s("at") | add.s(1) | add.s(1),
+            outside.s(1) | odd.s() | add.s(1),
+        ]
+        alone = [one.clone().apply_async() for one in chains]
+        headers = [chord([one.clone(), add.s(1, 1)], add.s([])).apply_async() for one in chains]
+        return [value(one) for one in (*alone, *headers)]
+
+    odd = "tests.celery.shapes.OddError: 7"
+    heard = [odd, odd, "builtins.ValueError: 2", "builtins.ValueError: at", odd]
+    assert pair.both(script) == heard * 2
 
 
 def test_a_task_with_a_strategy_of_its_own_is_collected(pair: Beside, tmp_path: Path) -> None:
