@@ -4,7 +4,7 @@ thread."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from stratix_kombu.feed import events_of
 from stratix_kombu.foreign import FLOW, JOB, MANAGER, QUEUE
 from stratix_kombu.hints import Hinted
 from stratix_kombu.model.arguments import many, seconds
+from stratix_kombu.model.flow_plan import plan
 from stratix_kombu.model.tasks import is_task
 
 if TYPE_CHECKING:
@@ -363,8 +364,9 @@ class AsyncQueueManager(Hinted):
     async def get_worker_jobs(self, worker_id: str, limit: int = 100) -> list[Job]:
         return await self._call(self._manager.get_worker_jobs, worker_id, limit)
 
-    async def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
-        return await self._call(self._manager.add_flow, flow)
+    async def add_flow(self, flow: TreeNode | Sequence[GraphNode] | Iterator[GraphNode]) -> Flow:
+        planned: Any = plan(flow)  # a generator belongs to the thread that calls
+        return await self._call(self._manager.add_flow, planned)
 
     async def get_flow(self, job: Job | str) -> Flow | None:
         return await self._call(self._manager.get_flow, job)

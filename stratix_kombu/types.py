@@ -14,7 +14,7 @@ with the options that are accepted.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 if sys.version_info >= (3, 11):
@@ -116,14 +116,14 @@ class Node(TypedDict, total=False):
 class TreeNode(Node, total=False):
     """A job of a tree, which runs when its children have completed."""
 
-    children: Sequence[TreeNode]
+    children: Iterable[TreeNode]
 
 
 class GraphNode(Node, total=False):
     """A job of a graph: ``dependencies`` are keys of other nodes, jobs, or ids."""
 
     key: str
-    dependencies: Sequence[str | Identified]
+    dependencies: Iterable[str | Identified]
 
 
 class RuleOpts(TypedDict, total=False):

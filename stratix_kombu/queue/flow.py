@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stratix_kombu.config.options import snake_keys
-from stratix_kombu.errors import ConfigurationError, DependencyCycle, StratixError
+from stratix_kombu.errors import ConfigurationError, StratixError
 from stratix_kombu.foreign import FLOW
 from stratix_kombu.hints import Hinted
 from stratix_kombu.lifecycle.add import add, records_of
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.awaiting import NotAwaitable
-from stratix_kombu.model.given import mapping
+from stratix_kombu.model.flow_plan import plan
 from stratix_kombu.model.record import JobRecord, NewJob
 from stratix_kombu.model.state import State
 from stratix_kombu.queue.job import Job
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncFlow
     from stratix_kombu.types import JobState
 
-MAX_JOBS = 1_000_000
-"""A larger flow is most likely a mistake."""
 MAX_READ = 100_000
 """Jobs of a graph that are read back at most."""
 READ_PAGE = 1_000
@@ -34,24 +30,6 @@ REMOVED = "removed"
 
 NO_BRIDGE = "there is no Celery application: install the bridge with stratix_kombu.celery.install(celery_app)"
 Export = Callable[["Flow"], Any]
-_NODE = ("name", "queue", "queue_name", "data", "opts")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One job of a flow before it has an id."""
-
-    key: str
-    where: str
-    """For messages: which node this is."""
-    queue: str
-    name: Any
-    data: Any
-    options: Mapping[str, Any]
-    after: tuple[str, ...] = ()
-    """Keys of the steps it depends on."""
-    others: tuple[Any, ...] = ()
-    """Jobs or ids outside the flow on which it depends, too."""
 
 
 class Flow(NotAwaitable, Hinted):
@@ -144,7 +122,7 @@ class JobQueue(Protocol):
 
 def add_flow(
     engine: Engine,
-    flow: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    flow: Mapping[str, Any] | Iterable[Mapping[str, Any]],
     get_queue: Callable[[str], JobQueue],
     export: Export | None,
 ) -> Flow:
@@ -201,72 +179,3 @@ def read_graph(engine: Engine, job_id: str) -> dict[str, tuple[str, ...]]:
         if len(seen) > MAX_READ:
             raise ConfigurationError(f"the graph around job {job_id!r} has more than {MAX_READ} jobs")
     return {node: graph[node] for node in TopologicalSorter(graph).static_order()}
-
-
-def plan(flow: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Step]:
-    """The steps of a tree or graph, dependencies first.
-
-    Raises ConfigurationError, naming the node, and DependencyCycle.
-    """
-    steps = _tree(flow) if isinstance(flow, Mapping) else _graph(flow)
-    if not 1 <= len(steps) <= MAX_JOBS:
-        raise ConfigurationError(f"add_flow: a flow has 1 to {MAX_JOBS} jobs, not {len(steps)}")
-    try:
-        order = list(TopologicalSorter({key: step.after for key, step in steps.items()}).static_order())
-    except CycleError as cycle:
-        first, second = cycle.args[1][:2]
-        raise DependencyCycle(first, second) from None
-    return [steps[key] for key in order]
-
-
-def _tree(root: Mapping[str, Any]) -> dict[str, Step]:
-    steps: dict[str, Step] = {}
-    pending: list[tuple[str, Any]] = [("root", root)]
-    while pending:
-        key, node = pending.pop()
-        given = _keys(node, (*_NODE, "children"), f"add_flow, {key}")
-        children = given.get("children") or []
-        if isinstance(children, (str, Mapping)) or not isinstance(children, Sequence):
-            raise ConfigurationError(f"add_flow, {key}: 'children' must be a list of nodes, not {children!r}")
-        keys = [f"{key}.children[{number}]" for number in range(len(children))]
-        steps[key] = _step(key, f"add_flow, {key}", given, tuple(keys))
-        pending += zip(keys, children, strict=True)
-        if len(steps) + len(pending) > MAX_JOBS:
-            raise ConfigurationError(f"add_flow: a flow has 1 to {MAX_JOBS} jobs, and this one has more")
-    return steps
-
-
-def _graph(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Step]:
-    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Sequence):
-        raise ConfigurationError(f"add_flow: a flow is a tree (a mapping) or a graph (a list), not {nodes!r}")
-    parsed: dict[str, dict[str, Any]] = {}
-    for number, node in enumerate(nodes):
-        given = _keys(node, (*_NODE, "key", "dependencies"), f"add_flow, node {number}")
-        key = given.setdefault("key", f"node {number}")
-        if not isinstance(key, str) or key in parsed:
-            raise ConfigurationError(f"add_flow, node {number}: 'key' must be a unique name, not {key!r}")
-        parsed[key] = given
-    steps = {}
-    for key, given in parsed.items():
-        edges = given.get("dependencies") or []
-        if isinstance(edges, (str, Mapping)) or not isinstance(edges, Sequence):
-            raise ConfigurationError(f"add_flow, {key}: 'dependencies' must be a list of keys, jobs or ids")
-        inner = tuple(edge for edge in edges if isinstance(edge, str) and edge in parsed)
-        others = tuple(edge for edge in edges if not (isinstance(edge, str) and edge in parsed))
-        steps[key] = _step(key, f"add_flow, {key}", given, inner, others)
-    return steps
-
-
-def _keys(node: object, known: Sequence[str], where: str) -> dict[str, Any]:
-    given = snake_keys(mapping(node, f"{where}:", "with 'name' and 'queue'"), known, where)
-    given["queue"] = given.pop("queue_name", None) or given.get("queue")
-    if "name" not in given or not given["queue"]:
-        raise ConfigurationError(f"{where}: must have 'name' and 'queue'")
-    return given
-
-
-def _step(key: str, where: str, given: Mapping[str, Any], after: tuple[str, ...], others: tuple[Any, ...] = ()) -> Step:
-    options = given.get("opts") or {}
-    if not isinstance(options, Mapping) or "dependencies" in options:
-        raise ConfigurationError(f"{where}: 'opts' must be job options without 'dependencies', not {options!r}")
-    return Step(key, where, given["queue"], given["name"], given.get("data"), options, after, others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
@@ -127,12 +127,13 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
 
     # -- flows ----------------------------------------------------------------------------------
 
-    def add_flow(self, flow: TreeNode | Sequence[GraphNode]) -> Flow:
+    def add_flow(self, flow: TreeNode | Sequence[GraphNode] | Iterator[GraphNode]) -> Flow:
         """Add a whole tree or graph of jobs, of one or several queues, all or none.
 
         A tree is ``{"name", "queue", "data", "opts", "children": [...]}``: a job runs when its children have
         completed, and reads their results. A graph is a list of ``{"key", "name", "queue", "data", "opts",
-        "dependencies": [keys, jobs or ids]}``. Raises as ``Queue.add``, naming the node, and DependencyCycle.
+        "dependencies": [keys, jobs or ids]}``. Each list may be a generator, which is read to its end. Raises as
+        ``Queue.add``, naming the node, and DependencyCycle.
 
         >>> app.queue.add_flow({"name": "sum", "queue": "etl", "children": [...]}).root  # doctest: +SKIP
         """

@@ -11,7 +11,7 @@ from typing_extensions import assert_type
 from stratix_kombu import Application, Flow, Job, KombuDriver, QueueMetrics, RepeatableJob, register_queue_driver
 from stratix_kombu.lock import Lock
 from stratix_kombu.schedule import ScheduleInfo
-from stratix_kombu.types import JobState, LimiterOpts, TreeNode
+from stratix_kombu.types import GraphNode, JobState, LimiterOpts, TreeNode
 
 # -- the queue -------------------------------------------------------------------------------------
 
@@ -92,6 +92,9 @@ app.queue.add_flow(
 app.queue.add_flow(
     [{"key": "a", "name": "n", "queue": "q"}, {"name": "m", "queue": "q", "dependencies": ["a", job, "id"]}]
 )
+app.queue.add_flow({"name": "sum", "queue": "etl", "children": ({"name": "n", "queue": "q"} for _ in range(3))})
+nodes: list[GraphNode] = [{"key": "a", "name": "n", "queue": "q"}, {"name": "m", "queue": "q", "dependencies": {"a"}}]
+app.queue.add_flow(iter(nodes))
 assert_type(flow.root, Job)
 print(flow.jobs, flow.roots, flow.dependencies, flow.counts()["completed"])
 assert_type(flow.states(), dict[str, JobState])

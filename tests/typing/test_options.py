@@ -19,10 +19,11 @@ from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
 from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.drivers.sqs.options import OPTIONS as SQS_OPTIONS
 from stratix_kombu.health import SCOPES
+from stratix_kombu.model import flow_plan
 from stratix_kombu.model.event import BUILT_IN
 from stratix_kombu.model.finding import FIND_OPTIONS
 from stratix_kombu.model.state import State
-from stratix_kombu.queue import flow, repeatables
+from stratix_kombu.queue import repeatables
 from stratix_kombu.queue.housekeeping import _CLEANED
 from stratix_kombu.stores.postgres.options import KNOWN as POSTGRES_OPTIONS
 from stratix_kombu.stores.sqlite.options import KNOWN as SQLITE_OPTIONS
@@ -53,8 +54,8 @@ ACCEPTED: dict[type, Iterable[str]] = {
     types.WorkerOpts: _names(options.WorkerOptions),
     types.MetricsOpts: _names(settings.Endpoint),
     types.BulkJob: ("name", "data", "opts"),
-    types.TreeNode: (*flow._NODE, "children"),
-    types.GraphNode: (*flow._NODE, "key", "dependencies"),
+    types.TreeNode: (*flow_plan._NODE, "children"),
+    types.GraphNode: (*flow_plan._NODE, "key", "dependencies"),
     types.RepeatOpts: repeatables.REPEAT_OPTIONS | _RUN,
     types.SchedulerRule: _RULE | {"pattern"},
     types.RepeatTemplate: ("name", "data", "opts"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from stratix_kombu import Application, ConfigurationError, DependencyCycle, DependencyNotFound, Job, JobFailed
+from stratix_kombu import Application, ConfigurationError, DependencyCycle, DependencyNotFound, Flow, Job, JobFailed
 from stratix_kombu.lifecycle import add as adding
 from stratix_kombu.lifecycle.recover import recover
-from stratix_kombu.queue import flow as flows
+from stratix_kombu.model import flow_plan
+from stratix_kombu.types import TreeNode
 
 
 def node(name: str, *children: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -62,6 +66,44 @@ def test_a_graph_is_read_back_from_any_of_its_jobs(app: Application) -> None:
     assert app.queue.get_flow("nobody") is None
 
 
+def test_a_tree_whose_children_are_generators(app: Application) -> None:
+    def part(name: str, depth: int) -> dict[str, Any]:
+        return {
+            "name": name,
+            "queue": "etl",
+            "children": (part(f"{name}{n}", depth - 1) for n in range(2 * (depth > 0))),
+        }
+
+    flow = app.queue.add_flow(part("n", 2))
+    assert sorted(job.name for job in flow) == ["n", "n0", "n00", "n01", "n1", "n10", "n11"]
+    assert [flow.jobs[one].name for one in flow.dependencies[flow.root.id]] == ["n0", "n1"]
+
+
+def test_a_graph_whose_lists_are_generators(app: Application) -> None:
+    before = app.queue.get_queue("etl").add("before")
+    edges: dict[str, Any] = {"end": ["left", "right", before], "left": ["start"], "right": ["start"], "start": []}
+    flow = app.queue.add_flow(
+        {"key": key, "name": key, "queue": "etl", "dependencies": iter(needed)} for key, needed in edges.items()
+    )
+    needs = [flow.jobs[one].name if one in flow.jobs else one for one in flow.dependencies[flow.root.id]]
+    assert (len(flow), flow.root.name, needs) == (4, "end", ["left", "right", before.id])
+
+
+def test_generators_of_a_flow_are_read_by_the_thread_that_calls(app: Application) -> None:
+    threads: set[int] = set()
+
+    def parts() -> Iterator[TreeNode]:
+        for _ in range(3):
+            threads.add(threading.get_ident())
+            yield {"name": "part", "queue": "etl"}
+
+    async def adds() -> Flow:
+        return await app.queue.aio.add_flow({"name": "sum", "queue": "etl", "children": parts()})
+
+    assert len(asyncio.run(adds())) == 4
+    assert threads == {threading.get_ident()}
+
+
 @pytest.mark.parametrize(
     ("flow", "words"),
     [
@@ -69,6 +111,11 @@ def test_a_graph_is_read_back_from_any_of_its_jobs(app: Application) -> None:
         (node("a", {"name": "b"}), r"root.children\[0\]: must have 'name' and 'queue'"),
         (node("a", 5), r"root.children\[0\]: must be a mapping"),  # type: ignore[arg-type]
         ({"name": "a", "queue": "etl", "children": "b"}, "'children' must be a list"),
+        ({"name": "a", "queue": "etl", "children": node("b")}, "'children' must be a list of nodes, not {"),
+        ({"name": "a", "queue": "etl", "children": 5}, "'children' must be a list of nodes, not 5"),
+        (frozenset(), "a flow has 1 to 1000000 jobs, not 0"),
+        ({5}, r"add_flow, node 0: must be a mapping"),
+        (5, "a flow is a tree"),
         (node("a", node("b", opts={"atempts": 2})), r"root.children\[0\]: .*unknown option 'atempts'"),
         (node("a", opts={"dependencies": ["x"]}), "'opts' must be job options without 'dependencies'"),
         (node("a", node("b", data=object())), r"root.children\[0\]: .*not a JSON value"),
@@ -98,7 +145,7 @@ def test_cycles_and_unknown_ids_leave_nothing(app: Application) -> None:
 
 
 def test_a_flow_too_large_to_be_meant(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows, "MAX_JOBS", 3)
+    monkeypatch.setattr(flow_plan, "MAX_JOBS", 3)
     with pytest.raises(ConfigurationError, match="1 to 3 jobs, and this one has more"):
         app.queue.add_flow(node("a", node("b"), node("c"), node("d")))
     with pytest.raises(ConfigurationError, match="1 to 3 jobs, not 4"):
