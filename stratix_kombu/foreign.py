@@ -39,11 +39,11 @@ OPTIONS: Mapping[str, str] = {
         data="payload body args kwargs params",
         db="database",
         dead_letter="dead_letter_queue",
-        deduplication="debounce dedup dedupe simple",
+        deduplication="debounce dedup dedupe simple unique_key",
         default_job_options="default_job_opts job_options job_opts",
         delay="countdown delay_ms",
         dependencies="depends_on parents parent_ids wait_for deps",
-        dependencies_mode="dependency_mode ignore_dependency_on_failure continue_parent_on_failure",
+        dependencies_mode="dependency_mode",
         driver="broker broker_url transport",
         duration="window period per",
         end_date="end until",
@@ -73,24 +73,13 @@ OPTIONS: Mapping[str, str] = {
         store="backend result_backend",
         timeout="job_timeout time_limit soft_time_limit",
         timezone="time_zone",
+        type="strategy",
         username="user",
         verify="reject_unauthorized check_hostname cert_reqs",
         vhost="virtual_host",
     ),
 }
 """Options by other names: the first of ours that is an option there is meant."""
-
-_REPEATABLE = "queue.add_repeatable_job(name, data, cron=...) for a repeatable job"
-REMEDIES: Mapping[str, tuple[str, str]] = {
-    "repeat": ("attempts", _REPEATABLE),
-    "cron": ("attempts", _REPEATABLE),
-    "pattern": ("attempts", _REPEATABLE),
-    "every": ("attempts", _REPEATABLE),
-    "parent": ("attempts", "dependencies=[...] on the job that waits, or app.queue.add_flow(...)"),
-    "children": ("attempts", "app.queue.add_flow(...) for a tree"),
-    "concurrency": ("namespace", "app.queue.create_queue(name, concurrency=...), or the setting queues"),
-}
-"""Options that belong elsewhere: an option that is known where this one was given, and what to write."""
 
 EVENTS = _table(
     waiting="added enqueued queued wait",

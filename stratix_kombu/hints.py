@@ -10,7 +10,8 @@ from opcode import opmap
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stratix_kombu.foreign import OPTIONS, PACKAGE, REMEDIES
+from stratix_kombu.foreign import OPTIONS, PACKAGE
+from stratix_kombu.misplaced import PLACES, REMEDIES
 
 NO_OTHERS: Mapping[str, str] = {}
 """For names that users choose."""
@@ -51,13 +52,24 @@ def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
     for candidate in (given, *other.split()):
         if candidate in names:
             return candidate
-    marker, remedy = REMEDIES.get(given, ("", "")) if others is OPTIONS else ("", "")
-    if marker in names:
-        return remedy
+    if others is OPTIONS and (elsewhere := _elsewhere(given, other, names)):
+        return elsewhere
     if other and not other.replace(" ", "_").isidentifier():
         return other
     close = (get_close_matches(candidate, names, n=1, cutoff=0.6) for candidate in (name, given))
     return next((found[0] for found in close if found), "")
+
+
+def _elsewhere(given: str, other: str, names: list[str]) -> str:
+    """What to write for an option that does not exist where it was given; '' if nothing is known of it."""
+    for marker, remedies in REMEDIES.items():
+        if marker in names and given in remedies:
+            return remedies[given]
+    for marker, options, where in PLACES:
+        meant = next((one for one in (given, *other.split()) if one in options.split()), "")
+        if marker in names and meant:
+            return where.format(meant)
+    return ""
 
 
 class Hinted:

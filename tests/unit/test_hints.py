@@ -145,6 +145,14 @@ def _repeating(app: Application, **options: Any) -> None:
     app.queue.get_queue("work").add_repeatable_job("n", None, options)  # type: ignore[arg-type]
 
 
+def _growing(app: Application, **options: Any) -> None:
+    app.queue.add_flow({"name": "n", "queue": "work", **options})  # type: ignore[typeddict-item]
+
+
+def _filling(app: Application, **options: Any) -> None:
+    app.queue.get_queue("work").add_bulk([{"name": "n", **options}])  # type: ignore[typeddict-item]
+
+
 def _creating(app: Application, **options: Any) -> None:
     app.queue.create_queue("other", **options)
 
@@ -153,6 +161,7 @@ def _settings(app: Application, **options: Any) -> None:
     Application({"driver": "memory", **options}).queue  # noqa: B018
 
 
+OPTIONAL = "write dependencies_mode='optional' on the job that depends on it, which runs once all of them have ended"
 REPEATABLE = "write queue.add_repeatable_job(name, data, cron=...) for a repeatable job"
 
 
@@ -166,8 +175,33 @@ REPEATABLE = "write queue.add_repeatable_job(name, data, cron=...) for a repeata
         (_adding, {"retries": 3}, "did you mean 'attempts'?"),
         (_adding, {"countdown": 3}, "did you mean 'delay'?"),
         (_adding, {"limiter": {"max": 1, "window": 2}}, "did you mean 'duration'?"),
+        (_adding, {"failParentOnFailure": True}, "fails too, unless it has dependencies_mode='optional'"),
+        (_adding, {"continueParentOnFailure": True}, OPTIONAL),
+        (_adding, {"ignoreDependencyOnFailure": True}, OPTIONAL),
+        (_adding, {"removeDependencyOnFailure": True}, OPTIONAL),
+        (_adding, {"lifo": True}, "write priority=0, and a higher number on the others: 0 is first"),
+        (_adding, {"keepLogs": 5}, "write nothing: a job keeps the newest 1,000 lines of its log"),
+        (_adding, {"concurrency": 5}, "write app.queue.create_queue(name, concurrency=...)"),
+        (_adding, {"sizeLimit": 5}, "write app.queue.create_queue(name, max_payload_bytes=...)"),
+        (_adding, {"stalledInterval": 5}, "write the setting worker={'stalled_check_interval': ...}"),
+        (_adding, {"deduplication": {"id": "a", "keepLastIfActive": True}}, "or no deduplication"),
+        (_adding, {"removeOnFail": {"count": 1, "limit": 5}}, "write nothing: 'count' and 'age' say what is kept"),
+        (_growing, {"opts": {"ignoreDependencyOnFailure": True}}, OPTIONAL),
+        (_growing, {"jobId": "a"}, "write 'opts': {'job_id': ...}"),
+        (_growing, {"dependencies": []}, "write 'children', or a list of nodes with 'key' and 'dependencies'"),
+        (_filling, {"delay": 5}, "write 'opts': {'delay': ...}"),
+        (_filling, {"queueName": "a"}, "write app.queue.get_queue(name).add_bulk(...), for each queue"),
+        (_repeating, {"every": 5, "offset": 5}, "write start_date=..., from which intervals count"),
+        (_repeating, {"repeat": {"every": 5}}, "write cron=... or every=... directly"),
         (_repeating, {"pattern": "* * * * *"}, "did you mean 'cron'?"),
         (_repeating, {"cron": "* * * * *", "count": 3}, "did you mean 'limit'?"),
+        (_creating, {"removeOnComplete": True}, "write default_job_options={'remove_on_complete': ...}"),
+        (_creating, {"retries": 3}, "write default_job_options={'attempts': ...}"),
+        (_creating, {"lockDuration": 5}, "write the setting worker={'lease_duration': ...}"),
+        (_creating, {"connection": {}}, "write create_app({'driver': 'redis', 'redis': {...}})"),
+        (_creating, {"lockRenewTime": 5}, "write nothing: leases are renewed while handlers run"),
+        (_creating, {"useWorkerThreads": True}, "{'sandboxed': True} for handlers in processes of their own"),
+        (_creating, {"settings": {}}, "write backoffs={'name': function}, and backoff={'custom': 'name'} on jobs"),
         (_creating, {"workers": 3}, "did you mean 'concurrency'?"),
         (_creating, {"default_job_options": {"retries": 3}}, "did you mean 'attempts'?"),
         (_creating, {"processor": {"sandbox": True}}, "did you mean 'sandboxed'?"),
@@ -175,6 +209,9 @@ REPEATABLE = "write queue.add_repeatable_job(name, data, cron=...) for a repeata
         (_settings, {"connection": {}}, "did you mean 'redis'?"),
         (_settings, {"brokerUrl": "x"}, "did you mean 'driver'?"),
         (_settings, {"concurrency": 3}, "write app.queue.create_queue(name, concurrency=...), or the setting queues"),
+        (_settings, {"attempts": 3}, "write default_job_options={'attempts': ...}"),
+        (_settings, {"lockDuration": 3}, "write worker={'lease_duration': ...}"),
+        (_settings, {"worker": {"concurrency": 3}}, "concurrency=...), or the setting queues"),
         (_settings, {"driver": "redis", "redis": {"tls": {}}}, "did you mean 'ssl'?"),
         (_settings, {"driver": "redis", "redis": {"keyPrefix": "x"}}, "did you mean 'connection_namespace'?"),
         (_settings, {"driver": "redis", "redis": {"ssl": {"rejectUnauthorized": False}}}, "did you mean 'verify'?"),
@@ -187,6 +224,29 @@ def test_options(app: Application, call: Callable[..., None], options: dict[str,
     with pytest.raises(ConfigurationError) as caught:
         call(app, **options)
     assert str(caught.value).endswith(hint)
+
+
+OF_JOBS = (
+    "timestamp lifo keepLogs stackTraceLimit sizeLimit repeat rateLimiterKey repeatJobKey prevMillis parent debounce "
+    "failParentOnFailure continueParentOnFailure ignoreDependencyOnFailure removeDependencyOnFailure telemetry"
+)
+OF_WORKERS = (
+    "autorun maxStartedAttempts maxStalledCount stalledInterval skipStalledCheck skipLockRenewal drainDelay "
+    "lockDuration lockRenewTime runRetryDelay settings useWorkerThreads workerForkOptions workerThreadsOptions metrics "
+    "connection prefix blockingConnection telemetry sharedConnection skipVersionCheck skipWaitingForReady "
+    "removeOnComplete removeOnFail"
+)
+OF_QUEUES = "connection prefix settings streams telemetry skipMetasUpdate skipVersionCheck"
+OF_RULES = "pattern count prevMillis offset utc nthDayOfWeek currentDate"
+
+
+@pytest.mark.parametrize(
+    ("call", "names"), [(_adding, OF_JOBS), (_creating, OF_WORKERS), (_creating, OF_QUEUES), (_repeating, OF_RULES)]
+)
+def test_every_option_of_bullmq_that_is_none_of_ours(app: Application, call: Callable[..., None], names: str) -> None:
+    for name in names.split():
+        with pytest.raises(ConfigurationError, match=rf"unknown option '{name}'; (write|did you mean) "):
+            call(app, **{"every": 1000} if call is _repeating else {}, **{name: 1})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import click
 import pytest
 
 import stratix_kombu
-from stratix_kombu import Application, Flow, Job, JobFailed, Queue, foreign, types
+from stratix_kombu import Application, Flow, Job, JobFailed, Queue, foreign, misplaced, types
 from stratix_kombu.aio import AsyncFlow, AsyncJob, AsyncQueue, AsyncQueueManager
 from stratix_kombu.application import HOOKS
 from stratix_kombu.cli import main
@@ -78,9 +78,15 @@ def test_what_is_meant_by_options_events_and_states_exists() -> None:
     known = {key for cls in classes for key in cls.__optional_keys__ | cls.__required_keys__}
     known |= {"max_receive_count"}
     assert {one for names in foreign.OPTIONS.values() for one in names.split()} - known == set()
-    assert {marker for marker, _ in foreign.REMEDIES.values()} <= known
-    for _, text in foreign.REMEDIES.values():
+    assert {*misplaced.REMEDIES, *(marker for marker, _, _ in misplaced.PLACES)} <= known
+    for text in {text for remedies in misplaced.REMEDIES.values() for text in remedies.values()}:
         _says(text)
+    for _, options, text in misplaced.PLACES:
+        assert set(options.split()) <= known
+        _says(text.format("x"))
+    assert set(misplaced.OF_QUEUES.split()) == types.QueueOpts.__optional_keys__
+    assert set(misplaced.OF_WORKERS.split()) == types.WorkerOpts.__optional_keys__
+    assert {*misplaced.OF_JOBS.split(), "limiter"} == types.JobOpts.__optional_keys__
     assert set(foreign.HOOKS.values()) <= set(HOOKS)
     assert set(foreign.EVENTS.values()) <= BUILT_IN
     assert set(foreign.STATES.values()) <= {one.value for one in State}
