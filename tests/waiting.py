@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+WAIT_S = 60
+"""For what another process or a server does: they may be slow to start, or have to wait for their turn."""
+
 
 def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
     """Return once the condition is true; AssertionError after ``timeout`` seconds."""

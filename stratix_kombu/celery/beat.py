@@ -79,6 +79,7 @@ class StratixScheduler(Scheduler):
             )
         self.bridge: Bridge = bridge
         self._clock: Clock | None = None
+        self._ticks = False
         super().__init__(app, *args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -106,6 +107,7 @@ class StratixScheduler(Scheduler):
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Fire what is due; return the seconds until the next time."""
+        self._ticks = True
         try:
             due, now_ms, next_ms = self.bridge.engine.store.schedules.due(owner=OWNER)
             for schedule in due:
@@ -115,6 +117,8 @@ class StratixScheduler(Scheduler):
         except Unavailable as error:
             self.bridge.engine.report("", error, "beat_failed")
             return AWAY_S
+        finally:
+            self._ticks = False
         return min(MAX_SLEEP_S if next_ms is None else next_ms / 1000, MAX_SLEEP_S)
 
     def _fire(self, schedule: Schedule, entry: ScheduleEntry, now_ms: int) -> None:
@@ -137,6 +141,10 @@ class StratixScheduler(Scheduler):
             send()
 
     def close(self) -> None:
+        """Celery calls it in its handler of signals, which may interrupt a step of the store, and again when that step
+        has been left: the store takes no other one within it."""
+        if self._ticks:
+            return
         if self._clock is not None:
             self._clock.stop()
         super().close()

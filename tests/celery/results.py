@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celery import exceptions
 from celery.result import GroupResult
 
+LOOK_S = 5
+
 
 def got(result: Any, timeout: float, **options: Any) -> Any:
     """What ``get`` returns or raises. On Redis, stock Celery misses what is published between its look and its
     subscription: there it is looked for anew."""
-    try:
-        return result.get(timeout=timeout, **options)
-    except exceptions.TimeoutError:
-        if hasattr(result.app, "stratix"):
-            raise
-        return _anew(result).get(timeout=1, **options)
+    deadline = time.monotonic() + timeout
+    while not hasattr(result.app, "stratix"):
+        try:
+            return result.get(timeout=LOOK_S, **options)
+        except exceptions.TimeoutError:
+            if time.monotonic() > deadline:
+                raise
+            result = _anew(result)
+    return result.get(timeout=timeout, **options)
 
 
 def _anew(result: Any) -> Any:
     """The same result or group, of which nothing is known."""
     if isinstance(result, GroupResult):
-        return result.app.GroupResult(result.id, [_anew(one) for one in result.results])
-    return result.app.AsyncResult(result.id)
+        return result.app.GroupResult(result.id, [_anew(one) for one in result.results], parent=result.parent)
+    return result.app.AsyncResult(result.id, parent=result.parent)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -19,9 +20,10 @@ from celery.exceptions import ImproperlyConfigured
 from celery.schedules import crontab, schedule, solar
 
 from stratix_kombu.celery.beat import StratixScheduler, next_slot
+from stratix_kombu.stores.postgres.session import Session
 from tests.celery.conftest import lines
 from tests.celery.workers import ROOT, Project
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 class Beat:
@@ -37,7 +39,7 @@ class Beat:
 
     def end(self) -> None:
         self.process.terminate()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(WAIT_S) == 0
 
 
 def slots(project: Project, name: str) -> list[int]:
@@ -52,16 +54,16 @@ def test_each_slot_of_an_entry_is_one_task(project: Project, notes: str, tmp_pat
     }
     beats = [Beat(project, entries, tmp_path) for _ in range(2)]
     with project.worker():
-        until(lambda: lines(notes).count("slow") >= 3, 30)
+        until(lambda: lines(notes).count("slow") >= 3, WAIT_S)
         beats[0].process.kill()
         beats[0].process.wait()
         count = lines(notes).count("slow")
-        until(lambda: lines(notes).count("slow") >= count + 3, 30)
+        until(lambda: lines(notes).count("slow") >= count + 3, WAIT_S)
         project.queue.add_repeatable_job(project.task("note"), [notes, "at run time"], key="k", every=250)
-        until(lambda: "at run time" in lines(notes))
+        until(lambda: "at run time" in lines(notes), WAIT_S)
         assert project.queue.remove_repeatable_job(key="k")
         beats[1].end()
-        until(lambda: not project.queue.get_jobs(["waiting", "active"]))
+        until(lambda: not project.queue.get_jobs(["waiting", "active"]), WAIT_S)
     for name, every in (("quick", 250), ("slow", 500)):
         found = slots(project, name)
         assert len(set(found)) == len(found) >= 3
@@ -88,7 +90,7 @@ def test_who_wraps_the_scheduler_sees_each_entry_that_is_due(
     }
     scheduler = StratixScheduler(on_redis.app, lazy=False)
     try:
-        until(lambda: scheduler.tick() is not None and {"often", "faulty"} <= set(seen))
+        until(lambda: scheduler.tick() is not None and {"often", "faulty"} <= set(seen), WAIT_S)
         (job, *_) = on_redis.queue.get_jobs("waiting")
         (record,) = on_redis.app.stratix.queue.store.queries.get([job.id])
         assert json.loads(record.message)["headers"]["check-in"] == "1"
@@ -96,22 +98,46 @@ def test_who_wraps_the_scheduler_sees_each_entry_that_is_due(
         scheduler.close()
 
 
+def test_a_signal_in_the_middle_of_a_step_ends_it(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's handler closes the scheduler and raises; it is closed once more when that has left the step."""
+    project, first = Project(f"stratix+{postgres_database}?migrate=auto", ""), Session.first
+    project.app.conf.beat_schedule = {"often": {"task": "proj.add", "schedule": 0.05, "args": [1, 1]}}
+    scheduler = StratixScheduler(project.app, lazy=False)
+    came: list[str] = []
+
+    def interrupted(self: Any, *args: Any) -> Any:
+        if threading.current_thread() is threading.main_thread() and not came:
+            came.append("SIGTERM")
+            scheduler.close()
+            raise SystemExit
+        return first(self, *args)
+
+    monkeypatch.setattr(Session, "first", interrupted)
+    with pytest.raises(SystemExit):
+        until(lambda: scheduler.tick() < 0, WAIT_S)
+    assert came
+    scheduler.close()
+    assert scheduler._clock is not None
+    assert not scheduler._clock._thread.is_alive()
+    project.close()
+
+
 def test_a_beat_goes_on_where_it_was(on_redis: Project, notes: str, tmp_path: Path) -> None:
     """State is in the store; what an entry that is gone had is removed, and one that changed starts afresh."""
     schedules = on_redis.app.stratix.queue.store.schedules
     first = Beat(on_redis, {"a": {"task": "proj.note", "schedule": 3600, "args": [notes]}}, tmp_path)
-    until(lambda: [one.key for one in schedules.all()] == ["beat:a"], 30)
+    until(lambda: [one.key for one in schedules.all()] == ["beat:a"], WAIT_S)
     (kept,) = schedules.all()
     first.end()
     schedules.set_paused("beat:a", False, kept.next_ms - 2 * 3_600_000)  # it was away for hours: one late run
     entries = {"a": {"task": "proj.note", "schedule": 3600, "args": [notes]}, "b": {"task": "x", "schedule": 60}}
     second = Beat(on_redis, entries, tmp_path)
-    until(lambda: len(slots(on_redis, "a")) == 1, 30)
+    until(lambda: len(slots(on_redis, "a")) == 1, WAIT_S)
     assert slots(on_redis, "a") == [kept.next_ms - 2 * 3_600_000]
     assert schedules.all()[0].next_ms > kept.next_ms - 3_600_000
     second.end()
     third = Beat(on_redis, {"b": {"task": "x", "schedule": 7200}}, tmp_path)
-    until(lambda: [(one.key, one.rule) for one in schedules.all()] == [("beat:b", "<freq: 2.00 hours>")], 30)
+    until(lambda: [(one.key, one.rule) for one in schedules.all()] == [("beat:b", "<freq: 2.00 hours>")], WAIT_S)
     third.end()
     assert len(slots(on_redis, "a")) == 1
 
