@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json as plain_json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -85,8 +86,10 @@ class Results(BaseBackend):
     def value_of(self, text: str | None, record: JobRecord | None = None) -> Any:
         """Reads what ``result_text`` wrote. The result of a queue's handler is JSON, whatever it looks like; the
         record, if there is one, says which it is."""
+        if text and record is not None and not is_celerys(record):
+            return plain_json.loads(text)  # Kombu takes some objects for values of other types
         value: Any = json.loads(text) if text else None
-        if _looks_serialized(value) and (record is None or is_celerys(record)):
+        if _looks_serialized(value):
             content_type, encoding, payload = value[SERIALIZED]
             return loads(base64.b64decode(payload), content_type, encoding, accept=self.accept)
         return value

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from celery import chain, chord
 from celery.result import AsyncResult
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from stratix_kombu.celery.meta import meta_of
 from stratix_kombu.model.state import State
@@ -61,7 +61,7 @@ def test_what_looks_like_our_own_form_is_data(json_pair: Beside, tmp_path: Path)
         answers.append(value(chain(same.s(heard), same.s()).delay()))
         answers.append(value(chord([same.s(heard), same.s(1)], same.s()).delay()))
         progress = side.task("tell").delay("PROGRESS", heard)
-        until(lambda: progress.state == "SUCCESS")
+        until(lambda: progress.state == "SUCCESS", WAIT_S)
         return [*answers, value(progress), value(side.task("raise_with").delay(heard))]
 
     answers = json_pair.both(script)
@@ -125,6 +125,10 @@ ENDS = [State.WAITING, State.ACTIVE, State.COMPLETED, State.FAILED]
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(told=VALUES, state=st.sampled_from(ENDS), reason=TEXT, attempts=st.integers(0, 2))
+@example(told={"__type__": [], "__value__": None}, state=State.COMPLETED, reason="", attempts=1)
+@example(
+    told=[{"__type__": "datetime", "__value__": "2026-01-02T03:04:05"}], state=State.COMPLETED, reason="", attempts=1
+)
 def test_whatever_a_record_holds_can_be_read(
     json_pair: Beside, told: Any, state: State, reason: str, attempts: int
 ) -> None:
@@ -145,7 +149,7 @@ def test_whatever_a_record_holds_can_be_read(
 def test_errors_keep_type_and_attributes(pickle_pair: Beside) -> None:
     def script(side: Side) -> Any:
         result = side.task("odd").delay()
-        until(result.ready)
+        until(result.ready, WAIT_S)
         error = result.result
         return [type(error).__name__, getattr(error, "code", None), getattr(error, "why", None), result.state]
 
