@@ -38,7 +38,7 @@ class Pair:
     def swap(self) -> None:
         """The replica has all that was written before. Open connections to both stay as they are."""
         with Redis(port=self.master) as master, Redis(port=self.replica) as replica:
-            master.execute_command("CLIENT", "PAUSE", 5000, "WRITE")
+            master.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
             until(lambda: _offset(master) == _offset(replica), 30)
             replica.replicaof("NO", "ONE")
             master.replicaof("127.0.0.1", str(self.replica))
@@ -102,7 +102,7 @@ class SentinelServers:
         """Whether the replica has all that the master had when this was asked."""
         with self.client(self.master()) as client:
             client.set("marker", "1")  # WAIT is about what its own connection has written, and so all before it
-            return int(client.wait(1, 5000)) == 1
+            return int(client.wait(1, 60_000)) == 1
 
     def planned_failover(self) -> int:
         """Begin one; the port of the master until now, which goes on taking writes for about ten seconds."""

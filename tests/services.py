@@ -7,7 +7,9 @@ A server named in the environment (``STRATIX_TEST_REDIS_URL``, ``STRATIX_TEST_AM
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,13 +27,29 @@ import pytest
 from tests.installation import RABBITMQ, install
 
 START_S = 90.0
+PORTS = range(10_000, 32_000)
+"""Below those that the system gives to connections, and to whoever asks for any."""
+_ports = list[int]()
+"""Those of this process."""
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that no other test gets as long as this process lives, whether something listens on it or not."""
+    lock = _lock_of_ports()
+    while True:
+        port = secrets.choice(PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            if port not in _ports:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+                probe.bind(("127.0.0.1", port))
+                _ports.append(port)
+                return port
+
+
+@cache
+def _lock_of_ports() -> int:
+    """A file, of which each process locks the bytes of its ports."""
+    return os.open(Path(tempfile.gettempdir(), f"stratix-ports-{os.getuid()}"), os.O_RDWR | os.O_CREAT, 0o600)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tests.celery.results import got
 from tests.celery.workers import Project, WorkerProcess
 
 Answer = TypeVar("Answer")
-WAIT_S = 15
+WAIT_S = 60
 
 
 @dataclass

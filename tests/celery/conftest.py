@@ -10,7 +10,7 @@ import pytest
 from stratix_kombu.testing.stores import audit
 from tests.celery.project import sqs_broker
 from tests.celery.workers import Project
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 HOSTS = [
     "redis-threads",
@@ -46,7 +46,7 @@ def hosted(request: pytest.FixtureRequest) -> Iterator[Project]:
     project = project_on(transport, request)
     with project.worker(pool):
         yield project
-        until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]), 20)
+        until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]), WAIT_S)
     assert audit(project.app.stratix.queue.engine.store) == []
     project.close()
 

@@ -71,7 +71,7 @@ def make_app(
     if direct_queue:
         celery_signals.celeryd_after_setup.connect(add_direct_queue, weak=False)
     if bridge:
-        watch = {"stalled_check_interval": 200, "lease_duration": 2000, "redelivery_grace": 1000, **(worker or {})}
+        watch = {"stalled_check_interval": 200, "lease_duration": 5000, "redelivery_grace": 1000, **(worker or {})}
         more: dict[str, Any] = {"results": results, "exclude": left_out or (), **(stratix or {})}
         app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics, **more)
         define_handlers(app)
@@ -113,6 +113,12 @@ def add_direct_queue(sender: str, instance: Any, **_: Any) -> None:
 def note(path: str, line: Any) -> None:
     with Path(path).open("a") as file:
         file.write(f"{line}\n")
+
+
+def wait(gate: str) -> None:
+    """Until there is such a file."""
+    while not Path(gate).exists():
+        time.sleep(0.02)
 
 
 def define_tasks(app: Celery) -> None:
@@ -185,13 +191,15 @@ def define_plain(app: Celery) -> None:
         return had
 
     @app.task(shared=False, name="proj.sleeps", bind=True, autoretry_for=(KeyError,), default_retry_delay=0.02)
-    async def sleeps(self: Task, path: str, seconds: float = 0.0, fails: int = 0) -> list[Any]:
+    async def sleeps(self: Task, path: str, seconds: float = 0.0, fails: int = 0, gate: str = "/") -> list[Any]:
         await asyncio.sleep(0)
         if self.request.retries < fails:
             raise KeyError(path)
         note(path, "began")
         try:
             await asyncio.sleep(seconds)
+            while not Path(gate).exists():
+                await asyncio.sleep(0.02)
         finally:
             note(path, "ended")
         return [self.request.id, self.request.retries]
@@ -199,15 +207,13 @@ def define_plain(app: Celery) -> None:
     @app.task(shared=False, name="proj.wait_for")
     def wait_for(gate: str, path: str) -> str:
         note(path, os.getpid())
-        while not Path(gate).exists():
-            time.sleep(0.02)
+        wait(gate)
         return "done"
 
     @app.task(shared=False, name="proj.progress", bind=True)
     def progress(self: Task, gate: str) -> str:
         self.update_state(state="PROGRESS", meta={"done": 1})
-        while not Path(gate).exists():
-            time.sleep(0.02)
+        wait(gate)
         return "done"
 
 
@@ -229,16 +235,21 @@ def define_faulty(app: Celery) -> None:
             raise self.retry(countdown=countdown)
         return [value, self.request.retries]
 
-    @app.task(shared=False, name="proj.boom_later")
-    def boom_later(path: str, seconds: float) -> None:
+    @app.task(shared=False, name="proj.fine_later")
+    def fine_later(path: str, gate: str = "/") -> None:
         note(path, "stale")
-        time.sleep(seconds)
+        wait(gate)
+
+    @app.task(shared=False, name="proj.boom_later")
+    def boom_later(path: str, gate: str = "/") -> None:
+        note(path, "stale")
+        wait(gate)
         raise ValueError("late")
 
     @app.task(shared=False, name="proj.flaky_later", bind=True)
-    def flaky_later(self: Task, path: str, seconds: float) -> None:
+    def flaky_later(self: Task, path: str, gate: str = "/") -> None:
         note(path, "stale")
-        time.sleep(seconds)
+        wait(gate)
         raise self.retry(countdown=0)
 
     @app.task(shared=False, name="proj.always", autoretry_for=(ValueError,), default_retry_delay=0.02, max_retries=2)

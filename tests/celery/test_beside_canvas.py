@@ -26,7 +26,7 @@ def pair(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Beside]:
 
 def held(result: Any) -> str:
     """What a failed result contains, for any later reader."""
-    until(result.ready)
+    until(result.ready, WAIT_S)
     return IDS.sub("ID", repr(result.result))
 
 
@@ -41,7 +41,7 @@ def test_a_failed_chord_raises_the_error_of_its_header(pair: Beside, later: bool
         for _ in range(4):
             result = chord([add.s(1, 1), boom.s()], total.s()).apply_async()
             if later:
-                until(result.ready)
+                until(result.ready, WAIT_S)
             heard.append((value(result), held(result)))
         return heard
 
@@ -85,10 +85,10 @@ def test_an_errback_of_nested_chords_is_called_once(pair: Beside, tmp_path: Path
         outer = chord(group([same.si(6), middle]), same.si(7))
         outer.link_error(note.si(str(path), "errback"))
         outer.apply_async()
-        until(path.exists)
+        until(lambda: path.exists() and lines(str(path)), WAIT_S)
         if side.name == "bridge":
             project = side.project
-            until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]))
+            until(lambda: not project.queue.get_jobs(["waiting", "active", "delayed", "blocked"]), WAIT_S)
         return lines(str(path))
 
     assert pair.both(script) == ["errback"]
@@ -99,7 +99,7 @@ def test_errbacks_that_are_called_find_the_failure_stored(pair: Beside, tmp_path
         path = str(tmp_path / side.name)
         side.task("boom").apply_async(link_error=side.task("whole_errback").s(path))
         side.task("boom").apply_async(link_error=[side.task("whole_errback").s(path), side.task("on_error_id").s(path)])
-        until(lambda: Path(path).exists() and len(lines(path)) == 3)
+        until(lambda: Path(path).exists() and len(lines(path)) == 3, WAIT_S)
         return sorted(re.sub("task .*", "task", line) for line in lines(path))
 
     assert pair.both(script) == ["ValueError True FAILURE ValueError"] * 2 + ["task"]
@@ -117,7 +117,7 @@ def test_a_chain_is_sent_several_times(pair: Beside, tmp_path: Path) -> None:
         for _ in range(5):
             two.delay()
             partial.apply_async((path,))
-        until(lambda: Path(path).exists() and len(lines(path)) == 20)
+        until(lambda: Path(path).exists() and len(lines(path)) == 20, WAIT_S)
         return sorted(lines(path))
 
     pair.both(script)
@@ -165,7 +165,7 @@ def test_results_of_a_frozen_canvas_are_those_of_its_last_time(pair: Beside, tmp
         result = canvas.apply_async()
         side.app.backend._cache.clear()
         assert result.get(timeout=WAIT_S) == factor * ran + summand
-        until(lambda: not queue.get_jobs(["waiting", "active", "delayed", "blocked"]))
+        until(lambda: not queue.get_jobs(["waiting", "active", "delayed", "blocked"]), WAIT_S)
 
 
 # -- who belongs to whom ---------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_children_of_tasks_that_succeeded_and_failed(pair: Beside) -> None:
         counts = []
         for fails in (False, True):
             result = side.task("parent_of").delay(fails)
-            until(result.ready)
+            until(result.ready, WAIT_S)
             counts.append([value(one) for one in result.children or ()])
         return counts
 
@@ -210,7 +210,7 @@ def test_errbacks_of_a_failed_body_are_its_children(pair: Beside, tmp_path: Path
     def script(side: Side) -> Any:
         body = side.task("total").s().on_error(side.task("on_error_id").s(path=str(tmp_path / side.name)))
         result = chord([side.task("boom").s(), side.task("add").s(1, 1)], body).apply_async()
-        until(lambda: result.children and result.children[0].children[0].ready())
+        until(lambda: result.children and result.children[0].children[0].ready(), WAIT_S)
         return [len(result.children), [one.state for one in result.children[0].children]]
 
     assert pair.both(script) == [1, ["SUCCESS"]]

@@ -42,7 +42,7 @@ def listening(side: Side) -> Iterator[dict[str, list[Any]]]:
             return own in heard
 
         try:
-            until(hears)
+            until(hears, WAIT_S)
             yield heard
         finally:
             receiver.should_stop = True
@@ -80,7 +80,7 @@ def test_the_course_of_tasks(pair: Beside) -> None:
                 return all(events_heard(name) == sorted(course) for name, course in COURSE.items())
 
             with suppress(AssertionError):
-                until(all_is_reported)
+                until(all_is_reported, WAIT_S)
             events = {event["type"]: event for event in heard[results["delayed"].id]}
             due = datetime.fromisoformat(events["task-received"]["eta"]).timestamp()
             return [{name: events_heard(name) for name in results}, events["task-started"]["timestamp"] >= due - 0.05]

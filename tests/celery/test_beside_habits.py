@@ -22,7 +22,7 @@ from stratix_kombu.celery.task import adopt
 from tests.celery.beside import Beside, Side, beside, outcome, value
 from tests.celery.test_beside_routes import both
 from tests.celery.workers import ROOT
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,13 @@ def test_what_was_purged_is_gone(redis_url: str, way: str) -> None:
 def test_a_message_that_may_not_be_read_is_dropped_once(pair: Beside) -> None:
     def script(side: Side) -> Any:
         result = side.app.send_task("proj.same", (1,), serializer="pickle")
-        until(lambda: "Refusing to deserialize untrusted content of type pickle" in side.log())
+        until(lambda: "Refusing to deserialize untrusted content of type pickle" in side.log(), WAIT_S)
         assert value(side.task("add").delay(1, 1)) == 2
         return result
 
     pair.both(lambda side: script(side) and None)
     result = script(pair.bridge)
-    until(lambda: result.state == "FAILURE")
+    until(lambda: result.state == "FAILURE", WAIT_S)
     assert "of type pickle" in str(result.result)
 
 
@@ -174,12 +174,12 @@ def test_workers_come_first_and_their_producers_are_answered(pair: Beside, tmp_p
         expired = add.apply_async((1, 1), expires=-10)
         gate = tmp_path / side.name
         started = task["tracked"].delay(str(gate))
-        until(lambda: expired.state == "REVOKED" and started.state == "STARTED")
+        until(lambda: expired.state == "REVOKED" and started.state == "STARTED", WAIT_S)
         gate.touch()
         revoked = task["note"].apply_async((str(gate),), countdown=30)
-        until(lambda: "proj.note" in side.log())
+        until(lambda: "proj.note" in side.log(), WAIT_S)
         waits = task["flaky"].delay("y", 1, 30)
-        until(lambda: waits.state == "RETRY")
+        until(lambda: waits.state == "RETRY", WAIT_S)
         revoked.revoke()
         answers += [value(started), repr(waits.result)]
         plain.close()
@@ -203,7 +203,7 @@ def test_delayed_tasks_are_seen(pair: Beside, tmp_path: Path) -> None:
                     return True
             return False
 
-        until(scheduled)
+        until(scheduled, WAIT_S)
         request = found[0]["request"]
         seen = value(side.task("seen").apply_async(countdown=0.2))
         waits.revoke()
@@ -233,7 +233,7 @@ def test_a_delayed_task_that_is_revoked_is_reported(redis_url: str) -> None:
             return {"task-sent", "task-revoked"} <= heard.keys()
 
         try:
-            until(both_are_reported)
+            until(both_are_reported, WAIT_S)
         finally:
             receiver.should_stop = True
             app.send_task("any.task", countdown=60)

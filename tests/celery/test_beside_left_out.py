@@ -15,7 +15,7 @@ from stratix_kombu import ConfigurationError
 from stratix_kombu.celery import install
 from tests.celery.beside import Beside, Side, beside, value
 from tests.celery.conftest import lines
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_a_task_with_a_strategy_of_its_own_is_collected(pair: Beside, tmp_path: 
         path = tmp_path / side.name
         for number in range(3):
             side.task("batched").delay(str(path), number)
-        until(lambda: path.exists() and len(lines(str(path))) == 1)
+        until(lambda: path.exists() and len(lines(str(path))) == 1, WAIT_S)
         return lines(str(path))
 
     assert pair.both(script) == ["3"]
@@ -118,7 +118,7 @@ def test_the_project_s_own_backend_knows_too(pair: Beside, tmp_path: Path, redis
         own = cls(app=side.app, url=url)
         found = []
         for one in (good, bad, row, row.parent, flaky, ignored, group):
-            until(lambda one=one: one is ignored or own.get_state(one.id) in ("SUCCESS", "FAILURE"))  # type: ignore[misc]
+            until(lambda one=one: one is ignored or own.get_state(one.id) in ("SUCCESS", "FAILURE"), WAIT_S)  # type: ignore[misc]
             meta = own.get_task_meta(one.id)
             found.append((meta["status"], repr(meta["result"]), meta.get("args"), meta.get("name")))
         return found

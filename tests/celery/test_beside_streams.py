@@ -11,7 +11,7 @@ from celery import chord, group
 
 from tests.celery.beside import Beside, Side, beside, outcome, value
 from tests.celery.conftest import lines
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_a_large_group_begins_while_it_is_still_being_made(pair: Beside, tmp_pat
             yield note.s(str(path), "first")
             for number in range(600):
                 yield same.s(number)
-            until(path.exists)
+            until(path.exists, WAIT_S)
             yield note.s(str(path), "last")
 
         result = group(tasks()).apply_async()
@@ -54,7 +54,7 @@ def test_a_header_begins_while_it_is_still_being_made(pair: Beside, tmp_path: Pa
             yield side.task("add").s(1, 1) | side.task("add").s(2)
             for number in range(5):  # Celery looks ahead
                 yield same.s(number)
-            until(path.exists)
+            until(path.exists, WAIT_S)
             yield note.s(str(path), "last")
 
         result = chord(tasks(), same.s()).apply_async()
@@ -70,7 +70,7 @@ def test_a_header_that_has_failed_before_it_is_whole(pair: Beside, tmp_path: Pat
         def tasks() -> Iterator[Any]:
             yield side.task("boom").s().set(task_id=failed)
             yield side.task("same").s(1)
-            until(lambda: side.app.AsyncResult(failed).state == "FAILURE")
+            until(lambda: side.app.AsyncResult(failed).state == "FAILURE", WAIT_S)
             yield side.task("same").s(2)
             after.append("made")
 

@@ -40,7 +40,7 @@ def test_what_an_ignored_task_has_said_stands(pair: Beside) -> None:
         heard = [ignored.delay(*args) for args in ((), ("CUSTOM", {"a": 1}), ("SUCCESS", {"b": 2}), ("PENDING", None))]
         mark = side.task("add").delay(1, 1)
         value(mark)
-        until(lambda: all(one.state != "PENDING" for one in heard[1:3]))
+        until(lambda: all(one.state != "PENDING" for one in heard[1:3]), WAIT_S)
         return [(one.state, one.result) for one in heard]
 
     assert pair.both(script) == [("PENDING", None), ("CUSTOM", {"a": 1}), ("SUCCESS", {"b": 2}), ("PENDING", None)]
@@ -66,7 +66,7 @@ def test_a_task_that_reports_when_it_starts(pair: Beside, tmp_path: Path) -> Non
     def script(side: Side) -> Any:
         gate = tmp_path / side.name
         result = side.task("tracked").delay(str(gate))
-        until(lambda: result.state == "STARTED")
+        until(lambda: result.state == "STARTED", WAIT_S)
         seen = sorted(result.info), str(result.info["hostname"]).partition("@")[2], result.info["pid"] > 1
         gate.touch()
         return [seen, value(result)]
@@ -115,7 +115,7 @@ def test_states_that_a_program_stores(pair: Beside) -> None:
 def test_the_error_of_a_task_that_will_be_tried_again(pair: Beside) -> None:
     def script(side: Side) -> Any:
         result = side.task("fails_and_retries").delay()
-        until(lambda: result.state == states.RETRY)
+        until(lambda: result.state == states.RETRY, WAIT_S)
         heard = repr(result.info), "ValueError: not yet" in result.traceback
         result.revoke()
         return heard
@@ -128,7 +128,7 @@ def test_revoking_what_is_no_task(pair: Beside) -> None:
         unknown, heard = side.new_id(), side.new_id()
         side.app.backend.store_result(heard, {"step": 1}, "PROGRESS")
         answers = [side.app.control.revoke(unknown), side.app.control.revoke([heard])]
-        until(lambda: side.app.AsyncResult(unknown).state == "REVOKED")
+        until(lambda: side.app.AsyncResult(unknown).state == "REVOKED", WAIT_S)
         return [*answers, *((one.state, repr(one.info)) for one in map(side.app.AsyncResult, (unknown, heard)))]
 
     revoked = ("REVOKED", "TaskRevokedError('revoked')")
@@ -169,7 +169,7 @@ def test_an_id_may_be_a_uuid(pair: Beside) -> None:
 def test_what_is_kept_of_a_request(pair: Beside) -> None:
     def script(side: Side) -> Any:
         result = side.task("parent_of").apply_async(kwargs={"fails": False})
-        until(result.ready)
+        until(result.ready, WAIT_S)
         meta = dict(result._get_task_meta())
         names = ["name", "args", "kwargs", "retries", "status", "result", "traceback"]
         known = {one: meta[one] for one in names}

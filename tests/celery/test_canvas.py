@@ -13,7 +13,7 @@ from tests.celery.conftest import lines
 from tests.celery.workers import Project
 from tests.waiting import until
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 def value(result: Any) -> Any:
@@ -107,12 +107,14 @@ def test_maps_and_chunks(hosted: Project) -> None:
 def test_links(hosted: Project, notes: str) -> None:
     add, note = hosted.task("add"), hosted.task("note")
     assert value(add.apply_async((1, 1), link=note.si(notes, "one"))) == 2
-    until(lambda: lines(notes) == ["one"])
+    until(lambda: lines(notes) == ["one"], WAIT_S)
     assert value(add.apply_async((1, 1), link=[note.si(notes, "two"), group(note.si(notes, "three"))])) == 2
-    until(lambda: sorted(lines(notes)) == ["one", "three", "two"])
+    until(lambda: sorted(lines(notes)) == ["one", "three", "two"], WAIT_S)
     linked = add.apply_async((2, 2), link=add.s(16))
     assert value(linked) == 4
-    until(lambda: any(job.data == {"args": [4, 16], "kwargs": {}} for job in hosted.queue.get_jobs(["completed"])))
+    until(
+        lambda: any(job.data == {"args": [4, 16], "kwargs": {}} for job in hosted.queue.get_jobs(["completed"])), WAIT_S
+    )
 
 
 def test_trails(hosted: Project) -> None:
@@ -130,7 +132,7 @@ def test_errbacks(hosted: Project, notes: str) -> None:
     boom = hosted.task("boom")
     errbacks = [hosted.task("on_error").s(path=notes), hosted.task("on_error_id").s(path=notes)]
     failed = boom.apply_async(link_error=errbacks)
-    until(lambda: sorted(lines(notes)) == [f"{failed.id} ValueError", f"task {failed.id}"])
+    until(lambda: sorted(lines(notes)) == [f"{failed.id} ValueError", f"task {failed.id}"], WAIT_S)
 
 
 def test_a_failing_chain_fails_what_follows(hosted: Project) -> None:
@@ -148,17 +150,17 @@ def test_a_failing_header_fails_the_body(hosted: Project, notes: str) -> None:
     result = chord([add.s(1, 1), boom.s()], body).apply_async()
     with pytest.raises((ChordError, ValueError)):
         value(result)
-    until(lambda: result.state == "FAILURE")
+    until(lambda: result.state == "FAILURE", WAIT_S)
     assert isinstance(result.result, ChordError)
     assert "raised ValueError('boom')" in str(result.result)
-    until(lambda: lines(notes) == [f"{result.id} ChordError"])
+    until(lambda: lines(notes) == [f"{result.id} ChordError"], WAIT_S)
     for header in ([chain(boom.si(), add.si(1, 1)), add.s(1, 1)], [chord([boom.s()], total.s()), add.s(1, 1)]):
         failed = chord(header, total.s()).apply_async()
-        until(lambda failed=failed: failed.state == "FAILURE")  # type: ignore[misc]
+        until(lambda failed=failed: failed.state == "FAILURE", WAIT_S)  # type: ignore[misc]
     row = (group(add.s(1, 1), boom.s()) | total.s() | add.s(3)).apply_async()
-    until(lambda: row.state == "FAILURE")
+    until(lambda: row.state == "FAILURE", WAIT_S)
     bodies = chord([boom.s()], group(total.s(), total.s())).apply_async()
-    until(lambda: [one.state for one in bodies] == ["FAILURE"] * 2)
+    until(lambda: [one.state for one in bodies] == ["FAILURE"] * 2, WAIT_S)
 
 
 def test_replacing(hosted: Project) -> None:

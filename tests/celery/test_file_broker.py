@@ -60,7 +60,7 @@ def test_remote_control(project: Project) -> None:
     control = project.app.control
     pongs = until_some(lambda: control.ping(timeout=5, limit=1))
     assert [list(one.values()) for one in pongs] == [[{"ok": "pong"}]]
-    (queues,) = control.inspect(timeout=5, limit=1).active_queues().values()
+    (queues,) = control.inspect(timeout=WAIT_S, limit=1).active_queues().values()
     assert [one["name"] for one in queues] == [project.queue.name]
 
 

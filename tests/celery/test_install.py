@@ -17,7 +17,7 @@ from stratix_kombu.celery import StratixCelery, install
 from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.broker import broker_settings, store_settings
 from tests.celery.project import sqs_broker
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def make(broker: str = "memory://", **conf: Any) -> Celery:
@@ -239,7 +239,7 @@ def test_a_task_for_workers_without_the_bridge_has_completed_when_it_is_sent(red
         parked = queue.add(add, [3, 4])
         assert parked.get_state() == "waiting"
         queue.resume()
-        until(lambda: parked.get_state() == "completed")
+        until(lambda: parked.get_state() == "completed", WAIT_S)
         with pytest.raises(ConfigurationError, match="has its own number of retries"):
             queue.add(add, attempts=3)
         with pytest.raises(ConfigurationError, match="must be a mapping of its keyword arguments"):

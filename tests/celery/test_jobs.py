@@ -61,7 +61,7 @@ def test_a_sandboxed_job_is_cancelled_from_another_process(worked: tuple[Project
     job.cancel("by user 7")
     assert reason_of(job) == "by user 7"
     assert job.was_cancelled
-    until(lambda: not any(lives(one) for one in pids))
+    until(lambda: not any(lives(one) for one in pids), WAIT_S)
     assert job.refresh().attempts_made == 1
 
 
@@ -109,4 +109,4 @@ def test_the_children_end_with_the_worker(worked: tuple[Project, WorkerProcess])
     child = boxed(project).add("fine").wait_until_finished(timeout=WAIT_S)["pid"]
     assert lives(child)
     worker.end()
-    until(lambda: not lives(child))
+    until(lambda: not lives(child), WAIT_S)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from stratix_kombu.cli import celery_stratix
 from tests.celery.conftest import lines
 from tests.celery.workers import Project
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 HOUR_S = 3600
 
@@ -49,10 +49,10 @@ def test_what_is_left_is_listed_and_handed_over(on_redis: Project, notes: str) -
             headers = {**message.headers, "eta": None}
             connection.Producer().publish(message.payload, routing_key=queue, headers=headers, serializer="json")
     with project.worker(bridge=False):
-        until(lambda: sorted(lines(notes)) == ["delayed", "first", "second"])
+        until(lambda: sorted(lines(notes)) == ["delayed", "first", "second"], WAIT_S)
     [delayed] = project.queue.get_jobs(["delayed"])
     delayed.promote()
     with project.worker():  # what was a message only is sent again, and what was handed over does not come back
-        assert leave(project, "--wait", "30")[:2] == (0, [])
-        assert body.get(timeout=10) == 6
+        assert leave(project, "--wait", "60")[:2] == (0, [])
+        assert body.get(timeout=WAIT_S) == 6
     assert len(lines(notes)) == 3

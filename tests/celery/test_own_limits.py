@@ -35,7 +35,7 @@ def worked(request: pytest.FixtureRequest, told: str) -> Iterator[Project]:
 
 @TASKS
 def test_a_soft_limit_is_raised_in_the_task(worked: Project, notes: str, name: str) -> None:
-    result = worked.task(name).apply_async((notes,), soft_time_limit=0.2)
+    result = worked.task(name).apply_async((notes,), soft_time_limit=1)
     with pytest.raises(SoftTimeLimitExceeded):
         result.get(timeout=WAIT_S)
     assert lines(notes) == ["began", "softly", "ended"]
@@ -43,7 +43,7 @@ def test_a_soft_limit_is_raised_in_the_task(worked: Project, notes: str, name: s
 
 @TASKS
 def test_a_task_may_go_on_after_its_soft_limit(worked: Project, notes: str, name: str) -> None:
-    result = worked.task(name).apply_async((notes, 60, True), soft_time_limit=0.2, time_limit=60)
+    result = worked.task(name).apply_async((notes, 60, True), soft_time_limit=1, time_limit=60)
     assert result.get(timeout=WAIT_S) == "returned"
     assert lines(notes) == ["began", "softly", "ended"]
 
@@ -51,13 +51,13 @@ def test_a_task_may_go_on_after_its_soft_limit(worked: Project, notes: str, name
 @TASKS
 def test_a_hard_limit(worked: Project, notes: str, name: str) -> None:
     """What depends on the task fails with it, its errbacks are called, and its slot is free again."""
-    slow = worked.task(name).s(notes).set(time_limit=0.2, link_error=worked.task("on_error_id").s(notes))
+    slow = worked.task(name).s(notes).set(time_limit=1, link_error=worked.task("on_error_id").s(notes))
     late = (slow | worked.task("note").si(notes, "after")).apply_async()
     with pytest.raises(TimeLimitExceeded):
         late.parent.get(timeout=WAIT_S)
     until(lambda: sorted(lines(notes)) == sorted(["began", "ended", f"task {late.parent.id}"]), WAIT_S)
     assert late.state == "FAILURE"
-    until(lambda: worked.queue.get_workers()[0].stuck == 0, WAIT_S)
+    until(lambda: [one.stuck for one in worked.queue.get_workers()] == [0], WAIT_S)
 
 
 @TASKS
@@ -87,7 +87,7 @@ def test_limits_that_no_number_says(worked: Project, notes: str) -> None:
 @TASKS
 def test_limits_that_are_changed_from_outside(worked: Project, notes: str, name: str) -> None:
     (worker,) = worked.queue.get_workers()
-    options = {"destination": [worker.id.rpartition("-")[0]], "reply": True, "timeout": 10}
+    options = {"destination": [worker.id.rpartition("-")[0]], "reply": True, "timeout": WAIT_S}
     (answer,) = worked.app.control.time_limit(f"proj.{name}", soft=0.2, **options)
     assert next(iter(answer.values())) == {"ok": "time limits set successfully"}
     try:
@@ -133,6 +133,6 @@ def test_a_limiter_that_cannot_be(worked: Project) -> None:
 def test_a_rate_limit_is_refused(worked: Project) -> None:
     """It would be of no effect, so nobody is told that it is set."""
     (worker,) = worked.queue.get_workers()
-    options = {"destination": [worker.id.rpartition("-")[0]], "reply": True, "timeout": 10}
+    options = {"destination": [worker.id.rpartition("-")[0]], "reply": True, "timeout": WAIT_S}
     (answer,) = worked.app.control.rate_limit("proj.add", "1/m", **options)
     assert "stratix_limiter" in next(iter(answer.values()))["error"]

@@ -31,7 +31,7 @@ def test_by_the_command_line_of_celery(on_redis: Project) -> None:
     finally:
         worker.end()
     assert worker.process.returncode == 0
-    until(lambda: not any(lives(pid) for pid in pids))
+    until(lambda: not any(lives(pid) for pid in pids), WAIT_S)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_processes_are_replaced(project: Project, option: str) -> None:
     assert worker.process.returncode == 0
     records = project.app.stratix.queue.engine.store.queries.get([one.id for one in results])
     assert [record.attempts_started for record in records] == [1] * 4
-    until(lambda: not any(lives(pid) for pid in pids))
+    until(lambda: not any(lives(pid) for pid in pids), WAIT_S)
 
 
 def test_each_process_has_a_name(on_redis: Project) -> None:
@@ -65,7 +65,7 @@ def test_each_process_has_a_name(on_redis: Project) -> None:
     names = {f"{first}-1@{host}", f"{first}-2@{host}"}
     try:
         until(lambda: {name for one in on_redis.app.control.ping(timeout=1) for name in one} == names, WAIT_S)
-        assert set(on_redis.app.control.inspect(timeout=2).active_queues() or ()) == names
+        until(lambda: set(on_redis.app.control.inspect(timeout=1).active_queues() or ()) == names, WAIT_S)
     finally:
         worker.end()
 

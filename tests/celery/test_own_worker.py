@@ -100,7 +100,7 @@ def test_processes_are_replaced_after_some_tasks(on_redis: Project) -> None:
     finally:
         worker.end()
     assert worker.process.returncode == 0
-    until(lambda: not any(lives(pid) for pid in pids))
+    until(lambda: not any(lives(pid) for pid in pids), WAIT_S)
 
 
 def test_a_hard_time_limit_ends_the_process(on_redis: Project, notes: str) -> None:

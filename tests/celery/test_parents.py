@@ -11,7 +11,7 @@ from celery import chain, chord, group
 from tests.celery.conftest import project_on
 from tests.celery.workers import Project
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.celery.conftest import lines
 from tests.celery.workers import Project
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 ENDED = {"SUCCESS", "FAILURE", "REVOKED"}
 
@@ -18,7 +18,7 @@ def delay(project: Project, notes: str, count: int, name: str = "note", *more: A
 
 
 def states(results: list[Any]) -> list[str]:
-    until(lambda: all(one.state in ENDED for one in results), 60)
+    until(lambda: all(one.state in ENDED for one in results), WAIT_S)
     return [one.state for one in results]
 
 
@@ -44,8 +44,8 @@ def test_children_that_are_killed_scaled_and_restarted(on_redis: Project, notes:
             endless.append(on_redis.task("note").delay(notes, "endless", 60))
             good += delay(on_redis, notes, 30, "note", 0.02)
             if number % 2:
-                on_redis.app.control.pool_restart(destination=[worker.name], reply=True, timeout=10)
-            until(lambda: lines(notes).count("endless") == len(endless))
+                on_redis.app.control.pool_restart(destination=[worker.name], reply=True, timeout=WAIT_S)
+            until(lambda: lines(notes).count("endless") == len(endless), WAIT_S)
             on_redis.app.control.revoke(endless[-1].id, terminate=True)
         assert states(good) == ["SUCCESS"] * len(good)
         assert states(endless) == ["REVOKED"] * 4

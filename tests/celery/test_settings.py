@@ -119,7 +119,7 @@ def test_errbacks_of_headers(pair: Beside, tmp_path: Path) -> None:
             failing.link_error(side.task("note").si(str(path), "errback"))
         result = failing.apply_async()
         heard = value(result).partition(" raised")[2]
-        until(lambda: path.exists() and len(lines(str(path))) == 2)
+        until(lambda: path.exists() and len(lines(str(path))) == 2, WAIT_S)
         return heard
 
     pair.both(script)
@@ -128,7 +128,7 @@ def test_errbacks_of_headers(pair: Beside, tmp_path: Path) -> None:
 def test_errors_of_tasks_whose_results_are_ignored(pair: Beside) -> None:
     def script(side: Side) -> Any:
         result = side.task("boom").apply_async(ignore_result=True)
-        until(lambda: side.app.AsyncResult(result.id).state == "FAILURE")
+        until(lambda: side.app.AsyncResult(result.id).state == "FAILURE", WAIT_S)
         return repr(side.app.AsyncResult(result.id).result)
 
     pair.both(script)

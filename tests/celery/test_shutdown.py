@@ -15,7 +15,7 @@ from stratix_kombu.testing.stores import audit
 from tests.celery.conftest import lines
 from tests.celery.test_canvas import value
 from tests.celery.workers import Project
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 LEASE_MS = 120_000
 """Much longer than a test: what another worker has before that was handed back."""
@@ -25,16 +25,16 @@ LEASE_MS = 120_000
 def test_leases_are_renewed_while_a_worker_drains(on_redis: Project, tmp_path: Path, pool: str) -> None:
     """SIGTERM: Celery waits for what runs, however long, and nobody else takes it meanwhile."""
     gate = tmp_path / "gate"
-    worker = on_redis.start_worker(pool, worker={"lease_duration": 1000})
+    worker = on_redis.start_worker(pool, worker={"lease_duration": 2000})
     running = on_redis.task("progress").delay(str(gate))
-    until(lambda: running.state == "PROGRESS", 20)
-    with on_redis.worker(worker={"lease_duration": 1000}):
+    until(lambda: running.state == "PROGRESS", WAIT_S)
+    with on_redis.worker(worker={"lease_duration": 2000}):
         worker.process.send_signal(signal.SIGTERM)
         heard = time.monotonic()
-        until(lambda: time.monotonic() - heard > 2.5)  # more than two leases
+        until(lambda: time.monotonic() - heard > 4.5)  # more than two leases
         gate.touch()
         assert value(running) == "done"
-        worker.process.wait(30)
+        worker.process.wait(WAIT_S)
     assert worker.process.returncode == 0
     assert on_redis.queue.get_job(running.id).attempts_started == 1
     assert on_redis.queue.get_workers() == []
@@ -54,7 +54,7 @@ def test_a_rolling_restart_loses_and_repeats_nothing(on_redis: Project, notes: s
             stack.enter_context(on_redis.worker())
             load()
             worker.process.send_signal(signal.SIGTERM)
-            worker.process.wait(30)
+            worker.process.wait(WAIT_S)
             assert worker.process.returncode == 0
         assert [value(one) for one in results] == [f"task {number}" for number in range(120)]
     assert sorted(lines(notes)) == sorted(f"task {number}" for number in range(120))
@@ -67,14 +67,14 @@ def test_a_cold_shutdown_hands_back_at_once(
     monkeypatch.setenv("REMAP_SIGTERM", "SIGQUIT")
     patient = {"lease_duration": LEASE_MS, "redelivery_grace": LEASE_MS}
     early_notes = tmp_path / "early"
-    worker = project.start_worker("prefork", 3, worker=patient, worker_soft_shutdown_timeout=1.0)
+    worker = project.start_worker("prefork", 3, worker=patient, worker_soft_shutdown_timeout=2.0)
     late = project.task("hang_once").delay(notes, "late")
     early = project.task("note").delay(str(early_notes), "early", 60)
-    until(lambda: lines(notes) == ["late"] and early_notes.exists(), 20)
+    until(lambda: lines(notes) == ["late"] and early_notes.exists(), WAIT_S)
     in_time = project.task("note").delay(str(tmp_path / "in time"), "in time", 0.2)
-    until(lambda: (tmp_path / "in time").exists(), 20)
+    until(lambda: (tmp_path / "in time").exists(), WAIT_S)
     worker.process.send_signal(signal.SIGTERM)
-    worker.process.wait(30)
+    worker.process.wait(WAIT_S)
     assert in_time.state == "SUCCESS", worker.text()
     assert project.queue.get_job_counts()["active"] == 0, worker.text()
     assert type(early.result) is WorkerLostError, "it runs at most once, and its failure is stored at once"

@@ -77,7 +77,7 @@ def test_a_worker_on_another_broker_is_sent_what_waits(on_redis: Project, amqp_u
     watch = {"redelivery_grace": NEVER_MS}
     job = on_redis.queue.add("greet", {"name": "Ada"})
     task = on_redis.task("note").delay(notes)
-    until(lambda: bridge_of(on_redis.app).engine.store.queries.late_queues(1000), 10)  # type: ignore[union-attr]
+    until(lambda: bridge_of(on_redis.app).engine.store.queries.late_queues(1000), WAIT_S)  # type: ignore[union-attr]
     with on_redis.worker(broker=amqp_url, stratix={"store": on_redis.store}, worker=watch):
         assert task.get(timeout=WAIT_S) == "ran"
         assert job.wait_until_finished(timeout=WAIT_S)["hello"] == "Ada"

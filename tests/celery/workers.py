@@ -19,7 +19,7 @@ from typing import Any
 from celery import Celery
 
 from tests.celery.project import make_app
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,7 +102,7 @@ class WorkerProcess:
 
     def wait_until_ready(self) -> None:
         """Until it takes messages."""
-        until(self._ready, 60)
+        until(self._ready, WAIT_S)
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.text()
@@ -130,7 +130,7 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.stop()
             try:
-                self.process.wait(30)
+                self.process.wait(WAIT_S)
             except subprocess.TimeoutExpired:
                 self.kill()
         self.log.unlink(missing_ok=True)

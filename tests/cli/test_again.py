@@ -12,7 +12,7 @@ from stratix_kombu import Application, Job
 from stratix_kombu.cli import flow as flows, main, output
 from stratix_kombu.lifecycle import sweep as sweeping
 from tests.cli.conftest import Cli
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def failed(app: Application, queue: str, count: int) -> list[Job]:
@@ -25,7 +25,10 @@ def failed(app: Application, queue: str, count: int) -> list[Job]:
 def ended(app: Application, queue: str) -> None:
     app.queue.get_queue(queue).process(lambda job: job.data)
     app.start(queues=[queue])
-    until(lambda: not sum(app.queue.get_queue(queue).get_job_counts()[one] for one in ("waiting", "active", "blocked")))
+    until(
+        lambda: not sum(app.queue.get_queue(queue).get_job_counts()[one] for one in ("waiting", "active", "blocked")),
+        WAIT_S,
+    )
 
 
 def test_no_ids_are_nothing_to_do(cli: Cli, config: Any) -> None:
@@ -83,11 +86,11 @@ def test_completed_jobs_run_again(app: Application, cli: Cli) -> None:
     second = queue.add("n", job_id="second", dependencies=[first])
     ended(app, "mail")
     assert cli("job", "rerun", "first") == ["will run again: first"]
-    until(lambda: first.refresh().attempts_made == 2)
-    until(lambda: first.refresh().state == "completed")
+    until(lambda: first.refresh().attempts_made == 2, WAIT_S)
+    until(lambda: first.refresh().state == "completed", WAIT_S)
     assert second.refresh().attempts_made == 1
     assert cli("job", "rerun", "first", "--dependents") == ["will run again: first"]
-    until(lambda: second.refresh().attempts_made == 2)
+    until(lambda: second.refresh().attempts_made == 2, WAIT_S)
     failed(app, "other", 1)
     assert "failed" in cli.refused("job", "rerun", "other0", code=1)
     assert "no job 'nowhere'" in cli.refused("job", "rerun", "nowhere", code=1)

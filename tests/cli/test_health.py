@@ -8,7 +8,7 @@ from pathlib import Path
 from stratix_kombu import Application
 from stratix_kombu.model.record import WorkerInfo
 from tests.cli.conftest import Cli, call
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def test_health(app: Application, cli: Cli) -> None:
@@ -21,7 +21,7 @@ def test_health(app: Application, cli: Cli) -> None:
     queue.process(lambda job: None)
     with app:
         app.start()
-        until(lambda: [one.idle_ms is not None for one in queue.get_workers()] == [True])
+        until(lambda: [one.idle_ms is not None for one in queue.get_workers()] == [True], WAIT_S)
         shown = cli("health", "--workers", "host")
         assert shown[2] == "workers  healthy"
         assert shown[4].split() == ["queue", "worker", "concurrency", "stuck", "took", "messages", "ago"]

@@ -9,7 +9,7 @@ import pytest
 
 from stratix_kombu import Application, Job
 from tests.cli.conftest import Cli
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def test_repeatable_jobs(app: Application, cli: Cli) -> None:
@@ -103,7 +103,7 @@ def failed_jobs(app: Application, queue: str, count: int) -> None:
     app.queue.create_queue(queue, dead_letter=f"{queue}-dead").process(fail)
     app.queue.get_queue(queue).add_bulk([{"name": "welcome", "data": number} for number in range(count)])
     app.start(queues=[queue])
-    until(lambda: app.queue.get_queue(queue).get_job_counts()["failed"] == count)
+    until(lambda: app.queue.get_queue(queue).get_job_counts()["failed"] == count, WAIT_S)
     app.queue.get_queue(queue).close()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from stratix_kombu import Application, Job
 from tests.cli.conftest import Cli
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def finish(app: Application, queue: str) -> None:
@@ -27,8 +27,8 @@ def finish(app: Application, queue: str) -> None:
 
     app.queue.get_queue(queue).process(handler)
     app.start(queues=[queue])
-    until(lambda: not app.queue.get_queue(queue).get_job_counts()["waiting"])
-    until(lambda: not app.queue.get_queue(queue).get_job_counts()["active"])
+    until(lambda: not app.queue.get_queue(queue).get_job_counts()["waiting"], WAIT_S)
+    until(lambda: not app.queue.get_queue(queue).get_job_counts()["active"], WAIT_S)
 
 
 def test_queues(app: Application, cli: Cli) -> None:
@@ -105,8 +105,8 @@ def test_workers_and_their_jobs(app: Application, cli: Cli) -> None:
     job = queue.add("n")
     app.start()
     try:
-        until(lambda: job.get_state() == "active")
-        until(lambda: app.queue.get_workers())
+        until(lambda: job.get_state() == "active", WAIT_S)
+        until(lambda: app.queue.get_workers(), WAIT_S)
         (one,) = cli.json("workers")
         assert (one["queues"], one["slots"], one["pid"]) == ({"emails": 4}, 4, os.getpid())
         row = cli("workers")[1].split()

@@ -14,7 +14,7 @@ from stratix_kombu.model.record import Held, NewJob
 from stratix_kombu.stores.postgres import migrate as scripts
 from stratix_kombu.stores.registry import open_store
 from tests.cli.conftest import call
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 JOB = NewJob(id="a", queue="mail", name="send")
 
@@ -158,7 +158,7 @@ def test_who_waits_for_a_migration_sees_that_it_was_made(postgres_database: str)
         first.execute("INSERT INTO shop.schema_version VALUES (%s)", [scripts.VERSION])
         waiting = threading.Thread(target=lambda: made.append(scripts.migrate(second, "shop")))
         waiting.start()
-        until(lambda: watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall())
+        until(lambda: watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall(), WAIT_S)
         first.commit()
         waiting.join()
     assert made == [(scripts.VERSION, scripts.VERSION)]

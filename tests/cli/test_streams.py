@@ -17,7 +17,7 @@ from stratix_kombu import Application
 from stratix_kombu.cli import main
 from stratix_kombu.model.text import printable
 from tests.cli.command_processes import write_module
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 NAME = "größe-日本 \U0001f600 \u202eabc\u2069"
 SAID = "grund: größe \u2014 日本\x1b[2J\x9b31m\u202e"
@@ -66,7 +66,7 @@ def filled(app: Application) -> Application:
     queue.process(lambda job: (_ for _ in ()).throw(ValueError(SAID)))
     queue.add_repeatable_job(NAME, every=3_600_000, key="hourly")
     app.start(queues=["mail"])
-    until(lambda: bad.refresh().state == "failed")
+    until(lambda: bad.refresh().state == "failed", WAIT_S)
     return app
 
 

@@ -16,7 +16,7 @@ from stratix_kombu import Application, Job, create_app
 from stratix_kombu.cli import supervisor
 from tests.cli.command_processes import lives, running, started, write_module
 from tests.cli.conftest import call
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 TERM, INT, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGKILL
 
@@ -37,7 +37,7 @@ def test_a_worker_takes_jobs_and_ends_in_peace(folder: Path, app: Application) -
         assert presence.concurrency == 7
         assert app.queue.get_queue("reports").get_workers() == []
         slow = app.queue.get_queue("emails").add("welcome", 1.0)
-        until(lambda: slow.refresh().progress == 10)
+        until(lambda: slow.refresh().progress == 10, WAIT_S)
         (process,) = app.queue.get_workers()
         assert (process.id, process.queues, process.slots) == (presence.id, {"emails": 7}, 7)
         assert worker.ended(TERM) == 0, worker.err
@@ -57,7 +57,7 @@ def test_a_second_signal_ends_it_at_once(folder: Path, app: Application) -> None
     with running(folder, "worker", "-A", "shop") as worker:
         until(lambda: job.refresh().progress == 10, 60)
         worker.send(INT)
-        until(lambda: worker.send(INT) or worker.has_ended, 30)  # the first ones count as the same
+        until(lambda: worker.send(INT) or worker.has_ended, WAIT_S)  # the first ones count as the same
         assert worker.ended() == 130
     assert "own emails sending to 60.0" in worker.err
 
@@ -127,7 +127,7 @@ def test_reload_while_developing(folder: Path, app: Application) -> None:
         (folder / "shop.py").write_text(text.replace('"first"', '"second"'))
         assert emails.add("welcome").wait_until_finished(timeout=60)[1] == "second"
         assert parent.ended(INT) == 0, parent.err
-    until(lambda: not any(map(lives, started(folder))), 30)
+    until(lambda: not any(map(lives, started(folder))), WAIT_S)
 
 
 def test_beat_is_the_clock_alone(config: Path) -> None:
@@ -138,7 +138,7 @@ def test_beat_is_the_clock_alone(config: Path) -> None:
         job = queue.add("n", delay=300)
         queue.add_repeatable_job("tick", every=1000, limit=1, key="tick")
         beat.says("runs the clock over redis")
-        until(lambda: queue.get_job_counts()["waiting"] == 2, 30)
+        until(lambda: queue.get_job_counts()["waiting"] == 2, WAIT_S)
         assert job.get_state() == "waiting"
         assert queue.get_workers() == []
         assert beat.ended(TERM) == 0, beat.err

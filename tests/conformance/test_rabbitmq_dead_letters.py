@@ -12,7 +12,7 @@ from kombu import Connection, Producer
 from stratix_kombu import ConfigurationError, DriverUnavailable, create_app
 from stratix_kombu.drivers.rabbitmq import RabbitMQDriver
 from stratix_kombu.testing.drivers import ready, take
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def test_what_no_worker_can_read_goes_to_the_dead_letter_exchange(
         Producer(channel).publish({"some": "body"}, exchange="", routing_key=f"{namespace}.mail")
         queue.process(lambda job: "done")
         assert first.wait_until_finished(timeout=20) == "done"
-        until(lambda: channel.queue_declare(queue=dead, passive=True).message_count == 1, 20)
-        until(lambda: any("not a permit" in str(error) for error in errors), 20)
+        until(lambda: channel.queue_declare(queue=dead, passive=True).message_count == 1, WAIT_S)
+        until(lambda: any("not a permit" in str(error) for error in errors), WAIT_S)
         assert queue.add("n").wait_until_finished(timeout=20) == "done"
 
 
@@ -52,7 +52,7 @@ def test_a_queue_that_somebody_declared_is_taken_as_it_is(amqp_url: str, namespa
     driver = RabbitMQDriver({"url": amqp_url}, namespace=namespace)
     jobs = ready("mail", 3)
     driver.publish(jobs)
-    until(lambda: driver.depth("mail") == 3)
+    until(lambda: driver.depth("mail") == 3, WAIT_S)
     receiver = driver.receiver("mail", 5)
     assert {one.job_id for one in take(receiver, 3)} == {job.id for job in jobs}
     receiver.close()

@@ -19,7 +19,7 @@ from selenium.webdriver.support.select import Select
 from stratix_kombu.dashboard import Dashboard
 from stratix_kombu.dashboard.server import _Handler, _Server
 from tests.services import require
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PREFIX = "/ops/jobs"
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
@@ -92,8 +92,8 @@ class Browser:
         """Click it, and wait for the next page."""
         page = self.driver.find_element(By.TAG_NAME, "html")
         element.click()
-        until(lambda: self._is_gone(page), 30)
-        until(lambda: self.driver.execute_script("return document.readyState") == "complete", 30)
+        until(lambda: self._is_gone(page), WAIT_S)
+        until(lambda: self.driver.execute_script("return document.readyState") == "complete", WAIT_S)
 
     def _is_gone(self, page: WebElement) -> bool:
         try:

@@ -10,7 +10,7 @@ import pytest
 from stratix_kombu import Application
 from stratix_kombu.dashboard import Action, Dashboard
 from tests.dashboard.asking import Asking, header, text_of
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture
@@ -37,12 +37,12 @@ def test_a_failed_job_is_retried_and_it_is_written_down(
 
     job = queue.add("x")
     app.start()
-    until(lambda: job.get_state() == "failed")
+    until(lambda: job.get_state() == "failed", WAIT_S)
     good.append(True)
     caplog.set_level("INFO", "stratix_kombu.dashboard")
     response = ops.post("/job/retry", id=job.id)
     assert (response.status, header(response, "Location")) == (303, f"/job?id={job.id}&done=retry&n=1")
-    until(lambda: job.get_state() == "completed")
+    until(lambda: job.get_state() == "completed", WAIT_S)
     (action,) = done
     assert (action.user, action.action, action.queue, action.jobs, action.outcome, action.peer) == (
         "ada",
@@ -54,7 +54,7 @@ def test_a_failed_job_is_retried_and_it_is_written_down(
     )
     assert "'ada': retry" in caplog.text
     assert ops.post("/job/retry", id=job.id).status == 303  # a completed one runs again
-    until(lambda: job.get_state() == "completed")
+    until(lambda: job.get_state() == "completed", WAIT_S)
 
 
 def test_what_does_not_fit_is_refused_and_written_down(app: Application, ops: Asking, done: list[Action]) -> None:

@@ -16,7 +16,7 @@ from stratix_kombu.celery.beat import StratixScheduler
 from stratix_kombu.dashboard import Dashboard
 from tests.celery.workers import ROOT, Project
 from tests.dashboard.asking import Asking, text_of
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def test_tasks_workers_and_beat(redis_url: str) -> None:
@@ -34,7 +34,7 @@ def test_tasks_workers_and_beat(redis_url: str) -> None:
         assert ops.post("/job/data", id=result.id, data="1").status == 409
         assert ops.post("/job/duplicate", id=result.id).status == 409
         assert ops.ask("/workers")["workers"] != []
-        until(lambda: ops.ask("/workers/celery")["workers"], 30)
+        until(lambda: ops.ask("/workers/celery")["workers"], WAIT_S)
         found = ops.ask("/workers/celery")
         assert (found["has_control"], [one["concurrency"] for one in found["workers"]]) == (True, [2])
         (one,) = found["workers"]

@@ -12,7 +12,7 @@ from stratix_kombu import Application
 from stratix_kombu.dashboard import Dashboard
 from tests.dashboard.browser import Browser, listening, served
 from tests.dashboard.shop import DATA, HOSTILE, TURNED, fail_some
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PHONE = 360
 
@@ -52,7 +52,7 @@ def pages(app: Application) -> dict[str, str]:
 
 def served_by(app: Application) -> str:
     """The id of the worker, once it is known."""
-    until(lambda: app.queue.get_queue("work").get_workers())
+    until(lambda: app.queue.get_queue("work").get_workers(), WAIT_S)
     return app.queue.get_queue("work").get_workers()[0].id
 
 
@@ -113,7 +113,7 @@ def test_every_action_on_a_job(served_shop: Application, browser: Browser) -> No
     failed.update_data({})
     browser.go(f"/job?id={failed.id}")
     browser.press("Retry")
-    until(lambda: failed.get_state() == "completed")
+    until(lambda: failed.get_state() == "completed", WAIT_S)
 
 
 def test_every_action_on_a_queue(served_shop: Application, browser: Browser) -> None:
@@ -168,7 +168,7 @@ def test_many_jobs_and_dead_letters(served_shop: Application, browser: Browser) 
     browser.press("all that match…", "//fieldset[legend='Remove']")
     assert f"{before - 2} jobs match" in browser.text
     browser.press(f"Remove {before - 2} jobs")
-    until(lambda: "Finished" in browser.text)
+    until(lambda: "Finished" in browser.text, WAIT_S)
     assert queue.get_job_counts()["failed"] == 0
     for _ in range(3):
         idle.add("x", delay=3_600_000)
@@ -181,7 +181,7 @@ def test_many_jobs_and_dead_letters(served_shop: Application, browser: Browser) 
     browser.go("/dead-letters")
     browser.follow("dead")
     browser.press("Redrive all letters")
-    until(lambda: "Finished" in browser.text)
+    until(lambda: "Finished" in browser.text, WAIT_S)
     assert f"{letters} done" in browser.text
     assert served_shop.queue.get_queue("dead").get_job_counts()["waiting"] == 0
     queue.drain()
@@ -239,11 +239,11 @@ def test_a_page_is_live(served_shop: Application, browser: Browser) -> None:
     browser.go("/queues/idle?name=lively")
     assert "lively-one" not in browser.text
     queue.add("lively", job_id="lively-one")
-    until(lambda: "lively-one" in browser.text, 20)
+    until(lambda: "lively-one" in browser.text, WAIT_S)
     browser.find("td.pick input").click()
     queue.add("lively", job_id="lively-two")
     browser.go("/queues/idle?name=lively")
-    until(lambda: "lively-two" in browser.text, 20)
+    until(lambda: "lively-two" in browser.text, WAIT_S)
     browser.find("#live").click()
     assert browser.find("#live").text == "Not live"
     browser.find("#live").click()
@@ -272,7 +272,7 @@ def test_without_scripts(served_shop: Application, browser: Browser) -> None:
     browser.press("all that match…", "//fieldset[legend='Remove']")
     assert "jobs match" in browser.text
     browser.leave(browser.find("main form button"))
-    until(lambda: "Finished" in browser.text)
+    until(lambda: "Finished" in browser.text, WAIT_S)
     assert queue.get_job(failed[0].id) is None
     browser.scripts(True)
 
@@ -301,7 +301,7 @@ def test_another_site_changes_and_frames_nothing(
     assert "came from another site" in browser.text
     assert served_shop.queue.get_queue("idle").is_paused()
     browser.driver.get(evil("/frame"))
-    until(lambda: any("frame" in one for one in browser.problems()))
+    until(lambda: any("frame" in one for one in browser.problems()), WAIT_S)
 
 
 def test_a_queue_with_many_jobs(redis_url: str, browser: Browser) -> None:

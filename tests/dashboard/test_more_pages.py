@@ -11,7 +11,7 @@ import pytest
 from stratix_kombu import Application, Queue
 from stratix_kombu.dashboard import Dashboard, bulk
 from tests.dashboard.asking import Asking, header, text_of
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -105,7 +105,7 @@ def failed(app: Application) -> Queue:
 
     queue.add_bulk([{"name": "load", "data": number} for number in range(20)])
     app.start()
-    until(lambda: queue.get_job_counts()["failed"] == 20)
+    until(lambda: queue.get_job_counts()["failed"] == 20, WAIT_S)
     return queue
 
 
@@ -215,8 +215,8 @@ def test_workers_and_what_they_run(app: Application, ops: Asking) -> None:
     app.start()
     job = queue.add(f"slow {HOSTILE}")
     try:
-        until(lambda: job.get_state() == "active")
-        until(lambda: [set(one["queues"]) for one in ops.ask("/workers")["workers"]] == [{"work", "other"}])
+        until(lambda: job.get_state() == "active", WAIT_S)
+        until(lambda: [set(one["queues"]) for one in ops.ask("/workers")["workers"]] == [{"work", "other"}], WAIT_S)
         (worker,) = ops.ask("/workers")["workers"]
         assert worker["queues"]["work"] == 3
         page = ops.ask("/worker", id=worker["id"])
@@ -232,7 +232,7 @@ def test_workers_and_what_they_run(app: Application, ops: Asking) -> None:
         assert ops.get("/workers/celery").status == 404
     finally:
         go_on.set()
-    until(lambda: job.get_state() == "completed")
+    until(lambda: job.get_state() == "completed", WAIT_S)
 
 
 def test_each_attempt(app: Application) -> None:

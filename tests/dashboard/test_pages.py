@@ -13,7 +13,7 @@ from stratix_kombu import Application
 from stratix_kombu.dashboard import Dashboard
 from stratix_kombu.dashboard.routes import ROUTES
 from tests.dashboard.asking import Asking, header, text_of
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 TURNED = "invoice\u202efdp.exe"
@@ -55,7 +55,7 @@ def test_a_job_is_shown_with_everything_that_is_known_of_it(app: Application, op
 
     job = queue.add("bill", {"customer": 7})
     app.start()
-    until(lambda: job.get_state() == "failed")
+    until(lambda: job.get_state() == "failed", WAIT_S)
     found = ops.ask("/job", id=job.id)
     assert found["job"]["state"] == "failed"
     assert found["job"]["reason"] == f"ValueError: no such customer: {HOSTILE}"

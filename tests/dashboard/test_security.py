@@ -11,7 +11,7 @@ from stratix_kombu import Application
 from stratix_kombu.dashboard import ACTIONS, Dashboard, Response, local_only, password, token
 from stratix_kombu.dashboard.http import MAX_FIELDS, Request
 from tests.dashboard.asking import PROGRAM, SAME_SITE, Asking, header
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def test_nobody_is_let_in_by_default(app: Application) -> None:
@@ -196,7 +196,7 @@ def test_redaction_looks_into_dead_letters(app: Application) -> None:
 
     app.start()
     queue.add("x", {"card": "4111"})
-    until(lambda: dead.get_job_counts()["waiting"] == 1)
+    until(lambda: dead.get_job_counts()["waiting"] == 1, WAIT_S)
 
     def redact(part: str, value: Any, job: Any) -> Any:
         return {**value, "card": "****"} if part == "data" else "hidden"

@@ -28,5 +28,6 @@ def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
         chosen["sqs"] = {
             "endpoint_url": request.getfixturevalue("sqs_url"),
             "aws": {"region": "us-east-1", "credentials": {"access_key_id": "x", "secret_access_key": "y"}},
+            "command_timeout": 60_000,  # its server shares the test's interpreter
         }
     return chosen

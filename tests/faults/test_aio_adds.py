@@ -13,7 +13,7 @@ from stratix_kombu import Application, Job, Queue, StoreUnavailable, create_app
 from stratix_kombu.model.record import Added, NewJob
 from stratix_kombu.testing.forking import together
 from tests.faults.servers import OwnRedis
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PATIENCE_MS = 500
 
@@ -63,8 +63,8 @@ def test_a_store_that_is_away_is_asked_once_for_all_of_a_turn(
     assert all(one.__cause__ is not None for one in errors)
     assert tried == [1]
     server.thaw() if how == "frozen" else server.start()
-    until(lambda: isinstance(asyncio.run(_all(queue, 1))[0], Job))
-    until(lambda: queue.get_job_counts()["waiting"] == 1)
+    until(lambda: isinstance(asyncio.run(_all(queue, 1))[0], Job), WAIT_S)
+    until(lambda: queue.get_job_counts()["waiting"] == 1, WAIT_S)
 
 
 def test_those_that_were_added_before_the_store_went_away_have_their_jobs(

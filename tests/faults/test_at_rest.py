@@ -16,7 +16,7 @@ from redis import Redis
 
 from stratix_kombu import create_app
 from tests.faults.servers import OwnRedis
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 QUEUES = 400
 SENT = ("evalsha", "eval", "blmpop", "brpop", "lmpop", "blpop", "xread", "rpush", "llen")
@@ -52,7 +52,7 @@ class Idle:
         key = f"{{{self.namespace}}}:leader"
         for _ in range(times):
             rests = self.server.hget(key, "rests")
-            until(lambda rests=rests: self.server.hget(key, "rests") not in (None, rests), 30)  # type: ignore[misc]
+            until(lambda rests=rests: self.server.hget(key, "rests") not in (None, rests), WAIT_S)  # type: ignore[misc]
 
     def close(self) -> None:
         for process in self._processes:
@@ -72,7 +72,7 @@ def idle() -> Iterator[Idle]:
 
 def test_processes_with_many_queues_at_rest(idle: Idle) -> None:
     assert [idle.start(QUEUES) <= 12 for _ in range(2)] == [True, True]
-    until(lambda: idle.server.hlen(f"{{{idle.namespace}}}:process") == 2, 30)
+    until(lambda: idle.server.hlen(f"{{{idle.namespace}}}:process") == 2, WAIT_S)
     assert len(idle.server.client_list()) <= 16
     idle.rest(1)
     before = idle.sent()
@@ -106,8 +106,8 @@ def test_queues_with_listeners_are_read_together(idle: Idle, queues: int) -> Non
         assert idle.server.time()[0] - began >= 2
         for number in (0, queues - 1):
             app.queue.get_queue(f"q{number}").add("n", number)
-        until(lambda: heard == [0, queues - 1])
+        until(lambda: heard == [0, queues - 1], WAIT_S)
         later = app.queue.get_queue("later")
         later.on("waiting", lambda job: heard.append("later"))
         later.add("n")
-        until(lambda: heard[-1] == "later")
+        until(lambda: heard[-1] == "later", WAIT_S)

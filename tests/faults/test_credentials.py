@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.model.secrets import masked
 from stratix_kombu.stores.registry import open_store
+from tests.services import free_port
 
 WORD = "s3cret"
 SECRET = f"left{WORD}/@:#?%&right{WORD}"
@@ -24,18 +24,12 @@ SECRET = f"left{WORD}/@:#?%&right{WORD}"
 QUOTED = quote(SECRET, safe="")
 
 
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _where(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}"
 
 
-AWAY = f"127.0.0.1:{_closed_port()}"
+AWAY = f"127.0.0.1:{free_port()}"
 QUICK = {"connect_timeout": 500, "command_timeout": 500}
 KEYS = {"access_key_id": f"AKIA{WORD}", "secret_access_key": SECRET, "session_token": f"token{SECRET}"}
 

@@ -15,7 +15,7 @@ import pytest
 from stratix_kombu import JobFailed, create_app
 from tests.faults.hosts import BROKERS, HOSTS, Place, Workers
 from tests.faults.worker_processes import runs_of, worker_process
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 JOBS = 6
 
@@ -108,12 +108,12 @@ class Losing:
             self._store.transitions.recover(3)
             return len(stalled) == JOBS
 
-        until(step, 20)
+        until(step, WAIT_S)
 
     def finish(self) -> None:
         """The second attempts end as they do; each loss was reported once."""
         until(lambda: set(runs_of(self._runs).values()) == {2}, 60)
-        until(lambda: self._log.read_text().count("lease lost") == JOBS, 20)
+        until(lambda: self._log.read_text().count("lease lost") == JOBS, WAIT_S)
         self.gate.touch()
         for job in self.jobs:
             assert job.wait_until_finished(timeout=60) == self.pid
@@ -152,7 +152,7 @@ def test_a_job_that_stalls_too_often_has_failed(redis_url: str, tmp_path: Path) 
         "driver": "redis",
         "redis": {"url": redis_url},
         "namespace": f"stall{uuid.uuid4().hex[:8]}",
-        "bullmq": {"stalledCheckInterval": 100, "maxStalledCount": 1, "leaseDuration": 500},
+        "bullmq": {"stalledCheckInterval": 100, "maxStalledCount": 1, "leaseDuration": 1500},
     }
     runs = tmp_path / "runs"
     with create_app(settings) as app:
@@ -166,5 +166,5 @@ def test_a_job_that_stalls_too_often_has_failed(redis_url: str, tmp_path: Path) 
                 worker.kill()
         with pytest.raises(JobFailed, match="stalled more than 1 times"):
             job.wait_until_finished(timeout=30)
-        until(lambda: stalled == [job.id] * 2)
+        until(lambda: stalled == [job.id] * 2, WAIT_S)
         assert runs_of(runs)[job.id] == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu import create_app
 from tests.faults.worker_processes import runs_of, worker_process
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 JOBS = 200
 
@@ -29,7 +29,7 @@ def test_every_job_ends_once_when_a_worker_is_killed(settings: dict[str, Any], t
         assert done_before < JOBS
         with worker_process(settings, "work", runs):
             until(lambda: queue.get_job_counts()["completed"] == JOBS, 60)
-        until(lambda: len(completed) == JOBS)
+        until(lambda: len(completed) == JOBS, WAIT_S)
         counts = queue.get_job_counts()
         assert {state: count for state, count in counts.items() if count} == {"completed": JOBS}
         assert completed == Counter({job.id: 1 for job in jobs})

@@ -18,7 +18,7 @@ from tests.celery.workers import Project
 from tests.faults.conftest import WORKER
 from tests.faults.worker_processes import worker_process
 from tests.redis_nodes import MASTER, PASSWORD, SENTINEL_PASSWORD, SentinelServers, sentinel_servers
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 SOON_S = 30.0
 
@@ -63,7 +63,10 @@ def _fail_over(sentinels: SentinelServers) -> int:
         old.acl_setuser("default", enabled=True, commands=["+@all", "-replicaof", "-slaveof"])
         old.client_pause(timeout=int(SOON_S * 1000), all=False)
         try:
-            until(lambda: new.info("replication")["slave_repl_offset"] == old.info("replication")["master_repl_offset"])
+            until(
+                lambda: new.info("replication")["slave_repl_offset"] == old.info("replication")["master_repl_offset"],
+                WAIT_S,
+            )
             port = sentinels.planned_failover()
             until(lambda: new.role()[0] == "master", SOON_S)
             until(lambda: old.info("replication")["connected_slaves"] == 0, SOON_S)

@@ -27,7 +27,7 @@ from stratix_kombu.stores.sql.database import Read
 from stratix_kombu.testing.forking import Child
 from stratix_kombu.testing.stores import audit
 from tests.postgres_server import UNSAFE, PostgresServer
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString  # of 3.11's typing
@@ -78,7 +78,7 @@ def again(step: Callable[[], Any]) -> Any:
             answers.append(step())
         return bool(answers)
 
-    until(is_done, 30.0)
+    until(is_done, WAIT_S)
     return answers[0]
 
 
@@ -203,7 +203,7 @@ def test_a_deadlock_is_resolved_by_doing_the_step_again(server: PostgresServer) 
             other.execute("SET LOCAL deadlock_timeout = '60s'")
             other.execute("SELECT 1 FROM queues FOR UPDATE")
             locked.set()
-            until(lambda: tries)
+            until(lambda: tries, WAIT_S)
             other.execute("SELECT pg_advisory_xact_lock(%s)", (lock_of(f"namespace:{SCHEMA}"),))
 
     begin = store._database._first
@@ -212,7 +212,7 @@ def test_a_deadlock_is_resolved_by_doing_the_step_again(server: PostgresServer) 
         found = begin(session, reads)
         tries.append(session)
         if len(tries) == 1:  # it has the lock, and will want the row
-            until(lambda: _waits_for_a_lock(server))
+            until(lambda: _waits_for_a_lock(server), WAIT_S)
         return found
 
     store._database._first = first  # type: ignore[method-assign]
@@ -364,7 +364,7 @@ def test_workers_go_on_when_the_server_is_back(server: PostgresServer) -> None:
         server.stop()
         with pytest.raises(StoreUnavailable):
             queue.add("n")
-        until(lambda: heard)
+        until(lambda: heard, WAIT_S)
         server.start()
         job = again(lambda: queue.add("n", None, {"job_id": "again"}))
         assert job.wait_until_finished(timeout=30) == "done"
@@ -374,9 +374,9 @@ def test_an_idle_bell_ends_its_thread_and_its_connection(store: PostgresStore, m
     monkeypatch.setattr("stratix_kombu.stores.postgres.bell.LINGER_S", 0.05)
     bell = store._database.bell
     bell.wait(bell.changes(), 0.01)
-    until(lambda: bell._thread is None and bell._connection is None)
+    until(lambda: bell._thread is None and bell._connection is None, WAIT_S)
     bell.changes()  # it begins again
-    until(lambda: bell._connection is not None)
+    until(lambda: bell._connection is not None, WAIT_S)
 
 
 def test_behind_a_pooler_settings_are_those_of_transactions_and_nobody_listens(

@@ -23,7 +23,7 @@ from stratix_kombu.testing.stores import audit
 from tests.certificates import Certificates, make_certificates
 from tests.postgres_server import UNSAFE, USER, PostgresServer
 from tests.processes import lives
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 QUEUE = "mail"
 
@@ -52,7 +52,7 @@ class Pair:
         self.standby.start()
         self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.primary.execute("SELECT pg_reload_conf()")
-        until(lambda: self.primary.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"), 30.0)
+        until(lambda: self.primary.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"), WAIT_S)
 
     def fail_over(self) -> None:
         self.primary.kill()
@@ -121,14 +121,14 @@ def test_of_two_hosts_the_one_that_can_be_written_is_used() -> None:
         store._database.changes()  # it listens from now on
         with store._database.reading(), store._database.reading():
             pass  # there are several connections to the first one
-        until(lambda: store._database.bell._connection is not None)
+        until(lambda: store._database.bell._connection is not None, WAIT_S)
         first.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         first.execute("SELECT pg_reload_conf()")
-        until(lambda: refuses(store), 20.0)
+        until(lambda: refuses(store), WAIT_S)
         add(store, "after")  # of all connections one has failed
         assert [one is not None for one in other.queries.get(["before", "after"])] == [False, True]
         seen = store._database.changes()
-        until(lambda: listens_to(store) == second.port)
+        until(lambda: listens_to(store) == second.port, WAIT_S)
         add(other, "elsewhere")
         store._database.wait(seen, 20.0)
         assert store._database.changes() != seen
@@ -164,7 +164,7 @@ def test_connections_that_have_ended_meanwhile_are_not_used_again(postgres_datab
             "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         ).fetchall()
-        until(lambda: not any(lives(pid) for pid, _ in ended))  # their ends of the connections are closed
+        until(lambda: not any(lives(pid) for pid, _ in ended), WAIT_S)  # their ends of the connections are closed
         assert store.queries.get(["a"])[0] is not None
         add(store, "b")
         assert store.queries.get(["b"])[0] is not None

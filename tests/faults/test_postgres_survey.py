@@ -19,7 +19,7 @@ from stratix_kombu.model.state import State
 from stratix_kombu.stores.postgres import open_postgres_store
 from stratix_kombu.stores.postgres.store import PostgresStore
 from tests.postgres_server import PostgresServer
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString  # of 3.11's typing
@@ -70,12 +70,12 @@ def test_a_setting_that_is_off(
 ) -> None:
     set_it(server, f"{setting} = off")
     try:
-        until(lambda: warnings(store), 20.0)
+        until(lambda: warnings(store), WAIT_S)
         (said,) = warnings(store)
         assert said.startswith(words)
     finally:
         set_it(server, f"{setting} = on")
-    until(lambda: not warnings(store), 20.0)
+    until(lambda: not warnings(store), WAIT_S)
 
 
 def set_it(server: PostgresServer, said: LiteralString) -> None:
@@ -136,7 +136,7 @@ def test_dead_rows_that_are_not_cleared_away(
         other.execute("UPDATE stratix_survey.jobs SET seq = seq + 1")
         other.execute("UPDATE stratix_survey.jobs SET seq = seq + 1")
     monkeypatch.setattr(f"{SURVEY}.MANY", 1)
-    until(lambda: [one for one in warnings(store) if "the table 'jobs' has" in one], 20.0)
+    until(lambda: [one for one in warnings(store) if "the table 'jobs' has" in one], WAIT_S)
     (said,) = [one for one in warnings(store) if "'jobs'" in one]
     assert said == "the table 'jobs' has 2 dead rows and 1 others: autovacuum does not keep up"
 

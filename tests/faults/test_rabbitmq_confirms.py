@@ -24,7 +24,7 @@ from stratix_kombu.model.record import Ready
 from stratix_kombu.testing.drivers import ready, take
 from stratix_kombu.testing.forking import together
 from tests.faults.proxy import Proxy
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 REPLY_S = 1.0
 
@@ -84,11 +84,11 @@ def test_a_thousand_adds_in_a_row(amqp_url: str, redis_url: str) -> None:
     with create_app(settings) as app:
         queue = app.queue.create_queue("q", concurrency=20)
         jobs = [queue.add("n", number) for number in range(1000)]
-        until(lambda: app.queue.engine.driver.depth("q") == 1000, 20)
+        until(lambda: app.queue.engine.driver.depth("q") == 1000, WAIT_S)
         queue.process(lambda job: job.data)
         app.start()
         assert jobs[-1].wait_until_finished(60) == 999
-        until(lambda: queue.get_job_counts()["completed"] == 1000, 30)
+        until(lambda: queue.get_job_counts()["completed"] == 1000, WAIT_S)
         assert dict(app.queue.engine.faults) == {}
 
 
@@ -98,13 +98,13 @@ def test_what_is_refused_is_sent_again(sender: Sender, channel: Any) -> None:
     jobs = ready("q", 3)
     for job in jobs:
         assert sender.submit(job) is False
-    until(lambda: sender.reported)
+    until(lambda: sender.reported, WAIT_S)
     queue, problem = sender.reported[0]
     assert queue == "q"
     assert isinstance(problem, DriverUnavailable)
     assert "refused" in str(problem)
     assert received(sender, 3) == {job.id for job in jobs}
-    until(lambda: sender.reported[-1] == ("q", None))
+    until(lambda: sender.reported[-1] == ("q", None), WAIT_S)
     assert len(sender.reported) == 2, "one report for one cause"
 
 
@@ -115,7 +115,7 @@ def test_what_is_lost_with_a_connection_is_sent_again(sender: Sender) -> None:
     sender.submit(*jobs)
     sender.proxy.cut_all()
     sender.proxy.thaw()
-    until(lambda: sender.depth() == 6, 20)
+    until(lambda: sender.depth() == 6, WAIT_S)
     assert received(sender, 6) >= {job.id for job in jobs}
     assert sender.reported == []
 
@@ -124,16 +124,16 @@ def test_a_broker_that_says_nothing_is_left_for_another_connection(sender: Sende
     sender.driver.publish(ready("q", 1))
     sender.proxy.swallow()
     sender.submit(*ready("q", 2))
-    until(lambda: sender.depth() == 3, 20)
+    until(lambda: sender.depth() == 3, WAIT_S)
 
 
 def test_what_finds_no_queue_is_sent_again_to_a_new_one(sender: Sender, channel: Any) -> None:
     sender.submit(*ready("q", 1))
-    until(lambda: sender.depth() == 1)
+    until(lambda: sender.depth() == 1, WAIT_S)
     channel.queue_delete(f"{sender.namespace}.q")
     jobs = ready("q", 3)
     sender.submit(*jobs)
-    until(lambda: any(problem is None for _, problem in sender.reported), 20)
+    until(lambda: any(problem is None for _, problem in sender.reported), WAIT_S)
     assert received(sender, 3) == {job.id for job in jobs}
 
 
@@ -143,12 +143,12 @@ def test_an_outage_is_reported_and_what_was_sent_before_it_is_sent_again(sender:
     sender.submit(*ready("q", 2))
     sender.proxy.refuse()
     sender.proxy.thaw()
-    until(lambda: sender.reported, 20)
+    until(lambda: sender.reported, WAIT_S)
     with pytest.raises(DriverUnavailable):
         sender.submit(*ready("q", 1))
     sender.proxy.accept()
-    until(lambda: sender.depth() == 3, 20)
-    until(lambda: sender.reported[-1] == ("q", None))
+    until(lambda: sender.depth() == 3, WAIT_S)
+    until(lambda: sender.reported[-1] == ("q", None), WAIT_S)
 
 
 def test_not_without_a_bound(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,11 +161,11 @@ def test_not_without_a_bound(sender: Sender, monkeypatch: pytest.MonkeyPatch) ->
         sender.submit(job)
     with pytest.raises(DriverUnavailable):
         sender.submit(*ready("q", 1))
-    until(lambda: sender.driver._outbox.is_full, 20)
+    until(lambda: sender.driver._outbox.is_full, WAIT_S)
     assert len(sender.driver._outbox._again) == 10
     sender.proxy.cut_all()
     sender.proxy.thaw()
-    until(lambda: sender.depth() == 11, 30)
+    until(lambda: sender.depth() == 11, WAIT_S)
 
 
 def test_closing_waits_for_the_brokers_word(sender: Sender) -> None:
@@ -176,7 +176,7 @@ def test_closing_waits_for_the_brokers_word(sender: Sender) -> None:
     sender.driver.close()
     assert sender.driver.open_count() == 0
     assert sender.depth() == 300
-    until(lambda: not thread.is_alive())
+    until(lambda: not thread.is_alive(), WAIT_S)
 
 
 def test_closing_begins_no_thread(sender: Sender, channel: Any) -> None:
@@ -244,7 +244,7 @@ def test_a_process_that_is_killed_has_lost_no_job(sender: Sender, amqp_url: str,
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == "connected\n"
-        until(lambda: app.queue.engine.driver.depth("q") == 1)
+        until(lambda: app.queue.engine.driver.depth("q") == 1, WAIT_S)
         sender.proxy.freeze()
         process.stdin.write("\n")
         process.stdin.flush()
@@ -276,7 +276,7 @@ def test_a_child_does_not_send_what_is_its_parents(sender: Sender) -> None:
         return []
 
     together(2, work)
-    until(lambda: sender.depth() == 6, 20)
+    until(lambda: sender.depth() == 6, WAIT_S)
     time.sleep(2 * outbox.LOOK_S)
     assert sender.depth() == 6
 
@@ -311,7 +311,7 @@ def test_permits_are_read_as_py_amqp_reads_them(sender: Sender, channel: Any) ->
     named = [one.job_id for one in taken if one.job_id not in (None, "own")]
     assert len(named) == len(sent) - 1
     assert set(named) >= {job.id for job in sent if job.id not in ("", "no id")}
-    until(lambda: sender.depth() == 0)
+    until(lambda: sender.depth() == 0, WAIT_S)
 
 
 @pytest.mark.parametrize("name", ["n", "ein Bär", "x" * 200])

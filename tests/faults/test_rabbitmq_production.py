@@ -22,7 +22,7 @@ from stratix_kombu.worker import pace
 from tests.celery.project import define_plain
 from tests.certificates import Certificates, make_certificates
 from tests.services import RabbitMQNode, free_port, rabbitmq_node
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 CONSUMER_TIMEOUT_MS = 1000
 """The broker closes a channel on which a message was not acknowledged for this long; thirty minutes by default."""
@@ -148,16 +148,16 @@ def test_a_connection_lives_while_all_slots_are_busy_and_while_the_worker_drains
 
         queue.process(handler)
         queue.add("n", 0)
-        until(lambda: began == [0])
+        until(lambda: began == [0], WAIT_S)
         _wait(2.0)  # one slot is free: it consumes
         queue.add("n", 1)
-        until(lambda: began == [0, 1], 20)
+        until(lambda: began == [0, 1], WAIT_S)
         queue.add("n", 2)
         _wait(5.5)  # none is free
         gates[1].set()
-        until(lambda: began == [0, 1, 2], 20)
+        until(lambda: began == [0, 1, 2], WAIT_S)
         gates[0].set()
-        until(lambda: ended == [1, 0], 20)
+        until(lambda: ended == [1, 0], WAIT_S)
         assert dict(app.queue.engine.faults) == {}
         closing = threading.Thread(target=queue.close)
         closing.start()
@@ -186,14 +186,14 @@ def test_a_broker_short_of_memory_loses_nothing_and_holds_nobody_up(node: Rabbit
             waiting.add("early", number)
         node.control("set_vm_memory_high_watermark", "absolute", "1")
         try:
-            until(lambda: "memory" in node.control("eval", "rabbit_alarm:get_alarms()."), 20)
+            until(lambda: "memory" in node.control("eval", "rabbit_alarm:get_alarms()."), WAIT_S)
             jobs = [queue.add("late", number) for number in range(5)]
             jobs += queue.add_bulk([{"name": "late", "data": number} for number in range(5, 700)])
-            until(lambda: any("short of memory or disk" in str(error) for error in errors))
+            until(lambda: any("short of memory or disk" in str(error) for error in errors), WAIT_S)
             assert queue.get_job_counts()["waiting"] == 700, "kept in the store"
             waiting.process(lambda job: done.append(job.data))
-            until(lambda: sorted(done) == [0, 1, 2], 30)  # those who consume are served
-            until(lambda: app.queue.engine.driver.depth("waiting") == 0)  # and so is who asks
+            until(lambda: sorted(done) == [0, 1, 2], WAIT_S)  # those who consume are served
+            until(lambda: app.queue.engine.driver.depth("waiting") == 0, WAIT_S)  # and so is who asks
             assert app.queue.check_health()["driver"]
         finally:
             node.control("set_vm_memory_high_watermark", "0.8")
@@ -224,10 +224,10 @@ def test_a_message_that_a_quorum_queue_drops_after_many_deliveries_is_sent_again
             receiver.give_back(received)
             return seen >= 3 and not received
 
-        until(dropped, 30)
+        until(dropped, WAIT_S)
         receiver.close()
         queue.process(lambda job: "done")
         assert job.wait_until_finished(timeout=60) == "done"
         driver.publish([Ready(job.id, "q", "n")])  # and one that comes late changes nothing
-        until(lambda: driver.depth("q") == 0)
+        until(lambda: driver.depth("q") == 0, WAIT_S)
         assert job.refresh().attempts_started == 1

@@ -74,7 +74,7 @@ def test_cancel_from_another_process_and_no_child_is_left(settings: dict[str, An
             with pytest.raises(JobFailed, match="cancelled"):
                 job.wait_until_finished(timeout=WAIT_S)
             assert job.refresh().attempts_made == 1
-        until(lambda: not any(lives(one) for one in noted(deaf)))
+        until(lambda: not any(lives(one) for one in noted(deaf)), WAIT_S)
         assert "Z" not in children_of(process.pid).values()
         pids = busy(app, tmp_path)
         if end == "killed":
@@ -85,4 +85,4 @@ def test_cancel_from_another_process_and_no_child_is_left(settings: dict[str, An
             assert process.stdout.readline() == b"closing\n"
             until(lambda: process.send_signal(signal.SIGTERM) or process.poll() is not None, WAIT_S)
             assert process.returncode == 128 + signal.SIGTERM
-        until(lambda: not any(lives(one) for one in pids))
+        until(lambda: not any(lives(one) for one in pids), WAIT_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import uuid
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,15 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from stratix_kombu import DriverUnavailable, StoreUnavailable, StratixError, create_app
-from tests.waiting import until
+from tests.services import free_port
+from tests.waiting import WAIT_S, until
 
 SECRET = "s3cr3t-word"
-
-
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _settings(driver: str, store: str, **options: Any) -> dict[str, Any]:
@@ -27,7 +21,7 @@ def _settings(driver: str, store: str, **options: Any) -> dict[str, Any]:
 
 
 def test_a_store_that_is_away() -> None:
-    url = f"redis://user:{SECRET}@127.0.0.1:{_closed_port()}/0"
+    url = f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0"
     app = create_app(_settings("memory", url))
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as error:
         app.start()
@@ -38,7 +32,7 @@ def test_a_store_that_is_away() -> None:
 
 
 def test_a_redis_broker_that_is_away(redis_url: str) -> None:
-    url = f"redis://:{SECRET}@127.0.0.1:{_closed_port()}/0"
+    url = f"redis://:{SECRET}@127.0.0.1:{free_port()}/0"
     app = create_app(_settings("redis", redis_url, url=url))
     with pytest.raises(DriverUnavailable, match=r"127\.0\.0\.1") as error:
         app.start()
@@ -47,7 +41,7 @@ def test_a_redis_broker_that_is_away(redis_url: str) -> None:
 
 
 def test_a_rabbitmq_that_is_away(redis_url: str) -> None:
-    url = f"amqp://user:{SECRET}@127.0.0.1:{_closed_port()}//"
+    url = f"amqp://user:{SECRET}@127.0.0.1:{free_port()}//"
     app = create_app(_settings("rabbitmq", redis_url, url=url))
     with pytest.raises(DriverUnavailable, match=r"127\.0\.0\.1") as error:
         app.start()
@@ -57,7 +51,7 @@ def test_a_rabbitmq_that_is_away(redis_url: str) -> None:
 
 def test_an_sqs_that_is_away(redis_url: str) -> None:
     credentials = {"access_key_id": "AKIAEXAMPLE", "secret_access_key": SECRET}
-    endpoint, aws = f"http://127.0.0.1:{_closed_port()}", {"region": "eu-west-1", "credentials": credentials}
+    endpoint, aws = f"http://127.0.0.1:{free_port()}", {"region": "eu-west-1", "credentials": credentials}
     app = create_app(_settings("sqs", redis_url, endpoint_url=endpoint, aws=aws))
     with pytest.raises(DriverUnavailable) as error:
         app.start()
@@ -81,13 +75,13 @@ def test_a_broker_that_is_away_loses_no_job(redis_url: str, amqp_url: str) -> No
         "driver": "rabbitmq",
         "namespace": namespace,
         "store": redis_url,
-        "rabbitmq": {"url": f"amqp://guest:guest@127.0.0.1:{_closed_port()}//"},
+        "rabbitmq": {"url": f"amqp://guest:guest@127.0.0.1:{free_port()}//"},
     }
     producer, errors = create_app(away), list[BaseException]()
     queue = producer.queue.get_queue("q")
     queue.on("error", errors.append)
     job = queue.add("n", {"kept": True})
-    until(lambda: any(isinstance(error, DriverUnavailable) for error in errors))
+    until(lambda: any(isinstance(error, DriverUnavailable) for error in errors), WAIT_S)
     producer.close()
     back = {**away, "rabbitmq": {"url": amqp_url}, "worker": {"redelivery_grace": 500, "stalled_check_interval": 200}}
     with create_app(back) as consumer:

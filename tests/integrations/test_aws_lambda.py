@@ -19,7 +19,7 @@ from stratix_kombu.drivers.registry import known_drivers
 from stratix_kombu.integrations.aws_lambda import handler_of, run_messages
 from stratix_kombu.lifecycle.claim import take
 from tests.services import free_port
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "aws_lambda"
 ACCOUNT = "arn:aws:sqs:us-east-1:123456789012"
@@ -161,7 +161,7 @@ def test_a_schedule_is_the_clock(app: Application, runtime: Runtime) -> None:
         runtime.call()
         return job.get_state() == "completed"
 
-    until(done)
+    until(done, WAIT_S)
 
 
 def test_while_the_store_is_away_messages_stay(sqs_url: str) -> None:
@@ -214,5 +214,5 @@ def test_the_example_and_its_template(sqs_url: str, redis_url: str, monkeypatch:
     with shop.app:
         runtime = Runtime(sqs_url, template["Emails"]["Properties"]["QueueName"], getattr(shop, function))
         job = shop.emails.add("welcome", "ada")
-        until(lambda: runtime.call() == [] and job.get_state() == "completed")
+        until(lambda: runtime.call() == [] and job.get_state() == "completed", WAIT_S)
         assert job.refresh().return_value == "sent to ada"

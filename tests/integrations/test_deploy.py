@@ -21,7 +21,7 @@ from stratix_kombu import create_app
 from stratix_kombu.config.settings import load_settings
 from stratix_kombu.drivers.registry import known_drivers
 from tests.services import free_port
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "deploy"
 
@@ -103,7 +103,7 @@ def test_the_worker_runs_and_answers_the_probes(redis_url: str) -> None:
     ):
         try:
             assert outside.queue.get_queue("emails").add("welcome", "ada").wait_until_finished(30) == "sent to ada"
-            until(lambda: _probe(port) == 0)
+            until(lambda: _probe(port) == 0, WAIT_S)
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 with urlopen(f"http://127.0.0.1:{port}{container()[probe]['httpGet']['path']}", timeout=10) as page:
                     assert page.status == 200

@@ -18,7 +18,7 @@ import pytest
 
 from stratix_kombu import Application, JobFailed
 from tests.integrations.conftest import PROJECT
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def finished(result: Any) -> Any:
         result.refresh()
         return bool(result.is_finished)
 
-    until(is_finished)
+    until(is_finished, WAIT_S)
     return result
 
 
@@ -120,7 +120,7 @@ def test_jobs_wait_for_the_commit(app: Application) -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'attempts'"):
         add_on_commit("orders", "confirm", atempts=3)
     order = place_order("a lamp")
-    until(lambda: Order.objects.get(pk=order.pk).confirmed)
+    until(lambda: Order.objects.get(pk=order.pk).confirmed, WAIT_S)
     assert [job.data for job in orders.get_jobs()] == [{"order": order.pk}]
     job = orders.add("ship", {"order": order.pk})
     assert job.wait_until_finished(10) == 1

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from stratix_kombu import Application, ConfigurationError, JobFailed, RateLimited, create_app
 from stratix_kombu.integrations.opentelemetry import instrument
 from tests.integrations import sandboxed
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 class Telemetry:
@@ -35,7 +35,7 @@ class Telemetry:
         return [one for one in self.exporter.get_finished_spans() if name in one.name]
 
     def wait_for(self, name: str, number: int) -> list[ReadableSpan]:
-        until(lambda: len(self.spans(name)) >= number)
+        until(lambda: len(self.spans(name)) >= number, WAIT_S)
         return self.spans(name)
 
     def metrics(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def test_metrics(app: Application, telemetry: Telemetry) -> None:
     with pytest.raises(JobFailed):
         bad.wait_until_finished(10)
     telemetry.wait_for("process", 2)
-    until(lambda: sum(one.count for one in telemetry.metrics()["messaging.process.duration"]) == 2)
+    until(lambda: sum(one.count for one in telemetry.metrics()["messaging.process.duration"]) == 2, WAIT_S)
     found = telemetry.metrics()
     assert [one.value for one in found["messaging.client.sent.messages"]] == [2]
     assert sum(one.value for one in found["messaging.client.consumed.messages"]) == 2

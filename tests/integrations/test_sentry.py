@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.faults.worker_processes import ROOT
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_jobs_in_a_celery_worker_beside_sentrys_celery_integration(redis_url: st
             command = [sys.executable, "-m", module]
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stderr
-            until(lambda: len(of(_lines(output.read_text()), "transaction")) == 3)
+            until(lambda: len(of(_lines(output.read_text()), "transaction")) == 3, WAIT_S)
         finally:
             run.terminate()
     found = _lines(done.stdout + output.read_text())

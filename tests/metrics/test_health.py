@@ -17,7 +17,7 @@ from redis import Redis
 
 from stratix_kombu import ConfigurationError, create_app
 from tests.services import end, free_port, redis_server, start_redis, wait_for_port
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def test_a_worker_that_takes_messages(settings: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def test_a_worker_that_takes_messages(settings: dict[str, Any]) -> None:
         producer.start()
         queue = app.queue.create_queue("work", concurrency=2)
         queue.process(lambda job: None)
-        until(lambda: app.check_health().ok)
+        until(lambda: app.check_health().ok, WAIT_S)
         health = app.check_health(within=timedelta(seconds=30))
         assert (health.driver, health.store, health.consuming, health.clock) == (True, True, True, True)
         assert (health.problems, health.clock_lag_ms) == ((), 0)
@@ -36,7 +36,7 @@ def test_a_worker_that_takes_messages(settings: dict[str, Any]) -> None:
         assert producer.check_health().workers == ()
         queue.add("n").wait_until_finished(timeout=10)
         for scope in ("host", "all"):
-            until(lambda scope=scope: producer.check_health(workers=scope).workers)  # type: ignore[misc]
+            until(lambda scope=scope: producer.check_health(workers=scope).workers, WAIT_S)  # type: ignore[misc]
             seen = producer.check_health(workers=scope)
             assert seen.ok
             assert [one.id for one in seen.workers] == [worker.id]
@@ -58,13 +58,13 @@ def test_no_clock_promotes_what_is_due(settings: dict[str, Any]) -> None:
     with create_app({**settings, "worker": {"clock": False}}) as app:
         app.start()
         app.queue.get_queue("work").add("n", delay=1)
-        until(lambda: not app.check_health(within=20).clock)
+        until(lambda: not app.check_health(within=20).clock, WAIT_S)
         health = app.check_health(within=20)
         assert health.clock_lag_ms > 20
         assert "no clock promotes it" in health.problems[0]
         with create_app(settings) as other:
             other.start()
-            until(lambda: app.check_health().clock_lag_ms == 0)
+            until(lambda: app.check_health().clock_lag_ms == 0, WAIT_S)
             assert other.check_health().ok
 
 
@@ -95,17 +95,17 @@ def test_a_frozen_broker_is_noticed_and_the_worker_comes_back(settings: dict[str
             queue = app.queue.create_queue("work")
             queue.process(lambda job: "done")
             assert queue.add("n").wait_until_finished(timeout=10) == "done"
-            until(lambda: observer.check_health(workers="all").ok)
+            until(lambda: observer.check_health(workers="all").ok, WAIT_S)
             process.send_signal(signal.SIGSTOP)
-            until(lambda: not observer.check_health(within=2_000, workers="all").consuming, 20)
+            until(lambda: not observer.check_health(within=2_000, workers="all").consuming, WAIT_S)
             seen = observer.check_health(within=2_000, workers="all")
             assert (seen.driver, seen.store) == (True, True)
             assert "has not taken messages for" in seen.problems[0]
             own = app.check_health(within=2_000)
             assert (own.driver, own.store, own.consuming) == (False, True, False)
             process.send_signal(signal.SIGCONT)
-            until(lambda: app.check_health(within=2_000).ok, 30)
-            until(lambda: observer.check_health(within=2_000, workers="all").ok, 10)
+            until(lambda: app.check_health(within=2_000).ok, WAIT_S)
+            until(lambda: observer.check_health(within=2_000, workers="all").ok, WAIT_S)
             assert queue.add("n").wait_until_finished(timeout=20) == "done"
 
 
@@ -143,22 +143,22 @@ def test_no_slot_can_run_anything(settings: dict[str, Any]) -> None:
         queue.process("deaf", lambda job: go_on.wait(60))
         queue.process("n", lambda job: "done")
         late = [queue.add("deaf", timeout=10) for _ in range(2)]
-        until(lambda: all(job.refresh().state == "failed" for job in late))
+        until(lambda: all(job.refresh().state == "failed" for job in late), WAIT_S)
         cancelled = queue.add("deaf")
-        until(lambda: cancelled.refresh().state == "active")
-        until(lambda: queue.get_workers()[0].stuck == 2)
+        until(lambda: cancelled.refresh().state == "active", WAIT_S)
+        until(lambda: [one.stuck for one in queue.get_workers()] == [2], WAIT_S)
         cancelled.cancel()
         problem = (
             "no slot can run anything, 3 of 3 are held by handlers that timed out, were cancelled or lost their "
             "lease, and are still running"
         )
         for where, scope in ((app, "process"), (observer, "all")):
-            until(lambda a=where, s=scope: any(problem in one for one in a.check_health(1_500, s).problems))  # type: ignore[misc]
+            until(lambda a=where, s=scope: any(problem in one for one in a.check_health(1_500, s).problems), WAIT_S)  # type: ignore[misc]
         assert app.check_health().ok, "it may be for a moment only"
         go_on.set()
-        until(lambda: app.check_health(within=5_000).ok)
+        until(lambda: app.check_health(within=5_000).ok, WAIT_S)
         assert queue.add("n").wait_until_finished(timeout=10) == "done"
-        until(lambda: queue.get_workers()[0].stuck == 0)
+        until(lambda: [one.stuck for one in queue.get_workers()] == [0], WAIT_S)
 
 
 def test_long_jobs_in_all_slots_are_healthy(settings: dict[str, Any]) -> None:
@@ -168,12 +168,12 @@ def test_long_jobs_in_all_slots_are_healthy(settings: dict[str, Any]) -> None:
         queue = app.queue.create_queue("work", concurrency=2)
         queue.process(lambda job: go_on.wait(60))
         jobs = [queue.add("n", timeout=60_000), queue.add("n")]
-        until(lambda: all(job.refresh().state == "active" for job in jobs))
+        until(lambda: all(job.refresh().state == "active" for job in jobs), WAIT_S)
         (first,) = app.check_health().workers
         assert first.idle_ms is not None
         # The connection is tended each second.
-        until(lambda: (app.check_health().workers[0].idle_ms or 0) > (first.idle_ms or 0))
-        until(lambda: (app.check_health().workers[0].idle_ms or 0) < 500)
+        until(lambda: (app.check_health().workers[0].idle_ms or 0) > (first.idle_ms or 0), WAIT_S)
+        until(lambda: (app.check_health().workers[0].idle_ms or 0) < 500, WAIT_S)
         assert app.check_health(within=60_000).ok
         assert app.check_health().workers[0].stuck == 0
         go_on.set()

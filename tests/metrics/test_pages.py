@@ -14,7 +14,7 @@ import pytest
 from stratix_kombu import create_app
 from stratix_kombu.metrics import pages, serve
 from tests.services import end, free_port, start_redis
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def ask(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, dict[str, Any]]:
@@ -30,7 +30,7 @@ def test_by_path(settings: dict[str, Any]) -> None:
     with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
         app.queue.get_queue("q").process(lambda job: None)
         app.start()
-        until(lambda: ask(server.port, "/readyz")[0] == 200)
+        until(lambda: ask(server.port, "/readyz")[0] == 200, WAIT_S)
         assert ask(server.port, "/healthz") == (200, {"ok": True, "problems": []})
         for path in ("/", "/metrics/", "/health", "/healthz/x"):
             assert ask(server.port, path) == (404, {"pages": ["/metrics", "/healthz", "/readyz"]})
@@ -47,20 +47,20 @@ def test_a_worker_that_can_run_nothing_is_to_be_started_again(settings: dict[str
         queue.process(lambda job: gate.wait(60))
         app.start()
         job = queue.add("stuck", timeout=50)
-        until(lambda: job.get_state() == "failed")
+        until(lambda: job.get_state() == "failed", WAIT_S)
 
         def stuck() -> bool:
             health = app.check_health(within=1)
             return not health.ok
 
-        until(stuck)
+        until(stuck, WAIT_S)
         pages._health_of(app)._within = 1  # the usual 30 s would be long for a test
         status, said = ask(server.port, "/healthz")
         assert status == 503
         assert "no slot can run anything" in said["problems"][0]
         gate.set()
         pages._health_of(app)._within = 30_000
-        until(lambda: ask(server.port, "/healthz")[0] == 200)
+        until(lambda: ask(server.port, "/healthz")[0] == 200, WAIT_S)
 
 
 def test_servers_that_are_away_are_no_reason_to_start_again(tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_servers_that_are_away_are_no_reason_to_start_again(tmp_path: Path) -> N
         with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
             app.queue.get_queue("q").process(lambda job: None)
             app.start()
-            until(lambda: ask(server.port, "/readyz")[0] == 200)
+            until(lambda: ask(server.port, "/readyz")[0] == 200, WAIT_S)
             end(process)
-            until(lambda: ask(server.port, "/readyz")[0] == 503)
+            until(lambda: ask(server.port, "/readyz")[0] == 503, WAIT_S)
             status, said = ask(server.port, "/healthz")
             assert status == 200
             assert not said["ok"]
@@ -89,7 +89,7 @@ def test_one_that_is_being_closed_is_not_ready(settings: dict[str, Any]) -> None
     app.hook("before_close", lambda: None)
     app.start()
     app.hook("before_close", lambda: said.extend([ask(port, "/readyz"), ask(port, "/healthz")[0]]))
-    until(lambda: ask(port, "/readyz")[0] == 200)
+    until(lambda: ask(port, "/readyz")[0] == 200, WAIT_S)
     app.close()
     assert said == [(503, {"ok": False, "problems": ["the application is being closed"]}), 200]
 

@@ -24,7 +24,7 @@ from stratix_kombu.model.metrics import NAMES_KEPT, OTHER
 from tests.faults.worker_processes import worker_process
 from tests.metrics.conftest import page, parse
 from tests.services import free_port, redis_server
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 At = Callable[..., float | None]
@@ -41,7 +41,7 @@ def test_everything_that_is_exported(settings: dict[str, Any], at: At) -> None:
         slow.add("later", delay=60_000)
         slow.add("now")
         slow.pause()
-        until(lambda: at(page(server.port), "stratix_worker_idle_seconds", queue="mail") is not None)
+        until(lambda: at(page(server.port), "stratix_worker_idle_seconds", queue="mail") is not None, WAIT_S)
         found = page(server.port)
     mail = {"queue": "mail"}
     assert at(found, "queue_size", status="completed", **mail) == 5
@@ -127,14 +127,14 @@ def test_every_process_exports_the_same_and_a_restart_forgets_nothing(
         worker_process(served[0], "work", tmp_path / "runs", seconds=0),
         worker_process(served[1], "work", tmp_path / "runs", seconds=0) as second,
     ):
-        until(lambda: len(queue.get_workers()) == 2, 30)
+        until(lambda: len(queue.get_workers()) == 2, WAIT_S)
         queue.add_bulk([{"name": "n"} for _ in range(200)])
-        until(lambda: heard(ports[0]) == heard(ports[1]) == 200, 30)
+        until(lambda: heard(ports[0]) == heard(ports[1]) == 200, WAIT_S)
         second.send_signal(signal.SIGTERM)
         assert second.wait(20) == 0
     with worker_process(served[1], "work", tmp_path / "runs", seconds=0):
         queue.add("n")
-        until(lambda: heard(ports[1]) == 201, 30)
+        until(lambda: heard(ports[1]) == 201, WAIT_S)
     app.close()
 
 

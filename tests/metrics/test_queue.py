@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stratix_kombu import ConfigurationError, JobFailed, create_app
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -31,7 +31,7 @@ def test_what_happened_in_a_queue(settings: dict[str, Any]) -> None:
             job.wait_until_finished(timeout=10)
         with pytest.raises(JobFailed):
             queue.add("broken", attempts=3, backoff=1).wait_until_finished(timeout=10)
-        until(lambda: queue.get_metrics().total.failed)
+        until(lambda: queue.get_metrics().total.failed, WAIT_S)
         total = queue.get_metrics(minutes=3).total
         assert (total.completed, total.failed, total.retried, total.stalled, total.limited) == (10, 1, 2, 0, 0)
         assert total.run.count == total.wait.count == 13

@@ -150,7 +150,7 @@ def test_the_job_from_inside(queue: Queue) -> None:
         "tries": [[1, "active", None]],
         "errors": ["InvalidJobState retry", "PayloadNotSerializable ", "JobAlreadyStarted"],
     }
-    until(lambda: heard == [{"step": 1}])
+    until(lambda: heard == [{"step": 1}], WAIT_S)
     assert queue.off("progress") == 1
 
 
@@ -248,7 +248,7 @@ def test_cancel_kills_who_does_not_hear_and_all_it_has_started(queue: Queue, tmp
     with pytest.raises(JobFailed, match="by user 7"):
         job.wait_until_finished(timeout=WAIT_S)
     assert job.refresh().attempts_made == 1
-    until(lambda: not any(lives(one) for one in pids))
+    until(lambda: not any(lives(one) for one in pids), WAIT_S)
     assert zombies() == []
 
 
@@ -259,7 +259,7 @@ def test_a_job_that_is_lost_to_another_worker_is_killed(app: Application, queue:
     space = app.queue.store.transitions.space  # type: ignore[attr-defined]
     with space.lock:
         space.jobs[job.id].token = "another"
-    until(lambda: not any(lives(int(one)) for one in notes.read_text().split()))
+    until(lambda: not any(lives(int(one)) for one in notes.read_text().split()), WAIT_S)
     assert app.queue.engine.faults["lease_lost"]
     assert job.get_state() == "active", "it is another worker's"
     complete(app.queue.engine, [Completion(job.id, "another", "null")])
@@ -268,7 +268,7 @@ def test_a_job_that_is_lost_to_another_worker_is_killed(app: Application, queue:
 def test_an_idle_child_that_dies_is_replaced(queue: Queue) -> None:
     before = run(queue, "pid")
     os.kill(before, signal.SIGKILL)
-    until(lambda: not lives(before))
+    until(lambda: not lives(before), WAIT_S)
     assert run(queue, "pid") != before
     assert zombies() == []
 

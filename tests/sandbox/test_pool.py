@@ -29,7 +29,7 @@ from stratix_kombu.worker.sandbox.protocol import (
 from stratix_kombu.worker.sandbox.source import source_of
 from tests.processes import lives, zombies
 from tests.sandbox import handlers
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def test_frames_in_pieces() -> None:
@@ -101,13 +101,13 @@ def test_first_come_first_served_and_who_is_cancelled_waits_no_longer(tmp_path: 
     for number, one in enumerate(jobs):
         threads.append(threading.Thread(target=work, args=(one,)))
         threads[-1].start()
-        until(lambda number=number: pool._running + len(pool._waiting) == number + 1)  # type: ignore[misc]
+        until(lambda number=number: pool._running + len(pool._waiting) == number + 1, WAIT_S)  # type: ignore[misc]
     with pool._changed:
         pool.size = 2  # as if another child were free this moment
         assert [pool._is_turn(ticket) for ticket in pool._waiting] == [True, False, False]
         pool.size = 1
     jobs[2].cancelled = True
-    until(lambda: refused)
+    until(lambda: refused, WAIT_S)
     gate.touch()
     for thread in threads:
         thread.join(60)
@@ -123,7 +123,7 @@ def test_a_child_that_dies_as_it_is_given_a_job_costs_no_attempt() -> None:
     (sandbox,) = pool._idle
     sandbox.exited = lambda: False  # type: ignore[method-assign]  # as if it were still dying when the pool looks
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not lives(pid))
+    until(lambda: not lives(pid), WAIT_S)
     begin = sandbox.begin
 
     def begin_later(job_id: str) -> int:

@@ -15,7 +15,7 @@ from stratix_kombu.drivers.sqs.messages import entry_of
 from stratix_kombu.testing.drivers import ready, take
 from tests.celery.project import sqs_broker
 from tests.sqs.front import Front
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 Settings = Callable[..., dict[str, Any]]
 Make = Callable[..., SQSDriver]
@@ -62,7 +62,7 @@ def test_the_most_urgent_jobs_are_first(settings: Settings) -> None:
         producer.queue.get_queue("mail").add_bulk([{"name": "n", "opts": {"priority": one}} for one in priorities])
         queue = consumer.queue.create_queue("mail", concurrency=1)
         queue.process(note)
-        until(lambda: queue.get_job_counts()["completed"] == len(priorities), 30)
+        until(lambda: queue.get_job_counts()["completed"] == len(priorities), WAIT_S)
     assert order == sorted(priorities)
 
 
@@ -84,7 +84,7 @@ def test_jobs_of_an_earlier_version_are_run_in_order(settings: Settings, namespa
         queue = app.queue.create_queue("mail", concurrency=1)
         queue.add_bulk([{"name": "n", "data": n, "opts": {"priority": 7}} for n in range(5)])
         queue.process(lambda job: order.append(job.data))
-        until(lambda: len(order) == 5 and _left_in(admin, url) == 0, 30)
+        until(lambda: len(order) == 5 and _left_in(admin, url) == 0, WAIT_S)
     assert order == list(range(5))
 
 
@@ -105,7 +105,7 @@ def test_an_idle_worker_asks_once_a_poll(settings: Settings, front: Front) -> No
         app.start()
         queue = app.queue.create_queue("mail")
         queue.process(lambda job: job.data)
-        until(lambda: front.calls["ReceiveMessage"] == 1)
+        until(lambda: front.calls["ReceiveMessage"] == 1, WAIT_S)
         for number in range(2):
             assert queue.add("n", number, priority=9 * number).wait_until_finished(timeout=15) == number
         assert front.calls["ReceiveMessage"] <= 4

@@ -13,7 +13,7 @@ from stratix_kombu import Job, create_app
 from stratix_kombu.drivers.sqs import SQSDriver
 from stratix_kombu.testing.drivers import ready, take
 from tests.sqs.front import Front
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 Settings = Callable[..., dict[str, Any]]
 
@@ -22,14 +22,14 @@ def test_a_stop_does_not_wait_for_the_poll(front: Front, settings: Settings, mak
     app = create_app(settings(wait_time_seconds=20, visibility_timeout=600))
     app.start()
     app.queue.create_queue("mail").process(lambda job: None)
-    until(lambda: front.calls["ReceiveMessage"] == 1)
+    until(lambda: front.calls["ReceiveMessage"] == 1, WAIT_S)
     begun = time.monotonic()
     app.close()
     assert time.monotonic() - begun < 10  # the poll takes twenty seconds
     driver = make()
     (job,) = ready("mail", 1)
     driver.publish([job])
-    until(lambda: front.calls["ChangeMessageVisibilityBatch"] == 1)  # the poll that was left had taken it
+    until(lambda: front.calls["ChangeMessageVisibilityBatch"] == 1, WAIT_S)  # the poll that was left had taken it
     receiver = driver.receiver("mail", 1)
     assert [one.job_id for one in take(receiver, 1)] == [job.id]
     receiver.close()
@@ -47,7 +47,7 @@ def test_a_worker_that_needs_no_permit_pays_for_none(make: Callable[..., SQSDriv
     receiver = make().receiver("mail", 1)
     for _ in range(50):
         assert receiver.receive(1, 0) == []
-    until(lambda: front.calls["ReceiveMessage"])
+    until(lambda: front.calls["ReceiveMessage"], WAIT_S)
     receiver.close()
     assert front.calls["ReceiveMessage"] == 1
 
@@ -58,7 +58,7 @@ def test_what_comes_while_no_slot_is_free_is_given_back(make: Callable[..., SQSD
     assert full.receive(1, 0) == []  # and the poll goes on
     jobs = ready("mail", 2)
     driver.publish(jobs)
-    until(lambda: full.tend() is None and front.calls["ChangeMessageVisibilityBatch"] == 1)
+    until(lambda: full.tend() is None and front.calls["ChangeMessageVisibilityBatch"] == 1, WAIT_S)
     other = driver.receiver("mail", 5)
     assert {one.job_id for one in take(other, 2)} == {job.id for job in jobs}
     other.close()
@@ -132,6 +132,6 @@ def test_jobs_and_delays_longer_than_the_visibility_timeout(settings: Settings, 
         jobs = [queue.add("long"), queue.add("delayed", delay=2_000)]
         for job in jobs:
             job.wait_until_finished(timeout=30)
-        until(lambda: app.queue.engine.driver.depth("mail") == 0, 20)
+        until(lambda: app.queue.engine.driver.depth("mail") == 0, WAIT_S)
     assert sorted(runs) == ["delayed", "long"]
     assert front.calls["SendMessageBatch"] == 2  # the delay waited in the store

@@ -15,7 +15,7 @@ from stratix_kombu.drivers.sqs import SQSDriver
 from stratix_kombu.model.record import Ready
 from stratix_kombu.testing.drivers import ready, take
 from tests.sqs.front import Front
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 Settings = Callable[..., dict[str, Any]]
 Make = Callable[..., SQSDriver]
@@ -82,7 +82,7 @@ def test_a_fifo_queue_keeps_the_order_within_a_group(settings: Settings, front: 
         jobs = queue.add_bulk([{"name": "n", "data": n, "opts": {"group": f"g{n % 2}"}} for n in range(8)])
         queue.add("alone", -1)
         queue.process(lambda job: order.append(job.data))
-        until(lambda: len(order) == 9, 30)
+        until(lambda: len(order) == 9, WAIT_S)
         assert [one for one in order if one % 2 == 0] == [0, 2, 4, 6]
         assert [one for one in order if one >= 0 and one % 2] == [1, 3, 5, 7]
         assert (jobs[0].data, jobs[0].is_task, jobs[0].opts["group"]) == (0, False, "g0")
@@ -151,12 +151,12 @@ def test_a_message_that_sqs_moved_away_is_no_lost_job(settings: Settings, admin:
             admin.receive_message(QueueUrl=url)
             return _messages(admin, f"{namespace}-dead") == 1
 
-        until(moved)
+        until(moved, WAIT_S)
         queue.process(lambda job: job.data)
         assert job.wait_until_finished(timeout=20) == "here"
         (letter,) = admin.receive_message(QueueUrl=dead)["Messages"]
         admin.send_message(QueueUrl=url, MessageBody=letter["Body"])  # somebody redrives it in the console
-        until(lambda: app.queue.engine.driver.depth("mail") == 0)
+        until(lambda: app.queue.engine.driver.depth("mail") == 0, WAIT_S)
         assert queue.get_job_counts()["completed"] == 1
 
 
@@ -172,10 +172,10 @@ def test_what_no_worker_can_read(settings: Settings, admin: Any, namespace: str,
         admin.send_message(QueueUrl=url, MessageBody="no message of ours")
         queue.process(lambda job: "done")
         assert job.wait_until_finished(timeout=20) == "done"
-        until(lambda: any("a message that is not a permit was dropped" in str(error) for error in errors), 20)
+        until(lambda: any("a message that is not a permit was dropped" in str(error) for error in errors), WAIT_S)
         if redrive:
-            until(lambda: _messages(admin, f"{namespace}-dead") == 1, 20)
-        until(lambda: _messages(admin, f"{namespace}-mail") == 0, 20)
+            until(lambda: _messages(admin, f"{namespace}-dead") == 1, WAIT_S)
+        until(lambda: _messages(admin, f"{namespace}-mail") == 0, WAIT_S)
 
 
 def test_a_message_that_is_too_large_holds_up_no_other(make: Make) -> None:

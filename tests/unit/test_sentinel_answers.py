@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stratix_kombu.config.redis_options import RedisOptions
 from stratix_kombu.config.redis_server import Sentinels
+from tests.services import free_port
 
 FIELDS = {
     "name": "main",
@@ -105,24 +105,18 @@ def said(asked: Sentinels) -> str:
     return text
 
 
-def dead() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.mark.parametrize("what", GARBAGE)
 def test_one_that_answers_garbage_is_passed_over(fake: Fake, what: str) -> None:
     garbage, good = fake(GARBAGE[what]), fake(state())
     patience_ms = 200 if what == "half" else 5_000
-    assert sentinels(garbage, dead(), good, patience_ms=patience_ms).master() == ("10.0.0.7", 6380)
+    assert sentinels(garbage, free_port(), good, patience_ms=patience_ms).master() == ("10.0.0.7", 6380)
     assert f"127.0.0.1:{garbage}: " in said(sentinels(garbage, patience_ms=patience_ms))
 
 
 def test_an_error_says_what_each_one_answered(fake: Fake) -> None:
     wrong = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
     first, second, other = fake(wrong), fake(wrong), fake(b"-ERR No such master with that name\r\n")
-    gone, asking, web = dead(), fake(b"-NOAUTH Authentication required.\r\n"), fake(GARBAGE["http"])
+    gone, asking, web = free_port(), fake(b"-NOAUTH Authentication required.\r\n"), fake(GARBAGE["http"])
     text = said(sentinels(first, second, other, gone, asking, web))
     for words in (
         "No master found for 'main': ",
@@ -137,7 +131,7 @@ def test_an_error_says_what_each_one_answered(fake: Fake) -> None:
 
 
 def test_a_master_that_is_down_and_who_could_not_be_asked(fake: Fake) -> None:
-    down, gone = fake(state(flags="master,s_down,o_down")), dead()
+    down, gone = fake(state(flags="master,s_down,o_down")), free_port()
     text = said(sentinels(down, gone))
     assert text == (
         f"No master found for 'main': the sentinels take it to be down; 127.0.0.1:{gone}: Connection refused"

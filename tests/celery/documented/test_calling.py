@@ -48,7 +48,7 @@ def linked(side: Side) -> Any:
     add = side.task("add")
     result = add.apply_async((2, 2), link=add.s(16))
     answer = value(result)
-    until(lambda: side.app.AsyncResult(result.id).children)
+    until(lambda: side.app.AsyncResult(result.id).children, WAIT_S)
     return [answer, value(side.app.AsyncResult(result.id).children[0])]
 
 
@@ -56,7 +56,7 @@ def linked(side: Side) -> Any:
 def errbacks(side: Side) -> Any:
     path = side.folder / "errbacks"
     side.task("boom").apply_async(link_error=side.task("log_error").s(path=str(path)))
-    until(lambda: path.exists() and lines(str(path)))
+    until(lambda: path.exists() and lines(str(path)), WAIT_S)
     return lines(str(path))
 
 
@@ -64,7 +64,7 @@ def errbacks(side: Side) -> Any:
 def errbacks_by_id(side: Side) -> Any:
     path = side.folder / "errbacks by id"
     side.app.send_task("proj.boom", link_error=side.task("on_error_of").s(path=str(path)))
-    until(lambda: path.exists() and lines(str(path)))
+    until(lambda: path.exists() and lines(str(path)), WAIT_S)
     return lines(str(path))
 
 
@@ -73,7 +73,7 @@ def lists_of_callbacks(side: Side) -> Any:
     add, path = side.task("add"), side.folder / "linked"
     result = add.apply_async((2, 2), link=[add.s(16), side.task("linked_note").s(str(path))])
     answer = value(result)
-    until(lambda: path.exists() and lines(str(path)))
+    until(lambda: path.exists() and lines(str(path)), WAIT_S)
     first = side.app.AsyncResult(result.id).children[0]
     return [[answer, value(first), *lines(str(path))]]
 
@@ -193,7 +193,7 @@ def priorities(side: Side) -> Any:
 def shadowed(side: Side) -> Any:
     result = side.task("add").apply_async((1, 1), shadow="named otherwise")
     value(result)
-    until(lambda: f"named otherwise[{result.id}]" in side.log())
+    until(lambda: f"named otherwise[{result.id}]" in side.log(), WAIT_S)
     return f"named otherwise[{result.id}]" in side.log()
 
 

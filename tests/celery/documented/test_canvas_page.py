@@ -71,7 +71,7 @@ def immutable(side: Side) -> Any:
     add = side.task("add")
     result = add.apply_async((1, 1), link=add.si(2, 2))
     value(result)
-    until(lambda: side.app.AsyncResult(result.id).children)
+    until(lambda: side.app.AsyncResult(result.id).children, WAIT_S)
     return [value(add.si(2, 2).delay(100)), value(side.app.AsyncResult(result.id).children[0])]
 
 
@@ -100,7 +100,7 @@ def parents(side: Side) -> Any:
 def children(side: Side) -> Any:
     result = side.task("add").apply_async((2, 2), link=side.task("mul").s(16))
     answer = value(result)
-    until(lambda: side.app.AsyncResult(result.id).children)
+    until(lambda: side.app.AsyncResult(result.id).children, WAIT_S)
     found = side.app.AsyncResult(result.id)
     nested = [value(one) for one in found.children]
     return [answer, nested, [one for _, one in found.collect()]]
@@ -129,7 +129,9 @@ def graphs(side: Side) -> Any:
     add, mul = side.task("add"), side.task("mul")
     result = chain(add.s(4, 4), mul.s(8), mul.s(10))()
     value(result)
-    until(lambda: result.parent.ready() and result.parent.parent.ready())  # they are stored after the next one is sent
+    until(
+        lambda: result.parent.ready() and result.parent.parent.ready(), WAIT_S
+    )  # they are stored after the next one is sent
     graph = result.parent.parent.graph
     order = [one.id for one in graph.topsort()]
     return [len(order), order.index(result.id) < order.index(result.parent.parent.id)]
@@ -139,7 +141,7 @@ def graphs(side: Side) -> Any:
 def errors_of_signatures(side: Side) -> Any:
     path = side.folder / "on_error"
     side.task("boom").s().on_error(side.task("log_error").s(path=str(path))).delay()
-    until(lambda: path.exists() and lines(str(path)))
+    until(lambda: path.exists() and lines(str(path)), WAIT_S)
     return lines(str(path))
 
 
@@ -158,7 +160,7 @@ def groups(side: Side) -> Any:
 @PAGE.says("Return True if any of the subtasks failed", [True, True, False, 1])
 def failed_groups(side: Side) -> Any:
     result = group(side.task("add").s(2, 2), side.task("boom").s())()
-    until(result.ready)
+    until(result.ready, WAIT_S)
     return [result.failed(), result.ready(), result.successful(), result.completed_count()]
 
 
@@ -176,7 +178,7 @@ def errbacks_of_groups(side: Side) -> Any:
     failing = group(boom.s(), boom.s())
     failing.link_error(side.task("log_error").s(path=str(path)))
     failing()
-    until(lambda: path.exists() and len(lines(str(path))) == 2)
+    until(lambda: path.exists() and len(lines(str(path))) == 2, WAIT_S)
     return len(lines(str(path)))
 
 
@@ -187,7 +189,7 @@ def links_of_groups(side: Side) -> Any:
     linked = group(add.s(2, 2), add.s(4, 4))
     linked.link(side.task("note").s(str(path)))
     answer = got(linked(), WAIT_S)
-    until(lambda: path.exists() and lines(str(path)))
+    until(lambda: path.exists() and lines(str(path)), WAIT_S)
     return [answer, lines(str(path))]
 
 
@@ -202,7 +204,7 @@ def unrolled_groups(side: Side) -> Any:
 def revoked_groups(side: Side) -> Any:
     add = side.task("add")
     result = group(add.s(1, 1), add.s(2, 2)).apply_async(countdown=3600)
-    until(lambda: side.log().count("received") >= 2)
+    until(lambda: side.log().count("received") >= 2, WAIT_S)
     result.revoke()
     return [kind(one) for one in result.results]
 
@@ -240,7 +242,7 @@ def failed_chords(side: Side) -> Any:
     add = side.task("add")
     result = chord([add.s(4, 4), side.task("boom").s(), add.s(8, 8)], side.task("total").s())()
     answer = kind(result)
-    until(lambda: side.app.AsyncResult(result.id).ready())
+    until(lambda: side.app.AsyncResult(result.id).ready(), WAIT_S)
     text = str(side.app.AsyncResult(result.id).result)
     failed = result.parent.results[1].id
     return [answer, text.startswith(f"Dependency {failed} raised ValueError"), value(result.parent.results[2])]
@@ -253,7 +255,7 @@ def errbacks_of_chords(side: Side) -> Any:
         path = side.folder / f"chord errbacks {number}"
         body = side.task("total").s().on_error(side.task(name).s(path=str(path)))
         result = (group(side.task("boom").s(), side.task("add").s(1, 1)) | body).delay()
-        until(lambda path=path: path.exists() and lines(str(path)))  # type: ignore[misc]
+        until(lambda path=path: path.exists() and lines(str(path)), WAIT_S)  # type: ignore[misc]
         found.append(lines(str(path))[0].split()[0] in ("ChordError", result.id))
     return found
 
@@ -265,7 +267,7 @@ def links_of_chords(side: Side) -> Any:
     linked.link(add.s(10))
     result = linked()
     answer = value(result)
-    until(lambda: side.app.AsyncResult(result.id).children)
+    until(lambda: side.app.AsyncResult(result.id).children, WAIT_S)
     return [[answer], [value(one) for one in side.app.AsyncResult(result.id).children]]
 
 
@@ -274,7 +276,7 @@ def links_of_applied_chords(side: Side) -> Any:
     add = side.task("add")
     result = chord([add.s(1, 1), add.s(2, 2)], side.task("total").s()).apply_async(link=add.s(10))
     answer = value(result)
-    until(lambda: side.app.AsyncResult(result.id).children)
+    until(lambda: side.app.AsyncResult(result.id).children, WAIT_S)
     return [answer, value(side.app.AsyncResult(result.id).children[0])]
 
 
@@ -331,7 +333,7 @@ def visitors(side: Side) -> Any:
         stamped.stamp(visitor=Visitor())
     result = stamped.apply_async()
     header = value(result)[0]
-    until(lambda: side.app.AsyncResult(result.id).children)
+    until(lambda: side.app.AsyncResult(result.id).children, WAIT_S)
     callback = value(side.app.AsyncResult(result.id).children[0])
     return [header["header"], callback["on_callback"]]
 

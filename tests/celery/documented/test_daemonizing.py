@@ -14,7 +14,7 @@ import pytest
 
 from tests.celery.beside import value
 from tests.celery.workers import ROOT, Project
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 
 def on_both_sides(redis_url: str, script: Callable[[Project], Any]) -> Any:
@@ -34,9 +34,9 @@ def on_both_sides(redis_url: str, script: Callable[[Project], Any]) -> Any:
 def take_no_more(project: Project, worker: str) -> None:
     """Have a worker consume no longer, and wait until it knows that all its tasks have ended."""
     control, queue = project.app.control, project.app.conf.task_default_queue
-    until(lambda: control.cancel_consumer(queue, reply=True, timeout=5, limit=1, destination=[worker]), 60)
+    until(lambda: control.cancel_consumer(queue, reply=True, timeout=5, limit=1, destination=[worker]), WAIT_S)
     inspect = control.inspect([worker], timeout=5, limit=1)
-    until(lambda: [(inspect.reserved() or {}).get(worker), (inspect.active() or {}).get(worker)] == [[], []], 60)
+    until(lambda: [(inspect.reserved() or {}).get(worker), (inspect.active() or {}).get(worker)] == [[], []], WAIT_S)
 
 
 @pytest.mark.timeout(240)
@@ -60,7 +60,7 @@ def test_multi(redis_url: str, tmp_path: Path) -> None:
         found: list[Any] = [multi("start"), value(project.task("add").delay(1, 2))]
         first = pid.read_text()
         found += [multi("restart"), value(project.task("add").delay(2, 3))]
-        until(lambda: pid.exists() and pid.read_text() != first)
+        until(lambda: pid.exists() and pid.read_text().endswith("\n") and pid.read_text() != first, WAIT_S)
         log = (folder / f"w{project.prefix}.log").read_text()
         found += [multi("stopwait"), pid.exists(), "ready." in log, "proj.add" in log]
         return found
@@ -94,11 +94,11 @@ def test_files_of_workers(redis_url: str, tmp_path: Path) -> None:
         def run(until_it: Callable[[], Any]) -> int:
             with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
                 try:
-                    until(until_it, 60)
+                    until(until_it, WAIT_S)
                     take_no_more(project, f"{project.prefix}@test")
                 finally:
                     process.terminate()
-                return process.wait(30)
+                return process.wait(WAIT_S)
 
         def logged(text: str) -> Callable[[], bool]:
             return lambda: any(text in file.read_text() for file in folder.glob("*.log"))

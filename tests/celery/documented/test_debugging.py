@@ -9,7 +9,7 @@ from typing import IO, Any
 import pytest
 
 from tests.celery.beside import Side, beside, value
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 READY = re.compile(r"Remote Debugger:(\d+): Ready to connect: telnet 127.0.0.1 \1")
 
@@ -33,7 +33,7 @@ def up_to_prompt(session: IO[str]) -> str:
 def debug(side: Side) -> Any:
     """The session that the page shows."""
     result = side.task("debugged").delay(2, 2)
-    until(lambda: READY.search(side.log()), 30)
+    until(lambda: READY.search(side.log()), WAIT_S)
     ready = READY.search(side.log())
     assert ready is not None
     with socket.create_connection(("127.0.0.1", int(ready[1])), 30) as connection:

@@ -9,14 +9,14 @@ from tests.celery.beside import Side, value
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.extensions import own_queue
 from tests.celery.documented.statements import Page, Statement
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PAGE = Page()
 CONF = {"documented": "extensions"}
 
 
 def logged(side: Side, text: str) -> bool:
-    until(lambda: text in side.log())
+    until(lambda: text in side.log(), WAIT_S)
     return True
 
 
@@ -60,7 +60,7 @@ def texts_of_logs(side: Side) -> Any:
 @PAGE.says("Here's an example control command", [{"ok": "prefetch count incremented"}], on="redis|rabbitmq")
 def control_commands(side: Side) -> Any:
     replies = side.app.control.broadcast(
-        "increase_prefetch_count", arguments={"n": 1}, reply=True, destination=[side.worker], timeout=5, limit=1
+        "increase_prefetch_count", arguments={"n": 1}, reply=True, destination=[side.worker], timeout=WAIT_S, limit=1
     )
     return [reply[side.worker] for reply in replies]
 
@@ -68,7 +68,7 @@ def control_commands(side: Side) -> Any:
 @PAGE.says("Inspect command: Does not have side effects", [True, True], on="redis|rabbitmq")
 def inspect_commands(side: Side) -> Any:
     replies = side.app.control.broadcast(
-        "current_prefetch_count", reply=True, destination=[side.worker], timeout=5, limit=1
+        "current_prefetch_count", reply=True, destination=[side.worker], timeout=WAIT_S, limit=1
     )
     answer = replies[0][side.worker]
     return [answer["prefetch_count"], answer["named"] == side.worker]

@@ -13,7 +13,7 @@ from tests.celery.beside import Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.statements import Page, Statement, kind
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PAGE = Page()
 CONF: dict[str, Any] = {"worker_lost_wait": 0.2, "worker": {"lease_duration": 12_000}}
@@ -73,7 +73,7 @@ def errbacks_of_a_chain(side: Side) -> Any:
         steps.link_error(one)
     last = steps.apply_async()
     found = noted(side, path, *LIMIT)
-    until(last.ready)
+    until(last.ready, WAIT_S)
     return [[last.parent.parent.state, last.parent.state, last.state], *found]
 
 

@@ -38,7 +38,7 @@ def command(side: Side, *arguments: str) -> tuple[int, str]:
 
 @PAGE.says("status: List active nodes in this cluster", [0, True], on=REMOTE)
 def status(side: Side) -> Any:
-    code, text = command(side, "status", "-d", side.worker, "-t", "30")
+    code, text = command(side, "status", "-d", side.worker, "-t", "60")
     return [code, f"{side.worker}: OK" in text]
 
 
@@ -58,19 +58,19 @@ def call(side: Side) -> Any:
 
 @PAGE.says("inspect registered: List registered tasks", [0, True], on=REMOTE)
 def registered(side: Side) -> Any:
-    code, text = command(side, "inspect", "-d", side.worker, "-t", "5", "registered")
+    code, text = command(side, "inspect", "-d", side.worker, "-t", "60", "registered")
     return [code, "proj.add" in text]
 
 
 @PAGE.says("inspect stats: Show worker statistics", [0, True], on=REMOTE)
 def stats(side: Side) -> Any:
-    code, text = command(side, "inspect", "-d", side.worker, "-t", "5", "--json", "stats")
+    code, text = command(side, "inspect", "-d", side.worker, "-t", "60", "--json", "stats")
     return [code, "max-concurrency" in text]
 
 
 @PAGE.says("All inspect and control commands supports … destination", [0, True], on=REMOTE)
 def control(side: Side) -> Any:
-    code, text = command(side, "control", "-d", side.worker, "-t", "5", "enable_events")
+    code, text = command(side, "control", "-d", side.worker, "-t", "60", "enable_events")
     return [code, "task events" in text]
 
 
@@ -116,7 +116,7 @@ def heard(side: Side, own: str) -> Iterator[dict[str, Any]]:
             return "listens" in found
 
         try:
-            until(listens)
+            until(listens, WAIT_S)
             found["state"] = state
             yield found
         finally:
@@ -165,7 +165,7 @@ def fields(side: Side, task: str, *args: Any, wanted: tuple[str, ...], **options
     own = side.new_id()
     with heard(side, own) as found:
         side.task(task).apply_async(args, task_id=own, **options)
-        until(lambda: set(wanted) <= found.keys())
+        until(lambda: set(wanted) <= found.keys(), WAIT_S)
         seen = found["state"].tasks[own].name
     return [one for one in wanted if found[one].keys() >= FIELDS[one]] + [str(seen)]
 
@@ -212,7 +212,7 @@ def snapshots(side: Side) -> Any:
     own = side.new_id()
     with heard(side, own) as found, Camera(found["state"], freq=0.05, app=side.app) as camera:
         side.task("add").apply_async((1, 1), task_id=own)
-        until(lambda: "task-succeeded" in found)
+        until(lambda: "task-succeeded" in found, WAIT_S)
         camera.shutter()
     return camera.pictures[-1] >= 1
 

@@ -10,7 +10,7 @@ from tests.celery.beside import Side, beside, value
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.signals import ARGUMENTS, told
 from tests.celery.documented.statements import Page, Statement
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PAGE = Page()
 CONF = {"documented": "signals"}
@@ -18,7 +18,7 @@ CONF = {"documented": "signals"}
 
 def heard(side: Side, *lines: str) -> bool:
     """Whether the worker has noted all of them."""
-    until(lambda: all(line in side.log() for line in lines))
+    until(lambda: all(line in side.log() for line in lines), WAIT_S)
     return True
 
 
@@ -121,7 +121,7 @@ def test_signals_of_the_end(redis_url: str) -> None:
         ended = []
         for side, worker in zip((pair.stock, pair.bridge), pair.workers, strict=True):
             worker.stop()
-            worker.process.wait(30)
+            worker.process.wait(WAIT_S)
             names = [line.split()[1] for line in side.log().splitlines() if line.startswith("signal worker_")]
             ended.append({name: names.count(name) for name in names})
         assert ended[0] == ended[1]

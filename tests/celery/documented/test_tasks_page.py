@@ -11,7 +11,7 @@ from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.statements import Page, Statement, kind
 from tests.celery.documented.tasks import Given
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PAGE = Page()
 CONF = {"result_extended": True}
@@ -26,7 +26,7 @@ def path(side: Side, name: str) -> str:
 
 def noted(side: Side, name: str, number: int) -> list[str]:
     """The lines of a file, once there are so many."""
-    until(lambda: len(lines(path(side, name))) >= number)
+    until(lambda: len(lines(path(side, name))) >= number, WAIT_S)
     return lines(path(side, name))
 
 
@@ -100,7 +100,7 @@ def logs(side: Side) -> Any:
     result = side.task("logs").delay("this")
     value(result)
     name = f"proj.logs[{result.id}]: "
-    until(lambda: f"{name}logged this" in side.log() and "printed this" in side.log())
+    until(lambda: f"{name}logged this" in side.log() and "printed this" in side.log(), WAIT_S)
     return [f"{name}logged this" in side.log(), f"{name}printed this" in side.log() or "printed this" in side.log()]
 
 
@@ -183,7 +183,7 @@ def retry_arguments(side: Side) -> Any:
 @PAGE.says("it is used as a delay factor", ["RETRY", "ValueError"])
 def backoff(side: Side) -> Any:
     result = side.task("backs_off").delay()
-    until(lambda: result.state == "RETRY")
+    until(lambda: result.state == "RETRY", WAIT_S)
     answer = [result.state, type(result.result).__name__]
     result.revoke()
     return answer
@@ -207,7 +207,7 @@ def unknown_ids(side: Side) -> Any:
 def started(side: Side) -> Any:
     gate = side.folder / "tracked"
     result = side.task("tracked").delay(str(gate))
-    until(lambda: result.state == "STARTED")
+    until(lambda: result.state == "STARTED", WAIT_S)
     answer = [result.info["hostname"] == side.worker, result.info["pid"] > 0]
     gate.touch()
     value(result)
@@ -217,7 +217,7 @@ def started(side: Side) -> Any:
 @PAGE.says("result contains the exception occurred, and traceback contains the backtrace", [True, "ValueError", True])
 def failed(side: Side) -> Any:
     result = side.task("boom").delay()
-    until(result.ready)
+    until(result.ready, WAIT_S)
     return [result.failed(), type(result.result).__name__, "raise ValueError" in result.traceback]
 
 
@@ -225,7 +225,7 @@ def failed(side: Side) -> Any:
 def expected_errors(side: Side) -> Any:
     result = side.task("expected").delay("told")
     answer = kind(result)
-    until(lambda: f"proj.expected[{result.id}] raised expected" in side.log())
+    until(lambda: f"proj.expected[{result.id}] raised expected" in side.log(), WAIT_S)
     told = [line for line in side.log().splitlines() if f"proj.expected[{result.id}] raised" in line]
     return [answer, all("INFO" in line for line in told), any("ERROR" in line for line in told)]
 
@@ -234,7 +234,7 @@ def expected_errors(side: Side) -> Any:
 def custom_states(side: Side) -> Any:
     gate = side.folder / "steps"
     result = side.task("steps").delay(str(gate))
-    until(lambda: result.state == "PROGRESS")
+    until(lambda: result.state == "PROGRESS", WAIT_S)
     answer = [result.state, result.info]
     gate.touch()
     return [*answer, value(result)]
@@ -267,7 +267,7 @@ def abortable(side: Side) -> Any:
 @PAGE.says("manually store the result of a task", ["SUCCESS", {"own": 1}])
 def stored_by_hand(side: Side) -> Any:
     result = side.task("stores_itself").delay({"own": 1})
-    until(result.ready)
+    until(result.ready, WAIT_S)
     return [result.state, result.result]
 
 
@@ -276,7 +276,7 @@ def rejected(side: Side) -> Any:
     told = []
     for name in ("rejects", "rejects_late"):
         result = side.task(name).delay()
-        until(result.ready)
+        until(result.ready, WAIT_S)
         told.append([result.state, result.failed(), str(result.result).strip("('),")[:9]])
     return told
 
@@ -316,14 +316,14 @@ def handlers(side: Side) -> Any:
 def handlers_that_raise(side: Side) -> Any:
     result = side.task("handlers_raise").delay()
     answer = value(result)
-    until(lambda: "on_success raised" in side.log())
+    until(lambda: "on_success raised" in side.log(), WAIT_S)
     return [answer, side.app.AsyncResult(result.id).state]
 
 
 @PAGE.says("use a custom request … detects and logs … other failures", True, on="prefork")
 def custom_requests(side: Side) -> Any:
     side.task("watched").delay()
-    until(lambda: "Failure detected for task proj.watched" in side.log())
+    until(lambda: "Failure detected for task proj.watched" in side.log(), WAIT_S)
     return "Failure detected for task proj.watched" in side.log()
 
 
@@ -344,7 +344,7 @@ def extended(side: Side) -> Any:
 @PAGE.says("There are also sets of states", [True, True])
 def sets_of_states(side: Side) -> Any:
     done, fails = side.task("add").delay(1, 1), side.task("boom").delay()
-    until(lambda: done.ready() and fails.ready())
+    until(lambda: done.ready() and fails.ready(), WAIT_S)
     return [done.state in states.READY_STATES, fails.state in states.PROPAGATE_STATES]
 
 

@@ -9,7 +9,7 @@ from tests.celery.beside import Side, value
 from tests.celery.conftest import lines
 from tests.celery.documented.conftest import Trial
 from tests.celery.documented.statements import Page, Statement, kind
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 PAGE = Page()
 CONF: dict[str, Any] = {"worker_prefetch_multiplier": 2}
@@ -25,13 +25,15 @@ def asked(side: Side, what: str, *args: Any) -> Any:
         found[:] = [replies] if replies else []
         return bool(replies)
 
-    until(answers)
+    until(answers, WAIT_S)
     return found[0][side.worker]
 
 
 def told(side: Side, command: str, *args: Any, **arguments: Any) -> Any:
     """The worker's reply to a command."""
-    replies = getattr(side.app.control, command)(*args, **arguments, reply=True, timeout=5, destination=[side.worker])
+    replies = getattr(side.app.control, command)(
+        *args, **arguments, reply=True, timeout=WAIT_S, destination=[side.worker]
+    )
     return replies[0][side.worker]
 
 
@@ -40,7 +42,7 @@ def running(side: Side, name: str, number: int = 1) -> tuple[Any, list[Any]]:
     gate, seen = side.folder / f"gate of {name}", side.folder / f"seen of {name}"
     seen.touch()
     results = [side.task("wait_for").delay(str(gate), str(seen)) for _ in range(number)]
-    until(lambda: len(lines(str(seen))) == min(number, 4))
+    until(lambda: len(lines(str(seen))) == min(number, 4), WAIT_S)
     return gate, results
 
 
@@ -68,7 +70,7 @@ def active(side: Side) -> Any:
 def reserved(side: Side) -> Any:
     gate, results = running(side, "reserved", 6)
     ids = {one.id for one in results}
-    until(lambda: len({one["id"] for one in asked(side, "reserved")} & ids) >= 2)
+    until(lambda: len({one["id"] for one in asked(side, "reserved")} & ids) >= 2, WAIT_S)
     gate.touch()
     return [value(one) for one in results] == ["done"] * 6
 
@@ -117,9 +119,9 @@ def terminated(side: Side) -> Any:
 def revoked_while_it_runs(side: Side) -> Any:
     gate, (result,) = running(side, "revoked")
     side.app.control.revoke(result.id)
-    until(lambda: f"{result.id}" in str(asked(side, "revoked")))
+    until(lambda: f"{result.id}" in str(asked(side, "revoked")), WAIT_S)
     gate.touch()
-    until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS")
+    until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS", WAIT_S)
     return side.app.AsyncResult(result.id).result
 
 
@@ -174,7 +176,7 @@ def events(side: Side) -> Any:
 def skipped(side: Side) -> Any:
     result = side.task("add").apply_async((1, 1), countdown=3600)
     result.revoke()
-    until(lambda: side.app.AsyncResult(result.id).state == "REVOKED")
+    until(lambda: side.app.AsyncResult(result.id).state == "REVOKED", WAIT_S)
     return side.app.AsyncResult(result.id).state
 
 

@@ -227,12 +227,12 @@ def canvas() -> Any:
 
 @step
 def controlled() -> Any:
-    replies = app.control.broadcast("ping", reply=True, timeout=5, limit=1)
+    replies = app.control.broadcast("ping", reply=True, timeout=WAIT_S, limit=1)
     return [
         [answer for one in replies for answer in one.values()],
-        len(app.control.ping(timeout=5, limit=1)),
+        len(app.control.ping(timeout=WAIT_S, limit=1)),
         app.control.revoke("nobody") is None,
-        isinstance(app.control.inspect(timeout=5, limit=1).registered(), dict),
+        isinstance(app.control.inspect(timeout=WAIT_S, limit=1).registered(), dict),
     ]
 
 
