@@ -48,6 +48,21 @@ class Postponed:
     hold_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateFailure(Failure):
+    """The handler may have completed its job within its own transaction before: what this is, and is to be logged as,
+    is known when the store has answered."""
+
+    record: JobRecord
+    raised: BaseException | None
+    is_known: bool
+    """Why it was asked to stop is logged already."""
+
+    def plain(self) -> Failure:
+        """As the store is told of it."""
+        return Failure(self.job_id, self.token, self.reason, self.stacktrace, self.retry_ms)
+
+
 Outcome = Completion | Failure | Postponed
 
 
@@ -249,9 +264,14 @@ class Attempt:
             stacktrace, shown = error.stacktrace, None
         elif error is not None:
             stacktrace = stacktrace_of(error)
-        failure = Failure(record.id, self.token, reason, stacktrace, None if final else self._retry_ms())
+        said = (record.id, self.token, reason, stacktrace, None if final else self._retry_ms())
+        cancellations = self._of.settings.cancellations
         # An attempt that was asked to stop was cancelled, handed back, lost, or timed out: that is already logged.
-        if error is None or not self._of.settings.cancellations.is_asked(self.token):
+        is_known = error is not None and cancellations.is_asked(self.token)
+        if cancellations.is_spared(self.token):
+            return LateFailure(*said, record=record, raised=shown, is_known=is_known)
+        failure = Failure(*said)
+        if not is_known:
             log_failure(record, failure, shown)
         return failure
 

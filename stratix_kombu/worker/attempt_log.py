@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stratix_kombu.model.record import Failure, JobRecord
 from stratix_kombu.model.text import printable
@@ -55,33 +55,40 @@ def log_failure(record: JobRecord, failure: Failure, error: BaseException | None
     retry_ms = failure.retry_ms
     attempt = record.attempts_made + 1
     shown = f"{attempt} of {record.max_attempts}" if attempt <= record.max_attempts else f"{attempt}"
-    job, why = about(record.id, record.name, record.queue), printable(failure.reason[:MAX_REASON]).replace("\n", "\\n")
-    extra = {
-        "action": "attempt_failed" if retry_ms is not None else "job_failed",
-        "job_id": record.id,
-        "queue": record.queue,
-        "job_name": record.name,
-        "attempt": attempt,
-    }
+    job, why = about(record.id, record.name, record.queue), _shown(failure)
+    extra = {**_extra(record), "action": "attempt_failed" if retry_ms is not None else "job_failed"}
     if retry_ms is not None:
         extra["retry_ms"] = retry_ms
         logger.warning("%s: attempt %s failed, next in %d ms: %s", job, shown, retry_ms, why, extra=extra)
         return
-    if not logger.isEnabledFor(logging.ERROR):
+    _log(logging.ERROR, "%s failed for good with attempt %s: %s", (job, shown, why), failure, error, extra)
+
+
+def log_without_effect(record: JobRecord, failure: Failure, error: BaseException | None) -> None:
+    """A handler has failed after the transaction that completed its job was committed: WARNING, with the traceback."""
+    text = "%s was completed by its handler's transaction, and what its handler raised after that changes nothing: %s"
+    args = (about(record.id, record.name, record.queue), _shown(failure))
+    _log(logging.WARNING, text, args, failure, error, {**_extra(record), "action": "failed_after_completion"})
+
+
+def _shown(failure: Failure) -> str:
+    return printable(failure.reason[:MAX_REASON]).replace("\n", "\\n")
+
+
+def _extra(record: JobRecord) -> dict[str, Any]:
+    attempt = record.attempts_made + 1
+    return {"job_id": record.id, "queue": record.queue, "job_name": record.name, "attempt": attempt}
+
+
+def _log(
+    level: int, text: str, args: tuple[Any, ...], failure: Failure, error: BaseException | None, extra: dict[str, Any]
+) -> None:
+    """With the traceback."""
+    if not logger.isEnabledFor(level):
         return
     # The first frame is our own call of the handler.
     info = None if error is None else (type(error), error, error.__traceback__ and error.__traceback__.tb_next)
-    made = logger.makeRecord(
-        logger.name,
-        logging.ERROR,
-        __file__,
-        0,
-        "%s failed for good with attempt %s: %s",
-        (job, shown, why),
-        info,
-        "log_failure",
-        extra,
-    )
+    made = logger.makeRecord(logger.name, level, __file__, 0, text, args, info, "log_failure", extra)
     # Logging handlers write this text instead of formatting ``info``. Invalid characters in it are escaped, since no
     # file in UTF-8 takes it.
     lines = "\n".join(json.loads(failure.stacktrace)) if failure.stacktrace else ""

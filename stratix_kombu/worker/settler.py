@@ -14,14 +14,15 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from stratix_kombu.errors import StaleClaim, Unavailable
-from stratix_kombu.lifecycle.again import refused
+from stratix_kombu.lifecycle.again import completed, refused
 from stratix_kombu.lifecycle.causes import Causes
 from stratix_kombu.lifecycle.dispatch import dispatch_change
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.outcomes import complete, fail, postpone
 from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.model.record import Change, Completion, Failure, Held
-from stratix_kombu.worker.attempt import Outcome, Postponed
+from stratix_kombu.worker.attempt import LateFailure, Outcome, Postponed
+from stratix_kombu.worker.attempt_log import log_failure, log_without_effect
 from stratix_kombu.worker.holdings import Holdings
 
 logger = logging.getLogger("stratix_kombu.worker")
@@ -130,7 +131,7 @@ class Settler:
         return complete(self._engine, completions)
 
     def _fail(self, failures: Sequence[Failure]) -> Change:
-        return fail(self._engine, failures)
+        return fail(self._engine, [one.plain() if isinstance(one, LateFailure) else one for one in failures])
 
     def _postpone(self, postponed: Sequence[Postponed]) -> Change:
         held = [Held(one.job_id, one.token) for one in postponed]
@@ -191,8 +192,23 @@ class Settler:
 
     def _tell(self, outcomes: Sequence[Outcome], stale: Sequence[str]) -> None:
         """The outcomes are stored, or no longer needed; those in ``stale`` were rejected."""
+        done = self._tell_late([one for one in outcomes if isinstance(one, LateFailure)], stale)
         for job_id in stale:
-            self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
+            if job_id not in done:
+                self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
         for outcome in outcomes:
             self._asked.discard(outcome.token)
             self._holdings.stored_one(outcome.token)
+
+    def _tell_late(self, late: Sequence[LateFailure], stale: Sequence[str]) -> set[str]:
+        """Log what these handlers have come to; those that had completed their jobs before."""
+        rejected = [one.job_id for one in late if one.job_id in stale]
+        done = set[str]()
+        with suppress(Unavailable):
+            done = completed(self._engine, rejected) if rejected else done
+        for one in late:
+            if one.job_id in done:
+                log_without_effect(one.record, one, one.raised)
+            elif not one.is_known:
+                log_failure(one.record, one, one.raised)
+        return done

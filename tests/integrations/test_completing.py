@@ -98,6 +98,32 @@ def test_a_handler_that_raises_after_the_commit_has_completed_its_job(app: Appli
     assert app.queue.get_queue("orders").add("charge").wait_until_finished(timeout=WAIT_S) == "done"  # a slot is free
 
 
+@pytest.mark.parametrize("commits", [True, False])
+def test_what_a_handler_raises_is_logged_as_what_it_is(
+    app: Application, url: str, commits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def charge(job: Any) -> None:
+        with psycopg.connect(url) as connection:
+            job.complete_in(connection, "done")
+            if not commits:
+                connection.rollback()
+        raise ZeroDivisionError("after that")
+
+    queue: Any = app.queue.create_queue("orders")
+    queue.process("charge", charge)
+    app.start()
+    job = queue.add("charge")
+    actions = "failed_after_completion", "job_failed"
+    until(lambda: [one for one in caplog.records if getattr(one, "action", "") in actions], WAIT_S)
+    assert job.refresh().state == ("completed" if commits else "failed")
+    app.close()  # nothing more is reported
+    said = [one for one in caplog.records if getattr(one, "job_id", "") == job.id]
+    assert [one.action for one in said] == [actions[0] if commits else actions[1]]  # type: ignore[attr-defined]
+    assert "ZeroDivisionError: after that" in said[0].getMessage()
+    assert "in charge" in (said[0].exc_text or "")
+    assert app.queue.engine.faults["stale_claim"] == 0
+
+
 @pytest.mark.parametrize("kind", [Session, None])
 def test_with_sqlalchemy(app: Application, url: str, kind: Any) -> None:
     engine = create_engine(_sqlalchemy(url))

@@ -16,10 +16,24 @@ from stratix_kombu.errors import ConfigurationError, JobCancelled, StaleClaim
 from stratix_kombu.model.record import Held
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.postgres.migrate import lock_of
+from stratix_kombu.stores.postgres.session import array_of
 from stratix_kombu.stores.sql.database import Read
 
 LOCK = "SELECT pg_current_xact_id()::text, pg_try_advisory_xact_lock(CAST(%s AS bigint))"
-END_CLAIMS = "SELECT * FROM end_claims(CAST(? AS json), CAST(? AS boolean))"
+OPEN = (
+    "SELECT token FROM unnest(CAST(? AS text[]), CAST(? AS bigint[])) AS given (token, key) "
+    "WHERE NOT pg_try_advisory_xact_lock(key)"
+)
+"""Locks the keys of claims; those that the transactions of users hold."""
+CAME = "SELECT token FROM completions WHERE token = ANY(CAST(? AS text[]))"
+"""Asked after that, by a statement of its own: what was committed by then."""
+NOT_OPEN = (
+    "SELECT 1 / CASE WHEN bool_and(pg_try_advisory_xact_lock(key)) THEN 1 ELSE 0 END "
+    "FROM unnest(CAST(? AS bigint[])) AS given (key)"
+)
+NONE_CAME = "SELECT 1 / CASE WHEN EXISTS (SELECT 1 FROM completions) THEN 0 ELSE 1 END"
+"""The same where it is taken for granted that there are none: refused (a division by zero) where that is wrong."""
+END_CLAIMS = "SELECT * FROM end_claims(CAST(? AS json), true)"
 _CLAIM = "SELECT cancelled FROM jobs WHERE id = ? AND state = 'active' AND token = ?"
 Rows = Sequence[Sequence[Any]]
 Statement = tuple[str, list[Any]]
@@ -30,9 +44,22 @@ def key_of(schema: str, token: str) -> int:
     return lock_of(f"completion:{schema}:{token}")
 
 
-def ending(schema: str, tokens: Iterable[str], overtakes: bool) -> Read:
-    """Asks which of these claims must not be ended by a step, see ``end_claims``."""
-    return END_CLAIMS, (json.dumps({token: key_of(schema, token) for token in tokens}), str(overtakes).lower())
+def completing(schema: str, tokens: Sequence[str]) -> list[Read]:
+    """Ask which of these claims are completed by transactions that are under way, and which by some that have come."""
+    keys = array_of(key_of(schema, token) for token in tokens)
+    claims = array_of(tokens)
+    return [(OPEN, (claims, keys)), (CAME, (claims,))]
+
+
+def none_completing(schema: str, tokens: Iterable[str]) -> list[Read]:
+    """Have the step refused if one of these claims is, or may be, completed by a transaction."""
+    return [(NOT_OPEN, (array_of(key_of(schema, token) for token in tokens),)), (NONE_CAME, ())]
+
+
+def overtaking(schema: str, tokens: Iterable[str]) -> Read:
+    """Asks which of these claims must not be ended by a step, see ``end_claims``; the transactions that complete the
+    others cannot be committed."""
+    return END_CLAIMS, (json.dumps({token: key_of(schema, token) for token in tokens}),)
 
 
 def lock(database: PostgresDatabase, held: Held) -> Statement:

@@ -170,6 +170,7 @@ class PostgresDatabase:
             session.put,
             session.many,
         )
+        self.each, self.require = session.each, session.require
         try:
             some_came = False if presumed is not None else self._read(session, *(asked or ((), ())))
             self._known = None

@@ -91,6 +91,16 @@ class Session:
         rows = self.all(sql, *values)
         return rows[0] if rows else None
 
+    def each(self, reads: Sequence[Read]) -> list[Rows]:
+        """All of these questions, in one round trip."""
+        left = [(dollars(sql), values) for sql, values in reads if (sql, values) not in self._ahead]
+        answers = iter(self.exchange(left)[-len(left) :] if left else ())
+        return [self._ahead.pop(read) if read in self._ahead else next(answers).rows for read in reads]
+
+    def require(self, reads: Sequence[Read]) -> None:
+        """Have the whole step refused where one of these questions is; they are sent with the next one."""
+        self._waiting += [(dollars(sql), values) for sql, values in reads]
+
     def first(self, sql: str, reads: Sequence[Read]) -> tuple[Any, ...]:
         """The one row of the first question; the others are asked with it, and answered from memory when they are asked
         for the first time."""

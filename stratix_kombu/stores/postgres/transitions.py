@@ -14,7 +14,7 @@ from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.postgres.arrivals import new_job
-from stratix_kombu.stores.postgres.completions import ending
+from stratix_kombu.stores.postgres.completions import completing, none_completing, overtaking
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.postgres.session import InTheWay
 from stratix_kombu.stores.sql.jobs import Jobs
@@ -79,8 +79,8 @@ class PostgresTransitions(SqlTransitions):
 
     def _end(self, ends: Sequence[Any], end: Callable[[Any], Change]) -> Change:
         """End these claims, but for those whose completion was committed since this step began, or is about to be."""
-        asked = ending(self._database.options.schema, [one.token for one in ends], True)
-        self.space.db.ahead([asked], Jobs.asked([one.job_id for one in ends]))
+        asked = completing(self._database.options.schema, [one.token for one in ends])
+        self.space.db.ahead(asked, Jobs.asked([one.job_id for one in ends]))
         return self._unless_completing(ends, end)
 
     @step
@@ -101,8 +101,15 @@ class PostgresTransitions(SqlTransitions):
         """Which of these claims are not to be ended."""
         if not tokens:
             return set()
-        sql, values = ending(self._database.options.schema, tokens, overtakes)
-        return {token for (token,) in self.space.db.all(sql, *values)}
+        schema = self._database.options.schema
+        if overtakes and self._database.presumes:
+            self._database.require(none_completing(schema, tokens))
+            return set()
+        held, came = self._database.each(completing(schema, tokens))
+        if held and overtakes:
+            sql, values = overtaking(schema, tokens)
+            return {token for (token,) in self.space.db.all(sql, *values)}
+        return {token for (token,) in (*held, *came)}
 
     def _stalled(self, limit: int) -> list[Job]:
         """Without those that are completed by a transaction of a user which is under way, or which was committed since

@@ -27,14 +27,9 @@ from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.tables import ended_of
 from stratix_kombu.stores.sql.texts import loads
 
-_EDGES = """
-SELECT edges.dependency, edges.dependency_number, edges.state,
-       jobs.number, jobs.state, jobs.kind, jobs.result, jobs.finished_ms,
-       outcomes.state, outcomes.gate, outcomes.result
-FROM edges LEFT JOIN jobs ON jobs.id = edges.dependency
-           LEFT JOIN outcomes ON outcomes.number = edges.dependency_number
-WHERE edges.dependent = ? ORDER BY edges.place
-"""
+_EDGES = "SELECT dependency, dependency_number FROM edges WHERE dependent = ? ORDER BY place"
+_THERE = "SELECT id, number, state, kind, result, finished_ms FROM jobs WHERE id IN "
+_ENDED = "SELECT number, state, gate, result FROM outcomes WHERE number IN "
 
 
 def _records(rows: Sequence[tuple[Any, ...]]) -> list[JobRecord]:
@@ -216,13 +211,20 @@ class SqlQueries(Queries):
     def _edges(self, job_id: str) -> list[tuple[str, Dependency, bool, bool]]:
         """Dependency, what is known of it, whether it is a gate, and whether another job has the id."""
         with self._space.reading() as db:
-            rows = db.all(_EDGES, job_id)
+            edges = db.all(_EDGES, job_id)
+            # Not joined: where statistics say that the tables are empty, each edge might be looked for in all jobs.
+            there = {row[0]: row[1:] for row in _found(db, _THERE, [one for one, _ in edges])}
+            gone = [number for one, number in edges if one not in there or there[one][0] != number]
+            outcomes = {row[0]: row[1:] for row in _found(db, _ENDED, gone)}
         found = []
-        for dependency, number, _, there, state, kind, result, finished, ended, gate, kept in rows:
-            if there == number:
+        for dependency, number in edges:
+            same, *of_job = there.get(dependency, (None, "", "", None, 0))
+            if same == number:
+                state, kind, result, finished = of_job
                 found.append((dependency, _known(state, result, finished), kind == GATE, False))
             else:
-                found.append((dependency, _known(ended or "removed", kept, 0), bool(gate), there is not None))
+                ended, gate, kept = outcomes.get(number, ("removed", 0, None))
+                found.append((dependency, _known(ended, kept, 0), bool(gate), same is not None))
         return found
 
     def dependents(self, job_id: str) -> list[str]:
@@ -250,8 +252,13 @@ def _known(state: str, result: str | None, finished_ms: int) -> Dependency:
     return Dependency(State(state), result if state == "completed" else None, finished_ms)
 
 
-def _pages(ids: Sequence[str]) -> list[Sequence[str]]:
+def _pages(ids: Sequence[Any]) -> list[Sequence[Any]]:
     return [ids[start : start + PAGE] for start in range(0, len(ids), PAGE)]
+
+
+def _found(db: Database, sql: str, keys: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows that have these keys."""
+    return [row for page in _pages(keys) for row in db.all(f"{sql}({places(page)})", *padded(page))]
 
 
 def _rows_of(db: Database, ids: Sequence[str]) -> list[tuple[Any, ...]]:
