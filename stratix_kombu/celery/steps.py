@@ -9,6 +9,7 @@ from celery.exceptions import InvalidTaskError, WorkerLostError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.children import read_children_to_the_end
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.outcomes import fail, hand_back
@@ -38,6 +39,7 @@ class StratixStep(bootsteps.StartStopStep):
         bridge = self._bridge
         if bridge is None:
             return
+        read_children_to_the_end()
         signals.worker_shutdown.connect(self._end, sender=worker)
         signals.task_rejected.connect(self._rejected)
         for queue in worker.app.amqp.queues.consume_from:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from tests.celery.conftest import lines
-from tests.celery.workers import Project
+from tests.celery.workers import ROOT, Project
 from tests.waiting import WAIT_S, until
 
 ENDED = {"SUCCESS", "FAILURE", "REVOKED"}
@@ -74,3 +76,11 @@ def test_children_that_are_spawned(on_redis: Project, notes: str) -> None:
     finally:
         worker.end()
     assert sorted(lines(notes)) == sorted([*(one.result for one in results), "spawned"])
+
+
+def test_children_are_heard_until_they_have_ended() -> None:
+    """Also of a task that was begun unnoticed while the pool stopped: a child waits until its parent has read what it
+    wrote. Celery does not read it; a short outcome is waited for in vain for 30 s, a long one for ever."""
+    command = [sys.executable, "-m", "tests.celery.stopped_pool"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.split() == ["1", "1"], done.stderr

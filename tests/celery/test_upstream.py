@@ -15,6 +15,7 @@ from celery.app.autoretry import add_autoretry_behaviour
 from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.canvas import _chain, _chord
+from celery.concurrency import asynpool
 from celery.result import AsyncResult, ResultSet
 from celery.utils.functional import _regen
 from celery.utils.threads import _LocalStack
@@ -191,6 +192,18 @@ def test_a_channel_on_redis_asks_for_a_message_and_reads_the_answer_as_it_did() 
         assert one in read
     assert "'BRPOP': self._brpop_read" in inspect.getsource(redis_transport.Channel.__init__)
     assert "channel_qos.can_consume = MethodType(can_consume, channel_qos)" in inspect.getsource(Tasks.start)
+
+
+def test_a_pool_that_stops_reads_its_children_as_it_did() -> None:
+    stop = inspect.getsource(original(asynpool.ResultHandler.on_stop_not_started))  # type: ignore[arg-type]
+    assert "while cache and outqueues and self._state != TERMINATE:" in stop
+    assert "fileno_to_outq = self.fileno_to_outq" in stop
+    flush = inspect.signature(asynpool.ResultHandler._flush_outqueue)
+    assert list(flush.parameters) == ["self", "fd", "remove", "process_index", "on_state_change"]
+    assert "return R, W, 0" in inspect.getsource(asynpool._select_imp)
+    assert "job.discard()" in inspect.getsource(asynpool.AsynPool.flush)
+    wait = inspect.getsource(asynpool.Worker._ensure_messages_consumed)
+    assert "self.on_ready_counter.value >= completed" in wait
 
 
 def test_celery_prefetches_less_after_a_reconnect_unless_configured_not_to() -> None:
