@@ -13,6 +13,8 @@ from tests.celery.workers import ROOT, Project
 from tests.waiting import WAIT_S, until
 
 ENDED = {"SUCCESS", "FAILURE", "REVOKED"}
+PATIENT: dict[str, Any] = {"worker_proc_alive_timeout": 60.0}
+"""A child that takes longer to start, by default 4 s, is killed, and the next one too: an interpreter may need them."""
 
 
 def delay(project: Project, notes: str, count: int, name: str = "note", *more: Any) -> list[Any]:
@@ -27,7 +29,7 @@ def states(results: list[Any]) -> list[str]:
 @pytest.mark.parametrize(("project", "tasks"), [("redis", 1), ("rabbitmq", 5)], indirect=["project"])
 def test_children_that_are_replaced(project: Project, notes: str, tasks: int) -> None:
     """Their parent has published when it was imported, and talks to the store while it forks."""
-    with project.worker("prefork", 4, worker_max_tasks_per_child=tasks, at_import=notes):
+    with project.worker("prefork", 4, worker_max_tasks_per_child=tasks, at_import=notes, **PATIENT):
         results = delay(project, notes, 60 * tasks)
         spawning = [project.task("spawn").delay(notes) for _ in range(10)]
         assert set(states([*results, *spawning])) == {"SUCCESS"}
@@ -37,7 +39,7 @@ def test_children_that_are_replaced(project: Project, notes: str, tasks: int) ->
 
 
 def test_children_that_are_killed_scaled_and_restarted(on_redis: Project, notes: str) -> None:
-    worker = on_redis.start_worker("prefork", 4, "--autoscale=8,1", worker_pool_restarts=True)
+    worker = on_redis.start_worker("prefork", 4, "--autoscale=8,1", worker_pool_restarts=True, **PATIENT)
     try:
         good, slow, killed, endless = [], [], [], []
         for number in range(4):
@@ -62,7 +64,9 @@ def test_children_that_are_killed_scaled_and_restarted(on_redis: Project, notes:
 
 def test_children_that_are_spawned(on_redis: Project, notes: str) -> None:
     """A fresh interpreter, which imports the project: with handlers, and what the command line says."""
-    worker = on_redis.start_worker("prefork", 2, "--pool-start-method", "spawn", "--max-tasks-per-child", "10")
+    worker = on_redis.start_worker(
+        "prefork", 2, "--pool-start-method", "spawn", "--max-tasks-per-child", "10", **PATIENT
+    )
     try:
         results = delay(on_redis, notes, 15)
         spawning = on_redis.task("spawn").delay(notes)
