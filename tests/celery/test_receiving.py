@@ -113,6 +113,21 @@ def test_many_messages_take_few_commands(redis_url: str, prefix: str) -> None:
         assert received.asked[6:] == ["BRPOP"]  # the last answer was not full, so nothing more was asked for
 
 
+def test_values_of_kombus_own_types_are_read_in_each_message(redis_url: str) -> None:
+    at = uuid.uuid4()
+    with receiving(redis_url) as received:
+        received.send(1, headers={"at": at})
+        received.send(2)
+        received.send(3, headers={"at": at})
+        with Connection(redis_url) as other:  # JSON may escape any character
+            client, key = other.default_channel.client, received.name + "0"
+            escaped = client.lindex(key, 0).replace(b"__type__", b"\\u005f_type__")
+            client.lpush(key, escaped.replace(b"__value__", b"\\u005F_value__"))
+        received.receive(4)
+        assert [message.headers.get("at") for message in received.messages] == [at, None, at, at]
+        assert received.asked == ["BRPOP", "LMPOP", "LMPOP"]
+
+
 def test_the_second_message_is_asked_for_less_often_when_it_is_never_there(redis_url: str) -> None:
     with receiving(redis_url) as received:
         for number in range(COUNT):
