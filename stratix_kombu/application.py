@@ -110,6 +110,8 @@ class Application(forks.OfOneProcess, Hinted):
     @property
     def queue(self) -> QueueManager:
         """The queues. Registers the queue plugin with the settings of ``create_app`` if that was not done."""
+        if self._queue is not None:
+            return self._queue
         with self._lock:
             if self._queue is None:
                 self._queue = self._make_queue({})

@@ -89,6 +89,9 @@ class Claims:
 
     def served(self, queue: str) -> Served:
         """What this process holds of a queue."""
+        found = self._served.get(queue)
+        if found is not None:
+            return found
         with self._lock:
             found = self._served.get(queue)
             if found is None:
@@ -148,7 +151,8 @@ class Claims:
 
     def _begun(self, queue: str, claim: Claim) -> Claim:
         self.served(queue).holdings.add(claim)
-        time.sleep(claim.wait_ms / 1000)
+        if claim.wait_ms:  # even a sleep of no time takes a while, and another thread's turn
+            time.sleep(claim.wait_ms / 1000)
         return claim
 
     def drop(self, queue: str, token: str) -> None:
