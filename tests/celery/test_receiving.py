@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import redis
 from kombu import Connection, Consumer
 
-from stratix_kombu.celery.receiving import take_together
+from stratix_kombu.celery.receiving import Rest, take_together
 from tests.celery.workers import Project
 from tests.services import redis_server
 
@@ -22,7 +22,7 @@ OPTIONS = {"ack_emulation": False}
 class Received:
     """One consumer, what it has received, and what it has asked the server for."""
 
-    def __init__(self, url: str, prefetch: int = 100, **options: Any) -> None:
+    def __init__(self, url: str, prefetch: int = 100, spare: int | None = None, **options: Any) -> None:
         self.messages: list[Any] = []
         self.asked: list[str] = []
         self.fails_at: object = None
@@ -31,7 +31,9 @@ class Received:
         self.name = uuid.uuid4().hex
         self._queues = [self._connection.SimpleQueue(f"{self.name}{number}").queue for number in range(2)]
         self.channel.basic_qos(0, prefetch, False)
-        take_together(self.channel)
+        self.rests: list[Callable[[], None]] = []
+        rest = Rest(lambda: spare or 0, lambda _, rested: self.rests.append(rested))
+        take_together(self.channel, None if spare is None else rest)
         self._consumer = Consumer(self.channel, self._queues[:1], callbacks=[self._receive], accept=["json"])
 
     def _receive(self, body: Any, message: Any) -> None:
@@ -90,8 +92,8 @@ class Received:
 
 
 @contextmanager
-def receiving(url: str, prefetch: int = 100, **options: Any) -> Iterator[Received]:
-    received = Received(url, prefetch, **options)
+def receiving(url: str, prefetch: int = 100, spare: int | None = None, **options: Any) -> Iterator[Received]:
+    received = Received(url, prefetch, spare, **options)
     try:
         yield received
     finally:
@@ -150,6 +152,48 @@ def test_no_more_than_the_prefetch_count_are_taken(redis_url: str) -> None:
             received.ack()
         received.receive(COUNT)
         assert received.bodies == list(range(COUNT))
+
+
+def _nothing_comes(received: Received) -> bool:
+    before = len(received.messages)
+    with suppress(TimeoutError):
+        received._connection.drain_events(timeout=0.01)
+    return len(received.messages) == before
+
+
+def test_who_has_enough_waits_for_room_for_several(redis_url: str) -> None:
+    with receiving(redis_url, prefetch=8, spare=6) as received:
+        received.send(*range(COUNT))
+        received.receive(7)
+        assert received.asked == ["BRPOP", "LMPOP", "LMPOP"]
+        for message in received.messages[:2]:
+            assert _nothing_comes(received)
+            message.ack()
+        received.receive(10)
+        assert received.asked[3:] == ["LMPOP"]
+        assert received.bodies == list(range(10))
+
+
+def test_who_has_waited_long_enough_asks_for_one(redis_url: str) -> None:
+    with receiving(redis_url, prefetch=8, spare=6) as received:
+        received.send(*range(COUNT))
+        received.receive(7)
+        assert _nothing_comes(received)
+        (rested,) = received.rests
+        rested()
+        received.receive(8)
+        assert received.asked[3:] == ["BRPOP"]
+        assert received.bodies == list(range(8))
+        assert len(received.rests) == 2  # for the next ones
+
+
+@pytest.mark.parametrize("spare", [0, 3])
+def test_who_has_little_to_spare_waits_for_no_room(redis_url: str, spare: int) -> None:
+    with receiving(redis_url, prefetch=8, spare=spare) as received:
+        received.send(*range(COUNT))
+        received.receive(8)
+        assert received.bodies == list(range(8))
+        assert received.asked == ["BRPOP", "LMPOP", "LMPOP", "BRPOP"]
 
 
 def test_urgent_messages_come_first(redis_url: str) -> None:
