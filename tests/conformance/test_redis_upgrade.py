@@ -193,3 +193,20 @@ def test_presence_that_was_said_for_each_queue_is_dropped(old: Upgrade) -> None:
     old.add(NewJob(id="a", queue="q", name="n"))
     assert old.store.queries.workers("q") == []
     until(lambda: old.store.transitions.recover(1) and not old.redis.exists(*parts))
+
+
+def test_an_end_that_an_earlier_release_noted_apart_from_the_token_is_known(old: Upgrade) -> None:
+    old.add(*(_job(one, keep_completed=Retention(count=1)) for one in "abc"))
+    complete = old.store.transitions.complete
+    ends = {}
+    for one in "ab":
+        (claim,) = old.store.transitions.claim("q", [one], "w", 60_000).claims
+        ends[one] = [Completion(one, claim.token, "1")]
+        complete(ends[one])
+        old.redis.hset(f"{old.base}:job:{one}", mapping={"token": "", "ended": f"c:{claim.token}"})
+    assert old.states("a", "b") == ["gone", "completed"]
+    assert complete(ends["a"]).stale == complete(ends["b"]).stale == ()
+    assert complete([Completion("b", "another", "1")]).stale == ("b",)
+    old.complete("c")
+    assert old.states("b") == ["gone"]
+    assert complete(ends["b"]).stale == ()

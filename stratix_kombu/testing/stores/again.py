@@ -134,6 +134,18 @@ class AgainSuite(StoreCase):
         assert store.transitions.complete([Completion("a", second.token, "1")]).stale == ()
         assert ENDS[way](store, claim).stale == ("a",), "that is not how its last attempt ended"
 
+    def test_also_when_a_completed_job_runs_again_by_hand(self, store: Store) -> None:
+        complete, claim = ENDS["complete"], self.start(store, new("a"))
+        assert complete(store, claim).stale == ()
+        store.transitions.rerun("a")
+        assert complete(store, claim).stale == ()
+        assert self.states(store, "a") == ["waiting"]
+        (second,) = self.claim(store, "a")
+        assert complete(store, claim).stale == ()
+        assert self.states(store, "a") == ["active"]
+        assert complete(store, second).stale == ()
+        assert complete(store, claim).stale == ("a",), "that is not how its last attempt ended"
+
     @pytest.mark.parametrize("way", sorted(ENDS))
     @pytest.mark.parametrize("other", ["complete", "retry", "hand_over", "hand_back"])
     def test_an_end_of_another_kind_is_refused(self, store: Store, way: str, other: str) -> None:

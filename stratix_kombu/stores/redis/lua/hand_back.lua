@@ -18,7 +18,7 @@ for i = 5, #ARGV, 2 do
     redis.call('HSET', job_key(id), F.attempts_started, num(v[3], 1) - 1, F.token, '', F.ended, mark)
     job.ended = mark
     back(job, true, tonumber(v[5] or ''))
-  elseif not was_ended(id, v[4], mark) then
+  elseif not was_ended(id, mark, v[1], v[2], v[4]) then
     stale[#stale + 1] = id
   end
 end

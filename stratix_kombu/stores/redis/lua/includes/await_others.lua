@@ -8,7 +8,7 @@ local function all_await_others(jobs)
     return false
   end
   for n, v in ipairs(jobs) do
-    local id, number = ARGV[first + 5 * n - 5], v[9]
+    local id = ARGV[first + 5 * n - 5]
     local found = redis.call('ZRANGE', P .. ':job:' .. id .. ':dependents', 0, 1, 'WITHSCORES')
     if found[3] then
       return false
@@ -19,7 +19,7 @@ local function all_await_others(jobs)
         left[dependent] = w[1] == 'blocked' and tonumber(w[2]) or 0
       end
       left[dependent] = left[dependent] - 1
-      local edge = redis.call('HGET', dependent .. ':dependencies', id)
+      local edge, number = redis.call('HGET', dependent .. ':dependencies', id), redis.call('HGET', v[9], F.number)
       if found[2] ~= '0' or left[dependent] < 1 or not number or edge ~= number .. ':' then -- see graph.lua
         return false
       end

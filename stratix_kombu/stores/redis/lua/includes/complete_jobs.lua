@@ -15,7 +15,7 @@ local function complete_jobs(first)
     local mark = mark_of(COMPLETE, ARGV[i + 1])
     local by_hand = mark == '' and v[1] and not finished(v[1])
     if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
-      if not was_ended(id, read(id, F.ended)[1], mark) then
+      if not was_ended(id, mark, v[1], v[2], read(id, F.ended)[1]) then
         stale[#stale + 1] = id
       end
     else
@@ -28,8 +28,10 @@ local function complete_jobs(first)
       else
         mark = read(id, F.ended)[1] or ''
       end
-      redis.call('HSET', key, F.state, 'completed', F.finished_ms, now_text, F.attempts_made, made, F.result, result,
-        F.token, '', F.ended, mark)
+      redis.call('HSET', key, F.state, 'completed', F.finished_ms, now_text, F.attempts_made, made, F.result, result)
+      if by_hand then
+        redis.call('HSET', key, F.token, '', F.ended, mark)
+      end
       if v[7] then
         redis.call('HDEL', key, F.failed_reason, F.stacktrace)
       end

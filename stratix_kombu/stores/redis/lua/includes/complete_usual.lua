@@ -12,11 +12,11 @@ local function complete_usual()
     local id = ARGV[i]
     local key = P .. ':job:' .. id
     local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.keep_completed, F.since, F.attempts_made,
-      F.processed_ms, F.number)
+      F.processed_ms)
     queue = queue or v[3]
-    v[10], v[11] = key, v[5] and string.match(v[5], '^:(%d+)$')
+    v[9], v[10] = key, v[5] and string.match(v[5], '^:(%d+)$')
     local goes = v[5] == '0:' and string.sub(id, 1, 7) ~= 'repeat:' -- a run of a schedule, which looks at its end
-    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not (v[11] or goes)
+    if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not (v[10] or goes)
       or not v[6] or v[6] == '' or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
       return
     end
@@ -64,24 +64,23 @@ local function complete_usual()
     local i = first + 5 * m - 5
     local id, result = ARGV[i], ARGV[i + 2]
     if v[5] == '0:' then -- see removal.lua
-      call('DEL', v[10], v[10] .. ':logs', P .. ':attempts:' .. id)
+      call('DEL', v[9], v[9] .. ':logs', P .. ':attempts:' .. id)
       call('SET', P .. ':ended:' .. id, 'completed:' .. now_text .. ':c:' .. v[2] .. '\n' .. result, 'PX', '60000')
     else
-      call('HSET', v[10], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
-        v[7] and string.format('%.0f', (number_of(v[7]) or 0) + 1) or '1', F.result, result, F.token, '',
-        F.ended, 'c:' .. v[2]) -- see ended.lua
+      call('HSET', v[9], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
+        v[7] and string.format('%.0f', (number_of(v[7]) or 0) + 1) or '1', F.result, result)
       if ARGV[i + 4] ~= '' then
-        call('HSET', v[10], F.data, ARGV[i + 4])
+        call('HSET', v[9], F.data, ARGV[i + 4])
       end
       if v[7] then
-        call('HDEL', v[10], F.failed_reason, F.stacktrace)
+        call('HDEL', v[9], F.failed_reason, F.stacktrace)
       end
-      if v[11] then
-        expires[v[11]] = expires[v[11]] or string.format('%.0f', now + v[11])
-        expiring[#expiring + 1] = expires[v[11]]
+      if v[10] then
+        expires[v[10]] = expires[v[10]] or string.format('%.0f', now + v[10])
+        expiring[#expiring + 1] = expires[v[10]]
         expiring[#expiring + 1] = id
       end
-      places[#places + 1] = m == 1 and score or string.format('%.0f', now_us + m - 1)
+      places[#places + 1] = m == 1 and score or string.format('%d', now_us + m - 1)
       places[#places + 1] = id
     end
     ids[m] = id

@@ -1,6 +1,6 @@
--- A record keeps in `ended` how and with which token its last attempt was ended, and so does what is kept of one that
--- retention removes (see retire): a request that is repeated because its answer was lost is answered with it. An end by hand
--- ('*') is nobody's.
+-- A record keeps how and with which token its last attempt was ended: one that has completed keeps its token, others say it
+-- in `ended`, as what is kept of a record that retention removes does (see retire), and as completed ones of earlier releases
+-- do. A request that is repeated because its answer was lost is answered with it. An end by hand ('*') is nobody's.
 local COMPLETE, FAIL, HAND_OVER, HAND_BACK = 'c:', 'f:', 'o:', 'b:'
 local any_by_hand = false
 
@@ -9,7 +9,10 @@ local function mark_of(way, token)
   return token == '*' and '' or way .. token
 end
 
-local function was_ended(id, known, mark)
+local function was_ended(id, mark, state, token, known)
+  if state ~= 'active' and (token or '') ~= '' then
+    known = COMPLETE .. token
+  end
   if mark == '' or known == mark then
     return mark ~= ''
   end

@@ -35,12 +35,14 @@ end
 -- Retention removes a job. How it ended can be asked for a minute after that (ENDED_KEPT_MS) by who waits for it, and by
 -- who ended it (see ended.lua).
 local function retire(job)
-  delete(job, true)
   local left = job.finished_ms + 60000 - now
+  local token = left > 0 and job.state == 'completed' and read(job.id, F.token)[1] or ''
+  delete(job, true)
   local how = job.state == 'failed' and job.cancelled and 'cancelled' or job.state
   if left > 0 then
     local said = job.state == 'completed' and job.result or job.failed_reason or ''
-    local value = how .. ':' .. string.format('%.0f', job.finished_ms) .. ':' .. (job.ended or '') .. '\n' .. said
+    local mark = token ~= '' and 'c:' .. token or job.ended or ''
+    local value = how .. ':' .. string.format('%.0f', job.finished_ms) .. ':' .. mark .. '\n' .. said
     redis.call('SET', P .. ':ended:' .. job.id, value, 'PX', left)
   end
   if job.kind == 'run' then

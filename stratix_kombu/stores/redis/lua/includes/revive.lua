@@ -12,6 +12,10 @@ end
 local function begin_again(job, ...)
   --- @include attempted
   keep_last(job.id)
+  local token = read(job.id, F.token)[1] or ''
+  if token ~= '' then -- see ended.lua
+    redis.call('HSET', job_key(job.id), F.token, '', F.ended, 'c:' .. token)
+  end
   redis.call('HDEL', job_key(job.id), F.failed_by, F.failed_reason, F.stacktrace, F.finished_ms, F.result, F.rerun, ...)
   no_expiry(job)
   hold_again(job)

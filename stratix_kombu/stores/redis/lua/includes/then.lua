@@ -30,5 +30,5 @@ local function may_end(id, token, way)
     return true
   end
   local by_hand = any and v[1] and not finished(v[1])
-  return by_hand, not by_hand and was_ended(id, v[8], mark)
+  return by_hand, not by_hand and was_ended(id, mark, v[1], v[2], v[8])
 end
