@@ -13,6 +13,7 @@ from stratix_kombu.cli.commands import with_options
 from stratix_kombu.cli.jobs import STATES
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import queue_named
 from stratix_kombu.cli.output import confirm, echo, progress, yes_option
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def bulk(app: Application, action: str, queue: str, limit: int, yes: bool, optio
     if state is None or state != ONLY.get(action, state):
         wanted = f"jobs that are {ONLY[action]}" if action in ONLY else "a state: give --state"
         raise click.UsageError(f"{action} is for {wanted}")
-    found, where = app.queue.get_queue(queue), options.of(app)
+    found, where = queue_named(app, queue), options.of(app)
     counted = found.count_jobs(state, **where)
     about = f"{counted.count}" if counted.exact else f"at least {counted.count}"
     confirm(f"{action.capitalize()} {f'at most {limit} of ' if limit else ''}{about} {state} jobs of {queue}?", yes)

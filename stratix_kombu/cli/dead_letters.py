@@ -11,6 +11,7 @@ import click
 
 from stratix_kombu.cli.commands import Commands, with_options
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import queue_named
 from stratix_kombu.cli.output import confirm, echo, json_option, print_json, print_table, progress, yes_option
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _choice(function: Any) -> Any:
 @json_option
 def list_(app: Application, dead_letter: str, as_json: bool, options: Choice) -> None:
     """The letters in a queue: the job that each describes, its queue, and why it failed."""
-    letters = filter(options.has, _letters(app.queue.get_queue(dead_letter)))
+    letters = filter(options.has, _letters(queue_named(app, dead_letter)))
     if as_json:
         for letter in letters:
             print_json(letter)
@@ -89,7 +90,7 @@ def redrive(app: Application, dead_letter: str, limit: int, yes: bool, options: 
     Example:
       stratix-kombu dead-letters redrive mail-dead --reason Timeout --limit 100
     """
-    queue = app.queue.get_queue(dead_letter)
+    queue = queue_named(app, dead_letter)
     number = sum(queue.get_job_counts()[state] for state in WAITING)
     if not limit and options.is_all:
         confirm(f"Send all {number} letters of {dead_letter} back?", yes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import queues_named
 from stratix_kombu.cli.output import STATE_COLOURS, echo, json_option, print_json
 from stratix_kombu.model.text import printable
 
@@ -49,6 +50,7 @@ def events(
     for name in wanted:
         if name not in EVENT_NAMES:
             raise ConfigurationError(f"there is no event {name!r}{nearest(name, EVENT_NAMES, EVENTS)}")
+    queues_named(app, names)
     cursors: dict[str, str] = {}
     past: list[Event] = []
     for name in names or app.queue.get_queue_names():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import queue_named
 from stratix_kombu.cli.output import confirm, echo, progress, yes_option
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ CLEANED = ("completed", "failed", "waiting", "delayed", "blocked")
 @yes_option
 def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
     """Remove all waiting jobs of a queue. Active ones are not affected. Asks for confirmation."""
-    queue = app.queue.get_queue(name)
+    queue = queue_named(app, name)
     counts = queue.get_job_counts()
     number = counts["waiting"] + counts["paused"] + (counts["delayed"] if delayed else 0)
     confirm(f"Remove {number} jobs that {'wait or are delayed' if delayed else 'wait'} from {name}?", yes)
@@ -49,7 +50,7 @@ def clean(app: Application, name: str, state: CleanedState, grace: str, limit: i
     """
     from stratix_kombu.schedule import interval_ms
 
-    queue = app.queue.get_queue(name)
+    queue = queue_named(app, name)
     number = queue.get_job_counts()[state]
     with progress(f"cleaning {name}", min(number, limit) if limit else number) as on_progress:
         removed = queue.clean(interval_ms(grace), limit, state, on_progress)
@@ -63,7 +64,7 @@ def clean(app: Application, name: str, state: CleanedState, grace: str, limit: i
 @yes_option
 def obliterate(app: Application, name: str, force: bool, yes: bool) -> None:
     """Remove a queue with all its jobs, events and messages. Asks for confirmation. Its repeatable jobs stay."""
-    queue = app.queue.get_queue(name)
+    queue = queue_named(app, name)
     counts = queue.get_job_counts()
     number = sum(counts.values())
     confirm(f"Remove the queue {name} with all of its {number} jobs ({counts['active']} active)?", yes)

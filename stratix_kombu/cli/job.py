@@ -14,6 +14,7 @@ from stratix_kombu.cli.commands import Commands, Failed
 from stratix_kombu.cli.jobs import as_dict
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import chosen_queues
 from stratix_kombu.cli.output import echo, instant, json_option, print_fields, print_json, progress, span
 from stratix_kombu.errors import JobError, JobNotFound
 from stratix_kombu.model.text import printable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.model.attempts import Attempt
     from stratix_kombu.queue.job import Job
+    from stratix_kombu.queue.queue import Queue
 
 POLL_S = 0.25
 
@@ -155,12 +157,12 @@ def retry(app: Application, ids: tuple[str, ...], state: str | None, queues: tup
         return
     if ids or state is None:
         raise click.UsageError("give either ids, or --state with or without --queue")
-    _retry_all(app, queues or app.queue.get_queue_names())
+    _retry_all(chosen_queues(app, queues))
 
 
-def _retry_all(app: Application, names: Sequence[str]) -> None:
+def _retry_all(queues: Sequence[Queue]) -> None:
     """Page by page; what was done before Ctrl-C stays done."""
-    total = sum(app.queue.get_queue(name).get_job_counts()["failed"] for name in names)
+    total = sum(queue.get_job_counts()["failed"] for queue in queues)
     done = of_others = 0
 
     def tell(of_queue: int) -> None:
@@ -170,8 +172,8 @@ def _retry_all(app: Application, names: Sequence[str]) -> None:
 
     try:
         with progress("retrying", total) as on_progress:
-            for name in names:
-                of_others += app.queue.get_queue(name).retry_jobs(on_progress=tell)
+            for queue in queues:
+                of_others += queue.retry_jobs(on_progress=tell)
     except KeyboardInterrupt:
         say(f"interrupted: at least {done} of {total} failed jobs will run again")
         raise

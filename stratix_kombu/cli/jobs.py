@@ -15,6 +15,7 @@ import click
 from stratix_kombu.cli.commands import with_options
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import chosen_queues
 from stratix_kombu.cli.output import age, echo, json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def jobs(app: Application, names: tuple[str, ...], options: Listed) -> None:
     """
     if options.cursor and (len(names), len(options.states)) != (1, 1):
         raise click.UsageError("--cursor belongs to a listing of one queue and one --state")
-    found = _Found(app, [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()], options)
+    found = _Found(app, chosen_queues(app, names), options)
     if options.only_ids:
         for job in found:
             echo(job.id)

@@ -11,6 +11,7 @@ import click
 from stratix_kombu.cli.commands import with_options
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import chosen_queues
 from stratix_kombu.cli.output import echo, json_option, print_json, print_table, span
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Me
     if options.by_name:
         _by_name(app, names, options.hours, as_json)
         return
-    queues = [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()]
+    queues = chosen_queues(app, names)
     measured = [queue.get_metrics(options.minutes, hours=options.hours) for queue in queues]
     if as_json:
         for queue in measured:
@@ -86,7 +87,7 @@ def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Me
 
 def _by_name(app: Application, names: tuple[str, ...], hours: int | None, as_json: bool) -> None:
     rows: list[list[Any]] = []
-    for queue in [app.queue.get_queue(name) for name in names or app.queue.get_queue_names()]:
+    for queue in chosen_queues(app, names):
         for name in queue.get_metric_names():
             total = queue.get_metrics(hours=hours, name=name).total
             if as_json:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import queues_named
 from stratix_kombu.cli.output import echo, is_terminal, json_option, print_json, print_table, rich_table, span
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+    from stratix_kombu.queue.queue import Queue
 
 STATES = ("waiting", "active", "delayed", "blocked", "completed", "failed")
 COLUMNS = ("queue", "paused", *STATES, "workers", "oldest")
@@ -33,31 +35,31 @@ def queues(app: Application, names: tuple[str, ...], watch: bool, interval: floa
       stratix-kombu queues --watch
       stratix-kombu queues --json | jq 'select(.counts.failed > 0).name'
     """
+    chosen = queues_named(app, names)
     if watch and is_terminal() and not as_json:
-        _watch(app, names, interval)
+        _watch(app, chosen, interval)
     while True:
         if as_json:
-            for queue in _found(app, names):
+            for queue in _found(app, chosen):
                 print_json(queue)
         else:
-            print_table(COLUMNS, map(_row, _found(app, names)), "No queue has had a job yet.")
+            print_table(COLUMNS, map(_row, _found(app, chosen)), "No queue has had a job yet.")
         if not watch:
             return
         time.sleep(interval)
 
 
-def _watch(app: Application, names: tuple[str, ...], interval: float) -> None:
+def _watch(app: Application, chosen: list[Queue], interval: float) -> None:
     from rich.live import Live
 
     with Live(auto_refresh=False, screen=False) as live:
         while True:
-            live.update(rich_table(COLUMNS, map(_row, _found(app, names))), refresh=True)
+            live.update(rich_table(COLUMNS, map(_row, _found(app, chosen))), refresh=True)
             time.sleep(interval)
 
 
-def _found(app: Application, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    named = (app.queue.get_queue(name).get_status() for name in names)
-    for status in named if names else app.queue.get_overview(minutes=1):
+def _found(app: Application, chosen: list[Queue]) -> Iterator[dict[str, Any]]:
+    for status in [queue.get_status() for queue in chosen] if chosen else app.queue.get_overview(minutes=1):
         yield {
             "name": status.name,
             "paused": status.paused,
@@ -79,9 +81,9 @@ def _row(queue: dict[str, Any]) -> list[Any]:
 @click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
 def pause(app: Application, names: tuple[str, ...]) -> None:
     """Start no further job of a queue, in any process. Running jobs are not affected."""
-    for name in names:
-        app.queue.get_queue(name).pause()
-        echo(f"paused {name}")
+    for queue in queues_named(app, names):
+        queue.pause()
+        echo(f"paused {queue.name}")
 
 
 @click.command("resume", short_help="Let the jobs of a paused queue start again.")
@@ -89,6 +91,6 @@ def pause(app: Application, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
 def resume(app: Application, names: tuple[str, ...]) -> None:
     """Let the jobs of a paused queue start again."""
-    for name in names:
-        app.queue.get_queue(name).resume()
-        echo(f"resumed {name}")
+    for queue in queues_named(app, names):
+        queue.resume()
+        echo(f"resumed {queue.name}")

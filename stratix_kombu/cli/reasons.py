@@ -8,6 +8,7 @@ import click
 
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import queue_named
 from stratix_kombu.cli.output import age, json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def reasons(app: Application, name: str, letters: bool, limit: int, as_json: boo
     """
     from stratix_kombu.model.finding import LOOKED_AT_ONCE, together
 
-    queue, found, cursor, looked = app.queue.get_queue(name), list["ReasonGroup"](), "", 0
+    queue, found, cursor, looked = queue_named(app, name), list["ReasonGroup"](), "", 0
     read = queue.get_letter_reasons if letters else queue.get_failure_reasons
     while True:
         page = read(cursor, min(LOOKED_AT_ONCE, limit - looked) if limit else LOOKED_AT_ONCE)

@@ -10,6 +10,7 @@ import click
 
 from stratix_kombu.cli.commands import Commands, Failed, with_options
 from stratix_kombu.cli.lookup import with_application
+from stratix_kombu.cli.named import queue_named, queues_named
 from stratix_kombu.cli.output import echo, instant, json_option, print_json, print_table, span
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def repeat() -> None:
 @json_option
 def list_(app: Application, names: tuple[str, ...], as_json: bool) -> None:
     """The repeatable jobs of one queue, or of all."""
-    queues = [app.queue.get_queue(name) for name in names]
-    of_these = [repeatable for queue in queues for repeatable in queue.get_repeatable_jobs()]
+    of_these = [repeatable for queue in queues_named(app, names) for repeatable in queue.get_repeatable_jobs()]
     listed = of_these if names else app.queue.get_repeatable_jobs()
     if as_json:
         for repeatable in listed:
@@ -91,7 +91,7 @@ def add(app: Application, queue: str, name: str, data: str, every: str | None, o
     given: dict[str, Any] = {option: value for option, value in asdict(options).items() if value is not None}
     if every is not None:
         given["every"] = interval_ms(every)
-    made = app.queue.get_queue(queue).add_repeatable_job(name, value, cast("RepeatOpts", given))
+    made = queue_named(app, queue).add_repeatable_job(name, value, cast("RepeatOpts", given))
     echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
 
 
