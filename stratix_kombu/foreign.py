@@ -108,6 +108,7 @@ STATES = _table(
 )
 COMMANDS = {
     "delete": "remove obliterate",
+    **{verb: f"'job {verb} ID'" for verb in ("retry", "cancel", "promote", "rerun", "logs", "priority")},
     **_table(
         queues="list ls status stats top",
         worker="start run work serve",
@@ -116,7 +117,6 @@ COMMANDS = {
         beat="scheduler schedule cron clock",
         drain="purge empty",
         remove="rm",
-        job="retry cancel promote rerun logs priority",
         repeat="repeatable schedules",
         check="config doctor info",
         health="ping healthcheck",

@@ -49,6 +49,7 @@ _UNITS = {
     "week": 604_800_000,
 }
 _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*\Z")
+_NUMBER = re.compile(r"\s*\d+(?:\.\d+)?\s*\Z")
 
 _OPTIONS = ("cron", "interval", "every", "handler", "name", "timezone", "tz", "limit", "start_date", "end_date", "once")
 
@@ -66,6 +67,9 @@ def interval_ms(value: Duration | str) -> int:
     match = _SPAN.match(value)
     unit = match[2].lower() if match else ""
     if match is None or (unit.removesuffix("s") not in _UNITS and unit not in _UNITS):
+        if _NUMBER.match(value):
+            number = value.strip()
+            raise ConfigurationError(f"{value!r} has no unit: write '{number} ms', '{number} s' or '{number} minutes'")
         near = hint_for(unit, [*_UNITS, *(f"{known}s" for known in _UNITS)], NO_OTHERS) if unit else ""
         raise ConfigurationError(
             f"{value!r} is not an interval{near or '.'} Write it like '10 minutes', '1 hour' or '30 s'"

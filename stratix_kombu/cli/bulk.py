@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.commands import with_options
+from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.jobs import STATES
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
@@ -35,16 +36,14 @@ class Meant:
     id_prefix: str
     reason: str
     group: str
-    since: str | None
+    since: int | None
 
     def of(self, app: Application) -> FindOpts:
         """The options of ``find_jobs``."""
         texts = {"name": self.name, "id": self.id_prefix, "reason": self.reason, "group": self.group}
         found: Any = {name: text for name, text in texts.items() if text}
         if self.since is not None:
-            from stratix_kombu.schedule import interval_ms
-
-            found["since"] = app.queue.engine.store.queries.now() - interval_ms(self.since)
+            found["since"] = app.queue.engine.store.queries.now() - self.since
         return found  # type: ignore[no-any-return]
 
 
@@ -58,7 +57,10 @@ class Meant:
 @click.option("--reason", default="", metavar="TEXT", help="Only jobs whose reason of failure contains this text.")
 @click.option("--group", default="", help="Only jobs of this group.")
 @click.option(
-    "--since", metavar="INTERVAL", help="Only jobs that finished, or were added if they have not, since then: '1 h'."
+    "--since",
+    callback=read_interval,
+    metavar="INTERVAL",
+    help="Only jobs that finished, or were added if they have not, since then: '1 h'.",
 )
 @click.option("--limit", default=0, type=click.IntRange(0), help="Maximum number of jobs (0 means no limit).")
 @yes_option

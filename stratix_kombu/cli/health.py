@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stratix_kombu.cli.commands import FAILED
+from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import json_option, print_fields, print_json, print_table, span
@@ -25,21 +26,24 @@ SCOPES: dict[str, HealthScope] = {"all": "all", "host": "host", "none": "process
     "--workers", default="all", show_default=True, type=click.Choice([*SCOPES]), help="Workers that must be running."
 )
 @click.option(
-    "--within", default="30 s", show_default=True, metavar="INTERVAL", help="How long ago they may have been active."
+    "--within",
+    default="30 s",
+    show_default=True,
+    metavar="INTERVAL",
+    callback=read_interval,
+    help="How long ago they may have been active.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; only the exit code.")
 @json_option
 @click.pass_context
-def health(context: click.Context, /, app: Application, workers: str, within: str, quiet: bool, as_json: bool) -> None:
+def health(context: click.Context, /, app: Application, workers: str, within: int, quiet: bool, as_json: bool) -> None:
     """Whether broker and store answer, workers take messages, and a clock promotes delayed jobs. Exits with 1 if not.
     As a probe of a container that runs a worker, check the workers of this host:
 
     \b
       stratix-kombu health --workers host --quiet
     """
-    from stratix_kombu.schedule import interval_ms
-
-    health = app.check_health(interval_ms(within), SCOPES[workers])
+    health = app.check_health(within, SCOPES[workers])
     if as_json:
         print_json(health.to_dict(), indent=2)
     elif not quiet:

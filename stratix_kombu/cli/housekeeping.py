@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import queue_named
 from stratix_kombu.cli.output import confirm, echo, progress, yes_option
@@ -38,22 +39,24 @@ def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
 @click.argument("name", metavar="QUEUE")
 @click.option("--state", default="completed", show_default=True, type=click.Choice(CLEANED), help="Which jobs.")
 @click.option(
-    "--grace", default="0 s", metavar="INTERVAL", help="Only jobs that finished at least this long ago: '7 days'."
+    "--grace",
+    default="0 s",
+    callback=read_interval,
+    metavar="INTERVAL",
+    help="Only jobs that finished at least this long ago: '7 days'.",
 )
 @click.option("--limit", default=0, type=click.IntRange(0), help="Maximum number of jobs (0 means no limit).")
-def clean(app: Application, name: str, state: CleanedState, grace: str, limit: int) -> None:
+def clean(app: Application, name: str, state: CleanedState, grace: int, limit: int) -> None:
     """Remove jobs of a state that finished (or were added) some time ago, oldest first.
 
     \b
     Example:
       stratix-kombu clean emails --state failed --grace '7 days'
     """
-    from stratix_kombu.schedule import interval_ms
-
     queue = queue_named(app, name)
     number = queue.get_job_counts()[state]
     with progress(f"cleaning {name}", min(number, limit) if limit else number) as on_progress:
-        removed = queue.clean(interval_ms(grace), limit, state, on_progress)
+        removed = queue.clean(grace, limit, state, on_progress)
     echo(f"removed {len(removed)} {state} jobs")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.commands import with_options
+from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import chosen_queues
@@ -38,7 +39,7 @@ class Listed:
     reason: str
     group: str
     worker: str
-    since: str | None
+    since: int | None
     cursor: str
     limit: int
     only_ids: bool
@@ -54,7 +55,10 @@ class Listed:
 @click.option("--group", default="", help="Only jobs of this group.")
 @click.option("--worker", default="", metavar="ID", help="Only jobs that this worker runs, or ran last.")
 @click.option(
-    "--since", metavar="INTERVAL", help="Only jobs that finished, or were added if they have not, since then: '1 h'."
+    "--since",
+    callback=read_interval,
+    metavar="INTERVAL",
+    help="Only jobs that finished, or were added if they have not, since then: '1 h'.",
 )
 @click.option("--cursor", default="", help="Go on where a listing of one queue and one state ended.")
 @click.option(
@@ -99,9 +103,7 @@ class _Found:
         if options.pattern and "[" not in options.pattern:
             self._where["name"] = options.pattern
         if options.since is not None:
-            from stratix_kombu.schedule import interval_ms
-
-            self._where["since"] = app.queue.engine.store.queries.now() - interval_ms(options.since)
+            self._where["since"] = app.queue.engine.store.queries.now() - options.since
         self._left: float = options.limit or math.inf
         self.cursor = ""
         """Where one queue and state goes on."""

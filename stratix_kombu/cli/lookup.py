@@ -244,10 +244,9 @@ def _attribute(module: ModuleType, path: str) -> Any:
             value = getattr(value, name)
         except AttributeError:
             names = [attribute for attribute in dir(value) if not attribute.startswith("_")]
-            applications = [attribute for attribute in names if _usable(getattr(value, attribute))]
-            raise ConfigurationError(
-                f"{getattr(value, '__name__', value)!r} has no {name!r}{nearest(name, applications or names)}"
-            ) from None
+            applications = [attribute for attribute in names if _usable(getattr(value, attribute, None))]
+            near = nearest(name, applications) if applications else hint_for(name, names, NO_OTHERS)
+            raise ConfigurationError(f"{getattr(value, '__name__', value)!r} has no {name!r}{near}") from None
     return value
 
 

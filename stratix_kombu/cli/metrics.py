@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stratix_kombu.model.metrics import Period
 
 COUNTS = ("completed", "failed", "retried", "stalled", "limited", "cancelled")
+LOCAL = "127.0.0.1"
 COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 
 
@@ -48,7 +49,7 @@ class Measured:
     type=click.IntRange(0, 65_535),
     help="Serve them to Prometheus on this port, until Ctrl-C.",
 )
-@click.option("--host", default="0.0.0.0", show_default=True, help="The address to serve it on.")
+@click.option("--host", default=LOCAL, show_default=True, help="The address to serve it on; 0.0.0.0: to other hosts.")
 @json_option
 @with_options(Measured)
 def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Measured) -> None:
@@ -60,7 +61,7 @@ def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Me
     Examples:
       stratix-kombu metrics --minutes 60
       stratix-kombu metrics emails --json | jq .total.run.p95_ms
-      stratix-kombu metrics --serve 9100
+      stratix-kombu metrics --serve 9100 --host 0.0.0.0
     """
     if options.prometheus or options.port is not None:
         if names or as_json:
@@ -105,7 +106,9 @@ def _for_prometheus(app: Application, port: int | None, host: str) -> None:
         echo(metrics_text(app), nl=False)
         return
     with serve(app, port, host) as server:
-        say(f"serving http://{host}:{server.port}/metrics")
+        if host == LOCAL:
+            say("note: only this machine can reach it; for a Prometheus elsewhere: --host 0.0.0.0")
+        say(f"serving http://{f'[{host}]' if ':' in host else host}:{server.port}/metrics")
         threading.Event().wait()
 
 

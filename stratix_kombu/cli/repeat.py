@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from stratix_kombu.cli.commands import Commands, Failed, with_options
+from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import queue_named, queues_named
 from stratix_kombu.cli.output import echo, instant, json_option, print_json, print_table, span
@@ -67,14 +68,16 @@ class Repeat:
 @click.argument("name")
 @click.option("--cron", help="Five fields, or six with seconds first: '30 3 * * *'.")
 @click.option("--timezone", help="Time zone of --cron, such as Europe/Berlin; by default as configured, otherwise UTC.")
-@click.option("--every", metavar="INTERVAL", help="'10 minutes', '1 hour', '30 s'; instead of --cron.")
+@click.option(
+    "--every", metavar="INTERVAL", callback=read_interval, help="'10 minutes', '1 hour', '30 s'; instead of --cron."
+)
 @click.option("--data", metavar="JSON", default="null", help="The data of each job.")
 @click.option("--key", help="Identifies it; adding the same key again replaces it.")
 @click.option("--limit", type=click.IntRange(1), help="Most runs.")
 @click.option("--immediately", is_flag=True, default=None, help="Run it now for the first time.")
 @click.option("--attempts", type=click.IntRange(1), help="Attempts per job.")
 @with_options(Repeat)
-def add(app: Application, queue: str, name: str, data: str, every: str | None, options: Repeat) -> None:
+def add(app: Application, queue: str, name: str, data: str, every: int | None, options: Repeat) -> None:
     """Add a repeatable job, or replace the one with its key.
 
     \b
@@ -82,15 +85,14 @@ def add(app: Application, queue: str, name: str, data: str, every: str | None, o
       stratix-kombu repeat add maintenance backup --cron '30 3 * * *' --timezone Asia/Shanghai
       stratix-kombu repeat add maintenance check --every '10 minutes' --data '{"deep": true}'
     """
-    from stratix_kombu.schedule import interval_ms
-
     try:
         value = json.loads(data)
     except ValueError as problem:
-        raise click.BadParameter(f"{data!r} is not JSON: {problem}", param_hint="--data") from problem
+        said = f"{problem}" if data[:1] in ("{", "[", '"') else f"write '{json.dumps(data)}' for a text"
+        raise click.BadParameter(f"{data!r} is not JSON: {said}", param_hint="--data") from problem
     given: dict[str, Any] = {option: value for option, value in asdict(options).items() if value is not None}
     if every is not None:
-        given["every"] = interval_ms(every)
+        given["every"] = every
     made = queue_named(app, queue).add_repeatable_job(name, value, cast("RepeatOpts", given))
     echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
 

@@ -146,9 +146,11 @@ def test_beat_is_the_clock_alone(config: Path) -> None:
 
 def test_metrics_are_served(folder: Path, app: Application) -> None:
     app.queue.get_queue("emails").add("n")
-    with running(folder, "metrics", "--config", "settings.toml", "--serve", "0", "--host", "127.0.0.1") as metrics:
+    with running(folder, "metrics", "--config", "settings.toml", "--serve", "0") as metrics:
         metrics.says("serving http://")
+        assert "note: only this machine can reach it; for a Prometheus elsewhere: --host 0.0.0.0" in metrics.err
         url = metrics.err.split()[-1]
+        assert url.startswith("http://127.0.0.1:")
         with urlopen(url, timeout=30) as page:
             assert 'queue_size{queue="emails",status="waiting"} 1.0' in page.read().decode()
         assert metrics.ended(INT) == 130

@@ -1,0 +1,48 @@
+"""What a person types wrong: the message says which option it is, what is wrong and what to write."""
+
+from __future__ import annotations
+
+import pytest
+
+from stratix_kombu import Application
+from tests.cli.conftest import Cli
+
+UNIT = "'60000' has no unit: write '60000 ms', '60000 s' or '60000 minutes'"
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("repeat add ops check --every", "--every"),
+        ("jobs --since", "--since"),
+        ("bulk retry ops --since", "--since"),
+        ("clean ops --grace", "--grace"),
+        ("health --within", "--within"),
+    ],
+)
+def test_an_interval_names_its_unit(app: Application, cli: Cli, command: str, option: str) -> None:
+    assert f"Invalid value for '{option}': {UNIT}\n" in cli.refused(*command.split(), "60000", code=2)
+    wrong = cli.refused(*command.split(), "10 minuts", code=2)
+    assert f"Invalid value for '{option}': '10 minuts' is not an interval; did you mean 'minutes'?" in wrong
+
+
+def test_an_interval_in_milliseconds_or_seconds(app: Application, cli: Cli) -> None:
+    for key, every in (("a", "60000 ms"), ("b", "60s"), ("c", "1 minute")):
+        cli("repeat", "add", "ops", "check", "--every", every, "--key", key)
+    assert {one.every for one in app.queue.get_repeatable_jobs()} == {60_000}
+
+
+def test_data_that_is_a_text_without_quotes(app: Application, cli: Cli) -> None:
+    said = cli.refused("repeat", "add", "ops", "check", "--every", "1 s", "--data", "hello", code=2)
+    assert """'hello' is not JSON: write '"hello"' for a text""" in said
+
+
+def test_a_module_without_that_attribute_and_without_an_application(cli: Cli) -> None:
+    said = cli.refused("queues", "--app", "json:nosuch", code=2)
+    assert said == "Error: 'json' has no 'nosuch'\n", "and not a list of all that it has"
+    assert cli.refused("queues", "--app", "json:lods", code=2) == "Error: 'json' has no 'lods'; did you mean 'loads'?\n"
+
+
+@pytest.mark.parametrize("verb", ["retry", "cancel", "promote", "rerun", "logs", "priority"])
+def test_a_command_about_one_job_without_job(cli: Cli, verb: str) -> None:
+    assert f"no such command {verb!r}; write 'job {verb} ID'\n" in cli.refused(verb, "4711", code=2)
