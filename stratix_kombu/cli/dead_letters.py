@@ -55,13 +55,18 @@ def _choice(function: Any) -> Any:
     return click.option("--name", metavar="PATTERN", help="Only jobs of this name; * and ? as in a shell.")(function)
 
 
-@dead_letters.command("list")
+@dead_letters.command("list", short_help="The letters in a queue, and why their jobs failed.")
 @with_application
 @click.argument("dead_letter", metavar="QUEUE")
 @_choice
 @json_option
 def list_(app: Application, dead_letter: str, as_json: bool, options: Choice) -> None:
-    """The letters in a queue: the job that each describes, its queue, and why it failed."""
+    """The letters in a queue: the job that each describes, its queue, and why it failed.
+
+    \b
+    Example:
+      stratix-kombu dead-letters list mail-dead --reason Timeout
+    """
     letters = filter(options.has, _letters(queue_named(app, dead_letter)))
     if as_json:
         for letter in letters:

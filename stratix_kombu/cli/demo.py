@@ -62,6 +62,10 @@ def demo(context: click.Context, options: DemoCommand) -> None:
 
     The sums are checked against a count without any queue. With nothing configured it runs in this process alone;
     with a driver, and its settings in a file or the environment, it uses a real broker.
+
+    \b
+    Example:
+      stratix-kombu demo --durable
     """
     from rich.console import Console
 

@@ -48,14 +48,19 @@ def flow() -> None:
     """Jobs that depend on each other."""
 
 
-@flow.command("list")
+@flow.command("list", short_help="The newest flows, and how far they are.")
 @with_application
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100), help="Maximum number of flows.")
 @click.option("--cursor", default="", help="Go on where a listing ended.")
 @json_option
 def list_(app: Application, limit: int, cursor: str, as_json: bool) -> None:
     """Flows, the newest first: the job at the root of each, and how many of its jobs are in each state. If there are
-    more than --limit, the cursor for the next ones is printed to stderr."""
+    more than --limit, the cursor for the next ones is printed to stderr.
+
+    \b
+    Example:
+      stratix-kombu flow list --limit 10
+    """
     page = app.queue.get_flows(cursor, limit)
     if as_json:
         for one in page.flows:

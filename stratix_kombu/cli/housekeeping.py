@@ -24,7 +24,12 @@ CLEANED = ("completed", "failed", "waiting", "delayed", "blocked")
 @click.option("--delayed", is_flag=True, help="Delayed jobs as well.")
 @yes_option
 def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
-    """Remove all waiting jobs of a queue. Active ones are not affected. Asks for confirmation."""
+    """Remove all waiting jobs of a queue. Active ones are not affected. Asks for confirmation.
+
+    \b
+    Example:
+      stratix-kombu drain emails --delayed
+    """
     queue = queue_named(app, name)
     counts = queue.get_job_counts()
     number = counts["waiting"] + counts["paused"] + (counts["delayed"] if delayed else 0)
@@ -66,7 +71,12 @@ def clean(app: Application, name: str, state: CleanedState, grace: int, limit: i
 @click.option("--force", is_flag=True, help="Even while jobs are active; their results are then rejected.")
 @yes_option
 def obliterate(app: Application, name: str, force: bool, yes: bool) -> None:
-    """Remove a queue with all its jobs, events and messages. Asks for confirmation. Its repeatable jobs stay."""
+    """Remove a queue with all its jobs, events and messages. Asks for confirmation. Its repeatable jobs stay.
+
+    \b
+    Example:
+      stratix-kombu obliterate emails-old --yes
+    """
     queue = queue_named(app, name)
     counts = queue.get_job_counts()
     number = sum(counts.values())

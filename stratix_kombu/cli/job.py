@@ -47,7 +47,12 @@ def find(app: Application, job_id: str) -> Job:
 @click.option("--all", "whole", is_flag=True, help="All of it, even if it is longer than the screen.")
 @json_option
 def show(app: Application, job_id: str, whole: bool, as_json: bool) -> None:
-    """Everything that is known about a job. On a terminal, long values are truncated to fit: see --all."""
+    """Everything that is known about a job. On a terminal, long values are truncated to fit: see --all.
+
+    \b
+    Example:
+      stratix-kombu job show 4711 --json
+    """
     found = find(app, job_id)
     if as_json:
         more = {
@@ -103,7 +108,12 @@ def _json(value: object) -> str:
 @click.argument("job_id", metavar="ID")
 @click.option("-f", "--follow", is_flag=True, help="Continue until the job has finished, or Ctrl-C.")
 def logs(app: Application, job_id: str, follow: bool) -> None:
-    """The lines that the job's handler has logged with job.log()."""
+    """The lines that the job's handler has logged with job.log().
+
+    \b
+    Example:
+      stratix-kombu job logs 4711 --follow
+    """
     found = find(app, job_id)
     shown = 0
     while True:
@@ -139,7 +149,7 @@ def _each(app: Application, ids: tuple[str, ...], verb: Callable[[Job], None], d
 _ids = click.argument("ids", nargs=-1, metavar="ID...")
 
 
-@job.command("retry")
+@job.command("retry", short_help="Run failed jobs again, by id or all of them.")
 @with_application
 @_ids
 @click.option("--state", type=click.Choice(("failed",)), help="All jobs in this state, instead of ids.")
@@ -186,7 +196,12 @@ def _retry_all(queues: Sequence[Queue]) -> None:
 @click.option("--dependents", is_flag=True, help="Their dependents run again too, after them.")
 def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
     """Run completed jobs again; their results are discarded. With --dependents, everything that depends on them waits
-    for them again: completed and failed jobs run again, active ones are left alone."""
+    for them again: completed and failed jobs run again, active ones are left alone.
+
+    \b
+    Example:
+      stratix-kombu job rerun 4711 --dependents
+    """
     _each(app, ids, lambda job: job.rerun(dependents), "will run again:")
 
 
@@ -194,7 +209,12 @@ def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
 @with_application
 @_ids
 def remove(app: Application, ids: tuple[str, ...]) -> None:
-    """Delete jobs that are not active; their dependents fail."""
+    """Delete jobs that are not active; their dependents fail.
+
+    \b
+    Example:
+      stratix-kombu job remove 4711 4712
+    """
     _each(app, ids, lambda job: job.remove(), "removed")
 
 
@@ -202,11 +222,16 @@ def remove(app: Application, ids: tuple[str, ...]) -> None:
 @with_application
 @_ids
 def promote(app: Application, ids: tuple[str, ...]) -> None:
-    """Run delayed jobs now."""
+    """Run delayed jobs now.
+
+    \b
+    Example:
+      stratix-kombu job promote 4711
+    """
     _each(app, ids, lambda job: job.promote(), "may run now:")
 
 
-@job.command("priority")
+@job.command("priority", short_help="Give jobs that have not begun another priority.")
 @with_application
 @click.argument("priority", type=click.IntRange(0, 9))
 @_ids
@@ -220,10 +245,15 @@ def priority(app: Application, priority: int, ids: tuple[str, ...]) -> None:
     _each(app, ids, lambda job: job.change_priority(priority), f"priority {priority}:")
 
 
-@job.command("cancel")
+@job.command("cancel", short_help="End jobs that have not begun, and running ones.")
 @with_application
 @_ids
 @click.option("--reason", default="cancelled", show_default=True, help="The reason of the failure.")
 def cancel(app: Application, ids: tuple[str, ...], reason: str) -> None:
-    """Cancel jobs: those that have not begun fail at once, running handlers are notified."""
+    """Cancel jobs: those that have not begun fail at once, running handlers are notified.
+
+    \b
+    Example:
+      stratix-kombu job cancel 4711 --reason 'ordered twice'
+    """
     _each(app, ids, lambda job: job.cancel(reason), "cancelled")

@@ -80,7 +80,12 @@ def _row(queue: dict[str, Any]) -> list[Any]:
 @with_application
 @click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
 def pause(app: Application, names: tuple[str, ...]) -> None:
-    """Start no further job of a queue, in any process. Running jobs are not affected."""
+    """Start no further job of a queue, in any process. Running jobs are not affected.
+
+    \b
+    Example:
+      stratix-kombu pause emails reports
+    """
     for queue in queues_named(app, names):
         queue.pause()
         echo(f"paused {queue.name}")
@@ -90,7 +95,12 @@ def pause(app: Application, names: tuple[str, ...]) -> None:
 @with_application
 @click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
 def resume(app: Application, names: tuple[str, ...]) -> None:
-    """Let the jobs of a paused queue start again."""
+    """Let the jobs of a paused queue start again.
+
+    \b
+    Example:
+      stratix-kombu resume emails reports
+    """
     for queue in queues_named(app, names):
         queue.resume()
         echo(f"resumed {queue.name}")

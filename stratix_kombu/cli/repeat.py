@@ -32,7 +32,12 @@ def repeat() -> None:
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
 @json_option
 def list_(app: Application, names: tuple[str, ...], as_json: bool) -> None:
-    """The repeatable jobs of one queue, or of all."""
+    """The repeatable jobs of one queue, or of all.
+
+    \b
+    Example:
+      stratix-kombu repeat list maintenance
+    """
     of_these = [repeatable for queue in queues_named(app, names) for repeatable in queue.get_repeatable_jobs()]
     listed = of_these if names else app.queue.get_repeatable_jobs()
     if as_json:
@@ -97,13 +102,18 @@ def add(app: Application, queue: str, name: str, data: str, every: int | None, o
     echo(f"{made.key} next runs at {made.next_run.isoformat(' ', 'seconds') if made.next_run else 'no time'}")
 
 
-@repeat.command("runs")
+@repeat.command("runs", short_help="Its last runs, newest first, and how they ended.")
 @with_application
 @click.argument("queue")
 @click.argument("key")
 @json_option
 def runs(app: Application, queue: str, key: str, as_json: bool) -> None:
-    """The last runs of a repeatable job, newest first, and how they ended."""
+    """The last runs of a repeatable job, newest first, and how they ended.
+
+    \b
+    Example:
+      stratix-kombu repeat runs maintenance nightly
+    """
     found = app.queue.get_queue(queue).get_schedule_runs(key)
     if as_json:
         for run in found:
@@ -124,7 +134,12 @@ def _of_one(function: Any) -> Any:
 @with_application
 @_of_one
 def remove(app: Application, queue: str, key: str) -> None:
-    """Remove a repeatable job; jobs that were already added stay."""
+    """Remove a repeatable job; jobs that were already added stay.
+
+    \b
+    Example:
+      stratix-kombu repeat remove maintenance nightly
+    """
     if not app.queue.get_queue(queue).remove_repeatable_job(key=key):
         raise Failed(f"queue {queue!r} has no repeatable job with the key {key!r}: see 'repeat list'")
     echo(f"removed {key}")
@@ -134,7 +149,12 @@ def remove(app: Application, queue: str, key: str) -> None:
 @with_application
 @_of_one
 def pause(app: Application, queue: str, key: str) -> None:
-    """Add no jobs of it until it is resumed."""
+    """Add no jobs of it until it is resumed.
+
+    \b
+    Example:
+      stratix-kombu repeat pause maintenance nightly
+    """
     app.queue.get_queue(queue).pause_repeatable_job(key)
     echo(f"paused {key}")
 
@@ -143,14 +163,24 @@ def pause(app: Application, queue: str, key: str) -> None:
 @with_application
 @_of_one
 def resume(app: Application, queue: str, key: str) -> None:
-    """Continue with its next time."""
+    """Continue with its next time.
+
+    \b
+    Example:
+      stratix-kombu repeat resume maintenance nightly
+    """
     app.queue.get_queue(queue).resume_repeatable_job(key)
     echo(f"resumed {key}")
 
 
-@repeat.command("run")
+@repeat.command("run", short_help="Add one job of it now, in addition to its times.")
 @with_application
 @_of_one
 def run(app: Application, queue: str, key: str) -> None:
-    """Add one job of it now, in addition to its times, and print the job's id."""
+    """Add one job of it now, in addition to its times, and print the job's id.
+
+    \b
+    Example:
+      stratix-kombu repeat run maintenance nightly
+    """
     echo(app.queue.get_queue(queue).run_repeatable_job(key).id)

@@ -187,7 +187,12 @@ def beat(
 ) -> None:
     """Run the clock alone: delayed and repeatable jobs, jobs of dead workers, and the app.schedule of the module. Every
     worker has a clock of its own, so this is for deployments where those are switched off ([worker] clock = false), or
-    where repeatable jobs must be added while no worker is running. Any number may run: each run is added once."""
+    where repeatable jobs must be added while no worker is running. Any number may run: each run is added once.
+
+    \b
+    Example:
+      stratix-kombu beat --app shop.jobs:app
+    """
     if log_format == "json":
         configure(log_level, log_format)
     target = find(context, reference, config)

@@ -42,6 +42,13 @@ def test_every_command_and_option_is_explained(name: str, command: click.Command
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden:
             assert option.help, f"{name} {option.name}"
+    lines = [part for line in command.help.splitlines() for part in re.split(r" && | \| | > |  ", line)]
+    examples = [shlex.split(line) for line in lines if re.search(rf"(kombu|stratix)( -A \S+)? {name}\b", line)]
+    assert examples, f"{name} has an example"
+    for words in examples:
+        given = words[words.index("stratix" if words[0] == "celery" else "stratix-kombu") + 1 :]
+        main.make_context("stratix-kombu", given).close()
+        command.make_context(name, given[given.index(name.split()[-1]) + 1 :]).close()
 
 
 def test_the_guide_names_every_command_and_no_other() -> None:
