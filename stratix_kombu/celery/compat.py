@@ -96,7 +96,8 @@ class Streamed(list[Any]):
         these results.)"""
         for task in tasks:
             if not (isinstance(task, _chain) and not task.tasks):  # those are left out
-                self.append(next(results))
+                result = next(results)
+                self.extend(result.results if isinstance(task, group) else [result])  # a group is unrolled
             yield task
 
     def whole(self) -> list[Any]:

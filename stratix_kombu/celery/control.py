@@ -10,9 +10,9 @@ from celery.exceptions import TaskRevokedError
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.batch import current
 from stratix_kombu.celery.bridge import Bridge
+from stratix_kombu.celery.meta import is_celerys
 from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.lifecycle.outcomes import fail
-from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Failure
 from stratix_kombu.model.state import State
@@ -84,9 +84,7 @@ def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> list[str]:
         fail(bridge.engine, chosen)
         waiting = {record.id for record in records if record is not None and record.state in _WITHOUT_MESSAGE}
         _tell(bridge, [one.job_id for one in chosen if one.job_id in waiting], terminate)
-    return [
-        job_id for job_id, record in zip(ids, records, strict=True) if record is None or is_task_message(record.message)
-    ]
+    return [job_id for job_id, record in zip(ids, records, strict=True) if record is None or is_celerys(record)]
 
 
 def _tell(bridge: Bridge, ids: list[str], terminate: bool) -> None:

@@ -17,7 +17,7 @@ from kombu.serialization import prepare_accept_content
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
 from stratix_kombu.celery.publish import NOT_TRACKED
-from stratix_kombu.celery.requests import UNREADABLE, request_of
+from stratix_kombu.celery.requests import UNREADABLE, is_revoked, may_be_dropped, request_of
 from stratix_kombu.celery.sandboxed import SandboxedAttempt
 from stratix_kombu.celery.task import adopt
 from stratix_kombu.model.bare import bare_record
@@ -80,16 +80,16 @@ class HostedTasks:
         received.info("Task %s[%s] received", message.headers["task"], message.headers["id"])
         task = self.tasks.get(message.headers["task"])
         try:
-            request = Context(self.request_of(message))
+            given = self.request_of(message)
         except UNREADABLE as problem:
             self.unreadable(problem)
             return False
         if task is None:
-            self.unknown(request)
+            self.unknown(Context(given))
             return False
-        if self.expired(task, request):
+        if self.is_dropped(task, given):
             return False
-        adopt(self.bridge, task, request)
+        adopt(self.bridge, task, Context(given))
         return True
 
     @staticmethod
@@ -194,18 +194,25 @@ class HostedTasks:
         signals.task_unknown.send(sender=self, name=name, id=request.id, message=None, exc=NotRegistered(name))
         self.bridge.celery.backend.mark_as_failure(request.id, NotRegistered(name), request=request)
 
-    def expired(self, task: Any, request: Context) -> bool:
-        """Whether it is too late to run it; then it is revoked, as in Celery."""
-        if not request.expires:
+    def is_dropped(self, task: Any, request: Mapping[str, Any]) -> bool:
+        """Whether it is too late to run it, or the worker has been told to revoke it, by its id or by a stamp. It is
+        revoked then, as in Celery."""
+        if not may_be_dropped(request):
             return False
-        app = self.bridge.celery
-        expires = maybe_make_aware(maybe_iso8601(request.expires), app.timezone)
-        if app.now() < expires:
+        expired = self._has_expired(request.get("expires"))
+        if not (expired or is_revoked(request)):
             return False
-        app.backend.mark_as_revoked(request.id, "expired", request=request)
-        told = {"terminated": False, "signum": None, "expired": True}
-        signals.task_revoked.send(sender=task, request=request, **told)
+        logger.info("Discarding revoked task: %s[%s]", request["task"], request["id"])
+        context, reason = Context(request), "expired" if expired else "revoked"
+        self.bridge.celery.backend.mark_as_revoked(context.id, reason, request=context)
+        told = {"terminated": False, "signum": None, "expired": expired}
+        signals.task_revoked.send(sender=task, request=context, **told)
+        self.worker.remote.send("task-revoked", uuid=context.id, **told)
         return True
+
+    def _has_expired(self, expires: Any) -> bool:
+        app = self.bridge.celery
+        return bool(expires) and app.now() >= maybe_make_aware(maybe_iso8601(expires), app.timezone)
 
     def is_heard(self, task: Any) -> bool:
         """Whether the project has something called when a task has succeeded: it may look for the result then."""

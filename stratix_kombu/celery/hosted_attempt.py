@@ -14,7 +14,7 @@ from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded, TimeLimit
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
 from stratix_kombu.celery.on_loop import OnLoop
-from stratix_kombu.celery.requests import UNREADABLE
+from stratix_kombu.celery.requests import UNREADABLE, may_be_dropped
 from stratix_kombu.celery.task import HOSTED
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.message import OtherMessage
@@ -149,7 +149,7 @@ class TaskAttempt(Attempt):
             if task is None:
                 host.unknown(Context(request))
                 return None
-            if request.get("expires") and host.expired(task, Context(request)):
+            if host.is_dropped(task, request):
                 return None
             return self._trace(task, request)
         except BaseException as error:  # a task that raises SystemExit ends a process of Celery's pool
@@ -173,7 +173,7 @@ class TaskAttempt(Attempt):
             if request is None:
                 return self._unreadable()
             task = host.tasks[self._name]
-            if request.get("expires") and await asyncio.to_thread(host.expired, task, Context(request)):
+            if may_be_dropped(request) and await asyncio.to_thread(host.is_dropped, task, request):
                 return None
             host.tell_begin(task, request)
             soft = None if self._soft_s is None else (self._soft_s, self._exceed_softly)
@@ -273,7 +273,7 @@ class UntrackedAttempt(Attempt):
             task = host.tasks.get(request["task"])
             if task is None:
                 host.unknown(Context(request))
-            elif not host.expired(task, Context(request)):
+            elif not host.is_dropped(task, request):
                 host.trace(task, request)
         except BaseException:
             logger.exception("task %s failed", self._message.headers["id"], extra={"action": "task_failed"})

@@ -53,16 +53,26 @@ def send_body(app: Celery, request: Any, body: Any, tree: list[Any]) -> None:
         if failed is not None:
             error = _chord_error(backend, failed, *queries.get([failed]))
             _leave_out(callback, list(_told_below(bridge, failed)))
-            try:
-                raise error
-            except ChordError as raised:  # Celery's handling wants an exception that is being handled
-                backend.chord_error_from_stack(callback, raised)
-            _leave_children(bridge, request, callback)
+            _fail_body(bridge, request, callback, error)
             raise error if not isinstance(callback, group) else error.__cause__ or error
         results = _results(bridge, {one: ends[one].result or "" for one in ids})
         values = [_values(one, results) for one in (*tree, *added)]
-        last = max(ids, key=lambda one: ends[one].finished_ms)
-        callback.apply_async((values,), **_descent(bridge, callback, last))
+        descent = _descent(bridge, callback, max(ids, key=lambda one: ends[one].finished_ms))
+        try:
+            callback.apply_async((values,), **descent)
+        except Exception as problem:  # of the arguments: the body does not take them, or they cannot be written
+            refused = ChordError(f"Callback error: {problem!r}")
+            _fail_body(bridge, request, callback, refused)
+            raise refused from problem
+
+
+def _fail_body(bridge: Bridge, request: Any, callback: Any, error: ChordError) -> None:
+    """Have the body, which will not be sent, fail in the step that ends the join, with its errbacks."""
+    try:
+        raise error
+    except ChordError as raised:  # Celery's handling wants an exception that is being handled
+        bridge.celery.backend.chord_error_from_stack(callback, raised)
+    _leave_children(bridge, request, callback)
 
 
 def _told_below(bridge: Bridge, job_id: str) -> Iterator[Errback]:

@@ -80,7 +80,7 @@ class Publisher:
             options["headers"] = {**(options.get("headers") or {}), ADOPTED: True}
         self._shorten(options)
         due = self._due(countdown, eta)
-        tell = partial(self._publish_now, due=due)
+        tell = partial(self._publish_now, producer, due)
         keeping = KeepingProducer(self._connection, tell, self._app.amqp.queues)
         result = self._original(name, args, kwargs, producer=keeping, **options)
         published = keeping.kept
@@ -247,10 +247,12 @@ class Publisher:
     def join(self, group_id: str, tree: Sequence[Any], body: Mapping[str, Any], wanted: Sequence[str]) -> None:
         """Add the job that waits for a chord's header and then sends the body."""
         with within(Batch()) as own:
-            given = {"task_id": join_id(group_id), **self._route_of(body)}
-            self.send_task("stratix.join", (dict(body), list(tree)), **given)
+            # It is none of the program's tasks: who looks for the children of the task that sends the chord does not
+            # find it.
+            given = {"task_id": join_id(group_id), "add_to_parent": False}
+            self.send_task("stratix.join", (dict(body), list(tree)), **given, **self._route_of(body))
             if not own.jobs:  # several queues get the body: the join is one job all the same
-                self.send_task("stratix.join", (dict(body), list(tree)), task_id=join_id(group_id))
+                self.send_task("stratix.join", (dict(body), list(tree)), **given)
         (join,) = own.jobs
         carried = dict(self._tracked(list(results_in(body))))
         carries = tuple(carried)
@@ -355,11 +357,11 @@ class Publisher:
         with self._app.producer_or_acquire(producer) as real:
             real.publish(published.body, **published.options)
 
-    def _publish_now(self, body: Any, due: str | None = None, **options: Any) -> Any:
-        """An event about the task."""
+    def _publish_now(self, producer: Any, due: str | None, body: Any, **options: Any) -> Any:
+        """An event about the task, by the producer that was given for it, if one was."""
         if due and isinstance(body, dict) and body.get("type") == "task-sent":
             body["eta"] = due
-        with self._app.producer_or_acquire() as real:
+        with self._app.producer_or_acquire(producer) as real:
             return real.publish(body, **options)
 
 

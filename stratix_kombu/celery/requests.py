@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from celery.worker.state import revoked, revoked_stamps
 from kombu.compression import decompress
 from kombu.exceptions import KombuError
 from kombu.serialization import loads
+from kombu.utils.functional import maybe_list
 
 from stratix_kombu.celery.compat import CELERY_HEADERS
 from stratix_kombu.model.message import OtherMessage
@@ -43,3 +45,20 @@ def request_of(message: OtherMessage, accept: Collection[str], hostname: str) ->
         "kwargs": kwargs,
         **(embed or {}),
     }
+
+
+def may_be_dropped(request: Mapping[str, Any]) -> bool:
+    """Whether the task expires at some time, or this process has been told to revoke any: a quick look."""
+    return bool(request.get("expires") or revoked or revoked_stamps)
+
+
+def is_revoked(request: Mapping[str, Any]) -> bool:
+    """Whether this process has been told to revoke the task, by its id or by one of its stamps."""
+    if request["id"] in revoked:
+        return True
+    stamps = request.get("stamps") or {}
+    for stamp in request.get("stamped_headers") or ():
+        told = maybe_list(revoked_stamps.get(stamp)) or ()
+        if any(one in told for one in maybe_list(stamps.get(stamp)) or ()):
+            return True
+    return False

@@ -42,6 +42,8 @@ class Results(BaseBackend):
     supports_failure_expires = True
     supports_native_join = True
     persistent = True
+    is_async = True
+    """Celery calls what was given to ``then`` of a group once the last result has been read."""
 
     def __init__(self, app: Any, url: str | None = None, **kwargs: Any) -> None:
         super().__init__(app, url=url or "stratix://", **kwargs)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, chord
 from celery.exceptions import Ignore, Reject
 
 
@@ -95,6 +95,11 @@ def define(app: Celery) -> None:
         tasks["proj.add"].delay(1, 1)
         if fails:
             raise ValueError("boom")
+
+    @app.task(shared=False, name="proj.sends_chord")
+    def sends_chord() -> str:
+        add = tasks["proj.add"]
+        return str(chord([add.si(1, 1), add.si(2, 2)], tasks["proj.total"].s()).apply_async().id)
 
     @app.task(shared=False, name="proj.tracked", track_started=True)
     def tracked(gate: str) -> str:

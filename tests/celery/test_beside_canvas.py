@@ -241,3 +241,107 @@ def test_a_task_that_drops_the_rest_of_its_chain(pair: Beside, rest: int) -> Non
         return [*answers, [(one.state, one.info) for one in results]]
 
     assert pair.both(script) == [1, [("PENDING", None)] * rest]
+
+
+# -- revoked before it runs ------------------------------------------------------------------------
+
+
+def revoke(side: Side, ids: list[str]) -> None:
+    """Until the worker has answered that it knows."""
+    until(lambda: side.app.control.revoke(ids, destination=[side.worker], reply=True, timeout=2))
+
+
+def test_what_is_revoked_before_it_is_sent_does_not_run(pair: Beside, tmp_path: Path) -> None:
+    """Steps of a chain and bodies of chords whose turn has not come."""
+
+    def script(side: Side) -> Any:
+        wait_for, note = side.task("wait_for"), side.task("note")
+        gate, began, path = (tmp_path / f"{name}-{side.name}" for name in ("gate", "began", "revoked"))
+        first = wait_for.si(str(gate), str(began))
+        row = chain(first, note.si(str(path), "step")).apply_async()
+        body = chord([first, side.task("same").si(1)], note.si(str(path), "body")).apply_async()
+        revoke(side, [row.id, body.id])
+        gate.touch()
+        until(lambda: row.parent.ready() and body.parent.ready())
+        if side.name == "bridge":  # where they are revoked at once: their turn must have come, too
+            queue = side.project.queue
+            until(lambda: not queue.get_jobs(["waiting", "active", "delayed", "blocked"]))
+        until(lambda: [side.app.AsyncResult(one.id).state for one in (row, body)] == ["REVOKED"] * 2)
+        return [path.exists(), held(row), held(body)]
+
+    assert pair.both(script) == [False, "TaskRevokedError('revoked')", "TaskRevokedError('revoked')"]
+
+
+def test_what_is_revoked_before_anything_is_known_of_it_does_not_run(pair: Beside) -> None:
+    """By its id, or by a stamp; also a task that is no job."""
+
+    def script(side: Side) -> Any:
+        ids, batch, control = [side.new_id(), side.new_id()], side.new_id(), side.app.control
+        revoke(side, ids)
+        stamps = {"batch": [batch]}
+        until(lambda: control.revoke_by_stamped_headers(stamps, destination=[side.worker], reply=True, timeout=2))
+        stamped = [side.task("same").s(1), side.task("same").s(2)]
+        stamped[0].stamp(batch=batch)
+        stamped[1].stamp(batch="another")
+        sent = [
+            side.task(name).apply_async((1,), task_id=one) for name, one in zip(("same", "outside"), ids, strict=True)
+        ]
+        sent += [one.apply_async() for one in stamped]
+        until(lambda: all(one.ready() for one in sent))
+        return [one.state for one in sent]
+
+    assert pair.both(script) == ["REVOKED"] * 3 + ["SUCCESS"]
+
+
+# -- what a program sees of a chord beside its tasks -----------------------------------------------
+
+
+def test_children_of_a_task_that_sends_a_chord(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        add, total = side.task("add"), side.task("total")
+        sender = side.task("sends_chord").delay()
+        body = side.app.AsyncResult(value(sender))
+        until(lambda: sender.ready() and body.ready())
+        children = side.app.AsyncResult(sender.id).children
+        row = chain(add.s(1, 1), add.s(1), group(add.s(1), add.s(2)), total.s()).apply_async()
+        first = row.parent.parent.parent
+        until(lambda: all(one.ready() for one in (row, row.parent, row.parent.parent, first)))
+        return [
+            [type(one).__name__ for one in children],
+            [value(one) for one in children],
+            sorted(str(found) for _, found in side.app.AsyncResult(first.id).collect(timeout=WAIT_S)),
+        ]
+
+    assert pair.both(script) == [["GroupResult"], [[2, 4]], ["2", "3", "4", "5", "[4, 5]"]]
+
+
+def test_a_body_that_does_not_take_what_it_is_given(pair: Beside, tmp_path: Path) -> None:
+    def script(side: Side) -> Any:
+        same, path = side.task("same"), tmp_path / side.name
+        body = side.task("add").s(1, 2).on_error(side.task("on_error").s(path=str(path)))
+        result = chord([same.s(1), same.s(2)], body).apply_async()
+        until(lambda: path.exists() and lines(str(path)))
+        return [value(result), held(result), lines(str(path)) == [f"{result.id} ChordError"]]
+
+    answers = pair.both(script)
+    assert answers[0].startswith("celery.exceptions.ChordError: Callback error: TypeError(")
+    assert answers[2] is True
+
+
+def test_groups_that_a_generator_makes_are_unrolled_in_a_header(pair: Beside) -> None:
+    """As those of a list are."""
+
+    def script(side: Side) -> Any:
+        add = side.task("add")
+        made = chord((group(add.s(number, 0), add.s(number, 10)) for number in range(2)), side.task("same").s())
+        return sorted(value(made.apply_async()))
+
+    assert pair.both(script) == [0, 1, 10, 11]
+
+
+def test_who_waits_for_a_group_by_then_is_called(pair: Beside) -> None:
+    """Once its results have been read."""
+    add = pair.bridge.task("add")
+    result, heard = group(add.s(1, 1), add.s(2, 2)).apply_async(), list[Any]()
+    result.then(lambda ready: heard.append(ready.id))
+    assert (value(result), heard) == ([2, 4], [result.id])
