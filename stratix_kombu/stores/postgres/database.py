@@ -276,7 +276,9 @@ class PostgresDatabase:
         return self._found
 
     def count(self, counters: Counters) -> None:
-        """Put the counters."""
+        """Put the counters: they are written with what else is, or alone."""
+        assert self._session is not None
+        self._session.has_written = True
         self._found = counters
 
     def era(self) -> int:
