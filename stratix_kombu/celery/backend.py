@@ -31,7 +31,7 @@ from stratix_kombu.lifecycle.one_job import add_dependency, remove, set_progress
 from stratix_kombu.lifecycle.outcomes import complete, fail
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import group_id as group_record, join_id, task_job_id
-from stratix_kombu.model.record import ANY_CLAIM, GROUP, Completion, Failure, NewJob
+from stratix_kombu.model.record import ANY_CLAIM, GROUP, UNCLAIMED, Completion, Failure, NewJob
 from stratix_kombu.model.stalls import failed_by_stalling
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
@@ -135,10 +135,20 @@ class StratixBackend(Results):
         request: Any = None,
         store_result: bool = True,
         state: str = states.REVOKED,
+        *,
+        held: bool = False,
     ) -> None:
+        """A task that runs goes on, unless it is terminated, or ``held`` by who calls this. Workers also call it for
+        what they do not know to run: another worker's task, a message that came twice, a task that their pool has just
+        begun."""
         if _is_permit(request):
             return
-        self._end_by_hand(task_job_id(task_id), TaskRevokedError(reason), None)
+        job_id = task_job_id(task_id)
+        token = ANY_CLAIM if held or reason == "terminated" else UNCLAIMED
+        if not self._end_by_hand(job_id, TaskRevokedError(reason), None, token=token):
+            (record,) = self.bridge.engine.store.queries.get([job_id])
+            if record is not None and not record.state.finished:
+                return
         self.bridge.mirror.revoked(task_id, reason, request, store_result, state)
 
     def mark_as_retry(self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, **kwargs: Any) -> None:
@@ -149,12 +159,14 @@ class StratixBackend(Results):
     def mark_as_started(self, task_id: str, **meta: Any) -> None:
         """The store knows: the job was claimed."""
 
-    def _end_by_hand(self, job_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = ()) -> bool:
+    def _end_by_hand(
+        self, job_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = (), token: str = ANY_CLAIM
+    ) -> bool:
         """Fail a task that is nobody's any more; whether it had not ended before."""
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
         add(self.bridge.engine, [self._document(job_id, RESULT)])  # perhaps of a task that is not a job
-        failure = Failure(job_id, ANY_CLAIM, reason_of(error), trace, error=text, then=then)
+        failure = Failure(job_id, token, reason_of(error), trace, error=text, then=then)
         return not fail(self.bridge.engine, [failure]).stale
 
     def _store_result(

@@ -14,7 +14,7 @@ from stratix_kombu.celery.meta import is_celerys
 from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.lifecycle.outcomes import fail
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import ANY_CLAIM, Failure
+from stratix_kombu.model.record import ANY_CLAIM, UNCLAIMED, Failure
 from stratix_kombu.model.state import State
 
 _WITHOUT_MESSAGE = (State.DELAYED, State.BLOCKED)
@@ -70,20 +70,17 @@ def revoke_jobs(bridge: Bridge, ids: list[str], terminate: bool) -> list[str]:
     the ids that mean something to Celery workers: to them the id of a job of ``queue.process`` is a permit's, with
     which another job may be running."""
     records = bridge.engine.store.queries.get([task_job_id(job_id) for job_id in ids])
-    running = (State.ACTIVE,)
+    token = ANY_CLAIM if terminate else UNCLAIMED
     error = TaskRevokedError("terminated" if terminate else "revoked")
     chosen = [
-        Failure(record.id, ANY_CLAIM, reason_of(error), error=error_text(bridge.celery.backend, error))
+        Failure(record.id, token, reason_of(error), error=error_text(bridge.celery.backend, error))
         for record in records
-        if record is not None
-        and not record.state.finished
-        and (terminate or record.state not in running)
-        and record.name != RESULT
+        if record is not None and not record.state.finished and record.name != RESULT
     ]
     if chosen:
-        fail(bridge.engine, chosen)
+        stale = fail(bridge.engine, chosen).stale
         waiting = {record.id for record in records if record is not None and record.state in _WITHOUT_MESSAGE}
-        _tell(bridge, [one.job_id for one in chosen if one.job_id in waiting], terminate)
+        _tell(bridge, [one.job_id for one in chosen if one.job_id in waiting and one.job_id not in stale], terminate)
     return [job_id for job_id, record in zip(ids, records, strict=True) if record is None or is_celerys(record)]
 
 

@@ -204,7 +204,7 @@ class HostedTasks:
             return False
         logger.info("Discarding revoked task: %s[%s]", request["task"], request["id"])
         context, reason = Context(request), "expired" if expired else "revoked"
-        self.bridge.celery.backend.mark_as_revoked(context.id, reason, request=context)
+        self.bridge.celery.backend.mark_as_revoked(context.id, reason, request=context, held=True)
         told = {"terminated": False, "signum": None, "expired": expired}
         signals.task_revoked.send(sender=task, request=context, **told)
         self.worker.remote.send("task-revoked", uuid=context.id, **told)

@@ -197,9 +197,9 @@ class Held:
 MAX_REASON_BYTES = 4096
 """A longer reason of a failure is cut: those of dependents grow with each dependency between them and the cause."""
 
-ANY_CLAIM = "*"
-"""In place of a token: end the job in whatever state it is, unless it has ended. For those who know that its holder is
-dead or must not go on: a worker that killed its child, a revoked task."""
+ANY_CLAIM, UNCLAIMED = "*", "-"
+"""In place of a token, to end a job that has not ended: in whatever state it is, for those who know that its holder is
+dead or must not go on; in any state but active, for those who do not know whether it has a holder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from celery import states
+from celery.app.task import Context
 from celery.exceptions import TaskRevokedError
 
 from tests.celery.beside import WAIT_S, Beside, Side, beside, value
@@ -133,6 +134,44 @@ def test_revoking_what_is_no_task(pair: Beside) -> None:
 
     revoked = ("REVOKED", "TaskRevokedError('revoked')")
     assert pair.both(script) == [None, None, revoked, ("PROGRESS", "{'step': 1}")]
+
+
+def test_a_running_task_goes_on_whoever_hears_of_its_revoke(pair: Beside, tmp_path: Path) -> None:
+    """Celery: "won't terminate an already executing task unless the terminate option is set". Another worker does not
+    know that it runs, and looks at its state, which is PENDING without ``task_track_started``."""
+
+    def script(side: Side) -> Any:
+        gate, began = tmp_path / f"gate-{side.name}", tmp_path / f"began-{side.name}"
+        other = side.project.start_worker("solo", 1, "-Q", f"{side.project.prefix}other")
+        try:
+            result = side.task("wait_for").delay(str(gate), str(began))
+            until(began.exists, WAIT_S)
+            names = [side.worker, other.name]
+            control = side.app.control
+            until(lambda: len(control.revoke(result.id, destination=names, reply=True, timeout=2) or ()) == 2, WAIT_S)
+        finally:
+            other.end()
+        gate.touch()
+        until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS", WAIT_S)
+        return side.app.AsyncResult(result.id).result, len(lines(str(began)))
+
+    assert pair.both(script) == ("done", 1)
+
+
+def test_a_second_copy_of_a_running_tasks_message_that_has_expired_ends_nothing(pair: Beside, tmp_path: Path) -> None:
+    """As after the visibility timeout of a broker: the worker that gets it finds that it has expired."""
+
+    def script(side: Side) -> Any:
+        gate, began = tmp_path / f"gate-{side.name}", tmp_path / f"began-{side.name}"
+        result = side.task("wait_for").delay(str(gate), str(began))
+        until(began.exists, WAIT_S)
+        request = Context(id=result.id, task="proj.wait_for", delivery_info={})
+        side.app.backend.mark_as_revoked(result.id, "expired", request=request)
+        gate.touch()
+        until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS", WAIT_S)
+        return side.app.AsyncResult(result.id).result
+
+    assert pair.both(script) == "done"
 
 
 # -- ids -------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import (
     ANY_CLAIM,
     KEEP_NONE,
+    UNCLAIMED,
     Change,
     Completion,
     Deduplication,
@@ -235,14 +236,14 @@ class Stores(Looks):
     @rule(
         job_id=ids,
         way=st.sampled_from(["complete", "fail", "hand_over"]),
-        anyhow=st.booleans(),
+        by_hand=st.sampled_from(["", "", ANY_CLAIM, UNCLAIMED]),
         chosen=st.lists(
             st.tuples(ids, queues, st.lists(ids, max_size=2), st.lists(ids, max_size=2), st.booleans(), elsewhere),
             max_size=3,
         ),
     )
-    def go_on(self, job_id: str, way: str, anyhow: bool, chosen: list[Any]) -> None:
-        token = ANY_CLAIM if anyhow else self.tokens.get(job_id, "")
+    def go_on(self, job_id: str, way: str, by_hand: str, chosen: list[Any]) -> None:
+        token = by_hand or self.tokens.get(job_id, "")
         then = tuple(
             NewJob(
                 id=one,
@@ -262,7 +263,7 @@ class Stores(Looks):
             "hand_over": HandOver(job_id, token, then, "again"),
         }
         self.end(way, [ends[way]])
-        if anyhow:
+        if by_hand:
             self.last = None
 
     @rule(job_id=ids)

@@ -214,8 +214,8 @@ class Transitions(ByHand, ABC):
 
         Counts ``attempts_made``, adds the jobs of ``then`` (as ``add``, but a dependency that is not known counts as
         removed), informs dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With
-        ``ANY_CLAIM`` it ends a job in any state but an ended one. Events ``completed``, and ``drained`` when the queue
-        has neither waiting nor active jobs any more.
+        ``ANY_CLAIM`` it ends a job in any state but an ended one, with ``UNCLAIMED`` one that is not active either.
+        Events ``completed``, and ``drained`` when the queue has neither waiting nor active jobs any more.
         """
 
     def complete_and_take(
@@ -244,11 +244,11 @@ class Transitions(ByHand, ABC):
         Counts ``attempts_made``. A job that has failed releases its dependents: ``required`` ones fail too, with the
         reason ``dependency <id> failed: <its reason>``, ``optional`` ones are released. Events ``delayed``,
         ``waiting`` or ``failed``; besides, ``retries_exhausted`` when more than one attempt was allowed and all
-        have been made; ``drained`` as for ``complete``. ``then`` and ``ANY_CLAIM`` as for ``complete``; ``error``
-        becomes the result of the job, and of the dependents that fail because of it. Of a reason no more than
-        ``MAX_REASON_BYTES`` are kept. A job with a ``dead_letter``
-        that has failed (here or by ``recover``) is buried in the same step: a letter is added to that queue, see
-        ``model.letter.letter_for``, one for each job and each time it fails.
+        have been made; ``drained`` as for ``complete``. ``then``, ``ANY_CLAIM`` and ``UNCLAIMED`` as for
+        ``complete``; ``error`` becomes the result of the job, and of the dependents that fail because of it. Of a
+        reason no more than ``MAX_REASON_BYTES`` are kept. A job with a ``dead_letter`` that has failed (here or by
+        ``recover``) is buried in the same step: a letter is added to that queue, see ``model.letter.letter_for``, one
+        for each job and each time it fails.
         """
 
     @abstractmethod

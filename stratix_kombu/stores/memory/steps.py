@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from stratix_kombu.errors import InvalidJobState, JobNotFound
-from stratix_kombu.model.record import ANY_CLAIM, Change
+from stratix_kombu.model.record import ANY_CLAIM, UNCLAIMED, Change
 from stratix_kombu.model.state import State
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.release import release_page
@@ -63,7 +63,10 @@ class Steps:
 
     def _ending(self, job_id: str, token: str) -> Job | None:
         job = self.space.jobs.get(job_id)
-        return job if job and token == ANY_CLAIM and not job.state.finished else self._held(job_id, token)
+        if job is None or job.state.finished:
+            return None
+        by_hand = token == ANY_CLAIM or (token == UNCLAIMED and job.state is not State.ACTIVE)
+        return job if by_hand else self._held(job_id, token)
 
     def _unless_ended(self, job_id: str, ended: str) -> list[str]:
         """The id, unless it is known that this outcome of the job's last attempt was stored before: then the request is

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from stratix_kombu.errors import InvalidJobState, JobIdTaken
-from stratix_kombu.model.record import ANY_CLAIM, KEEP_NONE, Completion, Deduplication, Failure, HandOver, Limit, NewJob
+from stratix_kombu.model.record import (
+    ANY_CLAIM,
+    KEEP_NONE,
+    UNCLAIMED,
+    Completion,
+    Deduplication,
+    Failure,
+    HandOver,
+    Limit,
+    NewJob,
+)
 from stratix_kombu.model.state import Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, new, until
@@ -147,6 +157,26 @@ class GoingOnSuite(StoreCase):
         assert self.claim(store, *"wdabv") == []
         assert store.transitions.promote()[0].ready == ()
         assert [self.record(store, one).attempts_made for one in "wda"] == [0, 0, 1]
+
+    def test_unclaimed_ends_a_job_in_every_state_but_active(self, store: Store) -> None:
+        self.add(
+            store, new("w"), new("d", delay_ms=60_000), new("a"), new("b", dependencies=("w",)), new("v", vacant=True)
+        )
+        held = self.claim(store, "a")
+        ended = [Failure(one, UNCLAIMED, "revoked") for one in "wdabv"]
+        assert store.transitions.fail(ended).stale == ("a",)
+        assert self.states(store, *"wdabv") == ["failed", "failed", "active", "failed", "failed"]
+        assert store.transitions.fail(ended).stale == tuple("wdabv")
+        assert store.transitions.complete([Completion("a", UNCLAIMED, "6")]).stale == ("a",)
+        assert store.transitions.complete([Completion("a", held[0].token, "7")]).stale == ()
+        assert store.transitions.fail(ended).stale == tuple("wdabv")
+        assert self.record(store, "a").result == "7"
+
+    def test_unclaimed_ends_a_job_between_two_attempts(self, store: Store) -> None:
+        claim = self.start(store, new("a"))
+        store.transitions.fail([Failure("a", claim.token, "no", retry_ms=60_000)])
+        assert store.transitions.fail([Failure("a", UNCLAIMED, "revoked")]).stale == ()
+        assert self.record(store, "a").failed_reason == "revoked"
 
     def test_a_parked_job_that_was_ended_is_not_sent_by_resume(self, store: Store) -> None:
         self.add(store, new("a"))

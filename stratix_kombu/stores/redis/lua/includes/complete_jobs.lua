@@ -13,7 +13,7 @@ local function complete_jobs(first)
     local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.attempts_made, F.keep_completed,
       F.failed_reason, F.deduplication, F.group, F.processed_ms, F.waiting_ms, F.created_ms)
     local mark = mark_of(COMPLETE, ARGV[i + 1])
-    local by_hand = mark == '' and v[1] and not finished(v[1])
+    local by_hand = ends_by_hand(ARGV[i + 1], v[1])
     if not by_hand and (v[1] ~= 'active' or v[2] ~= ARGV[i + 1]) then
       if not was_ended(id, mark, v[1], v[2], read(id, F.ended)[1]) then
         stale[#stale + 1] = id
