@@ -103,6 +103,8 @@ def deduplication_of(value: object, what: str) -> Deduplication:
 
 def backoff_of(value: object, what: str) -> Backoff:
     """A number is a fixed delay; or ``{"type", "delay", "jitter"}``; or ``{"custom": function or name}``."""
+    if value in ("fixed", "exponential"):
+        raise ConfigurationError(f"{what}: say {value!r} with its delay, as {{'type': {value!r}, 'delay': 1000}}")
     if not isinstance(value, Mapping):
         return Backoff(delay_ms=milliseconds(value, what))
     given = snake_keys(value, ("type", "delay", "jitter", "custom"), what)

@@ -45,7 +45,7 @@ class Recurrence:
 
     def __post_init__(self) -> None:
         if bool(self.cron) == bool(self.every_ms):
-            raise ConfigurationError("give either 'cron' or 'every'")
+            raise ConfigurationError(f"give either 'cron' or 'every', which is at least {MIN_EVERY_MS} ms")
         if self.cron:
             self._check_cron()
         elif self.every_ms < MIN_EVERY_MS:

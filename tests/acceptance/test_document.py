@@ -102,7 +102,8 @@ def test_fixed_intervals(app: Application) -> None:
 
     @queue.process
     async def run(job: Any) -> None:
-        ran.append(job.data)
+        if job.name != "health-check":  # its slot may come just now
+            ran.append(job.data)
 
     every = queue.add_repeatable_job("health-check", {"endpoints": ["a"]}, {"every": 10 * 60 * 1000})
     assert every.every == 600_000
@@ -158,11 +159,15 @@ def test_schedules_add_jobs(app: Application) -> None:
     async def hourly_stats() -> None:
         await app.queue.get_queue("reports").aio.add("hourly-stats", {"type": "summary"})
 
-    app.schedule.cron("30 3 * * *", nightly)
-    app.schedule.cron("0 9 * * 1", nightly)
-    app.schedule.cron("0 0 1 * *", nightly, {"timezone": "Asia/Shanghai"})
-    app.schedule.interval("10 minutes", nightly)
-    app.schedule.interval("1 hour", hourly_stats, {"limit": 24})
+    async def perhaps() -> None:
+        """Of schedules whose slot may come just now: what they add is not counted."""
+        await app.queue.get_queue("others").aio.add("other")
+
+    app.schedule.cron("30 3 * * *", perhaps)
+    app.schedule.cron("0 9 * * 1", perhaps)
+    app.schedule.cron("0 0 1 * *", perhaps, {"timezone": "Asia/Shanghai"})
+    app.schedule.interval("10 minutes", perhaps)
+    app.schedule.interval("1 hour", perhaps, {"limit": 24})
     app.schedule.cron("* * * * * *", nightly, {"limit": 1})
     app.schedule.interval("100 ms", hourly_stats, {"limit": 2})
     until(lambda: email_queue.get_job_counts()["waiting"] == 1)

@@ -119,6 +119,11 @@ def test_backoff_is_kept_with_the_job(backoff: Any) -> None:
     assert JobOptions.decode(options.encode()).backoff == options.backoff
 
 
+def test_a_backoff_is_said_with_its_delay() -> None:
+    with pytest.raises(ConfigurationError, match=r"'exponential' with its delay, as {'type': 'exponential'"):
+        parse(backoff="exponential")
+
+
 def test_nothing_is_kept_without_a_backoff() -> None:
     assert parse(attempts=3).encode() == ""
     assert JobOptions.decode("").backoff is None

@@ -143,6 +143,7 @@ def test_a_rule_is_kept_as_text() -> None:
         ({}, "either 'cron' or 'every'"),
         ({"cron": "* * * * *", "every_ms": 1000}, "either 'cron' or 'every'"),
         ({"every_ms": 99}, "at least 100 ms"),
+        ({"every_ms": 0}, "at least 100 ms"),
         ({"cron": "0 0 30 2 *"}, "never fires"),
         ({"cron": "61 * * * *"}, "cannot be read"),
         ({"cron": "* * *"}, "has 3 fields: give five"),

@@ -106,7 +106,7 @@ class Adding(Steps):
             outcome = self._add_edge(job, dependency)
             if outcome and outcome.state != "completed" and not new.optional:
                 failed_by = failed_by or dependency
-        space.join_flow(new.id, number, new.dependencies)
+        space.join_flow(new.id, number, new.dependencies, known is None)
         if failed_by:
             outcome = outcome_of(space, failed_by) or Outcome("removed")
             space.fail(job, reason_of(failed_by, outcome), "", failed_by, outcome.result)

@@ -46,13 +46,13 @@ class Graph:
         self.releasing: dict[str, None] = {}
         self.reviving: dict[str, None] = {}
 
-    def join_flow(self, job_id: str, number: int, dependencies: Iterable[str]) -> None:
-        """A job has been given dependencies: it is the root of a flow unless a job depends on it, and they are none any
-        more."""
+    def join_flow(self, job_id: str, number: int, dependencies: Iterable[str], is_new: bool = False) -> None:
+        """A job has been given dependencies: it is the root of a flow unless a job depends on it, as none does on a new
+        one, and they are none any more."""
         below = [one for one in dependencies if not is_gate(one)]
         for one in below:
             self.roots.pop(one, None)
-        if below and not self.dependents.get(job_id):
+        if below and (is_new or not self.dependents.get(job_id)):
             self.roots[job_id] = number
 
     def forget_edges(self, dependent: str, edges: Mapping[str, Edge]) -> None:
