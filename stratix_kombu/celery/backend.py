@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import current_task, states
 from celery.app.task import Context
-from celery.exceptions import TaskRevokedError, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu.utils import json
 
@@ -22,7 +22,7 @@ from stratix_kombu.celery.attempt import REJECTED, ended_as, error_text, reason_
 from stratix_kombu.celery.batch import Continuation, Pages, awaited_in, current, leaves, results_in, within
 from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
-from stratix_kombu.celery.publish import NOT_TRACKED, RESULT
+from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.celery.results import Results
 from stratix_kombu.celery.task import TrackedTask, attempt_of
 from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
@@ -31,7 +31,7 @@ from stratix_kombu.lifecycle.one_job import add_dependency, remove, set_progress
 from stratix_kombu.lifecycle.outcomes import complete, fail
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import group_id as group_record, join_id, task_job_id
-from stratix_kombu.model.record import ANY_CLAIM, GROUP, UNCLAIMED, Completion, Failure, NewJob
+from stratix_kombu.model.record import ANY_CLAIM, GROUP, UNCLAIMED, Completion, Failure, JobRecord, NewJob
 from stratix_kombu.model.stalls import failed_by_stalling
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
@@ -77,8 +77,12 @@ class StratixBackend(Results):
         request: Any = None,
         store_result: bool = True,
         call_errbacks: bool = True,
+        *,
+        held: bool = False,
         **kwargs: Any,
     ) -> None:
+        """``held``: by who calls this. A worker that does not know the task fails it only if it does not run: another
+        one may know it, and have got the same message."""
         attempt = attempt_of(request)
         if _is_permit(request):
             if isinstance(exc, (WorkerLostError, TimeLimitExceeded)):
@@ -109,19 +113,22 @@ class StratixBackend(Results):
         for step in getattr(request, "chain", None) or ():
             for job_id, name in results_in(step):
                 batch.fail(job_id, name)
-        ended = self._end_by_hand(task_job_id(task_id), exc, traceback, batch.finish(queue))
+        token = UNCLAIMED if isinstance(exc, NotRegistered) and not held else ANY_CLAIM
+        if not self._end_by_hand(task_job_id(task_id), exc, traceback, batch.finish(queue), token):
+            record = self._record(task_id)
+            if record is not None and not record.state.finished:
+                return
+            if errbacks and record is not None and failed_by_stalling(record):  # before its process was missed
+                add(self.bridge.engine, errbacks)
         for step in getattr(request, "chain", None) or ():
             for job_id in awaited_in(step):  # a task that is left out was to send it, perhaps: then it waits for nobody
                 self._end_by_hand(job_id, exc, traceback)
-        if not ended and errbacks and self._has_stalled(task_id):
-            add(self.bridge.engine, errbacks)
         self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
         compat.call_errbacks(self, request, called, exc, traceback)
 
-    def _has_stalled(self, task_id: str) -> bool:
-        """Whether recovery has ended the task, since its lease ran out before its process was missed."""
+    def _record(self, task_id: str) -> JobRecord | None:
         (record,) = self.bridge.engine.store.queries.get([task_job_id(task_id)])
-        return record is not None and failed_by_stalling(record)
+        return record
 
     def _is_delivered_again(self, request: Any) -> bool:
         """Whether the task says so, for when it exceeds its hard time limit: Celery rejects the message then."""
@@ -146,7 +153,7 @@ class StratixBackend(Results):
         job_id = task_job_id(task_id)
         token = ANY_CLAIM if held or reason == "terminated" else UNCLAIMED
         if not self._end_by_hand(job_id, TaskRevokedError(reason), None, token=token):
-            (record,) = self.bridge.engine.store.queries.get([job_id])
+            record = self._record(task_id)
             if record is not None and not record.state.finished:
                 return
         self.bridge.mirror.revoked(task_id, reason, request, store_result, state)
@@ -165,7 +172,7 @@ class StratixBackend(Results):
         """Fail a task that is nobody's any more; whether it had not ended before."""
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
-        add(self.bridge.engine, [self._document(job_id, RESULT)])  # perhaps of a task that is not a job
+        add(self.bridge.engine, [self.bridge.publisher.place(job_id)])  # perhaps of a task that is not a job
         failure = Failure(job_id, token, reason_of(error), trace, error=text, then=then)
         return not fail(self.bridge.engine, [failure]).stale
 
@@ -202,7 +209,7 @@ class StratixBackend(Results):
         try:
             set_progress(self.bridge.engine, job_id, value)
         except JobNotFound:
-            add(self.bridge.engine, [self._document(job_id, RESULT)])
+            add(self.bridge.engine, [self.bridge.publisher.place(job_id)])
             set_progress(self.bridge.engine, job_id, value)
 
     def _store_final(self, task_id: str, result: Any, state: str, traceback: Any) -> None:
@@ -211,12 +218,12 @@ class StratixBackend(Results):
             batch.fail(task_job_id(task_id))
             return
         engine, job_id = self.bridge.engine, task_job_id(task_id)
-        document = self._document(job_id, RESULT)
+        document = self.bridge.publisher.place(job_id)
         add(engine, [document])
         trace = str(json.dumps([str(traceback)])) if traceback else ""
         if self._ended(job_id, state, result, trace):
             return
-        (record,) = engine.store.queries.get([job_id])
+        record = self._record(task_id)
         if record is not None and is_unsent(record):  # a place in a chain, for a task that is not a job
             add(engine, [replace(document, anew=True)])
             self._ended(job_id, state, result, trace)
@@ -226,19 +233,6 @@ class StratixBackend(Results):
         if isinstance(outcome, Completion):
             return not complete(self.bridge.engine, [outcome]).stale
         return not fail(self.bridge.engine, [replace(outcome, stacktrace=trace)]).stale
-
-    def _document(self, job_id: str, name: str, kind: str = "") -> NewJob:
-        """A record that nobody runs."""
-        keep_failed, keep = self.bridge.publisher.retention(False)
-        return NewJob(
-            id=job_id,
-            queue=self.app.conf.task_default_queue,
-            name=name,
-            vacant=True,
-            keep_completed=keep,
-            keep_failed=keep_failed,
-            kind=kind,
-        )
 
     def _forget(self, task_id: str) -> None:
         self.bridge.mirror.forget(task_id)
@@ -268,7 +262,7 @@ class StratixBackend(Results):
     def _save_group(self, group_id: str, result: Any) -> Any:
         self._remove(group_record(group_id))
         engine, job_id = self.bridge.engine, task_job_id(group_record(group_id))
-        add(engine, [self._document(job_id, "celery.group", GROUP)])
+        add(engine, [self.bridge.publisher.place(job_id, "celery.group", kind=GROUP)])
         complete(engine, [Completion(job_id, ANY_CLAIM, str(json.dumps(result.as_tuple())))])
         if self.bridge.mirror.everything and (older := self.bridge.mirror.older_groups) is not None:
             older.save_group(group_id, result)

@@ -85,9 +85,9 @@ class HostedTasks:
             self.unreadable(problem)
             return False
         if task is None:
-            self.unknown(Context(given))
+            self.unknown(Context(given), held=False)
             return False
-        if self.is_dropped(task, given):
+        if self.is_dropped(task, given, held=False):
             return False
         adopt(self.bridge, task, Context(given))
         return True
@@ -187,16 +187,17 @@ class HostedTasks:
         signals.task_failure.send(sender=task, traceback=error.__traceback__, **about)
         self.worker.remote.send("task-failed", uuid=request.id, exception=repr(error), traceback=info.traceback)
 
-    def unknown(self, request: Context) -> None:
-        """No task of that name is registered here: it has failed, as in Celery."""
+    def unknown(self, request: Context, held: bool) -> None:
+        """No task of that name is registered here: it has failed, as in Celery. ``held``: the attempt has its claim;
+        else it may be running elsewhere, and goes on."""
         name = request.task
         logger.error("unregistered task %r", name, extra={"action": "task_unknown", "job_id": request.id})
         signals.task_unknown.send(sender=self, name=name, id=request.id, message=None, exc=NotRegistered(name))
-        self.bridge.celery.backend.mark_as_failure(request.id, NotRegistered(name), request=request)
+        self.bridge.celery.backend.mark_as_failure(request.id, NotRegistered(name), request=request, held=held)
 
-    def is_dropped(self, task: Any, request: Mapping[str, Any]) -> bool:
+    def is_dropped(self, task: Any, request: Mapping[str, Any], held: bool) -> bool:
         """Whether it is too late to run it, or the worker has been told to revoke it, by its id or by a stamp. It is
-        revoked then, as in Celery."""
+        revoked then, as in Celery. ``held`` as for ``unknown``."""
         if not may_be_dropped(request):
             return False
         expired = self._has_expired(request.get("expires"))
@@ -204,7 +205,7 @@ class HostedTasks:
             return False
         logger.info("Discarding revoked task: %s[%s]", request["task"], request["id"])
         context, reason = Context(request), "expired" if expired else "revoked"
-        self.bridge.celery.backend.mark_as_revoked(context.id, reason, request=context, held=True)
+        self.bridge.celery.backend.mark_as_revoked(context.id, reason, request=context, held=held)
         told = {"terminated": False, "signum": None, "expired": expired}
         signals.task_revoked.send(sender=task, request=context, **told)
         self.worker.remote.send("task-revoked", uuid=context.id, **told)

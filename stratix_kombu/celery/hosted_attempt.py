@@ -147,9 +147,9 @@ class TaskAttempt(Attempt):
             if request is None:
                 return self._unreadable()
             if task is None:
-                host.unknown(Context(request))
+                host.unknown(Context(request), held=True)
                 return None
-            if host.is_dropped(task, request):
+            if host.is_dropped(task, request, held=True):
                 return None
             return self._trace(task, request)
         except BaseException as error:  # a task that raises SystemExit ends a process of Celery's pool
@@ -173,7 +173,7 @@ class TaskAttempt(Attempt):
             if request is None:
                 return self._unreadable()
             task = host.tasks[self._name]
-            if may_be_dropped(request) and await asyncio.to_thread(host.is_dropped, task, request):
+            if may_be_dropped(request) and await asyncio.to_thread(host.is_dropped, task, request, True):
                 return None
             host.tell_begin(task, request)
             soft = None if self._soft_s is None else (self._soft_s, self._exceed_softly)
@@ -272,8 +272,8 @@ class UntrackedAttempt(Attempt):
             request = host.request_of(self._message)
             task = host.tasks.get(request["task"])
             if task is None:
-                host.unknown(Context(request))
-            elif not host.is_dropped(task, request):
+                host.unknown(Context(request), held=False)
+            elif not host.is_dropped(task, request, held=False):
                 host.trace(task, request)
         except BaseException:
             logger.exception("task %s failed", self._message.headers["id"], extra={"action": "task_failed"})

@@ -15,6 +15,7 @@ from kombu.serialization import loads
 from kombu.utils import json
 
 from stratix_kombu.celery.attempt import NO_RESULT, REJECTED
+from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord
@@ -32,6 +33,11 @@ RETRIES = "retries"
 def is_celerys(record: JobRecord) -> bool:
     """Whether what is kept of the job was written by this package: it is a task, a document, or a place for a task."""
     return record.vacant or is_task_message(record.message)
+
+
+def is_bare(record: JobRecord) -> bool:
+    """Whether it was made to be given a result or a state in the next step, and says nothing yet."""
+    return record.name == RESULT and record.state is State.BLOCKED and not record.progress
 
 
 def is_unsent(record: JobRecord) -> bool:

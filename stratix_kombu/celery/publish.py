@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -99,7 +99,7 @@ class Publisher:
         with self.batch() as batch:
             awaited = isinstance(batch, Pages) and batch.at_end is not None
             carried, behind = self.carried(options.get("chain") or ())
-            batch.jobs += self._places(behind)
+            batch.jobs += [self.place(job_id, anew=True) for job_id in behind]
             batch.put(self.new_job(published, carried, countdown, eta, awaited, fresh=not given), carried)
         return result
 
@@ -111,23 +111,23 @@ class Publisher:
         if not awaited:
             return send()
         with self.batch() as batch:
-            batch.jobs += self._places(awaited)
+            batch.jobs += [self.place(job_id, anew=True) for job_id in awaited]
             batch.after.append(send)
         return self._app.AsyncResult(options["task_id"])
 
-    def _places(self, awaited: Iterable[str]) -> list[NewJob]:
-        """Placeholders for results that are stored by hand, or by jobs that tasks will add which are no jobs."""
+    def place(self, job_id: str, name: str = RESULT, *, kind: str = "", anew: bool = False) -> NewJob:
+        """A record that nobody runs: its result is stored by hand, or by a job that a task will add which is none."""
         failed, completed = self.retention(False)
-        place = NewJob(
-            id="",
+        return NewJob(
+            id=job_id,
             queue=self._app.conf.task_default_queue,
-            name=RESULT,
+            name=name,
             vacant=True,
             keep_completed=completed,
             keep_failed=failed,
-            anew=True,
+            kind=kind,
+            anew=anew,
         )
-        return [replace(place, id=job_id) for job_id in awaited]
 
     def carried(self, chain: Sequence[Any]) -> tuple[Carried, list[str]]:
         """What a task will publish when it ends, by the rest of its chain, the next one first; and of what a task that

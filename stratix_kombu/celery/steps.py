@@ -15,7 +15,7 @@ from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.outcomes import fail, hand_back
 from stratix_kombu.lifecycle.recover import catch_up
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import ANY_CLAIM, Failure, Held
+from stratix_kombu.model.record import UNCLAIMED, Failure, Held
 from stratix_kombu.model.tasks import TRACKED
 
 PROVE_S = 1.0
@@ -68,7 +68,7 @@ class StratixStep(bootsteps.StartStopStep):
         error = exc if isinstance(exc, BaseException) else InvalidTaskError("it is not a task message")
         text = error_text(bridge.celery.backend, error)
         try:
-            fail(bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, reason_of(error), error=text)])
+            fail(bridge.engine, [Failure(task_job_id(task_id), UNCLAIMED, reason_of(error), error=text)])
         except Unavailable as problem:
             bridge.engine.report(queue, problem, "settle_failed")  # it will come again
 

@@ -12,6 +12,7 @@ from celery import states
 from celery.app.task import Context
 from celery.exceptions import TaskRevokedError
 
+from stratix_kombu.model.tasks import TRACKED
 from tests.celery.beside import WAIT_S, Beside, Side, beside, value
 from tests.celery.conftest import lines
 from tests.waiting import until
@@ -167,6 +168,26 @@ def test_a_second_copy_of_a_running_tasks_message_that_has_expired_ends_nothing(
         until(began.exists, WAIT_S)
         request = Context(id=result.id, task="proj.wait_for", delivery_info={})
         side.app.backend.mark_as_revoked(result.id, "expired", request=request)
+        gate.touch()
+        until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS", WAIT_S)
+        return side.app.AsyncResult(result.id).result
+
+    assert pair.both(script) == "done"
+
+
+def test_a_second_copy_of_a_running_tasks_message_that_cannot_be_run_ends_nothing(pair: Beside, tmp_path: Path) -> None:
+    """At a worker that does not know the task, or cannot read the message: it drops it, and says that the task has
+    failed."""
+
+    def script(side: Side) -> Any:
+        gate, began = tmp_path / f"gate-{side.name}", tmp_path / f"began-{side.name}"
+        result, queue = side.task("wait_for").delay(str(gate), str(began)), side.app.conf.task_default_queue
+        until(began.exists, WAIT_S)
+        with side.app.producer_or_acquire() as producer:
+            for more in ({"task": "proj.nobody_knows"}, {}):
+                headers = {"id": result.id, TRACKED: queue, **more}
+                producer.publish([[], {}, {}], headers=headers, routing_key=queue, exchange="", serializer="json")
+        value(side.task("add").delay(1, 1))  # the worker has received them before it
         gate.touch()
         until(lambda: side.app.AsyncResult(result.id).state == "SUCCESS", WAIT_S)
         return side.app.AsyncResult(result.id).result

@@ -76,6 +76,24 @@ def test_what_is_known_to_the_store_is_read_there(redis_url: str, backend: str) 
         assert sent.state == "PENDING"
 
 
+def test_what_the_store_is_just_being_told_is_read_where_it_was(
+    redis_url: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result is stored by hand in two steps: whoever looks between them sees what was there before."""
+    with before_and_after(redis_url, backend) as (before, after):
+        one, transitions, seen = str(uuid.uuid4()), after.backend.bridge.engine.store.transitions, list[str]()
+        before.backend.store_result(one, {"price": 3}, states.SUCCESS)
+        end = transitions.fail
+
+        def looked_at(*args: Any, **more: Any) -> Any:
+            seen.append(after.AsyncResult(one).state)
+            return end(*args, **more)
+
+        monkeypatch.setattr(transitions, "fail", looked_at)
+        after.backend.store_result(one, KeyError("tea"), states.FAILURE)
+        assert (seen, after.AsyncResult(one).state) == (["SUCCESS"], "FAILURE")
+
+
 def test_saved_groups_are_mirrored(redis_url: str, backend: str) -> None:
     with before_and_after(redis_url, backend, results="also") as (before, after):
         group = after.GroupResult(str(uuid.uuid4()), [after.AsyncResult("one")])
