@@ -116,7 +116,7 @@ class Bridge:
         named = type(backend).__name__  # "stratix://" is the bridge's own
         return None if named in ("DisabledBackend", "StratixBackend") else backend
 
-    def patiently(self, job_id: str, queue: str, step: Callable[[], Result]) -> Result:
+    def patiently(self, queue: str, step: Callable[[], Result]) -> Result:
         """Make a step of the store, repeating it while the store is unreachable. Raises Unavailable after five
         minutes."""
         return self._try(queue, step)[0]
@@ -143,7 +143,7 @@ class Bridge:
         """Store an outcome as ``patiently`` does; whether it was accepted. Tells if it was not, for then the lease had
         been lost."""
         change, tries = self._try(queue, step)
-        if not self.patiently(job_id, queue, lambda: refused(self.engine, change.stale, tries > 0)):
+        if not self.patiently(queue, lambda: refused(self.engine, change.stale, tries > 0)):
             return True
         self.engine.report(queue, StaleClaim(job_id), "stale_claim")
         return False

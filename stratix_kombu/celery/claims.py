@@ -7,13 +7,17 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
+from stratix_kombu.celery.gathered import Gathered
 from stratix_kombu.lifecycle.claim import claim, renew, take
-from stratix_kombu.model.claims import Bounds
+from stratix_kombu.lifecycle.outcomes import complete
+from stratix_kombu.model.claims import Bounds, Claimed
+from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import Change, Claim, Completion, WorkerInfo
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.worker.coroutines import LoopExecutor
@@ -25,6 +29,7 @@ from stratix_kombu.worker.timeouts import Timeouts
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
 
+NO_CHANGE = Change()
 EARLY_MS = 250
 """How much ahead of its limit a job may have been taken, at most."""
 
@@ -33,8 +38,34 @@ class Served:
     """One queue that this process claims jobs of."""
 
     def __init__(self, bridge: Bridge, queue: str, loop: LoopExecutor) -> None:
+        self._bridge = bridge
+        self._queue = queue
         self.holdings = Holdings()
         self.endings = Endings(bridge.engine, queue, self.holdings, loop)
+        self.claiming = Gathered(self._claim)
+        self.completing = Gathered(self._complete)
+
+    def _claim(self, ids: Sequence[str]) -> Callable[[], list[Claim | Refusal]]:
+        bridge, queue, request = self._bridge, self._queue, new_request()
+        bounds = bridge.task_bounds(queue)
+
+        def step() -> Claimed:
+            return claim(bridge.engine, queue, ids, bridge.claims.id, bridge.lease_ms, bounds, request=request)
+
+        def claims() -> list[Claim | Refusal]:
+            claimed = bridge.patiently(queue, step)
+            answers: dict[str, Claim | Refusal] = {one.job_id: one.why for one in claimed.refused}
+            answers.update((one.record.id, one) for one in claimed.claims)
+            return [answers[job_id] for job_id in ids]
+
+        return claims
+
+    def _complete(self, successes: Sequence[Completion]) -> Callable[[], list[Change]]:
+        def change() -> list[Change]:
+            stale = complete(self._bridge.engine, successes).stale
+            return [Change(stale=(one.job_id,)) if one.job_id in stale else NO_CHANGE for one in successes]
+
+        return change
 
 
 class Settled:
@@ -50,6 +81,8 @@ class Settled:
 
     def settle(self, job_id: str, step: Callable[[], Change], success: Completion | None) -> bool:
         claims = self._bridge.claims
+        if success is not None:
+            step = partial(claims.served(self._queue).completing.ask, job_id, success)
         try:
             return claims.ended(self._queue, self._token) and self._bridge.settle(job_id, self._queue, step)
         finally:
@@ -129,25 +162,25 @@ class Claims:
         bridge = self._bridge
         if again and (taken_before := self._taken_before(queue, request)) is not None:
             return self._begun(queue, taken_before), None
-        taken = take(bridge.engine, queue, self._id, bridge.lease_ms, 1, bounds, permits=1, request=request)
+        taken = take(bridge.engine, queue, self.id, bridge.lease_ms, 1, bounds, permits=1, request=request)
         return (self._begun(queue, taken.claims[0]), None) if taken.claims else (None, taken.why)
 
     def _taken_before(self, queue: str, request: str) -> Claim | None:
         token, engine = f"{request}:0", self._bridge.engine
         queries = engine.store.queries
-        held = next((claim for claim in queries.held(queue, self._id) if claim.token == token), None)
+        held = next((claim for claim in queries.held(queue, self.id) if claim.token == token), None)
         if held is None:
             return None
         (record,) = queries.get([held.job_id])
         lost = renew(engine, [], [held], self._bridge.lease_ms).lost
         return Claim(token, record, EARLY_MS) if record is not None and not lost else None
 
-    def claim(self, queue: str, job_id: str, request: str, bounds: Bounds) -> tuple[Claim | None, Refusal | None]:
-        """The same for the job that a native message names."""
+    def claim(self, queue: str, job_id: str) -> Claim | Refusal:
+        """The same for the job that a native message names, repeated while the store is unreachable. Raises
+        Unavailable after five minutes."""
         self._see_to_renewal(queue)
-        bridge = self._bridge
-        claimed = claim(bridge.engine, queue, [job_id], self._id, bridge.lease_ms, bounds, request=request)
-        return (self._begun(queue, claimed.claims[0]), None) if claimed.claims else (None, claimed.refused[0].why)
+        answer = self.served(queue).claiming.ask(job_id, job_id)
+        return self._begun(queue, answer) if isinstance(answer, Claim) else answer
 
     def _begun(self, queue: str, claim: Claim) -> Claim:
         self.served(queue).holdings.add(claim)
@@ -194,10 +227,10 @@ class Claims:
                 return
             if self._heartbeat is None:
                 self._heartbeat = Heartbeat(self._bridge.engine, self._bridge.lease_ms)
-                self._heartbeat.id = self._id
+                self._heartbeat.id = self.id
                 self._heartbeat.shows = not self.worker or self._main_pid == os.getpid()
             info = WorkerInfo(
-                id=self._id,
+                id=self.id,
                 queue=queue,
                 host=socket.gethostname(),
                 pid=os.getpid(),
@@ -214,7 +247,7 @@ class Claims:
             self._watched.add(queue)
 
     @property
-    def _id(self) -> str:
+    def id(self) -> str:
         return self.worker or f"{socket.gethostname()}-{os.getpid()}"
 
     def drain(self) -> None:

@@ -68,7 +68,7 @@ def run_job(bridge: Bridge, request: Any) -> Any:
     def take() -> tuple[Claim | None, Refusal | None]:
         return bridge.claims.take(queue_name, asked, bounds, again=next(tries) > 0)
 
-    claim, why = bridge.patiently(request.id, queue_name, take)
+    claim, why = bridge.patiently(queue_name, take)
     if claim is None:
         raise Ignore(f"nothing to run now: {why}")
     run = Run(bridge, queue_name, claim)

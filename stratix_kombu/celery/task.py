@@ -22,7 +22,7 @@ from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.lifecycle.one_job import set_progress
-from stratix_kombu.model.names import new_request, task_job_id
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import Claim, JobRecord
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.model.tasks import TRACKED
@@ -123,24 +123,20 @@ def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
     """The claim of a request's job, and its queue. Raises Ignore if it is not to run now."""
     marker = request.get(TRACKED)
     queue = marker or queue_of(request)
-    asked, job_id = new_request(), task_job_id(request.id)
-
-    def take() -> tuple[Claim | None, Refusal | None]:
-        return bridge.claims.claim(queue, job_id, asked, bridge.task_bounds(queue))
-
-    claim, why = bridge.patiently(job_id, queue, take)
-    if claim is None and marker is None and why is Refusal.GONE:
-        bridge.patiently(job_id, queue, lambda: adopt(bridge, task, request))
-        claim, why = bridge.patiently(job_id, queue, take)
-    if claim is None:
+    job_id = task_job_id(request.id)
+    claim = bridge.claims.claim(queue, job_id)
+    if claim is Refusal.GONE and marker is None:
+        bridge.patiently(queue, lambda: adopt(bridge, task, request))
+        claim = bridge.claims.claim(queue, job_id)
+    if isinstance(claim, Refusal):
         logger.info(
             "message of task %s[%s] dropped: %s",
             task.name,
             request.id,
-            why,
+            claim,
             extra={"action": "message_dropped", "job_id": job_id, "queue": queue},
         )
-        raise Ignore(f"not to run now: {why}")
+        raise Ignore(f"not to run now: {claim}")
     return claim, queue
 
 
@@ -156,7 +152,7 @@ def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
         meta = {"pid": os.getpid(), "hostname": request.hostname}
         told = bridge.celery.backend.progress_text(STARTED, meta, request)
         bridge.mirror.told(request.id, STARTED, meta, request)
-        bridge.patiently(record.id, record.queue, lambda: set_progress(bridge.engine, record.id, told))
+        bridge.patiently(record.queue, lambda: set_progress(bridge.engine, record.id, told))
 
 
 def adopt(bridge: Bridge, task: Any, request: Any) -> None:
