@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -43,13 +44,16 @@ class Steps:
 
         return step
 
+    def _waits(self, number: int) -> bool:
+        return len(self.gathered._waiting) == number
+
     def ask(self, pool: ThreadPoolExecutor, first: str, *others: tuple[str, str]) -> list[Future[str]]:
         """The first one's step is under way when each of the others, a job and a name, asks in turn."""
         asked = [pool.submit(self.gathered.ask, first, first)]
         until(lambda: bool(self.batches), WAIT_S)
         for number, (job_id, name) in enumerate(others, 1):
             asked.append(pool.submit(self.gathered.ask, job_id, name))
-            until(lambda number=number: len(self.gathered._waiting) == number, WAIT_S)
+            until(partial(self._waits, number), WAIT_S)
         self.gate.set()
         return asked
 
