@@ -18,7 +18,7 @@ from stratix_kombu import forks
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.task import queue_of
 from stratix_kombu.errors import JobFailed, Unavailable
-from stratix_kombu.lifecycle.outcomes import complete, fail, hand_back, postpone
+from stratix_kombu.lifecycle.outcomes import fail, hand_back, postpone
 from stratix_kombu.lifecycle.recover import give_up
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import new_request
@@ -195,7 +195,7 @@ class Run:
 
 def _store(bridge: Bridge, queue_name: str, outcome: Outcome) -> Change:
     if isinstance(outcome, Completion):
-        return complete(bridge.engine, [outcome])
+        return bridge.claims.served(queue_name).completing.ask(outcome.job_id, outcome)
     if isinstance(outcome, Postponed):
         return postpone(bridge.engine, queue_name, [Held(outcome.job_id, outcome.token)], outcome.hold_ms)
     return fail(bridge.engine, [outcome])
