@@ -112,7 +112,7 @@ def test_costs_and_clocks(tmp_path: Path, sqs_url: str) -> None:
     file = tmp_path / "sqs.toml"
     file.write_text(
         f'driver = "sqs"\nstore = "memory://"\n[worker]\nclock = false\n[sqs]\nendpoint_url = "{sqs_url}"\n'
-        "wait_time_seconds = 1\n"
+        "wait_time_seconds = 1\ncommand_timeout = 60000\n"
         '[sqs.aws]\nregion = "us-east-1"\ncredentials = {access_key_id = "hidden", secret_access_key = "hidden"}\n'
     )
     result = call("check", "--config", str(file))

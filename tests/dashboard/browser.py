@@ -9,7 +9,7 @@ from typing import Any
 from wsgiref.simple_server import make_server
 
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -64,12 +64,12 @@ class Browser:
 
     def follow(self, text: str) -> None:
         """Click the link with that text, and wait for its page."""
-        self.leave(self.driver.find_element(By.LINK_TEXT, text))
+        self.leave(lambda: self.driver.find_element(By.LINK_TEXT, text))
 
     def press(self, text: str, within: str = "") -> None:
         """Click the button with that text, and wait for the next page."""
         path = f"{within or '//main'}//button[normalize-space()='{text}']"
-        self.leave(self.driver.find_element(By.XPATH, path))
+        self.leave(lambda: self.driver.find_element(By.XPATH, path))
 
     def fill(self, action: str, **fields: str) -> None:
         """Fill in the form that is sent to a path that ends like this, and send it."""
@@ -86,12 +86,28 @@ class Browser:
             else:
                 field.clear()
                 field.send_keys(value)
-        self.leave(form.find_element(By.CSS_SELECTOR, "button"))
+        self.leave(lambda: form.find_element(By.CSS_SELECTOR, "button"))
 
-    def leave(self, element: WebElement) -> None:
+    def click(self, selector: str, number: int = 0) -> None:
+        """Click one of the elements that there are."""
+        self._click(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector)[number])
+
+    def _click(self, find: Callable[[], WebElement]) -> None:
+        """The page brings itself up to date: what was found may be another one's place by now."""
+
+        def clicked() -> bool:
+            try:
+                find().click()
+            except StaleElementReferenceException:
+                return False
+            return True
+
+        until(clicked, WAIT_S)
+
+    def leave(self, find: Callable[[], WebElement]) -> None:
         """Click it, and wait for the next page."""
         page = self.driver.find_element(By.TAG_NAME, "html")
-        element.click()
+        self._click(find)
         until(lambda: self._is_gone(page), WAIT_S)
         until(lambda: self.driver.execute_script("return document.readyState") == "complete", WAIT_S)
 

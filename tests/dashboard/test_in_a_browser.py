@@ -106,7 +106,7 @@ def test_every_action_on_a_job(served_shop: Application, browser: Browser) -> No
     browser.fill("/job/cancel", reason=f"no {HOSTILE}")
     assert job.refresh().failed_reason == f"no {HOSTILE}"
     assert f"no {HOSTILE}" in browser.text
-    browser.find("details.sure summary").click()
+    browser.click("details.sure summary")
     browser.press("Remove for sure")
     assert queue.get_job(job.id) is None
     (failed,) = fail_some(served_shop)
@@ -161,8 +161,8 @@ def test_many_jobs_and_dead_letters(served_shop: Application, browser: Browser) 
     fail_some(served_shop, 4)
     browser.go("/queues/work?state=failed")
     before = queue.get_job_counts()["failed"]
-    for box in browser.driver.find_elements("css selector", "td.pick input")[:2]:
-        box.click()
+    for number in range(2):
+        browser.click("td.pick input", number)
     browser.press("selected", "//fieldset[legend='Remove']")
     assert "Done to 2 jobs" in browser.text
     browser.press("all that match…", "//fieldset[legend='Remove']")
@@ -173,7 +173,7 @@ def test_many_jobs_and_dead_letters(served_shop: Application, browser: Browser) 
     for _ in range(3):
         idle.add("x", delay=3_600_000)
     browser.go("/queues/idle?state=delayed")
-    browser.find("th.pick input").click()
+    browser.click("th.pick input")
     browser.press("selected", "//fieldset[legend='Cancel']")
     assert idle.get_job_counts()["delayed"] == 0
     letters = served_shop.queue.get_queue("dead").get_job_counts()["waiting"]
@@ -208,7 +208,7 @@ def test_every_action_on_a_repeatable_job(served_shop: Application, browser: Bro
     browser.fill("/schedules/save", cron="15 4 * * *", timezone="Europe/Berlin")
     assert (now().cron, now().data) == ("15 4 * * *", DATA)
     browser.go("/queues/idle/schedule?key=hour")
-    browser.find("details.sure summary").click()
+    browser.click("details.sure summary")
     browser.press("Remove for sure")
     assert "hour" not in [one.key for one in queue.get_repeatable_jobs()]
 
@@ -240,13 +240,13 @@ def test_a_page_is_live(served_shop: Application, browser: Browser) -> None:
     assert "lively-one" not in browser.text
     queue.add("lively", job_id="lively-one")
     until(lambda: "lively-one" in browser.text, WAIT_S)
-    browser.find("td.pick input").click()
+    browser.click("td.pick input")
     queue.add("lively", job_id="lively-two")
     browser.go("/queues/idle?name=lively")
     until(lambda: "lively-two" in browser.text, WAIT_S)
-    browser.find("#live").click()
+    browser.click("#live")
     assert browser.find("#live").text == "Not live"
-    browser.find("#live").click()
+    browser.click("#live")
 
 
 def test_who_may_only_look(served_shop: Application, browser: Browser) -> None:
@@ -266,12 +266,12 @@ def test_without_scripts(served_shop: Application, browser: Browser) -> None:
     browser.scripts(False)
     browser.go("/queues/work?state=failed")
     assert not browser.find("#live").is_displayed()
-    browser.leave(browser.find("td.id a"))
+    browser.leave(lambda: browser.find("td.id a"))
     assert "Traceback" in browser.text
     browser.go("/queues/work?state=failed")
     browser.press("all that match…", "//fieldset[legend='Remove']")
     assert "jobs match" in browser.text
-    browser.leave(browser.find("main form button"))
+    browser.leave(lambda: browser.find("main form button"))
     until(lambda: "Finished" in browser.text, WAIT_S)
     assert queue.get_job(failed[0].id) is None
     browser.scripts(True)
