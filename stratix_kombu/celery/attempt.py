@@ -18,7 +18,8 @@ from kombu.utils import json
 
 from stratix_kombu.celery.batch import Batch, Continuation, results_in, within
 from stratix_kombu.celery.compat import call_errbacks, errbacks_of
-from stratix_kombu.celery.mirror import adopting
+from stratix_kombu.celery.mirror import Sending, goes_on_plainly, is_adopted, sent
+from stratix_kombu.celery.plain import went_on
 from stratix_kombu.config.options import milliseconds
 from stratix_kombu.errors import InvalidPayload, PayloadTooLarge, RateLimited
 from stratix_kombu.lifecycle.one_job import set_data
@@ -66,7 +67,7 @@ def error_text(backend: Any, error: BaseException) -> str:
 def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any) -> Completion | Failure:
     """The outcome of a task whose final state was stored by hand; ``meta`` is encoded as backends do it."""
     if state == "SUCCESS":
-        return Completion(job_id, token, backend.result_text(meta))
+        return Completion(job_id, token, backend.result_text(meta), data="null")
     try:
         error = backend.exception_to_python(meta)
     except Exception:  # it is not an error
@@ -93,17 +94,18 @@ class Settling(Protocol):
 class Attempt:
     """The claim of one task request, until it is settled."""
 
-    def __init__(
-        self, bridge: Bridge, task: Any, request: Any, queue: str, token: str, *, adopted: bool, settling: Settling
-    ) -> None:
+    def __init__(self, bridge: Bridge, task: Any, request: Any, queue: str, token: str, *, settling: Settling) -> None:
         self._bridge = bridge
         self._task = task
         self._request_of = weakref.ref(request)
         self.job_id = task_job_id(request.id)
         self.queue = queue
         self.token = token
-        self.adopted = adopted
+        self.adopted = is_adopted(request)
         """Its producer does not have the bridge and looks for results in the backend of the configuration."""
+        self._is_plain = goes_on_plainly(request)
+        self._sending = Sending.PLAIN if self._is_plain else Sending.TRACKED
+        """How what follows is sent."""
         self._settling = settling
         self.begun = False
         self.settled = False
@@ -123,7 +125,7 @@ class Attempt:
     @contextmanager
     def succeeding(self) -> Iterator[None]:
         """What is published within this scope continues the job under its id: a retry, a replacement."""
-        with adopting(self.adopted, self._request.chord), within(Batch()) as batch:
+        with sent(self._sending), within(Batch()) as batch:
             try:
                 yield
             finally:
@@ -134,7 +136,7 @@ class Attempt:
     @contextmanager
     def continuing(self) -> Iterator[Continuation]:
         """What is published within is added when the task ends, in the same step."""
-        with adopting(self.adopted), within(Continuation(self.job_id)) as batch:
+        with sent(self._sending), within(Continuation(self.job_id)) as batch:
             try:
                 yield batch
             finally:
@@ -199,7 +201,7 @@ class Attempt:
             self._after.clear()
             self.failed(problem)
             raise
-        trail = self._trail() if wanted else NO_RESULT
+        trail = (self._trail() or "null") if wanted else NO_RESULT
         self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail))
         request = self._request
         request.callbacks = request.chain = None
@@ -228,6 +230,10 @@ class Attempt:
             call_errbacks(backend, self._request, called, error, told)
 
     def _hand_over(self, error: BaseException | None) -> None:
+        if self._is_plain:
+            then = (*self._successors, *self._extra)
+            self._end(Completion(self.job_id, self.token, "null", then, went_on(self._request)))
+            return
         reason, trace = ("", "") if error is None else (reason_of(error), trace_of(error))
         self._end(HandOver(self.job_id, self.token, (*self._successors, *self._extra), reason, trace))
 

@@ -22,6 +22,7 @@ from stratix_kombu.celery.attempt import REJECTED, ended_as, error_text, reason_
 from stratix_kombu.celery.batch import Continuation, Pages, awaited_in, current, leaves, results_in, within
 from stratix_kombu.celery.jobs import lost_with_its_child
 from stratix_kombu.celery.meta import is_unsent
+from stratix_kombu.celery.mirror import Sending, sending
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.celery.results import Results
 from stratix_kombu.celery.task import TrackedTask, attempt_of
@@ -63,11 +64,11 @@ class StratixBackend(Results):
         self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = states.SUCCESS
     ) -> None:
         attempt = attempt_of(request)
-        if attempt is None:
-            if store_result and not _is_permit(request):
-                self.store_result(task_id, result, state, request=request)
-        else:
-            self.bridge.mirror.done(task_id, result, request, store_result, state)
+        if _is_permit(request):
+            return
+        if attempt is None and store_result:
+            self.store_result(task_id, result, state, request=request)
+        self.bridge.mirror.done(task_id, result, request, store_result, state)
 
     def mark_as_failure(
         self,
@@ -88,12 +89,16 @@ class StratixBackend(Results):
             if isinstance(exc, (WorkerLostError, TimeLimitExceeded)):
                 lost_with_its_child(self.bridge, request)
             return
+        if request is None and (counting := self._counting()) is not None:  # the body of a chord
+            counting.mark_as_failure(task_id, exc, traceback)
+            return
         if attempt is not None and attempt.settled:
             self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
             return
         batch = current()
         if isinstance(batch, Continuation):
             batch.fail(task_job_id(task_id))
+            batch.after.append(lambda: self.bridge.mirror.never_sent(task_id, exc, traceback))
             return
         if attempt is None and getattr(request, "is_eager", False):
             if call_errbacks and request.errbacks:
@@ -188,6 +193,8 @@ class StratixBackend(Results):
             self.bridge.mirror.told(task_id, state, result, request)
         elif attempt is not None and not attempt.settled and attempt.job_id == task_job_id(task_id):
             attempt.stored = (state, result)
+            if attempt.adopted:
+                self.bridge.mirror.told(task_id, state, result, request)
         else:
             self._store_final(task_id, result, state, traceback)
         return result
@@ -286,12 +293,20 @@ class StratixBackend(Results):
         if (older := self.bridge.mirror.older_groups) is not None:
             older.delete_group(group_id)
 
+    def _counting(self) -> Any:
+        """The configured backend, if it counts the chords of what this thread publishes."""
+        return self.bridge.mirror.counting if sending(self.app) is Sending.PLAIN else None
+
     def ensure_chords_allowed(self) -> None:
         """They are."""
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
         """A header that a generator makes is sent while it is made, the join behind it."""
         group_id, results = header_result_args
+        if (counting := self._counting()) is not None:
+            known = results.whole() if isinstance(results, compat.Streamed) else results
+            counting.apply_chord((group_id, known), body, **kwargs)
+            return
         batch = current()
         if not isinstance(results, compat.Streamed):
             self._join(group_id, results, body)
@@ -306,12 +321,17 @@ class StratixBackend(Results):
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         """The join has its dependencies."""
+        if (counting := self._counting()) is not None:
+            counting.set_chord_size(group_id, chord_size)
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> None:
         """The store counts, in the step that ends the part."""
 
     def add_to_chord(self, chord_id: str, result: Any) -> None:
         """Let the chord depend on one more task, which the current one is about to send."""
+        if (counting := self._counting()) is not None:
+            counting.add_to_chord(chord_id, result)
+            return
         attempt = attempt_of(current_task.request) if current_task else None
         if attempt is None:
             raise StratixError("a task can be added to a chord only by a running task of its header")

@@ -54,6 +54,15 @@ def awaited_in(signature: Any) -> Iterator[str]:
         yield from awaited_in(task)
 
 
+def first_of(signature: Mapping[str, Any]) -> Any:
+    """The task that a chain, a group or a chord begins with; None for one that is a task itself."""
+    kind, kwargs = signature.get("subtask_type"), signature.get("kwargs") or {}
+    if kind == "chord":
+        return kwargs.get("body")
+    tasks = kwargs.get("tasks") if kind in ("chain", "group") else None
+    return tasks[0] if isinstance(tasks, (list, tuple)) and tasks else None
+
+
 def leaves(tree: Any) -> Iterator[str]:
     """The ids in nested lists of ids."""
     if isinstance(tree, str):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, chain, group
 
 from stratix_kombu.celery.batch import Batch, within
+from stratix_kombu.celery.mirror import Sending, sent
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.lifecycle.add import records_of
 from stratix_kombu.queue.flow import Flow
@@ -33,7 +34,7 @@ class Canvas:
 
     def add(self, signature: Any) -> Flow:
         """Publish a signature of any shape in one step; the flow shows later tasks as placeholders."""
-        with within(Batch()) as batch:
+        with sent(Sending.TRACKED), within(Batch()) as batch:
             signature.apply_async()
         batch.show_what_is_carried()
         new = batch.finish()

@@ -53,11 +53,11 @@ POLL_AGAIN_S = 1.0
 CELERY_HEADERS = frozenset({*vars(Context), "lang", "task", "argsrepr", "kwargsrepr", "compression"})
 """Headers of a message that are not in ``request.headers``: see ``Context._get_custom_headers``."""
 Scope = Callable[[Any], AbstractContextManager[Any]]
-"""Returns the batch for a Celery application, or a no-op for one without the bridge."""
+"""Returns the batch for a group or chord, or a no-op for one of an application without the bridge."""
 
 
 def batch_canvas(scope: Scope) -> None:
-    """Have groups and chords of every application publish within ``scope(app)``; once a process."""
+    """Have groups and chords of every application publish within ``scope(canvas)``; once a process."""
     for owner, name in ((group, "apply_async"), (_chord, "run")):
         original = getattr(owner, name)
         if not hasattr(original, "stratix_original"):
@@ -126,7 +126,7 @@ def _streamed(original: Callable[..., Any]) -> Callable[..., Any]:
 def _within(original: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
     @functools.wraps(original)
     def batched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with scope(self.app):
+        with scope(self):
             return original(self, *args, **kwargs)
 
     batched.stratix_original = original  # type: ignore[attr-defined]

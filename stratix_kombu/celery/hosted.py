@@ -16,6 +16,7 @@ from kombu.serialization import prepare_accept_content
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
+from stratix_kombu.celery.plain import has_gone_on, is_being_sent
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.celery.requests import UNREADABLE, is_revoked, may_be_dropped, request_of
 from stratix_kombu.celery.sandboxed import SandboxedAttempt
@@ -23,7 +24,7 @@ from stratix_kombu.celery.task import adopt
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.message import TASK, OtherMessage
 from stratix_kombu.model.names import new_request, task_job_id
-from stratix_kombu.model.record import Claim
+from stratix_kombu.model.record import Claim, JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
 from stratix_kombu.worker.attempt import Attempt, Attempts
@@ -74,9 +75,14 @@ class HostedTasks:
         return known
 
     def adopt(self, messages: Sequence[OtherMessage]) -> list[bool]:
-        return [TRACKED not in one.headers and self._adopt(one) for one in messages]
+        new = [one for one in messages if TRACKED not in one.headers]
+        records = self.bridge.engine.store.queries.get([task_job_id(one.headers["id"]) for one in new])
+        known = {one.headers["id"]: record for one, record in zip(new, records, strict=True)}
+        return [TRACKED not in one.headers and self._adopt(one, known[one.headers["id"]]) for one in messages]
 
-    def _adopt(self, message: OtherMessage) -> bool:
+    def _adopt(self, message: OtherMessage, record: JobRecord | None) -> bool:
+        if record is not None and not (has_gone_on(record) or is_being_sent(record)):
+            return False
         received.info("Task %s[%s] received", message.headers["task"], message.headers["id"])
         task = self.tasks.get(message.headers["task"])
         try:
@@ -89,8 +95,7 @@ class HostedTasks:
             return False
         if self.is_dropped(task, given, held=False):
             return False
-        adopt(self.bridge, task, Context(given))
-        return True
+        return adopt(self.bridge, task, Context(given), record)
 
     @staticmethod
     def unreadable(problem: Exception) -> None:

@@ -94,7 +94,6 @@ class InSandbox:
         record = bare_record(job.id, job.queue_name, job.name, State.ACTIVE)
         counted = {name: getattr(job, name) for name in ("attempts_made", "attempts_started", "failed_reason")}
         self.claim = Claim(job.data["token"], replace(record, **counted))
-        self.adopted: bool = job.data["adopted"]
         self.is_called = False
         """Whether the task itself runs."""
         self._bridge = bridge

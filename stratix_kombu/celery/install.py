@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from celery import Celery, signals
+from celery import Celery, group, signals
 from kombu.utils.imports import symbol_by_name
 
 from stratix_kombu.application import Application
@@ -161,9 +161,11 @@ def _purge(celery: Any, queues: list[str]) -> None:
         purge_jobs(bridge, queues)
 
 
-def _scope(celery: Any) -> Any:
-    bridge = bridge_of(celery)
-    return nullcontext() if bridge is None or celery.conf.task_always_eager else bridge.publisher.batch()
+def _scope(canvas: Any) -> Any:
+    bridge = bridge_of(canvas.app)
+    if bridge is None or canvas.app.conf.task_always_eager:
+        return nullcontext()
+    return bridge.publisher.batch() if isinstance(canvas, group) else bridge.publisher.chord()
 
 
 def _configure(celery: Celery) -> None:

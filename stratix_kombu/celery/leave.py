@@ -12,8 +12,8 @@ from kombu.serialization import prepare_accept_content
 
 from stratix_kombu.celery.bridge import Bridge
 from stratix_kombu.celery.meta import body_of
-from stratix_kombu.celery.mirror import JOIN_REFERENCE
 from stratix_kombu.celery.publish import DUE
+from stratix_kombu.celery.references import JOIN_REFERENCE
 from stratix_kombu.errors import InvalidJobState, JobNotFound
 from stratix_kombu.lifecycle.one_job import remove
 from stratix_kombu.model.message import is_task_message

@@ -15,6 +15,7 @@ from kombu.serialization import loads
 from kombu.utils import json
 
 from stratix_kombu.celery.attempt import NO_RESULT, REJECTED
+from stratix_kombu.celery.plain import has_gone_on
 from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
@@ -60,7 +61,7 @@ def told_meta(backend: Results, task_id: str, told: Mapping[str, Any]) -> dict[s
 def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[str, Any]:
     """As ``Backend.get_task_meta`` returns it."""
     meta = _pending(task_id)
-    if record is None or is_unsent(record):
+    if record is None or is_unsent(record) or has_gone_on(record):
         return meta
     told: Any = None
     trail: dict[str, Any] = {}

@@ -5,48 +5,67 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from celery import states
+from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.rpc import RPCBackend
 
 from stratix_kombu.celery.batch import results_in
+from stratix_kombu.celery.references import JOIN_REFERENCE
 from stratix_kombu.model.tasks import TRACKED
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
 
 ADOPTED = "stratix_adopted"
-"""Header of messages whose producer does not have the bridge, or whose task follows one of those."""
+"""Header of the messages of jobs whose producer does not have the bridge."""
 _local = threading.local()
 
 
-JOIN_REFERENCE = "stratix_join"
-"""In place of the chord of a task: the join that waits for it."""
+class Sending(Enum):
+    """How what a thread publishes is sent."""
+
+    TRACKED = "tracked"
+    """As jobs."""
+    PLAIN = "plain"
+    """As Celery alone sends it, for workers with and without the bridge."""
+    ADOPTING = "adopting"
+    """As the jobs of messages that are there."""
 
 
-def is_adopting() -> bool:
-    """Whether what this thread publishes follows a task whose producer does not have the bridge."""
-    return bool(getattr(_local, "depth", 0))
-
-
-def is_kept(chord: Any) -> bool:
-    """Whether a chord is counted by that backend, and no join waits for it."""
-    return is_adopting() and chord is not None and chord == getattr(_local, "chord", None)
+def sending(app: Celery) -> Sending:
+    """What is published follows the example of the task that this thread runs, unless a scope says otherwise."""
+    said: Sending | None = getattr(_local, "sending", None)
+    if said is not None:
+        return said
+    task = app.current_worker_task
+    return Sending.PLAIN if task is not None and goes_on_plainly(task.request) else Sending.TRACKED
 
 
 @contextmanager
-def adopting(yes: bool = True, chord: Any = None) -> Iterator[None]:
-    """Results of what is published within this scope are stored where its producer expects them; ``chord`` is its
-    task's."""
-    before = getattr(_local, "depth", 0), getattr(_local, "chord", None)
-    if yes:
-        _local.depth, _local.chord = before[0] + 1, chord
+def sent(how: Sending) -> Iterator[None]:
+    """The scope in which it is sent in this way."""
+    before, _local.sending = getattr(_local, "sending", None), how
     try:
         yield
     finally:
-        _local.depth, _local.chord = before
+        _local.sending = before
+
+
+def is_adopted(request: Any) -> bool:
+    """Whether the producer of a request's message does not have the bridge."""
+    return request.get(TRACKED) is None or bool(request.get(ADOPTED))
+
+
+def goes_on_plainly(request: Any) -> bool:
+    """Whether what follows a request's task is sent as Celery alone sends it: its producer does not have the bridge, so
+    other workers may not have it either, and chords are counted where those look. A join waits for some tasks of an
+    earlier release."""
+    if request.called_directly or request.is_eager or not is_adopted(request):
+        return False
+    return JOIN_REFERENCE not in repr((request.chord, request.chain))
 
 
 class Mirror:
@@ -77,10 +96,18 @@ class Mirror:
         """Whether the backend must store the result of a request's task."""
         if not isinstance(request, Context) or request.is_eager:
             return False
-        return self.everything or self._is_adopted(request)
+        return self.everything or is_adopted(request)
 
-    def _is_adopted(self, request: Any) -> bool:
-        return request.get(TRACKED) is None or bool(request.get(ADOPTED))
+    @property
+    def counting(self) -> Any:
+        """The backend, if it counts chords; None if not."""
+        previous = self._bridge.previous_backend
+        try:
+            if previous is not None:
+                previous.ensure_chords_allowed()
+        except NotImplementedError:
+            return None
+        return previous
 
     def told(self, task_id: str, state: str, meta: Any, request: Any, traceback: Any = None) -> None:
         """A state that is not the last one."""
@@ -92,19 +119,19 @@ class Mirror:
         previous = self._bridge.previous_backend
         if previous is None or not self.wants(request):
             return
-        if not self._is_adopted(request):
+        if not is_adopted(request):
             if store_result and not request.ignore_result:
                 previous.store_result(task_id, result, state, request=request)
             return
-        with adopting():  # the last one of a header sends the body
+        with sent(Sending.PLAIN):  # the last one of a header sends the body
             previous.mark_as_done(task_id, result, _counted(request), store_result, state)
 
     def failed(self, task_id: str, error: BaseException, traceback: Any, request: Any, store_result: bool) -> None:
         previous = self._bridge.previous_backend
         if previous is None or not self.wants(request):
             return
-        if self._is_adopted(request):
-            with adopting():
+        if is_adopted(request):
+            with sent(Sending.PLAIN):
                 previous.mark_as_failure(task_id, error, traceback, _counted(request), store_result, False)
         elif store_result:
             previous.store_result(task_id, error, states.FAILURE, traceback=traceback, request=request)
@@ -113,10 +140,16 @@ class Mirror:
                 for job_id, _ in results_in(step):
                     previous.store_result(job_id, error, states.FAILURE, traceback=traceback, request=told)
 
+    def never_sent(self, task_id: str, error: BaseException, traceback: Any) -> None:
+        """The body of a chord that has failed."""
+        previous = self._bridge.previous_backend
+        if previous is not None and self.everything:
+            previous.store_result(task_id, error, states.FAILURE, traceback=traceback)
+
     def revoked(self, task_id: str, reason: str, request: Any, store_result: bool, state: str) -> None:
         previous = self._bridge.previous_backend
         if previous is not None and self.wants(request):
-            with adopting():
+            with sent(Sending.PLAIN):
                 previous.mark_as_revoked(task_id, reason, _counted(request), store_result, state)
 
 

@@ -90,10 +90,11 @@ def _delayed(bridge: Bridge, state: Any) -> Iterator[dict[str, Any]]:
 
 def _told(record: JobRecord, hostname: str) -> dict[str, Any]:
     """As Celery describes one."""
+    headers = json.loads(record.message)["headers"]
     given = arguments_of(record.message) or {"args": [], "kwargs": {}}
     info = {"exchange": "", "routing_key": record.queue, "priority": record.priority, "redelivered": False}
     request = {
-        "id": record.id,
+        "id": headers.get("id") or record.id,
         "name": record.name,
         "type": record.name,
         **given,
@@ -103,5 +104,5 @@ def _told(record: JobRecord, hostname: str) -> dict[str, Any]:
         "worker_pid": None,
         "delivery_info": info,
     }
-    due = json.loads(record.message)["headers"].get(DUE)  # to the microsecond
+    due = headers.get(DUE)  # to the microsecond
     return {"eta": due or date_of(record.due_ms).isoformat(), "priority": 6, "request": request}

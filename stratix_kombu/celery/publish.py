@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.common import Broadcast
 from kombu.exceptions import OperationalError
 
-from stratix_kombu.celery.batch import Batch, Pages, awaited_in, current, results_in, within
-from stratix_kombu.celery.mirror import ADOPTED, JOIN_REFERENCE, is_adopting, is_kept
+from stratix_kombu.celery.batch import Batch, Pages, awaited_in, current, first_of, results_in, within
+from stratix_kombu.celery.mirror import Sending, sending, sent
+from stratix_kombu.celery.plain import adopted, forwarding
+from stratix_kombu.celery.references import shorten
 from stratix_kombu.config.options import instant, keyed, limit_of, milliseconds
 from stratix_kombu.drivers.native import KeepingProducer, Published, envelope
 from stratix_kombu.errors import ConfigurationError, JobIdTaken, PayloadTooLarge, StoreUnavailable
@@ -69,16 +72,18 @@ class Publisher:
         self.retention(False)  # refuses settings that cannot be used, before anything is done
         producer = options.pop("producer", None) or options.pop("publisher", None)
         connection = options.pop("connection", None)
-        ours = self._is_ours(connection or getattr(producer, "connection", None))
-        if not ours or self._bridge.leaves_out(name):
+        ours, how = self._is_ours(connection or getattr(producer, "connection", None)), sending(self._app)
+        if not ours:
             send = partial(self._original, name, args, kwargs, countdown, eta, **options)
-            return send(producer=producer, connection=connection) if not ours else self._send_as_it_is(send, options)
+            return send(producer=producer, connection=connection)
+        if self._bridge.leaves_out(name) and how is not Sending.PLAIN:
+            options["headers"] = {**(options.get("headers") or {}), TRACKED: NOT_TRACKED}
+            return self._send_as_it_is(partial(self._original, name, args, kwargs, countdown, eta, **options), options)
         given = options.get("task_id")
         if given:
             options["task_id"] = str(given)  # a UUID, for example
-        if is_adopting():
-            options["headers"] = {**(options.get("headers") or {}), ADOPTED: True}
-        self._shorten(options)
+        if how is Sending.TRACKED:
+            shorten(options)
         due = self._due(countdown, eta)
         tell = partial(self._publish_now, producer, due)
         keeping = KeepingProducer(self._connection, tell, self._app.amqp.queues)
@@ -86,7 +91,7 @@ class Publisher:
         published = keeping.kept
         assert published is not None
         if published.queue is None or isinstance(options.get("queue"), Broadcast):
-            self._mark_untracked(published, countdown, eta)
+            self._mark_untracked(published, due, how)
             send = partial(self._send_untracked, published, producer, connection)
             batch = current()
             if batch is not None:
@@ -96,12 +101,23 @@ class Publisher:
             return result
         if due:
             published.headers[DUE] = due
+        if how is not Sending.TRACKED:
+            self._send_plainly(self.new_job(published, [], countdown, eta), published, how)
+            return result
         with self.batch() as batch:
             awaited = isinstance(batch, Pages) and batch.at_end is not None
             carried, behind = self.carried(options.get("chain") or ())
             batch.jobs += [self.place(job_id, anew=True) for job_id in behind]
             batch.put(self.new_job(published, carried, countdown, eta, awaited, fresh=not given), carried)
         return result
+
+    def _send_plainly(self, job: NewJob, published: Published, how: Sending) -> None:
+        with self.batch() as batch:
+            batch.put(forwarding(job, published) if how is Sending.PLAIN else adopted(job, published))
+
+    def is_early(self, eta: Any) -> bool:
+        """Whether it is not yet time."""
+        return self._when(None, eta)[1] > time.time() * 1000
 
     def _send_as_it_is(self, send: Callable[[], Any], options: Mapping[str, Any]) -> Any:
         """Send a task that is not a job. If a join waits for it, or for what it sends, there is a placeholder first."""
@@ -165,6 +181,15 @@ class Publisher:
             yield pages
             pages.end()
         pages.close()
+
+    @contextmanager
+    def chord(self) -> Iterator[None]:
+        """The batch of a chord. Where no backend counts them, its tasks are jobs, and a join waits for them."""
+        how = sending(self._app)
+        if how is Sending.PLAIN and self._bridge.mirror.counting is None:
+            how = Sending.TRACKED
+        with sent(how), self.batch():
+            yield
 
     def add(self, jobs: Sequence[NewJob]) -> list[Placed | None]:
         """Add jobs together, in one step; they replace finished jobs with the same ids, as in Celery. Returns where
@@ -267,7 +292,7 @@ class Publisher:
         while True:
             given = task.get("options") or {}
             options = {**{one: given[one] for one in _ROUTING if given.get(one)}, **options}
-            inner = _first_of(task)
+            inner = first_of(task)
             if inner is None:
                 break
             task = inner
@@ -325,20 +350,12 @@ class Publisher:
             return 0
         return min(max(int(given), 0), 9)
 
-    def _shorten(self, options: dict[str, Any]) -> None:
-        """The body of a chord is kept once, in its join; tasks of the header refer to it."""
-        chord = options.get("chord")
-        if isinstance(chord, Mapping) and "task" in chord and options.get("group_id") and not is_kept(chord):
-            options["chord"] = {JOIN_REFERENCE: join_id(options["group_id"])}
-        if options.get("chain"):
-            options["chain"] = [_shortened(step) for step in options["chain"]]
-
     # -- what is no job ---------------------------------------------------------------------------
 
-    def _mark_untracked(self, published: Published, countdown: Any, eta: Any) -> None:
+    def _mark_untracked(self, published: Published, due: str | None, how: Sending) -> None:
         """A broadcast, or a custom exchange: sent as Celery sends it."""
-        published.headers[TRACKED] = NOT_TRACKED
-        due = self._due(countdown, eta)
+        if how is not Sending.PLAIN:
+            published.headers[TRACKED] = NOT_TRACKED
         if due:
             published.headers["eta"] = due
 
@@ -365,15 +382,6 @@ class Publisher:
             return real.publish(body, **options)
 
 
-def _first_of(signature: Mapping[str, Any]) -> Any:
-    """The task that a chain, a group or a chord begins with; None for one that is a task itself."""
-    kind, kwargs = signature.get("subtask_type"), signature.get("kwargs") or {}
-    if kind == "chord":
-        return kwargs.get("body")
-    tasks = kwargs.get("tasks") if kind in ("chain", "group") else None
-    return tasks[0] if isinstance(tasks, (list, tuple)) and tasks else None
-
-
 def _broker_of(connection: Any) -> tuple[Any, ...]:
     """What identifies the broker of a connection of Kombu."""
     info = connection.info()
@@ -384,13 +392,3 @@ def _kept_for(expires: Any, name: str) -> Retention:
     if isinstance(expires, (int, float)):
         expires = timedelta(seconds=expires)
     return Retention(age_ms=milliseconds(expires, name) if expires else None)
-
-
-def _shortened(step: Any) -> Any:
-    options = step.get("options") if isinstance(step, Mapping) else None
-    if not options or not isinstance(options.get("chord"), Mapping) or "task" not in options["chord"]:
-        return step
-    reference = {JOIN_REFERENCE: join_id(options["group_id"])} if options.get("group_id") else options["chord"]
-    copy = step.clone() if hasattr(step, "clone") else dict(step)
-    copy["options"] = {**options, "chord": reference}
-    return copy

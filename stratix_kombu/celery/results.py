@@ -19,6 +19,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.meta import RETRIES, TOLD, is_bare, is_celerys, meta_of, told_meta
+from stratix_kombu.celery.plain import has_gone_on
 from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
@@ -123,7 +124,8 @@ class Results(BaseBackend):
     def meta_for(self, task_id: str, record: JobRecord | None) -> dict[str, Any]:
         """The metadata of a task. One that the store does not know, or is just being told of, may have run before the
         bridge was installed: its result is in the backend of the configuration."""
-        older = self.bridge.mirror.older if record is None or is_bare(record) else None
+        unknown = record is None or is_bare(record) or has_gone_on(record)
+        older = self.bridge.mirror.older if unknown else None
         if older is not None:
             meta: dict[str, Any] = older.get_task_meta(task_id, cache=False)
             return meta

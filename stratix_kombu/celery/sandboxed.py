@@ -85,7 +85,6 @@ class SandboxedAttempt(TaskAttempt):
             "failed_reason": record.failed_reason,
             "data": {
                 "token": self.token,
-                "adopted": self.adopted,
                 "message": {
                     "head": kombu_json.dumps([message.headers, message.properties]),  # may have dates
                     "body": base64.b64encode(body).decode(),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celery import Task
@@ -16,14 +16,16 @@ from celery.states import STARTED
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.celery.coroutines import ATTEMPT, OUTCOME, await_coroutines
-from stratix_kombu.celery.mirror import ADOPTED, adopting
+from stratix_kombu.celery.mirror import Sending, sent
 from stratix_kombu.celery.panel import telling
+from stratix_kombu.celery.plain import is_being_sent, is_next, once_more
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.errors import JobIdTaken
-from stratix_kombu.lifecycle.add import add
+from stratix_kombu.lifecycle.add import add, add_as_taken
 from stratix_kombu.lifecycle.one_job import set_progress
+from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import Claim, JobRecord
+from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, JobRecord
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.model.tasks import TRACKED
 
@@ -40,7 +42,6 @@ class Hosted(Settling, Protocol):
     """A claim that was made for a request, and the place for its outcome."""
 
     claim: Claim
-    adopted: bool
 
 
 def attempt_of(request: Any) -> Attempt | None:
@@ -109,14 +110,13 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
     hosted: Hosted | None = request.get(HOSTED)
     if hosted is not None:
         del request.stratix_hosted
-        claim, queue, adopted = hosted.claim, hosted.claim.record.queue, hosted.adopted or bool(request.get(ADOPTED))
+        claim, queue = hosted.claim, hosted.claim.record.queue
         settling: Settling = hosted
     else:
         claim, queue = claim_of(bridge, task, request)
-        adopted = request.get(TRACKED) is None or bool(request.get(ADOPTED))
         settling = bridge.claims.settling(queue, claim.token)
     _show(bridge, task, request, claim.record)
-    return Attempt(bridge, task, request, queue, claim.token, adopted=adopted, settling=settling)
+    return Attempt(bridge, task, request, queue, claim.token, settling=settling)
 
 
 def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
@@ -125,8 +125,8 @@ def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
     queue = marker or queue_of(request)
     job_id = task_job_id(request.id)
     claim = bridge.claims.claim(queue, job_id)
-    if claim is Refusal.GONE and marker is None:
-        bridge.patiently(queue, lambda: adopt(bridge, task, request))
+    is_new = marker is None and (claim is Refusal.GONE or claim is Refusal.NOT_WAITING)
+    if is_new and bridge.patiently(queue, lambda: adopt(bridge, task, request, *_known(bridge, job_id))):
         claim = bridge.claims.claim(queue, job_id)
     if isinstance(claim, Refusal):
         logger.info(
@@ -155,15 +155,33 @@ def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
         bridge.patiently(record.queue, lambda: set_progress(bridge.engine, record.id, told))
 
 
-def adopt(bridge: Bridge, task: Any, request: Any) -> None:
-    """Add the job of a message that was sent without the bridge, as if it had been sent with it."""
-    with adopting(chord=request.chord), within(Batch()) as batch:
+def _known(bridge: Bridge, job_id: str) -> Sequence[JobRecord | None]:
+    return bridge.engine.store.queries.get([job_id])
+
+
+def adopt(bridge: Bridge, task: Any, request: Any, record: JobRecord | None = None) -> bool:
+    """Add the job of a message that was sent without the bridge, as if it had been sent with it; whether there is one
+    to be claimed now. One that is not due is sent again when it is. ``record``: of the job of that id, if there is
+    one."""
+    engine = bridge.engine
+    if record is not None and is_being_sent(record):
+        complete(engine, [Completion(record.id, ANY_CLAIM, "null")])
+    elif record is not None and not is_next(request, record):
+        return False
+    early = bridge.publisher.is_early(request.eta)
+    with sent(Sending.PLAIN if early else Sending.ADOPTING), within(Batch()) as batch:
         again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
         headers = dict(request.headers or {})
         again.apply_async(chord=request.chord, add_to_parent=False, headers=headers, eta=request.eta)
+    (job,) = batch.finish()
+    if early:
+        add(engine, [job])
+        return False
     with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
         # A message that came twice may have been adopted, run and ended meanwhile: that one stays.
-        add(bridge.engine, [replace(job, anew=False) for job in batch.finish()])
+        allowed = bridge.queue.settings.worker.max_stalled_count
+        add_as_taken(engine, job if record is None else once_more(job, record, allowed))
+    return True
 
 
 def queue_of(request: Any) -> str:

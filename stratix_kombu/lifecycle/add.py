@@ -94,6 +94,15 @@ def _add_all(engine: Engine, jobs: Sequence[NewJob], meanwhile: Callable[[], obj
     return Added(tuple(behind.now_placed(jobs)), frozenset(behind.duplicates), instead=tuple(behind.instead))
 
 
+def add_as_taken(engine: Engine, job: NewJob) -> None:
+    """Add a job whose message has been taken from the broker already: it is not sent, but is about to be claimed."""
+    engine.check_open("add jobs")
+    added = engine.store.transitions.add([job])
+    others = tuple(one for one in added.ready if one.id != job.id)
+    if others or added.more:
+        dispatch_change(engine, Change(ready=others, more=added.more))
+
+
 def check_free(engine: Engine, jobs: Sequence[NewJob]) -> None:
     """Raise JobIdTaken if one of the ids is that of another queue's job: before the first of several steps."""
     for start in range(0, len(jobs), ONE_STEP):

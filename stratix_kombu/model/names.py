@@ -157,6 +157,11 @@ def forwarded_id(job_id: str) -> str:
     return f"{job_id}#task"
 
 
+def message_id(job_id: str, which: str) -> str:
+    """The job that sends one of the messages of a task of Celery, which is not the job of that task."""
+    return f"{_shortened(job_id)}#message.{which}"
+
+
 def join_id(group_id: str) -> str:
     """The job that waits for the header of a chord of Celery's."""
     return f"{group_id}#join"

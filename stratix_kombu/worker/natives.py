@@ -102,8 +102,9 @@ class Natives:
     def _claim(self, messages: dict[str, OtherMessage], request: str) -> tuple[list[Attempt], Refusal | None]:
         self._asked = _Asked(messages, request, time.monotonic() + self._heartbeat.lease_ms / 1000)
         claimed = self._try(messages, request)
-        gone = [messages[one.job_id] for one in claimed.refused if one.why is Refusal.GONE]
-        if gone and any(self._host.adopt(gone)):
+        unknown = (Refusal.GONE, Refusal.NOT_WAITING)  # of what may be claimed once it was adopted
+        new = [messages[one.job_id] for one in claimed.refused if one.why in unknown]
+        if new and any(self._host.adopt(new)):
             claimed = self._try(messages, request)  # what is claimed already is answered again
         self._asked = None
         why = next((one.why for one in claimed.refused if one.why in (Refusal.PAUSED, Refusal.CROWDED)), None)
