@@ -13,6 +13,7 @@ from billiard.einfo import ExceptionInfo
 from celery import group, signature
 from celery.backends.base import EXCEPTION_ABLE_CODECS
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
+from celery.states import READY_STATES, SUCCESS
 from kombu.exceptions import EncodeError
 from kombu.utils import json
 
@@ -21,7 +22,7 @@ from stratix_kombu.celery.compat import call_errbacks, errbacks_of
 from stratix_kombu.celery.mirror import Sending, goes_on_plainly, is_adopted, sent
 from stratix_kombu.celery.plain import went_on
 from stratix_kombu.config.options import milliseconds
-from stratix_kombu.errors import InvalidPayload, PayloadTooLarge, RateLimited
+from stratix_kombu.errors import PayloadTooLarge, RateLimited
 from stratix_kombu.lifecycle.one_job import set_data
 from stratix_kombu.lifecycle.outcomes import complete, fail, hand_over, postpone
 from stratix_kombu.logs import InJob
@@ -53,6 +54,11 @@ def trace_of(error: BaseException) -> str:
     return str(json.dumps(["".join(lines)[-MAX_STACKTRACE:]]))
 
 
+def told_trace(trace: Any) -> str:
+    """The same of a traceback that is told by somebody else, or of None."""
+    return str(json.dumps([str(trace)])) if trace else ""
+
+
 def error_text(backend: Any, error: BaseException) -> str:
     """The error as JSON, as Celery's result backends store it: written by the result serializer, if that can."""
     try:
@@ -64,17 +70,20 @@ def error_text(backend: Any, error: BaseException) -> str:
         return str(json.dumps(plain))
 
 
-def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any) -> Completion | Failure:
+def ended_as(
+    backend: Any, job_id: str, token: str, state: str, meta: Any, trace: Any = None, data: str = "null"
+) -> Completion | Failure:
     """The outcome of a task whose final state was stored by hand; ``meta`` is encoded as backends do it."""
     if state == "SUCCESS":
-        return Completion(job_id, token, backend.result_text(meta), data="null")
+        return Completion(job_id, token, backend.result_text(meta), data=data)
     try:
         error = backend.exception_to_python(meta)
     except Exception:  # it is not an error
         error = None
     if not isinstance(error, BaseException):
         error = TaskRevokedError(*([] if meta is None else [meta])) if state == "REVOKED" else Exception(meta)
-    return Failure(job_id, token, f"{state}: {reason_of(error)}"[:MAX_REASON], error=error_text(backend, error))
+    reason = f"{state}: {reason_of(error)}"[:MAX_REASON]
+    return Failure(job_id, token, reason, told_trace(trace), error=error_text(backend, error))
 
 
 class Settling(Protocol):
@@ -109,14 +118,15 @@ class Attempt:
         self._settling = settling
         self.begun = False
         self.settled = False
-        self.stored: tuple[str, Any] | None = None
-        """A final state that the task stored itself before it raised ``Ignore``."""
+        self.stored: tuple[str, Any, Any] | None = None
+        """A final state that the task has stored itself, its result and traceback: what it ends with if it raises
+        ``Ignore``. As with Celery's backends, success is not replaced by any other end."""
         self._successors: tuple[NewJob, ...] = ()
         self._extra: list[NewJob] = []
         self._after: list[Callable[[], object]] = []
 
     @property
-    def _request(self) -> Any:
+    def request(self) -> Any:
         """The request, which holds its attempt: a cycle would leave both, and their message, to the collector."""
         return self._request_of()
 
@@ -143,6 +153,14 @@ class Attempt:
                 self._extra += batch.finish(self.queue)
                 self._after += batch.after
 
+    def store(self, state: str, meta: Any, trace: Any) -> None:
+        """The task stores a state itself; ``meta`` is encoded as backends do it."""
+        self.stored = (state, meta, trace) if state in READY_STATES else None
+
+    def stored_success(self) -> tuple[str, Any, Any] | None:
+        """The success that it has stored itself, if it has."""
+        return self.stored if self.stored is not None and self.stored[0] == SUCCESS else None
+
     # -- running ----------------------------------------------------------------------------------
 
     def run(self, call: Any) -> Any:
@@ -158,7 +176,7 @@ class Attempt:
 
     def _run(self, call: Any) -> Any:
         try:
-            with InJob(self.job_id, self.queue, self._task.name, self._request.retries + 1):
+            with InJob(self.job_id, self.queue, self._task.name, self.request.retries + 1):
                 value = self._settling.call(call)
         except Retry as retry:
             self._hand_over(retry.exc or retry)
@@ -186,14 +204,15 @@ class Attempt:
     def _succeeded(self, value: Any) -> None:
         wanted = self._wants_result()
         try:
-            kept = wanted or self._request.chord  # a chord gets the values of tasks that keep none, too
-            result = self._bridge.celery.backend.result_text(value) if kept else "null"
+            kept = wanted or self.request.chord  # a chord gets the values of tasks that keep none, too
+            stored = self.stored_success() if wanted else None
+            result = self._bridge.celery.backend.result_text(stored[1] if stored else value) if kept else "null"
         except Exception as problem:
-            error = InvalidPayload(f"the result of {self._task.name} cannot be kept: {problem}")
+            error = EncodeError(f"the result of {self._task.name} cannot be kept: {problem}")
             self.failed(error)
             raise error from problem
         try:
-            if self._request.callbacks or self._request.chain:
+            if self.request.callbacks or self.request.chain:
                 with self.continuing():
                     self._continue(value)
         except (EncodeError, PayloadTooLarge) as problem:  # what follows cannot be sent
@@ -203,7 +222,7 @@ class Attempt:
             raise
         trail = (self._trail() or "null") if wanted else NO_RESULT
         self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail))
-        request = self._request
+        request = self.request
         request.callbacks = request.chain = None
         if not self.adopted:
             request.chord = None
@@ -212,27 +231,29 @@ class Attempt:
         """The task has failed for good: its continuations fail with it, and errbacks that are tasks are added. Errbacks
         that are called here find the failure stored."""
         backend = self._bridge.celery.backend
-        called, sent = errbacks_of(backend, self._request)
+        called, sent = errbacks_of(backend, self.request)
         with self.continuing() as batch:
-            call_errbacks(backend, self._request, sent, error, "")
+            call_errbacks(backend, self.request, sent, error, "")
             for job_id, name in self._carried():
                 batch.fail(job_id, name)
-        if self._request.children:
+        if self.request.children:
             set_data(self._bridge.engine, self.job_id, self._trail())
         text, reason = error_text(backend, error), reason_of(error)
-        _, behind = self._bridge.publisher.carried(self._request.chain or ())
+        _, behind = self._bridge.publisher.carried(self.request.chain or ())
         if behind:
             failures = [Failure(job_id, ANY_CLAIM, reason, error=text) for job_id in behind]
             self._after.append(lambda: fail(self._bridge.engine, failures))
         self._end(Failure(self.job_id, self.token, reason, trace_of(error), error=text, then=tuple(self._extra)))
+        if stored := self.stored_success():
+            backend.store_result(self.request.id, stored[1], SUCCESS, request=self.request)
         if called:
             told = ExceptionInfo((type(error), error, error.__traceback__)).traceback
-            call_errbacks(backend, self._request, called, error, told)
+            call_errbacks(backend, self.request, called, error, told)
 
     def _hand_over(self, error: BaseException | None) -> None:
         if self._is_plain:
             then = (*self._successors, *self._extra)
-            self._end(Completion(self.job_id, self.token, "null", then, went_on(self._request)))
+            self._end(Completion(self.job_id, self.token, "null", then, went_on(self.request)))
             return
         reason, trace = ("", "") if error is None else (reason_of(error), trace_of(error))
         self._end(HandOver(self.job_id, self.token, (*self._successors, *self._extra), reason, trace))
@@ -258,7 +279,7 @@ class Attempt:
 
     def _continue(self, value: Any) -> None:
         """Callbacks and the next step of the chain, as Celery's tracer would publish them."""
-        app, request = self._bridge.celery, self._request
+        app, request = self._bridge.celery, self.request
         root_id = request.root_id or request.id
         inherit = app.conf.task_inherit_parent_priority
         common: dict[str, Any] = {"parent_id": request.id, "root_id": root_id}
@@ -281,15 +302,15 @@ class Attempt:
 
     def _trail(self) -> str:
         """What the task has published, for ``AsyncResult.children``; kept as the data of its job."""
-        children = [one.as_tuple() for one in self._request.children]
+        children = [one.as_tuple() for one in self.request.children]
         return str(json.dumps({"children": children})) if children else ""
 
     def _carried(self) -> Iterator[tuple[str, str]]:
-        for step in self._request.chain or ():
+        for step in self.request.chain or ():
             yield from results_in(step)
 
     def _wants_result(self) -> bool:
-        ignored = self._request.ignore_result
+        ignored = self.request.ignore_result
         return not (self._task.ignore_result if ignored is None else ignored)
 
     # -- storing ----------------------------------------------------------------------------------

@@ -7,34 +7,32 @@ chord is a job that depends on its header (see ``join.py``). The tracer's ``mark
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from celery import current_task, states
 from celery.app.task import Context
 from celery.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded, WorkerLostError
-from celery.result import AsyncResult, GroupResult, result_from_tuple
+from celery.result import AsyncResult, GroupResult
 from kombu.utils import json
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.attempt import REJECTED, ended_as, error_text, reason_of
+from stratix_kombu.celery.attempt import REJECTED, Attempt, ended_as, error_text, reason_of, told_trace
 from stratix_kombu.celery.batch import Continuation, Pages, awaited_in, current, leaves, results_in, within
+from stratix_kombu.celery.groups import Groups
 from stratix_kombu.celery.jobs import lost_with_its_child
-from stratix_kombu.celery.meta import is_unsent
+from stratix_kombu.celery.meta import AFTER, RETRIES, is_unsent, meta_of
 from stratix_kombu.celery.mirror import Sending, sending
 from stratix_kombu.celery.publish import NOT_TRACKED
-from stratix_kombu.celery.results import Results
 from stratix_kombu.celery.task import TrackedTask, attempt_of
-from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
+from stratix_kombu.errors import JobNotFound, StratixError
 from stratix_kombu.lifecycle.add import add
-from stratix_kombu.lifecycle.one_job import add_dependency, remove, set_progress
+from stratix_kombu.lifecycle.one_job import add_dependency, set_progress
 from stratix_kombu.lifecycle.outcomes import complete, fail
 from stratix_kombu.model.message import TASK
-from stratix_kombu.model.names import group_id as group_record, join_id, task_job_id
-from stratix_kombu.model.record import ANY_CLAIM, GROUP, UNCLAIMED, Completion, Failure, JobRecord, NewJob
+from stratix_kombu.model.names import join_id, task_job_id
+from stratix_kombu.model.record import ANY_CLAIM, UNCLAIMED, Completion, Failure, JobRecord, NewJob
 from stratix_kombu.model.stalls import failed_by_stalling
-from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
 
 REPORTED = "stratix_reported"
@@ -47,6 +45,13 @@ def _is_permit(request: Any) -> bool:
     return bool(getattr(request, "task", "") == TASK)
 
 
+def _own_attempt(task_id: str, request: Any) -> Attempt | None:
+    """The attempt that runs in this thread, if it is one of that task: it stores how it ends itself."""
+    own = request if request is not None else current_task.request if current_task else None
+    attempt = attempt_of(own)
+    return attempt if attempt is not None and not attempt.settled and attempt.job_id == task_job_id(task_id) else None
+
+
 def _is_news(request: Any) -> bool:
     """Whether its failure is reported for the first time: Celery reports a hard time limit twice."""
     if request is None or getattr(request, REPORTED, False):
@@ -55,7 +60,7 @@ def _is_news(request: Any) -> bool:
     return True
 
 
-class StratixBackend(Results):
+class StratixBackend(Groups):
     """Answers from the store that the bridge uses."""
 
     # -- what the tracer and the worker's main process call ---------------------------------------
@@ -66,8 +71,11 @@ class StratixBackend(Results):
         attempt = attempt_of(request)
         if _is_permit(request):
             return
-        if attempt is None and store_result:
-            self.store_result(task_id, result, state, request=request)
+        if attempt is None or not attempt.settled:
+            if store_result and not getattr(request, "ignore_result", False):
+                self.store_result(task_id, result, state, request=request)
+            if attempt is not None:
+                return
         self.bridge.mirror.done(task_id, result, request, store_result, state)
 
     def mark_as_failure(
@@ -79,8 +87,8 @@ class StratixBackend(Results):
         store_result: bool = True,
         call_errbacks: bool = True,
         *,
+        state: str = states.FAILURE,
         held: bool = False,
-        **kwargs: Any,
     ) -> None:
         """``held``: by who calls this. A worker that does not know the task fails it only if it does not run: another
         one may know it, and have got the same message."""
@@ -100,11 +108,15 @@ class StratixBackend(Results):
             batch.fail(task_job_id(task_id))
             batch.after.append(lambda: self.bridge.mirror.never_sent(task_id, exc, traceback))
             return
+        if request is None:
+            if store_result:
+                self.store_result(task_id, exc, state, traceback=traceback)
+            return
         if attempt is None and getattr(request, "is_eager", False):
             if call_errbacks and request.errbacks:
                 self._call_task_errbacks(request, exc, traceback)
             if store_result:
-                self._end_by_hand(task_job_id(task_id), exc, traceback)
+                self._end_by_hand(task_job_id(task_id), exc, traceback, request)
             return
         if isinstance(exc, TimeLimitExceeded) and self._is_delivered_again(request):
             fail(self.bridge.engine, [Failure(task_job_id(task_id), ANY_CLAIM, REJECTED, retry_ms=0)])
@@ -119,7 +131,7 @@ class StratixBackend(Results):
             for job_id, name in results_in(step):
                 batch.fail(job_id, name)
         token = UNCLAIMED if isinstance(exc, NotRegistered) and not held else ANY_CLAIM
-        if not self._end_by_hand(task_job_id(task_id), exc, traceback, batch.finish(queue), token):
+        if not self._end_by_hand(task_job_id(task_id), exc, traceback, request, batch.finish(queue), token):
             record = self._record(task_id)
             if record is not None and not record.state.finished:
                 return
@@ -153,7 +165,10 @@ class StratixBackend(Results):
         """A task that runs goes on, unless it is terminated, or ``held`` by who calls this. Workers also call it for
         what they do not know to run: another worker's task, a message that came twice, a task that their pool has just
         begun."""
-        if _is_permit(request):
+        if _is_permit(request) or (request is None and not store_result):
+            return
+        if _own_attempt(task_id, request) is not None:
+            self.store_result(task_id, TaskRevokedError(reason), state, request=request)
             return
         job_id = task_job_id(task_id)
         token = ANY_CLAIM if held or reason == "terminated" else UNCLAIMED
@@ -163,40 +178,57 @@ class StratixBackend(Results):
                 return
         self.bridge.mirror.revoked(task_id, reason, request, store_result, state)
 
-    def mark_as_retry(self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, **kwargs: Any) -> None:
-        """The store knows: the attempt was handed over."""
-        if not _is_permit(request):
-            self.bridge.mirror.told(task_id, states.RETRY, exc, request, traceback)
-
-    def mark_as_started(self, task_id: str, **meta: Any) -> None:
-        """The store knows: the job was claimed."""
+    def mark_as_retry(
+        self,
+        task_id: str,
+        exc: Any,
+        traceback: Any = None,
+        request: Any = None,
+        store_result: bool = True,
+        state: str = states.RETRY,
+    ) -> Any:
+        """Of a job the store knows: the attempt was handed over."""
+        if _is_permit(request):
+            return None
+        if attempt_of(request) is None and not self._is_to_be_claimed(request, task_id):
+            return self.store_result(task_id, exc, state, traceback=traceback, request=request)
+        self.bridge.mirror.told(task_id, state, exc, request, traceback)
+        return None
 
     def _end_by_hand(
-        self, job_id: str, error: BaseException, traceback: Any, then: tuple[NewJob, ...] = (), token: str = ANY_CLAIM
+        self,
+        job_id: str,
+        error: BaseException,
+        traceback: Any,
+        request: Any = None,
+        then: tuple[NewJob, ...] = (),
+        token: str = ANY_CLAIM,
     ) -> bool:
         """Fail a task that is nobody's any more; whether it had not ended before."""
-        trace = str(json.dumps([str(traceback)])) if traceback else ""
         text = error_text(self, error)
-        add(self.bridge.engine, [self.bridge.publisher.place(job_id)])  # perhaps of a task that is not a job
-        failure = Failure(job_id, token, reason_of(error), trace, error=text, then=then)
+        add(self.bridge.engine, [self._document(job_id, request)])  # perhaps of a task that is not a job
+        failure = Failure(job_id, token, reason_of(error), told_trace(traceback), error=text, then=then)
         return not fail(self.bridge.engine, [failure]).stale
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
         """``update_state`` and its like; ``result`` is encoded already."""
-        attempt = attempt_of(request)
-        if _is_permit(request) or (attempt is None and self._is_to_be_claimed(request, task_id)):
+        if _is_permit(request) or (attempt_of(request) is None and self._is_to_be_claimed(request, task_id)):
             return result  # the tracer: ``begin`` has stored that it started
-        if state not in states.READY_STATES:
-            self._tell_progress(task_id, self.progress_text(state, result, request))
-            self.bridge.mirror.told(task_id, state, result, request)
-        elif attempt is not None and not attempt.settled and attempt.job_id == task_job_id(task_id):
-            attempt.stored = (state, result)
-            if attempt.adopted:
-                self.bridge.mirror.told(task_id, state, result, request)
+        own = _own_attempt(task_id, request)
+        if own is not None:
+            if own.stored_success() is None:
+                self._set_progress(own.job_id, self.progress_of(state, result, own.request, traceback))
+                own.store(state, result, traceback)
+                if own.adopted and own.stored:
+                    self.bridge.mirror.told(task_id, state, result, own.request)
+        elif state in states.READY_STATES:
+            self._store_final(task_id, result, state, traceback, request)
         else:
-            self._store_final(task_id, result, state, traceback)
+            self._tell(task_id, self._record(task_id), self.progress_of(state, result, request, traceback))
+        if state not in states.READY_STATES:
+            self.bridge.mirror.told(task_id, state, result, request, traceback)
         return result
 
     def _is_to_be_claimed(self, request: Any, task_id: str) -> bool:
@@ -211,43 +243,53 @@ class StratixBackend(Results):
             return False
         return isinstance(self.app.tasks.get(request.task), TrackedTask)
 
-    def _tell_progress(self, task_id: str, value: str) -> None:
-        job_id = task_job_id(task_id)
+    def _tell(self, task_id: str, record: JobRecord | None, told: dict[str, Any]) -> None:
+        """Of a task that does not run here. As with Celery's backends, success is not replaced by another state; any
+        other end is."""
+        if record is not None:
+            if record.state.finished:
+                if meta_of(self, task_id, record)["status"] == states.SUCCESS:
+                    return
+                told[AFTER] = record.finished_ms
+            told[RETRIES] = record.attempts_made
+        self._set_progress(task_job_id(task_id), told)
+
+    def _set_progress(self, job_id: str, told: dict[str, Any]) -> None:
+        value = str(json.dumps(told))
         try:
             set_progress(self.bridge.engine, job_id, value)
         except JobNotFound:
             add(self.bridge.engine, [self.bridge.publisher.place(job_id)])
             set_progress(self.bridge.engine, job_id, value)
 
-    def _store_final(self, task_id: str, result: Any, state: str, traceback: Any) -> None:
+    def _document(self, job_id: str, request: Any) -> NewJob:
+        """A record for the result of a task that is not a job, if there is none."""
+        children = self.current_task_children(request)
+        data = "null" if children is None else str(json.dumps({"children": children}))
+        return replace(self.bridge.publisher.place(job_id), data=data)
+
+    def _store_final(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> None:
         batch = current()
         if isinstance(batch, Continuation) and state != states.SUCCESS:
             batch.fail(task_job_id(task_id))
             return
         engine, job_id = self.bridge.engine, task_job_id(task_id)
-        document = self.bridge.publisher.place(job_id)
+        document = self._document(job_id, request)
         add(engine, [document])
-        trace = str(json.dumps([str(traceback)])) if traceback else ""
-        if self._ended(job_id, state, result, trace):
+        if self._ended(document, state, result, traceback):
             return
         record = self._record(task_id)
         if record is not None and is_unsent(record):  # a place in a chain, for a task that is not a job
             add(engine, [replace(document, anew=True)])
-            self._ended(job_id, state, result, trace)
+            self._ended(document, state, result, traceback)
+        elif record is not None:
+            self._tell(task_id, record, self.progress_of(state, result, request, traceback))
 
-    def _ended(self, job_id: str, state: str, result: Any, trace: str) -> bool:
-        outcome = ended_as(self, job_id, ANY_CLAIM, state, result)
+    def _ended(self, document: NewJob, state: str, result: Any, traceback: Any) -> bool:
+        outcome = ended_as(self, document.id, ANY_CLAIM, state, result, traceback, document.data)
         if isinstance(outcome, Completion):
             return not complete(self.bridge.engine, [outcome]).stale
-        return not fail(self.bridge.engine, [replace(outcome, stacktrace=trace)]).stale
-
-    def _forget(self, task_id: str) -> None:
-        self.bridge.mirror.forget(task_id)
-        self._remove(task_id)
-
-    def _remove(self, task_id: str) -> None:
-        with suppress(JobNotFound, InvalidJobState):
-            remove(self.bridge.engine, task_job_id(task_id))
+        return not fail(self.bridge.engine, [outcome]).stale
 
     def iter_native(self, result: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
         """As ``get_many``, for a group; each of its results knows then what was read, and whoever waits for it by
@@ -265,33 +307,6 @@ class StratixBackend(Results):
         return f"stratix://{self.bridge.engine.store.address.partition('://')[2]}"
 
     # -- groups and chords ------------------------------------------------------------------------
-
-    def _save_group(self, group_id: str, result: Any) -> Any:
-        self._remove(group_record(group_id))
-        engine, job_id = self.bridge.engine, task_job_id(group_record(group_id))
-        add(engine, [self.bridge.publisher.place(job_id, "celery.group", kind=GROUP)])
-        complete(engine, [Completion(job_id, ANY_CLAIM, str(json.dumps(result.as_tuple())))])
-        if self.bridge.mirror.everything and (older := self.bridge.mirror.older_groups) is not None:
-            older.save_group(group_id, result)
-        return result
-
-    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
-        # The first release called it differently.
-        found = self.bridge.engine.store.queries.get(
-            [task_job_id(group_record(group_id)), task_job_id(f"{group_id}.group")]
-        )
-        record = found[0] or found[1]
-        if record is None and (older := self.bridge.mirror.older_groups) is not None:
-            saved = older.restore_group(group_id, cache=False)  # from before the bridge was installed
-            return saved and {"result": saved}
-        if record is None or record.state is not State.COMPLETED:
-            return None
-        return {"result": result_from_tuple(json.loads(record.result or "null"), self.app)}
-
-    def _delete_group(self, group_id: str) -> None:
-        self._remove(group_record(group_id))
-        if (older := self.bridge.mirror.older_groups) is not None:
-            older.delete_group(group_id)
 
     def _counting(self) -> Any:
         """The configured backend, if it counts the chords of what this thread publishes."""

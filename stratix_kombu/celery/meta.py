@@ -29,6 +29,8 @@ TOLD = "celery_state"
 """In the progress of a job: the state that its task has set with ``update_state``."""
 RETRIES = "retries"
 """Beside it: how many retries had come before, if any; null if it was not set by the task itself."""
+AFTER = "after"
+"""Beside it: when the job had ended, if it had, without success: what is told then takes the place of that end."""
 
 
 def is_celerys(record: JobRecord) -> bool:
@@ -55,7 +57,10 @@ def _pending(task_id: str) -> dict[str, Any]:
 def told_meta(backend: Results, task_id: str, told: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata for what a task set with ``update_state``: the progress of its job."""
     status = told[TOLD]
-    return {**_pending(task_id), "status": status, "result": _told(backend, status, told.get("meta"))}
+    meta = {**_pending(task_id), "status": status, "result": _told(backend, status, told.get("meta"))}
+    meta["children"] = told.get("children", [])
+    meta.update({one: told[one] for one in ("traceback", "date_done") if one in told})
+    return meta
 
 
 def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[str, Any]:
@@ -63,46 +68,58 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
     meta = _pending(task_id)
     if record is None or is_unsent(record) or has_gone_on(record):
         return meta
-    told: Any = None
+    told: dict[str, Any] | None = None
     trail: dict[str, Any] = {}
     if record.data != "null" and is_celerys(record):  # telling takes longer than comparing
         trail = json.loads(record.data) or {}
-    known = record.data != NO_RESULT
-    if record.state is State.COMPLETED and known:
-        children = trail.get("children") or []
+    children = trail.get("children") or (None if record.name == RESULT and "children" not in trail else [])
+    if record.state is State.COMPLETED and record.data != NO_RESULT:
         meta.update(status=states.SUCCESS, result=backend.value_of(record.result, record), children=children)
+    elif (told := _told_of(record)) is not None:
+        meta = told_meta(backend, task_id, told)
     elif record.state is State.FAILED:
         error = backend.error_of(record)
         status = states.REVOKED if isinstance(error, TaskRevokedError) else states.FAILURE
-        children = trail.get("children") or []
         meta.update(status=status, result=error, traceback=_traceback(record), children=children)
-    elif record.progress and is_celerys(record):
-        told = json.loads(record.progress)
-        if isinstance(told, dict) and TOLD in told:
-            meta = told_meta(backend, task_id, told)
     if _is_retried(record, told):
         meta.update(status=states.RETRY, result=_retried_for(backend, record), traceback=_traceback(record))
-    if record.finished_ms and meta["status"] != states.PENDING:
-        meta["date_done"] = date_of(record.finished_ms).isoformat()
+        meta["children"] = []
+    if record.finished_ms and meta["status"] in states.READY_STATES:
+        meta.setdefault("date_done", date_of(record.finished_ms).isoformat())
     if meta["status"] != states.PENDING and is_task_message(record.message):
         meta.update(_of_the_request(backend, record))
     return meta
 
 
+def _told_of(record: JobRecord) -> dict[str, Any] | None:
+    """What was set by hand, if that is what counts: while the job has not failed, or since then."""
+    if not record.progress or not is_celerys(record):
+        return None
+    told = json.loads(record.progress)
+    if not isinstance(told, dict) or TOLD not in told:
+        return None
+    return told if record.state is not State.FAILED or told.get(AFTER) == record.finished_ms else None
+
+
 def _told(backend: Results, status: str, meta: Any) -> Any:
     """The result that a task set itself: an error in a state that means one, otherwise any value."""
     value = backend.value_of(str(json.dumps(meta)))
-    return backend.exception_to_python(value) if status in states.EXCEPTION_STATES else value
+    if status not in states.EXCEPTION_STATES:
+        return value
+    try:
+        return backend.exception_to_python(value)
+    except Exception:  # it does not describe an error
+        return Exception(value)
 
 
-def _is_retried(record: JobRecord, told: Any) -> bool:
+def _is_retried(record: JobRecord, told: dict[str, Any] | None) -> bool:
     """Whether its state is RETRY: from the end of the attempt until the next one has ended, or has told a state."""
     if record.state.finished or not record.attempts_made or record.failed_reason == REJECTED:
         return False
-    if record.state is not State.ACTIVE or not isinstance(told, dict) or TOLD not in told:
+    if told is None:
         return True
     retries = told.get(RETRIES, 0)
-    return retries is not None and retries < record.attempts_made
+    return record.state is not State.ACTIVE if retries is None else retries < record.attempts_made
 
 
 def _retried_for(backend: Results, record: JobRecord) -> BaseException:

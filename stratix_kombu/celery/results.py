@@ -14,6 +14,7 @@ from celery import exceptions, states
 from celery.backends.base import BaseBackend
 from celery.exceptions import ImproperlyConfigured, WorkerLostError
 from celery.result import ResultBase
+from kombu.exceptions import EncodeError
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
@@ -77,11 +78,15 @@ class Results(BaseBackend):
     # -- values ---------------------------------------------------------------------------------
 
     def result_text(self, value: Any) -> str:
-        """A task's result as JSON; values that JSON cannot express are written by the configured result serializer."""
+        """A task's result as JSON; values that JSON cannot express are written by the configured result serializer.
+        Raises EncodeError."""
         if isinstance(value, ResultBase):
             value = value.as_tuple()
         if self.serializer == "json" and not _looks_serialized(value):
-            return str(json.dumps(value))
+            try:
+                return str(json.dumps(value))
+            except Exception as problem:
+                raise EncodeError(problem) from problem
         content_type, encoding, payload = dumps(value, serializer=self.serializer)
         raw = payload if isinstance(payload, bytes) else payload.encode()
         return str(json.dumps({SERIALIZED: [content_type, encoding, base64.b64encode(raw).decode()]}))
@@ -109,11 +114,21 @@ class Results(BaseBackend):
         reason = record.failed_reason or "unknown"
         return WorkerLostError(reason) if failed_by_stalling(record) else JobFailed(record.id, reason)
 
-    def progress_text(self, state: str, meta: Any, request: Any = None) -> str:
-        """A state that a task has set itself, as the progress of its job; ``request``: that of the task."""
+    def progress_of(self, state: str, meta: Any, request: Any = None, traceback: Any = None) -> dict[str, Any]:
+        """A state that a task has set itself, or that was set by hand, as the progress of its job; ``request``: that of
+        the task."""
+        told = {TOLD: state, "meta": json.loads(self.result_text(meta))}
         retries = getattr(request, "retries", None)
-        known = {} if retries == 0 else {RETRIES: retries}
-        return str(json.dumps({TOLD: state, "meta": json.loads(self.result_text(meta)), **known}))
+        if retries != 0:
+            told[RETRIES] = retries
+        children = self.current_task_children(request)
+        if children != []:
+            told["children"] = children
+        if traceback:
+            told["traceback"] = str(traceback)
+        if state in states.READY_STATES:
+            told["date_done"] = self.app.now().isoformat()
+        return told
 
     # -- reading --------------------------------------------------------------------------------
 

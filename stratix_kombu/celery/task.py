@@ -12,6 +12,7 @@ from celery import Task
 from celery.app.task import get_actual_ignore_result
 from celery.exceptions import Ignore
 from celery.states import STARTED
+from kombu.utils import json
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.batch import Batch, within
@@ -150,7 +151,7 @@ def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
     if task.track_started and not get_actual_ignore_result(task, request):
         meta = {"pid": os.getpid(), "hostname": request.hostname}
-        told = bridge.celery.backend.progress_text(STARTED, meta, request)
+        told = str(json.dumps(bridge.celery.backend.progress_of(STARTED, meta, request)))
         bridge.mirror.told(request.id, STARTED, meta, request)
         bridge.patiently(record.queue, lambda: set_progress(bridge.engine, record.id, told))
 

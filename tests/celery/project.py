@@ -19,7 +19,7 @@ from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install
 from stratix_kombu.logs import current_job
-from tests.celery import boxed, shapes, waits
+from tests.celery import boxed, by_hand, shapes, waits
 from tests.sandbox import handlers
 
 FOREIGN = "x-only-a-header"
@@ -129,6 +129,7 @@ def define_tasks(app: Celery) -> None:
     shapes.define(app)
     waits.define(app)
     boxed.define(app)
+    by_hand.define(app)
 
 
 def define_plain(app: Celery) -> None:
