@@ -43,6 +43,8 @@ WITHOUT_EFFECT = {
     ),
 }
 """Names of settings, or patterns of such, and why."""
+SET_BY_THE_BRIDGE = {"worker_enable_prefetch_count_reduction": False}
+"""What it sets itself: a project that has that value loses nothing, and perhaps did not set it."""
 
 
 def reason_for(name: str) -> str | None:
@@ -54,5 +56,5 @@ def settings_without_effect(conf: Any) -> Iterator[tuple[str, str]]:
     """Those that a project has set to something else than the default, and why they mean nothing."""
     for name, default in sorted(DEFAULTS.items()):
         why = reason_for(name)
-        if why and conf.get(name) != default:
+        if why and conf.get(name) not in (default, SET_BY_THE_BRIDGE.get(name, default)):
             yield name, why

@@ -14,6 +14,7 @@ import pytest
 from celery import Celery, chord
 from celery.app.defaults import DEFAULTS
 
+from stratix_kombu.celery import install
 from stratix_kombu.celery.review import review
 from stratix_kombu.celery.without_effect import WITHOUT_EFFECT, reason_for
 from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome
@@ -83,6 +84,20 @@ CONF: dict[str, Any] = {
     "task_track_started": True,
     "timezone": ZONE,
 }
+
+
+def test_check_names_the_same_once_the_bridge_is_installed() -> None:
+    """What the bridge sets itself is not the project's."""
+    named = []
+    for bridged in (False, True):
+        app = Celery("checked", broker="redis://localhost", set_as_current=False)
+        app.conf.worker_eta_task_limit = 5
+        if bridged:
+            install(app, namespace="checked")
+        app.conf.task_queues  # noqa: B018  # it is configured now
+        named.append([one.subject for one in review(app)])
+    assert "worker_eta_task_limit" in named[0]
+    assert named[0] == named[1]
 
 
 @pytest.fixture(scope="module")
