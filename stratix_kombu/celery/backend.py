@@ -221,13 +221,13 @@ class StratixBackend(Groups):
             if own.stored_success() is None:
                 self._set_progress(own.job_id, self.progress_of(state, result, own.request, traceback))
                 own.store(state, result, traceback)
-                if own.adopted and own.stored:
+                if own.stored:
                     self.bridge.mirror.told(task_id, state, result, own.request)
         elif state in states.READY_STATES:
             self._store_final(task_id, result, state, traceback, request)
         else:
             self._tell(task_id, self._record(task_id), self.progress_of(state, result, request, traceback))
-        if state not in states.READY_STATES:
+        if state not in states.READY_STATES or (own is None and request is None):
             self.bridge.mirror.told(task_id, state, result, request, traceback)
         return result
 

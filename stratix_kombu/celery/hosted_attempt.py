@@ -15,7 +15,7 @@ from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
 from stratix_kombu.celery.on_loop import OnLoop
 from stratix_kombu.celery.requests import UNREADABLE, may_be_dropped
-from stratix_kombu.celery.task import HOSTED
+from stratix_kombu.celery.task import HOSTED, keep_until_due
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.message import OtherMessage
 from stratix_kombu.model.record import Change, Claim, Completion, Failure
@@ -273,6 +273,8 @@ class UntrackedAttempt(Attempt):
             task = host.tasks.get(request["task"])
             if task is None:
                 host.unknown(Context(request), held=False)
+            elif host.bridge.publisher.is_early(request.get("eta")):
+                keep_until_due(host.bridge, task, Context(request), host.queue)
             elif not host.is_dropped(task, request, held=False):
                 host.trace(task, request)
         except BaseException:

@@ -93,10 +93,12 @@ class Mirror:
                 self.older.forget(task_id)
 
     def wants(self, request: Any) -> bool:
-        """Whether the backend must store the result of a request's task."""
-        if not isinstance(request, Context) or request.is_eager:
-            return False
-        return self.everything or is_adopted(request)
+        """Whether the backend must store the result of a request's task. What is stored by hand comes without one, and
+        ``rpc://`` would not know where to send it. Other kinds of request do not tell who has sent the task: those of
+        tasks that no worker knows, and of celery-batches."""
+        if request is None:
+            return self.everything and self.older is not None
+        return self.everything or not isinstance(request, Context) or _is_adopted(request)
 
     @property
     def counting(self) -> Any:
@@ -110,17 +112,17 @@ class Mirror:
         return previous
 
     def told(self, task_id: str, state: str, meta: Any, request: Any, traceback: Any = None) -> None:
-        """A state that is not the last one."""
+        """A state that is not the last one, or that was stored by hand."""
         previous = self._bridge.previous_backend
         if previous is not None and self.wants(request):
             previous.store_result(task_id, meta, state, traceback=traceback, request=request)
 
     def done(self, task_id: str, result: Any, request: Any, store_result: bool, state: str) -> None:
         previous = self._bridge.previous_backend
-        if previous is None or not self.wants(request):
+        if previous is None or request is None or not self.wants(request):
             return
-        if not is_adopted(request):
-            if store_result and not request.ignore_result:
+        if not _is_adopted(request):
+            if store_result and not getattr(request, "ignore_result", False):
                 previous.store_result(task_id, result, state, request=request)
             return
         with sent(Sending.PLAIN):  # the last one of a header sends the body
@@ -130,12 +132,12 @@ class Mirror:
         previous = self._bridge.previous_backend
         if previous is None or not self.wants(request):
             return
-        if is_adopted(request):
+        if _is_adopted(request):
             with sent(Sending.PLAIN):
                 previous.mark_as_failure(task_id, error, traceback, _counted(request), store_result, False)
         elif store_result:
             previous.store_result(task_id, error, states.FAILURE, traceback=traceback, request=request)
-            for step in request.chain or ():
+            for step in getattr(request, "chain", None) or ():
                 told = Context(step, **(step.get("options") or {}))
                 for job_id, _ in results_in(step):
                     previous.store_result(job_id, error, states.FAILURE, traceback=traceback, request=told)
@@ -153,8 +155,13 @@ class Mirror:
                 previous.mark_as_revoked(task_id, reason, _counted(request), store_result, state)
 
 
+def _is_adopted(request: Any) -> bool:
+    return isinstance(request, Context) and not request.is_eager and is_adopted(request)
+
+
 def _counted(request: Any) -> Any:
-    """The request without a chord for which a join waits."""
-    if request.chord is None or "task" in request.chord:
+    """The request, if there is one, without a chord for which a join waits."""
+    chord = getattr(request, "chord", None)
+    if chord is None or "task" in chord:
         return request
     return Context(vars(request), chord=None)

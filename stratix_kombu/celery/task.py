@@ -26,7 +26,7 @@ from stratix_kombu.lifecycle.add import add, add_as_taken
 from stratix_kombu.lifecycle.one_job import set_progress
 from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, JobRecord
+from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, JobRecord, NewJob
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.model.tasks import TRACKED
 
@@ -169,20 +169,31 @@ def adopt(bridge: Bridge, task: Any, request: Any, record: JobRecord | None = No
         complete(engine, [Completion(record.id, ANY_CLAIM, "null")])
     elif record is not None and not is_next(request, record):
         return False
-    early = bridge.publisher.is_early(request.eta)
-    with sent(Sending.PLAIN if early else Sending.ADOPTING), within(Batch()) as batch:
-        again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
-        headers = dict(request.headers or {})
-        again.apply_async(chord=request.chord, add_to_parent=False, headers=headers, eta=request.eta)
-    (job,) = batch.finish()
-    if early:
-        add(engine, [job])
+    if bridge.publisher.is_early(request.eta):
+        add(engine, [_sent_again(task, request, Sending.PLAIN)])
         return False
+    job = _sent_again(task, request, Sending.ADOPTING)
     with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
         # A message that came twice may have been adopted, run and ended meanwhile: that one stays.
         allowed = bridge.queue.settings.worker.max_stalled_count
         add_as_taken(engine, job if record is None else once_more(job, record, allowed))
     return True
+
+
+def _sent_again(task: Any, request: Any, how: Sending) -> NewJob:
+    """The job that sends a request's message again, when it is time."""
+    with sent(how), within(Batch()) as batch:
+        again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
+        headers = dict(request.headers or {})
+        again.apply_async(chord=request.chord, add_to_parent=False, headers=headers, eta=request.eta)
+    (job,) = batch.finish()
+    return job
+
+
+def keep_until_due(bridge: Bridge, task: Any, request: Any, queue: str) -> None:
+    """A task that is no job, and whose message came before its time: the store sends it again then."""
+    job = _sent_again(task, request, Sending.PLAIN)
+    bridge.patiently(queue, lambda: add(bridge.engine, [job]))
 
 
 def queue_of(request: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +126,49 @@ def test_the_project_s_own_backend_knows_too(pair: Beside, tmp_path: Path, redis
         return found
 
     pair.both(script)
+
+
+def test_the_project_s_own_backend_knows_what_is_stored_by_hand(pair: Beside, redis_url: str) -> None:
+    """Also by a task that raises ``Ignore`` then; and what became of tasks that are left out, that never ran, or that
+    nobody knows."""
+
+    def script(side: Side) -> Any:
+        app, add, boom, same = side.app, side.task("add"), side.task("boom"), side.task("same")
+        cls, url = by_url(redis_url, app.loader)
+        own = cls(app=app, url=url)
+        done, failed, stored, wrong, revoked, started = (side.new_id() for _ in range(6))
+        app.backend.mark_as_done(done, 5)
+        app.backend.mark_as_failure(failed, ValueError("tea"))
+        app.backend.store_result(stored, {"price": 3}, "SUCCESS")
+        app.backend.store_result(wrong, KeyError("tea"), "FAILURE")
+        app.backend.mark_as_revoked(revoked, "sold out")
+        app.backend.mark_as_started(started, pid=1)
+        ids = [done, failed, stored, wrong, revoked, started]
+        states = [app.AsyncResult(one).state for one in ids]
+        header = chord([boom.s(), add.s(1, 2)], same.s()) | same.s()
+        sent = [side.task("ignore").delay(state) for state in ("FAILURE", "SUCCESS", "OWN")]
+        sent += [side.task("outside").delay(1), app.send_task("nobody.knows"), header.apply_async()]
+        ids += [one.id for one in sent]
+        until(lambda: all(own.get_state(one) != "PENDING" for one in ids), WAIT_S)
+        metas = [own.get_task_meta(one) for one in ids]
+        return states, [(one["status"], re.sub(r"[0-9a-f-]{36}", "id", repr(one["result"]))) for one in metas]
+
+    pair.both(script)
+
+
+def test_tasks_that_are_left_out_wait_for_their_time(redis_url: str) -> None:
+    """In our own worker: no store promotes them, and it does not keep them in memory as Celery's does."""
+
+    def script(side: Side) -> Any:
+        outside, retried = side.task("outside"), side.task("fails_and_retries").delay()
+        sent, soon = time.monotonic(), outside.s(2).apply_async(countdown=1)
+        found = [value(outside.delay(3)), value(soon)]
+        waited = time.monotonic() - sent >= 1
+        until(lambda: retried.state != "PENDING", WAIT_S)
+        return found, waited, retried.state
+
+    with beside(redis_url, redis_url, bridged="own", left_out=["proj.fails_and_retries"]) as both:
+        assert both.both(script) == ([3, 2], True, "RETRY")
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
