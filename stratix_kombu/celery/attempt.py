@@ -70,12 +70,10 @@ def error_text(backend: Any, error: BaseException) -> str:
         return str(json.dumps(plain))
 
 
-def ended_as(
-    backend: Any, job_id: str, token: str, state: str, meta: Any, trace: Any = None, data: str = "null"
-) -> Completion | Failure:
+def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any, trace: Any = None) -> Completion | Failure:
     """The outcome of a task whose final state was stored by hand; ``meta`` is encoded as backends do it."""
     if state == "SUCCESS":
-        return Completion(job_id, token, backend.result_text(meta), data=data)
+        return Completion(job_id, token, backend.result_text(meta), data="null")
     try:
         error = backend.exception_to_python(meta)
     except Exception:  # it is not an error

@@ -123,6 +123,16 @@ class StratixBackend(Groups):
             return
         # Only the worker's main process knows: the child was killed, by a time limit or otherwise.
         called, sent = compat.errbacks_of(self, request) if call_errbacks and _is_news(request) else ([], [])
+        token = UNCLAIMED if isinstance(exc, NotRegistered) and not held else ANY_CLAIM
+        if self._fail_from_outside(task_id, exc, traceback, request, sent, token):
+            self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
+            compat.call_errbacks(self, request, called, exc, traceback)
+
+    def _fail_from_outside(
+        self, task_id: str, exc: BaseException, traceback: Any, request: Any, sent: Any, token: str
+    ) -> bool:
+        """Fail a task and what follows it, and add those of its errbacks that are to be ``sent``. Whether it has ended:
+        with some tokens one that runs goes on."""
         queue = self.app.conf.task_default_queue
         with within(Continuation(task_job_id(task_id))) as batch:
             compat.call_errbacks(self, request, sent, exc, traceback)
@@ -130,18 +140,16 @@ class StratixBackend(Groups):
         for step in getattr(request, "chain", None) or ():
             for job_id, name in results_in(step):
                 batch.fail(job_id, name)
-        token = UNCLAIMED if isinstance(exc, NotRegistered) and not held else ANY_CLAIM
         if not self._end_by_hand(task_job_id(task_id), exc, traceback, request, batch.finish(queue), token):
             record = self._record(task_id)
             if record is not None and not record.state.finished:
-                return
+                return False
             if errbacks and record is not None and failed_by_stalling(record):  # before its process was missed
                 add(self.bridge.engine, errbacks)
         for step in getattr(request, "chain", None) or ():
             for job_id in awaited_in(step):  # a task that is left out was to send it, perhaps: then it waits for nobody
                 self._end_by_hand(job_id, exc, traceback)
-        self.bridge.mirror.failed(task_id, exc, traceback, request, store_result)
-        compat.call_errbacks(self, request, called, exc, traceback)
+        return True
 
     def _record(self, task_id: str) -> JobRecord | None:
         (record,) = self.bridge.engine.store.queries.get([task_job_id(task_id)])
@@ -286,9 +294,9 @@ class StratixBackend(Groups):
             self._tell(task_id, record, self.progress_of(state, result, request, traceback))
 
     def _ended(self, document: NewJob, state: str, result: Any, traceback: Any) -> bool:
-        outcome = ended_as(self, document.id, ANY_CLAIM, state, result, traceback, document.data)
+        outcome = ended_as(self, document.id, ANY_CLAIM, state, result, traceback)
         if isinstance(outcome, Completion):
-            return not complete(self.bridge.engine, [outcome]).stale
+            return not complete(self.bridge.engine, [replace(outcome, data=document.data)]).stale
         return not fail(self.bridge.engine, [outcome]).stale
 
     def iter_native(self, result: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
