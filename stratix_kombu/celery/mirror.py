@@ -14,6 +14,7 @@ from celery.backends.rpc import RPCBackend
 
 from stratix_kombu.celery.batch import results_in
 from stratix_kombu.celery.references import JOIN_REFERENCE
+from stratix_kombu.model.message import TASK
 from stratix_kombu.model.tasks import TRACKED
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def is_adopted(request: Any) -> bool:
 def goes_on_plainly(request: Any) -> bool:
     """Whether what follows a request's task is sent as Celery alone sends it: its producer does not have the bridge, so
     other workers may not have it either, and chords are counted where those look. A join waits for some tasks of an
-    earlier release."""
-    if request.called_directly or request.is_eager or not is_adopted(request):
+    earlier release. A permit, which is sent without a mark, runs a handler of a queue."""
+    if request.called_directly or request.is_eager or request.task == TASK or not is_adopted(request):
         return False
     return JOIN_REFERENCE not in repr((request.chord, request.chain))
 

@@ -12,9 +12,11 @@ import pytest
 from celery import Celery, chain, chord, group
 from celery.app.task import Context
 
+from stratix_kombu.celery.mirror import goes_on_plainly
 from stratix_kombu.celery.plain import is_next, went_on
 from stratix_kombu.celery.task import adopt
 from stratix_kombu.model.bare import bare_record
+from stratix_kombu.model.message import TASK
 from stratix_kombu.model.state import State
 from tests.celery.beside import value
 from tests.celery.conftest import broker_on, lines
@@ -194,3 +196,9 @@ def test_a_task_that_stores_its_own_result_has_not_gone_on(on_redis: Project) ->
         until(lambda: result.state == "FAILURE", WAIT_S)
         until(lambda: repr(on_redis.app.AsyncResult(result.id).result) == error, WAIT_S)
         assert repr(result.result) == error
+
+
+def test_what_a_handler_of_a_queue_sends_are_jobs() -> None:
+    """Its permit has no mark, as the messages of producers without the bridge have none."""
+    for name, plain in ((TASK, False), ("proj.add", True)):
+        assert goes_on_plainly(Context(id="1", task=name, is_eager=False, called_directly=False)) is plain
