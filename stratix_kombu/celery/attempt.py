@@ -218,7 +218,8 @@ class Attempt:
             self._after.clear()
             self.failed(problem)
             raise
-        trail = (self._trail() or "null") if wanted else NO_RESULT
+        nothing = "null" if self.adopted else ""  # see ``celery.plain``: what its data says is over
+        trail = (self._trail() or nothing) if wanted else NO_RESULT
         self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail))
         request = self.request
         request.callbacks = request.chain = None
