@@ -104,7 +104,7 @@ local function complete_usual()
   if tell_others then
     tell_others()
   end
-  if call('EXISTS', active, base .. 'order') == 0 then
+  if call('EXISTS', active, base .. 'order', base .. 'waiting:0') == 0 then -- one of them is there, mostly
     --- @include base
     --- @include drained
     tell_if_drained(queue)
