@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import Celery, Task
@@ -103,18 +104,23 @@ class Bridge:
         """The same for tasks, which leave no dead letters: Celery has error callbacks for failed tasks."""
         return replace(self.bounds(queue), fallback=NO_FALLBACK)
 
+    @cached_property
+    def previous_backend_kind(self) -> tuple[type, str] | None:
+        """The class and the URL of the result backend of the configuration; None if it has none. (To make one, some
+        connect to their server.)"""
+        from celery.app.backends import by_url
+
+        cls, url = by_url(self.previous_backend_cls or self.celery.conf.result_backend, self.celery.loader)
+        own = cls.__name__ in ("DisabledBackend", "StratixBackend")  # "stratix://" is the bridge's own
+        return None if own else (cls, url)
+
     @property
     def previous_backend(self) -> Any:
-        """The result backend of the configuration, for producers that do not have the bridge; None if it has none."""
-        if self._previous_backend is None:
-            from celery.app.backends import by_url
-
-            conf = self.celery.conf
-            cls, url = by_url(self.previous_backend_cls or conf.result_backend, self.celery.loader)
+        """That backend, for producers that do not have the bridge; None if there is none."""
+        if self._previous_backend is None and self.previous_backend_kind is not None:
+            cls, url = self.previous_backend_kind
             self._previous_backend = cls(app=self.celery, url=url)
-        backend = self._previous_backend
-        named = type(backend).__name__  # "stratix://" is the bridge's own
-        return None if named in ("DisabledBackend", "StratixBackend") else backend
+        return self._previous_backend
 
     def patiently(self, queue: str, step: Callable[[], Result]) -> Result:
         """Make a step of the store, repeating it while the store is unreachable. Raises Unavailable after five

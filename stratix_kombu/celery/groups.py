@@ -22,8 +22,9 @@ class Groups(Results):
     """What backends keep of groups."""
 
     def _forget(self, task_id: str) -> None:
-        self.bridge.mirror.forget(task_id)
         self._remove(task_id)
+        if (older := self.bridge.mirror.older) is not None:
+            older.forget(task_id)
 
     def _remove(self, task_id: str) -> None:
         with suppress(JobNotFound, InvalidJobState):
@@ -34,8 +35,8 @@ class Groups(Results):
         engine, job_id = self.bridge.engine, task_job_id(group_record(group_id))
         add(engine, [self.bridge.publisher.place(job_id, "celery.group", kind=GROUP)])
         complete(engine, [Completion(job_id, ANY_CLAIM, str(json.dumps(result.as_tuple())))])
-        if self.bridge.mirror.everything and (older := self.bridge.mirror.older_groups) is not None:
-            older.save_group(group_id, result)
+        if self.bridge.mirror.everything and self.bridge.mirror.older_groups is not None:
+            self.bridge.previous_backend.save_group(group_id, result)
         return result
 
     def _restore_group(self, group_id: str) -> dict[str, Any] | None:
@@ -45,7 +46,7 @@ class Groups(Results):
         )
         record = found[0] or found[1]
         if record is None and (older := self.bridge.mirror.older_groups) is not None:
-            saved = older.restore_group(group_id, cache=False)  # from before the bridge was installed
+            saved = older.restore_group(group_id)  # from before the bridge was installed
             return saved and {"result": saved}
         if record is None or record.state is not State.COMPLETED:
             return None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, states
 from celery.app.task import Context
-from celery.backends.rpc import RPCBackend
 
 from stratix_kombu.celery.batch import results_in
+from stratix_kombu.celery.older import Older
 from stratix_kombu.celery.references import JOIN_REFERENCE
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.tasks import TRACKED
@@ -75,23 +75,17 @@ class Mirror:
     def __init__(self, bridge: Bridge, everything: bool) -> None:
         self._bridge = bridge
         self.everything = everything
+        self._older = Older(bridge)
 
     @property
-    def older(self) -> Any:
-        """The backend, if it may have results from before the bridge was installed; None if not. ``rpc://`` sends each
-        result to its producer as a message, and keeps none."""
-        previous = self._bridge.previous_backend
-        return None if isinstance(previous, RPCBackend) else previous
+    def older(self) -> Older | None:
+        """The backend, if it may have results from before the bridge was installed; None if not."""
+        return self._older or None
 
     @property
-    def older_groups(self) -> Any:
+    def older_groups(self) -> Older | None:
         """The same for saved groups, which not every backend keeps."""
-        return self.older if hasattr(self.older, "_save_group") else None
-
-    def forget(self, task_id: str) -> None:
-        if self.older is not None:
-            with suppress(NotImplementedError):  # not every backend can
-                self.older.forget(task_id)
+        return self._older if self._older.has_groups else None
 
     def wants(self, request: Any) -> bool:
         """Whether the backend must store the result of a request's task. What is stored by hand comes without one, and
@@ -114,13 +108,11 @@ class Mirror:
 
     def told(self, task_id: str, state: str, meta: Any, request: Any, traceback: Any = None) -> None:
         """A state that is not the last one, or that was stored by hand."""
-        previous = self._bridge.previous_backend
-        if previous is not None and self.wants(request):
+        if self.wants(request) and (previous := self._bridge.previous_backend) is not None:
             previous.store_result(task_id, meta, state, traceback=traceback, request=request)
 
     def done(self, task_id: str, result: Any, request: Any, store_result: bool, state: str) -> None:
-        previous = self._bridge.previous_backend
-        if previous is None or request is None or not self.wants(request):
+        if request is None or not self.wants(request) or (previous := self._bridge.previous_backend) is None:
             return
         if not _is_adopted(request):
             if store_result and not getattr(request, "ignore_result", False):
@@ -130,8 +122,7 @@ class Mirror:
             previous.mark_as_done(task_id, result, _counted(request), store_result, state)
 
     def failed(self, task_id: str, error: BaseException, traceback: Any, request: Any, store_result: bool) -> None:
-        previous = self._bridge.previous_backend
-        if previous is None or not self.wants(request):
+        if not self.wants(request) or (previous := self._bridge.previous_backend) is None:
             return
         if _is_adopted(request):
             with sent(Sending.PLAIN):
@@ -145,13 +136,11 @@ class Mirror:
 
     def never_sent(self, task_id: str, error: BaseException, traceback: Any) -> None:
         """The body of a chord that has failed."""
-        previous = self._bridge.previous_backend
-        if previous is not None and self.everything:
+        if self.everything and (previous := self._bridge.previous_backend) is not None:
             previous.store_result(task_id, error, states.FAILURE, traceback=traceback)
 
     def revoked(self, task_id: str, reason: str, request: Any, store_result: bool, state: str) -> None:
-        previous = self._bridge.previous_backend
-        if previous is not None and self.wants(request):
+        if self.wants(request) and (previous := self._bridge.previous_backend) is not None:
             with sent(Sending.PLAIN):
                 previous.mark_as_revoked(task_id, reason, _counted(request), store_result, state)
 
