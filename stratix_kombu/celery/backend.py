@@ -7,6 +7,7 @@ chord is a job that depends on its header (see ``join.py``). The tracer's ``mark
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,18 +22,19 @@ from stratix_kombu.celery.attempt import REJECTED, Attempt, ended_as, error_text
 from stratix_kombu.celery.batch import Continuation, Pages, awaited_in, current, leaves, results_in, within
 from stratix_kombu.celery.groups import Groups
 from stratix_kombu.celery.jobs import lost_with_its_child
-from stratix_kombu.celery.meta import AFTER, RETRIES, is_unsent, meta_of
+from stratix_kombu.celery.meta import AFTER, RETRIES, is_told_only, is_unsent, meta_of
 from stratix_kombu.celery.mirror import Sending, sending
 from stratix_kombu.celery.publish import NOT_TRACKED
 from stratix_kombu.celery.task import TrackedTask, attempt_of
-from stratix_kombu.errors import JobNotFound, StratixError
+from stratix_kombu.errors import InvalidJobState, JobNotFound, StratixError
 from stratix_kombu.lifecycle.add import add
-from stratix_kombu.lifecycle.one_job import add_dependency, set_progress
+from stratix_kombu.lifecycle.one_job import add_dependency, change_delay, set_progress
 from stratix_kombu.lifecycle.outcomes import complete, fail
 from stratix_kombu.model.message import TASK
 from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, UNCLAIMED, Completion, Failure, JobRecord, NewJob
 from stratix_kombu.model.stalls import failed_by_stalling
+from stratix_kombu.model.state import BY_HAND
 from stratix_kombu.model.tasks import TRACKED
 
 REPORTED = "stratix_reported"
@@ -260,15 +262,21 @@ class StratixBackend(Groups):
                     return
                 told[AFTER] = record.finished_ms
             told[RETRIES] = record.attempts_made
-        self._set_progress(task_job_id(task_id), told)
+        self._set_progress(task_job_id(task_id), told, lasting=record is not None and is_told_only(record))
 
-    def _set_progress(self, job_id: str, told: dict[str, Any]) -> None:
-        value = str(json.dumps(told))
+    def _set_progress(self, job_id: str, told: dict[str, Any], *, lasting: bool = False) -> None:
+        """``lasting``: it is all that is known of the id, and expires as results do, from now on."""
+        engine, value = self.bridge.engine, str(json.dumps(told))
+        place = self.bridge.publisher.place(job_id)
+        expires_ms = place.keep_completed.age_ms
         try:
-            set_progress(self.bridge.engine, job_id, value)
+            if lasting and expires_ms:
+                with suppress(InvalidJobState):  # a job has taken its place meanwhile
+                    change_delay(engine, job_id, expires_ms)
+            set_progress(engine, job_id, value)
         except JobNotFound:
-            add(self.bridge.engine, [self.bridge.publisher.place(job_id)])
-            set_progress(self.bridge.engine, job_id, value)
+            add(engine, [replace(place, kind=BY_HAND, delay_ms=expires_ms) if expires_ms else place])
+            set_progress(engine, job_id, value)
 
     def _document(self, job_id: str, request: Any) -> NewJob:
         """A record for the result of a task that is not a job, if there is none."""

@@ -20,7 +20,7 @@ from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord
-from stratix_kombu.model.state import NEVER_SENT, State
+from stratix_kombu.model.state import BY_HAND, NEVER_SENT, State
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.results import Results
@@ -40,7 +40,12 @@ def is_celerys(record: JobRecord) -> bool:
 
 def is_bare(record: JobRecord) -> bool:
     """Whether it was made to be given a result or a state in the next step, and says nothing yet."""
-    return record.name == RESULT and record.state is State.BLOCKED and not record.progress
+    return record.name == RESULT and record.state in (State.BLOCKED, State.DELAYED) and not record.progress
+
+
+def is_told_only(record: JobRecord) -> bool:
+    """Whether a state that was stored by hand, and not the last one, is all that is known of its id."""
+    return record.kind == BY_HAND and record.vacant and record.state is State.DELAYED
 
 
 def is_unsent(record: JobRecord) -> bool:

@@ -71,3 +71,6 @@ class Refusal(str, Enum):
 
 NEVER_SENT = "what it waited for ended without sending it"
 """The reason of a vacant job that failed since nobody took it over."""
+BY_HAND = "by hand"
+"""The kind of a vacant job that only holds what was stored by hand, as its progress: it is removed when its delay is
+over. See ``NewJob.kind``."""

@@ -74,7 +74,8 @@ class ByHand(ABC):
     @abstractmethod
     def change_delay(self, job_id: str, delay_ms: int) -> Change:
         """delayed -> delayed until ``delay_ms`` from now, or waiting if that is 0; why it was delayed does not matter.
-        Events ``delayed`` or ``waiting``. Raises JobNotFound, InvalidJobState."""
+        Events ``delayed`` or ``waiting``. Raises JobNotFound, InvalidJobState, also for a vacant job, unless it is of
+        the kind ``BY_HAND`` and goes on being delayed."""
 
     @abstractmethod
     def change_priority(self, job_id: str, priority: int) -> Change:

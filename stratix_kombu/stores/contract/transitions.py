@@ -70,8 +70,9 @@ class Transitions(ByHand, ABC):
         none, its dependencies are forgotten. It is added silently: a known id
         changes nothing and emits nothing. When its last dependency ends before it is taken over, it has failed
         (reason ``what it waited for ended without sending it``); one with a delay is delayed, and fails so when that
-        is over. Vacant jobs named by ``carries`` of a new job depend on it from now on, up to the first that depends
-        on the vacant one named before it: those of a row wait for one another, and are not looked at one by one.
+        is over, or is removed (event ``removed``) if it is of the kind ``BY_HAND``. Vacant jobs named by ``carries`` of
+        a new job depend on it from now on, up to the first that depends on the vacant one named before it: those of a
+        row wait for one another, and are not looked at one by one.
 
         A job that is ``anew`` takes the place of one that has ended, in the same step (event ``removed``).
 

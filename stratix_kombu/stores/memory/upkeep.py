@@ -12,7 +12,7 @@ from itertools import islice
 from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import MAX_REASON_BYTES, Change, Limit
 from stratix_kombu.model.stalls import stalled_reason
-from stratix_kombu.model.state import NEVER_SENT, Action, State, Sweep
+from stratix_kombu.model.state import BY_HAND, NEVER_SENT, Action, State, Sweep
 from stratix_kombu.model.text import bounded
 from stratix_kombu.stores.contract import PAGE, Transitions
 from stratix_kombu.stores.memory.attempts import keep_attempt
@@ -20,7 +20,7 @@ from stratix_kombu.stores.memory.metrics import count
 from stratix_kombu.stores.memory.order import waiting_ids
 from stratix_kombu.stores.memory.release import begin_again, release_page, rerun_job, revive_dependents
 from stratix_kombu.stores.memory.reopening import reopen, send_permits
-from stratix_kombu.stores.memory.state import Job
+from stratix_kombu.stores.memory.state import Job, Space
 from stratix_kombu.stores.memory.steps import Steps, step
 from stratix_kombu.stores.memory.unused import forget, forget_unused
 
@@ -32,6 +32,17 @@ def suits(job: Job, action: Sweep, mark: int) -> bool:
     """Whether a sweep affects a job that it examines."""
     by_dependency = action is Sweep.RETRY and job.failed_by
     return action is Sweep.REMOVE or not (job.vacant or job.swept == mark or by_dependency)
+
+
+def fall_due(space: Space, job: Job) -> None:
+    """Its delay is over."""
+    if not job.vacant:
+        space.make_waiting(job)
+    elif job.new.kind == BY_HAND:
+        space.delete_by_hand(job)
+        space.tell(job.new.queue, "removed", job)
+    else:
+        space.fail(job, NEVER_SENT)
 
 
 class Upkeep(Steps, Transitions):
@@ -48,10 +59,7 @@ class Upkeep(Steps, Transitions):
         space, now = self.space, self.space.now()
         while (due := self._first_delayed()) and due[0] <= now and len(space.ready) < limit:
             job = space.jobs[due[2]]
-            if job.vacant:
-                space.fail(job, NEVER_SENT)
-            else:
-                space.make_waiting(job)
+            fall_due(space, job)
         for _, queue in sorted((one.order.opens_ms, queue) for queue, one in space.queues.items()):
             if space.queues[queue].order.opens_ms <= now and len(space.ready) < limit:
                 reopen(space, queue, limit - len(space.ready))
@@ -242,7 +250,7 @@ class Upkeep(Steps, Transitions):
 
     @step
     def change_delay(self, job_id: str, delay_ms: int) -> Change:
-        job = self._delayed(job_id, "change the delay of")
+        job = self._delayed(job_id, "change the delay of", BY_HAND if delay_ms else "")
         if delay_ms:
             self.space.make_delayed(job, self.space.now() + delay_ms)
         else:
@@ -260,9 +268,10 @@ class Upkeep(Steps, Transitions):
             self.space.reprioritise(job, priority)
         return self._change()
 
-    def _delayed(self, job_id: str, operation: str) -> Job:
+    def _delayed(self, job_id: str, operation: str, vacant: str = "") -> Job:
+        """``vacant``: of which kind it may be although it is vacant."""
         job = self._in_state(job_id, State.DELAYED, operation)
-        if job.vacant:
+        if job.vacant and not (vacant and job.new.kind == vacant):
             raise InvalidJobState(job_id, "never sent", operation, ["delayed"])
         return job
 

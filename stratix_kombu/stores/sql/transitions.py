@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu.model.claims import Taken
 from stratix_kombu.model.record import Added, Change, Claim, Completion, NewJob
-from stratix_kombu.model.state import NEVER_SENT, Action, Refusal, State, Sweep
+from stratix_kombu.model.state import Action, Refusal, State, Sweep
 from stratix_kombu.stores.contract import PAGE, UNUSED_MS
 from stratix_kombu.stores.memory.release import release_page
 from stratix_kombu.stores.memory.reopening import reopen
@@ -16,7 +16,7 @@ from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.memory.taking import Call
 from stratix_kombu.stores.memory.transitions import MemoryTransitions
-from stratix_kombu.stores.memory.upkeep import suits
+from stratix_kombu.stores.memory.upkeep import fall_due, suits
 from stratix_kombu.stores.sql.database import Read
 from stratix_kombu.stores.sql.edges import SOME_EDGES, SOME_OUTCOMES, SOME_WORK
 from stratix_kombu.stores.sql.jobs import ASKED_AT_ONCE, Jobs
@@ -124,10 +124,7 @@ class SqlTransitions(MemoryTransitions):
     def promote(self, limit: int = PAGE) -> tuple[Change, int | None]:
         space, now = self.space, self.space.now()
         for job in space.jobs.load("state = 'delayed' AND due_ms <= ? ORDER BY due_ms, delayed_as LIMIT ?", now, limit):
-            if job.vacant:
-                space.fail(job, NEVER_SENT)
-            else:
-                space.make_waiting(job)
+            fall_due(space, job)
         for queue in space.opened(limit):
             if space.ready.number < limit:
                 reopen(space, queue, limit - space.ready.number)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from stratix_kombu.errors import InvalidJobState
 from stratix_kombu.model.record import Completion, Failure, Retention
-from stratix_kombu.model.state import Refusal, State
+from stratix_kombu.model.state import BY_HAND, Refusal, State
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.testing.stores.base import LEASE_MS, QUEUE, StoreCase, gather, native, new, until
 
@@ -46,6 +48,24 @@ class ClockSuite(StoreCase):
 
         until(page)
         assert max(pages) <= 4
+
+    def test_what_is_told_is_removed_when_its_delay_is_over(self, store: Store) -> None:
+        told: dict[str, Any] = {"vacant": True, "kind": BY_HAND, "delay_ms": 60_000}
+        self.add(store, new("x", **told), new("y", **told), new("z", vacant=True, kind=BY_HAND))
+        self.add(store, new("after", dependencies=("x",)))
+        store.transitions.change_delay("x", 1)
+        until(lambda: store.transitions.promote() and self.states(store, "x", "after") == ["gone", "failed"])
+        assert self.states(store, "y", "z") == ["delayed", "blocked"]
+        assert ("removed", "x") in self.emitted(store)
+        store.transitions.change_delay("y", 120_000)
+        assert self.record(store, "y").due_ms > store.queries.now() + 60_000
+        with pytest.raises(InvalidJobState):
+            store.transitions.change_delay("y", 0)
+        with pytest.raises(InvalidJobState):
+            store.transitions.promote_job("y")
+        store.transitions.progress("y", "1")
+        self.add(store, new("y"))
+        assert (self.states(store, "y"), self.record(store, "y").kind) == (["waiting"], "")
 
     def test_a_lost_lease_makes_the_job_waiting_again(self, store: Store) -> None:
         claim = self.start(store, new("a"), lease_ms=1)

@@ -13,10 +13,10 @@ end
 if job.state ~= 'delayed' then
   return { 'state', job.state }
 end
-if job.vacant then
+local delay = tonumber(ARGV[5])
+if job.vacant and not (job.kind == 'by hand' and delay > 0) then
   return { 'state', 'never sent' }
 end
-local delay = tonumber(ARGV[5])
 if delay > 0 then
   make_delayed(job, now + delay)
 else

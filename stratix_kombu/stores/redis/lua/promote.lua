@@ -1,12 +1,13 @@
--- Due delayed jobs of all queues become waiting; queues that open are sent what is owed to them.
+-- Due delayed jobs of all queues become waiting, vacant ones end; queues that open are sent what is owed to them.
 -- KEYS[1] '{namespace}'; ARGV[1..3] see send.lua; ARGV[4] page
 -- Returns {more, {}, ready, ms until the next one is due or -1}
--- Events waiting; those of release.lua
+-- Events waiting | removed; those of release.lua
 --- @again
 --- @include base
 --- @include send
 --- @include moves
 --- @include first
+--- @include removal
 --- @include release
 
 local page = tonumber(ARGV[4])
@@ -25,7 +26,10 @@ while queue and left > 0 and looks > 0 and not known do
     local due = redis.call('ZRANGEBYSCORE', queue_key(queue, 'delayed'), '-inf', now * 1000 + 999, 'LIMIT', 0, left)
     for _, id in ipairs(due) do
       local job = listed(queue_key(queue, 'delayed'), id, queue)
-      if job and job.vacant then
+      if job and job.vacant and job.kind == 'by hand' then
+        delete_by_hand(job)
+        tell(job.queue, 'removed', job.id, job.name)
+      elseif job and job.vacant then
         unblock(job)
       elseif job then
         make_waiting(job)
