@@ -51,6 +51,7 @@ def review(app: Celery) -> list[Finding]:
         _chords(conf),
         _remote_control(conf, scheme),
         *_acknowledgements(app),
+        *_lost_and_late(app),
         _results(app),
         _queues(conf),
         *_beat(conf),
@@ -151,14 +152,42 @@ def _acknowledgements(app: Celery) -> Iterator[Finding]:
             "delivered again when the broker notices; on Redis and SQS after visibility_timeout, even while it runs",
             "run again when the lease ends (30 s, renewed while it runs); a second delivery is refused",
         )
+
+
+def _lost_and_late(app: Celery) -> Iterator[Finding]:
+    """What is to become of a task whose process was lost, or that has exceeded its hard time limit."""
     rejecting = [task.name for task in _tasks(app) if task.acks_late and task.reject_on_worker_lost]
-    if rejecting:
+    if asked := _asked(app, {"task_reject_on_worker_lost": True}, rejecting):
         yield Finding(
             "reject_on_worker_lost",
-            _count(rejecting),
+            asked,
             "put back when a process of the pool is killed, without end",
             "no longer needed: max_stalled_count bounds it",
         )
+    retried = [task.name for task in _tasks(app) if task.retry_on_worker_lost]
+    if asked := _asked(app, {"task_retry_on_worker_lost": True}, retried):
+        yield Finding(
+            "retry_on_worker_lost",
+            asked,
+            "sent again after default_retry_delay, if its process was lost",
+            "run again when the lease ends (30 s), up to max_retries times, also if the whole worker was lost; "
+            "request.retries stays",
+        )
+    settings = dict.fromkeys(("task_acks_on_timeout", "task_acks_on_failure_or_timeout"), False)
+    again = [task.name for task in _tasks(app) if task.acks_late and not task.acks_on_timeout]
+    if asked := _asked(app, settings, again):
+        yield Finding(
+            "acks_on_timeout=False",
+            asked,
+            "a task that exceeds its hard time limit runs again; it has failed meanwhile, with errbacks and chord",
+            "runs again; is pending meanwhile",
+        )
+
+
+def _asked(app: Celery, settings: dict[str, bool], names: list[str]) -> str:
+    """Which of these settings the project has given these values, and which tasks are concerned; '' if none is."""
+    given = [f"{name} {value}" for name, value in settings.items() if app.conf[name] is value]
+    return "; ".join([*given, *([_count(names)] if names else [])])
 
 
 def _results(app: Celery) -> Finding:

@@ -179,6 +179,42 @@ def test_what_the_bridge_changes_on_sqs() -> None:
     assert found["rate_limit"].found == "1 task (shop.early)"
 
 
+def test_what_becomes_of_tasks_that_are_lost_or_late() -> None:
+    """Named for the settings, and for each task that asks for it."""
+    names = {"reject_on_worker_lost", "retry_on_worker_lost", "acks_on_timeout=False"}
+    plain = by_subject(project("redis://localhost"))
+    assert names & plain.keys() == {"reject_on_worker_lost"}  # of one task
+    app = project("redis://localhost")
+
+    @app.task(shared=False, name="shop.again", acks_late=True, acks_on_timeout=False, retry_on_worker_lost=True)
+    def again() -> None: ...
+
+    @app.task(shared=False, name="shop.both", acks_late=True, acks_on_failure_or_timeout=False)
+    def both() -> None: ...
+
+    @app.task(shared=False, name="shop.nothing", acks_on_timeout=False)  # it needs acks_late
+    def nothing() -> None: ...
+
+    found = by_subject(app)
+    assert found["acks_on_timeout=False"].found == "2 tasks (shop.again, shop.both)"
+    assert "pending meanwhile" in found["acks_on_timeout=False"].bridged
+    assert found["retry_on_worker_lost"].found == "1 task (shop.again)"
+    assert "request.retries stays" in found["retry_on_worker_lost"].bridged
+
+
+def test_what_becomes_of_them_by_the_settings() -> None:
+    lost = dict.fromkeys(("task_reject_on_worker_lost", "task_retry_on_worker_lost"), True)
+    found = by_subject(project("redis://localhost", task_acks_on_failure_or_timeout=False, **lost))
+    assert found["acks_on_timeout=False"].found == "task_acks_on_failure_or_timeout False; 1 task (shop.late)"
+    assert found["reject_on_worker_lost"].found == "task_reject_on_worker_lost True; 1 task (shop.late)"
+    assert found["retry_on_worker_lost"].found == "task_retry_on_worker_lost True; 2 tasks (shop.early, shop.late)"
+    app = Celery("none", broker="redis://localhost", set_as_current=False)
+    app.conf.update(task_acks_on_timeout=False, task_reject_on_worker_lost=True)
+    found = by_subject(app)
+    assert found["acks_on_timeout=False"].found.startswith("task_acks_on_timeout False")
+    assert found["reject_on_worker_lost"].found.startswith("task_reject_on_worker_lost True")
+
+
 def test_what_the_bridge_changes_on_redis_and_rabbitmq() -> None:
     schedule = {"often": {"task": "shop.early", "schedule": 5}}
     app = project("redis://localhost:1/0", "redis://localhost:1/0", beat_schedule=schedule, task_default_queue="shop")
