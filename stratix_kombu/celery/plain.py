@@ -15,6 +15,7 @@ from stratix_kombu.lifecycle.dispatch import FORWARDER
 from stratix_kombu.model.names import message_id
 from stratix_kombu.model.record import KEEP_NONE, JobRecord, NewJob
 from stratix_kombu.model.state import State
+from stratix_kombu.model.tasks import attempt_in
 
 WENT_ON = "went_on"
 """In the data of a job: which attempt of its task has ended with a message for the next one; null while it has not."""
@@ -50,14 +51,9 @@ def once_more(job: NewJob, before: JobRecord, allowed: int) -> NewJob:
     return replace(job, anew=True, max_stalled=left, data=json.dumps({WENT_ON: None, STALLED: stalled}))
 
 
-def attempt_in(request: Any) -> list[int]:
-    """Which of the attempts under one id a message is for, in their order: replacements count, and retries of each."""
-    return [request.replaced_task_nesting or 0, request.retries or 0]
-
-
 def went_on(request: Any) -> str:
     """The data of a job whose task goes on in another message."""
-    return json.dumps({WENT_ON: attempt_in(request)})
+    return json.dumps({WENT_ON: attempt_in(vars(request))})
 
 
 def has_gone_on(record: JobRecord | None) -> bool:
@@ -72,4 +68,4 @@ def is_being_sent(record: JobRecord) -> bool:
 
 def is_next(request: Any, record: JobRecord) -> bool:
     """Whether a message is for a later attempt than that which has ended, and not a copy of an earlier message."""
-    return has_gone_on(record) and attempt_in(request) > (json.loads(record.data)[WENT_ON] or [])
+    return has_gone_on(record) and attempt_in(vars(request)) > (json.loads(record.data)[WENT_ON] or [])

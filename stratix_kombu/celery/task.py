@@ -28,7 +28,7 @@ from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, JobRecord, NewJob
 from stratix_kombu.model.state import Refusal
-from stratix_kombu.model.tasks import TRACKED
+from stratix_kombu.model.tasks import AGAIN, TRACKED, attempt_in
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -144,10 +144,11 @@ def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
 def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
     """Make the request what the task expects it to be, and report that it has started."""
     if request.headers:  # without those of the transport
-        own = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE, HOSTED)}
+        own = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE, HOSTED, AGAIN)}
         request.headers = own or None
     request.eta = request.eta or request.get(DUE)
-    if record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
+    is_again = request.get(AGAIN) == attempt_in(vars(request))
+    if is_again or record.failed_reason == REJECTED or record.attempts_started > record.attempts_made + 1:
         request.delivery_info = {**(request.delivery_info or {}), "redelivered": True}
     if task.track_started and not get_actual_ignore_result(task, request):
         meta = {"pid": os.getpid(), "hostname": request.hostname}

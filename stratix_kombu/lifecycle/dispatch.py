@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import Change, Completion, Ready
+from stratix_kombu.model.tasks import delivered_again
 
 FORWARD_LEASE_MS = 60_000
 """A job whose forwarding was interrupted is forwarded again after this time."""
@@ -45,9 +48,12 @@ def _forward(engine: Engine, job: Ready) -> None:
     claimed = engine.store.transitions.claim(job.queue, [job.id], FORWARDER, FORWARD_LEASE_MS)
     for claim in claimed.claims:
         time.sleep(claim.wait_ms / 1000)
-        engine.driver.publish([job])
-        task_id = json.dumps(json.loads(job.message)["headers"]["id"])
-        dispatch_change(engine, engine.store.transitions.complete([Completion(job.id, claim.token, task_id)]))
+        task_id = json.loads(job.message)["headers"]["id"]
+        # A job that only sends the message of a task, which has an id of its own, may have tried so before.
+        has_begun = claim.record.attempts_started > 1 and task_job_id(task_id) == job.id
+        engine.driver.publish([replace(job, message=delivered_again(job.message)) if has_begun else job])
+        completion = Completion(job.id, claim.token, json.dumps(task_id))
+        dispatch_change(engine, engine.store.transitions.complete([completion]))
 
 
 def dispatch_pages(engine: Engine, step: Callable[[], Change]) -> None:

@@ -12,12 +12,16 @@ import pytest
 from celery import Celery, chain, chord, group
 from celery.app.task import Context
 
+from stratix_kombu.celery.attempt import REJECTED
 from stratix_kombu.celery.mirror import goes_on_plainly
 from stratix_kombu.celery.plain import is_next, went_on
 from stratix_kombu.celery.task import adopt
+from stratix_kombu.lifecycle.outcomes import fail, hand_back
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.message import TASK
+from stratix_kombu.model.record import Failure, Held
 from stratix_kombu.model.state import State
+from stratix_kombu.model.tasks import AGAIN
 from tests.celery.beside import value
 from tests.celery.conftest import broker_on, lines
 from tests.celery.workers import Project
@@ -116,6 +120,14 @@ def test_the_other_kind_of_worker_goes_on_and_nothing_runs_twice(project: Projec
     assert sorted(lines(notes)) == sorted(["again", "side", "body", "joined", "last", "next", "one", "spawned", "two"])
 
 
+def test_a_rejected_task_says_that_it_comes_again(project: Project, kind: str, tmp_path: Path) -> None:
+    """As with Celery, where the broker says so of a message that was given back."""
+    path = str(tmp_path / "seen")
+    with project.worker(kind.split()[1]):
+        sent = producer(project).tasks["proj.redelivered"].delay(path)
+        assert (value(sent), lines(path)) == ([False, True], ["False", "True"])
+
+
 def test_a_retry_waits_in_the_store_and_any_worker_makes_it(on_redis: Project) -> None:
     """Its message is sent when it is time, and is no job until a worker with the bridge has taken it."""
     flaky = producer(on_redis).tasks["proj.flaky"]
@@ -136,21 +148,41 @@ def test_a_retry_waits_in_the_store_and_any_worker_makes_it(on_redis: Project) -
         assert on_redis.queue.get_job(again.id).return_value == ["milk", 1]
 
 
-def test_a_message_that_is_adopted_is_not_sent_again(on_redis: Project) -> None:
-    """A worker without the bridge would run it a second time."""
-    bridge, queue = on_redis.app.stratix_bridge, on_redis.queue
-    with on_redis.worker():  # the store knows that the queue is served
-        value(on_redis.task("add").delay(1, 1))
-    request = Context(
+def request_in(queue: str) -> Context:
+    """Of a message that has come from a queue."""
+    return Context(
         id="a-task",
         task="proj.add",
         args=(1, 1),
         kwargs={},
         headers={},
         retries=0,
-        delivery_info={"exchange": "", "routing_key": queue.name},
+        delivery_info={"exchange": "", "routing_key": queue},
     )
-    assert adopt(bridge, on_redis.task("add"), request)
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_message_that_is_sent_again_says_whether_its_task_has_begun(on_redis: Project, has_begun: bool) -> None:
+    """It has if it was rejected, and not if it was only held back by a limit."""
+    bridge, name = on_redis.app.stratix_bridge, on_redis.queue.name
+    assert adopt(bridge, on_redis.task("add"), request_in(name))
+    claim = bridge.claims.claim(name, "a-task")
+    if has_begun:
+        fail(bridge.engine, [Failure("a-task", claim.token, REJECTED, retry_ms=0)])
+    else:
+        hand_back(bridge.engine, [Held("a-task", claim.token)])
+    with on_redis.app.connection_for_read() as connection:
+        message = connection.SimpleQueue(name).get(timeout=WAIT_S)
+        assert message.headers.get(AGAIN) == ([0, 0] if has_begun else None)
+        message.ack()
+
+
+def test_a_message_that_is_adopted_is_not_sent_again(on_redis: Project) -> None:
+    """A worker without the bridge would run it a second time."""
+    bridge, queue = on_redis.app.stratix_bridge, on_redis.queue
+    with on_redis.worker():  # the store knows that the queue is served
+        value(on_redis.task("add").delay(1, 1))
+    assert adopt(bridge, on_redis.task("add"), request_in(queue.name))
     assert (queue.get_job("a-task").state, bridge.driver.depth(queue.name)) == ("waiting", 0)
 
 
