@@ -15,14 +15,16 @@ from stratix_kombu.celery.meta import body_of
 from stratix_kombu.celery.publish import DUE
 from stratix_kombu.celery.references import JOIN_REFERENCE
 from stratix_kombu.errors import InvalidJobState, JobNotFound
-from stratix_kombu.lifecycle.one_job import remove
+from stratix_kombu.lifecycle.one_job import change_delay, remove
+from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord, Ready
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
 
-SOON_MS = 1_000
-"""What is due within this time is left to the workers: it could be sent by both."""
+SOON_MS = 60_000
+"""What is due within this time, or was due and has no clock, is put off for as long before it is handed over: else a
+clock could send it as well."""
 UNFINISHED = (State.WAITING, State.ACTIVE, State.DELAYED, State.BLOCKED)
 
 
@@ -49,16 +51,18 @@ def what_is_left(bridge: Bridge) -> list[Left]:
 
 def hand_over_delayed(bridge: Bridge) -> int:
     """Send each delayed task as Celery alone does, with its time in the message, and remove its job from the store;
-    return how many. A chain continues by itself. Tasks of a chord's header (whose body is a job that waits for them),
-    tasks on which other jobs depend, and tasks that are due within a second are left alone.
+    return how many. A chain continues by itself. Tasks of a chord's header (whose body is a job that waits for them)
+    and tasks on which other jobs depend are left alone, and so are those that a clock sends at the same time.
 
     The message is sent first: if this is interrupted in between, a task runs twice and none is lost.
     """
     sent = 0
     for queue in bridge.queue.get_queue_names():
-        for record in _delayed(bridge, queue):
+        for record, soon in _delayed(bridge, queue):
             places = list(_places_behind(bridge, record.id))
             if None in places or not _is_plain(bridge, record):
+                continue
+            if record.due_ms <= soon and not _is_put_off(bridge, record.id):
                 continue
             bridge.driver.publish([Ready(record.id, queue, record.name, record.priority, _plain(record))])
             for job_id in (*reversed(places), record.id):
@@ -68,14 +72,24 @@ def hand_over_delayed(bridge: Bridge) -> int:
     return sent
 
 
-def _delayed(bridge: Bridge, queue: str) -> Iterator[JobRecord]:
+def _delayed(bridge: Bridge, queue: str) -> Iterator[tuple[JobRecord, int]]:
+    """With each, until when it counts as due soon."""
     queries = bridge.engine.store.queries
     cursor, more = "", True
     while more:
         page, cursor = queries.scan(queue, State.DELAYED, cursor)
         soon = queries.now() + SOON_MS
-        yield from (record for record in page if record.due_ms > soon)
+        yield from ((record, soon) for record in page)
         more = bool(cursor)
+
+
+def _is_put_off(bridge: Bridge, job_id: str) -> bool:
+    """Whether it is still delayed, and no clock will send it meanwhile."""
+    try:
+        change_delay(bridge.engine, job_id, SOON_MS)
+    except (JobNotFound, InvalidJobState):
+        return False
+    return True
 
 
 def _places_behind(bridge: Bridge, job_id: str) -> Iterator[str | None]:
@@ -100,9 +114,11 @@ def _is_plain(bridge: Bridge, record: JobRecord) -> bool:
 
 
 def _plain(record: JobRecord) -> str:
-    """Its message as it would have been sent without the bridge."""
+    """Its message as it would have been sent without the bridge, with the time that the store has: it was changed,
+    perhaps."""
     message: dict[str, Any] = json.loads(record.message)
     headers = message["headers"]
-    headers["eta"] = headers.pop(DUE, None)
-    headers.pop(TRACKED, None)
+    for own in (DUE, TRACKED):
+        headers.pop(own, None)
+    headers["eta"] = date_of(record.due_ms).isoformat()
     return json.dumps(message)

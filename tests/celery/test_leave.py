@@ -7,9 +7,11 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from celery import chain, chord
 from click.testing import CliRunner
 
+from stratix_kombu.celery import leave as going_back
 from stratix_kombu.cli import celery_stratix
 from tests.celery.conftest import lines
 from tests.celery.workers import Project
@@ -23,6 +25,44 @@ def leave(project: Project, *options: str) -> tuple[int, list[Any], str]:
     own = SimpleNamespace(app=project.app)
     done = CliRunner().invoke(celery_stratix, ["leave", "--json", *options], obj=own)
     return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_what_is_due_and_has_no_clock_is_handed_over(on_redis: Project, notes: str) -> None:
+    """A retry that waits in the store as well, and a task whose time has come after its workers were stopped."""
+    project, store = on_redis, on_redis.app.stratix_bridge.engine.store
+    stock = project.make(bridge=False)
+    stock.backend.remove_pending_result = lambda result: result
+    with project.worker("own"):
+        flaky = stock.tasks["proj.flaky"].delay("tea", 1, HOUR_S)
+        until(lambda: project.queue.get_jobs(["delayed"]), WAIT_S)
+    project.task("note").apply_async((notes, "late"), countdown=HOUR_S)
+    for job in project.queue.get_jobs(["delayed"]):
+        store.transitions.change_delay(job.id, 1)
+    until(lambda: store.queries.status(project.queue.name).overdue_ms, WAIT_S)
+    code, left, said = leave(project, "--send-delayed")
+    assert (code, left) == (0, [])
+    assert "2 delayed tasks were sent" in said
+    with project.worker(bridge=False):
+        assert flaky.get(timeout=WAIT_S) == ["tea", 1]
+        until(lambda: lines(notes) == ["late"], WAIT_S)
+
+
+def test_what_a_clock_sends_meanwhile_is_not_handed_over(
+    on_redis: Project, notes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would run twice."""
+    bridge, look = on_redis.app.stratix_bridge, going_back._is_plain
+    late = on_redis.task("note").apply_async((notes, "late"), countdown=HOUR_S)
+    bridge.engine.store.transitions.change_delay(late.id, 1)
+
+    def is_plain(*found: Any) -> bool:
+        promote = bridge.engine.store.transitions.promote
+        until(lambda: promote() and on_redis.queue.get_job(late.id).state == "waiting", WAIT_S)
+        return look(*found)
+
+    monkeypatch.setattr(going_back, "_is_plain", is_plain)
+    assert going_back.hand_over_delayed(bridge) == 0
+    assert on_redis.queue.get_job(late.id).state == "waiting"
 
 
 def test_what_is_left_is_listed_and_handed_over(on_redis: Project, notes: str) -> None:
