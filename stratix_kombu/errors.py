@@ -155,7 +155,8 @@ class RepeatableJobNotFound(StratixError, LookupError):
     def __init__(self, key: str, queue: str) -> None:
         self.key = key
         self.queue = queue
-        super().__init__(f"queue {queue!r} has no repeatable job with the key {key!r}: see get_repeatable_jobs()")
+        self.what = f"queue {queue!r} has no repeatable job with the key {key!r}"
+        super().__init__(f"{self.what}: see get_repeatable_jobs()")
 
 
 class DependencyNotFound(JobError, LookupError):

@@ -65,7 +65,9 @@ class ExitCodes(AbstractContextManager[None]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, (JobError, QueueNotEmpty, RepeatableJobNotFound, WaitTimeout)):
+        if isinstance(error, RepeatableJobNotFound):
+            raise Failed(f"{error.what}: see 'repeat list'") from error
+        if isinstance(error, (JobError, QueueNotEmpty, WaitTimeout)):
             raise Failed(str(error)) from error
         if isinstance(error, StratixError):
             raise Unusable(str(error)) from error

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from stratix_kombu.cli.commands import Commands, Failed, with_options
+from stratix_kombu.cli.commands import Commands, with_options
 from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import queue_named, queues_named
 from stratix_kombu.cli.output import echo, instant, json_option, print_json, print_table, span
+from stratix_kombu.errors import RepeatableJobNotFound
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -141,7 +142,7 @@ def remove(app: Application, queue: str, key: str) -> None:
       stratix-kombu repeat remove maintenance nightly
     """
     if not app.queue.get_queue(queue).remove_repeatable_job(key=key):
-        raise Failed(f"queue {queue!r} has no repeatable job with the key {key!r}: see 'repeat list'")
+        raise RepeatableJobNotFound(key, queue)
     echo(f"removed {key}")
 
 

@@ -32,6 +32,14 @@ def test_an_interval_in_milliseconds_or_seconds(app: Application, cli: Cli) -> N
     assert {one.every for one in app.queue.get_repeatable_jobs()} == {60_000}
 
 
+@pytest.mark.parametrize("command", ["run", "runs", "pause", "resume", "remove"])
+def test_a_key_of_no_repeatable_job_names_the_command_that_lists_them(app: Application, cli: Cli, command: str) -> None:
+    cli("repeat", "add", "ops", "check", "--every", "1 minute", "--key", "right")
+    said = cli.refused("repeat", command, "ops", "wrong", code=1)
+    assert said == "Error: queue 'ops' has no repeatable job with the key 'wrong': see 'repeat list'\n"
+    assert cli("repeat", "list")[1].split()[:2] == ["ops", "right"]
+
+
 def test_data_that_is_a_text_without_quotes(app: Application, cli: Cli) -> None:
     said = cli.refused("repeat", "add", "ops", "check", "--every", "1 s", "--data", "hello", code=2)
     assert """'hello' is not JSON: write '"hello"' for a text""" in said
