@@ -97,13 +97,15 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
 
 
 def _told_of(record: JobRecord) -> dict[str, Any] | None:
-    """What was set by hand, if that is what counts: while the job has not failed, or since then."""
+    """What was set by hand, if that is what counts: while the job has not failed, or since then. A success counts in
+    any case, as with Celery's backends: nothing replaces it."""
     if not record.progress or not is_celerys(record):
         return None
     told = json.loads(record.progress)
     if not isinstance(told, dict) or TOLD not in told:
         return None
-    return told if record.state is not State.FAILED or told.get(AFTER) == record.finished_ms else None
+    counts = record.state is not State.FAILED or told.get(AFTER) == record.finished_ms or told[TOLD] == states.SUCCESS
+    return told if counts else None
 
 
 def _told(backend: Results, status: str, meta: Any) -> Any:

@@ -3,14 +3,19 @@ from within tasks and of ids that never were a task."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
 import pytest
 
+from stratix_kombu.lifecycle.one_job import set_progress
+from stratix_kombu.lifecycle.outcomes import fail
+from stratix_kombu.model.record import Failure
 from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome, value
 from tests.celery.test_beside_routes import both
+from tests.celery.workers import Project
 from tests.waiting import until
 
 
@@ -108,6 +113,16 @@ def test_what_a_task_stores_itself(pair: Beside) -> None:
         return [(*how, _seen(app, one.id)) for how, one in zip(ENDS, sent, strict=True)]
 
     pair.both(script)
+
+
+def test_a_success_that_a_task_has_stored_stands_while_its_failure_is_stored(on_redis: Project) -> None:
+    """It raises an error after that: between the steps that store this, nobody sees it."""
+    bridge, backend = on_redis.app.stratix_bridge, on_redis.app.backend
+    result = on_redis.task("store").delay(["success"], "raise")
+    claim = bridge.claims.claim(on_redis.queue.name, result.id)
+    set_progress(bridge.engine, result.id, json.dumps(backend.progress_of("SUCCESS", 1)))
+    fail(bridge.engine, [Failure(result.id, claim.token, "ValueError: v")])
+    assert (on_redis.queue.get_job(result.id).state, _seen(on_redis.app, result.id)[:2]) == ("failed", ["SUCCESS", "1"])
 
 
 def test_what_handlers_store_is_the_last_word(pair: Beside) -> None:
