@@ -205,8 +205,11 @@ class Attempt:
             kept = wanted or self.request.chord  # a chord gets the values of tasks that keep none, too
             stored = self.stored_success() if wanted else None
             result = self._bridge.celery.backend.result_text(stored[1] if stored else value) if kept else "null"
+        except EncodeError as problem:
+            self.failed(problem)
+            raise
         except Exception as problem:
-            error = EncodeError(f"the result of {self._task.name} cannot be kept: {problem}")
+            error = EncodeError(problem)
             self.failed(error)
             raise error from problem
         try:
@@ -231,16 +234,18 @@ class Attempt:
         that are called here find the failure stored."""
         backend = self._bridge.celery.backend
         called, sent = errbacks_of(backend, self.request)
+        trail = self._trail()  # as with Celery, the errbacks are none of its children
         with self.continuing() as batch:
             call_errbacks(backend, self.request, sent, error, "")
             for job_id, name in self._carried():
                 batch.fail(job_id, name)
-        if self.request.children:
-            set_data(self._bridge.engine, self.job_id, self._trail())
+        if trail:
+            set_data(self._bridge.engine, self.job_id, trail)
         text, reason = error_text(backend, error), reason_of(error)
         _, behind = self._bridge.publisher.carried(self.request.chain or ())
         if behind:
-            failures = [Failure(job_id, ANY_CLAIM, reason, error=text) for job_id in behind]
+            trace = trace_of(error)
+            failures = [Failure(job_id, ANY_CLAIM, reason, trace, error=text) for job_id in behind]
             self._after.append(lambda: fail(self._bridge.engine, failures))
         self._end(Failure(self.job_id, self.token, reason, trace_of(error), error=text, then=tuple(self._extra)))
         if stored := self.stored_success():

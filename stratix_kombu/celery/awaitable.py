@@ -17,7 +17,7 @@ from celery.result import AsyncResult, ResultSet
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.bridge import bridge_of
-from stratix_kombu.celery.results import LOOK_AGAIN_S, UNKNOWN_POLL_MAX_S, UNKNOWN_POLL_S
+from stratix_kombu.celery.news import LOOK_AGAIN_S, UNKNOWN_POLL_MAX_S, UNKNOWN_POLL_S
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.names import task_job_id
 

@@ -6,7 +6,6 @@ chord is a job that depends on its header (see ``join.py``). The tracer's ``mark
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -306,15 +305,6 @@ class StratixBackend(Groups):
         if isinstance(outcome, Completion):
             return not complete(self.bridge.engine, [replace(outcome, data=document.data)]).stale
         return not fail(self.bridge.engine, [outcome]).stale
-
-    def iter_native(self, result: Any, **kwargs: Any) -> Iterator[tuple[str, Any]]:
-        """As ``get_many``, for a group; each of its results knows then what was read, and whoever waits for it by
-        ``then`` is called."""
-        known = {one.id: one for one in result.results if isinstance(one, AsyncResult)}
-        for task_id, meta in super().iter_native(result, **kwargs):
-            if task_id in known:
-                known[task_id]._maybe_set_cache(meta)
-            yield task_id, meta
 
     def process_cleanup(self) -> None:
         """Nothing is kept for one task."""

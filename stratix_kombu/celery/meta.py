@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ RETRIES = "retries"
 """Beside it: how many retries had come before, if any; null if it was not set by the task itself."""
 AFTER = "after"
 """Beside it: when the job had ended, if it had, without success: what is told then takes the place of that end."""
+_CAUSE = re.compile(r"(?:dependency (.+?) failed: )+")
+"""In the reason of a job that failed with others: the first of them is named last."""
 
 
 def is_celerys(record: JobRecord) -> bool:
@@ -63,7 +66,7 @@ def told_meta(backend: Results, task_id: str, told: Mapping[str, Any]) -> dict[s
     """The metadata for what a task set with ``update_state``: the progress of its job."""
     status = told[TOLD]
     meta = {**_pending(task_id), "status": status, "result": _told(backend, status, told.get("meta"))}
-    meta["children"] = told.get("children", [])
+    meta.update(children=told.get("children", []), date_done=None)
     meta.update({one: told[one] for one in ("traceback", "date_done") if one in told})
     return meta
 
@@ -85,14 +88,18 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
     elif record.state is State.FAILED:
         error = backend.error_of(record)
         status = states.REVOKED if isinstance(error, TaskRevokedError) else states.FAILURE
-        meta.update(status=status, result=error, traceback=_traceback(record), children=children)
+        if status == states.REVOKED and _never_taken(record, error):
+            children = None
+        meta.update(status=status, result=error, traceback=_traceback(backend, record), children=children)
     if _is_retried(record, told):
-        meta.update(status=states.RETRY, result=_retried_for(backend, record), traceback=_traceback(record))
-        meta["children"] = []
-    if record.finished_ms and meta["status"] in states.READY_STATES:
-        meta.setdefault("date_done", date_of(record.finished_ms).isoformat())
+        meta.update(status=states.RETRY, result=_retried_for(backend, record), traceback=_own_traceback(record))
+        meta.update(children=[[[task_id, None], None]], date_done=None)  # what it has sent last is its next attempt
+    if record.finished_ms and meta["status"] in states.READY_STATES and not meta.get("date_done"):
+        meta["date_done"] = date_of(record.finished_ms).isoformat()
     if meta["status"] != states.PENDING and is_task_message(record.message):
-        meta.update(_of_the_request(backend, record))
+        meta.update(of_the_request(backend, record))
+        if meta["status"] == states.RETRY:
+            _go_back(meta, record)
     return meta
 
 
@@ -129,10 +136,15 @@ def _is_retried(record: JobRecord, told: dict[str, Any] | None) -> bool:
     return record.state is not State.ACTIVE if retries is None else retries < record.attempts_made
 
 
+def _never_taken(record: JobRecord, error: BaseException) -> bool:
+    """Whether it was revoked before a worker had its message, as one has that finds it expired."""
+    return not record.attempts_started and not record.vacant and str(error) != "expired"
+
+
 def _retried_for(backend: Results, record: JobRecord) -> BaseException:
     """The error of the last attempt, as far as its reason and traceback contain it."""
     name, _, text = (record.failed_reason or "").partition(": ")
-    lines = (_traceback(record) or "").strip().splitlines()
+    lines = (_own_traceback(record) or "").strip().splitlines()
     module = next((line.partition(":")[0].rpartition(".")[0] for line in reversed(lines) if name and name in line), "")
     if not name.isidentifier():
         return Exception(record.failed_reason or "")
@@ -144,7 +156,7 @@ def _retried_for(backend: Results, record: JobRecord) -> BaseException:
     return error
 
 
-def _of_the_request(backend: Results, record: JobRecord) -> dict[str, Any]:
+def of_the_request(backend: Results, record: JobRecord) -> dict[str, Any]:
     """Which group and parent the task has; with ``result_extended`` all that backends keep of a request."""
     message: Mapping[str, Any] = json.loads(record.message)
     headers = message["headers"]
@@ -171,6 +183,14 @@ def _of_the_request(backend: Results, record: JobRecord) -> dict[str, Any]:
     return meta
 
 
+def _go_back(meta: dict[str, Any], record: JobRecord) -> None:
+    """Of a task that will be tried again: its message is that of the next attempt, whose parent is this one."""
+    if meta.get("retries"):
+        meta["retries"] -= 1
+    if meta.get("parent_id") == meta["task_id"] and record.attempts_made == 1:
+        del meta["parent_id"]
+
+
 def body_of(message: Mapping[str, Any], accept: Any) -> Any:
     """The body of a message; nothing is unpickled that results may not be."""
     body, properties = message["body"], message["properties"]
@@ -181,5 +201,17 @@ def body_of(message: Mapping[str, Any], accept: Any) -> Any:
     return loads(payload, message["content-type"], message["content-encoding"], accept=accept)
 
 
-def _traceback(record: JobRecord) -> str | None:
+def _own_traceback(record: JobRecord) -> str | None:
     return "\n".join(json.loads(record.stacktrace)) if record.stacktrace else None
+
+
+def _traceback(backend: Results, record: JobRecord) -> str | None:
+    """That of a task which failed with another one is the traceback of the other one, as its error is."""
+    seen = {record.id}
+    while not record.stacktrace and (cause := _CAUSE.match(record.failed_reason or "")) and cause[1] not in seen:
+        seen.add(cause[1])
+        (found,) = backend.bridge.engine.store.queries.get([cause[1]])
+        if found is None:
+            return None
+        record = found
+    return _own_traceback(record)

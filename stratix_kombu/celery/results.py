@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import base64
 import json as plain_json
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any
 
-from celery import exceptions, states
+from celery import states
 from celery.backends.base import BaseBackend
 from celery.exceptions import ImproperlyConfigured, WorkerLostError
-from celery.result import ResultBase
+from celery.result import ResultBase, ResultSet
 from kombu.exceptions import EncodeError
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
-from stratix_kombu.celery.meta import RETRIES, TOLD, is_bare, is_celerys, meta_of, told_meta
+from stratix_kombu.celery.meta import RETRIES, TOLD, is_bare, is_celerys, meta_of
+from stratix_kombu.celery.news import News
 from stratix_kombu.celery.plain import has_gone_on
-from stratix_kombu.errors import JobFailed, JobNotFound, WaitTimeout
+from stratix_kombu.errors import JobFailed
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.stalls import failed_by_stalling
@@ -31,11 +29,6 @@ from stratix_kombu.queue.events import QueueEvents
 SERIALIZED = "__serialized__"
 """The only key of a value that another serializer wrote. A JSON result that looks the same is written as if by another
 serializer, so that it cannot be mistaken for one."""
-LOOK_AGAIN_S = 1.0
-"""A job may change its queue, or not exist yet: the longest wait for its event before it is read again."""
-UNKNOWN_POLL_S = 0.005
-UNKNOWN_POLL_MAX_S = 0.2
-"""An id that has not been published yet, such as a chord's body, has no events: it is polled, with growing pauses."""
 
 
 class Results(BaseBackend):
@@ -48,7 +41,7 @@ class Results(BaseBackend):
     """Celery calls what was given to ``then`` of a group once the last result has been read."""
 
     def __init__(self, app: Any, url: str | None = None, **kwargs: Any) -> None:
-        super().__init__(app, url=url or "stratix://", **kwargs)
+        super().__init__(app, url=url or "stratix://", expires_type=int, **kwargs)
         self.thread_safe = True
         self._hubs: dict[str, QueueEvents] = {}
 
@@ -174,10 +167,7 @@ class Results(BaseBackend):
     ) -> Any:
         """The result of a task once it has finished; ``on_message`` is called with each metadata until then."""
         self._ensure_not_eager()
-        if on_message is None:
-            meta = self.wait_for(result.id, timeout=timeout, interval=interval, on_interval=on_interval)
-        else:
-            meta = News(self, result.id, on_message).wait(timeout, interval, on_interval)
+        meta = News(self, [result.id], on_message).wait(timeout, interval, on_interval)
         result._maybe_set_cache(meta)
         kwargs.pop("no_ack", None)
         return result.maybe_throw(**kwargs)
@@ -192,7 +182,8 @@ class Results(BaseBackend):
     ) -> dict[str, Any]:
         """The metadata of a task once it has finished; it waits for the store's events instead of polling. Raises
         TimeoutError."""
-        return News(self, task_id).wait(timeout, interval, on_interval)
+        self._ensure_not_eager()
+        return News(self, [task_id]).wait(timeout, interval, on_interval)
 
     def get_many(
         self,
@@ -204,110 +195,43 @@ class Results(BaseBackend):
         **kwargs: Any,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Id and meta of each task as it ends, many read at a time."""
-        waiting = {task_job_id(job_id): str(job_id) for job_id in task_ids}
-        deadline = None if timeout is None else time.monotonic() + timeout
-        rounds, pause, told = 0, UNKNOWN_POLL_S, time.monotonic()
-        while waiting:
-            ids = list(waiting)
-            open_: tuple[JobRecord | None] | None = None
-            for one, record in zip(ids, self.bridge.engine.store.queries.get(ids), strict=True):
-                meta = self.meta_for(waiting[one], record)
-                if meta["status"] in states.READY_STATES:
-                    if on_message is not None:
-                        on_message(meta)
-                    yield waiting.pop(one), meta
-                else:
-                    open_ = (record,)
-            rounds += 1
-            if open_ is None or rounds == kwargs.get("max_iterations"):
-                return
-            if deadline is not None and time.monotonic() >= deadline:
-                raise exceptions.TimeoutError("The operation timed out.")
-            if on_interval and time.monotonic() - told >= interval:
-                told = time.monotonic()
-                on_interval()
-            pause = self.wait_for_news(*open_, deadline, pause)
+        news = News(self, task_ids, rounds=kwargs.get("max_iterations") or 0)
+        for task_id, meta in news.metas(timeout, interval, on_interval):
+            if on_message is not None:
+                on_message(meta)
+            yield task_id, meta
+
+    def iter_native(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        on_message: Callable[[Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[tuple[str, Any]]:
+        """As ``get_many``, for a group. What its results know already is not asked for, for it may be that of a task
+        that ran in this process. The others know then what was read, and whoever waits for them by ``then`` is
+        called."""
+        self._ensure_not_eager()
+        unread: dict[str, list[Any]] = {}
+        known: list[tuple[str, Any]] = []
+        for one in result.results:
+            if isinstance(one, ResultSet):
+                known.append((one.id, one.results))
+            elif one._cache:
+                known.append((one.id, one._cache))
+            else:
+                unread.setdefault(str(one.id), []).append(one)
+        yield from known
+        for task_id, meta in News(self, unread, on_message).metas(timeout, interval, on_interval):
+            for one in unread[task_id]:
+                one._maybe_set_cache(meta)
+            yield task_id, meta
 
     def hub(self, queue: str) -> QueueEvents:
         """The events of a queue."""
         return self._hubs.get(queue) or self._hubs.setdefault(queue, QueueEvents(self.bridge.engine, queue))
-
-    def wait_for_news(self, record: JobRecord | None, deadline: float | None, pause: float) -> float:
-        """Return when the job may have finished; returns how long to pause the next time while it does not exist
-        yet."""
-        left = LOOK_AGAIN_S if deadline is None else min(max(deadline - time.monotonic(), 0), LOOK_AGAIN_S)
-        if record is None or record.state.finished:  # unknown yet, or ended without a result
-            time.sleep(min(left, pause))
-            return min(pause * 1.5, UNKNOWN_POLL_MAX_S)
-        with suppress(WaitTimeout, JobNotFound):
-            self.hub(record.queue).wait(record.id, left)
-        return UNKNOWN_POLL_S
-
-
-class News:
-    """Waiting for one task to finish; ``hear`` is called with each metadata."""
-
-    def __init__(self, backend: Results, task_id: str, hear: Callable[[Any], Any] | None = None) -> None:
-        self._backend = backend
-        self._task_id = str(task_id)
-        self._job_id = task_job_id(task_id)
-        self._hear = hear
-        self._told: SimpleQueue[Any] = SimpleQueue()
-        self._last: Any = None
-        self._hub: QueueEvents | None = None
-
-    def wait(self, timeout: float | None, interval: float, on_interval: Callable[[], Any] | None) -> dict[str, Any]:
-        """The metadata of the finished task. Raises TimeoutError."""
-        self._backend._ensure_not_eager()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause, told = UNKNOWN_POLL_S, time.monotonic()
-        try:
-            while True:
-                (record,) = self._backend.bridge.engine.store.queries.get([self._job_id])
-                meta = self._backend.meta_for(self._task_id, record)
-                self._say(meta)
-                if meta["status"] in states.READY_STATES:
-                    if on_interval and meta["status"] in states.PROPAGATE_STATES:
-                        on_interval()  # Celery's raises the error of a parent, which is the cause of this one
-                    return meta
-                if on_interval and time.monotonic() - told >= interval:
-                    told = time.monotonic()
-                    on_interval()
-                pause = self._wait(record, deadline, pause)
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise exceptions.TimeoutError("The operation timed out.")
-        finally:
-            if self._hub is not None:
-                self._hub.off("progress", self._progressed)
-
-    def _wait(self, record: JobRecord | None, deadline: float | None, pause: float) -> float:
-        if self._hear is None or record is None or record.state.finished:
-            return self._backend.wait_for_news(record, deadline, pause)
-        if self._hub is None:
-            self._hub = self._backend.hub(record.queue)
-            self._hub.on("progress", self._progressed)
-            return pause  # it is read again, so that nothing stored meanwhile is missed
-        self._hub.subscribe(self._job_id, self._told.put)
-        try:
-            left = LOOK_AGAIN_S if deadline is None else min(max(deadline - time.monotonic(), 0), LOOK_AGAIN_S)
-            with suppress(Empty):
-                progress = self._told.get(timeout=left)
-                if isinstance(progress, dict):
-                    self._say(told_meta(self._backend, self._task_id, progress))
-        finally:
-            self._hub.unsubscribe(self._job_id, self._told.put)
-        return UNKNOWN_POLL_S
-
-    def _progressed(self, job: Any, value: Any) -> None:
-        if job.id == self._job_id and isinstance(value, dict) and TOLD in value:
-            self._told.put(value)
-
-    def _say(self, meta: dict[str, Any]) -> None:
-        """Report each state once, unless its content has changed."""
-        said = meta["status"], meta["result"]
-        if self._hear is not None and said != self._last and meta["status"] != states.PENDING:
-            self._last = said
-            self._hear(meta)
 
 
 def _looks_serialized(value: Any) -> bool:
