@@ -50,14 +50,9 @@ class News:
     def wait(self, timeout: float | None, interval: float, on_interval: OnInterval) -> Meta:
         """The metadata of the only task, once it has finished. Raises TimeoutError."""
         with closing(self.metas(timeout, interval, on_interval)) as found:
-            _, meta = next(found)
-        if on_interval and meta["status"] in states.PROPAGATE_STATES:
-            on_interval()  # Celery's raises the error of a parent, which is the cause of this one
-        return meta
+            return next(found)[1]
 
-    def metas(
-        self, timeout: float | None, interval: float, on_interval: OnInterval
-    ) -> Generator[tuple[str, Meta], None, None]:
+    def metas(self, timeout: float | None, interval: float, on_interval: OnInterval) -> Ends:
         """Id and metadata of each task as it ends, many read at a time. Raises TimeoutError."""
         begun = told = time.monotonic()
         rounds, pause = 0, UNKNOWN_POLL_S

@@ -168,6 +168,8 @@ class Results(BaseBackend):
         """The result of a task once it has finished; ``on_message`` is called with each metadata until then."""
         self._ensure_not_eager()
         meta = News(self, [result.id], on_message).wait(timeout, interval, on_interval)
+        if on_interval and result.parent and meta["status"] in states.PROPAGATE_STATES:
+            on_interval()  # Celery's raises the error of a parent, which is the cause of this one
         result._maybe_set_cache(meta)
         kwargs.pop("no_ack", None)
         return result.maybe_throw(**kwargs)
