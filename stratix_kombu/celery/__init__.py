@@ -8,6 +8,6 @@
 
 from __future__ import annotations
 
-from stratix_kombu.celery.install import StratixCelery, install
+from stratix_kombu.celery.install import StratixCelery, install, install_in_workers
 
-__all__ = ["StratixCelery", "install"]
+__all__ = ["StratixCelery", "install", "install_in_workers"]

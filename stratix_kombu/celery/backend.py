@@ -316,7 +316,7 @@ class StratixBackend(Groups):
 
     def _counting(self) -> Any:
         """The configured backend, if it counts the chords of what this thread publishes."""
-        return self.bridge.mirror.counting if sending(self.app) is Sending.PLAIN else None
+        return self.bridge.mirror.counting if sending(self.bridge) is Sending.PLAIN else None
 
     def ensure_chords_allowed(self) -> None:
         """They are."""

@@ -54,6 +54,8 @@ class Bridge:
         self.native_loop = NativeLoop()
         """The same where threads are greenlets."""
         self.mirror = Mirror(self, mirror)
+        self.sends_plainly = False
+        """Whether what the application sends by itself is sent as Celery alone sends it."""
         self.previous_backend_cls = celery.backend_cls
         self._previous_backend: Any = None
         forks.register(self)
@@ -164,3 +166,11 @@ def bridge_of(celery: Celery) -> Bridge | None:
     """The bridge of an application, if it has one."""
     bridge: Bridge | None = getattr(celery, "stratix_bridge", None)
     return bridge
+
+
+def bridge_in_worker(celery: Celery) -> Bridge | None:
+    """The same in a process that runs tasks, and for the commands: if these alone were to have it, they have it now."""
+    install: Callable[[], object] | None = vars(celery).pop("stratix_in_workers", None)
+    if install is not None:
+        install()
+    return bridge_of(celery)

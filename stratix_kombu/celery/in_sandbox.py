@@ -19,7 +19,7 @@ from kombu.serialization import prepare_accept_content
 from kombu.utils import json
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.bridge import Bridge, bridge_in_worker
 from stratix_kombu.celery.requests import request_of
 from stratix_kombu.celery.task import HOSTED
 from stratix_kombu.lifecycle.engine import Engine
@@ -51,7 +51,7 @@ class SandboxTasks:
     pool_cls = "stratix_kombu"
 
     def __init__(self, app: Celery, hostname: str) -> None:
-        bridge = bridge_of(app)
+        bridge = bridge_in_worker(app)
         assert bridge is not None
         self.app = app
         self.hostname = hostname

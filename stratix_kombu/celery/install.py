@@ -15,7 +15,7 @@ from kombu.utils.imports import symbol_by_name
 from stratix_kombu.application import Application
 from stratix_kombu.celery.awaitable import make_awaitable
 from stratix_kombu.celery.backend import StratixBackend
-from stratix_kombu.celery.bridge import Bridge, bridge_of
+from stratix_kombu.celery.bridge import Bridge, bridge_in_worker, bridge_of
 from stratix_kombu.celery.broker import broker_settings, store_settings
 from stratix_kombu.celery.canvas import Canvas
 from stratix_kombu.celery.compat import (
@@ -71,13 +71,8 @@ def install(
     >>> app = Celery("proj", broker="redis://localhost:6379/0")  # doctest: +SKIP
     >>> stratix = install(app)  # doctest: +SKIP
     """
-    if bridge_of(celery) is not None:
-        raise ConfigurationError(f"{celery!r} has the bridge already")
+    _check(celery, results, exclude)
     application = Application(source, plugin=lambda given, more: _manager(celery, given, {**options, **more}))
-    if results not in ("own", "also"):
-        raise ConfigurationError(f"results must be 'own' or 'also', not {results!r}")
-    if isinstance(exclude, str):
-        raise ConfigurationError(f"exclude must be a list of patterns, not {exclude!r}")
     bridge = Bridge(celery, application, results == "also", exclude)
     celery.stratix_bridge = bridge
     celery.backend_cls = StratixBackend
@@ -106,6 +101,51 @@ def install(
     if celery.configured:
         _configure(celery)
     return application
+
+
+def install_in_workers(
+    celery: Celery,
+    source: str | Path | AppSettings | None = None,
+    *,
+    results: Literal["own", "also"] = "own",
+    exclude: Sequence[str] = (),
+    **options: Unpack[AppSettings],
+) -> None:
+    """Install the bridge in workers alone, of Celery and of stratix_kombu: the other processes of the project stay as
+    Celery alone, although they load the same code.
+
+    It is the first step of a migration, and the last one of the way back: processes with this release and with the one
+    before may run beside each other, in any order and over any time. Workers run the tasks of all as jobs, and write
+    their outcomes to the ``result_backend``, too. What an application sends is a job as soon as ``install`` takes the
+    place of this function. The commands see the jobs (``celery -A proj stratix leave``). Arguments and errors are those
+    of ``install``.
+
+    >>> app = Celery("proj", broker="redis://localhost:6379/0")  # doctest: +SKIP
+    >>> install_in_workers(app)  # doctest: +SKIP
+    """
+    _check(celery, results, exclude)
+
+    def begin() -> None:
+        install(celery, source, results=results, exclude=exclude, **options)
+        bridge = bridge_of(celery)
+        assert bridge is not None
+        bridge.sends_plainly = True
+
+    def begin_in(instance: Any, **_: Any) -> None:
+        if instance.app is celery:
+            bridge_in_worker(celery)
+
+    celery.stratix_in_workers = begin
+    signals.celeryd_init.connect(begin_in, weak=False)
+
+
+def _check(celery: Celery, results: str, exclude: Sequence[str]) -> None:
+    if bridge_of(celery) is not None or "stratix_in_workers" in vars(celery):
+        raise ConfigurationError(f"{celery!r} has the bridge already")
+    if results not in ("own", "also"):
+        raise ConfigurationError(f"results must be 'own' or 'also', not {results!r}")
+    if isinstance(exclude, str):
+        raise ConfigurationError(f"exclude must be a list of patterns, not {exclude!r}")
 
 
 def _change_celery() -> None:
@@ -142,7 +182,7 @@ class StratixCelery(Celery):
 
 def _in_spawned_child(celery: Celery, worker: str, concurrency: int) -> Celery:
     """A child of a worker's pool claims in the worker's name, as a forked one does."""
-    bridge = bridge_of(celery)
+    bridge = bridge_in_worker(celery)
     assert bridge is not None
     bridge.claims.worker, bridge.claims.concurrency = worker, concurrency
     return celery
@@ -256,4 +296,4 @@ def _driver(
     return driver
 
 
-__all__ = ["StratixCelery", "install"]
+__all__ = ["StratixCelery", "install", "install_in_workers"]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery, states
+from celery import states
 from celery.app.task import Context
 
 from stratix_kombu.celery.batch import results_in
@@ -36,12 +36,14 @@ class Sending(Enum):
     """As the jobs of messages that are there."""
 
 
-def sending(app: Celery) -> Sending:
+def sending(bridge: Bridge) -> Sending:
     """What is published follows the example of the task that this thread runs, unless a scope says otherwise."""
     said: Sending | None = getattr(_local, "sending", None)
     if said is not None:
         return said
-    task = app.current_worker_task
+    if bridge.sends_plainly:
+        return Sending.PLAIN
+    task = bridge.celery.current_worker_task
     return Sending.PLAIN if task is not None and goes_on_plainly(task.request) else Sending.TRACKED
 
 

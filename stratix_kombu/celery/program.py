@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from celery import Celery, Task, signals
 from celery.utils.nodenames import default_nodename, host_format, nodename, nodesplit
 
-from stratix_kombu.celery.bridge import bridge_of
+from stratix_kombu.celery.bridge import bridge_in_worker
 from stratix_kombu.celery.compat import prepare_tracing
 from stratix_kombu.celery.hosted import HostedTasks
 from stratix_kombu.celery.on_loop import loop_tracers
@@ -83,7 +83,7 @@ class TaskWorker:
         number: int = 0,
     ) -> None:
         """``number``: which process it is of several, each with a name of its own; 0 = the only one."""
-        bridge = bridge_of(app)
+        bridge = bridge_in_worker(app)
         if bridge is None:
             raise ConfigurationError(f"the Celery application {app.main!r} does not have the bridge")
         self.app = app

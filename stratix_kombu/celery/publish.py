@@ -72,7 +72,7 @@ class Publisher:
         self.retention(False)  # refuses settings that cannot be used, before anything is done
         producer = options.pop("producer", None) or options.pop("publisher", None)
         connection = options.pop("connection", None)
-        ours, how = self._is_ours(connection or getattr(producer, "connection", None)), sending(self._app)
+        ours, how = self._is_ours(connection or getattr(producer, "connection", None)), sending(self._bridge)
         if not ours:
             send = partial(self._original, name, args, kwargs, countdown, eta, **options)
             return send(producer=producer, connection=connection)
@@ -185,7 +185,7 @@ class Publisher:
     @contextmanager
     def chord(self) -> Iterator[None]:
         """The batch of a chord. Where no backend counts them, its tasks are jobs, and a join waits for them."""
-        how = sending(self._app)
+        how = sending(self._bridge)
         if how is Sending.PLAIN and self._bridge.mirror.counting is None:
             how = Sending.TRACKED
         with sent(how), self.batch():

@@ -82,13 +82,16 @@ def _named(names: list[str]) -> str:
 
 
 def _bridge(app: Celery, scheme: str) -> Finding:
-    has = bridge_of(app) is not None
+    has, in_workers = bridge_of(app) is not None, "stratix_in_workers" in vars(app)
     results = str(app.conf.result_backend or "").partition("://")[0]
     bridged = "they are jobs of the store, which the commands of stratix-kombu show and change"
-    if not has:
+    if in_workers:
+        bridged = "jobs of the store in the workers, which take what is sent as Celery alone sends it"
+    elif not has:
         keeps = any(one in (*SERVERS, "memory") for one in (scheme, results))
         bridged += f"; it takes one call: stratix_kombu.celery.install(app{'' if keeps else ', store=redis://...'})"
-    found = f"{'installed' if has else 'not installed'}, {_count([task.name for task in _tasks(app)])}"
+    installed = "installed in workers" if in_workers else "installed" if has else "not installed"
+    found = f"{installed}, {_count([task.name for task in _tasks(app)])}"
     return Finding("bridge", found, "tasks are messages of the broker", bridged)
 
 

@@ -35,10 +35,10 @@ def leave(
 ) -> None:
     """The jobs of a Celery project that would be left undone without the bridge, by queue and state.
 
-    Remove the bridge from the producers first, and keep it in the workers until this command finds nothing. Chords and
-    blocked tasks finish while those workers run. There is no need to wait for delayed tasks: --send-delayed sends each
-    with its time, as Celery alone does, and a worker holds it, with or without the bridge; those of a chord's header
-    stay, since their body is a job. Exits with 1 while something is left.
+    Put install_in_workers(app) in the place of install(app) first, and keep it until this command finds nothing.
+    Chords and blocked tasks finish while those workers run. There is no need to wait for delayed tasks: --send-delayed
+    sends each with its time, as Celery alone does, and a worker holds it, with or without the bridge; those of a
+    chord's header stay, since their body is a job. Exits with 1 while something is left.
 
     \b
     Examples:

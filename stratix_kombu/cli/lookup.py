@@ -151,9 +151,9 @@ def bridged(found: Any) -> Application:
     if not is_celery(found):
         application: Application = found
         return application
-    from stratix_kombu.celery.bridge import bridge_of
+    from stratix_kombu.celery.bridge import bridge_in_worker
 
-    bridge = bridge_of(found)
+    bridge = bridge_in_worker(found)
     if bridge is None:
         raise ConfigurationError(
             f"the Celery application {found.main!r} does not have the bridge: call "

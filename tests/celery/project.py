@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from celery import Celery, Task, chain, chord, group, signals as celery_signals
 from celery.exceptions import Ignore, Reject
 
-from stratix_kombu.celery import install
+from stratix_kombu.celery import install, install_in_workers
 from stratix_kombu.logs import current_job
 from tests.celery import boxed, by_hand, shapes, waits
 from tests.sandbox import handlers
@@ -29,7 +29,7 @@ def make_app(
     broker: str,
     store: str,
     prefix: str,
-    bridge: bool = True,
+    bridge: bool | str = True,
     worker: dict[str, Any] | None = None,
     late: bool = False,
     metrics: dict[str, Any] | None = None,
@@ -44,6 +44,8 @@ def make_app(
     **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
+
+    ``bridge``: whether it has it; ``"in workers"``: in these alone.
 
     ``documented``: with the tasks of ``tests/celery/documented``; ``signals``: a worker logs its signals, too;
     ``extensions``: it has those of that folder.
@@ -73,6 +75,9 @@ def make_app(
     if bridge:
         watch = {"stalled_check_interval": 200, "lease_duration": 5000, "redelivery_grace": 1000, **(worker or {})}
         more: dict[str, Any] = {"results": results, "exclude": left_out or (), **(stratix or {})}
+        if bridge == "in workers":
+            install_in_workers(app, namespace=prefix, worker=watch, metrics=metrics, **more)
+            return app
         app.stratix = install(app, namespace=prefix, worker=watch, metrics=metrics, **more)
         define_handlers(app)
     if at_import:
