@@ -340,6 +340,13 @@ class StratixBackend(Groups):
         tree = [_tree(result) for result in results]
         self.bridge.publisher.join(group_id, tree, body, list(leaves(tree)))
 
+    def _fail_chain(self, chain: Any, exc: BaseException, traceback: Any = None, **kwargs: Any) -> None:
+        """Of a chord whose header has failed. The configured backend, if it counts that chord, calls this one by the
+        task of the body; what follows, and the parts of other chords in it, are its own to store and to count."""
+        counting = self._counting()
+        fail_chain = super()._fail_chain if counting is None else counting._fail_chain
+        fail_chain(chain, exc, traceback, **kwargs)
+
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         """The join has its dependencies."""
         if (counting := self._counting()) is not None:

@@ -79,6 +79,24 @@ def test_the_body_of_a_header_that_fails(pair: Beside) -> None:
     pair.both(script)
 
 
+def test_chords_after_one_whose_header_fails(pair: Beside) -> None:
+    """They end, and so does what waits for them."""
+
+    def script(side: Side) -> Any:
+        add, boom, same = (side.task(one) for one in ("add", "boom", "same"))
+        after = chord([same.s(), same.s()], same.s())
+        return values(
+            [
+                chain(chord([add.s(1, 1), boom.si()], same.s()), after),
+                chain(chord([add.s(1, 1), boom.si()], group(same.s(), same.s())), after),
+                group(chain(chord([boom.si(), boom.si()], same.s()), after), add.s(1, 1)),
+                chord([chain(chord([add.s(1, 1), boom.si()], same.s()), after), add.s(1, 1)], same.s()),
+            ]
+        )
+
+    pair.both(script)
+
+
 def test_tasks_that_are_left_out(pair: Beside) -> None:
     """By themselves, in chains and in chords; the stock producer sees what becomes of them, and of what follows."""
 

@@ -138,6 +138,12 @@ def test_errbacks_are_called_by_a_method_of_backends() -> None:
     assert list(parameters) == ["self", "request", "exc", "traceback"]
 
 
+def test_a_chord_that_fails_calls_the_backend_of_its_body_for_what_follows() -> None:
+    assert "backend._fail_chain(callback.options.get" in inspect.getsource(BaseBackend.chord_error_from_stack)
+    parameters = inspect.signature(BaseBackend._fail_chain).parameters
+    assert list(parameters)[:4] == ["self", "chain", "exc", "traceback"]
+
+
 def test_the_seams_are_where_they_were() -> None:
     parameters = inspect.signature(Celery.send_task).parameters
     assert {"producer", "connection", "countdown", "eta", "chain", "chord", "group_id", "task_type"} <= set(parameters)
