@@ -28,12 +28,6 @@ STEPS = [
     ("with", "in workers"),
     ("in workers", "without"),
 ]
-    ("without", "in workers"),
-    ("in workers", "with"),
-    ("with",),
-    ("with", "in workers"),
-    ("in workers", "without"),
-]
 """Which releases are in use at the same time, one step after the other: there, and back again."""
 
 
