@@ -15,6 +15,7 @@ from celery import Celery, chain, chord, signals
 
 from stratix_kombu.celery import install, install_in_workers
 from stratix_kombu.celery.bridge import bridge_of
+from stratix_kombu.celery.mirror import Sending, sending
 from stratix_kombu.errors import ConfigurationError
 from tests.celery.beside import value
 from tests.celery.conftest import broker_on, lines
@@ -116,8 +117,10 @@ def test_it_is_the_worker_of_that_application_that_counts() -> None:
     signals.celeryd_init.send(sender="w@test", instance=SimpleNamespace(app=other), conf=other.conf, options={})
     assert bridge_of(one) is bridge_of(other) is None
     signals.celeryd_init.send(sender="w@test", instance=SimpleNamespace(app=one), conf=one.conf, options={})
-    assert bridge_of(one) is not None
+    bridge = bridge_of(one)
+    assert bridge is not None
     assert bridge_of(other) is None
+    assert sending(bridge) is Sending.PLAIN  # what a worker sends by itself, as its beat does
 
 
 def test_what_cannot_be_is_refused_at_once() -> None:

@@ -134,6 +134,22 @@ def test_commands_of_a_task(redis_url: str) -> None:
     store.close()
 
 
+def test_a_completion_does_not_ask_whether_a_queue_is_drained_in_which_tasks_wait(redis_url: str) -> None:
+    """None is active after each one, as with few processes; only the last one has to look further."""
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = _delivering(redis_url, namespace)
+    tasks = [NewJob(id=uuid.uuid4().hex, queue="q", name="n", message=MESSAGE, fresh=True) for _ in range(20)]
+    store.transitions.add(tasks)
+
+    def run() -> None:
+        for one in tasks:
+            (claim,) = store.transitions.claim("q", [one.id], "w", 60_000).claims
+            store.transitions.complete([Completion(one.id, claim.token, "1")])
+
+    assert _commands(redis_url, namespace, run)["EXISTS"] == 2 * 20 + 1
+    store.close()
+
+
 def test_commands_of_a_part_of_a_chord(redis_url: str) -> None:
     """Seven more to complete it than another task: what depends on it learns of that, and is not read as a whole."""
     namespace = f"commands{uuid.uuid4().hex[:8]}"
