@@ -14,11 +14,12 @@ CHUNK = 65_536
 
 @dataclass
 class _Cut:
-    """Cut the connection that asks for ``pattern`` after ``keep`` bytes of the answer."""
+    """Cut the connection that asks for ``pattern`` after ``keep`` bytes of the answer, or say ``last`` in it then."""
 
     pattern: bytes
     keep: int
     left: int
+    last: bytes
 
 
 class Proxy:
@@ -77,9 +78,10 @@ class Proxy:
         for one in gone:
             _end(one)
 
-    def cut_replies_to(self, pattern: bytes, keep: int, times: int = 1) -> None:
-        """Cut the next connections that send ``pattern``: the server gets it, of its answer ``keep`` bytes come."""
-        self._cut = _Cut(pattern, keep, times)
+    def cut_replies_to(self, pattern: bytes, keep: int, times: int = 1, last: bytes = b"") -> None:
+        """Cut the next connections that send ``pattern``: the server gets it, of its answer ``keep`` bytes come (all
+        but some where it is negative). With ``last`` they stay open, and that is what the server says last in them."""
+        self._cut = _Cut(pattern, keep, times, last)
 
     def close(self) -> None:
         self._closed = True
@@ -114,13 +116,18 @@ class Proxy:
         for one in sockets:
             _end(one)
 
+    def mute(self, client: socket.socket) -> None:
+        """Lose silently whatever this connection carries."""
+        with self._lock:
+            self._swallowed.add(client)
+
     def carries(self, client: socket.socket) -> bool:
         """Whether what came is to be passed on, once anything is."""
         self._flows.wait()
         return client not in self._swallowed
 
-    def asks_for_cut(self, request: bytes) -> int | None:
-        """How much of the answer to a request may come, or None for all of it."""
+    def asks_for_cut(self, request: bytes) -> _Cut | None:
+        """What is to be done with the answer to a request, or None where all of it may come."""
         with self._lock:
             cut = self._cut
             if cut is None or cut.pattern not in request:
@@ -128,7 +135,7 @@ class Proxy:
             cut.left -= 1
             if cut.left == 0:
                 self._cut = None
-            return cut.keep
+            return cut
 
 
 class _Carried:
@@ -138,7 +145,7 @@ class _Carried:
         self._proxy = proxy
         self._client = client
         self._server = server
-        self._keep: int | None = None
+        self._cut: _Cut | None = None
 
     def start(self) -> None:
         for work in (self._requests, self._replies):
@@ -155,19 +162,20 @@ class _Carried:
         while data := self._client.recv(CHUNK):
             if not self._proxy.carries(self._client):
                 continue
-            keep = self._proxy.asks_for_cut(data)
-            if keep is not None:
-                self._keep = keep
+            self._cut = self._cut or self._proxy.asks_for_cut(data)
             self._server.sendall(data)
 
     def _replies(self) -> None:
         while data := self._server.recv(CHUNK):
             if not self._proxy.carries(self._client):
                 continue
-            if self._keep is not None:
-                self._client.sendall(data[: self._keep])
+            if self._cut is not None:
+                self._client.sendall(data[: self._cut.keep] + self._cut.last)
                 self._proxy.cuts += 1
-                return
+                if not self._cut.last:
+                    return
+                self._proxy.mute(self._client)
+                continue
             self._client.sendall(data)
 
 

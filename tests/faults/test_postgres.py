@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,21 +25,24 @@ from stratix_kombu.stores.postgres.store import PostgresStore
 from stratix_kombu.stores.sql.database import Read
 from stratix_kombu.testing.forking import Child
 from stratix_kombu.testing.stores import audit
+from tests.faults.postgres import (
+    LEASE_MS,
+    NAMESPACE,
+    QUEUE,
+    SCHEMA,
+    TIMEOUT_MS,
+    add,
+    again,
+    execute,
+    opened,
+    there,
+    transaction,
+)
 from tests.postgres_server import UNSAFE, PostgresServer
 from tests.waiting import WAIT_S, until
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString  # of 3.11's typing
-
-LEASE_MS = 60_000
-TIMEOUT_MS = 400
-QUEUE = "mail"
-NAMESPACE = "faults"
-SCHEMA = "stratix_faults"
-
-
-def opened(url: str, **options: Any) -> PostgresStore:
-    return open_postgres_store({"url": f"{url}?migrate=auto", **options}, namespace=NAMESPACE)
 
 
 @pytest.fixture
@@ -58,42 +60,6 @@ def server() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.remove()
-
-
-def add(store: PostgresStore, *ids: str) -> None:
-    store.transitions.add([NewJob(id=one, queue=QUEUE, name="n") for one in ids])
-
-
-def there(store: PostgresStore, *ids: str) -> list[bool]:
-    return [one is not None for one in store.queries.get(ids)]
-
-
-def again(step: Callable[[], Any]) -> Any:
-    """A step, until the store is available."""
-
-    answers: list[Any] = []
-
-    def is_done() -> bool:
-        with suppress(StoreUnavailable):
-            answers.append(step())
-        return bool(answers)
-
-    until(is_done, WAIT_S)
-    return answers[0]
-
-
-@contextmanager
-def transaction(url: str) -> Iterator[psycopg.Connection]:
-    """Of another program; it is undone."""
-    with psycopg.connect(url) as connection:
-        connection.execute(f"SET search_path = {SCHEMA}")  # type: ignore[call-overload]
-        yield connection
-        connection.rollback()
-
-
-def execute(url: str, sql: LiteralString, *values: Any) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql, values)
 
 
 # -- killed ---------------------------------------------------------------------------------------

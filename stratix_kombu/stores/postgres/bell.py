@@ -162,7 +162,7 @@ class Bell:
             if connection.pooled:
                 self._say_once()
             else:
-                connection.exchange([(f"LISTEN {quoted(self._options.channel)}", ())])
+                connection.answer(f"LISTEN {quoted(self._options.channel)}")
             self.ring()
         return connection
 
@@ -185,7 +185,7 @@ class Bell:
             if left <= 0:
                 self._dirty, self._sent_at = False, time.monotonic()
         if left <= 0:
-            connection.exchange([(NOTIFY, (self._options.channel, self._me))])
+            connection.answer(NOTIFY, self._options.channel, self._me)
             return pause_s
         if connection.pooled:
             seen = self._version()

@@ -19,7 +19,7 @@ from psycopg import pq
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
-from stratix_kombu.stores.postgres.errors import OF_VALUES, Refused, lost, reported_connect
+from stratix_kombu.stores.postgres.errors import OF_VALUES, Refused, lost, reported_connect, unavailable
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.values import Decoder, decoder_of, encoded
 
@@ -111,6 +111,15 @@ class Connection:
             self.close()
             raise
 
+    def answer(self, sql: str, *values: Any) -> Answer:
+        """What a statement answers. Raises StoreUnavailable also where it is refused."""
+        try:
+            return self.exchange([(sql, values)])[0]
+        except Refused as refused:
+            if refused.ends:
+                self.close()
+            raise unavailable(self._options, refused) from refused
+
     def post(self, sql: str, *values: Any) -> None:
         """Send a statement, and do not wait."""
         with suppress(psycopg.Error):
@@ -158,15 +167,24 @@ class Connection:
                     answers.append(self._answer(sql, result))
                 place += 1
             elif status != pq.ExecStatus.PIPELINE_ABORTED and refused is None:
-                refused = Refused(result, sent[place])
-                self._forget([sql for before, sql in pairwise(sent[place:]) if not before])
-                if refused.code[:2] not in OF_VALUES:
-                    self._forget([sent[place]])
+                refused = self._refused(result, sent[place:])
         self._posted.clear()
         self.used_at = time.monotonic()
         if refused is not None:
             raise refused
         return answers
+
+    def _refused(self, result: pq.abc.PGresult, sent: list[str]) -> Refused:
+        """The first of these is refused. When none is left, or at any time, the server may say that it ends the
+        connection: then nothing else will come. Raises StoreUnavailable in that case."""
+        refused = Refused(result, sent[0] if sent else "")
+        if refused.is_fatal:
+            self.close()
+            raise unavailable(self._options, refused)
+        self._forget([sql for before, sql in pairwise(sent) if not before])
+        if refused.code[:2] not in OF_VALUES:
+            self._forget(sent[:1])
+        return refused
 
     def _forget(self, sent: list[str]) -> None:
         """Of these it is not known whether they were prepared."""

@@ -310,8 +310,8 @@ class PostgresDatabase:
     def let_in(self) -> None:
         """Take in what users' transactions have added and completed, if there is anything."""
         with self.pool.connection() as connection:
-            answers = connection.exchange([(self._some_came, ())])
-        if answers[-1].rows[0][0]:
+            has_come = connection.answer(self._some_came).rows[0][0]
+        if has_come:
             with self:
                 pass
 

@@ -72,8 +72,10 @@ class Refused(Exception):
         said = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or result.error_message
         self.said = said.decode(errors="replace").strip()
         severity = result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED)
-        self.ends = severity in (b"FATAL", b"PANIC") or self.code in (*UNKNOWN, READ_ONLY)
-        """The connection has ended with it, or is of no use any more: it was made to what was the primary then."""
+        self.is_fatal = severity in (b"FATAL", b"PANIC")
+        """The server ends the connection with it."""
+        self.ends = self.code in (*UNKNOWN, READ_ONLY)
+        """The connection is of no use any more: it was made to what was the primary then."""
         super().__init__(f"{self.said} ({self.code}) in {sql}")
 
 

@@ -1,0 +1,83 @@
+"""The PostgreSQL store: what the server refuses where no step is at work, and what it says as it ends a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.stores.postgres.store import PostgresStore
+from stratix_kombu.testing.stores import audit
+from tests.faults.postgres import QUEUE, TIMEOUT_MS, add, again, opened, there, transaction
+from tests.faults.proxy import Proxy
+from tests.waiting import WAIT_S, until
+
+READY = b"Z\0\0\0\x05I"
+"""What ends each answer of the server."""
+
+
+@pytest.fixture
+def store(postgres_database: str) -> Iterator[PostgresStore]:
+    store = opened(postgres_database, timeout=TIMEOUT_MS)
+    store.ping()
+    yield store
+    store.close()
+
+
+def error(severity: str, code: str, said: str) -> bytes:
+    """As the server says it."""
+    fields = f"S{severity}\0V{severity}\0C{code}\0M{said}\0\0".encode()
+    return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+
+
+@pytest.mark.parametrize("asked", [b"there-0", b"COMMIT"])
+def test_a_connection_that_the_server_ends_behind_its_last_answer(postgres_database: str, asked: bytes) -> None:
+    """All that was asked is answered, and then the server says that it ends the connection, in place of being ready."""
+    proxy = Proxy(postgres_database)
+    store = opened(proxy.url, timeout=TIMEOUT_MS)
+    add(store, "before")
+    proxy.cut_all()
+    proxy.cut_replies_to(asked, -len(READY), last=error("FATAL", "57P01", "terminating connection"))
+    with pytest.raises(StoreUnavailable, match=r"ended the connection \(terminating connection, SQLSTATE 57P01\)"):
+        add(store, "there-0")
+    assert proxy.cuts == 1
+    assert there(store, "there-0") == [asked == b"COMMIT"]
+    assert again(partial(add, store, "there-0", "there-1")) is None
+    assert there(store, "there-0", "there-1") == [True, True]
+    assert store.queries.status(QUEUE).counts["waiting"] == 3
+    assert audit(store) == []
+    store.close()
+    proxy.close()
+
+
+def test_who_waits_goes_on_to_listen_where_the_server_refuses_it_once(
+    store: PostgresStore, postgres_database: str
+) -> None:
+    """As a standby does, and a server that has run out of something."""
+    proxy = Proxy(postgres_database)
+    waits = opened(proxy.url)
+    waits.ping()
+    proxy.cut_replies_to(b"LISTEN", 0, last=error("ERROR", "25006", "cannot execute LISTEN during recovery") + READY)
+    bell = waits._database.bell
+    rung = bell.changes()
+    until(lambda: proxy.cuts and bell.changes() > rung, WAIT_S)  # it has looked, and begins again
+    until(lambda: bell._connection is not None and bell.changes() > rung + 1, WAIT_S)
+    rung = bell.changes()
+    add(store, "heard")
+    until(lambda: bell.changes() > rung, WAIT_S)
+    waits.close()
+    proxy.close()
+
+
+def test_reading_behind_ones_own_transaction_while_its_table_is_locked(
+    store: PostgresStore, postgres_database: str
+) -> None:
+    """What it has added is taken in first, which is impossible then."""
+    store._database.expect()
+    with transaction(postgres_database) as other:
+        other.execute("LOCK TABLE incoming IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable, match=r"locked for too long|has not finished in time"):
+            there(store, "a")
+    assert there(store, "a") == [False]
