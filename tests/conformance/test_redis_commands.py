@@ -6,6 +6,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 import pytest
@@ -147,6 +148,29 @@ def test_a_completion_does_not_ask_whether_a_queue_is_drained_in_which_tasks_wai
             store.transitions.complete([Completion(one.id, claim.token, "1")])
 
     assert _commands(redis_url, namespace, run)["EXISTS"] == 2 * 20 + 1
+    store.close()
+
+
+def test_commands_of_a_step_of_a_chain(redis_url: str) -> None:
+    """The placeholder of the next task is looked at, goes, and becomes that task, which is claimed like any other."""
+    namespace = f"commands{uuid.uuid4().hex[:8]}"
+    store = _delivering(redis_url, namespace)
+    ids = [uuid.uuid4().hex for _ in range(22)]
+    vacant = [NewJob(id=one, queue="q", name="n", vacant=True, dependencies=(before,)) for before, one in pairwise(ids)]
+    store.transitions.add([NewJob(id=ids[0], queue="q", name="n", message=MESSAGE, carries=tuple(ids[1:])), *vacant])
+
+    def run() -> None:
+        for at in range(20):
+            (claim,) = store.transitions.claim("q", [ids[at]], "w", 60_000).claims
+            carries = tuple(ids[at + 2 :])
+            following = NewJob(id=ids[at + 1], queue="q", name="n", message=MESSAGE, carries=carries)
+            store.transitions.complete([Completion(ids[at], claim.token, "1", (following,))])
+
+    found = _commands(redis_url, namespace, run)
+    assert found.total() <= 41 * 20, found
+    assert (found["GET"], found["LPUSH"]) == (0, 20), found
+    assert store.queries.states(ids) == [State.COMPLETED] * 20 + [State.WAITING, State.BLOCKED]
+    assert len({one.created_ms for one in store.queries.get(ids) if one}) == 1
     store.close()
 
 

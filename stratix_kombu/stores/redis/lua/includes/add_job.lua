@@ -6,11 +6,10 @@
 --- @include removal
 --- @include edges
 --- @include add_plain
+--- @include vacant
 
 -- Ids of which it is known that no job has them or had them.
 local unused = {}
-local of_the_vacant = { F.vacant, F.due_ms, F.dispatches, F.waiting_ms, F.place, F.optional, F.options, F.priority,
-  F.max_attempts, F.keep_completed, F.keep_failed, F.message, F.max_stalled, F.forward, F.pending, F.kind, F.group }
 
 local function take_over(known)
   local key = job_key(known.id)

@@ -9,7 +9,7 @@ local function all_await_others(jobs)
   end
   for n, v in ipairs(jobs) do
     local id = ARGV[first + 5 * n - 5]
-    local found = redis.call('ZRANGE', P .. ':job:' .. id .. ':dependents', 0, 1, 'WITHSCORES')
+    local found = filled[id] and {} or redis.call('ZRANGE', P .. ':job:' .. id .. ':dependents', 0, 1, 'WITHSCORES')
     if found[3] then
       return false
     elseif found[1] then

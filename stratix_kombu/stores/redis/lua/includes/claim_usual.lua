@@ -1,6 +1,6 @@
--- Claims as most are: of tasks that wait with a message of their own and were never begun, in a queue that nothing has closed,
--- without limits. Without what other claims need, the making of which takes longer than all commands. Returns nil if one of
--- them is not such, else {now, {as claim.lua says of each, with the first of the values}}.
+-- Claims as most are: of tasks that wait with a message of their own and were never begun, at once or since others have ended, in
+-- a queue that nothing has closed, without limits. Without what other claims need, the making of which takes longer than all
+-- commands. Returns nil if one of them is not such, else {now, {as claim.lua says of each, with the first of the values}}.
 --- @include clock
 local function claim_usual()
   local call, queue, jobs, ids, priority = redis.call, ARGV[1], {}, {}, nil
@@ -10,7 +10,8 @@ local function claim_usual()
   for i = 9, #ARGV do
     local id = ARGV[i]
     local key = P .. ':job:' .. id
-    local v = redis.pcall('HMGET', key, --[[@new]], F.state, F.queue, F.keep_completed, F.keep_failed, F.max_stalled)
+    local v = redis.pcall('HMGET', key, --[[@new]], F.state, F.queue, F.keep_completed, F.keep_failed, F.max_stalled,
+      F.waiting_ms)
     local fields = 1 -- its message
     for _, value in ipairs(v) do
       fields = value and fields + 1 or fields
@@ -20,7 +21,7 @@ local function claim_usual()
       or call('HLEN', key) ~= fields then
       return nil
     end
-    v[12], jobs[id], ids[#ids + 1] = key, v, id
+    v[13], jobs[id], ids[#ids + 1] = key, v, id
   end
   local base = P .. ':q:' .. queue .. ':'
   local meta, waiting, latest = base .. 'meta', base .. 'waiting:' .. priority, '0'
@@ -39,8 +40,8 @@ local function claim_usual()
   local claims, leases = {}, {}
   for n, id in ipairs(ids) do
     local v = jobs[id]
-    call('HSET', v[12], F.state, 'active', F.token, ARGV[8] .. ':' .. (n - 1), F.attempts_started, '1', F.processed_ms, now_text,
-      F.worker, ARGV[2], F.since, v[5])
+    call('HSET', v[13], F.state, 'active', F.token, ARGV[8] .. ':' .. (n - 1), F.attempts_started, '1', F.processed_ms, now_text,
+      F.worker, ARGV[2], F.since, v[12] or v[5])
     call('XADD', base .. 'events', 'MAXLEN', '~', '10000', '*', E.name, 'active', E.job_id, id, E.job_name, v[1])
     leases[2 * n - 1], leases[2 * n] = until_text, id
     claims[n] = { id, '', now, 1, { unpack(v, 1, 6) } }

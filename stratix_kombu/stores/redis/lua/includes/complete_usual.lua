@@ -1,12 +1,13 @@
--- Completing jobs as most are: their claims are held, no job waits for them alone, they add no others, they are kept for a
--- time, for ever or not at all, and nothing waits for their end. Without what the others need, the making of which takes longer than all
--- commands, and with as few texts and numbers made as can be. From ARGV[first] on as complete_jobs.lua says; what that does
--- is done here, too, if all of them are such. Then `is_completed` is true. That a call was made before is seen by its claims.
+-- Completing jobs as most are: their claims are held, no job waits for them alone but one in whose place they add the next, they add
+-- nothing but tasks, they are kept for a time, for ever or not at all, and nothing waits for their end. Without what the others
+-- need, the making of which takes longer than all commands, and with as few texts and numbers made as can be. From ARGV[first]
+-- on as complete_jobs.lua says; what that does is done here, too, if all of them are such. Then `is_completed` is true. That a
+-- call was made before is seen by its claims.
 --- @include clock
 --- @include enough
 local is_completed = false
 local function complete_usual()
-  local call, queue, jobs, removes = redis.call, nil, {}, false
+  local call, queue, jobs, removes, adds = redis.call, nil, {}, false, false
   local asked = { P .. ':reviving', P .. ':releasing', P .. ':seeking', P .. ':forgetting' }
   for i = first, #ARGV, 5 do
     local id = ARGV[i]
@@ -17,10 +18,10 @@ local function complete_usual()
     v[9], v[10] = key, v[5] and string.match(v[5], '^:(%d+)$')
     local goes = v[5] == '0:' and string.sub(id, 1, 7) ~= 'repeat:' -- a run of a schedule, which looks at its end
     if v[1] ~= 'active' or v[2] ~= ARGV[i + 1] or not v[3] or v[3] ~= queue or not v[4] or v[5] and not (v[10] or goes)
-      or not v[6] or v[6] == '' or ARGV[i + 3] ~= '' or jobs[id] or #jobs == 1000 then
+      or not v[6] or v[6] == '' or jobs[id] or #jobs == 1000 then
       return
     end
-    jobs[id], jobs[#jobs + 1] = true, v
+    jobs[id], jobs[#jobs + 1], adds = true, v, adds or ARGV[i + 3] ~= ''
     asked[#asked + 1] = key .. ':dependents'
     if goes then
       removes, asked[#asked + 1] = true, key .. ':dependencies'
@@ -29,7 +30,15 @@ local function complete_usual()
   if not queue then
     return
   end
-  local tell_others
+  local tell_others, add_others
+  local filled = {} -- which vacant job's place is taken, by the job that it waited for
+  if adds then
+    --- @include then_usual
+    if not all_are_tasks() then
+      return
+    end
+    add_others = add_successors
+  end
   if call('EXISTS', unpack(asked)) > 0 then
     --- @include await_others
     if removes or not all_await_others(jobs) then
@@ -103,6 +112,9 @@ local function complete_usual()
   end
   if tell_others then
     tell_others()
+  end
+  if add_others then
+    add_others(now_text)
   end
   if call('EXISTS', active, base .. 'order', base .. 'waiting:0') == 0 then -- one of them is there, mostly
     --- @include base

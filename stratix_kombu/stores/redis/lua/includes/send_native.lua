@@ -1,14 +1,5 @@
 -- Messages of native jobs.
-local function suffix_of(priority)
-  local place = 0
-  for suffix in string.gmatch(ARGV[3] .. '|', '([^|]*)|') do
-    if place == priority then
-      return suffix
-    end
-    place = place + 1
-  end
-  return ''
-end
+--- @include suffix
 
 -- The message of a native job; `forward` '1' for one that the caller completes by sending it.
 local function send_native(id, queue, name, priority, message, forward)

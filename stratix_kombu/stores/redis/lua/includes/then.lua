@@ -1,18 +1,12 @@
--- Ends of attempts. Jobs that an ending one adds: '' or a line with a JSON list of the arguments of add_job, `extra`
--- decoded, and behind it all messages: in `extra` stands how many bytes each one has.
+-- Ends of attempts, and the jobs that an ending one adds.
 --- @include tally
 --- @include ended
+--- @include successors
 
 local function add_then(text)
   if text ~= '' then
     --- @include add_job
-    local line = string.find(text, '\n', 1, true)
-    local at = line + 1
-    for _, new in ipairs(cjson.decode(string.sub(text, 1, line - 1))) do
-      local more = new[6]
-      if more.message then
-        more.message, at = string.sub(text, at, at + more.message - 1), at + more.message
-      end
+    for _, new in ipairs(successors_of(text)) do
       add_job(unpack(new))
     end
   end
