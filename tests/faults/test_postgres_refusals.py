@@ -52,6 +52,22 @@ def test_a_connection_that_the_server_ends_behind_its_last_answer(postgres_datab
     proxy.close()
 
 
+def test_an_answer_that_cannot_be_read_ends_the_connection(postgres_database: str) -> None:
+    """As of something between that has mixed up two connections."""
+    proxy = Proxy(postgres_database)
+    store = opened(proxy.url, timeout=TIMEOUT_MS)
+    add(store, "before")
+    proxy.cut_all()
+    proxy.cut_replies_to(b"COMMIT", 0, last=b"x" * 50)
+    with pytest.raises(StoreUnavailable, match="lost synchronization with server"):
+        add(store, "there-0")
+    assert again(partial(add, store, "there-0", "there-1")) is None
+    assert there(store, "there-0", "there-1") == [True, True]
+    assert audit(store) == []
+    store.close()
+    proxy.close()
+
+
 def test_who_waits_goes_on_to_listen_where_the_server_refuses_it_once(
     store: PostgresStore, postgres_database: str
 ) -> None:

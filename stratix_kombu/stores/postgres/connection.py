@@ -201,7 +201,10 @@ class Connection:
                 self.close()
                 raise lost(self._options, "it has not answered in time")
             pg.consume_input()
-        return pg.get_result()
+        result = pg.get_result()
+        if result is None and pg.status == pq.ConnStatus.BAD:  # of what cannot be read, nothing more will come
+            raise psycopg.OperationalError(pg.error_message.decode(errors="replace"))
+        return result
 
     def _answer(self, sql: str, result: pq.abc.PGresult) -> Answer:
         count = result.ntuples
