@@ -23,21 +23,27 @@ _local = threading.local()
 Scope = TypeVar("Scope", bound="Batch")
 
 
-def results_in(signature: Any) -> Iterator[tuple[str, str]]:
+def results_in(signature: Any) -> list[tuple[str, str]]:
     """Ids of jobs, and names, of all tasks that a signature (or its dict) will publish and whose results others may
     want: of a chord its body's, of a group and a chain all. Freezing has given them their ids."""
+    found: list[tuple[str, str]] = []
+    _find_results(signature, found)
+    return found
+
+
+def _find_results(signature: Any, found: list[tuple[str, str]]) -> None:
     if not isinstance(signature, (dict, Mapping)):  # to tell a dict is quick
         return
     options, kind = signature.get("options") or {}, signature.get("subtask_type")
     if kind == "chord":
-        yield from results_in(signature["kwargs"].get("body"))
-    elif kind in ("group", "chain"):
+        _find_results(signature["kwargs"].get("body"), found)
+    elif kind == "group" or kind == "chain":
         for task in signature["kwargs"].get("tasks") or ():
-            yield from results_in(task)
+            _find_results(task, found)
     elif options.get("task_id"):
-        yield task_job_id(options["task_id"]), str(signature.get("task"))
+        found.append((task_job_id(options["task_id"]), str(signature.get("task"))))
     for task in options.get("chain") or ():
-        yield from results_in(task)
+        _find_results(task, found)
 
 
 def awaited_in(signature: Any) -> Iterator[str]:

@@ -71,7 +71,7 @@ class Gathered(Generic[Wanted, Answer]):
         if threading.current_thread() is threading.main_thread():
             # The only one that runs tasks in its process, and a signal may raise an error in it anywhere.
             return self._prepare([wanted])()[0]
-        mine = _Asked[Wanted, Answer](job_id, wanted)
+        mine: _Asked[Wanted, Answer] = _Asked(job_id, wanted)
         with self._changed:
             self._waiting.append(mine)
         while (batch := self._turn(mine)) is not None:

@@ -21,10 +21,10 @@ def shorten(options: dict[str, Any]) -> None:
 
 
 def _shortened(step: Any) -> Any:
-    options = step.get("options") if isinstance(step, Mapping) else None
-    if not options or not isinstance(options.get("chord"), Mapping) or "task" not in options["chord"]:
+    options = step.get("options") if isinstance(step, (dict, Mapping)) else None  # to tell a dict is quick
+    if not options or not (chord := options.get("chord")) or not isinstance(chord, Mapping) or "task" not in chord:
         return step
-    reference = {JOIN_REFERENCE: join_id(options["group_id"])} if options.get("group_id") else options["chord"]
+    reference = {JOIN_REFERENCE: join_id(options["group_id"])} if options.get("group_id") else chord
     copy = step.clone() if hasattr(step, "clone") else dict(step)
     copy["options"] = {**options, "chord": reference}
     return copy

@@ -111,7 +111,8 @@ def _give_up(bridge: Bridge, queue: str) -> None:
     try:
         held = engine.store.queries.held(queue, bridge.claims.worker)
         records = engine.store.queries.get([one.job_id for one in held])
-        late, early = list[Held](), list[Held]()
+        late: list[Held] = []
+        early: list[Held] = []
         for claim, record in zip(held, records, strict=True):
             task = bridge.celery.tasks.get(record.name) if record is not None and record.message else None
             (late if task is None or task.acks_late else early).append(claim)

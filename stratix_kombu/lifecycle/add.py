@@ -55,7 +55,7 @@ def add(engine: Engine, jobs: Sequence[NewJob], meanwhile: Callable[[], object] 
 
 def add_recorded(engine: Engine, jobs: Sequence[NewJob]) -> list[JobRecord]:
     """``add``, and ``records_of`` what was added; most of the records are made while the store is at it."""
-    records = list[JobRecord]()
+    records: list[JobRecord] = []
 
     def make() -> None:
         records[:] = map(record_of, jobs)
@@ -178,7 +178,8 @@ def _place(
     placed: Sequence[Placed | None],
     instead: Sequence[tuple[str, str]],
 ) -> list[JobRecord]:
-    unclear, waiting = list[int](), State.WAITING
+    waiting = State.WAITING
+    unclear: list[int] = []
     for at, (record, place) in enumerate(zip(records, placed, strict=True)):
         if place is not None:
             record.state, record.created_ms, record.number = place.state, place.created_ms, place.number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import sha1, sha256
 from os import urandom
 from secrets import token_urlsafe
@@ -59,7 +60,12 @@ def is_job_id(job_id: object) -> bool:
 
 def task_job_id(task_id: object) -> str:
     """The id of the job that a Celery task is: the task's own, unless a job cannot have that. Celery takes any text."""
-    text = str(task_id)
+    return _job_id_of(str(task_id))
+
+
+@lru_cache(maxsize=1024)
+def _job_id_of(text: str) -> str:
+    """Each step of a chain asks for all that are behind it."""
     if _TASK_ID.match(text) and not text.endswith(_KEPT_BESIDE):
         return text
     return f"task:{sha256(text.encode(errors='surrogatepass')).hexdigest()}"

@@ -63,7 +63,8 @@ class Natives:
 
     def split(self, others: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
         """Which of these messages are tasks, and which are not."""
-        tasks, rest = list[Delivery](), list[Delivery]()
+        tasks: list[Delivery] = []
+        rest: list[Delivery] = []
         for other in others:
             known = other.other is not None and self._host.job_id(other.other) is not None
             (tasks if known else rest).append(other)
@@ -72,7 +73,8 @@ class Natives:
     def begin(self, deliveries: Sequence[Delivery]) -> tuple[list[Attempt], Refusal | None]:
         """The attempts that these messages have brought, and why nothing of the queue starts now, if that is so. Raises
         Unavailable; then ``again`` is to be called before anything else."""
-        messages, attempts = dict[str, OtherMessage](), list[Attempt]()
+        messages: dict[str, OtherMessage] = {}
+        attempts: list[Attempt] = []
         for delivery in deliveries:
             assert delivery.other is not None
             job_id = self._host.job_id(delivery.other)

@@ -203,7 +203,7 @@ class Settler:
     def _tell_late(self, late: Sequence[LateFailure], stale: Sequence[str]) -> set[str]:
         """Log what these handlers have come to; those that had completed their jobs before."""
         rejected = [one.job_id for one in late if one.job_id in stale]
-        done = set[str]()
+        done: set[str] = set()
         with suppress(Unavailable):
             done = completed(self._engine, rejected) if rejected else done
         for one in late:

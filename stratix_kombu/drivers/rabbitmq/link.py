@@ -50,7 +50,8 @@ class RabbitMQLink(Link):
         self, jobs: Sequence[Ready], broker_queue: Callable[[str], str], other: Callable[[Ready], None]
     ) -> None:
         """Send permits, and other messages by ``other``, in order."""
-        channel, permits = self.channel.channel_id, list[bytes]()
+        channel = self.channel.channel_id
+        permits: list[bytes] = []
         for job in jobs:
             if job.message:
                 self._write(permits)

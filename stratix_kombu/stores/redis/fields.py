@@ -124,7 +124,7 @@ def said_of(job: NewJob) -> dict[str, Any]:
     values = _said(job)
     if values == _UNSAID:
         return {}
-    said = dict[str, Any]()
+    said: dict[str, Any] = {}
     for value, (name, write, unsaid) in zip(values, _WRITTEN, strict=True):
         if value is not unsaid and value != unsaid:
             said[name] = write(value)

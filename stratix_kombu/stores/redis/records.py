@@ -29,8 +29,9 @@ def job_arguments(job: NewJob, queue: str) -> tuple[str, str, str, str, str]:
 
 def rows_of(jobs: Sequence[NewJob]) -> list[Any] | None:
     """What add_many.lua takes of jobs from its number of priorities on; None if they are not as it adds them."""
-    queue, counts = jobs[0].queue, dict[int, int]()
-    rows, size, like = list[Any](), 0, None
+    queue, size, like = jobs[0].queue, 0, None
+    counts: dict[int, int] = {}
+    rows: list[Any] = []
     for job in jobs:
         fields = plain_fields(job) if job.fresh and job.queue == queue and not job.message else None
         if fields is None:
@@ -49,7 +50,8 @@ def then_text(jobs: Sequence[NewJob]) -> str:
     the messages, which may be long: the line says how many bytes each one has."""
     if not jobs:
         return ""
-    listed, messages = list[Any](), list[str]()
+    listed: list[Any] = []
+    messages: list[str] = []
     for job in jobs:
         said = said_of(job)
         if job.message:

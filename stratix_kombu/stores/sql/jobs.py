@@ -178,9 +178,10 @@ class Jobs:
 
     def flush(self) -> None:
         """Write what has changed."""
-        deleted, new, other = list[tuple[str, int]](), [], []
+        deleted: list[tuple[str, int]] = []
+        new, other = [], []
         changed: dict[str, list[tuple[Any, ...]]] = {}
-        tried = list[tuple[int]]()
+        tried: list[tuple[int]] = []
         for job_id in self._used:
             job, row = self._loaded.get(job_id), self._rows.get(job_id)
             if row is not None and (job is None or job.number != row.number):
