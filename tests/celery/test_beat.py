@@ -34,10 +34,14 @@ class Beat:
         text = json.dumps({**settings, "beat_schedule": schedule})
         environment = {**os.environ, "STRATIX_TEST_PROJECT": text}
         command = [sys.executable, "-m", "celery", "-A", "tests.celery.project", "beat", "-S", "stratix", "-l", "INFO"]
-        pid = ["--pidfile", str(folder / f"{uuid.uuid4().hex}.pid")]
-        self.process = subprocess.Popen([*command, *pid], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        self._log = folder / f"{uuid.uuid4().hex}.log"
+        pid = ["--pidfile", os.fspath(self._log.with_suffix(".pid"))]
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen([*command, *pid], cwd=ROOT, env=environment, stderr=log)
 
     def end(self) -> None:
+        """Once it has begun: before that, nothing answers a signal."""
+        until(lambda: "beat: Starting" in self._log.read_text(), WAIT_S)
         self.process.terminate()
         assert self.process.wait(WAIT_S) == 0
 

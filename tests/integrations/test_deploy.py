@@ -102,14 +102,14 @@ def test_the_worker_runs_and_answers_the_probes(redis_url: str) -> None:
         subprocess.Popen(command, cwd=FOLDER, env=environment, stderr=subprocess.PIPE, text=True) as worker,
     ):
         try:
-            assert outside.queue.get_queue("emails").add("welcome", "ada").wait_until_finished(30) == "sent to ada"
+            assert outside.queue.get_queue("emails").add("welcome", "ada").wait_until_finished(90) == "sent to ada"
             until(lambda: _probe(port) == 0, WAIT_S)
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 with urlopen(f"http://127.0.0.1:{port}{container()[probe]['httpGet']['path']}", timeout=10) as page:
                     assert page.status == 200
         finally:
             worker.send_signal(signal.SIGTERM)
-            _, said = worker.communicate(timeout=40)
+            _, said = worker.communicate(timeout=90)
     assert worker.returncode == 0, said
     assert _probe(port) != 0
     assert all(json.loads(line) for line in said.splitlines() if line.startswith("{"))

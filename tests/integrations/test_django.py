@@ -96,10 +96,10 @@ def test_a_worker_of_the_project_runs_its_jobs(shop: Path) -> None:
         command = [sys.executable, "manage.py", "stratix", "worker", "--processes", "2"]
         with subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=subprocess.PIPE, text=True) as worker:
             try:
-                assert job.wait_until_finished(timeout=30) == "a lamp"
+                assert job.wait_until_finished(timeout=90) == "a lamp"
             finally:
                 worker.send_signal(signal.SIGTERM)
-                worker.communicate(timeout=30)
+                worker.communicate(timeout=90)
         assert worker.returncode == 0
     row.refresh_from_db()
     assert row.confirmed

@@ -30,10 +30,10 @@ def test_the_example_adds_jobs_and_its_worker_runs_them(redis_url: str) -> None:
         command = [sys.executable, "-m", "flask", "--app", "shop", "stratix", "worker", "--processes", "1"]
         with subprocess.Popen(command, cwd=EXAMPLE, env=environment, stderr=subprocess.PIPE, text=True) as worker:
             try:
-                assert job.wait_until_finished(timeout=30) == "welcome, ada"
+                assert job.wait_until_finished(timeout=90) == "welcome, ada"
             finally:
                 worker.send_signal(signal.SIGTERM)
-                worker.communicate(timeout=30)
+                worker.communicate(timeout=90)
         assert worker.returncode == 0
 
 

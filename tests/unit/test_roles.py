@@ -115,7 +115,7 @@ def test_a_program_that_imports_the_handlers_and_one_that_runs_them(redis_url: s
         try:
             job = app.queue.get_queue("thumbnails").get_job(job_id)
             assert job is not None
-            ran_by = job.wait_until_finished(30)
+            ran_by = job.wait_until_finished(90)
         finally:
             worker.terminate()
         assert ran_by == worker.pid != int(pid)
