@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.stores.postgres.connection import Connection
 from stratix_kombu.stores.postgres.store import PostgresStore
 from stratix_kombu.testing.stores import audit
 from tests.faults.postgres import QUEUE, TIMEOUT_MS, add, again, opened, there, transaction
@@ -85,6 +86,30 @@ def test_who_waits_goes_on_to_listen_where_the_server_refuses_it_once(
     until(lambda: bell.changes() > rung, WAIT_S)
     waits.close()
     proxy.close()
+
+
+def test_who_waits_goes_on_to_listen_after_a_bug_of_ours(
+    store: PostgresStore, postgres_database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waits = opened(postgres_database)
+    bell = waits._database.bell
+    tries: list[object] = []
+    begin = bell._listening
+
+    def listening() -> Connection:
+        tries.append(None)
+        if len(tries) == 1:
+            raise ZeroDivisionError
+        return begin()
+
+    monkeypatch.setattr(bell, "_listening", listening)
+    bell.changes()
+    until(lambda: bell._connection is not None, WAIT_S)
+    assert [getattr(one, "action", "") for one in caplog.records] == ["listen_failed"]
+    rung = bell.changes()
+    add(store, "heard")
+    until(lambda: bell.changes() > rung, WAIT_S)
+    waits.close()
 
 
 def test_reading_behind_ones_own_transaction_while_its_table_is_locked(

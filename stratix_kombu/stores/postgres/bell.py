@@ -136,7 +136,11 @@ class Bell:
             try:
                 connection = self._listening()
                 pause_s = self._turn(connection, pipe[0], pause_s)
-            except StratixError:
+            except Exception as problem:
+                if not isinstance(problem, StratixError):  # a bug of ours must not end the thread silently
+                    logger.exception(
+                        "%s cannot be listened to", self._options.address, extra={"action": "listen_failed"}
+                    )
                 self._drop()
                 self.ring()  # who waits looks, and is told what is wrong
                 self._rest(pipe[0], AGAIN_S)
