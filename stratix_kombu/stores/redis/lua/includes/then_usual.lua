@@ -11,7 +11,8 @@ local function follows(id, before)
   return v[1] == 'blocked' and v[2] and call('HEXISTS', jobs_at .. id .. ':dependencies', before) == 1
 end
 
--- Whether that is what it is; `ended` completes.
+-- Whether a task is to take the place of a vacant job that waits for the completing job `ended` alone, and nobody else waits
+-- for that.
 local function is_next(new, ended)
   local id, carries = new[2], new[6].carries or {}
   local v = redis.pcall('HMGET', jobs_at .. id, F.state, F.vacant, F.queue, F.number, F.created_ms)
@@ -29,7 +30,7 @@ local function is_next(new, ended)
   return true
 end
 
--- Whether this is such a task, which then is to be added.
+-- Whether this is such a task, new or the next one of a chain, which then is to be added.
 local function is_task(new, ended)
   local key, more = jobs_at .. new[2], new[6]
   if not more.message or more.forward or more.dependencies or more.delay_ms or more.due_ms or more.deduplication or more.vacant
