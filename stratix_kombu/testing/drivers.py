@@ -366,9 +366,13 @@ class DriverSuite:
         receiver.acknowledge(held)
         published = [job_id for ids in (answers if driver.capabilities.shared else answers[-1:]) for job_id in ids]
         try:
-            taken = take(receiver, len(published))
-            assert {one.job_id for one in taken} == set(published)
-            assert receiver.receive(10, 0.2) == []
+            taken = {str(one.job_id) for one in take(receiver, len(published))}
+            if driver.capabilities.ordered:  # see above
+                assert taken == set(published)
+                assert receiver.receive(10, 0.2) == []
+            while missing := set(published) - taken:  # in place of those that have come twice
+                taken |= {str(one.job_id) for one in take(receiver, 1, len(missing))}
+            assert taken == set(published)
         finally:
             receiver.close()
 

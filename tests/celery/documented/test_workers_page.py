@@ -89,6 +89,8 @@ def queried(side: Side) -> Any:
 @PAGE.says("useful (or not so useful) statistics about the worker", [4, True, True], on=REMOTE)
 def statistics(side: Side) -> Any:
     value(side.task("add").delay(1, 1))
+    # The result of a child may come before word of its start.
+    until(lambda: "proj.add" in asked(side, "stats")["total"], WAIT_S)
     found = asked(side, "stats")
     return [found["pool"]["max-concurrency"], found["total"]["proj.add"] >= 1, found["pid"] > 0]
 
