@@ -90,6 +90,20 @@ def test_every_canvas_ends_as_with_celery_alone(project: Project, kind: str, tmp
     alone.close()
 
 
+def test_an_id_that_is_used_again_runs_again_once_the_producer_has_the_bridge(
+    project: Project, kind: str, tmp_path: Path
+) -> None:
+    """What a producer without it sends under the id of a task that has ended is taken for a copy of its message."""
+    stock, notes = producer(project), str(tmp_path / "notes")
+    with project.worker(kind.split()[1]):
+        for line in ("first", "second"):
+            value(stock.tasks["proj.note"].apply_async((notes, line), task_id=f"{project.prefix}-same"))
+        value(stock.tasks["proj.note"].delay(notes, "behind"))
+        assert lines(notes) == ["first", "behind"]
+        value(project.task("note").apply_async((notes, "third"), task_id=f"{project.prefix}-same"))
+        until(lambda: lines(notes) == ["first", "behind", "third"], WAIT_S)
+
+
 def test_the_other_kind_of_worker_goes_on_and_nothing_runs_twice(project: Project, kind: str, tmp_path: Path) -> None:
     """It has gone on with all before a worker with the bridge comes back, which finds nothing to do."""
     stock, notes, gate = producer(project), str(tmp_path / "notes"), str(tmp_path / "gate")
