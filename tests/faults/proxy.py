@@ -170,8 +170,8 @@ class _Carried:
             if not self._proxy.carries(self._client):
                 continue
             if self._cut is not None:
-                self._client.sendall(data[: self._cut.keep] + self._cut.last)
                 self._proxy.cuts += 1
+                self._client.sendall(data[: self._cut.keep] + self._cut.last)
                 if not self._cut.last:
                     return
                 self._proxy.mute(self._client)
