@@ -226,6 +226,9 @@ def _clock(large: Large) -> None:
         transitions.redeliver("unsent", 0, 0, PAGE)
         transitions.expire(PAGE)
         large.store.schedules.due(PAGE)
+    while large.client.hget(large.key("q:old:meta"), "old") != "none":  # where the walk comes is random
+        large.client.rpush(large.key("lost"), *['["a","b","c"]'] * 100)
+        transitions.recover(1, PAGE)
     transitions.renew([WorkerInfo(id="w", queue="waiting")], [], 1_000)
     transitions.leave("w", ["waiting"])
 

@@ -19,7 +19,7 @@
 local function walk()
   local laps, cursor = string.match(redis.call('GET', P .. ':walk') or '', '^(%d+) (%d+)$')
   local page = redis.call('SSCAN', P .. ':queues', cursor or 0, 'COUNT', 50)
-  local workers, left, is_moving = 0, 250, false
+  local workers, left, is_moving = 0, 150, false
   for _, queue in ipairs(page[2]) do
     look_again(queue, 'delayed')
     look_again(queue, 'active')

@@ -75,10 +75,14 @@ local function tidy(queue, unused_ms)
   end
   redis.call('UNLINK', unpack(keys_of(queue, OF_EARLIER_VERSIONS)))
   local known = redis.call('HLEN', serving)
-  for _, worker in ipairs(known > 0 and known <= MOST_COUNTED and redis.call('HKEYS', serving) or {}) do
-    if redis.call('HEXISTS', P .. ':process', worker) == 0 then
-      redis.call('HDEL', serving, worker)
-      redis.call('HDEL', queue_key(queue, 'meta'), 'took:' .. worker)
+  if known > 0 and known <= MOST_COUNTED then
+    local workers = redis.call('HKEYS', serving)
+    local lives = redis.call('HMGET', P .. ':process', unpack(workers))
+    for i, worker in ipairs(workers) do
+      if not lives[i] then
+        redis.call('HDEL', serving, worker)
+        redis.call('HDEL', queue_key(queue, 'meta'), 'took:' .. worker)
+      end
     end
   end
   return known
