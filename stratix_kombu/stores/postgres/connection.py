@@ -176,11 +176,11 @@ class Connection:
 
     def _refused(self, result: pq.abc.PGresult, sent: list[str]) -> Refused:
         """The first of these is refused. When none is left, or at any time, the server may say that it ends the
-        connection: then nothing else will come. Raises StoreUnavailable in that case."""
+        connection: then nothing else will come."""
         refused = Refused(result, sent[0] if sent else "")
         if refused.is_fatal:
             self.close()
-            raise unavailable(self._options, refused)
+            raise refused
         self._forget([sql for before, sql in pairwise(sent) if not before])
         if refused.code[:2] not in OF_VALUES:
             self._forget(sent[:1])

@@ -23,7 +23,7 @@ from stratix_kombu.stores.postgres.errors import MISSING, UNIQUE, Refused
 from stratix_kombu.stores.postgres.migrate import check, lock_of
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.pool import Pool
-from stratix_kombu.stores.postgres.session import SOME_CAME, InTheWay, Session
+from stratix_kombu.stores.postgres.session import SOME_CAME, Session, Undone
 from stratix_kombu.stores.sql.database import COUNTERS, Counters, Read
 
 BEGIN: Statement = ("BEGIN", ())
@@ -256,7 +256,7 @@ class PostgresDatabase:
                 session.confirm()
             if commit:
                 self._known = self._writes
-        except InTheWay as problem:
+        except Undone as problem:
             if isinstance(problem.__cause__, Refused) and problem.__cause__.code == UNIQUE:
                 self._surprised_at = time.monotonic()
             raise

@@ -33,8 +33,10 @@ _HINTS = {
     ),
 }
 """What is to be done, where the library's words do not say it."""
-AGAIN = ("40001", "40P01")
-"""Another transaction was in the way: the whole step is done again."""
+STOPPED = "25P03"
+AGAIN = ("40001", "40P01", STOPPED)
+"""Another transaction was in the way, or this process was stopped for so long that the server has undone the step: the
+whole step is made again."""
 UNIQUE = "23505"
 UNKNOWN = ("25P02", "26000", "42P05")
 """The session is not in the state that it should be in: a pooler has given another one."""
@@ -79,10 +81,14 @@ class Refused(Exception):
         super().__init__(f"{self.said} ({self.code}) in {sql}")
 
 
-def unavailable(options: PostgresOptions, refused: Refused) -> StoreUnavailable:
+def said_of(refused: Refused) -> str:
     words = _WORDS.get(refused.code)
     said = f"{refused.said}, SQLSTATE {refused.code}"
-    return StoreUnavailable(options.address, f"{words} ({said})" if words else said)
+    return f"{words} ({said})" if words else said
+
+
+def unavailable(options: PostgresOptions, refused: Refused) -> StoreUnavailable:
+    return StoreUnavailable(options.address, said_of(refused))
 
 
 def lost(options: PostgresOptions, said: str) -> StoreUnavailable:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
-from stratix_kombu.stores.postgres.errors import AGAIN, PRESUMED, READ_ONLY, Refused, unavailable
+from stratix_kombu.stores.postgres.errors import AGAIN, PRESUMED, READ_ONLY, Refused, said_of, unavailable
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.sql.columns import TEXTS, UPDATE_GIVEN
 from stratix_kombu.stores.sql.database import Read
@@ -28,8 +28,8 @@ ROWS_AT_ONCE = (32, 8, 2)
 """So many rows are inserted by one statement: few sizes, since each is a statement of its own."""
 
 
-class InTheWay(StoreUnavailable):
-    """Another transaction was: the step can be done again."""
+class Undone(StoreUnavailable):
+    """The server has undone the step, of which nothing else is wrong: it can be made again."""
 
 
 class Session:
@@ -67,7 +67,7 @@ class Session:
                 self._connection.close()
                 self._connection.is_read_only = refused.code == READ_ONLY
             if refused.code in AGAIN or (self.presumes and refused.code in PRESUMED):
-                raise InTheWay(self._options.address, refused.said) from refused
+                raise Undone(self._options.address, said_of(refused)) from refused
             raise unavailable(self._options, refused) from refused
         if self.presumes and is_first:
             self.server_ms = answers[self._guarded_at].rows[0][0]

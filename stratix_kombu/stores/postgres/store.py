@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stratix_kombu.stores.contract import Mail, Store, Survey
+from stratix_kombu.stores.postgres.again import make_again
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.outbox import PostgresOutbox
@@ -43,6 +44,17 @@ class PostgresStore(Store):
         self.mail = SqlMail(space)
         self.migrations = PostgresMigrations(options)
         self.outbox = PostgresOutbox(self._database)
+        for part in (
+            self.transitions,
+            self.queries,
+            self.schedules,
+            self.events,
+            self.locks,
+            self.clocks,
+            self.contents,
+            self.mail,
+        ):
+            make_again(part, self._database)
 
     def ping(self) -> None:
         """Also, that the tables are there and can be written."""

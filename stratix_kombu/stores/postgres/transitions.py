@@ -1,35 +1,31 @@
-"""Steps that another transaction was in the way of are done again; and what users' transactions have added or completed
-is taken in."""
+"""What users' transactions have added or completed is taken in, and is not overtaken."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
 from typing import Any
 
 from stratix_kombu.model.record import ANY_CLAIM, Change, Completion, Failure, HandOver, Held, NewJob
-from stratix_kombu.stores.contract import PAGE, Transitions
+from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import step
 from stratix_kombu.stores.postgres.arrivals import new_job
 from stratix_kombu.stores.postgres.completions import completing, none_completing, overtaking
 from stratix_kombu.stores.postgres.database import PostgresDatabase
-from stratix_kombu.stores.postgres.session import InTheWay
 from stratix_kombu.stores.sql.jobs import Jobs
 from stratix_kombu.stores.sql.space import SqlSpace
 from stratix_kombu.stores.sql.transitions import SqlTransitions
 
 logger = logging.getLogger("stratix_kombu.stores")
 
-TRIES = 3
 _INCOMING = "SELECT number, id, added_ms, job FROM incoming ORDER BY number LIMIT ?"
 _COMPLETIONS = "SELECT number, job, token, result FROM completions ORDER BY number LIMIT ?"
 
 
 class PostgresTransitions(SqlTransitions):
-    """All steps, each as a whole up to three times."""
+    """All steps."""
 
     def __init__(self, space: SqlSpace, database: PostgresDatabase) -> None:
         super().__init__(space)
@@ -140,21 +136,3 @@ class PostgresTransitions(SqlTransitions):
             why,
             extra={"action": "arrival_dropped", "job_id": job_id},
         )
-
-
-def _again(method: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(method)
-    def tried(self: PostgresTransitions, *args: Any, **kwargs: Any) -> Any:
-        for left in range(TRIES - 1, -1, -1):
-            try:
-                return method(self, *args, **kwargs)
-            except InTheWay:
-                if not left or self._database.is_within:
-                    raise
-        raise AssertionError
-
-    return tried
-
-
-for _name in (*Transitions.__abstractmethods__, "complete_and_take"):
-    setattr(PostgresTransitions, _name, _again(getattr(PostgresTransitions, _name)))
