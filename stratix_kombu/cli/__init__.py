@@ -1,4 +1,8 @@
-"""The command line: one file per noun."""
+"""The command line: one file per noun.
+
+``celery`` loads this package, for its own command ``stratix``, whatever it does: files are imported when their commands
+are used.
+"""
 
 from __future__ import annotations
 
@@ -7,62 +11,41 @@ from pathlib import Path
 
 import click
 
-from stratix_kombu.cli import (
-    bulk,
-    check,
-    dashboard,
-    dead_letters,
-    demo,
-    events,
-    flow,
-    health,
-    housekeeping,
-    job,
-    jobs,
-    leave,
-    metrics,
-    new,
-    queues,
-    reasons,
-    repeat,
-    store,
-    worker,
-    workers,
-)
 from stratix_kombu.cli.commands import EXIT_CODES, Commands
 from stratix_kombu.cli.lookup import HINT, application_options, remember, remember_application
 
 COMPLETION = """\b
 Shell completion (bash; or zsh, fish):
   eval "$(_STRATIX_KOMBU_COMPLETE=bash_source stratix-kombu)\""""
-INSPECTION = (
-    check.check,
-    queues.queues,
-    jobs.jobs,
-    reasons.reasons,
-    workers.workers,
-    job.job,
-    bulk.bulk,
-    flow.flow,
-    repeat.repeat,
-    queues.pause,
-    queues.resume,
-    housekeeping.drain,
-    housekeeping.clean,
-    housekeeping.obliterate,
-    dead_letters.dead_letters,
-    events.events,
-    metrics.metrics,
-    health.health,
-    dashboard.dashboard,
-    leave.leave,
-    store.store,
-)
-"""Commands about an application's jobs, whichever host runs them."""
+INSPECTION = {
+    "check": "check",
+    "queues": "queues",
+    "jobs": "jobs",
+    "reasons": "reasons",
+    "workers": "workers",
+    "job": "job",
+    "bulk": "bulk",
+    "flow": "flow",
+    "repeat": "repeat",
+    "pause": "queues",
+    "resume": "queues",
+    "drain": "housekeeping",
+    "clean": "housekeeping",
+    "obliterate": "housekeeping",
+    "dead-letters": "dead_letters",
+    "events": "events",
+    "metrics": "metrics",
+    "health": "health",
+    "dashboard": "dashboard",
+    "leave": "leave",
+    "store": "store",
+}
+"""Commands about an application's jobs, whichever host runs them, and the file of each."""
 
 
 @click.group(
     cls=Commands,
+    homes={"worker": "worker", "beat": "worker", "demo": "demo", "new": "new", **INSPECTION},
     epilog=f"{HINT}\n\n{EXIT_CODES}\n\n{COMPLETION}",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -87,14 +70,8 @@ def main(context: click.Context, reference: str | None, config: Path | None) -> 
     remember(context, reference, config)
 
 
-@click.group("stratix", cls=Commands, epilog=EXIT_CODES)
+@click.group("stratix", cls=Commands, homes={"worker": "worker", **INSPECTION}, epilog=EXIT_CODES)
 @click.pass_context
 def celery_stratix(context: click.Context) -> None:
     """Jobs, flows and queues of stratix_kombu, of an application with the bridge: 'celery -A proj stratix queues'."""
     remember_application(context, context.obj.app)
-
-
-for command in (worker.worker, *INSPECTION):
-    celery_stratix.add_command(command)
-for command in (worker.worker, worker.beat, demo.demo, new.new, *INSPECTION):
-    main.add_command(command)

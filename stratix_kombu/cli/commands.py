@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import fields
 from functools import update_wrapper
+from importlib import import_module
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -78,7 +79,21 @@ class ExitCodes(AbstractContextManager[None]):
 
 
 class Commands(click.Group):
-    """A group whose commands end with the exit codes above; for an unknown command it suggests the nearest name."""
+    """A group whose commands end with the exit codes above; for an unknown command it suggests the nearest name.
+    ``homes``: files of this package by the names of their commands, which are imported when they are used."""
+
+    def __init__(self, *arguments: Any, homes: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._homes = homes or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self.commands, *self._homes})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._homes and cmd_name not in self.commands:
+            home = import_module(f"stratix_kombu.cli.{self._homes[cmd_name]}")
+            self.add_command(getattr(home, cmd_name.replace("-", "_")))
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -16,13 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.logs import say
-from stratix_kombu.config.embedded import STORE_AS_DRIVER
-from stratix_kombu.config.environment import from_environment
-from stratix_kombu.config.settings import CONFIGURATION, settings_file
-from stratix_kombu.drivers.registry import known_drivers
+from stratix_kombu.config import CONFIGURATION
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.hints import NO_OTHERS, hint_for
-from stratix_kombu.model.awaiting import call
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -77,6 +73,8 @@ def _set_again(name: str, value: str | None) -> None:
 
 def url_of(value: str) -> str:
     """The URL of a store that is named by it, or by its file."""
+    from stratix_kombu.config.embedded import STORE_AS_DRIVER
+
     return value if "://" in value else f"{STORE_AS_DRIVER}:///{value}"
 
 
@@ -127,6 +125,10 @@ def with_application(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def find(context: click.Context, reference: str | None, config: Path | None) -> Any:
     """The selected ``Application`` or Celery application. Raises ConfigurationError."""
+    from stratix_kombu.config.environment import from_environment
+    from stratix_kombu.config.settings import settings_file
+    from stratix_kombu.drivers.registry import known_drivers
+
     if reference is None and config is None:
         if not isinstance(given := context.meta.get(_META, ()), tuple):
             return given
@@ -170,6 +172,8 @@ def is_celery(found: Any) -> bool:
 
 def load(reference: str) -> Any:
     """The application at ``module:attr``, or in a module that holds one. Raises ConfigurationError."""
+    from stratix_kombu.model.awaiting import call
+
     name, _, path = reference.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from stratix_kombu.config import CONFIGURATION
 from stratix_kombu.config.embedded import name_once
 from stratix_kombu.config.environment import from_environment
 from stratix_kombu.config.options import (
@@ -51,7 +52,6 @@ _TOP = (
     "metrics",
     "timezone",
 )
-CONFIGURATION = "stratix.toml"
 ALIASES = {"bullmq": "redis", "amqp": "rabbitmq"}
 _OPTIONS_OF = "the options of "
 _LIKE = {

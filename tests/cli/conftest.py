@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -43,6 +44,13 @@ def app(config: Path) -> Iterator[Application]:
 def call(*arguments: str, answer: str | None = None) -> Result:
     """Run a command in this process."""
     return CliRunner().invoke(main, arguments, input=answer)
+
+
+def own_commands(group: click.Group) -> list[tuple[str, click.Command]]:
+    """The commands of a group, each with its name."""
+    with click.Context(group) as context:
+        found = [(name, group.get_command(context, name)) for name in group.list_commands(context)]
+    return [(name, command) for name, command in found if command is not None]
 
 
 class Cli:

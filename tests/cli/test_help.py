@@ -12,14 +12,14 @@ import click
 import pytest
 
 from stratix_kombu.cli import celery_stratix, main
-from tests.cli.conftest import call
+from tests.cli.conftest import call, own_commands
 from tests.pages import PAGES, snippets
 
 PAGE = PAGES["examples/guide/command-line.md"]
 
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    for name, command in own_commands(group):
         if isinstance(command, click.Group):
             yield from commands(command, f"{path}{name} ")
         else:
@@ -55,7 +55,7 @@ def test_the_guide_names_every_command_and_no_other() -> None:
     named = set()
     for row in re.findall(r"^\| (`.*?) \|", PAGE, re.M):
         words = [one.split() for one in re.findall(r"`([^`]*)`", row)]
-        group = words[0][0] if isinstance(main.commands.get(words[0][0]), click.Group) else ""
+        group = words[0][0] if isinstance(dict(own_commands(main)).get(words[0][0]), click.Group) else ""
         for one in words:
             if not one[0].startswith("--"):
                 named.add(" ".join([group, *one] if group and one[0] != group else one).removesuffix(" --follow"))
@@ -81,8 +81,21 @@ def test_the_commands_in_the_guide_can_be_given() -> None:
 
 
 def test_help_and_completion_load_nothing_heavy() -> None:
-    """So that they are quick; ``celery`` loads this module for its entry point, too."""
-    heavy = ("celery", "kombu", "redis", "rich", "stratix_kombu.queue")
-    code = f"import sys, stratix_kombu.cli; print([one for one in {heavy} if one in sys.modules])"
+    """So that they are quick."""
+    heavy = {"celery", "kombu", "redis", "rich", "stratix_kombu.queue"}
+    help_ = "from stratix_kombu.cli import main; main(['--help'], standalone_mode=False)"
+    assert loaded_by(help_) & heavy == set()
+
+
+def test_celery_loads_no_command_of_ours_that_is_not_used() -> None:
+    """Each of its commands loads the group, for the entry point, also in projects that do not use the bridge."""
+    own = {one for one in loaded_by("import celery.bin.celery") if one.startswith("stratix_kombu.")}
+    light = ("cli", "cli.commands", "cli.logs", "cli.lookup", "cli.streams", "config", "errors", "foreign", "hints")
+    assert own == {f"stratix_kombu.{one}" for one in (*light, "misplaced")}
+
+
+def loaded_by(program: str) -> set[str]:
+    code = f"{program}\nimport sys\nprint('loaded:', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "[]\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.partition("loaded:")[2].split())

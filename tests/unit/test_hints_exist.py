@@ -19,6 +19,7 @@ from stratix_kombu.model.state import State
 from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.queue.repeatables import RepeatableJob
 from stratix_kombu.schedule import ScheduleInfo, Scheduler
+from tests.cli.conftest import own_commands
 
 TABLES = {
     "JOB": (Job, AsyncJob),
@@ -101,8 +102,9 @@ def test_what_is_meant_by_commands_exists() -> None:
     pending: list[click.Group] = [main]
     while pending:
         group = pending.pop()
-        names |= set(group.commands)
-        options |= {one for command in group.commands.values() for param in command.params for one in param.opts}
-        pending += [command for command in group.commands.values() if isinstance(command, click.Group)]
+        commands = dict(own_commands(group))
+        names |= set(commands)
+        options |= {one for command in commands.values() for param in command.params for one in param.opts}
+        pending += [command for command in commands.values() if isinstance(command, click.Group)]
     assert {one for meant in foreign.COMMANDS.values() for one in meant.strip("'").removesuffix(" ID").split()} <= names
     assert set(foreign.COMMAND_OPTIONS.values()) <= options
