@@ -99,7 +99,7 @@ def partly_failed(side: Side) -> Any:
 
 def test_what_results_tell_of_their_tasks(pair: Beside, tmp_path: Path) -> None:
     def script(side: Side) -> Any:
-        gate = str(tmp_path / side.name)
+        gate = str(tmp_path / side.new_id())  # another one where the script is asked anew
         running = at(side.task("tracked").delay(gate), "STARTED")
         retried = at(side.task("fails_and_retries").delay(), "RETRY")
         answers = [sorted(running.info), about(retried), sorted(retried._get_task_meta())]
@@ -177,7 +177,7 @@ def test_options_of_get(pair: Beside) -> None:
 
 def test_a_result_is_waited_for(pair: Beside, tmp_path: Path) -> None:
     def script(side: Side) -> Any:
-        gate, heard = tmp_path / side.name, list[Any]()
+        gate, heard = tmp_path / side.new_id(), list[Any]()
         result = side.task("steps").delay(str(gate))
         timed_out = each(lambda: result.get(timeout=SHORT_S))
 
@@ -252,7 +252,7 @@ def test_the_body_of_a_chord_that_failed(pair: Beside) -> None:
 
 def test_errbacks_are_no_children_of_a_task_that_failed(pair: Beside, tmp_path: Path) -> None:
     def script(side: Side) -> Any:
-        notes = tmp_path / side.name
+        notes = tmp_path / side.new_id()
         result = side.task("boom").apply_async(link_error=side.task("on_error_id").s(str(notes)))
         until(notes.exists, WAIT_S)
         return at(result).children
@@ -265,7 +265,8 @@ def test_a_tree_of_results(pair: Beside, tmp_path: Path) -> None:
         add = side.task("add")
         last = at(chain(add.s(1, 1), group(add.s(1), add.s(2)), side.task("total").s()).delay())
         first = last.parent.parent
-        waits = chain(add.si(1, 1), side.task("tracked").si(str(tmp_path / side.name))).delay()
+        gate = tmp_path / side.new_id()
+        waits = chain(add.si(1, 1), side.task("tracked").si(str(gate))).delay()
         at(waits.parent)
         unready = each(
             lambda: list(waits.parent.collect(timeout=SHORT_S)),
@@ -273,7 +274,7 @@ def test_a_tree_of_results(pair: Beside, tmp_path: Path) -> None:
             lambda: len(list(waits.parent.iterdeps(intermediate=True))),
             waits.parent.build_graph,
         )
-        (tmp_path / side.name).touch()
+        gate.touch()
         nodes = [type(node).__name__ for _, node in first.iterdeps()]
         collected = [value for _, value in first.collect(timeout=LOOK_S)]
         return [unready, nodes, collected, first.get_leaf(), len(list(first.graph)), last.get(timeout=LOOK_S)]
@@ -310,7 +311,7 @@ def test_a_group_hears_what_its_tasks_tell(pair: Beside, tmp_path: Path) -> None
     """Whoever waits for it: the bar of a progress, for example."""
 
     def script(side: Side) -> Any:
-        gate, heard = tmp_path / side.name, list[Any]()
+        gate, heard = tmp_path / side.new_id(), list[Any]()
         sent = group(side.task("add").s(1, 1), side.task("steps").s(str(gate))).delay()
 
         def hear(meta: Any) -> None:
