@@ -23,7 +23,6 @@ from stratix_kombu.drivers.kombu import KombuDriver
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.contract import Mail
 from stratix_kombu.stores.registry import open_store
-from stratix_kombu.stores.sqlite import open_mail
 
 SCHEMES = ("stratix+sqlite", "stratix+postgresql")
 """Kombu takes what is before the plus for the transport, and the rest for its URL."""
@@ -38,6 +37,8 @@ _mails: dict[tuple[str, str], Mail] = {}
 
 def mail_of(url: str, namespace: str) -> Mail:
     """The messages in a store: one for all connections of this process. A file has one namespace, whatever it is."""
+    from stratix_kombu.stores.sqlite import open_mail
+
     key = url, namespace
     if key not in _mails:
         mail = open_mail(url) if url.startswith("sqlite:") else open_store(url, namespace=namespace).mail

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
 from stratix_kombu.config.options import MAX_CONCURRENCY, QueueOptions, whole
@@ -13,15 +13,17 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import Claim, WorkerInfo
 from stratix_kombu.queue.job import Job, Runtime
-from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
-from stratix_kombu.worker.coroutines import LoopExecutor
 from stratix_kombu.worker.handlers import Handlers, is_path, say_what_is_unused
-from stratix_kombu.worker.heartbeat import Heartbeat
-from stratix_kombu.worker.natives import TaskHost
-from stratix_kombu.worker.sandbox.pool import SandboxPool
-from stratix_kombu.worker.watch import Watch
-from stratix_kombu.worker.worker import Worker, WorkerSettings
+
+if TYPE_CHECKING:  # a process that only adds jobs loads no worker
+    from stratix_kombu.worker.attempt import Attempts
+    from stratix_kombu.worker.coroutines import LoopExecutor
+    from stratix_kombu.worker.heartbeat import Heartbeat
+    from stratix_kombu.worker.natives import TaskHost
+    from stratix_kombu.worker.sandbox.pool import SandboxPool
+    from stratix_kombu.worker.watch import Watch
+    from stratix_kombu.worker.worker import Worker, WorkerSettings
 
 
 class LocalWorker:
@@ -127,9 +129,13 @@ class LocalWorker:
 
     def attempts(self, concurrency: int) -> Attempts:
         """Runs the handlers for a host that claims jobs itself, and runs that many at the same time in this process."""
+        from stratix_kombu.worker.attempt import Attempts
+
         return Attempts(self._queue, self.handlers, self._settings(concurrency), self._make_job)
 
     def _start_worker(self) -> None:
+        from stratix_kombu.worker.worker import Worker
+
         with self._lock:  # listeners may register handlers at the same time, or while the queue is closed
             if self.worker is not None or not self.started:
                 return
@@ -149,6 +155,9 @@ class LocalWorker:
             self._came_up()
 
     def _settings(self, concurrency: int) -> WorkerSettings:
+        from stratix_kombu.worker.sandbox.pool import SandboxPool
+        from stratix_kombu.worker.worker import WorkerSettings
+
         options, processor = self._options, self._options.processor
         if self._sandboxes is None:
             size = processor.max_sandboxes or concurrency

@@ -26,11 +26,7 @@ from stratix_kombu.queue.many_jobs import ManyJobs
 from stratix_kombu.queue.new_jobs import NewJobs
 from stratix_kombu.queue.repeatables import RepeatableJob, Repeatables
 from stratix_kombu.queue.transactional import add_by, add_by_async
-from stratix_kombu.worker.attempt import Attempts
 from stratix_kombu.worker.backoffs import Backoffs
-from stratix_kombu.worker.coroutines import LoopExecutor
-from stratix_kombu.worker.heartbeat import Heartbeat
-from stratix_kombu.worker.watch import Watch
 
 if TYPE_CHECKING:
     from stratix_kombu.aio import AsyncQueue
@@ -45,6 +41,10 @@ if TYPE_CHECKING:
         Task,
         Unpack,
     )
+    from stratix_kombu.worker.attempt import Attempts
+    from stratix_kombu.worker.coroutines import LoopExecutor
+    from stratix_kombu.worker.heartbeat import Heartbeat
+    from stratix_kombu.worker.watch import Watch
 
 Handler = TypeVar("Handler", bound=Callable[[Job], object])
 FilePath = TypeVar("FilePath", str, Path)

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stratix_kombu.config.options import JobOptions, milliseconds
 from stratix_kombu.errors import ConfigurationError, InvalidPayload, JobCancelled, RateLimited, UnrecoverableError
@@ -23,9 +23,11 @@ from stratix_kombu.model.middleware import Middleware, from_the_handler, within,
 from stratix_kombu.model.record import Claim, Completion, Failure, JobRecord
 from stratix_kombu.worker.attempt_log import log_failure
 from stratix_kombu.worker.handlers import Handler, Handlers
-from stratix_kombu.worker.sandbox.pool import SandboxPool
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxStarved
 from stratix_kombu.worker.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from stratix_kombu.worker.sandbox.pool import SandboxPool
 
 logger = logging.getLogger("stratix_kombu.worker")
 

@@ -7,14 +7,16 @@ import concurrent.futures
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stratix_kombu import forks
 from stratix_kombu.model.awaiting import NotFinished, finished, is_awaitable, outcome_of
-from stratix_kombu.worker.attempt import Attempt
 
+if TYPE_CHECKING:
+    from stratix_kombu.worker.attempt import Attempt
+
+    Run = Callable[[Attempt], Coroutine[Any, Any, None]]
 Result = TypeVar("Result")
-Run = Callable[[Attempt], Coroutine[Any, Any, None]]
 
 
 class LoopExecutor:

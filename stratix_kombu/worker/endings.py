@@ -3,13 +3,17 @@ hosts, the worker and Celery's."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from stratix_kombu.errors import StaleClaim
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Failure
-from stratix_kombu.worker.attempt import Attempt
 from stratix_kombu.worker.attempt_log import log_cancelled
-from stratix_kombu.worker.coroutines import LoopExecutor
-from stratix_kombu.worker.holdings import Holdings
+
+if TYPE_CHECKING:
+    from stratix_kombu.worker.attempt import Attempt
+    from stratix_kombu.worker.coroutines import LoopExecutor
+    from stratix_kombu.worker.holdings import Holdings
 
 
 class Endings:

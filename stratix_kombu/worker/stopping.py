@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stratix_kombu.worker.attempt_log import some
-from stratix_kombu.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from stratix_kombu.worker.worker import Worker
 
 logger = logging.getLogger("stratix_kombu.worker")
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import stratix_kombu
 from tests.architecture.test_shape import PACKAGE
 
@@ -34,6 +36,21 @@ def _loaded(program: str, folder: Path) -> set[str]:
 
 def test_the_queue_api_loads_neither_celery_nor_a_command_line_nor_clients(tmp_path: Path) -> None:
     assert _loaded(PROGRAM, tmp_path) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from stratix_kombu import create_app; create_app({'driver': 'redis'}).queue.create_queue('emails')",
+        "from celery import Celery; from stratix_kombu.celery import install; install(Celery(broker='redis://'))",
+    ],
+    ids=["the queue API", "the bridge"],
+)
+def test_a_program_that_only_adds_loads_no_worker_and_no_other_store(tmp_path: Path, program: str) -> None:
+    loaded = _loaded(f"{program}\nimport sys; print(*sys.modules)", tmp_path)
+    others = {f"stratix_kombu.{one}" for one in ("worker.worker", "worker.sandbox.pool", "stores.sql", "stores.memory")}
+    assert "stratix_kombu.queue.queue" in loaded
+    assert loaded & others == set()
 
 
 def test_the_package_alone_loads_nothing(tmp_path: Path) -> None:
