@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import select
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 DEADLINE_S = 60.0
+MARGIN_S = 5.0
 
 
 class Child:
@@ -31,7 +33,7 @@ class Child:
         try:
             while True:
                 ready, _, _ = select.select([self._pipe], [], [], max(deadline - time.monotonic(), 0))
-                assert ready, f"the child did not end in time; it said {said!r}"
+                assert ready, f"the child did not end in time: {said.decode(errors='replace')}"
                 more = os.read(self._pipe, 65536)
                 if not more:
                     break
@@ -47,11 +49,13 @@ class Child:
 
 def _run(work: Callable[[], Any], pipe: int) -> None:
     """Never returns: a child must not go on with the parent's test."""
+    faulthandler.dump_traceback_later(DEADLINE_S - MARGIN_S, file=pipe)  # where it hangs is its answer then
     try:
         try:
             answer = {"value": work()}
         except BaseException:
             answer = {"error": traceback.format_exc()}
+        faulthandler.cancel_dump_traceback_later()
         os.write(pipe, json.dumps(answer).encode())
     finally:
         os._exit(0)
