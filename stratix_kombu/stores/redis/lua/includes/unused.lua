@@ -77,9 +77,9 @@ local function tidy(queue, unused_ms)
   local known = redis.call('HLEN', serving)
   if known > 0 and known <= MOST_COUNTED then
     local workers = redis.call('HKEYS', serving)
-    local lives = redis.call('HMGET', P .. ':process', unpack(workers))
+    local processes = redis.call('HMGET', P .. ':process', unpack(workers))
     for i, worker in ipairs(workers) do
-      if not lives[i] then
+      if not processes[i] then
         redis.call('HDEL', serving, worker)
         redis.call('HDEL', queue_key(queue, 'meta'), 'took:' .. worker)
       end
