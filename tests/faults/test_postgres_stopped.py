@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -120,6 +121,26 @@ def test_a_step_that_the_server_has_undone_is_made_again(store: PostgresStore, s
     assert step(store) == right
     assert stops.made
     assert audit(store) == []
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_an_answer_that_came_while_the_process_was_stopped(
+    postgres_database: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is read, though its time is over."""
+    store = opened(postgres_database)
+    add(store, "there", "other")
+    next_result = Connection._next
+
+    def late(connection: Connection, deadline: float) -> Any:
+        if connection._pg.is_busy():
+            select.select([connection.fd], [], [], WAIT_S)
+        return next_result(connection, 0.0)
+
+    step, right = STEPS[name]
+    monkeypatch.setattr(Connection, "_next", late)
+    assert step(store) == right
+    store.close()
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -195,9 +195,9 @@ class Connection:
         pg = self._pg
         while pg.is_busy():
             wanted = select.POLLIN | (select.POLLOUT if pg.flush() else 0)
-            left = deadline - time.monotonic()
+            left = max(deadline - time.monotonic(), 0)  # what came while this process was stopped is in time
             self._poll.register(self._fd, wanted)
-            if left <= 0 or not self._poll.poll(left * 1000):
+            if not self._poll.poll(left * 1000):
                 self.close()
                 raise lost(self._options, "it has not answered in time")
             pg.consume_input()
