@@ -34,6 +34,9 @@ BEHIND_MS = 250
 """How often it looks whether more of the lost messages can be sent."""
 STUCK_S = 1.0
 """When that is tried again which could not be done."""
+ABSENCES_PER_LEASE = 3
+"""A store that was away, or a machine that stood still, for longer than this part of a lease: leases have run out that
+nobody could renew. For as long again none is taken from its holder. A worker renews at least three times a lease."""
 TROUBLES = ("dispatch_failed", "repeat_failed", "depth_failed")
 """Faults that another process may not have: its broker is there, or it knows the time zone."""
 
@@ -41,18 +44,25 @@ TROUBLES = ("dispatch_failed", "repeat_failed", "depth_failed")
 class Clock:
     """A daemon thread; every step it takes is a claim in the store."""
 
-    def __init__(self, engine: Engine, *, stalled_check_ms: int, max_stalled: int, grace_ms: int) -> None:
+    def __init__(
+        self, engine: Engine, *, stalled_check_ms: int, max_stalled: int, grace_ms: int, lease_ms: int
+    ) -> None:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._engine = engine
         self._clocks = engine.store.clocks
         self._stalled_check_s = stalled_check_ms / 1000
         self._max_stalled = max_stalled
         self._grace_ms = grace_ms
+        self._absence_s = lease_ms / 1000 / ABSENCES_PER_LEASE
         self._redelivery = Redelivery(engine, grace_ms)
         self._leads = False
         self._troubles = 0
         """How many there were before this round."""
-        self._next_recovery = self._next_redelivery = 0.0
+        self._next_recovery = self._next_redelivery = self._patient_until = 0.0
+        self._was_patient = False
+        """Whether nothing has been recovered since it was."""
+        self._expected = time.time()
+        """When it should look again. By the system's time, which goes on while the machine stands still."""
         self._stuck: dict[Callable[[Engine], bool], float] = {}
         """When the verbs are tried again that could not do all."""
         self._stop = threading.Event()
@@ -68,6 +78,7 @@ class Clock:
             stalled_check_ms=options.stalled_check_interval,
             max_stalled=options.max_stalled_count,
             grace_ms=options.redelivery_grace,
+            lease_ms=options.lease_duration,
         )
 
     @property
@@ -115,14 +126,23 @@ class Clock:
 
     def _look(self) -> int:
         """Do what is due if this clock leads; return the milliseconds until there is something to do."""
+        rest_ms = self._look_once()
+        self._expected = time.time() + rest_ms / 1000
+        return rest_ms
+
+    def _look_once(self) -> int:
         troubles = sum(self._engine.faults[trouble] for trouble in TROUBLES)
         lead = self._clocks.lead(self.id, REST_MS, yields=troubles > self._troubles)
         self._troubles = troubles
         led, self._leads = self._leads, lead.leads
+        is_late = time.time() > self._expected + self._absence_s
+        if is_late and not (led and self._was_patient):  # where each look is late, something is recovered all the same
+            self._patient_until, self._was_patient = time.monotonic() + self._absence_s, True
         if not lead.leads:
             return lead.next_ms or 1  # until its time is over, if it does not ask again
         if not led:
             self._next_recovery = self._next_redelivery = 0.0
+        self._next_recovery = max(self._next_recovery, self._patient_until)
         if self._do(lead):
             return 0
         now = time.monotonic()
@@ -146,7 +166,7 @@ class Clock:
                 self._stuck[verb] = now + STUCK_S
         if now >= self._next_recovery:
             self._try(lambda: recover(self._engine, self._max_stalled, lead.expire))
-            self._next_recovery = now + self._stalled_check_s
+            self._next_recovery, self._was_patient = now + self._stalled_check_s, False
         if now >= self._next_redelivery:
             self._try(self._redelivery.look)
             self._next_redelivery = now + self._grace_ms / 2000

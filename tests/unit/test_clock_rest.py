@@ -1,15 +1,18 @@
-"""The rest of a clock: it does not begin when the clock is to end, and what fails in it does not end the clock."""
+"""The rest of a clock: it does not begin when the clock is to end, what fails in it does not end the clock, and after
+one that was too long workers have time to renew their leases."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from stratix_kombu import create_app
 from stratix_kombu.stores.contract.clocks import Lead
+from tests.waiting import until
 
 WAIT_S = 30
 
@@ -60,3 +63,32 @@ def test_what_fails_in_a_rest_does_not_end_the_clock(
         assert queue.add("n", 1, delay=100).wait_until_finished(WAIT_S) == 1
     assert failed
     assert caplog.text.count("the clock failed") == 1
+
+
+@pytest.mark.parametrize("absent_ms", [0, 1_500])
+def test_after_an_absence_workers_have_time_to_renew(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, absent_ms: int
+) -> None:
+    """A third of a lease: 1 s. The absence ends the second look."""
+    app = create_app({**settings, "worker": {"lease_duration": 3_000, "stalled_check_interval": 100}})
+    store, looks, back, recovered = app.queue.store, list[Lead](), list[float](), list[float]()
+    lead, recover = store.clocks.lead, store.transitions.recover
+
+    def lead_late(*arguments: Any, **options: Any) -> Lead:
+        if len(looks) == 1:
+            threading.Event().wait(absent_ms / 1000)
+            back.append(time.monotonic())
+        looks.append(lead(*arguments, **options))
+        return looks[-1]
+
+    def recover_and_note(*arguments: Any, **options: Any) -> Any:
+        recovered.append(time.monotonic())
+        return recover(*arguments, **options)
+
+    monkeypatch.setattr(store.clocks, "lead", lead_late)
+    monkeypatch.setattr(store.transitions, "recover", recover_and_note)
+    with app:
+        app.start()
+        until(lambda: back and recovered[-1] > back[0], WAIT_S)
+    following = min(one for one in recovered if one > back[0])
+    assert following - back[0] >= (1.0 if absent_ms else 0.0)
