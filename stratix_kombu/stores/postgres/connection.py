@@ -19,6 +19,7 @@ from psycopg import pq
 
 from stratix_kombu import forks
 from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.model.pauses import stood_still
 from stratix_kombu.stores.postgres.errors import OF_VALUES, Refused, lost, reported_connect, unavailable
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.postgres.values import Decoder, decoder_of, encoded
@@ -60,7 +61,7 @@ class Connection:
         """Syncs whose answers were not read yet."""
         self._posted: list[str] = []
         """Statements whose answers nobody waits for."""
-        self.used_at = time.monotonic()
+        self.used_at = self._answer_by = time.monotonic()
         self.is_read_only = False
         with reported_connect(options):
             self._psycopg = psycopg.connect(**options.connect, autocommit=True)
@@ -101,7 +102,8 @@ class Connection:
         """Send the statements, and return what they answer. Where one is refused, those behind it are not done."""
         try:
             sent = self._send(statements)
-            return self._receive(sent, time.monotonic() + (timeout_s or self._options.timeout_ms / 1000 + MARGIN_S))
+            self._answer_by = time.monotonic() + (timeout_s or self._options.timeout_ms / 1000 + MARGIN_S)
+            return self._receive(sent)
         except psycopg.Error as problem:
             self.close()
             raise lost(self._options, str(problem)) from problem
@@ -148,12 +150,12 @@ class Connection:
         self._owed += 1
         return sent
 
-    def _receive(self, sent: list[str], deadline: float) -> list[Answer]:
+    def _receive(self, sent: list[str]) -> list[Answer]:
         answers: list[Answer] = []
         refused: Refused | None = None
         place = 0
         while self._owed:
-            result = self._next(deadline)
+            result = self._next()
             if result is None:
                 continue
             status = result.status
@@ -191,16 +193,20 @@ class Connection:
         for sql in sent:
             self._names.pop(sql, None)
 
-    def _next(self, deadline: float) -> pq.abc.PGresult | None:
+    def _next(self) -> pq.abc.PGresult | None:
         pg = self._pg
         while pg.is_busy():
             wanted = select.POLLIN | (select.POLLOUT if pg.flush() else 0)
-            left = max(deadline - time.monotonic(), 0)  # what came while this process was stopped is in time
+            now = time.monotonic()
+            left = max(self._answer_by - now, 0)  # what came while this process was stopped is in time
             self._poll.register(self._fd, wanted)
-            if not self._poll.poll(left * 1000):
+            if self._poll.poll(left * 1000):
+                pg.consume_input()
+            elif stood_still(time.monotonic() - now, left):
+                self._answer_by = time.monotonic() + left
+            else:
                 self.close()
                 raise lost(self._options, "it has not answered in time")
-            pg.consume_input()
         result = pg.get_result()
         if result is None and pg.status == pq.ConnStatus.BAD:  # of what cannot be read, nothing more will come
             raise psycopg.OperationalError(pg.error_message.decode(errors="replace"))

@@ -27,6 +27,7 @@ from stratix_kombu import forks
 from stratix_kombu.config.redis_options import RedisOptions
 from stratix_kombu.config.redis_server import Tries, is_refusal
 from stratix_kombu.errors import StoreUnavailable
+from stratix_kombu.model.pauses import stood_still
 from stratix_kombu.model.secrets import masked
 from stratix_kombu.stores.redis.eviction import look_at_cluster
 from stratix_kombu.stores.redis.pool import Pool, Pooled, cluster_client
@@ -43,10 +44,14 @@ def _packed(connection: Any, command: tuple[Any, ...]) -> list[bytes]:
 def _answer(connection: Any, give_up_at: float) -> Any:
     """The connection's own patience is for half an answer: see ``pool``."""
     while True:
+        began = time.monotonic()
         try:
             return connection.read_response(disconnect_on_error=False)
         except RedisTimeoutError:
-            if time.monotonic() >= give_up_at:
+            now = time.monotonic()
+            if stood_still(now - began, connection.socket_timeout):
+                give_up_at += now - began
+            if now >= give_up_at:
                 raise
 
 
