@@ -29,8 +29,9 @@ def pause_in_the_middle(queue: Queue, runs: Path, share: int) -> set[str]:
         before = started(queue)
         if len(before) < len(queue.get_jobs()):
             return before
-        queue.resume()  # the workers were quicker
+        # The workers were quicker. What is added before they may go on is not run while it is being added.
         queue.add_bulk([{"name": "n"}] * JOBS)
+        queue.resume()
         share = len(before) + JOBS // 6
 
 
@@ -39,8 +40,8 @@ def test_when_a_pause_returns_no_further_job_starts(settings: dict[str, Any], tm
     settings = {**settings, "worker": {}}  # nobody dies here, however slow the machine is
     with (
         create_app(settings) as app,
-        worker_process(settings, "work", runs, concurrency=3, seconds=0.03),
-        worker_process(settings, "work", runs, concurrency=3, seconds=0.03),
+        worker_process(settings, "work", runs, concurrency=3, seconds=0.1),
+        worker_process(settings, "work", runs, concurrency=3, seconds=0.1),
     ):
         app.start()
         queue = app.queue.get_queue("work")
