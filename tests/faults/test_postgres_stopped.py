@@ -123,6 +123,17 @@ def test_a_step_that_the_server_has_undone_is_made_again(store: PostgresStore, s
     assert audit(store) == []
 
 
+def test_so_is_one_that_sends_much(postgres_database: str, stops: Stops) -> None:
+    """The first of it is answered by the end of the connection, before the last of it is sent."""
+    store = opened(postgres_database, timeout=10 * IDLE_MS)
+    jobs = [NewJob(id=f"big{number}", queue=QUEUE, name="n", data=f'"{"x" * 500_000}"') for number in range(8)]
+    stops.left = 1
+    store.transitions.add(jobs)
+    assert stops.made == 1
+    assert set(store.queries.states([job.id for job in jobs])) == {State.WAITING}
+    store.close()
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_an_answer_that_came_while_the_process_was_stopped(
     postgres_database: str, monkeypatch: pytest.MonkeyPatch, name: str

@@ -105,8 +105,9 @@ class Connection:
             self._answer_by = time.monotonic() + (timeout_s or self._options.timeout_ms / 1000 + MARGIN_S)
             return self._receive(sent)
         except psycopg.Error as problem:
+            refused = self._last_word()
             self.close()
-            raise lost(self._options, str(problem)) from problem
+            raise (refused or lost(self._options, str(problem))) from problem
         except (Refused, StoreUnavailable):
             raise
         except BaseException:  # interrupted: what comes next would be the answer to this
@@ -187,6 +188,13 @@ class Connection:
         if refused.code[:2] not in OF_VALUES:
             self._forget(sent[:1])
         return refused
+
+    def _last_word(self) -> Refused | None:
+        """Why the server has ended the connection, if it had said so before so much was sent that this failed."""
+        if self._pg.status != pq.ConnStatus.BAD or (result := self._pg.get_result()) is None:
+            return None
+        refused = Refused(result, "")
+        return refused if refused.is_fatal else None
 
     def _forget(self, sent: list[str]) -> None:
         """Of these it is not known whether they were prepared."""
