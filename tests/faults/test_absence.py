@@ -125,7 +125,10 @@ def test_what_is_asked_by_a_process_that_stands_still_is_answered(server: Any, r
     """It goes on before the server does, and its patience of one second is over."""
     option = "command_timeout" if isinstance(server, OwnRedis) else "timeout"
     command = [sys.executable, "-c", ADDING, redis_url, store_of(server), option]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with ExitStack() as stack:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        stack.enter_context(process)
+        stack.callback(process.kill)
         assert process.stdin is not None
         assert process.stdout is not None
 
@@ -144,4 +147,3 @@ def test_what_is_asked_by_a_process_that_stands_still_is_answered(server: Any, r
             pause(0.3)
             server.thaw()
             assert process.stdout.readline() == f"{name}\n"
-        process.stdin.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu import create_app
+from stratix_kombu import Application, create_app
 from stratix_kombu.stores.contract.clocks import Lead
 from tests.waiting import until
 
@@ -65,14 +65,27 @@ def test_what_fails_in_a_rest_does_not_end_the_clock(
     assert caplog.text.count("the clock failed") == 1
 
 
+def recoveries(app: Application, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When they began."""
+    began, transitions = list[float](), app.queue.store.transitions
+    recover = transitions.recover
+
+    def recover_and_note(*arguments: Any, **options: Any) -> Any:
+        began.append(time.monotonic())
+        return recover(*arguments, **options)
+
+    monkeypatch.setattr(transitions, "recover", recover_and_note)
+    return began
+
+
 @pytest.mark.parametrize("absent_ms", [0, 1_500])
 def test_after_an_absence_workers_have_time_to_renew(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, absent_ms: int
 ) -> None:
     """A third of a lease: 1 s. The absence ends the second look."""
     app = create_app({**settings, "worker": {"lease_duration": 3_000, "stalled_check_interval": 100}})
-    store, looks, back, recovered = app.queue.store, list[Lead](), list[float](), list[float]()
-    lead, recover = store.clocks.lead, store.transitions.recover
+    clocks, looks, back = app.queue.store.clocks, list[Lead](), list[float]()
+    recovered, lead = recoveries(app, monkeypatch), clocks.lead
 
     def lead_late(*arguments: Any, **options: Any) -> Lead:
         if len(looks) == 1:
@@ -81,14 +94,26 @@ def test_after_an_absence_workers_have_time_to_renew(
         looks.append(lead(*arguments, **options))
         return looks[-1]
 
-    def recover_and_note(*arguments: Any, **options: Any) -> Any:
-        recovered.append(time.monotonic())
-        return recover(*arguments, **options)
-
-    monkeypatch.setattr(store.clocks, "lead", lead_late)
-    monkeypatch.setattr(store.transitions, "recover", recover_and_note)
+    monkeypatch.setattr(clocks, "lead", lead_late)
     with app:
         app.start()
         until(lambda: back and recovered[-1] > back[0], WAIT_S)
     following = min(one for one in recovered if one > back[0])
     assert following - back[0] >= (1.0 if absent_ms else 0.0)
+
+
+def test_where_each_look_is_late_jobs_are_recovered_all_the_same(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is always busy: each look comes later than a third of a lease."""
+    app = create_app({**settings, "worker": {"lease_duration": 600, "stalled_check_interval": 100}})
+    recovered, lead = recoveries(app, monkeypatch), app.queue.store.clocks.lead
+
+    def lead_late(*arguments: Any, **options: Any) -> Lead:
+        threading.Event().wait(0.3)
+        return lead(*arguments, **options)
+
+    monkeypatch.setattr(app.queue.store.clocks, "lead", lead_late)
+    with app:
+        app.start()
+        until(lambda: len(recovered) >= 3, WAIT_S)
