@@ -70,8 +70,9 @@ class TestRabbitMQQuorum(KombuSuite):
 class TestSQS(KombuSuite):
     @pytest.fixture
     def driver(self, sqs_url: str) -> Iterator[TransportDriver]:
-        credentials = {"access_key_id": "x", "secret_access_key": "y"}
-        yield from _driver("sqs", endpoint_url=sqs_url, aws={"region": "us-east-1", "credentials": credentials})
+        """A call has a minute for each try: one whose answer is late is made again, and what it sent comes twice."""
+        aws = {"region": "us-east-1", "credentials": {"access_key_id": "x", "secret_access_key": "y"}}
+        yield from _driver("sqs", endpoint_url=sqs_url, aws=aws, command_timeout=180_000)
 
 
 class TestAnyKombuURL(KombuSuite):
