@@ -179,7 +179,7 @@ def test_a_limit_that_the_next_release_has_no_more(everywhere: dict[str, Any]) -
 
 
 def test_jobs_that_are_removed_leave_no_gap(app: Application) -> None:
-    queue = app.queue.create_queue("gaps", concurrency=5, limiter={"max": 1, "duration": 1000})
+    queue = app.queue.create_queue("gaps", concurrency=5, limiter={"max": 1, "duration": 3000})
     queue.process(lambda job: None)
     jobs = queue.add_bulk([{"name": "n"}] * 20)
     wait_for(queue, 1)
@@ -188,7 +188,7 @@ def test_jobs_that_are_removed_leave_no_gap(app: Application) -> None:
     queue.add("n")
     wait_for(queue, 3)
     first, *_, last = starts(queue)
-    assert last - first < 8_000, "with the slots of the removed ones it would be some twenty seconds"
+    assert last - first < 24_000, "with the slots of the removed ones it would be some sixty seconds"
 
 
 def test_a_job_of_a_closed_key_holds_up_nobody(app: Application) -> None:
@@ -311,13 +311,14 @@ def test_what_waits_longest_is_as_old_as_it_is(request: pytest.FixtureRequest, t
         assert (queue.get_status().oldest_waiting_ms or 0) >= passed_ms - 50
 
 
-def test_thousands_of_lost_permits_are_not_missed(app: Application) -> None:
+def test_thousands_of_lost_permits_are_not_missed(everywhere: dict[str, Any]) -> None:
     """Long before anybody sends them again."""
-    queue = app.queue.create_queue("lost", concurrency=20)
-    queue.add_bulk([{"name": "n"}] * 2_000)
-    app.queue.engine.driver.purge("lost")
-    queue.process(lambda job: None)
-    wait_for(queue, 2_000, 25)  # the grace is thirty seconds
+    with started({**everywhere, "worker": {"redelivery_grace": 600_000}}) as app:
+        queue = app.queue.create_queue("lost", concurrency=20)
+        queue.add_bulk([{"name": "n"}] * 2_000)
+        app.queue.engine.driver.purge("lost")
+        queue.process(lambda job: None)
+        wait_for(queue, 2_000, 120)
 
 
 @pytest.mark.parametrize("broker", [one for one in BROKERS if one != "memory"])
