@@ -14,7 +14,7 @@ from celery import Celery, Task
 from stratix_kombu import forks
 from stratix_kombu.application import Application
 from stratix_kombu.celery.claims import Claims
-from stratix_kombu.celery.compat import forget_pools
+from stratix_kombu.celery.compat import forget_pools, hears_of_success
 from stratix_kombu.celery.greenlets import NativeLoop
 from stratix_kombu.celery.mirror import Mirror
 from stratix_kombu.celery.publish import Publisher
@@ -58,6 +58,8 @@ class Bridge:
         """Whether what the application sends by itself is sent as Celery alone sends it."""
         self.previous_backend_cls = celery.backend_cls
         self._previous_backend: Any = None
+        self._heard: dict[str, bool] = {}
+        """By name of a task: whether something is called when it has succeeded."""
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -71,6 +73,14 @@ class Bridge:
             return True
         task = self.celery.tasks.get(name) if self.celery.finalized else None
         return task is not None and leaves_out(task)
+
+    def is_heard(self, task: Any) -> bool:
+        """Whether the project has something called when a task has succeeded: it may look for the result then."""
+        known = self._heard.get(task.name)
+        if known is None:
+            of_its_own = task.Request != Task.Request  # has an ``on_success``, perhaps
+            known = self._heard[task.name] = of_its_own or hears_of_success(task)
+        return known
 
     def explain(self, name: str) -> str:
         """What is meant, perhaps, by a job that has the name of a task."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stratix_kombu import forks
 from stratix_kombu.celery.gathered import Gathered
+from stratix_kombu.celery.later import Later
 from stratix_kombu.lifecycle.claim import claim, renew, take
 from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.model.claims import Bounds, Claimed
@@ -71,20 +72,26 @@ class Served:
 class Settled:
     """Stores the outcome of one attempt: see ``celery.attempt.Settling``."""
 
-    def __init__(self, bridge: Bridge, queue: str, token: str) -> None:
+    def __init__(self, bridge: Bridge, queue: str, token: str, later: Later | None) -> None:
         self._bridge = bridge
         self._queue = queue
         self._token = token
+        self._later = later
 
     def call(self, function: Callable[[], Any]) -> Any:
         return function()
 
     def settle(self, job_id: str, step: Callable[[], Change], success: Completion | None) -> bool:
         claims = self._bridge.claims
-        if success is not None:
-            step = partial(claims.served(self._queue).completing.ask, job_id, success)
         try:
-            return claims.ended(self._queue, self._token) and self._bridge.settle(job_id, self._queue, step)
+            if not claims.ended(self._queue, self._token):
+                return False
+            if success is not None:
+                if self._later is not None and not success.then:
+                    self._later.keep(success)
+                    return True
+                step = partial(claims.served(self._queue).completing.ask, job_id, success)
+            return self._bridge.settle(job_id, self._queue, step)
         finally:
             self.drop()
 
@@ -114,6 +121,7 @@ class Claims:
         self._watched: set[str] = set()
         """Queues on which presence is shown."""
         self.timeouts = Timeouts("celery")
+        self._later: Later | None = None
 
     def name_worker(self, hostname: str, concurrency: int) -> None:
         """Called in a worker's main process: its children claim in its name."""
@@ -180,6 +188,8 @@ class Claims:
         Unavailable after five minutes."""
         self._see_to_renewal(queue)
         answer = self.served(queue).claiming.ask(job_id, job_id)
+        if self._later is not None:
+            self._later.wait()
         return self._begun(queue, answer) if isinstance(answer, Claim) else answer
 
     def _begun(self, queue: str, claim: Claim) -> Claim:
@@ -200,9 +210,12 @@ class Claims:
         _, lost = self.served(queue).endings.ended(token)
         return not lost
 
-    def settling(self, queue: str, token: str) -> Settled:
-        """Where the outcome of that attempt goes."""
-        return Settled(self._bridge, queue, token)
+    def settling(self, queue: str, token: str, may_wait: bool) -> Settled:
+        """Where the outcome of that attempt goes; ``may_wait``: a success may be stored a moment later."""
+        if may_wait and self._later is None and self.worker and self._main_pid != os.getpid():
+            self._later = Later(self._bridge.engine)  # it is a child of a pool
+        later = self._later if may_wait and self._later is not None and self._later.begin() else None
+        return Settled(self._bridge, queue, token, later)
 
     def _see_to_renewal(self, queue: str) -> None:
         """Nothing is claimed whose lease cannot be renewed: while the system has no thread left, this slot waits."""

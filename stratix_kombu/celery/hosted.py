@@ -52,8 +52,6 @@ class HostedTasks:
         """By name of a task: whether it is no job."""
         conf = bridge.celery.conf
         self._limits = (conf.task_time_limit, conf.task_soft_time_limit)
-        self._heard: dict[str, bool] = {}
-        """By name of a task: whether something is called when it has succeeded."""
 
     # -- what the consumer asks -------------------------------------------------------------------
 
@@ -219,13 +217,6 @@ class HostedTasks:
     def _has_expired(self, expires: Any) -> bool:
         app = self.bridge.celery
         return bool(expires) and app.now() >= maybe_make_aware(maybe_iso8601(expires), app.timezone)
-
-    def is_heard(self, task: Any) -> bool:
-        """Whether the project has something called when a task has succeeded: it may look for the result then."""
-        known = self._heard.get(task.name)
-        if known is None:
-            known = self._heard[task.name] = compat.hears_of_success(task)
-        return known
 
 
 def _seconds(limit: Any) -> float | None:

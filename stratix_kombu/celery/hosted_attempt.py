@@ -248,7 +248,7 @@ class TaskAttempt(Attempt):
     def _is_watched(self) -> bool:
         """Whether somebody may look for the result as soon as the task has ended."""
         task = self._host.tasks[self._name]
-        return self.adopted or self._host.bridge.mirror.everything or self._host.is_heard(task)
+        return self.adopted or self._host.bridge.mirror.everything or self._host.bridge.is_heard(task)
 
     def drop(self) -> None:
         """It was not settled: its lease expires."""

@@ -17,8 +17,10 @@ from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
-from stratix_kombu.model.tasks import arguments_of
+from stratix_kombu.model.tasks import TRACKED, arguments_of
 
+WATCHED = "stratix_watched"
+"""In a request: its worker sends events about tasks, so that many hear at once when one has succeeded."""
 AT_MOST = 100
 """Tasks of each queue that a worker names: those that are due first."""
 _COMMANDS = ("scheduled", "dump_schedule")
@@ -72,7 +74,10 @@ def telling(start: Callable[..., Any], app: Any, consumer: Any, **options: Any) 
         consumer.event_dispatcher = real
 
     def told(message: Any, *rest: Any) -> Any:
-        eventer.due = (message.headers or {}).get(DUE)
+        headers = message.headers or {}
+        eventer.due = headers.get(DUE)
+        if headers.get(TRACKED) and real.enabled and (not real.groups or "task" in real.groups):
+            headers[WATCHED] = True
         return handler(message, *rest)
 
     return told

@@ -17,8 +17,8 @@ from kombu.utils import json
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.celery.coroutines import ATTEMPT, OUTCOME, await_coroutines
-from stratix_kombu.celery.mirror import Sending, sent
-from stratix_kombu.celery.panel import telling
+from stratix_kombu.celery.mirror import Sending, is_adopted, sent
+from stratix_kombu.celery.panel import WATCHED, telling
 from stratix_kombu.celery.plain import is_being_sent, is_next, once_more
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.errors import JobIdTaken
@@ -37,6 +37,10 @@ logger = logging.getLogger("stratix_kombu.celery")
 
 HOSTED = "stratix_hosted"
 """In a request: the claim that our own worker has made for it."""
+
+
+OURS = frozenset({TRACKED, DUE, HOSTED, AGAIN, WATCHED})
+"""What a task does not see of its request."""
 
 
 class Hosted(Settling, Protocol):
@@ -115,9 +119,14 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
         settling: Settling = hosted
     else:
         claim, queue = claim_of(bridge, task, request)
-        settling = bridge.claims.settling(queue, claim.token)
+        settling = bridge.claims.settling(queue, claim.token, not _is_watched(bridge, task, request))
     _show(bridge, task, request, claim.record)
     return Attempt(bridge, task, request, queue, claim.token, settling=settling)
+
+
+def _is_watched(bridge: Bridge, task: Any, request: Any) -> bool:
+    """Whether somebody may look for the result as soon as the task has ended."""
+    return bool(request.get(WATCHED)) or is_adopted(request) or bridge.mirror.everything or bridge.is_heard(task)
 
 
 def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
@@ -144,7 +153,7 @@ def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
 def _show(bridge: Bridge, task: Any, request: Any, record: JobRecord) -> None:
     """Make the request what the task expects it to be, and report that it has started."""
     if request.headers:  # without those of the transport
-        own = {key: value for key, value in request.headers.items() if key not in (TRACKED, DUE, HOSTED, AGAIN)}
+        own = {key: value for key, value in request.headers.items() if key not in OURS}
         request.headers = own or None
     request.eta = request.eta or request.get(DUE)
     is_again = request.get(AGAIN) == attempt_in(vars(request))

@@ -55,6 +55,7 @@ WITHOUT_A_RULE = {
     "stores/contract/parts.py _OneByOne": "LogThread makes a new one",
     "queue/listeners.py Listener": "Listeners makes new ones",
     "celery/gathered.py Gathered": "Claims makes new ones",
+    "celery/later.py Later": "Claims makes a new one",
     "celery/news.py News": "one wait: a process forked meanwhile does not go on with it",
     "celery/jobs.py Run": "one attempt: a process forked in it ends with the handler",
     "celery/interrupts.py Interruptible": "of one attempt; in a process forked in it nobody interrupts",
