@@ -75,7 +75,7 @@ def test_claims_and_completions_of_threads_go_together(
 
         def settle(job_id: str) -> bool:
             success = Completion(job_id, tokens[job_id], f'"{job_id}"')
-            return bool(claims.settling(queue.name, tokens[job_id]).settle(job_id, lambda: None, success))
+            return bool(claims.settling(queue.name, tokens[job_id], False).settle(job_id, lambda: None, success))
 
         accepted = all_at_once(pool, complete, served.completing, [partial(settle, one) for one in ids])
         assert complete.sizes == [1, 5]
