@@ -87,7 +87,7 @@ class Settled:
             if not claims.ended(self._queue, self._token):
                 return False
             if success is not None:
-                if self._later is not None and not success.then:
+                if self._later is not None and self._later.follows and not success.then:
                     self._later.keep(success)
                     return True
                 step = partial(claims.served(self._queue).completing.ask, job_id, success)
@@ -96,6 +96,8 @@ class Settled:
             self.drop()
 
     def drop(self) -> None:
+        if self._later is not None:
+            self._later.ended()
         self._bridge.claims.drop(self._queue, self._token)
 
 
@@ -187,9 +189,10 @@ class Claims:
         """The same for the job that a native message names, repeated while the store is unreachable. Raises
         Unavailable after five minutes."""
         self._see_to_renewal(queue)
+        began = time.monotonic()
         answer = self.served(queue).claiming.ask(job_id, job_id)
         if self._later is not None:
-            self._later.wait()
+            self._later.claimed(began)
         return self._begun(queue, answer) if isinstance(answer, Claim) else answer
 
     def _begun(self, queue: str, claim: Claim) -> Claim:

@@ -6,6 +6,7 @@ As a module it is the application that the environment describes, for ``celery -
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from celery import Celery, Task, chain, chord, group, signals as celery_signals
 from celery.exceptions import Ignore, Reject
 
-from stratix_kombu.celery import install, install_in_workers
+from stratix_kombu.celery import install, install_in_workers, later
 from stratix_kombu.logs import current_job
 from tests.celery import boxed, by_hand, shapes, waits
 from tests.sandbox import handlers
@@ -41,6 +42,7 @@ def make_app(
     django: str = "",
     direct_queue: bool = False,
     documented: str = "",
+    follows: bool = False,
     **conf: Any,
 ) -> Celery:
     """An application whose queues and namespace begin with ``prefix``; ``stratix`` are more options of the bridge.
@@ -52,8 +54,11 @@ def make_app(
 
     ``signals``: where Celery's signals of workers and tasks are noted. ``at_import``: where a task notes that is
     published before anything else. ``django``: it is a project of Django's, with its database there. ``direct_queue``:
-    each worker has a queue of its own.
+    each worker has a queue of its own. ``follows``: to a child of a pool each task follows the one before it, however
+    long it takes to come.
     """
+    if follows:
+        later.FOLLOWS = math.inf
     if django:
         os.environ.update(DJANGO_SETTINGS_MODULE="tests.celery.django_settings", STRATIX_TEST_DATABASE=django)
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ def test_an_event_of_a_success_finds_the_result(on_redis: Project, how: str) -> 
     with app.connection_for_read() as connection:
         receiver = app.events.Receiver(connection, handlers={"task-succeeded": hear})
         hearing = iter(receiver.itercapture(limit=None, timeout=WAIT_S, wakeup=False))
-        worker = on_redis.start_worker("prefork", 2, *(["-E"] if how == "by its command line" else []))
+        arguments = ["-E"] if how == "by its command line" else []
+        worker = on_redis.start_worker("prefork", 2, *arguments, follows=True)
         try:
             if how == "later":
                 app.control.enable_events(reply=True, timeout=WAIT_S, destination=[worker.name])
@@ -50,7 +52,7 @@ def test_an_event_of_a_success_finds_the_result(on_redis: Project, how: str) -> 
 
 
 def test_a_signal_of_a_success_finds_the_result(on_redis: Project, notes: str) -> None:
-    with on_redis.worker("prefork", 2, signals=notes):
+    with on_redis.worker("prefork", 2, signals=notes, follows=True):
         results = [on_redis.task("add").delay(n, n) for n in range(MANY)]
         assert [one.get(timeout=WAIT_S) for one in results] == [2 * n for n in range(MANY)]
     assert [one for one in lines(notes) if one.startswith("task_success")] == ["task_success add SUCCESS"] * MANY
@@ -85,13 +87,14 @@ def store() -> Iterator[OwnRedis]:
 def test_a_child_that_ends_stores_what_it_has(amqp_url: str, store: OwnRedis, tmp_path: Path) -> None:
     """Whether it is replaced or its worker stops, and though the store is away just then."""
     project, gate = Project(amqp_url, store.url), tmp_path / "gate"
-    worker = project.start_worker("prefork", 1, "--max-tasks-per-child", "1")
+    worker = project.start_worker("prefork", 1, "--max-tasks-per-child", "2", follows=True)
     try:
+        assert project.task("add").delay(1, 2).get(timeout=WAIT_S) == 3
         result = project.task("progress").delay(str(gate))
         until(lambda: result.state == "PROGRESS", WAIT_S)
         store.freeze()
         gate.touch()
-        until(lambda: "succeeded in" in worker.text(), WAIT_S)
+        until(lambda: worker.text().count("succeeded in") == 2, WAIT_S)
         worker.stop()
         asked = time.monotonic()
         until(lambda: time.monotonic() - asked > 4)  # a child that has nothing to store ends within a second or two
@@ -121,10 +124,10 @@ def test_a_success_is_stored_before_the_next_task_begins(monkeypatch: pytest.Mon
         (claim,) = take(engine, "q", "worker", 60_000, 1, permits=1).claims
         stores = Later(engine)
         assert stores.begin()
-        stores.wait()
+        stores.claimed(time.monotonic())
         stores.keep(Completion(claim.record.id, claim.token, "null"))
         assert asked.wait(WAIT_S)
-        waiting = threading.Thread(target=stores.wait)
+        waiting = threading.Thread(target=stores.claimed, args=(time.monotonic(),))
         waiting.start()
         waiting.join(0.1)
         assert waiting.is_alive()
@@ -132,3 +135,18 @@ def test_a_success_is_stored_before_the_next_task_begins(monkeypatch: pytest.Mon
         waiting.join(WAIT_S)
         assert queue.get_job_counts()["completed"] == 1
         stores.stop(WAIT_S)
+
+
+def test_where_tasks_come_one_by_one_each_success_is_stored_by_the_child_itself(
+    on_redis: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim takes a second by this clock."""
+    now = 0.0
+    monkeypatch.setattr("stratix_kombu.celery.later.time", SimpleNamespace(monotonic=lambda: now))
+    stores, found = Later(on_redis.app.stratix.queue.engine), list[bool]()
+    for passed in (3.0, 3.0, 5.0, 3.0):
+        began, now = now + passed, now + passed + 1.0
+        stores.claimed(began)
+        found.append(stores.follows)
+        stores.ended()
+    assert found == [False, True, False, True]

@@ -44,7 +44,7 @@ def test_children_that_are_replaced(project: Project, notes: str, tasks: int) ->
 
 
 def test_children_that_are_killed_scaled_and_restarted(on_redis: Project, notes: str) -> None:
-    worker = on_redis.start_worker("prefork", 4, "--autoscale=8,1", worker_pool_restarts=True, **PATIENT)
+    worker = on_redis.start_worker("prefork", 4, "--autoscale=8,1", worker_pool_restarts=True, follows=True, **PATIENT)
     try:
         good, slow, killed, endless = [], [], [], []
         for number in range(4):
