@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install, install_in_workers, later
 from stratix_kombu.logs import current_job
+from stratix_kombu.model.record import Change, Completion
 from tests.celery import boxed, by_hand, shapes, waits
 from tests.sandbox import handlers
 
@@ -54,11 +56,11 @@ def make_app(
 
     ``signals``: where Celery's signals of workers and tasks are noted. ``at_import``: where a task notes that is
     published before anything else. ``django``: it is a project of Django's, with its database there. ``direct_queue``:
-    each worker has a queue of its own. ``follows``: to a child of a pool each task follows the one before it, however
-    long it takes to come.
+    each worker has a queue of its own. ``follows``: in children of a pool each task follows the one before it, however
+    long it takes to come, and successes are stored slowly.
     """
     if follows:
-        later.FOLLOWS = math.inf
+        store_slowly()
     if django:
         os.environ.update(DJANGO_SETTINGS_MODULE="tests.celery.django_settings", STRATIX_TEST_DATABASE=django)
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)
@@ -88,6 +90,18 @@ def make_app(
     if at_import:
         app.tasks["proj.note"].delay(at_import, "at import")
     return app
+
+
+def store_slowly() -> None:
+    """In children of a pool, which store all successes while they go on."""
+    complete = later.Later._complete
+
+    def slowly(self: later.Later, completions: Sequence[Completion]) -> Change:
+        time.sleep(0.05)
+        return complete(self, completions)
+
+    later.FOLLOWS = math.inf
+    later.Later._complete = slowly  # type: ignore[method-assign]
 
 
 def sqs_broker(url: str) -> str:
