@@ -101,7 +101,7 @@ def store_slowly() -> None:
         return complete(self, completions)
 
     later.FOLLOWS = math.inf
-    later.Later._complete = slowly  # type: ignore[method-assign]
+    later.Later._complete = slowly  # type: ignore[assignment, method-assign]
 
 
 def sqs_broker(url: str) -> str:

@@ -92,12 +92,12 @@ def test_a_child_that_ends_stores_what_it_has(amqp_url: str, store: OwnRedis, tm
         assert project.task("add").delay(1, 2).get(timeout=WAIT_S) == 3
         result = project.task("progress").delay(str(gate))
         until(lambda: result.state == "PROGRESS", WAIT_S)
-        store.freeze()
+        store.kill()
         gate.touch()
         until(lambda: worker.text().count("succeeded in") == 2, WAIT_S)
         ended = time.monotonic()
         until(lambda: time.monotonic() - ended > 4)  # a child that has nothing to store takes a second or two
-        store.thaw()
+        store.start()
         assert result.get(timeout=WAIT_S) == "done"
         assert project.queue.get_job(result.id).attempts_started == 1
     finally:
