@@ -6,12 +6,10 @@ As a module it is the application that the environment describes, for ``celery -
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,10 +17,9 @@ from urllib.parse import urlsplit
 from celery import Celery, Task, chain, chord, group, signals as celery_signals
 from celery.exceptions import Ignore, Reject
 
-from stratix_kombu.celery import install, install_in_workers, later
+from stratix_kombu.celery import install, install_in_workers
 from stratix_kombu.logs import current_job
-from stratix_kombu.model.record import Change, Completion
-from tests.celery import boxed, by_hand, shapes, waits
+from tests.celery import boxed, by_hand, shapes, slowly, waits
 from tests.sandbox import handlers
 
 FOREIGN = "x-only-a-header"
@@ -60,7 +57,7 @@ def make_app(
     long it takes to come, and successes are stored slowly.
     """
     if follows:
-        store_slowly()
+        slowly.store_successes()
     if django:
         os.environ.update(DJANGO_SETTINGS_MODULE="tests.celery.django_settings", STRATIX_TEST_DATABASE=django)
     app = Celery("proj", broker=broker, backend=store, set_as_current=False)
@@ -90,18 +87,6 @@ def make_app(
     if at_import:
         app.tasks["proj.note"].delay(at_import, "at import")
     return app
-
-
-def store_slowly() -> None:
-    """In children of a pool, which store all successes while they go on."""
-    complete = later.Later._complete
-
-    def slowly(self: later.Later, completions: Sequence[Completion]) -> Change:
-        time.sleep(0.05)
-        return complete(self, completions)
-
-    later.FOLLOWS = math.inf
-    later.Later._complete = slowly  # type: ignore[assignment, method-assign]
 
 
 def sqs_broker(url: str) -> str:
