@@ -29,13 +29,14 @@ MANY = 200
 
 @pytest.mark.parametrize("how", ["by its command line", "later"])
 def test_an_event_of_a_success_finds_the_result(on_redis: Project, how: str) -> None:
-    app, found = on_redis.app, dict[str, str]()
+    app, found, listens = on_redis.app, dict[str, str](), threading.Event()
 
     def hear(event: dict[str, Any]) -> None:
         found[event["uuid"]] = app.backend.get_state(event["uuid"])
 
     with app.connection_for_read() as connection:
-        receiver = app.events.Receiver(connection, handlers={"task-succeeded": hear})
+        handlers = {"task-succeeded": hear, "worker-heartbeat": lambda event: listens.set()}
+        receiver = app.events.Receiver(connection, handlers=handlers)
         hearing = iter(receiver.itercapture(limit=None, timeout=WAIT_S, wakeup=False))
         arguments = ["-E"] if how == "by its command line" else []
         worker = on_redis.start_worker("prefork", 2, *arguments, follows=True)
@@ -43,6 +44,7 @@ def test_an_event_of_a_success_finds_the_result(on_redis: Project, how: str) -> 
             if how == "later":
                 app.control.enable_events(reply=True, timeout=WAIT_S, destination=[worker.name])
             threading.Thread(target=lambda: list(hearing), daemon=True).start()
+            assert listens.wait(WAIT_S)
             results = [on_redis.task("add").delay(n, n) for n in range(MANY)]
             until(lambda: {one.id for one in results} <= found.keys(), WAIT_S)
         finally:
