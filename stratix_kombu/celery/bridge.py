@@ -16,6 +16,7 @@ from stratix_kombu.application import Application
 from stratix_kombu.celery.claims import Claims
 from stratix_kombu.celery.compat import forget_pools, hears_of_success
 from stratix_kombu.celery.greenlets import NativeLoop
+from stratix_kombu.celery.later import PATIENCE_S
 from stratix_kombu.celery.mirror import Mirror
 from stratix_kombu.celery.publish import Publisher
 from stratix_kombu.drivers.kombu import KombuDriver
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from stratix_kombu.queue.manager import QueueManager
 
 logger = logging.getLogger("stratix_kombu.celery")
-
-PATIENCE_S = 300.0
-"""How long a worker keeps trying to store an outcome while the store is unreachable."""
 
 Result = TypeVar("Result")
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from stratix_kombu.worker.attempt import Outcome
 
 PATIENCE_S = 300.0
-"""How long a child that ends tries to store what it has while the store is unreachable."""
+"""How long a worker, or a child of its pool that ends, keeps trying to store an outcome while the store is
+unreachable."""
 KILLED_S = 1.0
-"""The same of one that was told to end at once."""
+"""The same of a child that was told to end at once."""
 FOLLOWS = 4.0
 """A task follows the one before it if it comes within so many times what its claim takes. A child under load waits for
 two to three of these, and one whose task was sent by somebody who had waited for the last one for seven or more."""
