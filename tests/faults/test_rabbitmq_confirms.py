@@ -4,6 +4,7 @@ lost with a connection, is sent again; nothing is lost if the process does not l
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 import threading
@@ -125,6 +126,58 @@ def test_a_broker_that_says_nothing_is_left_for_another_connection(sender: Sende
     sender.proxy.swallow()
     sender.submit(*ready("q", 2))
     until(lambda: sender.depth() == 3, WAIT_S)
+
+
+def task(queue: str) -> Ready:
+    """The message of a task, which py-amqp sends."""
+    job_id = str(uuid.uuid4())
+    message = {
+        "body": "[[], {}, {}]",
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"id": job_id, "task": "t"},
+        "properties": {"delivery_mode": 2},
+    }
+    return Ready(job_id, queue, "t", message=json.dumps(message))
+
+
+@pytest.fixture
+def slowly(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's word on a message is there before the next one is sent."""
+    publish, sent = sender.driver.publish_message, list[str]()
+
+    def send(link: Any, job: Ready, **properties: Any) -> None:
+        if sent:
+            assert select.select([link.socket], [], [], WAIT_S)[0]
+        sent.append(job.id)
+        publish(link, job, **properties)
+
+    monkeypatch.setattr(sender.driver, "publish_message", send)
+
+
+@pytest.mark.usefixtures("slowly")
+def test_what_is_confirmed_before_the_next_one_is_sent_comes_once(sender: Sender) -> None:
+    jobs = [task("q") for _ in range(3)]
+    sender.submit(*jobs)
+    sender.driver.look_at_open(wait=True)
+    assert sender.driver.open_count() == 0
+    until(lambda: sender.depth() == 3, WAIT_S)
+    sender.driver.close()
+    assert sender.depth() == 3
+    assert sender.reported == []
+
+
+@pytest.mark.usefixtures("slowly")
+def test_what_finds_no_queue_before_the_next_one_is_sent_is_sent_again(sender: Sender, channel: Any) -> None:
+    sender.driver.declare("q")
+    channel.queue_delete(f"{sender.namespace}.q")
+    jobs = [task("q") for _ in range(3)]
+    sender.submit(*jobs)
+    until(lambda: sender.reported and sender.reported[-1] == ("q", None), WAIT_S)
+    sender.driver.look_at_open(wait=True)
+    ids = [channel.basic_get(f"{sender.namespace}.q", no_ack=True).headers["id"] for _ in jobs]
+    assert sorted(ids) == sorted(job.id for job in jobs)
+    assert sender.depth() == 0
 
 
 def test_what_finds_no_queue_is_sent_again_to_a_new_one(sender: Sender, channel: Any) -> None:

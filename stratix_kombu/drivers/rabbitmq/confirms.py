@@ -51,7 +51,8 @@ class Confirms:
         return time.monotonic() - self._heard if self._open and self.blocked_at is None else 0.0
 
     def expect(self, jobs: Sequence[Ready]) -> None:
-        """These were sent."""
+        """These are about to be sent, in this order. If that fails the channel is of no use any more: the broker counts
+        what it was sent."""
         if not self._open:
             self._heard = time.monotonic()
         for job in jobs:
