@@ -149,7 +149,7 @@ def test_who_wraps_celery_sees_every_task(redis_url: str, monkeypatch: pytest.Mo
         wanted = [f"{what} {task}" for what in ("publish", "send") for task in ("one.task", "stratix.join", "two.task")]
         assert sorted(seen) == wanted
         with app.connection_for_read() as connection:
-            message = connection.SimpleQueue(name).get(timeout=5)
+            message = connection.SimpleQueue(name).get(timeout=WAIT_S)
             assert (message.headers["trace"], message.headers["span"]) == ("t1", "s1")
             message.ack()
 

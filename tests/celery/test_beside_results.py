@@ -347,7 +347,9 @@ def test_what_results_know_is_not_asked_for(pair: Beside) -> None:
         read.ready()
         for one in read:
             side.app.backend.forget(one.id)
-        return each(lambda: mixed.join(timeout=5), lambda: mixed.get(timeout=5), lambda: read.get(timeout=5))
+        return each(
+            lambda: mixed.join(timeout=WAIT_S), lambda: mixed.get(timeout=WAIT_S), lambda: read.get(timeout=WAIT_S)
+        )
 
     assert same(pair, script) == [[7, 3], [7, 3], [1, 2, 3]]
 

@@ -179,7 +179,7 @@ def test_messages_are_as_celery_sends_them(redis_url: str) -> None:
     stratix = install(app, namespace=name)
     app.send_task("any.task", (1,), {"k": 2}, priority=3, headers={"mine": 1}, link=app.signature("any.other"))
     with app.connection_for_read() as connection:
-        message = connection.SimpleQueue(name).get(timeout=5)
+        message = connection.SimpleQueue(name).get(timeout=WAIT_S)
         args, kwargs, embed = message.payload
         assert (args, kwargs, embed["callbacks"][0]["task"]) == ([1], {"k": 2}, "any.other")
         assert (message.headers["task"], message.headers["mine"], message.headers["eta"]) == ("any.task", 1, None)
@@ -195,7 +195,7 @@ def test_compressed_and_pickled_messages_are_carried_as_they_are(redis_url: str)
     stratix = install(app, namespace=name)
     sent = app.send_task("any.task", ({1, 2},), compression="zlib")
     with app.connection_for_read() as connection:
-        message = connection.SimpleQueue(name, accept=["pickle"]).get(timeout=5)  # type: ignore[call-arg]
+        message = connection.SimpleQueue(name, accept=["pickle"]).get(timeout=WAIT_S)  # type: ignore[call-arg]
         message.accept = {"application/x-python-serialize"}
         assert message.decode()[0] == ({1, 2},)
         message.ack()
@@ -230,7 +230,7 @@ def test_a_task_for_workers_without_the_bridge_has_completed_when_it_is_sent(red
         job = queue.add(add, {"x": 1, "y": 2}, delay=20)
         task_id = job.wait_until_finished(timeout=10)
         with plain.connection_for_read() as connection:
-            message = connection.SimpleQueue(f"{name}.tasks").get(timeout=5)
+            message = connection.SimpleQueue(f"{name}.tasks").get(timeout=WAIT_S)
             assert message.headers["id"] == task_id
             assert message.payload[1] == {"x": 1, "y": 2}
             assert "stratix" not in message.headers

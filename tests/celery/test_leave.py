@@ -81,7 +81,7 @@ def test_what_is_left_is_listed_and_handed_over(on_redis: Project, notes: str) -
     assert (left[0]["counts"]["waiting"], left[0]["counts"]["delayed"]) == (1, 1)
     with project.app.connection_for_read() as connection:
         simple = connection.SimpleQueue(queue)
-        handed = [message for message in (simple.get(timeout=5) for _ in range(3)) if message.headers["eta"]]
+        handed = [message for message in (simple.get(timeout=WAIT_S) for _ in range(3)) if message.headers["eta"]]
         assert len(handed) == 2
         for message in handed:
             due = datetime.fromisoformat(message.headers["eta"])

@@ -199,7 +199,7 @@ def test_a_broker_short_of_memory_loses_nothing_and_holds_nobody_up(node: Rabbit
             node.control("set_vm_memory_high_watermark", "0.8")
         queue.process(lambda job: job.data)
         until(lambda: queue.get_job_counts()["completed"] == 700, 60)
-        assert jobs[699].wait_until_finished(timeout=5) == 699
+        assert jobs[699].wait_until_finished(timeout=WAIT_S) == 699
         errors.clear()
         assert queue.add("after", "after").wait_until_finished(timeout=30) == "after"
         assert errors == []

@@ -115,7 +115,7 @@ def test_messages_run_jobs(app: Application, runtime: Runtime) -> None:
     jobs = [emails.add("welcome", "ada"), emails.add("awaited"), emails.add("welcome", "bad", attempts=2)]
     assert runtime.call() == []
     assert runtime.call() == []  # the second attempt has a message of its own
-    assert [job.wait_until_finished(5) for job in jobs] == ["sent to ada", "awaited", "sent to bad"]
+    assert [job.wait_until_finished(WAIT_S) for job in jobs] == ["sent to ada", "awaited", "sent to bad"]
     assert runtime.depth() == 0
     bad = emails.add("welcome", "x" * 10, timeout=1)
     bad.remove()
@@ -133,7 +133,7 @@ def test_what_is_not_dealt_with_stays(app: Application, runtime: Runtime) -> Non
     assert len(stay) == sent > 1
     assert job.get_state() == "waiting"
     assert runtime.call(Left(60_000)) == [foreign]
-    assert job.wait_until_finished(5) == 1
+    assert job.wait_until_finished(WAIT_S) == 1
     assert runtime.depth() == 1
 
 
