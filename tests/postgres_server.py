@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from tests.installation import POSTGRES
-from tests.processes import children_of
+from tests.processes import children_of, lives
 from tests.services import free_port, require, wait_until_ready
+from tests.waiting import WAIT_S, until
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString  # of 3.11's typing
@@ -133,8 +134,10 @@ class PostgresServer:
     def kill(self) -> None:
         """As a power cut ends it, but for what the kernel has of its files."""
         assert self._process is not None
-        self._signal(signal.SIGKILL)
+        self._process.send_signal(signal.SIGSTOP)  # it has no more children than are found
+        killed = self._signal(signal.SIGKILL)
         self._process.wait()
+        until(lambda: not any(map(lives, killed)), WAIT_S)  # while one holds its memory it does not start again
 
     def restart(self) -> None:
         self.kill()
@@ -146,13 +149,14 @@ class PostgresServer:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def _signal(self, number: int) -> None:
-        """To its parent process and to the processes of its connections, which are no group."""
+    def _signal(self, number: int) -> list[int]:
+        """To its parent process and to the processes of its connections, which are no group; returns their numbers."""
         assert self._process is not None
         mine = [self._process.pid, *children_of(self._process.pid)]
         for pid in mine:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
+        return mine
 
     def remove(self) -> None:
         """End it, and delete its data."""

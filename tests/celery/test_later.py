@@ -42,7 +42,7 @@ def test_an_event_of_a_success_finds_the_result(on_redis: Project, how: str) -> 
         worker = on_redis.start_worker("prefork", 2, *arguments, follows=True)
         try:
             if how == "later":
-                app.control.enable_events(reply=True, timeout=WAIT_S, destination=[worker.name])
+                until(lambda: app.control.enable_events(reply=True, timeout=5, destination=[worker.name]), WAIT_S)
             threading.Thread(target=lambda: list(hearing), daemon=True).start()
             assert listens.wait(WAIT_S)
             results = [on_redis.task("add").delay(n, n) for n in range(MANY)]
