@@ -33,10 +33,10 @@ REPLY_S = 1.0
 class Sender:
     """A driver behind a proxy, and what it has reported."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reply_s: float = REPLY_S) -> None:
         self.proxy = Proxy(url)
         self.namespace = f"conf{uuid.uuid4().hex[:8]}"
-        options = {"url": self.proxy.url, "command_timeout": REPLY_S * 1000}
+        options = {"url": self.proxy.url, "command_timeout": reply_s * 1000}
         self.driver = RabbitMQDriver(options, namespace=self.namespace)
         self.watcher = RabbitMQDriver({"url": url}, namespace=self.namespace)
         self.reported: list[tuple[str, BaseException | None]] = []
@@ -142,9 +142,10 @@ def task(queue: str) -> Ready:
 
 
 @pytest.fixture
-def slowly(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def slow(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
     """The broker's word on a message is there before the next one is sent."""
-    publish, sent = sender.driver.publish_message, list[str]()
+    made = Sender(amqp_url, reply_s=20.0)
+    publish, sent = made.driver.publish_message, list[str]()
 
     def send(link: Any, job: Ready, **properties: Any) -> None:
         if sent:
@@ -152,32 +153,32 @@ def slowly(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
         sent.append(job.id)
         publish(link, job, **properties)
 
-    monkeypatch.setattr(sender.driver, "publish_message", send)
+    monkeypatch.setattr(made.driver, "publish_message", send)
+    yield made
+    made.close()
 
 
-@pytest.mark.usefixtures("slowly")
-def test_what_is_confirmed_before_the_next_one_is_sent_comes_once(sender: Sender) -> None:
+def test_what_is_confirmed_before_the_next_one_is_sent_comes_once(slow: Sender) -> None:
     jobs = [task("q") for _ in range(3)]
-    sender.submit(*jobs)
-    sender.driver.look_at_open(wait=True)
-    assert sender.driver.open_count() == 0
-    until(lambda: sender.depth() == 3, WAIT_S)
-    sender.driver.close()
-    assert sender.depth() == 3
-    assert sender.reported == []
+    slow.submit(*jobs)
+    slow.driver.look_at_open(wait=True)
+    assert slow.driver.open_count() == 0
+    until(lambda: slow.depth() == 3, WAIT_S)
+    slow.driver.close()
+    assert slow.depth() == 3
+    assert slow.reported == []
 
 
-@pytest.mark.usefixtures("slowly")
-def test_what_finds_no_queue_before_the_next_one_is_sent_is_sent_again(sender: Sender, channel: Any) -> None:
-    sender.driver.declare("q")
-    channel.queue_delete(f"{sender.namespace}.q")
+def test_what_finds_no_queue_before_the_next_one_is_sent_is_sent_again(slow: Sender, channel: Any) -> None:
+    slow.driver.declare("q")
+    channel.queue_delete(f"{slow.namespace}.q")
     jobs = [task("q") for _ in range(3)]
-    sender.submit(*jobs)
-    until(lambda: sender.reported and sender.reported[-1] == ("q", None), WAIT_S)
-    sender.driver.look_at_open(wait=True)
-    ids = [channel.basic_get(f"{sender.namespace}.q", no_ack=True).headers["id"] for _ in jobs]
+    slow.submit(*jobs)
+    until(lambda: slow.depth() == 3, WAIT_S)
+    until(lambda: slow.reported[-1] == ("q", None), WAIT_S)
+    ids = [channel.basic_get(f"{slow.namespace}.q", no_ack=True).headers["id"] for _ in jobs]
     assert sorted(ids) == sorted(job.id for job in jobs)
-    assert sender.depth() == 0
+    assert slow.depth() == 0
 
 
 def test_what_finds_no_queue_is_sent_again_to_a_new_one(sender: Sender, channel: Any) -> None:
