@@ -4,7 +4,6 @@ lost with a connection, is sent again; nothing is lost if the process does not l
 from __future__ import annotations
 
 import json
-import select
 import subprocess
 import sys
 import threading
@@ -18,40 +17,14 @@ import pytest
 from kombu import Connection
 
 from stratix_kombu import DriverUnavailable, create_app
-from stratix_kombu.drivers.rabbitmq import RabbitMQDriver, driver, outbox
+from stratix_kombu.drivers.rabbitmq import driver, outbox
 from stratix_kombu.drivers.rabbitmq.wire import permit_frames
 from stratix_kombu.model.message import BODY
 from stratix_kombu.model.record import Ready
 from stratix_kombu.testing.drivers import ready, take
 from stratix_kombu.testing.forking import together
-from tests.faults.proxy import Proxy
+from tests.faults.sender import REPLY_S, Sender
 from tests.waiting import WAIT_S, until
-
-REPLY_S = 1.0
-
-
-class Sender:
-    """A driver behind a proxy, and what it has reported."""
-
-    def __init__(self, url: str, reply_s: float = REPLY_S) -> None:
-        self.proxy = Proxy(url)
-        self.namespace = f"conf{uuid.uuid4().hex[:8]}"
-        options = {"url": self.proxy.url, "command_timeout": reply_s * 1000}
-        self.driver = RabbitMQDriver(options, namespace=self.namespace)
-        self.watcher = RabbitMQDriver({"url": url}, namespace=self.namespace)
-        self.reported: list[tuple[str, BaseException | None]] = []
-
-    def submit(self, *jobs: Ready) -> bool:
-        return self.driver.submit(jobs, lambda *heard: self.reported.append(heard))
-
-    def depth(self, queue: str = "q") -> int | None:
-        return self.watcher.depth(queue)
-
-    def close(self) -> None:
-        self.proxy.thaw()
-        self.driver.close()
-        self.watcher.close()
-        self.proxy.close()
 
 
 @pytest.fixture
@@ -126,59 +99,6 @@ def test_a_broker_that_says_nothing_is_left_for_another_connection(sender: Sende
     sender.proxy.swallow()
     sender.submit(*ready("q", 2))
     until(lambda: sender.depth() == 3, WAIT_S)
-
-
-def task(queue: str) -> Ready:
-    """The message of a task, which py-amqp sends."""
-    job_id = str(uuid.uuid4())
-    message = {
-        "body": "[[], {}, {}]",
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {"id": job_id, "task": "t"},
-        "properties": {"delivery_mode": 2},
-    }
-    return Ready(job_id, queue, "t", message=json.dumps(message))
-
-
-@pytest.fixture
-def slow(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
-    """The broker's word on a message is there before the next one is sent."""
-    made = Sender(amqp_url, reply_s=20.0)
-    publish, sent = made.driver.publish_message, list[str]()
-
-    def send(link: Any, job: Ready, **properties: Any) -> None:
-        if sent:
-            assert select.select([link.socket], [], [], WAIT_S)[0]
-        sent.append(job.id)
-        publish(link, job, **properties)
-
-    monkeypatch.setattr(made.driver, "publish_message", send)
-    yield made
-    made.close()
-
-
-def test_what_is_confirmed_before_the_next_one_is_sent_comes_once(slow: Sender) -> None:
-    jobs = [task("q") for _ in range(3)]
-    slow.submit(*jobs)
-    slow.driver.look_at_open(wait=True)
-    assert slow.driver.open_count() == 0
-    until(lambda: slow.depth() == 3, WAIT_S)
-    slow.driver.close()
-    assert slow.depth() == 3
-    assert slow.reported == []
-
-
-def test_what_finds_no_queue_before_the_next_one_is_sent_is_sent_again(slow: Sender, channel: Any) -> None:
-    slow.driver.declare("q")
-    channel.queue_delete(f"{slow.namespace}.q")
-    jobs = [task("q") for _ in range(3)]
-    slow.submit(*jobs)
-    until(lambda: slow.depth() == 3, WAIT_S)
-    until(lambda: slow.reported[-1] == ("q", None), WAIT_S)
-    ids = [channel.basic_get(f"{slow.namespace}.q", no_ack=True).headers["id"] for _ in jobs]
-    assert sorted(ids) == sorted(job.id for job in jobs)
-    assert slow.depth() == 0
 
 
 def test_what_finds_no_queue_is_sent_again_to_a_new_one(sender: Sender, channel: Any) -> None:

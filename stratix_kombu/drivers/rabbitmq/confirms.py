@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from stratix_kombu.model.record import Ready
@@ -50,15 +50,21 @@ class Confirms:
         """For how long the broker has owed a word."""
         return time.monotonic() - self._heard if self._open and self.blocked_at is None else 0.0
 
-    def expect(self, jobs: Sequence[Ready]) -> None:
-        """These are about to be sent, in this order. If that fails the channel is of no use any more: the broker counts
-        what it was sent."""
-        if not self._open:
-            self._heard = time.monotonic()
+    @contextmanager
+    def sending(self, jobs: Sequence[Ready]) -> Iterator[None]:
+        """Within, these are sent, in this order. If that fails the channel is of no use any more: the broker counts
+        what it was sent.
+
+        They are noted before they are sent, since py-amqp reads the broker's words between two messages.
+        """
+        was_idle = not self._open
         for job in jobs:
             self._sent += 1
             self._open[self._sent] = job
         self.unread += len(jobs)
+        yield
+        if was_idle:
+            self._heard = time.monotonic()
 
     def collect(self, reply_s: float, most: int = 0) -> None:
         """Wait until no more than ``most`` are open, or the broker blocks. Raises TimeoutError if it says nothing for

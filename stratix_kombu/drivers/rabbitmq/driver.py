@@ -229,8 +229,8 @@ class RabbitMQDriver(KombuDriver):
             for start in range(0, len(jobs), BATCH):
                 if confirms.blocked_at is None:
                     page = jobs[start : start + BATCH]
-                    confirms.expect(page)  # py-amqp reads what the broker says before it sends the next one
-                    link.publish(page, self.broker_queue, lambda job: self.publish_message(link, job, mandatory=True))
+                    with confirms.sending(page):
+                        link.publish(page, self.broker_queue, partial(self.publish_message, link, mandatory=True))
                     if confirms.unread > READ_AFTER:
                         link.look()
                     confirms.collect(link.reply_s, most_open)

@@ -1,0 +1,95 @@
+"""What RabbitMQ says while it is sent messages: py-amqp reads it before each message of a task."""
+
+from __future__ import annotations
+
+import json
+import select
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stratix_kombu.drivers.rabbitmq import confirms
+from stratix_kombu.model.record import Ready
+from tests.faults.sender import Sender
+from tests.waiting import WAIT_S, until
+
+
+def task(queue: str) -> Ready:
+    """The message of a task, which py-amqp sends."""
+    job_id = str(uuid.uuid4())
+    message = {
+        "body": "[[], {}, {}]",
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"id": job_id, "task": "t"},
+        "properties": {"delivery_mode": 2},
+    }
+    return Ready(job_id, queue, "t", message=json.dumps(message))
+
+
+@pytest.fixture
+def patient(amqp_url: str) -> Iterator[Sender]:
+    made = Sender(amqp_url, reply_s=20.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def slow(patient: Sender, monkeypatch: pytest.MonkeyPatch) -> Sender:
+    """The broker's word on a message is there before the next one is sent."""
+    publish, sent = patient.driver.publish_message, list[str]()
+
+    def send(link: Any, job: Ready, **properties: Any) -> None:
+        if sent:
+            assert select.select([link.socket], [], [], WAIT_S)[0]
+        sent.append(job.id)
+        publish(link, job, **properties)
+
+    monkeypatch.setattr(patient.driver, "publish_message", send)
+    return patient
+
+
+def test_what_is_confirmed_before_the_next_one_is_sent_comes_once(slow: Sender) -> None:
+    jobs = [task("q") for _ in range(3)]
+    slow.submit(*jobs)
+    slow.driver.look_at_open(wait=True)
+    assert slow.driver.open_count() == 0
+    until(lambda: slow.depth() == 3, WAIT_S)
+    slow.driver.close()
+    assert slow.depth() == 3
+    assert slow.reported == []
+
+
+def test_the_broker_is_not_silent_while_it_is_sent_something(patient: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that takes: a long message over a slow network."""
+    publish, late = patient.driver.publish_message, 0.0
+
+    def send(link: Any, job: Ready, **properties: Any) -> None:
+        nonlocal late
+        patient.proxy.freeze()
+        publish(link, job, **properties)
+        late += 100.0
+        threading.Timer(0.1, patient.proxy.thaw).start()
+
+    monkeypatch.setattr(patient.driver, "publish_message", send)
+    monkeypatch.setattr(confirms, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late))
+    patient.driver.publish([task("q")])
+    assert patient.depth() == 1
+
+
+def test_what_finds_no_queue_before_the_next_one_is_sent_is_sent_again(slow: Sender) -> None:
+    slow.driver.declare("q")
+    name = slow.driver.broker_queue("q")
+    slow.watcher.attempt(lambda link: link.channel.queue_delete(name))
+    jobs = [task("q") for _ in range(3)]
+    slow.submit(*jobs)
+    until(lambda: slow.depth() == 3, WAIT_S)
+    until(lambda: slow.reported[-1] == ("q", None), WAIT_S)
+    ids = [slow.watcher.attempt(lambda link: link.channel.basic_get(name, no_ack=True).headers["id"]) for _ in jobs]
+    assert sorted(ids) == sorted(job.id for job in jobs)
+    assert slow.depth() == 0
