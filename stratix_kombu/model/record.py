@@ -82,8 +82,7 @@ class NewJob:
     forward: bool = False
     """A job that no worker claims, for workers that do not use the store: it completes once its message is sent."""
     anew: bool = False
-    """An ended job of the same id, of any queue, gives way to it; one that has not finished stays, as it always
-    does."""
+    """An ended job of the same id, of any queue, gives way to it; one that has not finished stays, as always."""
     kind: str = ""
     """Marks a job that the package added itself, one of ``GATE`` and the like; '' for a user's job."""
     group: str = ""
@@ -213,6 +212,8 @@ class Completion:
     """Jobs to be added in the same step."""
     data: str = ""
     """JSON that replaces the job's data; '' leaves it."""
+    message: str = ""
+    """What replaces the job's message; '' leaves it. It may no longer have what only mattered until its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +247,7 @@ class HandOver:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A message that has to be sent: that of a native job (see ``NewJob.native``), or a permit, which says that the
-    queue has work. A permit may name the job that became waiting; nothing relies on that. ``id`` is '' if it names
-    none."""
+    queue has work. A permit may name the job that became waiting (``id`` is '' otherwise); nothing relies on that."""
 
     id: str
     queue: str

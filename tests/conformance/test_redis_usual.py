@@ -164,6 +164,11 @@ class Programme:
         self.random.shuffle(found)
         return tuple(found)
 
+    def left(self) -> dict[str, str]:
+        """What a completion leaves in place of what the job was added with."""
+        given = {"data": "[2]", "message": MESSAGE % "left"}
+        return {name: text for name, text in given.items() if self.some(0.4)}
+
     def run(self, store: RedisStore) -> list[tuple[str, ...]]:
         """Which completions were refused."""
         transitions, stale = store.transitions, list[tuple[str, ...]]()
@@ -178,7 +183,8 @@ class Programme:
         for step in range(4):
             claims = transitions.claim("q", active, "w", 60_000, request=f"step-{step}").claims if active else ()
             ends = [
-                Completion(one.record.id, one.token, '"r"', self.successors(chains, one.record.id)) for one in claims
+                Completion(one.record.id, one.token, '"r"', self.successors(chains, one.record.id), **self.left())
+                for one in claims
             ]
             parts = [ends] if self.some(0.5) else [[one] for one in ends]
             for part in parts:

@@ -241,8 +241,9 @@ class Stores(Looks):
             st.tuples(ids, queues, st.lists(ids, max_size=2), st.lists(ids, max_size=2), st.booleans(), elsewhere),
             max_size=3,
         ),
+        left=st.sampled_from(["", "left"]),
     )
-    def go_on(self, job_id: str, way: str, by_hand: str, chosen: list[Any]) -> None:
+    def go_on(self, job_id: str, way: str, by_hand: str, chosen: list[Any], left: str) -> None:
         token = by_hand or self.tokens.get(job_id, "")
         then = tuple(
             NewJob(
@@ -258,7 +259,7 @@ class Stores(Looks):
             for one, queue, deps, carries, vacant, anew in chosen
         )
         ends = {
-            "complete": Completion(job_id, token, "2", then),
+            "complete": Completion(job_id, token, "2", then, message=left),
             "fail": Failure(job_id, token, "why", error="{}", then=then),
             "hand_over": HandOver(job_id, token, then, "again"),
         }

@@ -214,9 +214,10 @@ class Transitions(ByHand, ABC):
         end where its retention has removed it).
 
         Counts ``attempts_made``, adds the jobs of ``then`` (as ``add``, but a dependency that is not known counts as
-        removed), informs dependents (see ``release``), applies the job's retention (see ``Queries.ended``). With
-        ``ANY_CLAIM`` it ends a job in any state but an ended one, with ``UNCLAIMED`` one that is not active either.
-        Events ``completed``, and ``drained`` when the queue has neither waiting nor active jobs any more.
+        removed), informs dependents (see ``release``), applies the job's retention (see ``Queries.ended``). Where
+        ``data`` or ``message`` are given, they replace those of a job that is kept; nothing is sent. With ``ANY_CLAIM``
+        it ends a job in any state but an ended one, with ``UNCLAIMED`` one that is not active either. Events
+        ``completed``, and ``drained`` when the queue has neither waiting nor active jobs any more.
         """
 
     def complete_and_take(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from stratix_kombu.model.record import ANY_CLAIM, MAX_REASON_BYTES, Change, Completion, Failure, HandOver, Held, NewJob
@@ -58,6 +59,8 @@ class MemoryTransitions(Adding, Taking, Running, Upkeep):
     def _complete_one(self, job: Job, one: Completion) -> None:
         job.data = one.data or job.data
         self.space.complete(job, one.result)
+        if one.message:  # once it has left its lists, which is by the message that it had
+            job.new = replace(job.new, message=one.message)
         self._add_then(one.then)
 
     def _fail_one(self, job: Job, one: Failure) -> None:

@@ -46,7 +46,7 @@ def fallback_text(given: Fallback) -> str:
 def completion_arguments(results: Sequence[Completion]) -> list[str]:
     flat: list[str] = []
     for result in results:
-        flat += (result.job_id, result.token, result.result, then_text(result.then), result.data)
+        flat += (result.job_id, result.token, result.result, then_text(result.then), result.data, result.message)
     return flat
 
 

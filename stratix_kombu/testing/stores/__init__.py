@@ -32,6 +32,7 @@ from stratix_kombu.testing.stores.letters import LetterSuite
 from stratix_kombu.testing.stores.limits import LimitSuite
 from stratix_kombu.testing.stores.looking import LookingSuite
 from stratix_kombu.testing.stores.many import ManySuite
+from stratix_kombu.testing.stores.messages import MessageSuite
 from stratix_kombu.testing.stores.metrics import MetricsSuite
 from stratix_kombu.testing.stores.parts import PartsSuite
 from stratix_kombu.testing.stores.permits import PermitSuite
@@ -53,6 +54,7 @@ class StoreSuite(
     RunningSuite,
     AgainSuite,
     GoingOnSuite,
+    MessageSuite,
     LimitSuite,
     DependencySuite,
     FlowSuite,

@@ -8,7 +8,7 @@ local function all_await_others(jobs)
     return false
   end
   for n, v in ipairs(jobs) do
-    local id = ARGV[first + 5 * n - 5]
+    local id = ARGV[first + 6 * n - 6]
     local found = filled[id] and {} or redis.call('ZRANGE', P .. ':job:' .. id .. ':dependents', 0, 1, 'WITHSCORES')
     if found[3] then
       return false

@@ -1,13 +1,14 @@
 -- Completing jobs, see complete.lua. From ARGV[first] on, per job: id, token, result, jobs to be added (see then.lua), new
--- data or ''. Answers ids of those whose claim is not held.
+-- data or '', new message or ''. Answers ids of those whose claim is not held.
 --- @include ends
 --- @include release
 --- @include then
 --- @include instant
+--- @include replaced
 
 local function complete_jobs(first)
   local stale = {}
-  for i = first, #ARGV, 5 do
+  for i = first, #ARGV, 6 do
     local id, result = ARGV[i], ARGV[i + 2]
     local key = job_key(id)
     local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.attempts_made, F.keep_completed,
@@ -28,21 +29,20 @@ local function complete_jobs(first)
       else
         mark = read(id, F.ended)[1] or ''
       end
-      redis.call('HSET', key, F.state, 'completed', F.finished_ms, now_text, F.attempts_made, made, F.result, result)
+      local w = redis.call('HMGET', key, F.number, F.kind, F.priority, F.line, F.forward)
+      local had_message = v[1] == 'waiting' and redis.call('HSTRLEN', key, F.message) > 0
+      redis.call('HSET', key, F.state, 'completed', F.finished_ms, now_text, F.attempts_made, made, F.result, result,
+        replaced(ARGV[i + 4], ARGV[i + 5]))
       if by_hand then
         redis.call('HSET', key, F.token, '', F.ended, mark)
       end
       if v[7] then
         redis.call('HDEL', key, F.failed_reason, F.stacktrace)
       end
-      if ARGV[i + 4] ~= '' then
-        redis.call('HSET', key, F.data, ARGV[i + 4])
-      end
-      local w = redis.call('HMGET', key, F.number, F.kind, F.priority, F.line, F.forward)
       local job = { id = id, queue = queue, name = v[4], state = v[1], result = result, deduplication = v[8],
         finished_ms = now, ended = mark, group = v[9], number = num(w[1], 0), kind = w[2], priority = num(w[3], 0) }
       if v[1] == 'waiting' then
-        job.line, job.native = w[4], w[5] or redis.call('HSTRLEN', key, F.message) > 0
+        job.line, job.native = w[4], w[5] or had_message
       end
       end_job(job, 'completed', v[6])
       tell(queue, 'completed', id, v[4], result)

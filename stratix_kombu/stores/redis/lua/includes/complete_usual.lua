@@ -5,11 +5,12 @@
 -- call was made before is seen by its claims.
 --- @include clock
 --- @include enough
+--- @include replaced
 local is_completed = false
 local function complete_usual()
   local call, queue, jobs, removes, adds = redis.call, nil, {}, false, false
   local asked = { P .. ':reviving', P .. ':releasing', P .. ':seeking', P .. ':forgetting' }
-  for i = first, #ARGV, 5 do
+  for i = first, #ARGV, 6 do
     local id = ARGV[i]
     local key = P .. ':job:' .. id
     local v = redis.pcall('HMGET', key, F.state, F.token, F.queue, F.name, F.keep_completed, F.since, F.attempts_made,
@@ -70,17 +71,15 @@ local function complete_usual()
   local ids, places, expiring, expires = {}, {}, {}, {}
   local note = { math.floor(now / 60000), { ['#0'] = #jobs } } -- see tally.lua
   for m, v in ipairs(jobs) do
-    local i = first + 5 * m - 5
+    local i = first + 6 * m - 6
     local id, result = ARGV[i], ARGV[i + 2]
     if v[5] == '0:' then -- see removal.lua
       call('DEL', v[9], v[9] .. ':logs', P .. ':attempts:' .. id)
       call('SET', P .. ':ended:' .. id, 'completed:' .. now_text .. ':c:' .. v[2] .. '\n' .. result, 'PX', '60000')
     else
       call('HSET', v[9], F.state, 'completed', F.finished_ms, now_text, F.attempts_made,
-        v[7] and string.format('%.0f', (number_of(v[7]) or 0) + 1) or '1', F.result, result)
-      if ARGV[i + 4] ~= '' then
-        call('HSET', v[9], F.data, ARGV[i + 4])
-      end
+        v[7] and string.format('%.0f', (number_of(v[7]) or 0) + 1) or '1', F.result, result,
+        replaced(ARGV[i + 4], ARGV[i + 5]))
       if v[7] then
         call('HDEL', v[9], F.failed_reason, F.stacktrace)
       end

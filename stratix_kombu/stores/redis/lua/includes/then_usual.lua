@@ -50,7 +50,7 @@ local function all_are_tasks()
   if ARGV[1] == '' then
     return false
   end
-  for i = first, #ARGV, 5 do
+  for i = first, #ARGV, 6 do
     for _, new in ipairs(ARGV[i + 3] ~= '' and successors_of(ARGV[i + 3]) or {}) do
       if not is_task(new, ARGV[i]) then
         return false
