@@ -21,7 +21,9 @@ from stratix_kombu.celery.batch import Batch, Continuation, results_in, within
 from stratix_kombu.celery.compat import call_errbacks, errbacks_of
 from stratix_kombu.celery.mirror import Sending, goes_on_plainly, is_adopted, sent
 from stratix_kombu.celery.plain import went_on
+from stratix_kombu.celery.requests import without_chain
 from stratix_kombu.config.options import milliseconds
+from stratix_kombu.drivers.rest import Rest, next_of
 from stratix_kombu.errors import PayloadTooLarge, RateLimited
 from stratix_kombu.lifecycle.one_job import set_data
 from stratix_kombu.lifecycle.outcomes import complete, fail, hand_over, postpone
@@ -223,8 +225,11 @@ class Attempt:
             raise
         nothing = "null" if self.adopted else ""  # see ``celery.plain``: what its data says is over
         trail = (self._trail() or nothing) if wanted else NO_RESULT
-        self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail))
         request = self.request
+        # The next one has what is behind it: else each task of a chain would keep all those behind itself.
+        shortens = isinstance(request.chain, Rest) and wanted and not self.adopted
+        message = without_chain(request, self.queue) if shortens else ""
+        self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail, message))
         request.callbacks = request.chain = None
         if not self.adopted:
             request.chord = None
@@ -301,8 +306,8 @@ class Attempt:
         elif plain:
             group(plain, app=app).apply_async((value,), **common)
         if request.chain:
-            step = signature(request.chain[-1], app=app)
-            step.apply_async((value,), chain=list(request.chain[:-1]), **common)
+            step, chain = next_of(request.chain)
+            signature(step, app=app).apply_async((value,), chain=chain, **common)
 
     def _trail(self) -> str:
         """What the task has published, for ``AsyncResult.children``; kept as the data of its job."""

@@ -12,6 +12,7 @@ from celery.worker.control import Panel
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.publish import DUE
+from stratix_kombu.drivers.rest import JSON, with_rest
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
@@ -78,7 +79,13 @@ def telling(start: Callable[..., Any], app: Any, consumer: Any, **options: Any) 
         eventer.due = headers.get(DUE)
         if headers.get(TRACKED) and real.enabled and (not real.groups or "task" in real.groups):
             headers[WATCHED] = True
-        return handler(message, *rest)
+        whole = message.body  # Kombu may have to give it back to the broker
+        if headers.get(TRACKED) and (message.content_type, message.content_encoding) == JSON:
+            message.body = with_rest(whole)
+        try:
+            return handler(message, *rest)
+        finally:
+            message.body = whole
 
     return told
 

@@ -23,6 +23,7 @@ from stratix_kombu.celery.plain import adopted, forwarding
 from stratix_kombu.celery.references import shorten
 from stratix_kombu.config.options import instant, keyed, limit_of, milliseconds
 from stratix_kombu.drivers.native import KeepingProducer, Published, envelope
+from stratix_kombu.drivers.rest import named_in
 from stratix_kombu.errors import ConfigurationError, JobIdTaken, PayloadTooLarge, StoreUnavailable
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import join_id, task_job_id
@@ -148,7 +149,11 @@ class Publisher:
     def carried(self, chain: Sequence[Any]) -> tuple[Carried, list[str]]:
         """What a task will publish when it ends, by the rest of its chain, the next one first; and of what a task that
         is left out will send from there on, the ids for which a join waits."""
-        found = [one for step in reversed(chain) for one in results_in(step)]
+        named = named_in(chain)
+        if named is None:
+            found = [one for step in reversed(chain) for one in results_in(step)]
+        else:
+            found = [(task_job_id(task_id), name) for name, task_id in reversed(named)]
         carried = self._tracked(found)
         behind = {job_id for job_id, _ in found[len(carried) :]}
         return carried, [one for step in chain for one in awaited_in(step) if one in behind] if behind else []

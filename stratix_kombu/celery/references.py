@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stratix_kombu.drivers.rest import text_of
 from stratix_kombu.model.names import join_id
 
 JOIN_REFERENCE = "stratix_join"
@@ -16,7 +17,7 @@ def shorten(options: dict[str, Any]) -> None:
     chord = options.get("chord")
     if isinstance(chord, Mapping) and "task" in chord and options.get("group_id"):
         options["chord"] = {JOIN_REFERENCE: join_id(options["group_id"])}
-    if options.get("chain"):
+    if options.get("chain") and text_of(options["chain"]) is None:
         options["chain"] = [_shortened(step) for step in options["chain"]]
 
 

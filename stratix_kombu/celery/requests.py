@@ -7,13 +7,25 @@ from typing import Any
 
 from celery.worker.state import revoked, revoked_stamps
 from kombu.compression import decompress
-from kombu.exceptions import KombuError
+from kombu.exceptions import EncodeError, KombuError
 from kombu.serialization import loads
 from kombu.utils.functional import maybe_list
 
 from stratix_kombu.celery.compat import CELERY_HEADERS
+from stratix_kombu.celery.publish import DUE
+from stratix_kombu.drivers.native import Published, envelope
+from stratix_kombu.drivers.rest import JSON, with_rest
 from stratix_kombu.model.message import OtherMessage
+from stratix_kombu.model.tasks import TRACKED
 
+HEADERS = (
+    *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id"),
+    *("parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers"),
+    "stamps",
+)
+"""Those of a message of protocol 2."""
+_NOT_KEPT = frozenset({"application_headers", "content_type", "content_encoding"})
+"""Properties that RabbitMQ's client adds to the others."""
 UNREADABLE = (KombuError, ValueError, TypeError, KeyError, LookupError)
 """What a body may raise that cannot be read."""
 
@@ -25,6 +37,8 @@ def request_of(message: OtherMessage, accept: Collection[str], hostname: str) ->
     info = properties.get("delivery_info") or {}
     if message.headers.get("compression"):
         body = decompress(body, message.headers["compression"])
+    if message.headers.get(TRACKED) and (message.content_type, message.content_encoding) == JSON:
+        body = with_rest(body)
     args, kwargs, embed = loads(body, message.content_type, message.content_encoding, accept=accept)
     own = {key: value for key, value in message.headers.items() if key not in CELERY_HEADERS}
     return {
@@ -45,6 +59,20 @@ def request_of(message: OtherMessage, accept: Collection[str], hostname: str) ->
         "kwargs": kwargs,
         **(embed or {}),
     }
+
+
+def without_chain(request: Any, queue: str) -> str:
+    """The message of a request as if nothing came behind its task; '' if its arguments cannot be written any more."""
+    known = vars(request)
+    headers = {name: known[name] for name in (*HEADERS, *(request.headers or ())) if name in known}
+    if DUE in known:
+        headers["eta"] = None
+    embed = {"callbacks": request.callbacks, "errbacks": request.errbacks, "chain": None, "chord": request.chord}
+    kept = {key: value for key, value in (request.properties or {}).items() if key not in _NOT_KEPT}
+    try:
+        return envelope(Published((request.args, request.kwargs, embed), {**kept, "headers": headers}), queue, queue)
+    except EncodeError:
+        return ""
 
 
 def may_be_dropped(request: Mapping[str, Any]) -> bool:

@@ -16,9 +16,9 @@ from typing import Any
 
 from kombu import Exchange, Producer, messaging
 from kombu.compression import compress
-from kombu.serialization import dumps
 
 from stratix_kombu.drivers.kombu import SET_BY_TRANSPORT
+from stratix_kombu.drivers.rest import written
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.message import in_group
 from stratix_kombu.model.record import NewJob
@@ -150,7 +150,7 @@ class KeepingProducer(Producer):
 def envelope(published: Published, queue: str, broker_queue: str, tracked: bool = True) -> str:
     """The message as JSON text, as Kombu's virtual transports write it: see ``NewJob.message``."""
     options = published.options
-    content_type, encoding, payload = dumps(published.body, options.get("serializer") or "json")
+    content_type, encoding, payload = written(published.body, options.get("serializer") or "json")
     headers = dict(published.headers)
     if options.get("compression"):
         payload, headers["compression"] = compress(payload, options["compression"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def define(app: Celery) -> None:
     @app.task(shared=False, name="proj.cut", bind=True)
     def cut(self: Task, value: Any) -> Any:
         self.request.chain = None
+        return value
+
+    @app.task(shared=False, name="proj.behind", bind=True)
+    def behind(self: Task, value: Any) -> list[Any]:
+        """What it sees of the chain behind it."""
+        chain = self.request.chain
+        shown = [[step["task"], step["args"], step["kwargs"], step["subtask_type"]] for step in chain]
+        return [isinstance(chain, list), len(chain), bool(chain), shown, json.loads(json.dumps(chain)) == chain]
+
+    @app.task(shared=False, name="proj.shorten", bind=True)
+    def shorten(self: Task, value: Any, left: int) -> Any:
+        """Those that come next are left out."""
+        del self.request.chain[left:]
         return value
 
     @app.task(shared=False, name="proj.parent_of", bind=True)
