@@ -21,6 +21,7 @@ from stratix_kombu.drivers.kombu import SET_BY_TRANSPORT
 from stratix_kombu.drivers.rest import written
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.message import in_group
+from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import NewJob
 from stratix_kombu.model.tasks import TRACKED
 
@@ -167,6 +168,7 @@ def envelope(published: Published, queue: str, broker_queue: str, tracked: bool 
             payload = payload.decode(encoding)
     properties.setdefault("priority", 0)
     properties.setdefault("delivery_mode", 2)
+    properties["delivery_tag"] = new_request()  # the last one: see ``NewJob.message``
     message = {
         "body": payload,
         "content-type": content_type,

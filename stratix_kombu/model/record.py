@@ -70,8 +70,8 @@ class NewJob:
     dead_letter: str = ""
     """The queue that gets a letter when the job has failed (unless a dependency was the reason)."""
     message: str = ""
-    """The whole message to send for the job, for tasks of Celery: JSON as Kombu's virtual transports write it, with
-    ``properties`` last and no delivery tag; '' for jobs that are taken with a permit."""
+    """The whole message to send for the job, for tasks of Celery: compact JSON as Kombu's virtual transports write it,
+    ``properties`` last, and there the delivery tag, if any; '' for jobs that are taken with a permit."""
     max_stalled: int | None = None
     """How often its lease may expire before the job fails; None = as configured for the clock."""
     vacant: bool = False

@@ -18,6 +18,7 @@ from stratix_kombu.model.record import KEEP_NONE, Completion, Deduplication, Inl
 from stratix_kombu.stores.redis import RedisStore, open_redis_store, scripts
 
 MESSAGE = '{"body":"%s","headers":{"task":"n"},"properties":{"priority":0}}'
+TAGGED = '{"body":"%s","headers":{"task":"n"},"properties":{"priority":0,"delivery_tag":"%s.own"}}'
 TEMPLATE = '{"headers":{"task":"stratix.job","id":"%s"},"properties":{"delivery_tag":"%s","routing_key":"%s"}}'
 SHORT = {"includes/complete_usual": "local is_completed = false\n", "includes/claim_usual": ""}
 """What stands in place of the short ways."""
@@ -81,8 +82,9 @@ class Seen:
         self._client.close()
 
 
-def task(job_id: str, **fields: Any) -> NewJob:
-    return NewJob(**{"id": job_id, "queue": "q", "name": "n", "message": MESSAGE % job_id, **fields})
+def task(job_id: str, tagged: bool = False, **fields: Any) -> NewJob:
+    message = TAGGED % (job_id, job_id) if tagged else MESSAGE % job_id
+    return NewJob(**{"id": job_id, "queue": "q", "name": "n", "message": message, **fields})
 
 
 class Programme:
@@ -115,6 +117,7 @@ class Programme:
             {"kind": "letter"},
             {"optional": True},
             {"fresh": True},
+            {"tagged": True},
         ]
         others: list[dict[str, Any]] = [
             {"keep_completed": Retention(count=2)},

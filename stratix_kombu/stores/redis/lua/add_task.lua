@@ -5,6 +5,7 @@
 -- Returns {when it was added, its number; 0 if it has gone}
 -- Events waiting
 --- @again
+--- @include tag
 local call, P, id = redis.call, KEYS[1], ARGV[2]
 local key, base = P .. ':job:' .. id, P .. ':q:' .. ARGV[1] .. ':'
 if call('EXISTS', key, P .. ':ended:' .. id, P .. ':gone:' .. id) > 0 then
@@ -20,6 +21,7 @@ call('SADD', P .. ':queues', ARGV[1])
 call('XADD', base .. 'events', 'MAXLEN', '~', '10000', '*', E.name, 'waiting', E.job_id, id, E.job_name, ARGV[6])
 call('ZADD', base .. 'waiting:' .. ARGV[3], score, id)
 if ARGV[4] ~= '' then -- see send_native.lua
-  call('LPUSH', ARGV[4], string.sub(ARGV[5], 1, -3) .. ',"delivery_tag":"' .. id .. '.' .. score .. '"}}')
+  call('LPUSH', ARGV[4], tag_in(ARGV[5]) and ARGV[5]
+    or string.sub(ARGV[5], 1, -3) .. ',"delivery_tag":"' .. id .. '.' .. score .. '"}}')
 end
 return { created, number }

@@ -1,5 +1,6 @@
 -- Messages of native jobs.
 --- @include suffix
+--- @include tag
 
 -- The message of a native job; `forward` '1' for one that the caller completes by sending it.
 local function send_native(id, queue, name, priority, message, forward)
@@ -11,6 +12,6 @@ local function send_native(id, queue, name, priority, message, forward)
   end
   marks = marks + 1
   -- It ends in the braces of its properties and its own.
-  message = string.sub(message, 1, -3) .. ',"delivery_tag":"' .. string.format('%s.%x.%x', id, now_us, marks) .. '"}}'
-  redis.call('LPUSH', ARGV[2] .. queue .. suffix_of(priority), message)
+  local before, tag = string.sub(message, 1, (tag_in(message) or -2) - 1), string.format('%s.%x.%x', id, now_us, marks)
+  redis.call('LPUSH', ARGV[2] .. queue .. suffix_of(priority), before .. ',"delivery_tag":"' .. tag .. '"}}')
 end

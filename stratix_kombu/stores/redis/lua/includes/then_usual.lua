@@ -3,6 +3,7 @@
 --- @include vacant
 --- @include successors
 --- @include suffix
+--- @include tag
 local successors, jobs_at = {}, P .. ':job:'
 
 -- Whether a vacant job depends on the one before it, so that nothing is to be done with those behind it.
@@ -85,7 +86,7 @@ local function add_successors(now_text)
     call('SADD', P .. ':queues', queue)
     call('XADD', base .. 'events', 'MAXLEN', '~', '10000', '*', E.name, 'waiting', E.job_id, id, E.job_name, name)
     call('ZADD', base .. 'waiting:' .. priority, place, id)
-    call('LPUSH', ARGV[2] .. queue .. suffix_of(priority), string.sub(more.message, 1, -3) .. ',"delivery_tag":"' .. id .. '.'
-      .. place .. '"}}') -- see send_native.lua
+    call('LPUSH', ARGV[2] .. queue .. suffix_of(priority), tag_in(more.message) and more.message
+      or string.sub(more.message, 1, -3) .. ',"delivery_tag":"' .. id .. '.' .. place .. '"}}') -- see send_native.lua
   end
 end
