@@ -241,7 +241,7 @@ def test_each_attempt(app: Application) -> None:
     @queue.process
     def fails(job: Any) -> str:
         if job.attempts_started < 3:
-            raise OSError(f"card 4111 in attempt {job.attempts_started}")
+            raise OSError(f"card 4111-1111-1111-1111 in attempt {job.attempts_started}")
         return "done"
 
     job = queue.add("x", attempts=3)
@@ -250,7 +250,7 @@ def test_each_attempt(app: Application) -> None:
     ops = Asking(Dashboard(app, authorize=lambda request: "ops"))
     found = ops.ask("/job", id=job.id)["attempts"]
     assert [(one["number"], one["outcome"]) for one in found] == [(1, "failed"), (2, "failed"), (3, "completed")]
-    assert found[0]["reason"] == "OSError: card 4111 in attempt 1"
+    assert found[0]["reason"] == "OSError: card 4111-1111-1111-1111 in attempt 1"
     assert "attempt 2" in text_of(ops.get("/job", id=job.id))
     ada = Asking(
         Dashboard(
@@ -258,4 +258,4 @@ def test_each_attempt(app: Application) -> None:
         )
     )
     for response in (ada.get("/job", id=job.id), ada.get("/api/job", id=job.id), ada.get("/job/copy", id=job.id)):
-        assert b"4111" not in response.body
+        assert b"4111-1111-1111-1111" not in response.body

@@ -161,15 +161,15 @@ def test_on_this_machine_only_its_own_names_count(app: Application) -> None:
 def test_redaction_has_the_last_word(app: Application) -> None:
     def redact(part: str, value: Any, job: Any) -> Any:
         if part == "error":
-            return value.replace("4111", "****")
+            return value.replace("4111-1111-1111-1111", "****")
         if part == "logs":
             raise RuntimeError("a mistake in the hook")
         return {**value, "card": "****"} if part == "data" else value
 
     queue = app.queue.create_queue("work")
-    job = queue.add("x", {"card": "4111", "to": "ada"})
-    job.log("card 4111")
-    queue.add("y").cancel("card 4111")
+    job = queue.add("x", {"card": "4111-1111-1111-1111", "to": "ada"})
+    job.log("card 4111-1111-1111-1111")
+    queue.add("y").cancel("card 4111-1111-1111-1111")
     ada = Asking(Dashboard(app, authorize=lambda request: "ada", redact=redact))
     assert ada.ask("/job", id=job.id)["data"] == {"card": "****", "to": "ada"}
     for response in (
@@ -181,10 +181,10 @@ def test_redaction_has_the_last_word(app: Application) -> None:
         ada.get("/queues/work", state="failed"),
         ada.get("/queues/work/reasons"),
     ):
-        assert b"4111" not in response.body
+        assert b"4111-1111-1111-1111" not in response.body
     copy = ada.post("/job/duplicate", id=job.id)
     assert copy.status == 303
-    assert {one.data["card"] for one in queue.get_jobs("waiting")} == {"4111"}
+    assert {one.data["card"] for one in queue.get_jobs("waiting")} == {"4111-1111-1111-1111"}
 
 
 def test_redaction_looks_into_dead_letters(app: Application) -> None:
@@ -192,10 +192,10 @@ def test_redaction_looks_into_dead_letters(app: Application) -> None:
 
     @queue.process
     def fails(job: Any) -> None:
-        raise ValueError("card 4111")
+        raise ValueError("card 4111-1111-1111-1111")
 
     app.start()
-    queue.add("x", {"card": "4111"})
+    queue.add("x", {"card": "4111-1111-1111-1111"})
     until(lambda: dead.get_job_counts()["waiting"] == 1, WAIT_S)
 
     def redact(part: str, value: Any, job: Any) -> Any:
@@ -212,7 +212,7 @@ def test_redaction_looks_into_dead_letters(app: Application) -> None:
         ada.get("/queues/work", state="failed"),
     ):
         assert response.status == 200
-        assert b"4111" not in response.body
+        assert b"4111-1111-1111-1111" not in response.body
 
 
 def test_requests_that_are_too_much_are_refused(ops: Asking) -> None:
