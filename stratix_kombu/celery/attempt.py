@@ -23,7 +23,7 @@ from stratix_kombu.celery.mirror import Sending, goes_on_plainly, is_adopted, se
 from stratix_kombu.celery.plain import went_on
 from stratix_kombu.celery.requests import without_chain
 from stratix_kombu.config.options import milliseconds
-from stratix_kombu.drivers.rest import Rest, next_of
+from stratix_kombu.drivers.rest import LONG, Rest, next_of
 from stratix_kombu.errors import PayloadTooLarge, RateLimited
 from stratix_kombu.lifecycle.one_job import set_data
 from stratix_kombu.lifecycle.outcomes import complete, fail, hand_over, postpone
@@ -227,8 +227,8 @@ class Attempt:
         trail = (self._trail() or nothing) if wanted else NO_RESULT
         request = self.request
         # The next one has what is behind it: else each task of a chain would keep all those behind itself.
-        shortens = isinstance(request.chain, Rest) and wanted and not self.adopted
-        message = without_chain(request, self.queue) if shortens else ""
+        is_long = isinstance(request.chain, Rest) and len(request.chain) >= LONG
+        message = without_chain(request, self.queue) if is_long and wanted and not self.adopted else ""
         self._end(Completion(self.job_id, self.token, result, tuple(self._extra), trail, message))
         request.callbacks = request.chain = None
         if not self.adopted:

@@ -17,7 +17,7 @@ from typing import Any
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
-LONG = 8
+LONG = 16
 """The rest of a chain with fewer tasks is written as Kombu writes it."""
 JSON = ("application/json", "utf-8")
 """Content type and encoding of what can be handed on."""
