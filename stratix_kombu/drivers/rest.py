@@ -166,7 +166,8 @@ def with_rest(body: Any) -> Any:
 @cache
 def _is_read() -> bool:
     """Whether values of types are read as Kombu reads them: a project may have a serializer ``json`` of its own."""
-    return isinstance(loads(f'{{"__type__": "{_TYPE}", "__value__": "{{}}"}}', *JSON), Rest)
+    found = loads(f'{{"__type__": "{_TYPE}", "__value__": "{{}}"}}', *JSON, accept=[JSON[0]])
+    return isinstance(found, Rest)
 
 
 json.register_type(Rest, _TYPE, list, lambda text: Rest(str(text).replace(_QUOTE, '"')))

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from celery import Celery, chain
 from hypothesis import given, strategies as st
-from kombu.serialization import dumps, loads
+from kombu.serialization import dumps, loads, registry
 
+from stratix_kombu.drivers import rest
 from stratix_kombu.drivers.rest import JSON, LONG, Rest, named_in, next_of, parted, text_of, with_rest, written
 
 ODD = st.text() | st.sampled_from(
@@ -125,6 +126,27 @@ def test_other_serializers_write_a_list(text: str) -> None:
     (_, _, embed) = loads(data, content_type, encoding, accept=[content_type])
     assert type(embed["chain"]) is list
     assert embed["chain"] == rest_of(text)
+
+
+def test_it_is_read_where_json_has_to_be_named(text: str) -> None:
+    """As after ``setup_security``, of a worker whose ``accept_content`` names it."""
+    rest._is_read.cache_clear()
+    registry.disable("json")
+    try:
+        assert type(loads(with_rest(text), *JSON, accept=[JSON[0]])[2]["chain"]) is Rest
+    finally:
+        registry.enable("json")
+
+
+def test_it_is_a_list_where_json_is_read_in_another_way(text: str) -> None:
+    kept = registry._decoders[JSON[0]]
+    rest._is_read.cache_clear()
+    registry.register("json", None, json.loads, *JSON)
+    try:
+        assert with_rest(text) is text
+    finally:
+        registry._decoders[JSON[0]] = kept
+        rest._is_read.cache_clear()
 
 
 @pytest.mark.parametrize(
