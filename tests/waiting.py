@@ -11,7 +11,8 @@ WAIT_S = 60
 
 def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
     """Return once the condition is true; AssertionError after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < timeout, "the condition did not become true in time"
+        time.sleep(min(max(0.01, waited / 20), 0.1))  # to look costs others of their time

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,9 +18,12 @@ from typing import Any
 from celery import Celery
 
 from tests.celery.project import make_app
+from tests.fork_server import start
 from tests.waiting import WAIT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
+GREENLETS = ("gevent", "eventlet")
+"""Pools that patch modules before others import them."""
 
 
 @dataclass
@@ -83,11 +85,8 @@ class WorkerProcess:
         self.log = Path(tempfile.mkstemp(prefix="stratix-celery-", suffix=".log")[1])
         self.name = f"w{uuid.uuid4().hex[:8]}@test"
         self.stopping = False
-        command = [sys.executable, "-m", *self._command(pool, concurrency), *arguments]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+        command = [*self._command(pool, concurrency), *arguments]
+        self.process = start(command, environment, self.log, is_forked=pool not in GREENLETS)
 
     def _command(self, pool: str, concurrency: int) -> list[str]:
         """``own``: the worker of stratix_kombu, which runs the tasks on threads; ``own by celery``: started by the

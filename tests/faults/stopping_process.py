@@ -11,10 +11,13 @@ import sys
 import time
 
 from stratix_kombu import Job, create_app
+from stratix_kombu.lifecycle import closing
 
 
 def main() -> None:
     order = json.loads(sys.argv[1])
+    # To hand back takes a while on a busy machine.
+    closing.close_within.__defaults__ = (60.0, *(closing.close_within.__defaults__ or ())[1:])
     app = create_app(order["settings"])
     queue = app.queue.create_queue("work", concurrency=order["concurrency"])
 
