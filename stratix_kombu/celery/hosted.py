@@ -18,9 +18,11 @@ from stratix_kombu.celery import compat
 from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
 from stratix_kombu.celery.plain import has_gone_on, is_being_sent
 from stratix_kombu.celery.publish import NOT_TRACKED
-from stratix_kombu.celery.requests import UNREADABLE, is_revoked, may_be_dropped, request_of
+from stratix_kombu.celery.requests import is_revoked, may_be_dropped, request_of
 from stratix_kombu.celery.sandboxed import SandboxedAttempt
+from stratix_kombu.celery.sent_again import source_of
 from stratix_kombu.celery.task import adopt
+from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.bare import bare_record
 from stratix_kombu.model.message import TASK, OtherMessage
 from stratix_kombu.model.names import new_request, task_job_id
@@ -62,9 +64,15 @@ class HostedTasks:
         name, task_id = headers.get("task"), headers.get("id")
         if not isinstance(name, str) or not isinstance(task_id, str) or not task_id or name == TASK:
             return None
-        if headers.get(TRACKED) == NOT_TRACKED or self._is_left_out(name):
+        if headers.get(TRACKED) == NOT_TRACKED or self._is_left_out(name) or self._is_copy(message):
             return ""
         return task_job_id(task_id)
+
+    def _is_copy(self, message: OtherMessage) -> bool:
+        """Whether other queues may have got it, too."""
+        if TRACKED in message.headers:
+            return False
+        return not source_of(self.bridge.celery, Context(delivery_info=message.properties.get("delivery_info")))
 
     def _is_left_out(self, name: str) -> bool:
         known = self._left_out.get(name)
@@ -76,24 +84,30 @@ class HostedTasks:
         new = [one for one in messages if TRACKED not in one.headers]
         records = self.bridge.engine.store.queries.get([task_job_id(one.headers["id"]) for one in new])
         known = {one.headers["id"]: record for one, record in zip(new, records, strict=True)}
-        return [TRACKED not in one.headers and self._adopt(one, known[one.headers["id"]]) for one in messages]
+        return [TRACKED not in one.headers and self._adopt_safely(one, known[one.headers["id"]]) for one in messages]
+
+    def _adopt_safely(self, message: OtherMessage, record: JobRecord | None) -> bool:
+        """One that nothing can be made of is dropped, as Celery drops it: it does not stop the others."""
+        try:
+            return self._adopt(message, record)
+        except Unavailable:
+            raise
+        except Exception as problem:
+            self.unreadable(problem)
+            return False
 
     def _adopt(self, message: OtherMessage, record: JobRecord | None) -> bool:
         if record is not None and not (has_gone_on(record) or is_being_sent(record)):
             return False
         received.info("Task %s[%s] received", message.headers["task"], message.headers["id"])
         task = self.tasks.get(message.headers["task"])
-        try:
-            given = self.request_of(message)
-        except UNREADABLE as problem:
-            self.unreadable(problem)
-            return False
+        given = self.request_of(message)
         if task is None:
             self.unknown(Context(given), held=False)
             return False
         if self.is_dropped(task, given, held=False):
             return False
-        return adopt(self.bridge, task, Context(given), record)
+        return adopt(self.bridge, Context(given), self.queue, record)
 
     @staticmethod
     def unreadable(problem: Exception) -> None:

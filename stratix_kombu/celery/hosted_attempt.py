@@ -274,7 +274,7 @@ class UntrackedAttempt(Attempt):
             if task is None:
                 host.unknown(Context(request), held=False)
             elif host.bridge.publisher.is_early(request.get("eta")):
-                keep_until_due(host.bridge, task, Context(request), host.queue)
+                keep_until_due(host.bridge, Context(request), host.queue)
             elif not host.is_dropped(task, request, held=False):
                 host.trace(task, request)
         except BaseException:

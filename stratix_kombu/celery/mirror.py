@@ -32,8 +32,6 @@ class Sending(Enum):
     """As jobs."""
     PLAIN = "plain"
     """As Celery alone sends it, for workers with and without the bridge."""
-    ADOPTING = "adopting"
-    """As the jobs of messages that are there."""
 
 
 def sending(bridge: Bridge) -> Sending:

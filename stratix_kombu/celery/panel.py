@@ -12,6 +12,7 @@ from celery.worker.control import Panel
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.publish import DUE
+from stratix_kombu.celery.requests import SERIALIZER, serializer_of
 from stratix_kombu.drivers.rest import JSON, with_rest
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.instant import date_of
@@ -79,6 +80,8 @@ def telling(start: Callable[..., Any], app: Any, consumer: Any, **options: Any) 
         eventer.due = headers.get(DUE)
         if headers.get(TRACKED) and real.enabled and (not real.groups or "task" in real.groups):
             headers[WATCHED] = True
+        if TRACKED not in headers and (name := serializer_of(message.content_type)):
+            headers[SERIALIZER] = name
         whole = message.body  # Kombu may have to give it back to the broker
         if headers.get(TRACKED) and (message.content_type, message.content_encoding) == JSON:
             message.body = with_rest(whole)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from celery import Celery, Task, signals
@@ -194,14 +194,27 @@ class TaskWorker:
             yield
         finally:
             self.remote.stop()
+            self._delete_its_own()
             signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
             signals.worker_shutdown.send(sender=self)
 
     def _get_ready(self) -> None:
-        """As Celery's worker does, before the first task: what a project prepares in ``worker_ready`` is at hand."""
+        """As Celery's worker does, before the first task: what a project prepares in ``worker_ready`` is at hand, and
+        its exchanges lead to the queues."""
         self.application.queue.reach()
+        for name in self.queues:
+            self._bridge.driver.declare(name)
         self.remote.start()
         signals.worker_ready.send(sender=self)
+
+    def _delete_its_own(self) -> None:
+        """Queues of this worker alone get messages for as long as they are there: its copies of a broadcast."""
+        known = self.app.amqp.queues
+        own = [known[name] for name in self.queues if name in known and known[name].auto_delete]
+        if own:
+            with self.app.connection_for_write() as link, suppress(*link.connection_errors, *link.channel_errors):
+                for queue in own:
+                    queue(link.default_channel).delete()
 
     def _tell_what_is_not_done(self) -> None:
         """What Celery's threads do not do either, and what only its own worker does."""

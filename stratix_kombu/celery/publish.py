@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 
 from stratix_kombu.celery.batch import Batch, Pages, awaited_in, current, first_of, results_in, within
 from stratix_kombu.celery.mirror import Sending, sending, sent
-from stratix_kombu.celery.plain import adopted, forwarding
+from stratix_kombu.celery.plain import forwarding
 from stratix_kombu.celery.references import shorten
 from stratix_kombu.config.options import instant, keyed, limit_of, milliseconds
 from stratix_kombu.drivers.native import KeepingProducer, Published, envelope
@@ -85,7 +85,7 @@ class Publisher:
             options["task_id"] = str(given)  # a UUID, for example
         if how is Sending.TRACKED:
             shorten(options)
-        due = self._due(countdown, eta)
+        due = self.due(countdown, eta)
         tell = partial(self._publish_now, producer, due)
         keeping = KeepingProducer(self._connection, tell, self._app.amqp.queues)
         result = self._original(name, args, kwargs, producer=keeping, **options)
@@ -103,7 +103,8 @@ class Publisher:
         if due:
             published.headers[DUE] = due
         if how is not Sending.TRACKED:
-            self._send_plainly(self.new_job(published, [], countdown, eta), published, how)
+            with self.batch() as batch:
+                batch.put(forwarding(self.new_job(published, [], countdown, eta), published))
             return result
         with self.batch() as batch:
             awaited = isinstance(batch, Pages) and batch.at_end is not None
@@ -111,10 +112,6 @@ class Publisher:
             batch.jobs += [self.place(job_id, anew=True) for job_id in behind]
             batch.put(self.new_job(published, carried, countdown, eta, awaited, fresh=not given), carried)
         return result
-
-    def _send_plainly(self, job: NewJob, published: Published, how: Sending) -> None:
-        with self.batch() as batch:
-            batch.put(forwarding(job, published) if how is Sending.PLAIN else adopted(job, published))
 
     def is_early(self, eta: Any) -> bool:
         """Whether it is not yet time."""
@@ -364,7 +361,7 @@ class Publisher:
         if due:
             published.headers["eta"] = due
 
-    def _due(self, countdown: Any, eta: Any) -> str | None:
+    def due(self, countdown: Any, eta: Any) -> str | None:
         """When a task should run, as Celery writes it; None for at once."""
         delay_ms, due_ms = self._when(countdown, eta)
         if not (delay_ms or due_ms):

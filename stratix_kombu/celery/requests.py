@@ -8,7 +8,7 @@ from typing import Any
 from celery.worker.state import revoked, revoked_stamps
 from kombu.compression import decompress
 from kombu.exceptions import EncodeError, KombuError
-from kombu.serialization import loads
+from kombu.serialization import loads, registry
 from kombu.utils.functional import maybe_list
 
 from stratix_kombu.celery.compat import CELERY_HEADERS
@@ -26,6 +26,8 @@ HEADERS = (
 """Those of a message of protocol 2."""
 _NOT_KEPT = frozenset({"application_headers", "content_type", "content_encoding"})
 """Properties that RabbitMQ's client adds to the others."""
+SERIALIZER = "stratix_serializer"
+"""In a request whose producer does not know of the store: what its message was written with."""
 UNREADABLE = (KombuError, ValueError, TypeError, KeyError, LookupError)
 """What a body may raise that cannot be read."""
 
@@ -41,7 +43,7 @@ def request_of(message: OtherMessage, accept: Collection[str], hostname: str) ->
         body = with_rest(body)
     args, kwargs, embed = loads(body, message.content_type, message.content_encoding, accept=accept)
     own = {key: value for key, value in message.headers.items() if key not in CELERY_HEADERS}
-    return {
+    request = {
         "headers": own or None,  # a Context looks for them in a slower way
         **message.headers,
         "properties": properties,
@@ -59,18 +61,34 @@ def request_of(message: OtherMessage, accept: Collection[str], hostname: str) ->
         "kwargs": kwargs,
         **(embed or {}),
     }
+    if TRACKED not in message.headers:
+        request[SERIALIZER] = serializer_of(message.content_type)
+    return request
+
+
+def serializer_of(content_type: str | None) -> str | None:
+    """The name under which what has written a message is registered."""
+    name = registry.type_to_name.get(content_type)
+    return None if name is None else str(name)
+
+
+def published_of(request: Any) -> Published:
+    """The message of a request, as it was published."""
+    known = vars(request)
+    headers = {name: known[name] for name in (*HEADERS, *(request.headers or ())) if name in known}
+    embed = {name: getattr(request, name) for name in ("callbacks", "errbacks", "chain", "chord")}
+    kept = {key: value for key, value in (request.properties or {}).items() if key not in _NOT_KEPT}
+    return Published((request.args, request.kwargs, embed), {**kept, "headers": headers})
 
 
 def without_chain(request: Any, queue: str) -> str:
     """The message of a request as if nothing came behind its task; '' if its arguments cannot be written any more."""
-    known = vars(request)
-    headers = {name: known[name] for name in (*HEADERS, *(request.headers or ())) if name in known}
-    if DUE in known:
-        headers["eta"] = None
-    embed = {"callbacks": request.callbacks, "errbacks": request.errbacks, "chain": None, "chord": request.chord}
-    kept = {key: value for key, value in (request.properties or {}).items() if key not in _NOT_KEPT}
+    published = published_of(request)
+    published.body[2]["chain"] = None
+    if DUE in vars(request):
+        published.headers["eta"] = None
     try:
-        return envelope(Published((request.args, request.kwargs, embed), {**kept, "headers": headers}), queue, queue)
+        return envelope(published, queue, queue)
     except EncodeError:
         return ""
 

@@ -15,18 +15,19 @@ from celery.states import STARTED
 from kombu.utils import json
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
-from stratix_kombu.celery.batch import Batch, within
 from stratix_kombu.celery.coroutines import ATTEMPT, OUTCOME, await_coroutines
-from stratix_kombu.celery.mirror import Sending, is_adopted, sent
+from stratix_kombu.celery.mirror import ADOPTED, is_adopted
 from stratix_kombu.celery.panel import WATCHED, telling
 from stratix_kombu.celery.plain import is_being_sent, is_next, once_more
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
+from stratix_kombu.celery.requests import SERIALIZER
+from stratix_kombu.celery.sent_again import as_taken, sent_again, source_of
 from stratix_kombu.errors import JobIdTaken
 from stratix_kombu.lifecycle.add import add, add_as_taken
 from stratix_kombu.lifecycle.one_job import set_progress
 from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.model.names import task_job_id
-from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, JobRecord, NewJob
+from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, JobRecord
 from stratix_kombu.model.state import Refusal
 from stratix_kombu.model.tasks import AGAIN, TRACKED, attempt_in
 
@@ -39,7 +40,7 @@ HOSTED = "stratix_hosted"
 """In a request: the claim that our own worker has made for it."""
 
 
-OURS = frozenset({TRACKED, DUE, HOSTED, AGAIN, WATCHED})
+OURS = frozenset({TRACKED, DUE, HOSTED, AGAIN, WATCHED, SERIALIZER})
 """What a task does not see of its request."""
 
 
@@ -64,9 +65,16 @@ class TrackedTask:
         request = self.request  # type: ignore[attr-defined]
         if hasattr(request, OUTCOME):  # done, before its coroutine
             return None
-        if not (request.called_directly or request.is_eager or request.get(TRACKED) == NOT_TRACKED):
+        if not (request.called_directly or request.is_eager) and self._is_job(request):
             setattr(request, ATTEMPT, begin(self.stratix_bridge, self, request))
         return super().before_start(task_id, args, kwargs)  # type: ignore[misc]
+
+    def _is_job(self, request: Any) -> bool:
+        """A message without the bridge's mark, of which several queues have got a copy, is run as it comes."""
+        if request.get(TRACKED) is None and not source_of(self.stratix_bridge.celery, request):
+            setattr(request, TRACKED, NOT_TRACKED)
+            setattr(request, ADOPTED, True)
+        return bool(request.get(TRACKED) != NOT_TRACKED)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         attempt = attempt_of(self.request)  # type: ignore[attr-defined]
@@ -132,11 +140,11 @@ def _is_watched(bridge: Bridge, task: Any, request: Any) -> bool:
 def claim_of(bridge: Bridge, task: Any, request: Any) -> tuple[Claim, str]:
     """The claim of a request's job, and its queue. Raises Ignore if it is not to run now."""
     marker = request.get(TRACKED)
-    queue = marker or queue_of(request)
+    queue = marker or source_of(bridge.celery, request)
     job_id = task_job_id(request.id)
     claim = bridge.claims.claim(queue, job_id)
     is_new = marker is None and (claim is Refusal.GONE or claim is Refusal.NOT_WAITING)
-    if is_new and bridge.patiently(queue, lambda: adopt(bridge, task, request, *_known(bridge, job_id))):
+    if is_new and bridge.patiently(queue, lambda: adopt(bridge, request, queue, *_known(bridge, job_id))):
         claim = bridge.claims.claim(queue, job_id)
     if isinstance(claim, Refusal):
         logger.info(
@@ -170,19 +178,19 @@ def _known(bridge: Bridge, job_id: str) -> Sequence[JobRecord | None]:
     return bridge.engine.store.queries.get([job_id])
 
 
-def adopt(bridge: Bridge, task: Any, request: Any, record: JobRecord | None = None) -> bool:
-    """Add the job of a message that was sent without the bridge, as if it had been sent with it; whether there is one
-    to be claimed now. One that is not due is sent again when it is. ``record``: of the job of that id, if there is
-    one."""
+def adopt(bridge: Bridge, request: Any, queue: str, record: JobRecord | None = None) -> bool:
+    """Add the job of a message that was sent to a queue without the bridge, as if it had been sent with it; whether
+    there is one to be claimed now. One that is not due is sent again when it is. ``record``: of the job of that id, if
+    there is one."""
     engine = bridge.engine
     if record is not None and is_being_sent(record):
         complete(engine, [Completion(record.id, ANY_CLAIM, "null")])
     elif record is not None and not is_next(request, record):
         return False
     if bridge.publisher.is_early(request.eta):
-        add(engine, [_sent_again(task, request, Sending.PLAIN)])
+        add(engine, [sent_again(bridge, request, queue)])
         return False
-    job = _sent_again(task, request, Sending.ADOPTING)
+    job = as_taken(bridge, request, queue)
     with suppress(JobIdTaken):  # a message of another queue than the job's: it is dropped
         # A message that came twice may have been adopted, run and ended meanwhile: that one stays.
         allowed = bridge.queue.settings.worker.max_stalled_count
@@ -190,19 +198,9 @@ def adopt(bridge: Bridge, task: Any, request: Any, record: JobRecord | None = No
     return True
 
 
-def _sent_again(task: Any, request: Any, how: Sending) -> NewJob:
-    """The job that sends a request's message again, when it is time."""
-    with sent(how), within(Batch()) as batch:
-        again = task.signature_from_request(request, request.args, request.kwargs, retries=request.retries)
-        headers = dict(request.headers or {})
-        again.apply_async(chord=request.chord, add_to_parent=False, headers=headers, eta=request.eta)
-    (job,) = batch.finish()
-    return job
-
-
-def keep_until_due(bridge: Bridge, task: Any, request: Any, queue: str) -> None:
+def keep_until_due(bridge: Bridge, request: Any, queue: str) -> None:
     """A task that is no job, and whose message came before its time: the store sends it again then."""
-    job = _sent_again(task, request, Sending.PLAIN)
+    job = sent_again(bridge, request, queue)
     bridge.patiently(queue, lambda: add(bridge.engine, [job]))
 
 

@@ -257,6 +257,6 @@ def test_a_message_that_is_adopted_twice_runs_once(pair: Beside) -> None:
         retries=0,
         delivery_info={"exchange": "", "routing_key": queue.name},
     )
-    adopt(side.app.stratix_bridge, task, request)
+    adopt(side.app.stratix_bridge, request, queue.name)
     after = queue.get_job(result.id)
     assert (after.state, after.finished_on) == ("completed", before.finished_on)

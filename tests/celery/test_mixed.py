@@ -179,7 +179,7 @@ def request_in(queue: str) -> Context:
 def test_a_message_that_is_sent_again_says_whether_its_task_has_begun(on_redis: Project, has_begun: bool) -> None:
     """It has if it was rejected, and not if it was only held back by a limit."""
     bridge, name = on_redis.app.stratix_bridge, on_redis.queue.name
-    assert adopt(bridge, on_redis.task("add"), request_in(name))
+    assert adopt(bridge, request_in(name), name)
     claim = bridge.claims.claim(name, "a-task")
     if has_begun:
         fail(bridge.engine, [Failure("a-task", claim.token, REJECTED, retry_ms=0)])
@@ -196,7 +196,7 @@ def test_a_message_that_is_adopted_is_not_sent_again(on_redis: Project) -> None:
     bridge, queue = on_redis.app.stratix_bridge, on_redis.queue
     with on_redis.worker():  # the store knows that the queue is served
         value(on_redis.task("add").delay(1, 1))
-    assert adopt(bridge, on_redis.task("add"), request_in(queue.name))
+    assert adopt(bridge, request_in(queue.name), queue.name)
     assert (queue.get_job("a-task").state, bridge.driver.depth(queue.name)) == ("waiting", 0)
 
 

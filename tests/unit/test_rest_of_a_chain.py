@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain
+from celery.app.task import Context
 from hypothesis import given, strategies as st
 from kombu.serialization import dumps, loads, registry
 
+from stratix_kombu.celery.requests import without_chain
 from stratix_kombu.drivers import rest
 from stratix_kombu.drivers.rest import JSON, LONG, Rest, named_in, next_of, parted, text_of, with_rest, written
 
@@ -177,3 +179,11 @@ def test_what_cannot_be_told_apart_is_written_as_kombu_does() -> None:
     for one in (short, named, nothing):
         assert written(one, "json") == dumps(one, "json")
     assert json.loads(written(with_group, "json")[2]) == json.loads(dumps(with_group, "json")[2])
+
+
+def test_a_completed_task_keeps_its_message_without_its_chain_alone() -> None:
+    others = {"callbacks": [same.s(1)], "errbacks": [same.s(2)], "chain": None, "chord": same.s(3)}
+    request = Context(id="a", task="same", args=[4], kwargs={"b": 5}, retries=6, **{**others, "chain": [same.s()]})
+    message = json.loads(without_chain(request, "q"))
+    assert message["body"] == dumps(([4], {"b": 5}, others), "json")[2]
+    assert {**message["headers"], "retries": 6, "task": "same"} == message["headers"]
