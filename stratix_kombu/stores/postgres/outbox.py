@@ -259,9 +259,11 @@ class PostgresOutbox(Outbox):
 
     @staticmethod
     def _dependencies(jobs: Sequence[NewJob]) -> str:
-        """Those that these jobs are not themselves, as JSON; '' if there are none."""
-        mine = {job.id for job in jobs}
-        named = [one for job in jobs for one in job.dependencies if one not in mine]
+        """Those that are none of the jobs before, as JSON; '' if there are none."""
+        before, named = set[str](), list[str]()
+        for job in jobs:
+            named += [one for one in job.dependencies if one not in before]
+            before.add(job.id)
         return json.dumps(named) if named else ""
 
     def _unknown(self) -> str:

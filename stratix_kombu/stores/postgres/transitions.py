@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from stratix_kombu.model.record import ANY_CLAIM, Change, Completion, Failure, H
 from stratix_kombu.stores.contract import PAGE
 from stratix_kombu.stores.memory.state import Job
 from stratix_kombu.stores.memory.steps import step
-from stratix_kombu.stores.postgres.arrivals import new_job
+from stratix_kombu.stores.postgres.arrivals import Arrival, arrival, in_order
 from stratix_kombu.stores.postgres.completions import completing, none_completing, overtaking
 from stratix_kombu.stores.postgres.database import PostgresDatabase
 from stratix_kombu.stores.sql.jobs import Jobs
@@ -21,6 +22,10 @@ from stratix_kombu.stores.sql.transitions import SqlTransitions
 logger = logging.getLogger("stratix_kombu.stores")
 
 _INCOMING = "SELECT number, id, added_ms, job FROM incoming ORDER BY number LIMIT ?"
+_NAMED = (
+    "SELECT number, id, added_ms, job FROM incoming "
+    "WHERE id IN (SELECT json_array_elements_text(CAST(? AS json))) ORDER BY number"
+)
 _COMPLETIONS = "SELECT number, job, token, result FROM completions ORDER BY number LIMIT ?"
 
 
@@ -35,14 +40,23 @@ class PostgresTransitions(SqlTransitions):
     def take_in(self) -> Change:
         """Make jobs of a page of those that users' transactions have added; then end a page of those that they have
         completed, which the others may depend on."""
-        rows = self.space.db.all(_INCOMING, PAGE)
-        for _, job_id, added_ms, text in rows:
-            try:
-                self._arrive(new_job(job_id, added_ms, text))
-            except (KeyError, TypeError, ValueError) as problem:
-                self._drop(job_id, f"what is said of it cannot be used: {problem!r}")
-        self.space.db.many("DELETE FROM incoming WHERE number = ?", [row[:1] for row in rows])
+        arrivals = in_order(self._arrivals())[:PAGE]
+        for one in arrivals:
+            if one.new is None:
+                self._drop(one.id, f"what is said of it cannot be used: {one.problem}")
+            else:
+                self._arrive(one.new)
+        self.space.db.many("DELETE FROM incoming WHERE number = ?", [(one.number,) for one in arrivals])
         return self._end_completed(self.space.db.all(_COMPLETIONS, PAGE))
+
+    def _arrivals(self) -> list[Arrival]:
+        """A page, and whatever has come of what these depend on, in turn: a transaction may have added it later."""
+        latest = [arrival(*row) for row in self.space.db.all(_INCOMING, PAGE)]
+        found, known = latest, {one.id for one in latest}
+        while asked := {job_id for one in latest for job_id in one.dependencies} - known:
+            latest = [arrival(*row) for row in self.space.db.all(_NAMED, json.dumps([*asked]))]
+            found, known = [*found, *latest], known | asked
+        return found
 
     def _end_completed(self, rows: Sequence[tuple[Any, ...]]) -> Change:
         self.space.jobs.look_ahead([job_id for _, job_id, _, _ in rows])
