@@ -247,12 +247,21 @@ def _digest(name: str, rule: Recurrence) -> str:
 
 def _going_on(schedule: Schedule, rule: Recurrence, known: Schedule, now_ms: int) -> Schedule:
     """The schedule that replaces one with the same times: its runs still count, it stays paused, and keeps its next
-    slot if the new bounds allow that."""
+    slot, or the first run that is now, if the new bounds allow that."""
     next_ms: int | None = 0
     if not rule.limit or known.runs < rule.limit:
-        awaited = known.next_ms and rule.next_after(known.next_ms - 1) == known.next_ms
-        next_ms = known.next_ms if awaited else rule.next_after(now_ms)
+        if known.next_ms and _is_slot(Recurrence.decode(known.rule), known.next_ms):
+            next_ms = known.next_ms if _is_slot(rule, known.next_ms) else rule.next_after(now_ms)
+        elif known.next_ms and schedule.next_ms:
+            next_ms = max(min(known.next_ms, schedule.next_ms), rule.start_ms)
+        else:
+            next_ms = rule.next_after(now_ms)
     return replace(schedule, next_ms=next_ms or 0, runs=known.runs, paused=known.paused)
+
+
+def _is_slot(rule: Recurrence, instant_ms: int) -> bool:
+    """Whether it is one of the rule's own times. If the first run is now, that is none."""
+    return rule.next_after(instant_ms - 1) == instant_ms
 
 
 def _same_times(schedule: Schedule, rule: Recurrence) -> bool:

@@ -219,6 +219,44 @@ def test_missed_slots_are_one_late_run(settings: dict[str, Any]) -> None:
         assert len(queue.get_jobs("waiting")) == 1
 
 
+@pytest.mark.parametrize("times", [{"every": 5 * 3_600_000}, {"cron": "30 3 1 1 *"}])
+def test_a_first_run_that_is_now_is_kept_until_it_was(settings: dict[str, Any], times: dict[str, Any]) -> None:
+    """Processes that register it before a clock has run, each with bounds of its own."""
+    with create_app({**settings, "worker": {"clock": False}}) as app:
+        app.start()
+        queue, now = app.queue.get_queue("q"), datetime.now(timezone.utc).replace(microsecond=0)
+        ends = [now + timedelta(days=900, seconds=number) for number in range(3)]
+        first = queue.add_repeatable_job("n", **times, immediately=True, end_date=ends[0])
+        assert first.next_run is not None
+        for end in ends[1:]:
+            again = queue.add_repeatable_job("n", **times, immediately=True, end_date=end, limit=5)
+            assert (again.next_run, again.end_date) == (first.next_run, end)
+        repeat(app.queue.engine)
+        assert [job.name for job in queue.get_jobs("waiting")] == ["n"]
+        (ran,) = queue.get_repeatable_jobs()
+        assert (ran.runs, queue.add_repeatable_job("n", **times, immediately=True).next_run) == (1, ran.next_run)
+        assert ran.next_run is not None
+        assert ran.next_run > now + timedelta(seconds=5)
+
+
+def test_a_first_run_is_within_the_new_dates(settings: dict[str, Any]) -> None:
+    with create_app({**settings, "worker": {"clock": False}}) as app:
+        queue, now = app.queue.get_queue("q"), datetime.now(timezone.utc).replace(microsecond=0)
+        queue.add_repeatable_job("n", cron="30 3 1 1 *", immediately=True)
+        late = queue.add_repeatable_job("n", cron="30 3 1 1 *", immediately=True, start_date=now + timedelta(days=1))
+        assert late.next_run == late.start_date
+        back = queue.add_repeatable_job("n", cron="30 3 1 1 *", immediately=True, limit=2)
+        assert back.next_run is not None
+        assert back.next_run < now + timedelta(minutes=1)
+
+
+def test_an_ended_one_has_no_first_run_left(settings: dict[str, Any]) -> None:
+    with create_app({**settings, "worker": {"clock": False}}) as app:
+        queue, past = app.queue.get_queue("q"), datetime(2020, 1, 1, tzinfo=timezone.utc)
+        queue.add_repeatable_job("n", every=3_600_000, immediately=True)
+        assert queue.add_repeatable_job("n", every=3_600_000, immediately=True, end_date=past).next_run is None
+
+
 def test_a_record_that_cannot_be_used_holds_up_no_other(app: Application) -> None:
     faults: list[str] = []
     queue = app.queue.get_queue("q")
