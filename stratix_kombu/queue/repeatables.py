@@ -141,7 +141,7 @@ class Repeatables:
             if rule.start_ms > now_ms:
                 raise ConfigurationError(f"{where}: it would never run between its 'start_date' and its 'end_date'")
             next_ms = 0
-        key, older = self._keys(given.get("key"), template.name, rule)
+        key, older = self._keys(given.get("key"), where, template.name, rule)
         schedule = Schedule(
             key=key,
             queue=self._queue,
@@ -184,7 +184,7 @@ class Repeatables:
     def _remove(self, given: Mapping[str, Any]) -> bool:
         where = f"remove_repeatable_job on queue {self._queue!r}"
         wanted = snake_keys(given, REPEAT_OPTIONS | JOB_OPTIONS | _SHOWN, where)
-        if wanted.get("key"):
+        if wanted.get("key") is not None:  # an earlier release accepted an empty one
             return remove_schedule(self._engine, self._full(wanted["key"]))
         if not wanted.get("name"):
             raise ConfigurationError(f"{where}: select it by 'key', or by 'name' and 'cron' or 'every'")
@@ -214,8 +214,10 @@ class Repeatables:
         schedule = self._find(key)
         return run_now(self._engine, schedule, run_id(schedule.key, uuid.uuid4().hex))
 
-    def _keys(self, given: Any, name: str, rule: Recurrence) -> tuple[str, str]:
+    def _keys(self, given: Any, where: str, name: str, rule: Recurrence) -> tuple[str, str]:
         """The key, and the key that 0.1 used for a rule with bounds ('' if there is none)."""
+        if given == "":
+            raise ConfigurationError(f"{where}: 'key' is empty: give it a name, or leave it out")
         if given is not None:
             return self._full(given), ""
         times = replace(rule, limit=0, start_ms=0, end_ms=0)

@@ -184,6 +184,18 @@ def test_removing_by_name_and_times_or_by_key(app: Application) -> None:
     assert queue.get_repeatable_jobs() == []
 
 
+def test_one_whose_key_is_empty_can_be_removed(app: Application) -> None:
+    """An earlier release accepted it."""
+    queue, schedules = app.queue.get_queue("q"), app.queue.store.schedules
+    queue.add_repeatable_job("n", every=3_600_000)
+    (kept,) = schedules.all("q")
+    schedules.put(replace(kept, key="q:"))
+    empty, named = sorted(queue.get_repeatable_jobs(), key=lambda one: len(one.key))
+    assert queue.remove_repeatable_job(empty)
+    assert not queue.remove_repeatable_job(key="")
+    assert queue.get_repeatable_jobs() == [named]
+
+
 def test_pause_resume_and_run_now(app: Application) -> None:
     queue = app.queue.get_queue("q")
     queue.process(lambda job: job.data)
@@ -306,6 +318,7 @@ def test_a_window(app: Application) -> None:
         ({"every": 1000, "limiter": {"max": 0}}, "limiter"),
         ({"every": 1000, "deduplication": {"ttl": 5}}, "cannot be a job id"),
         ({"every": 1000, "key": "with space"}, "cannot be a job id"),
+        ({"every": 1000, "key": ""}, r"add_repeatable_job\('n'\) on queue 'q': 'key' is empty"),
     ],
 )
 def test_what_is_refused_leaves_nothing(app: Application, options: dict[str, Any], words: str) -> None:
