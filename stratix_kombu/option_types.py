@@ -183,7 +183,8 @@ class QueueOpts(TypedDict, total=False):
     max_payload_bytes: int
     """The longest data, result or progress value, as JSON. Default: 1 MiB."""
     default_job_options: JobOpts
-    """Options of jobs that do not give their own."""
+    """Options of jobs that do not give their own; not ``job_id``, ``dependencies`` and ``deduplication``, which belong
+    to one job."""
     backoffs: Mapping[str, Callable[[int], Any]] | Sequence[Callable[[int], Any]]
     """Functions that the custom back-offs of this queue's jobs may name. Default: none."""
     limiter: LimiterOpts

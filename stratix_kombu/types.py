@@ -218,7 +218,8 @@ class AppSettings(TypedDict, total=False):
     namespace: str
     """Separates applications that share one store. Default: ``stratix``."""
     default_job_options: JobOpts
-    """Options of all jobs that do not give their own."""
+    """Options of all jobs that do not give their own; not ``job_id``, ``dependencies`` and ``deduplication``, which
+    belong to one job."""
     limiter: LimiterOpts
     """The rate limiter of each queue that does not give its own; each queue has a limit to itself."""
     processor: ProcessorOpts

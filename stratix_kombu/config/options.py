@@ -172,6 +172,14 @@ class JobOptions:
             given = {**{option.name: getattr(defaults, option.name) for option in fields(cls)}, **given}
         return cls(**given)
 
+    @classmethod
+    def parse_defaults(cls, options: Mapping[str, Any], where: str, defaults: JobOptions | None = None) -> JobOptions:
+        """The same for options of many jobs, without those that say which job one is: all of them would be that."""
+        for option, value in snake_keys(options, _JOB, where).items():
+            if option in OF_ONE_JOB and value is not None:
+                raise ConfigurationError(f"{where}: {option!r} belongs to one job, and no default: give it to 'add'")
+        return cls.parse(options, where, defaults)
+
     def encode(self) -> str:
         """What is kept with the job for its retries; '' when there is nothing to keep."""
         kept: dict[str, Any] = {}
@@ -265,6 +273,9 @@ _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
 """Per option: the field it sets and how it is read."""
 
 JOB_OPTIONS = frozenset(_JOB)
+OF_ONE_JOB = frozenset({"job_id", "dependencies", "deduplication"})
+"""Options that name jobs: with one for all of them, every job after the first would be taken for that one, or wait for
+the same ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,7 +352,7 @@ class QueueOptions:
             max_payload_bytes=whole(
                 given.get("max_payload_bytes", MAX_PAYLOAD_BYTES), f"{where}: 'max_payload_bytes'", 1, 512 * 2**20
             ),
-            default_job_options=JobOptions.parse(defaults, f"{where}: 'default_job_options'", job_defaults),
+            default_job_options=JobOptions.parse_defaults(defaults, f"{where}: 'default_job_options'", job_defaults),
             backoffs=_backoffs(given.get("backoffs") or {}, f"{where}: 'backoffs'"),
             limiter=limit_of(given["limiter"], f"{where}: 'limiter'") if given.get("limiter") is not None else None,
             processor=processor,

@@ -290,7 +290,7 @@ def _settings(
         driver_options=options,
         store="" if name in own and merged.get("store") is None else _store(merged.get("store"), name, options),
         namespace=check_queue_name(merged.get("namespace", "stratix"), "cannot be the namespace"),
-        job_defaults=JobOptions.parse(_mapping(merged, "default_job_options"), "'default_job_options'"),
+        job_defaults=JobOptions.parse_defaults(_mapping(merged, "default_job_options"), "'default_job_options'"),
         worker=WorkerOptions.parse(worker, "'worker'"),
         queues=_queues(_mapping(merged, "queues")),
         limiter=_limiter(merged),

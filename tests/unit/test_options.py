@@ -150,6 +150,9 @@ def test_queue_options() -> None:
         ({"concurrency": 0}, "queue 'q': 'concurrency' must be a whole number from 1 to 1000, not 0"),
         ({"backoffs": {"x": 1}}, "must be functions"),
         ({"default_job_options": {"delai": 1}}, "did you mean 'delay'?"),
+        ({"default_job_options": {"jobId": "x"}}, "queue 'q': 'default_job_options': 'job_id' belongs to one job"),
+        ({"default_job_options": {"dependencies": ["x"]}}, "'dependencies' belongs to one job"),
+        ({"default_job_options": {"deduplication": {"id": "x"}}}, "'deduplication' belongs to one job"),
         ({"max_payload_bytes": 0}, "whole number"),
     ],
 )
@@ -157,6 +160,21 @@ def test_queue_options_that_are_refused(given: dict[str, Any], words: str) -> No
     with pytest.raises(ConfigurationError) as refused:
         QueueOptions.parse(given, "queue 'q'", JobOptions())
     assert words in str(refused.value)
+
+
+def test_defaults_of_all_queues_name_no_job() -> None:
+    source: dict[str, Any] = {"default_job_options": {"job_id": None, "attempts": 2}}
+    assert load_settings(source, environment={}).job_defaults == parse(attempts=2)
+    for option, value in (("job_id", "x"), ("dependencies", []), ("deduplication", {"id": "x", "ttl": 5})):
+        words = f"'default_job_options': '{option}' belongs to one job, and no default"
+        with pytest.raises(ConfigurationError, match=words):
+            load_settings({"default_job_options": {option: value}}, environment={})
+    with pytest.raises(ConfigurationError, match="'job_id' belongs to one job"):
+        load_settings({}, environment={"STRATIX_DEFAULT_JOB_OPTIONS__JOB_ID": "x"})
+    with pytest.raises(ConfigurationError, match="queue 'q': 'default_job_options': 'job_id' belongs to one job"):
+        load_settings({"queues": {"q": {"default_job_options": {"job_id": "x"}}}}, environment={}).queue_options(
+            "q", {}
+        )
 
 
 def test_worker_options() -> None:
