@@ -274,7 +274,7 @@ class AsyncQueue(AsyncManyJobs):
         return await self._call(self._queue.get_status)
 
     async def get_metrics(
-        self, minutes: int = 60, *, hours: int | None = None, name: str | None = None
+        self, minutes: int | None = None, *, hours: int | None = None, name: str | None = None
     ) -> QueueMetrics:
         return await self._call(self._queue.get_metrics, minutes, hours=hours, name=name)
 

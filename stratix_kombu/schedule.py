@@ -160,6 +160,8 @@ class Scheduler(Hinted):
         if not callable(handler):
             raise ConfigurationError(f"schedule: 'handler' must be a function without arguments, not {handler!r}")
         check_takes(handler, (), "schedule: 'handler'")
+        if given.get("interval") is not None and given.get("every") is not None:
+            raise ConfigurationError("schedule: 'interval' and 'every' are the same option: give one of them")
         every = given.get("interval") if given.get("every") is None else given.get("every")
         rules = {**given, "every": None if every is None else interval_ms(every)}
         rule = rule_of(rules, "schedule", "UTC")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COUNTS = ("completed", "failed", "retried", "stalled", "limited", "cancelled")
 LOCAL = "127.0.0.1"
+MINUTES = 10
+"""How many are shown if nothing is said."""
 COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 
 
@@ -27,7 +29,7 @@ COLUMNS = (*COUNTS, "wait p50", "wait p95", "run p50", "run p95", "run p99")
 class Measured:
     """The options of ``metrics``."""
 
-    minutes: int
+    minutes: int | None
     hours: int | None
     by_name: bool
     prometheus: bool
@@ -38,7 +40,7 @@ class Measured:
 @click.command("metrics", short_help="What happened in the last minutes or hours, and how long it took.")
 @with_application
 @click.argument("names", nargs=-1, metavar="[QUEUE]...")
-@click.option("--minutes", default=10, show_default=True, type=click.IntRange(1, 1440), help="Number of minutes.")
+@click.option("--minutes", show_default=str(MINUTES), type=click.IntRange(1, 1440), help="Number of minutes.")
 @click.option("--hours", type=click.IntRange(1, 744), help="Number of hours, instead of minutes.")
 @click.option("--by-name", is_flag=True, help="With --hours (at most 168): one line per name of jobs.")
 @click.option("--prometheus", is_flag=True, help="The totals of all queues, in Prometheus's text format.")
@@ -68,11 +70,14 @@ def metrics(app: Application, names: tuple[str, ...], as_json: bool, options: Me
             raise click.UsageError("--prometheus and --serve report all queues, in Prometheus's format")
         _for_prometheus(app, options.port, options.host)
         return
+    if options.minutes and (options.hours or options.by_name):
+        raise click.UsageError("--minutes stands alone: give it, or --hours with or without --by-name")
     if options.by_name:
         _by_name(app, names, options.hours, as_json)
         return
     queues = chosen_queues(app, names)
-    measured = [queue.get_metrics(options.minutes, hours=options.hours) for queue in queues]
+    minutes = None if options.hours else options.minutes or MINUTES
+    measured = [queue.get_metrics(minutes, hours=options.hours) for queue in queues]
     if as_json:
         for queue in measured:
             print_json(asdict(queue))

@@ -96,6 +96,8 @@ def _listed(value: object, must_be: str) -> list[Any]:
 
 def _keys(node: object, known: Sequence[str], where: str) -> dict[str, Any]:
     given = snake_keys(mapping(node, f"{where}:", "with 'name' and 'queue'"), known, where)
+    if given.get("queue") and given.get("queue_name"):
+        raise ConfigurationError(f"{where}: 'queue' and 'queue_name' are the same option: give one of them")
     given["queue"] = given.pop("queue_name", None) or given.get("queue")
     if "name" not in given or not given["queue"]:
         raise ConfigurationError(f"{where}: must have 'name' and 'queue'")

@@ -165,10 +165,12 @@ class QueueReader:
         """Counts, whether it is paused, workers, and the age in milliseconds of the oldest waiting job."""
         return self._engine.store.queries.status(self.name)
 
-    def get_metrics(self, minutes: int = 60, *, hours: int | None = None, name: str | None = None) -> QueueMetrics:
-        """What happened in the last minutes (1 to 1440; the current one is the last), or if it is given in the last
-        ``hours`` (1 to 744): how jobs and attempts ended; how long they waited and ran, with count, sum and percentiles
-        in milliseconds. A percentile is exact below 16 ms, and at most 6.25 % off above.
+    def get_metrics(
+        self, minutes: int | None = None, *, hours: int | None = None, name: str | None = None
+    ) -> QueueMetrics:
+        """What happened in the last ``minutes`` (1 to 1440, default 60; the current one is the last), or instead in the
+        last ``hours`` (1 to 744): how jobs and attempts ended; how long they waited and ran, with count, sum and
+        percentiles in milliseconds. A percentile is exact below 16 ms, and at most 6.25 % off above.
 
         With ``name``, one of ``get_metric_names``, only attempts at jobs of that name in the last ``hours`` (1 to 168):
         ``completed`` and ``failed`` are how many ended so, whether another one is made or not, and the other counts are
@@ -178,9 +180,13 @@ class QueueReader:
         >>> [hour.failed for hour in queue.get_metrics(hours=24, name="welcome").hours]  # doctest: +SKIP
         """
         queries = self._engine.store.queries
+        if minutes is not None and (hours is not None or name is not None):
+            raise ConfigurationError(
+                "get_metrics: 'minutes' stands alone: give it, or 'hours' with or without a 'name'"
+            )
         if hours is None and name is None:
-            whole(minutes, "get_metrics: 'minutes'", 1, KEPT_MINUTES)
-            return QueueMetrics.of(self.name, queries.metrics(self.name, minutes))
+            last = whole(60 if minutes is None else minutes, "get_metrics: 'minutes'", 1, KEPT_MINUTES)
+            return QueueMetrics.of(self.name, queries.metrics(self.name, last))
         if hours is None:
             raise ConfigurationError("get_metrics: 'name' belongs to 'hours': set that too")
         whole(hours, "get_metrics: 'hours'", 1, KEPT_HOURS if name is None else NAMED_HOURS)

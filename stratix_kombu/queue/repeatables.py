@@ -169,6 +169,10 @@ class Repeatables:
         for what, value in (("repeat", repeat), ("template", template)):
             mapping(value, f"upsert_job_scheduler({key!r}): {what!r}")
         given = snake_keys(template, ("name", "data", "opts"), f"upsert_job_scheduler({key!r})")
+        if repeat.get("cron") is not None and repeat.get("pattern") is not None:
+            raise ConfigurationError(
+                f"upsert_job_scheduler({key!r}): 'repeat': 'cron' and 'pattern' are the same option: give one of them"
+            )
         rule = {"cron" if name == "pattern" else name: value for name, value in repeat.items()}
         return self.add(given.get("name", key), given.get("data"), {**(given.get("opts") or {}), **rule, "key": key})
 

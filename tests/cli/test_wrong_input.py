@@ -26,6 +26,15 @@ def test_an_interval_names_its_unit(app: Application, cli: Cli, command: str, op
     assert f"Invalid value for '{option}': '10 minuts' is not an interval; did you mean 'minutes'?" in wrong
 
 
+@pytest.mark.parametrize("more", [["--hours", "2"], ["--by-name"], ["--hours", "2", "--by-name"]])
+def test_metrics_of_minutes_or_of_hours(app: Application, cli: Cli, more: list[str]) -> None:
+    app.queue.get_queue("ops").add("check")
+    assert "--minutes stands alone: give it, or --hours" in cli.refused("metrics", "--minutes", "5", *more, code=2)
+    assert len(cli("metrics", "ops")) == 11
+    assert len(cli("metrics", "ops", "--minutes", "5")) == 6
+    assert len(cli("metrics", "ops", "--hours", "2")) == 3
+
+
 def test_an_interval_in_milliseconds_or_seconds(app: Application, cli: Cli) -> None:
     for key, every in (("a", "60000 ms"), ("b", "60s"), ("c", "1 minute")):
         cli("repeat", "add", "ops", "check", "--every", every, "--key", key)

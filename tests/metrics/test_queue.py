@@ -57,6 +57,18 @@ def test_what_happened_in_a_queue(settings: dict[str, Any]) -> None:
         assert queue.get_metrics().total.completed == 0
 
 
+def test_minutes_stand_alone() -> None:
+    """Nothing that was asked for is left out silently."""
+    with create_app({"driver": "memory"}) as app:
+        queue = app.queue.get_queue("q")
+        for more in ({"hours": 5}, {"name": "n"}, {"hours": 5, "name": "n"}):
+            with pytest.raises(ConfigurationError, match="get_metrics: 'minutes' stands alone"):
+                queue.get_metrics(5, **more)
+            with pytest.raises(ConfigurationError, match="get_metrics: 'minutes' stands alone"):
+                asyncio.run(queue.aio.get_metrics(minutes=5, **more))
+        assert (len(queue.get_metrics().minutes), len(queue.get_metrics(hours=5).hours)) == (60, 5)
+
+
 def test_names_that_cannot_be() -> None:
     app = create_app({"driver": "memory"})
     queue = app.queue.get_queue("q")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -236,3 +237,23 @@ def test_what_has_ended_does_not_stop_a_program(
     assert "add_repeatable_job('n') on queue 'q'" in said[0]
     assert queue.get_jobs() == []
     assert queue.add_repeatable_job("n", None, {**rule, "endDate": FOREVER}).next_run is not None
+
+
+def test_of_two_names_of_one_option_neither_is_left_out(app: Application) -> None:
+    queue = app.queue.get_queue("q")
+    steps: list[tuple[str, Callable[[], object]]] = [
+        (
+            "'timezone' and 'tz'",
+            lambda: queue.add_repeatable_job("n", cron="* * * * *", tz="UTC", timezone="Asia/Tokyo"),
+        ),
+        (
+            "'cron' and 'pattern'",
+            lambda: queue.upsert_job_scheduler("k", {"cron": "* * * * *", "pattern": "1 * * * *"}, {}),
+        ),
+        ("'interval' and 'every'", lambda: app.schedule.register({"handler": print, "interval": 5000, "every": 7000})),
+        ("'queue' and 'queue_name'", lambda: app.queue.add_flow({"name": "n", "queue": "q", "queue_name": "b"})),
+    ]
+    for names, step in steps:
+        with pytest.raises(ConfigurationError, match=f"{names} are the same option: give one of them"):
+            step()
+    assert (queue.get_repeatable_jobs(), queue.get_job_counts()["waiting"], app.schedule.list()) == ([], 0, [])
