@@ -34,13 +34,13 @@ from stratix_kombu.model.names import snake
 from stratix_kombu.model.text import kind_of
 from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queue.manager import QueueManager
+from stratix_kombu.registry import Handlers, include
 from stratix_kombu.schedule import Scheduler
 from stratix_kombu.signals import StopSignals
 from stratix_kombu.worker.sandbox.source import source_of
 
 if TYPE_CHECKING:
     from stratix_kombu.metrics import MetricsServer
-    from stratix_kombu.registry import Handlers
     from stratix_kombu.types import AppSettings, HealthScope, HookName, StepName
 
 logger = logging.getLogger("stratix_kombu")
@@ -228,12 +228,12 @@ class Application(forks.OfOneProcess, Hinted):
         return function
 
     def include(self, *handlers: Handlers) -> None:
-        """Take handlers that were declared in a ``Handlers``, those that are declared there later too.
+        """Take what was declared in a ``Handlers``, and what is later. Raises ConfigurationError for anything else.
 
         >>> app.include(mail.handlers, shop.handlers)  # doctest: +SKIP
         """
         for handler in handlers:
-            handler.given_to(self)
+            include(self, handler)
 
     def start(self, queues: Collection[str] | None = None) -> None:
         """Start running jobs; does not block. A closed application is opened again. Raises StoreUnavailable,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
+from stratix_kombu.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
     from stratix_kombu.queue.job import Job
@@ -54,6 +56,16 @@ class Handlers:
         self._applications.append(app)
         for declared in self._declared:
             _give(app, declared)
+
+
+def include(app: Application, handlers: object) -> None:
+    """Raises ConfigurationError for what are no ``Handlers``."""
+    if not isinstance(handlers, Handlers):
+        raise ConfigurationError(
+            f"include: {handlers!r} is not a Handlers: declare handlers with handlers = Handlers() and "
+            "@handlers.process(queue, name), and give 'handlers'"
+        )
+    handlers.given_to(app)
 
 
 def _give(app: Application, one: Declared) -> None:

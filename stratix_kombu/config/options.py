@@ -61,7 +61,7 @@ def limit_of(value: object, what: str) -> Limit:
     most = whole(given.get("max"), f"{what}['max']", 1, 1_000_000)
     rate, initial = given.get("refill_rate"), given.get("initial_tokens")
     bounce = flag(given.get("bounce_back", True), f"{what}['bounce_back']")
-    key = f"{SHARED}{check_job_id(given['key'])}" if given.get("key") is not None else ""
+    key = "" if given.get("key") is None else SHARED + check_job_id(given["key"], f"{what}['key']")
     if rate is None:
         if initial is not None:
             raise ConfigurationError(f"{what}: 'initial_tokens' belongs to a token bucket: set 'refill_rate' too")
@@ -98,7 +98,7 @@ def deduplication_of(value: object, what: str) -> Deduplication:
     replace, extend = (flag(given.get(name, False), f"{what}[{name!r}]") for name in ("replace", "extend"))
     if extend and not ttl_ms:
         raise ConfigurationError(f"{what}: 'extend' needs 'ttl': set that too")
-    return Deduplication(check_job_id(given.get("id")), ttl_ms, replace, extend)
+    return Deduplication(check_job_id(given.get("id"), f"{what}['id']"), ttl_ms, replace, extend)
 
 
 def backoff_of(value: object, what: str) -> Backoff:
@@ -114,7 +114,7 @@ def backoff_of(value: object, what: str) -> Backoff:
                 f"{what}: 'custom' must be the only key, without {sorted(set(given) - {'custom'})}"
             )
         custom = given["custom"]
-        if isinstance(custom, str):
+        if isinstance(custom, str) and custom:
             return Backoff("custom", custom=custom)
         return Backoff("custom", custom=dotted_path(custom, what), function=custom)
     kind = given.get("type", "fixed")
@@ -136,7 +136,7 @@ def _kept_backoff(type: str = "fixed", delay_ms: int = 0, jitter: float = 0.0, c
 def _job_ids(value: object, what: str) -> tuple[str, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise ConfigurationError(f"{what} must be a list of jobs or job ids, not {value!r}")
-    return tuple(check_known_id(getattr(job, "id", job)) for job in value)
+    return tuple(check_known_id(getattr(job, "id", job), what) for job in value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,7 @@ def _run_at(value: object, what: str) -> int:
 
 
 _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
-    "job_id": ("job_id", lambda value, what: check_chosen_id(value)),
+    "job_id": ("job_id", check_chosen_id),
     "delay": ("delay_ms", _delay),
     "run_at": ("due_ms", _run_at),
     "priority": ("priority", lambda value, what: whole(value, what, 0, 9)),
@@ -268,14 +268,13 @@ _JOB: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
     "limiter": ("limiter", limit_of),
     "deduplication": ("deduplication", deduplication_of),
     "timeout": ("timeout_ms", milliseconds),
-    "group": ("group", lambda value, what: check_group(value)),
+    "group": ("group", check_group),
 }
 """Per option: the field it sets and how it is read."""
 
 JOB_OPTIONS = frozenset(_JOB)
 OF_ONE_JOB = frozenset({"job_id", "dependencies", "deduplication"})
-"""Options that name jobs: with one for all of them, every job after the first would be taken for that one, or wait for
-the same ones."""
+"""Options that name jobs: as defaults they would make all jobs after the first that one, or wait for the same ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,7 +340,7 @@ class QueueOptions:
     def parse(cls, options: Mapping[str, Any], where: str, job_defaults: JobOptions) -> QueueOptions:
         """From what the user gave; ``job_defaults`` are those of all queues."""
         given = snake_keys(options, [option.name for option in fields(cls)], where)
-        defaults = given.get("default_job_options") or {}
+        defaults, dead = given.get("default_job_options") or {}, given.get("dead_letter")
         processor = ProcessorOptions.parse(
             mapping(given.get("processor") or {}, f"{where}: 'processor'"), f"{where}: 'processor'"
         )
@@ -356,7 +355,7 @@ class QueueOptions:
             backoffs=_backoffs(given.get("backoffs") or {}, f"{where}: 'backoffs'"),
             limiter=limit_of(given["limiter"], f"{where}: 'limiter'") if given.get("limiter") is not None else None,
             processor=processor,
-            dead_letter=check_queue_name(given["dead_letter"]) if given.get("dead_letter") else "",
+            dead_letter=check_queue_name(dead, what=f"{where}: 'dead_letter'") if dead else "",
             **{
                 bound: whole(given.get(bound) or 0, f"{where}: {bound!r}", 0, 1_000_000)
                 for bound in ("global_concurrency", "group_concurrency")

@@ -383,7 +383,7 @@ def _endpoint(given: Mapping[str, Any]) -> Endpoint | None:
 
 
 def _queues(value: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {check_queue_name(name): _mapping(value, name) for name in value}
+    return {check_queue_name(name, what="'queues'"): _mapping(value, name) for name in value}
 
 
 def _seconds(value: Any) -> float:

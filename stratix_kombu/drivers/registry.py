@@ -51,7 +51,7 @@ def register_queue_driver(name: str, factory: Factory) -> None:
     if not callable(factory):
         raise ConfigurationError(f"the factory of driver {name!r} must be callable, not {factory!r}")
     check_plain(factory, f"the factory of driver {name!r}")
-    check_job_name(name)
+    check_job_name(name, "cannot name a driver")
     if name in ALIASES:
         raise ConfigurationError(f"{name!r} is another name of {ALIASES[name]!r}: register the driver under that")
     if name in _BUILT_IN and name not in _registered:

@@ -28,29 +28,36 @@ _KEPT_BESIDE = (":logs", ":dependencies", ":dependents")
 """What stores keep beside the record of a job, under its id with this at the end."""
 
 
-def check_queue_name(name: object, problem: str = "cannot name a queue") -> str:
-    """``name`` if a queue (or namespace) can be called so; ConfigurationError with the problem otherwise."""
+def check_queue_name(name: object, problem: str = "cannot name a queue", what: str = "") -> str:
+    """``name`` if a queue (or namespace) can be called so; ConfigurationError with the problem otherwise, naming
+    ``what`` it was given for."""
     if not isinstance(name, str) or not _QUEUE.match(name):
         raise ConfigurationError(
-            f"{shown(name)} {problem}: use 1 to 60 letters, digits, '_', '.' or '-', not starting with '.' or '-'"
+            f"{_given_for(what)}{shown(name)} {problem}: use 1 to 60 letters, digits, '_', '.' or '-', "
+            "not starting with '.' or '-'"
         )
     return name
 
 
-def check_job_id(job_id: object) -> str:
-    """``job_id`` if it can be one; ConfigurationError otherwise."""
+def _given_for(what: str) -> str:
+    return f"{what}: " if what else ""
+
+
+def check_job_id(job_id: object, what: str = "") -> str:
+    """``job_id`` if it can be one, or what has to look like one; ConfigurationError otherwise, naming ``what`` it was
+    given for."""
     if not isinstance(job_id, str) or not _ID.match(job_id) or job_id.endswith(_KEPT_BESIDE):
         raise ConfigurationError(
-            f"{shown(job_id)} cannot be a job id: use 1 to {MAX_ID} letters, digits or any of _ . : @ / + = , -, "
-            f"not ending in {' or '.join(_KEPT_BESIDE)}"
+            f"{_given_for(what)}{shown(job_id)} cannot be a job id: use 1 to {MAX_ID} letters, digits or any of "
+            f"_ . : @ / + = , -, not ending in {' or '.join(_KEPT_BESIDE)}"
         )
     return job_id
 
 
-def check_known_id(job_id: object) -> str:
+def check_known_id(job_id: object, what: str = "") -> str:
     """``job_id`` if some job may have it: one that a user chose, or one that the package made of that.
     ConfigurationError otherwise."""
-    return job_id if isinstance(job_id, str) and _DERIVED.match(job_id) else check_job_id(job_id)
+    return job_id if isinstance(job_id, str) and _DERIVED.match(job_id) else check_job_id(job_id, what)
 
 
 def is_job_id(job_id: object) -> bool:
@@ -97,11 +104,13 @@ def shown(value: object) -> str:
     return repr(value[:100] + "..." if isinstance(value, str) and len(value) > 100 else value)
 
 
-def check_chosen_id(job_id: object) -> str:
+def check_chosen_id(job_id: object, what: str = "") -> str:
     """``job_id`` if a user may give it to a job; ConfigurationError otherwise."""
     if isinstance(job_id, str) and job_id.startswith(_RUN):
-        raise ConfigurationError(f"{shown(job_id)} cannot be a job id: {_RUN!r} is the prefix of repeatable jobs")
-    return check_job_id(job_id)
+        raise ConfigurationError(
+            f"{_given_for(what)}{shown(job_id)} cannot be a job id: {_RUN!r} is the prefix of repeatable jobs"
+        )
+    return check_job_id(job_id, what)
 
 
 # -- ids that are made of others. What a job is, its record says (``NewJob.kind``), and never its id -------------------
@@ -188,35 +197,28 @@ def id_of(name: str) -> str:
     return name.partition(":")[2] if name.startswith("\n") else name
 
 
-def check_group(group: object) -> str:
+def check_group(group: object, what: str = "") -> str:
     """``group`` if jobs can be grouped under it; ConfigurationError otherwise."""
     if not isinstance(group, str) or not _GROUP.match(group):
         raise ConfigurationError(
-            f"{shown(group)} cannot name a group: use 1 to 128 letters, digits or signs of ASCII, without spaces"
+            f"{_given_for(what)}{shown(group)} cannot name a group: use 1 to 128 letters, digits or signs of ASCII, "
+            "without spaces"
         )
     return group
 
 
-def check_job_name(name: object) -> str:
-    """``name`` if a job can be called so; ConfigurationError otherwise."""
+def check_job_name(name: object, problem: str = "cannot name a job") -> str:
+    """``name`` if a job (or driver) can be called so; ConfigurationError with the problem otherwise."""
     if not isinstance(name, str) or not _NAME.match(name):
-        raise ConfigurationError(f"{shown(name)} cannot name a job: use 1 to 200 characters without control characters")
+        raise ConfigurationError(f"{shown(name)} {problem}: use 1 to 200 characters without control characters")
     return name
 
 
 def check_lock_key(key: object) -> str:
     """``key`` if a lock can be called so; ConfigurationError otherwise."""
-    if not isinstance(key, str) or not _NAME.match(key):
-        raise ConfigurationError(
-            f"{shown(key)} cannot be the key of a lock: use 1 to 200 characters without control characters"
-        )
-    return key
+    return check_job_name(key, "cannot be the key of a lock")
 
 
 def check_event_name(name: object) -> str:
     """``name`` if an event of the user's own can be called so; ConfigurationError otherwise."""
-    if not isinstance(name, str) or not _NAME.match(name):
-        raise ConfigurationError(
-            f"{shown(name)} cannot name an event: use 1 to 200 characters without control characters"
-        )
-    return name
+    return check_job_name(name, "cannot name an event")

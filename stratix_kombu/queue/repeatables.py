@@ -29,7 +29,7 @@ from stratix_kombu.model.awaiting import NotAwaitable
 from stratix_kombu.model.codec import decode
 from stratix_kombu.model.given import mapping
 from stratix_kombu.model.instant import date_of
-from stratix_kombu.model.names import check_job_id, run_id
+from stratix_kombu.model.names import check_job_id, run_id, shown
 from stratix_kombu.model.record import Added, JobRecord, NewJob, Schedule
 from stratix_kombu.model.recurrence import Recurrence
 from stratix_kombu.model.runs import Run, runs_of
@@ -231,9 +231,11 @@ class Repeatables:
     def _full(self, key: Any) -> str:
         """Keys belong to their queue; with the slot's time they become ids of jobs."""
         full = f"{self._queue}:{key}"
-        check_job_id(full)
+        check_job_id(full, f"the key {shown(key)} of a repeatable job")
         if len(full) > 160:
-            raise ConfigurationError(f"the key {key!r} is too long: use at most 100 characters")
+            raise ConfigurationError(
+                f"the key {shown(key)} of a repeatable job is too long: use at most 100 characters"
+            )
         return full
 
     def _find(self, key: str) -> Schedule:

@@ -77,7 +77,7 @@ class Redrive:
         )
         queue = given.get("queue")
         if not _is_arn(queue, "sqs"):
-            check_queue_name(queue)
+            check_queue_name(queue, what="sqs: 'queue' of 'redrive'")
         count = whole(_number(given.get("max_receive_count", 10)), "sqs: 'max_receive_count' of 'redrive'", 1, 1000)
         return cls(str(queue), count)
 
