@@ -100,7 +100,8 @@ class LimiterOpts(TypedDict, total=False):
     refill_rate: float
     """Tokens added each second: this makes the limiter a token bucket."""
     initial_tokens: int
-    """Tokens in a new bucket. Default: ``max``."""
+    """Tokens in a new bucket, which is refilled from the first time that a job asks it. Default: ``max``. A store may
+    forget a bucket that has been full and unused for a day: then it is new again."""
     key: str
     """Jobs and queues whose limiters have the same key share one limit. Default: the queue, or for a job's own limiter
     the queue and the job's name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from stratix_kombu.model.claims import Bounds
@@ -38,6 +39,25 @@ class LimitSuite(StoreCase):
         empty = Limit("empty", 100, refill_per_s=0.001, initial=0)
         self.fill(store, 2, "other")
         assert self.taken(store, 2, Bounds(empty), queue="other") == []
+
+    def test_a_new_bucket_that_is_empty_is_refilled_from_the_first_time_that_a_job_asks(self, store: Store) -> None:
+        empty = Limit("queue", 5, refill_per_s=10, initial=0)
+        ids = self.fill(store, 6)
+        assert self.take(store, 1, Bounds(empty)).why is Refusal.LIMITED
+        assert gather(lambda: self.taken(store, 1, Bounds(empty)), 2) == ids[:2]
+
+    def test_so_is_one_that_a_claim_or_a_job_asks_first(self, store: Store) -> None:
+        empty = Limit("claim", 5, refill_per_s=10, initial=0)
+        ids = self.fill(store, 1)
+        (refused,) = store.transitions.claim(QUEUE, ids, "w", LEASE_MS, Bounds(empty)).refused
+        assert refused.why is Refusal.LIMITED
+        until(lambda: store.transitions.claim(QUEUE, ids, "w", LEASE_MS, Bounds(empty)).claims)
+        own = [replace(empty, key="taken"), replace(empty, key="claimed")]
+        self.add(store, new("taken", "other", limit=own[0]), new("claimed", "third", limit=own[1]))
+        assert self.taken(store, 1, queue="other") == []
+        assert self.claim(store, "claimed", queue="third") == []
+        assert gather(lambda: self.taken(store, 1, queue="other"), 1) == ["taken"]
+        until(lambda: self.claim(store, "claimed", queue="third"))
 
     def test_a_bucket_lets_start_as_fast_as_it_is_refilled(self, store: Store) -> None:
         ids = self.fill(store, 6)

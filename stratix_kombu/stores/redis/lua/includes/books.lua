@@ -48,7 +48,10 @@ local function open_book(text)
   end
   local book = { limit = limit, text = text, key = key, made = {}, count = 0, old = {}, olds = 0 }
   if limit.initial then
-    book.full = tonumber(redis.call('HGET', key, 'starts')) or (now + (limit.max - limit.initial) * limit.spacing)
+    book.full = tonumber(redis.call('HGET', key, 'starts'))
+    if not book.full then -- written also if nothing starts: it is refilled from now on
+      book.full, book.dirty = now + (limit.max - limit.initial) * limit.spacing, true
+    end
   else
     book.olds = redis.call('LLEN', key)
   end
