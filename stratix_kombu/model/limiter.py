@@ -149,10 +149,19 @@ class _Tried:
 
 
 class Bucket:
-    """A token bucket as one number (GCRA): the instant at which it would be full again."""
+    """A token bucket as the instant at which it would be full again (GCRA), and how long a token takes until then.
 
-    def __init__(self) -> None:
-        self._full_at: float | None = None
+    Another limit finds as many tokens missing, at most its whole content: none is given back by a change, and no job
+    waits for tokens that are refilled more slowly than its limit says."""
+
+    def __init__(self, full_at: float | None = None, token_ms: float | None = None) -> None:
+        self._full_at = full_at
+        self._token_ms = token_ms
+
+    @property
+    def state(self) -> tuple[float | None, float | None]:
+        """What it is made of; None for what is not known: of a new one both, and of an earlier release the time."""
+        return self._full_at, self._token_ms
 
     def free_at(self, limit: Limit, now: int) -> int:
         return math.ceil(self._full(limit, now) - (limit.max - 1) * spacing(limit))
@@ -161,14 +170,17 @@ class Bucket:
         self._full_at = max(self._full(limit, now), instant) + spacing(limit)
 
     def copy(self) -> Bucket:
-        other = Bucket()
-        other._full_at = self._full_at
-        return other
+        return Bucket(*self.state)
 
     def _full(self, limit: Limit, now: int) -> float:
+        token_ms = spacing(limit)
         if self._full_at is None:
             missing = limit.max - (limit.max if limit.initial is None else limit.initial)
-            self._full_at = now + missing * spacing(limit)
+            self._full_at = now + missing * token_ms
+        elif self._full_at > now and self._token_ms not in (None, token_ms):
+            self._full_at = now + (self._full_at - now) / self._token_ms * token_ms
+        self._token_ms = token_ms
+        self._full_at = min(self._full_at, now + limit.max * token_ms + ahead_ms(limit))
         return self._full_at
 
 
@@ -179,6 +191,7 @@ def starts_of(limit: Limit) -> Starts:
 
 def room(starts: Starts, limit: Limit, now: int, most: int) -> tuple[int, int]:
     """How many may start now or a little ahead, ``most`` at most; and when the next one may after these."""
+    starts.free_at(limit, now)  # if it is new, or the limit is another one, that counts from now on
     starts, count = starts.copy(), 0
     while count < most and (free := starts.free_at(limit, now)) <= now + ahead_ms(limit):
         starts.remember(max(free, now), limit, now)

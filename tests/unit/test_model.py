@@ -163,6 +163,31 @@ def test_a_bucket_gives_no_more_than_it_was_given(gaps: list[int], most: int, ra
             assert number - other + 1 <= most + (at - started[other]) / 1000 * rate + 1e-6
 
 
+@given(
+    st.lists(st.integers(0, 400), max_size=30),
+    st.tuples(st.integers(1, 9), st.sampled_from([0.1, 1, 7.5])),
+    st.tuples(st.integers(0, 9), st.sampled_from([1, 1.5, 100])),
+)
+def test_nothing_waits_longer_for_a_bucket_that_is_larger_or_refilled_faster(
+    gaps: list[int], before: tuple[int, float], more: tuple[int, float]
+) -> None:
+    limit = Limit("l", before[0], refill_per_s=before[1])
+    other = Limit("l", before[0] + more[0], refill_per_s=before[1] * more[1])
+    starts, now, started = Bucket(), 1_000, list[int]()
+    for gap in gaps:
+        now += gap
+        take(starts, now, limit, started)
+    alone = starts.copy().free_at(limit, now)
+    assert starts.free_at(other, now) <= max(alone, now)
+
+
+def test_a_bucket_that_an_earlier_release_wrote_owes_no_more_than_its_content() -> None:
+    """It did not say how long a token takes."""
+    limit = Limit("l", 4, refill_per_s=2)
+    assert Bucket(2_000).free_at(limit, 1_000) == Bucket(2_000, 510).free_at(limit, 1_000) < 1_000
+    assert 1_500 < Bucket(500_000).free_at(limit, 1_000) <= 1_000 + 510 + ahead_ms(limit)
+
+
 def test_the_message_is_one_a_celery_worker_understands() -> None:
     headers = message_headers("id-1", "näme")
     assert (headers["id"], headers["task"], headers["shadow"]) == ("id-1", TASK, "stratix.job (näme)")

@@ -13,10 +13,12 @@ UNUSED_MS = 24 * 3_600_000
 """After this time the starts of a key no longer matter."""
 UNUSED_IN_MS = 3_600_000
 """The instant of that is rounded up, so that it does not change with each start."""
-_READ = "SELECT full_at, first, last, era FROM limits WHERE key = ? AND bucket = ? ORDER BY era DESC LIMIT 1"
-_FIRST = "INSERT INTO limits (full_at, first, last, unused_ms, era, key, bucket) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_READ = "SELECT full_at, token_ms, first, last, era FROM limits WHERE key = ? AND bucket = ? ORDER BY era DESC LIMIT 1"
+_FIRST = (
+    "INSERT INTO limits (full_at, token_ms, first, last, unused_ms, era, key, bucket) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _NEXT = (
-    "UPDATE limits SET full_at = ?, first = ?, last = ?, unused_ms = ?, era = ? "
+    "UPDATE limits SET full_at = ?, token_ms = ?, first = ?, last = ?, unused_ms = ?, era = ? "
     "WHERE key = ? AND bucket = ? AND era = ?"
 )
 KEPT = 500
@@ -93,21 +95,17 @@ class Limits:
         if which not in self._loaded:
             key, is_bucket = which
             row = self._db.one(_READ, *which)
-            full_at, first, last, self._eras[which] = row or (None, 1, 0, None)
-            if is_bucket:
-                assert isinstance(new, Bucket)
-                new._full_at = full_at
-            else:
-                new = SqlWindow(self._db, key, first, last)
+            full_at, token_ms, first, last, self._eras[which] = row or (None, None, 1, 0, None)
+            new = Bucket(full_at, token_ms) if is_bucket else SqlWindow(self._db, key, first, last)
             self._loaded[which], self._was[which] = new, self._state(new)
         return self._loaded[which]
 
     @staticmethod
     def _state(starts: Starts) -> Any:
         if isinstance(starts, SqlWindow):
-            return None, starts.first, starts.last
+            return None, None, starts.first, starts.last
         assert isinstance(starts, Bucket)
-        return starts._full_at, 1, 0
+        return *starts.state, 1, 0
 
     def flush(self, now: int) -> None:
         written = 0

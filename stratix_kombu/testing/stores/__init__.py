@@ -14,6 +14,7 @@ from stratix_kombu.testing.stores.afterwards import AfterwardsSuite
 from stratix_kombu.testing.stores.again import AgainSuite
 from stratix_kombu.testing.stores.attempts import AttemptSuite
 from stratix_kombu.testing.stores.audit import audit
+from stratix_kombu.testing.stores.changed_limits import ChangedLimitSuite
 from stratix_kombu.testing.stores.clock import ClockSuite
 from stratix_kombu.testing.stores.clocks import LeadSuite
 from stratix_kombu.testing.stores.complete_and_take import CompleteAndTakeSuite
@@ -56,6 +57,7 @@ class StoreSuite(
     GoingOnSuite,
     MessageSuite,
     LimitSuite,
+    ChangedLimitSuite,
     DependencySuite,
     FlowSuite,
     ClockSuite,

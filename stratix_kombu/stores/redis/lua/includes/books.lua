@@ -1,7 +1,8 @@
 -- Rate limits (see model/limiter.py): the starts under a key, read once in a step and written once. A limit is {key, max,
 -- spacing, early, ahead}: how far apart starts are, how long before it opens it is asked again, and how long before its
 -- start a claim is granted, in ms. A bucket has `initial` too. Whoever includes this declares B.
--- '<limit>:window' is a list of the last `max` instants; '<limit>:bucket' says when it would be full again.
+-- '<limit>:window' is a list of the last `max` instants; '<limit>:bucket' says when it would be full again (`starts`), and
+-- how long a token takes until then (`token`).
 local books, by_key = {}, {}
 
 local function decode_limit(text)
@@ -22,7 +23,7 @@ local function write_book(book)
   if not book.dirty then
     return
   elseif limit.initial then
-    redis.call('HSET', book.key, 'starts', string.format('%.6f', book.full))
+    redis.call('HSET', book.key, 'starts', string.format('%.6f', book.full), 'token', string.format('%.17g', limit.spacing))
     redis.call('PEXPIRE', book.key, math.ceil(math.max(book.full - now, 0)) + 86400000)
   else
     redis.call('RPUSH', book.key, unpack(book.made, 1, book.count))
@@ -30,6 +31,19 @@ local function write_book(book)
     redis.call('PEXPIRE', book.key, limit.spacing * 2 + math.max(last - now, 0) + 60000)
   end
   book.dirty = false
+end
+
+-- When a bucket is full again, as its limit says: another one finds as many tokens missing, at most its whole content.
+local function read_bucket(book)
+  local limit, known = book.limit, redis.call('HMGET', book.key, 'starts', 'token')
+  local full, token = tonumber(known[1]), tonumber(known[2])
+  book.full = full or (now + (limit.max - limit.initial) * limit.spacing)
+  if token and full > now and token ~= limit.spacing then
+    book.full = now + (full - now) / token * limit.spacing
+  end
+  book.full = math.min(book.full, now + limit.max * limit.spacing + limit.ahead)
+  -- Also if nothing starts: that counts from now on.
+  book.dirty = book.full ~= full
 end
 
 -- What is known of the starts under the limit that a text describes; nil if it describes none.
@@ -48,10 +62,7 @@ local function open_book(text)
   end
   local book = { limit = limit, text = text, key = key, made = {}, count = 0, old = {}, olds = 0 }
   if limit.initial then
-    book.full = tonumber(redis.call('HGET', key, 'starts'))
-    if not book.full then -- written also if nothing starts: it is refilled from now on
-      book.full, book.dirty = now + (limit.max - limit.initial) * limit.spacing, true
-    end
+    read_bucket(book)
   else
     book.olds = redis.call('LLEN', key)
   end

@@ -129,6 +129,7 @@ local function reopen(queue, most)
   if opens then
     expect(queue, 'opens', opens)
   end
+  B.write() -- of limits that are new, or others than before
   return more
 end
 
