@@ -75,7 +75,7 @@ class DeduplicationOpts(TypedDict, total=False):
     """While a job of the queue holds a deduplication id, adding another job with that id returns the first one.
 
     Removing the job by hand frees the id. A failed job that is retried takes the id again unless another job holds
-    it."""
+    it. What depends on the new job in a flow depends on the first one."""
 
     id: Required[str]
     """The deduplication id; it is independent of the job's own id."""
@@ -83,7 +83,8 @@ class DeduplicationOpts(TypedDict, total=False):
     """How long the job holds the id, counted from when it was added, whether it has finished by then or not. Default:
     until it has finished."""
     replace: bool
-    """A new job replaces one that is still delayed (debouncing). Default: False."""
+    """A new job replaces one that is still delayed (debouncing), as if that was removed by hand: jobs that depend on it
+    from before fail. Default: False."""
     extend: bool
     """Each further job that is added under the id restarts ``ttl``. Default: False."""
 

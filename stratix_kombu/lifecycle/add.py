@@ -134,10 +134,12 @@ class _Behind:
 
     def add(self, page: Sequence[NewJob]) -> None:
         rest: tuple[str, ...] = ()
+        if there := dict(self.instead):
+            page = [replace(job, dependencies=tuple(there.get(one, one) for one in job.dependencies)) for job in page]
         if len(page) == 1:  # it may be one that has too many dependencies
             first, rest = page[0].dependencies[: ONE_STEP - 2], page[0].dependencies[ONE_STEP - 2 :]
             page = [replace(page[0], dependencies=first)]
-        coming = {job.id for job in page}
+        coming = {job.id for job in page if not job.deduplication}
         answer = _add(self.engine, [self._kept(job, coming) for job in page])
         self.placed += answer.placed
         self.duplicates |= answer.duplicates

@@ -143,7 +143,18 @@ def add_flow(
     answer = add(engine, jobs)
     records = records_of(engine, jobs, answer.placed, answer.instead)
     handles = (queue.handle(record) for (queue, _), record in zip(planned, records, strict=True))
-    return Flow(handles, {new.id: new.dependencies for new in jobs}, export)
+    return Flow(handles, _edges(jobs, dict(answer.instead)), export)
+
+
+def _edges(jobs: Iterable[NewJob], instead: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What each job of a new flow depends on; one that was there before does not depend on the flow."""
+    edges: dict[str, tuple[str, ...]] = {}
+    for new in jobs:
+        if new.id in instead:
+            edges.setdefault(instead[new.id], ())
+        else:
+            edges[new.id] = tuple(dict.fromkeys(instead.get(one, one) for one in new.dependencies))
+    return edges
 
 
 def get_flow(engine: Engine, job_id: str, get_queue: Callable[[str], JobQueue], export: Export | None) -> Flow | None:

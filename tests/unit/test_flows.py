@@ -152,6 +152,36 @@ def test_a_flow_too_large_to_be_meant(app: Application, monkeypatch: pytest.Monk
         app.queue.add_flow([{"name": "a", "queue": "etl"}] * 4)
 
 
+@pytest.mark.parametrize("one_step", [adding.ONE_STEP, 3])
+def test_a_child_that_is_deduplicated_is_the_job_that_is_there(
+    app: Application, monkeypatch: pytest.MonkeyPatch, one_step: int
+) -> None:
+    monkeypatch.setattr(adding, "ONE_STEP", one_step)
+    queue = app.queue.create_queue("etl", concurrency=3)
+    queue.process(lambda job: [job.data, *job.get_dependency_results().values()])
+    once: Any = {"deduplication": {"id": "url-1"}}
+    first = queue.add("fetch", "first", delay=60_000, **once)
+    tree = app.queue.add_flow(
+        node("sum", node("fetch", node("below"), data="second", opts=once), *(node("more") for _ in range(5)))
+    )
+    graph = app.queue.add_flow(
+        [
+            *({"name": "more", "queue": "etl"} for _ in range(5)),
+            {"key": "child", "name": "fetch", "queue": "etl", "opts": once},
+            {"name": "sum", "queue": "etl", "dependencies": ["child"]},
+        ]
+    )
+    (of_tree,), (of_graph,) = ([job for job in flow if job.name == "sum"] for flow in (tree, graph))
+    assert (len(tree), len(graph)) == (8, 7)
+    assert [job.name for job in tree.roots] == ["below", "sum"], "the job that is there does not wait for it"
+    assert graph.dependencies[of_graph.id] == (first.id,)
+    assert [one.id for one in of_graph.get_dependencies()] == [first.id]
+    assert first.id in [one.id for one in of_tree.get_dependencies()]
+    first.promote()
+    assert of_graph.wait_until_finished(timeout=20) == [None, ["first"]]
+    assert ["first"] in of_tree.wait_until_finished(timeout=20)
+
+
 def test_a_large_flow_is_added_in_pages_behind_a_gate(app: Application) -> None:
     size = adding.ONE_STEP * 2 + 10
     flow = app.queue.add_flow(node("all", *(node(f"part {number}") for number in range(size - 1))))

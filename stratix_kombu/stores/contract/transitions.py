@@ -63,7 +63,8 @@ class Transitions(ByHand, ABC):
         ``blocked`` or ``failed``.
 
         A job whose ``deduplication`` finds another one is not added: it is named in ``instead``, and ``duplicated`` is
-        emitted for the existing job. A job that replaces a delayed one removes that (event ``removed``).
+        emitted for the existing job. A job that replaces a delayed one removes that (event ``removed``). Later jobs of
+        the same call that depend on the one that was not added, or was removed, depend on the other one.
 
         A ``vacant`` job is blocked until a job of the same id is added, which takes its place: its dependents wait
         for that one, its counts of attempts stay, its limit, dead letter and deduplication too if the new one has

@@ -60,7 +60,7 @@ class MemoryStore(Store):
         space = self._space
         space.lock = threading.RLock()
         space.told, space.leader = threading.Condition(space.lock), Leader(space.lock)
-        space.ready, space.instead = [], []
+        space.ready, space.instead, space.stand_ins = [], [], {}
 
     def ping(self) -> None:
         pass

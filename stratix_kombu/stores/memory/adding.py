@@ -50,7 +50,6 @@ class Adding(Steps):
             gives_way = there is not None and (there.is_open or (job.anew and there.state.finished))
             if there and there.new.queue != job.queue and not (job.vacant or gives_way):
                 raise JobIdTaken(job.id, there.new.queue)
-        space.instead.clear()
         first = space.numbers + 1
         space.numbers += len(jobs)
         placed = tuple(self._add_one(new, number) for number, new in enumerate(jobs, first))
@@ -93,6 +92,9 @@ class Adding(Steps):
             number = space.numbers
         if new.deduplication and not self._is_first(new, new.deduplication, number):
             return None
+        space.stand_ins.pop(new.id, None)
+        if space.stand_ins:
+            new = replace(new, dependencies=self._dependencies_of(new))
         due_ms = max(new.due_ms, now + new.delay_ms if new.delay_ms else 0)
         due_ms = due_ms if due_ms > now else 0
         job = Job(new, State.WAITING, now, number, due_ms=due_ms, data=new.data, vacant=new.vacant)
@@ -127,13 +129,26 @@ class Adding(Steps):
                 if given.extend and until_ms and held.until_ms:
                     space.deduplicated[key] = replace(held, until_ms=until_ms)
                 space.instead.append((new.id, held.job_id))
+                if holder or held.job_id not in space.jobs:
+                    space.stand_ins[new.id] = held.job_id
                 if holder:
                     space.tell(new.queue, "duplicated", holder)
                 return False
             space.delete_by_hand(holder)
             space.tell(new.queue, "removed", holder)
+            space.stand_ins[held.job_id] = new.id
         space.deduplicated[key] = Holder(new.id, number, until_ms)
         return True
+
+    def _dependencies_of(self, new: NewJob) -> tuple[str, ...]:
+        """With those that hold the deduplication ids of others in place of them."""
+        found = []
+        for dependency in new.dependencies:
+            one = dependency
+            while one in self.space.stand_ins:
+                one = self.space.stand_ins[one]
+            found.append(dependency if one == new.id else one)
+        return tuple(found)
 
     def _bury(self, job: Job, reason: str) -> None:
         if job.new.dead_letter:

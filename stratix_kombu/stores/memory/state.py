@@ -201,10 +201,10 @@ class Space(Graph):
         self.leader = Leader(self.lock)
         self.deduplicated: dict[tuple[str, str], Holder] = {}
         """By queue and id."""
-        self.sweeps = 0
-        self.moves = 0
-        self.delays = 0
+        self.sweeps = self.moves = self.delays = 0
         self.instead: list[tuple[str, str]] = []
+        self.stand_ins: dict[str, str] = {}
+        """Ids that a deduplication has kept or pushed out in this step, and those that hold it."""
         self.ready: list[Ready] = []
         """Collected by the transition that is under way."""
         self.vacated: Counter[str] = Counter()

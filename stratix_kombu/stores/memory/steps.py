@@ -23,6 +23,8 @@ def step(method: Method) -> Method:
         with self.space.lock:
             self.space.ready.clear()
             self.space.vacated.clear()
+            self.space.instead.clear()
+            self.space.stand_ins.clear()
             before, self.space.step_ms = self.space.step_ms, self.space.now()
             try:
                 return method(self, *args, **kwargs)

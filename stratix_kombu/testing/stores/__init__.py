@@ -41,6 +41,7 @@ from stratix_kombu.testing.stores.reading import ReadingSuite
 from stratix_kombu.testing.stores.rerun import RerunSuite
 from stratix_kombu.testing.stores.running import RunningSuite
 from stratix_kombu.testing.stores.runs import RunsSuite
+from stratix_kombu.testing.stores.stand_ins import StandInSuite
 from stratix_kombu.testing.stores.take import TakeSuite
 
 __all__ = ["StoreSuite", "audit"]
@@ -60,6 +61,7 @@ class StoreSuite(
     ChangedLimitSuite,
     DependencySuite,
     FlowSuite,
+    StandInSuite,
     ClockSuite,
     HandSuite,
     EachSuite,

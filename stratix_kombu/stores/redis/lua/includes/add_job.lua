@@ -47,6 +47,8 @@ end
 
 -- Jobs that were not added, with the one that is there: id, id, ...
 local instead = {}
+-- Ids that a deduplication has kept or pushed out in this step, and those that hold it.
+local stand_ins = {}
 -- Whether a job was replaced, so that its dependents have to be released.
 local replaced = false
 
@@ -82,6 +84,9 @@ local function is_first(id, number, queue, dedup)
       end
       instead[#instead + 1] = id
       instead[#instead + 1] = holder
+      if known or redis.call('EXISTS', job_key(holder)) == 0 then
+        stand_ins[id] = holder
+      end
       if known then
         tell(queue, 'duplicated', holder, known.name)
       end
@@ -91,6 +96,7 @@ local function is_first(id, number, queue, dedup)
       delete_by_hand(known)
       replaced = true
       tell(queue, 'removed', holder, known.name)
+      stand_ins[holder] = id
     end
   end
   if dedup.ttl then
@@ -99,6 +105,22 @@ local function is_first(id, number, queue, dedup)
     redis.call('HSET', key, dedup.id, incarnation(id, number))
   end
   return true
+end
+
+-- With those that hold the deduplication ids of others in place of them; each once.
+local function dependencies_of(id, given)
+  local found, has = {}, {}
+  for _, dependency in ipairs(given) do
+    local one = dependency
+    while stand_ins[one] do
+      one = stand_ins[one]
+    end
+    one = one == id and dependency or one
+    if not has[one] then
+      found[#found + 1], has[one] = one, true
+    end
+  end
+  return found
 end
 
 local function add_job(queue, id, name, data, options, extra, number)
@@ -126,6 +148,10 @@ local function add_job(queue, id, name, data, options, extra, number)
   number = known and known.number or number or redis.call('INCR', P .. ':number')
   if more.deduplication and not is_first(id, number, more.queue or queue, more.deduplication) then
     return false
+  end
+  stand_ins[id] = nil
+  if more.dependencies and next(stand_ins) then
+    more.dependencies = dependencies_of(id, more.dependencies)
   end
   if known then
     take_over(known)
