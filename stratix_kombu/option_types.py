@@ -196,8 +196,8 @@ class QueueOpts(TypedDict, total=False):
     group_concurrency: int
     """The most jobs of one ``group`` active at the same time over all workers. Default: 0 (no limit)."""
     dead_letter: str
-    """The queue that receives a letter for each job that has failed for good. Only the program that runs the jobs needs
-    this option. Default: none."""
+    """The queue that receives a letter for each job that has failed for good; not the queue itself. Only the program
+    that runs the jobs needs this option. Default: none."""
     processor: ProcessorOpts
     """Sandboxes."""
 

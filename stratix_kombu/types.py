@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 if sys.version_info >= (3, 11):
-    from typing import Required, Unpack as Unpack
+    from typing import NotRequired, Required, Unpack as Unpack
 else:
-    from typing_extensions import Required, Unpack as Unpack
+    from typing_extensions import NotRequired, Required, Unpack as Unpack
 
 from stratix_kombu.answer_types import (
     FlowPage as FlowPage,
@@ -93,6 +93,8 @@ class DeadLetter(TypedDict):
     reason: str
     attempts: int
     max_attempts: int
+    path: NotRequired[list[str]]
+    """If it was a letter itself: the queues in which that and what it tells of have failed, in order."""
 
 
 class BulkJob(TypedDict, total=False):

@@ -131,7 +131,10 @@ class Settings:
         layers = [self.processor, configured.get("processor") or {}, given.get("processor") or {}]
         if all(isinstance(layer, Mapping) for layer in layers):
             merged["processor"] = {snake(key): value for layer in layers for key, value in layer.items()}
-        return QueueOptions.parse(merged, f"queue {name!r}", self.job_defaults)
+        options = QueueOptions.parse(merged, f"queue {name!r}", self.job_defaults)
+        if options.dead_letter == name:
+            raise ConfigurationError(f"queue {name!r}: 'dead_letter' must be another queue, such as '{name}-dead'")
+        return options
 
 
 def load_settings(

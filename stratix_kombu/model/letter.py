@@ -44,8 +44,26 @@ def retention_from(text: object) -> Retention:
     return Retention(int(count) if count else None, int(age) if age else None)
 
 
-def letter_for(job: JobRecord, new: NewJob, reason: str) -> NewJob:
-    """The letter of a job that has failed. Stores that cannot call this write the same (see ``bury.lua``)."""
+def path_of(job: JobRecord) -> list[str] | None:
+    """The queues in which a job has failed, with its own, where it fails now; before that, for a letter, those of what
+    it tells of. None if a letter does not say."""
+    if job.kind != LETTER:
+        return [job.queue]
+    letter = json.loads(job.data)
+    if not isinstance(letter, dict):  # its handler has replaced the data
+        return None
+    path = letter.get("path")
+    if not isinstance(path, list):  # it tells of a job that was no letter
+        path = [letter["queue"]] if "queue" in letter else None
+    return path and [*path, job.queue]
+
+
+def letter_for(job: JobRecord, new: NewJob, reason: str) -> NewJob | None:
+    """The letter of a job that has failed; None if it would be for a queue in which it has failed before: so none goes
+    round. Stores that cannot call this write the same (see ``bury.lua``)."""
+    path = path_of(job)
+    if path is None or new.dead_letter in path:
+        return None
     letter = {
         "id": job.id,
         "queue": job.queue,
@@ -63,6 +81,8 @@ def letter_for(job: JobRecord, new: NewJob, reason: str) -> NewJob:
             "limit": limit_value(new.limit) if new.limit else None,
         },
     }
+    if job.kind == LETTER:
+        letter["path"] = path
     return NewJob(
         id=letter_id(job.id, job.number, job.attempts_started),
         queue=new.dead_letter,

@@ -56,6 +56,26 @@ def failing(app: Application, name: str, **options: Any) -> tuple[Queue, Queue]:
     return queue, app.queue.get_queue("dead")
 
 
+def test_queues_for_each_others_letters_are_no_loop(app: Application) -> None:
+    first, second = failing(app, "mail", dead_letter="back")[0], failing(app, "back", dead_letter="mail")[0]
+    first.add("welcome", {"n": 1})
+    second.add("other")
+    until(lambda: [one.get_job_counts()["failed"] for one in (first, second)] == [2, 2])
+    assert sorted(job.name for job in first.get_jobs("failed")) == ["other", "welcome"]
+    (letter,) = (job for job in second.get_jobs("failed") if job.name == "welcome")
+    assert (letter.data["queue"], letter.data["data"]) == ("mail", {"n": 1})
+    assert "cannot send {'id':" in str(letter.failed_reason)
+
+
+def test_a_queue_does_not_get_its_own_letters() -> None:
+    words = "queue 'mail': 'dead_letter' must be another queue, such as 'mail-dead'"
+    with create_app({"driver": "memory"}) as app, pytest.raises(ConfigurationError, match=words):
+        app.queue.create_queue("mail", dead_letter="mail")
+    settings: Any = {"driver": "memory", "queues": {"mail": {"dead_letter": "mail"}}}
+    with create_app(settings) as app, pytest.raises(ConfigurationError, match=words):
+        app.queue.get_queue("mail")
+
+
 def test_each_failure_of_one_id_leaves_a_letter(app: Application) -> None:
     queue, dead = failing(app, "mail", dead_letter="dead")
     for number in range(3):

@@ -251,7 +251,8 @@ class Transitions(ByHand, ABC):
         ``complete``; ``error`` becomes the result of the job, and of the dependents that fail because of it. Of a
         reason no more than ``MAX_REASON_BYTES`` are kept. A job with a ``dead_letter`` that has failed (here or by
         ``recover``) is buried in the same step: a letter is added to that queue, see ``model.letter.letter_for``, one
-        for each job and each time it fails.
+        for each job and each time it fails; but a letter leaves none in a queue in which it, or what it tells of, has
+        failed before.
         """
 
     @abstractmethod

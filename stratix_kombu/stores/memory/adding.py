@@ -151,10 +151,11 @@ class Adding(Steps):
         return tuple(found)
 
     def _bury(self, job: Job, reason: str) -> None:
-        if job.new.dead_letter:
-            letter = letter_for(job.record(), job.new, reason)
-            if self._add_one(letter) is not None:
-                self.space.jobs[letter.id].failed_reason = reason
+        if not job.new.dead_letter:
+            return
+        letter = letter_for(job.record(), job.new, reason)
+        if letter is not None and self._add_one(letter) is not None:
+            self.space.jobs[letter.id].failed_reason = reason
 
     def _take_over(self, job: Job, vacant: Job) -> None:
         self.space.forget_edges(vacant.new.id, vacant.dependencies)

@@ -133,3 +133,37 @@ class LetterSuite(StoreCase):
         store.transitions.fail([Failure(second, tokens[second], "no")])
         assert self.states(store, *ids) == ["gone", "failed", "completed"]
         until(lambda: store.transitions.expire().affected == (second,))
+
+    # -- rounds -----------------------------------------------------------------------------------
+
+    def pass_on(self, store: Store, letter_id: str, queue: str, dead_letter: str) -> list[JobRecord]:
+        """Fail a letter whose queue has a queue for letters itself; the letters that are waiting there."""
+        bounds = Bounds(fallback=Fallback(dead_letter))
+        (claim,) = store.transitions.claim(queue, [letter_id], "w", LEASE_MS, bounds).claims
+        store.transitions.fail([Failure(letter_id, claim.token, "again")])
+        assert self.states(store, letter_id) == ["failed"]
+        return store.queries.find(dead_letter, [State.WAITING])
+
+    def test_a_letter_is_passed_on_but_not_to_where_it_has_failed(self, store: Store) -> None:
+        letters = [self.bury(store, new(one, dead_letter="dead")) for one in "abc"]
+        assert self.pass_on(store, letters[0].id, "dead", QUEUE) == []
+        (third,) = self.pass_on(store, letters[1].id, "dead", "third")
+        assert json.loads(third.data)["path"] == [QUEUE, "dead"]
+        assert json.loads(third.data)["data"] == json.loads(letters[1].data)
+        assert self.pass_on(store, third.id, "third", QUEUE) == []
+        (third,) = self.pass_on(store, letters[2].id, "dead", "third")
+        assert self.pass_on(store, third.id, "third", "dead") == []
+
+    def test_a_job_leaves_no_letter_in_its_own_queue(self, store: Store) -> None:
+        self.add(store, new("a", dead_letter=QUEUE), new("b", dead_letter=QUEUE))
+        self.fail(store, "a")
+        self.claim(store, "b", lease_ms=0)
+        store.transitions.recover(0)
+        assert self.counts(store) == {"failed": 2}
+
+    def test_neither_do_letters_that_do_not_say_where_they_have_failed(self, store: Store) -> None:
+        """A handler may have written other data."""
+        texts = ["5", "[1]", '{"path":5}', '{"path":null}']
+        for number, text in enumerate(texts):
+            self.add(store, new(f"l{number}", "dead", kind=LETTER, data=text))
+            assert self.pass_on(store, f"l{number}", "dead", "third") == []
