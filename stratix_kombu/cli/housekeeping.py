@@ -9,7 +9,7 @@ import click
 from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import queue_named
-from stratix_kombu.cli.output import confirm, echo, progress, yes_option
+from stratix_kombu.cli.output import confirm, echo, progress, span, yes_option
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -51,16 +51,21 @@ def drain(app: Application, name: str, delayed: bool, yes: bool) -> None:
     help="Only jobs that finished at least this long ago: '7 days'.",
 )
 @click.option("--limit", default=0, type=click.IntRange(0), help="Maximum number of jobs (0 means no limit).")
-def clean(app: Application, name: str, state: CleanedState, grace: int, limit: int) -> None:
-    """Remove jobs of a state that finished (or were added) some time ago, oldest first.
+@yes_option
+def clean(app: Application, name: str, state: CleanedState, grace: int, limit: int, yes: bool) -> None:
+    """Remove jobs of a state that finished (or were added) some time ago, oldest first. Asks for confirmation.
 
     \b
-    Example:
-      stratix-kombu clean emails --state failed --grace '7 days'
+    Example, as in a crontab:
+      stratix-kombu clean emails --state failed --grace '7 days' --yes
     """
     queue = queue_named(app, name)
-    number = queue.get_job_counts()[state]
-    with progress(f"cleaning {name}", min(number, limit) if limit else number) as on_progress:
+    counts = queue.get_job_counts()
+    number = counts["waiting"] + counts["paused"] if state == "waiting" else counts[state]
+    most = min(number, limit) if limit else number
+    older = f" older than {span(grace)}" if grace else ""
+    confirm(f"Remove {'at most ' if grace else ''}{most} {state} jobs{older} from {name}?", yes)
+    with progress(f"cleaning {name}", most) as on_progress:
         removed = queue.clean(grace, limit, state, on_progress)
     echo(f"removed {len(removed)} {state} jobs")
 

@@ -15,7 +15,17 @@ from stratix_kombu.cli.jobs import as_dict
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import chosen_queues
-from stratix_kombu.cli.output import echo, instant, json_option, print_fields, print_json, progress, span
+from stratix_kombu.cli.output import (
+    confirm,
+    echo,
+    instant,
+    json_option,
+    print_fields,
+    print_json,
+    progress,
+    span,
+    yes_option,
+)
 from stratix_kombu.errors import JobError, JobNotFound
 from stratix_kombu.model.text import printable
 
@@ -129,14 +139,18 @@ def logs(app: Application, job_id: str, follow: bool) -> None:
         time.sleep(POLL_S)
 
 
-def _each(app: Application, ids: tuple[str, ...], verb: Callable[[Job], None], done: str) -> None:
-    """A failure for one job does not affect the others. Without ids there is nothing to do: that is how ``xargs``
-    passes an empty list."""
-    problems = []
+def _chosen(ids: tuple[str, ...]) -> list[str]:
+    """Without ids there is nothing to do: that is how ``xargs`` passes an empty list."""
     chosen = [part for given in ids for part in (sys.stdin.read().split() if given == "-" else [given])]
     if not chosen:
         say("no ids were given: nothing to do")
-    for job_id in chosen:
+    return chosen
+
+
+def _each(app: Application, ids: Sequence[str], verb: Callable[[Job], None], done: str) -> None:
+    """A failure for one job does not affect the others."""
+    problems = []
+    for job_id in ids:
         try:
             verb(find(app, job_id))
             echo(f"{done} {job_id}")
@@ -163,7 +177,7 @@ def retry(app: Application, ids: tuple[str, ...], state: str | None, queues: tup
       stratix-kombu job retry --state failed --queue emails
     """
     if state is None and not queues:
-        _each(app, ids, lambda job: job.retry(), "will run again:")
+        _each(app, _chosen(ids), lambda job: job.retry(), "will run again:")
         return
     if ids or state is None:
         raise click.UsageError("give either ids, or --state with or without --queue")
@@ -202,20 +216,25 @@ def rerun(app: Application, ids: tuple[str, ...], dependents: bool) -> None:
     Example:
       stratix-kombu job rerun 4711 --dependents
     """
-    _each(app, ids, lambda job: job.rerun(dependents), "will run again:")
+    _each(app, _chosen(ids), lambda job: job.rerun(dependents), "will run again:")
 
 
 @job.command("remove")
 @with_application
 @_ids
-def remove(app: Application, ids: tuple[str, ...]) -> None:
-    """Delete jobs that are not active; their dependents fail.
+@yes_option
+def remove(app: Application, ids: tuple[str, ...], yes: bool) -> None:
+    """Delete jobs that are not active; their dependents fail. Asks for confirmation.
 
     \b
-    Example:
+    Examples:
       stratix-kombu job remove 4711 4712
+      stratix-kombu jobs emails --state failed --ids | stratix-kombu job remove - --yes
     """
-    _each(app, ids, lambda job: job.remove(), "removed")
+    chosen = _chosen(ids)
+    if chosen:
+        confirm(f"Remove {len(chosen)} job{'s' if len(chosen) != 1 else ''}, and fail what depends on them?", yes)
+    _each(app, chosen, lambda job: job.remove(), "removed")
 
 
 @job.command("promote")
@@ -228,7 +247,7 @@ def promote(app: Application, ids: tuple[str, ...]) -> None:
     Example:
       stratix-kombu job promote 4711
     """
-    _each(app, ids, lambda job: job.promote(), "may run now:")
+    _each(app, _chosen(ids), lambda job: job.promote(), "may run now:")
 
 
 @job.command("priority", short_help="Give jobs that have not begun another priority.")
@@ -242,7 +261,7 @@ def priority(app: Application, priority: int, ids: tuple[str, ...]) -> None:
     Example:
       stratix-kombu jobs emails --state waiting --name invoice --ids | stratix-kombu job priority 0 -
     """
-    _each(app, ids, lambda job: job.change_priority(priority), f"priority {priority}:")
+    _each(app, _chosen(ids), lambda job: job.change_priority(priority), f"priority {priority}:")
 
 
 @job.command("cancel", short_help="End jobs that have not begun, and running ones.")
@@ -256,4 +275,4 @@ def cancel(app: Application, ids: tuple[str, ...], reason: str) -> None:
     Example:
       stratix-kombu job cancel 4711 --reason 'ordered twice'
     """
-    _each(app, ids, lambda job: job.cancel(reason), "cancelled")
+    _each(app, _chosen(ids), lambda job: job.cancel(reason), "cancelled")

@@ -12,7 +12,7 @@ from stratix_kombu.cli.commands import Commands, with_options
 from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import queue_named, queues_named
-from stratix_kombu.cli.output import echo, instant, json_option, print_json, print_table, span
+from stratix_kombu.cli.output import confirm, echo, instant, json_option, print_json, print_table, span, yes_option
 from stratix_kombu.errors import RepeatableJobNotFound
 
 if TYPE_CHECKING:
@@ -134,14 +134,18 @@ def _of_one(function: Any) -> Any:
 @repeat.command("remove")
 @with_application
 @_of_one
-def remove(app: Application, queue: str, key: str) -> None:
-    """Remove a repeatable job; jobs that were already added stay.
+@yes_option
+def remove(app: Application, queue: str, key: str, yes: bool) -> None:
+    """Remove a repeatable job; jobs that were already added stay. Asks for confirmation.
 
     \b
     Example:
       stratix-kombu repeat remove maintenance nightly
     """
-    if not app.queue.get_queue(queue).remove_repeatable_job(key=key):
+    found = app.queue.get_queue(queue)
+    if any(one.key == key for one in found.get_repeatable_jobs()):
+        confirm(f"Remove the repeatable job {key} of {queue}?", yes)
+    if not found.remove_repeatable_job(key=key):
         raise RepeatableJobNotFound(key, queue)
     echo(f"removed {key}")
 

@@ -56,7 +56,7 @@ def test_repeatable_jobs(app: Application, cli: Cli) -> None:
     assert job is not None
     assert (job.data, job.opts["attempts"]) == ({"type": "full"}, 3)
     assert [line.split()[:2] for line in cli("repeat", "list")[1:]] == [["ops", "nightly"], ["ops", "often"]]
-    assert cli("repeat", "remove", "ops", "often") == ["removed often"]
+    assert cli("repeat", "remove", "ops", "often", "--yes") == ["removed often"]
     assert "no repeatable job" in cli.refused("repeat", "remove", "ops", "often", code=1)
     assert "no repeatable job" in cli.refused("repeat", "pause", "ops", "often", code=1)
 
@@ -109,9 +109,9 @@ def failed_jobs(app: Application, queue: str, count: int) -> None:
 
 def test_clean(app: Application, cli: Cli) -> None:
     failed_jobs(app, "mail", 5)
-    assert cli("clean", "mail", "--state", "failed", "--grace", "7 days") == ["removed 0 failed jobs"]
-    assert cli("clean", "mail", "--state", "failed", "--limit", "2") == ["removed 2 failed jobs"]
-    assert cli("clean", "mail", "--state", "failed") == ["removed 3 failed jobs"]
+    assert cli("clean", "mail", "--state", "failed", "--grace", "7 days", "--yes") == ["removed 0 failed jobs"]
+    assert cli("clean", "mail", "--state", "failed", "--limit", "2", "--yes") == ["removed 2 failed jobs"]
+    assert cli("clean", "mail", "--state", "failed", "--yes") == ["removed 3 failed jobs"]
     assert "is not one of" in cli.refused("clean", "mail", "--state", "faild", code=2)
 
 

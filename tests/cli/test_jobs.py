@@ -152,7 +152,7 @@ def test_changing_jobs(app: Application, cli: Cli) -> None:
     assert cli("job", "priority", "3", later.id, gone.id) == [f"priority 3: {later.id}", f"priority 3: {gone.id}"]
     assert later.refresh().opts["priority"] == 3
     assert "10 is not in the range 0<=x<=9" in cli.refused("job", "priority", "10", later.id, code=2)
-    assert cli("job", "remove", gone.id) == [f"removed {gone.id}"]
+    assert cli("job", "remove", gone.id, "--yes") == [f"removed {gone.id}"]
     assert cli("job", "cancel", ended.id, "--reason", "not needed") == [f"cancelled {ended.id}"]
     assert (later.get_state(), ended.refresh().failed_reason) == ("waiting", "not needed")
     assert queue.get_job(gone.id) is None

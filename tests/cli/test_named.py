@@ -18,7 +18,7 @@ EACH = (
     "pause",
     "resume",
     "drain --yes",
-    "clean",
+    "clean --yes",
     "obliterate --yes",
     "repeat list",
     "repeat add NAME n --every 1s",

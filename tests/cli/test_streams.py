@@ -38,7 +38,7 @@ COMMANDS = (
     ["check"],
     ["health"],
     ["repeat", "pause", "mail", "mail:hourly"],
-    ["repeat", "remove", "mail", "mail:hourly"],
+    ["repeat", "remove", "mail", "mail:hourly", "--yes"],
 )
 HAVE_JSON = (
     "queues",
