@@ -12,13 +12,14 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
-from enum import Enum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
-from stratix_kombu.calls import in_thread
+from stratix_kombu.calls import Awaited, in_thread, is_caller
+from stratix_kombu.closing import Closing, Life
 from stratix_kombu.config.options import Duration, together
 from stratix_kombu.errors import Closed, ConfigurationError, nearest
 from stratix_kombu.foreign import APPLICATION, HOOKS as OTHER_HOOKS
@@ -37,6 +38,7 @@ from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.registry import Handlers, include
 from stratix_kombu.schedule import Scheduler
 from stratix_kombu.signals import StopSignals
+from stratix_kombu.worker.handlers import say_what_is_idle
 from stratix_kombu.worker.sandbox.source import source_of
 
 if TYPE_CHECKING:
@@ -62,18 +64,6 @@ def create_app(source: str | Path | AppSettings | None = None) -> Application:
     return Application(source)
 
 
-class _Life(Enum):
-    """The phase of its life that an application is in."""
-
-    OPEN = "open"
-    """It adds, reads and waits."""
-    STARTED = "started"
-    """It also runs jobs."""
-    CLOSING = "closing"
-    CLOSED = "closed"
-    """It can be opened and started again."""
-
-
 class Application(forks.OfOneProcess, Hinted):
     """The plugins of one program.
 
@@ -94,18 +84,21 @@ class Application(forks.OfOneProcess, Hinted):
         self._lock = threading.RLock()
         self._starting = threading.RLock()
         """Held while it starts, hooks included; hooks may use, from any thread, what the other lock protects."""
+        self._starter: threading.Thread | None = None
+        """The thread that is starting it."""
         self._registered = False
         """Whether ``register`` made the queues."""
-        self._life = _Life.OPEN
+        self._life = Life.OPEN
+        self._closing = Closing(0.0)
+        """The last time it was closed."""
         self._metrics: MetricsServer | None = None
         forks.register(self)
 
     def after_fork(self) -> None:
         """In a forked child, the application counts as not started."""
         self._lock, self._starting = threading.RLock(), threading.RLock()
-        self._metrics = None
-        if self._life is not _Life.OPEN:
-            self._life = _Life.OPEN if self._life is _Life.STARTED else _Life.CLOSED
+        self._metrics, self._starter = None, None
+        self._life = Life.OPEN if self._life in (Life.OPEN, Life.STARTED) else Life.CLOSED
 
     @property
     def queue(self) -> QueueManager:
@@ -123,7 +116,7 @@ class Application(forks.OfOneProcess, Hinted):
         with self._lock:
             if self._schedule is None:
                 self._schedule = Scheduler(lambda: self.queue.store_of_locks, lambda: self.queue.settings.timezone)
-                if self._life is _Life.STARTED:
+                if self._life is Life.STARTED:
                     self._schedule.start()
             return self._schedule
 
@@ -245,14 +238,19 @@ class Application(forks.OfOneProcess, Hinted):
         >>> app.start(queues=["emails"])  # doctest: +SKIP
         """
         with self._starting:
-            if self._life is _Life.STARTED:
+            if self._life is Life.STARTED or self._starter is not None:
                 return
             self._open()
-            self.queue.tell_settings()
-            self._run_hooks("before_start")
-            self.serve_metrics()
-            self.queue.start(queues)
-            self._life = _Life.STARTED
+            self._starter = threading.current_thread()
+            try:
+                with Awaited():
+                    self.queue.tell_settings()
+                    self._run_hooks("before_start")
+                    self.serve_metrics()
+                    self.queue.start(queues)
+            finally:
+                self._starter = None
+            self._life = Life.STARTED
             if self._schedule is not None:
                 self._schedule.start()
         self._run_hooks("after_start")
@@ -269,49 +267,56 @@ class Application(forks.OfOneProcess, Hinted):
         """Close: call the hooks, take no more jobs, wait for active ones, hand back the rest, close connections.
 
         ``timeout`` is in seconds or a timedelta, by default the setting ``shutdown_timeout`` (30 s). Returns whether
-        all active jobs had finished. A second call does nothing. Until the application is opened again (``with app:``,
-        ``start``), calls on it raise Closed."""
-        patience = seconds(timeout, "close: 'timeout'")
+        all active jobs had finished. All is closed whatever fails; the first problem is raised at the end. A second
+        call waits for the first, and returns the same. Until the application is opened again (``with app:``,
+        ``start``), calls on it raise Closed. Raises ConfigurationError, and closes nothing, in a handler, which it
+        would wait for, and while the application is being started here."""
+        limit = seconds(timeout, "close: 'timeout'")
+        if self._queue is not None:
+            self._queue.check_may_close("app.close()", "await app.aclose()")
+            limit = self._queue.shutdown_timeout if limit is None else limit
+        if self._starter is not None and is_caller(self._starter):
+            raise ConfigurationError("app.close() was called by what app.start() calls: raise an exception there")
         with self._starting:
-            if self._life in (_Life.CLOSING, _Life.CLOSED):
-                return True
-            self._life = _Life.CLOSING
-        try:
-            return self._close(patience)
-        finally:
-            self._life = _Life.CLOSED
+            first = self._life not in (Life.CLOSING, Life.CLOSED)
+            if first:
+                self._closing = Closing(30.0 if limit is None else limit)
+                self._life = Life.CLOSING
+            closing = self._closing
+        return self._close(closing) if first else closing.answer(closing.limit if limit is None else limit)
 
     async def aclose(self, timeout: float | timedelta | None = None) -> bool:
         """``close``, in a thread: the event loop is not blocked."""
         return await in_thread(self.close, timeout)
 
-    def _close(self, patience: float | None) -> bool:
-        limit = self._queue.shutdown_timeout if self._queue is not None and patience is None else patience
-        problems = self._run_hooks("before_close", collect=True, seconds=limit)
-        ended = True
-        if self._schedule is not None:
-            ended = self._schedule.close(30.0 if patience is None else patience)
-        if self._queue is not None:
-            ended = self._queue.close(self._queue.shutdown_timeout if patience is None else patience) and ended
-        if self._metrics is not None:
-            self._metrics.stop()
-            self._metrics = None
-        problems += self._run_hooks("after_close", collect=True, seconds=limit)
-        if problems:
-            raise problems[0]
-        return ended
+    def _close(self, closing: Closing) -> bool:
+        try:
+            closing.hooks(partial(self._run_hooks, "before_close", True))
+            if self._schedule is not None:
+                closing.part(self._schedule.close)
+            if self._queue is not None:
+                closing.part(self._queue.close)
+            if self._metrics is not None:
+                metrics, self._metrics = self._metrics, None
+                closing.part(lambda _: metrics.stop())
+            closing.hooks(partial(self._run_hooks, "after_close", True))
+        finally:
+            self._life = Life.CLOSED
+            closing.finish()
+        closing.raise_problem()
+        return closing.ended
 
     def _open(self) -> None:
         """Open it again if it was closed. Raises Closed while it is being closed."""
         with self._lock:
-            if self._life is _Life.CLOSING:
+            if self._life is Life.CLOSING:
                 raise Closed("the application")
-            if self._life is _Life.CLOSED:
+            if self._life is Life.CLOSED:
                 if self._schedule is not None:
                     self._schedule.reopen()
                 if self._queue is not None:
                     self._queue.reopen()
-                self._life = _Life.OPEN
+                self._life = Life.OPEN
             if self._queue is not None:
                 self._queue.tell_settings()
 
@@ -338,7 +343,8 @@ class Application(forks.OfOneProcess, Hinted):
             self._hooks["after_close"] += told
             try:
                 self.start(queues)
-                self._say_what_is_idle(queues)
+                if queues is None and (self._schedule is None or not self._schedule.list()):
+                    say_what_is_idle(self.queue.get_all_queues())
                 while not signals.number and not ended.is_set():
                     signals.wait()
                 if signals.number:
@@ -352,16 +358,6 @@ class Application(forks.OfOneProcess, Hinted):
                 self.close()
                 for hook in told:
                     self._hooks["after_close"].remove(hook)
-
-    def _say_what_is_idle(self, queues: Collection[str] | None) -> None:
-        """A program that was meant to work and only waits has most likely not imported its handlers."""
-        handled = any(getattr(queue, "handler_names", True) for queue in self.queue.get_all_queues())
-        if queues is None and not handled and (self._schedule is None or not self._schedule.list()):
-            logger.warning(
-                "no queue has a handler, so this process takes no jobs and only runs the clock: import "
-                "the modules that call queue.process() before app.run()",
-                extra={"action": "no_handlers"},
-            )
 
     def __enter__(self) -> Application:
         self._open()
@@ -385,13 +381,9 @@ class Application(forks.OfOneProcess, Hinted):
         """Serve the metrics where the setting ``metrics`` says, until the application is closed; ``start`` does it."""
         endpoint = self.queue.settings.metrics
         if endpoint is not None and self._metrics is None:
-            from stratix_kombu.metrics import serve
+            from stratix_kombu.metrics.prometheus import serve_where_free
 
-            try:
-                self._metrics = serve(self, endpoint.port, endpoint.host)
-            except ConfigurationError as taken:
-                # Most likely by another worker of this host, and each of them serves the same metrics.
-                logger.warning("%s", taken, extra={"action": "metrics_not_served"})
+            self._metrics = serve_where_free(self, endpoint.port, endpoint.host)
         return self._metrics
 
     def _run_hooks(self, name: str, collect: bool = False, seconds: float | None = None) -> list[Exception]:

@@ -1,4 +1,4 @@
-"""Blocking calls for asyncio, in threads of their own."""
+"""Blocking calls for asyncio, in threads of their own; and from which thread a call comes that may not wait for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import ContextVar, Token, copy_context
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -103,6 +103,32 @@ class Calls:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
+
+
+_awaited: ContextVar[threading.Thread | None] = ContextVar("stratix_kombu_awaited", default=None)
+
+
+class Awaited:
+    """Within this context, closing would wait for this thread: it calls a listener, a schedule or a hook. Calls that
+    these pass on to other threads, as ``aio`` does, are within it too."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token: Token[threading.Thread | None] = _awaited.set(threading.current_thread())
+
+    def __exit__(self, *_: object) -> None:
+        _awaited.reset(self._token)
+
+
+def is_awaited() -> bool:
+    """Whether this is called by what closing would wait for."""
+    return _awaited.get() is not None
+
+
+def is_caller(thread: threading.Thread) -> bool:
+    """Whether this is called from that thread, itself or passed on by it: then it must not be waited for."""
+    return thread in (threading.current_thread(), _awaited.get())
 
 
 class _Line:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stratix_kombu import forks
+from stratix_kombu.calls import Awaited, is_caller
 from stratix_kombu.config.options import Duration, milliseconds, snake_keys, together
 from stratix_kombu.errors import Closed, ConfigurationError, StratixError
 from stratix_kombu.foreign import SCHEDULER
@@ -230,11 +231,12 @@ class Scheduler(Hinted):
             self._closed = False
 
     def close(self, timeout: float) -> bool:
-        """Start no further run, and wait for those in progress; return whether all had ended."""
+        """Start no further run, and wait for those in progress, except one that calls this; return whether all had
+        ended."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-            thread, runs = self._thread, list(self._runs)
+            thread, runs = self._thread, [run for run in self._runs if not is_caller(run)]
         if thread is not None:
             thread.join()
             self._thread = None
@@ -331,7 +333,8 @@ class Scheduler(Hinted):
                     if entry.ended:
                         entry.next_ms = None
                 return
-            call(entry.handler)
+            with Awaited():
+                call(entry.handler)
         except BaseException:  # sys.exit() and a cancelled task included: the thread ends here anyway
             entry.failures += 1
             logger.exception("schedule %s raised", entry.name, extra={"action": "schedule_failed"})

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import Any
 
 logger = logging.getLogger("stratix_kombu")
@@ -25,8 +26,9 @@ def close_within(
     grace_s: float = GRACE_S,
     still: Callable[[], object] = lambda: None,
 ) -> list[Any]:
-    """Close the named parts side by side and return what they return, as far as they end within ``seconds`` and the
-    grace (None = without a limit). What takes longer goes on, on a thread that does not keep the process from ending.
+    """Close the named parts side by side, in the context of the caller, and return what they return, as far as they end
+    within ``seconds`` and the grace (None = without a limit); False for those that do not, or raise. What takes longer
+    goes on, on a thread that does not keep the process from ending.
     ``still`` is called every few seconds meanwhile."""
     deadline = None if seconds is None else time.monotonic() + seconds + grace_s
     ended: dict[str, Any] = {}
@@ -36,11 +38,13 @@ def close_within(
             ended[name] = part()
         except Exception:
             logger.exception("closing %s failed", name, extra={"action": "close_failed"})
-            ended[name] = None
+            ended[name] = False
 
     threads = []
     for name, part in parts.items():
-        thread = threading.Thread(target=close, args=(name, part), name="stratix-close", daemon=True)
+        thread = threading.Thread(
+            target=copy_context().run, args=(close, name, part), name="stratix-close", daemon=True
+        )
         try:
             thread.start()
             threads.append(thread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from socketserver import ThreadingMixIn
@@ -17,6 +18,8 @@ from stratix_kombu.metrics.pages import Probed, pages
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+logger = logging.getLogger("stratix_kombu")
 
 
 def _registry(app: Observed) -> CollectorRegistry:
@@ -86,6 +89,16 @@ def serve(app: Probed, port: int, host: str = "0.0.0.0") -> MetricsServer:
     thread = threading.Thread(target=server.serve_forever, name="stratix-metrics", daemon=True)
     thread.start()
     return MetricsServer(server, thread)
+
+
+def serve_where_free(app: Probed, port: int, host: str) -> MetricsServer | None:
+    """``serve``; None if it cannot listen there: most likely another worker of this host does, and each of them serves
+    the same metrics."""
+    try:
+        return serve(app, port, host)
+    except ConfigurationError as taken:
+        logger.warning("%s", taken, extra={"action": "metrics_not_served"})
+        return None
 
 
 class _Server(ThreadingMixIn, WSGIServer):

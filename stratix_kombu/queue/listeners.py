@@ -12,6 +12,7 @@ from queue import Empty, Full, Queue
 from typing import Any
 
 from stratix_kombu import forks
+from stratix_kombu.calls import Awaited, is_caller
 from stratix_kombu.errors import Closed, ConfigurationError, EventsMissed, Unavailable
 from stratix_kombu.model.awaiting import call
 from stratix_kombu.model.event import LISTENERS_GET, Event
@@ -245,15 +246,16 @@ class Listener:
                 return
 
     def join(self, timeout: float) -> None:
-        """Wait until it has stopped; a listener that hangs is abandoned."""
-        if self._thread is not None and self._thread is not threading.current_thread():
+        """Wait until it has stopped, unless it is the caller; a listener that hangs is abandoned."""
+        if self._thread is not None and not is_caller(self._thread):
             self._thread.join(timeout)
 
     def _run(self) -> None:
         while (arguments := self._queue.get()) is not None:
             self._tell_skipped()  # now, since there may be no further event
             try:
-                call(self.function, *arguments)
+                with Awaited():
+                    call(self.function, *arguments)
             except Closed as late:  # while the application closes
                 logger.warning(
                     "a listener of %r came too late: %s", self.name, late, extra={"action": "listener_failed"}

@@ -10,6 +10,7 @@ from stratix_kombu import forks
 from stratix_kombu.config.options import MAX_CONCURRENCY, QueueOptions, whole
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.lifecycle.engine import Engine
+from stratix_kombu.logs import current_job
 from stratix_kombu.model.claims import Bounds
 from stratix_kombu.model.record import Claim, WorkerInfo
 from stratix_kombu.queue.job import Job, Runtime
@@ -115,6 +116,15 @@ class LocalWorker:
         self.started = True
         if self.handlers or self.tasks is not None:
             self._start_worker()
+
+    def check_may_stop(self, call: str) -> None:
+        """Raise ConfigurationError if a job calls this that would be waited for."""
+        job, worker = current_job(), self.worker
+        if job and worker and any((one.job_id, one.queue) == job[:2] for one in worker.running):
+            raise ConfigurationError(
+                f"{call} would wait for the job that calls it ({job.job_id}, queue {job.queue!r}): call it in a thread "
+                "that the handler does not wait for, or have the handler send SIGTERM to a process that is in app.run()"
+            )
 
     def stop(self, seconds: float | None) -> bool:
         """Take no more jobs, wait for the active ones, hand back the rest; return whether all had finished."""

@@ -227,13 +227,9 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
     def close_all(self, timeout: float | timedelta | None = None) -> bool:
         """Close all queues: wait for active jobs, up to ``timeout`` seconds for all queues together, and hand back the
         rest. Returns whether all had finished. The queues cannot be used until the application is closed and opened
-        again."""
+        again. Raises ConfigurationError in a handler, which it would wait for."""
         patience = seconds(timeout, "close_all: 'timeout'")
-        if self._loop.is_here:
-            raise ConfigurationError(
-                "close_all would block the loop that it waits for: in an `async def` hook or handler write "
-                "'await app.queue.aio.close_all(...)'"
-            )
+        self.check_may_close("close_all()", "await app.queue.aio.close_all(...)")
         with self._lock:
             queues = dict(self._queues)
         parts = {
@@ -248,6 +244,17 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
         return all(ended is not False for ended in close_within(patience, parts, still=still))
 
     # -- within the package ---------------------------------------------------------------------
+
+    def check_may_close(self, call: str, on_the_loop: str) -> None:
+        """Raise ConfigurationError where a call would wait for what makes it: a handler, or a hook on the loop of the
+        `async def` handlers, which may write ``on_the_loop``."""
+        for queue in self.get_all_queues():
+            if isinstance(queue, Queue):
+                queue.local.check_may_stop(call)
+        if self._loop.is_here:
+            raise ConfigurationError(
+                f"{call} would block the loop that it waits for: in an `async def` hook write {on_the_loop!r}"
+            )
 
     def tell_settings(self) -> None:
         """Log, once, which settings, driver, store and namespace are used."""

@@ -262,8 +262,10 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
 
     def close(self, timeout: float | timedelta | None = None) -> bool:
         """Take no more jobs here, wait for the active ones (``timeout`` in seconds or a timedelta; None = no limit),
-        hand back the rest; return whether all had finished. The queue itself and its jobs stay."""
+        hand back the rest; return whether all had finished. The queue itself and its jobs stay. Raises
+        ConfigurationError in a handler of the queue, which it would wait for."""
         patience = seconds(timeout, "close: 'timeout'")
+        self.local.check_may_stop("queue.close()")
         return all(close_within(patience, {f"queue {self.name!r}": lambda: self.end(patience)}))
 
     # -- when jobs start ------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,16 @@ def say_what_is_unused(queue: str, function: object, processor: ProcessorOptions
             "processor={'sandboxed': True, ...}, or leave it out",
             queue,
             extra={"action": "option_unused", "queue": queue},
+        )
+
+
+def say_what_is_idle(queues: Iterable[Any]) -> None:
+    """A program that was meant to work and only waits has most likely not imported its handlers."""
+    if not any(getattr(queue, "handler_names", True) for queue in queues):
+        logging.getLogger("stratix_kombu").warning(
+            "no queue has a handler, so this process takes no jobs and only runs the clock: import "
+            "the modules that call queue.process() before app.run()",
+            extra={"action": "no_handlers"},
         )
 
 

@@ -24,6 +24,7 @@ FOR_THE_PACKAGE: dict[type, set[str]] = {
     },
     QueueManager: {
         "after_fork",
+        "check_may_close",
         "close",
         "finish",
         "known",
