@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -28,7 +29,7 @@ from stratix_kombu.config.tls import TlsOptions, switch
 from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.awaiting import check_plain
 from stratix_kombu.model.names import snake
-from stratix_kombu.model.text import kind_of
+from stratix_kombu.model.text import host_and_port, kind_of, plain_host
 
 Node = tuple[str, int]
 
@@ -165,14 +166,14 @@ class RedisOptions:
     def address(self) -> str:
         """Host, port and database; the same server has the same address. Never a credential."""
         if self.cluster:
-            return "cluster:" + ",".join(f"{host}:{port}" for host, port in self.cluster)
+            return "cluster:" + ",".join(host_and_port(*node) for node in self.cluster)
         if self.sentinels:
-            nodes = ",".join(sorted(f"{host}:{port}" for host, port in self.sentinels))
+            nodes = ",".join(sorted(host_and_port(*node) for node in self.sentinels))
             return f"sentinel:{self.name}@{nodes}/{self.db}"
         if self.is_local:
             return f"unix:{self.host}/{self.db}"
         host = "127.0.0.1" if self.host == "localhost" else self.host
-        return f"{host}:{self.port}/{self.db}"
+        return f"{host_and_port(host, self.port)}/{self.db}"
 
     @property
     def is_local(self) -> bool:
@@ -188,15 +189,21 @@ class RedisOptions:
         user = quote(self.username or "", safe="")
         password = f":{quote(self.password, safe='')}@" if self.password else ("@" if user else "")
         if self.sentinels:
-            return ";".join(f"sentinel://{user}{password}{host}:{port}/{self.db}" for host, port in self.sentinels)
+            return ";".join(f"sentinel://{user}{password}{_quoted(*node)}/{self.db}" for node in self.sentinels)
         if self.is_local:
             return f"redis+socket://{user}{password}{quote(self.host)}?virtual_host={self.db}"
-        return f"{'rediss' if self.ssl else 'redis'}://{user}{password}{self.host}:{self.port}/{self.db}"
+        return f"{'rediss' if self.ssl else 'redis'}://{user}{password}{_quoted(self.host, self.port)}/{self.db}"
+
+
+def _quoted(host: str, port: int) -> str:
+    return host_and_port(quote(host, safe=":"), port)  # an IPv6 address may name an interface, after a %
 
 
 _INTEGERS = ("port", "db", "max_retries_per_request")
 _NUMBERS = (*_INTEGERS, "connect_timeout", "command_timeout")
 _TEXTS = ("host", "username", "password", "name", "sentinel_password", "connection_namespace")
+_NODE = re.compile(r"(?:.*@)?(\[[^\]]+\]|[^:/\[\]]+)(?::(\d*))?(?:/|\Z)")
+"""A node as text, as in a URL: its host, and its port."""
 _SWITCHES = ("auto_resend_unfulfilled_commands", "enable_ready_check", "enable_offline_queue")
 
 
@@ -214,7 +221,7 @@ def _typed(key: str, value: Any) -> Any:
         check_plain(value, f"redis: {key!r}")
     if key in _TEXTS and not isinstance(value, str):
         raise ConfigurationError(f"redis: {key!r} must be a text, not {kind_of(value)}")
-    return value
+    return plain_host(value) if key == "host" else value
 
 
 def _number(key: str, value: Any) -> float:
@@ -267,9 +274,12 @@ def _from_url(url: object) -> dict[str, Any]:
         tail = urlsplit(others[-1] if others and "://" in others[-1] else first)
     except ValueError:
         # From None: what stands where the port should be may be part of a password.
-        raise ConfigurationError(f"redis: the port in 'url' is not a number from 0 to 65535; {QUOTE_IT}") from None
+        raise ConfigurationError(
+            f"redis: the port in 'url' is not a number from 0 to 65535; {QUOTE_IT}; "
+            "an IPv6 address stands in brackets, as in [::1]:6379"
+        ) from None
     scheme, default = parts.scheme, 26379 if parts.scheme == "sentinel" else 6379
-    node = (parts.hostname or "localhost", port or default)
+    node = (unquote(parts.hostname or "localhost"), port or default)
     given = dict(parse_qsl(parts.query or tail.query))
     if scheme in SOCKETS:
         given["host"] = unquote(parts.path)
@@ -285,9 +295,9 @@ def _from_url(url: object) -> dict[str, Any]:
         raise ConfigurationError(f"redis: the database in 'url' must be a number; {QUOTE_IT}")
     values["db"] = int(database or 0)
     if scheme == "sentinel":
-        values["sentinels"] = [node, *(_node("url", other.partition("://")[2]) for other in others)]
+        values["sentinels"] = [node, *(_node("url", other.rpartition("://")[2]) for other in others)]
     elif scheme == "redis+cluster":
-        values["cluster"] = [node, *(_node("url", other.rpartition("/")[2] or other) for other in others)]
+        values["cluster"] = [node, *(_node("url", other.rpartition("://")[2]) for other in others)]
     elif scheme in ("redis", "rediss"):
         values.update(host=node[0], port=node[1], ssl=scheme == "rediss" or values.get("ssl"))
     else:
@@ -306,16 +316,15 @@ def _node(key: str, node: Any) -> Node:
         return _host_and_port(key, node)
     except (TypeError, ValueError):
         raise ConfigurationError(
-            f"redis: {key!r} must list nodes like {{'host': ..., 'port': ...}} or 'host:port'"
+            f"redis: {key!r} must list nodes like {{'host': ..., 'port': ...}} or 'host:port' ('[::1]:6379' with IPv6)"
         ) from None
 
 
 def _host_and_port(key: str, node: Any) -> Node:
     if isinstance(node, Mapping) and "host" in node:
-        return str(node["host"]), int(node.get("port", 26379 if key == "sentinels" else 6379))
-    if isinstance(node, str) and node:
-        host, _, port = node.rpartition("@")[2].split("/")[0].partition(":")
-        return host, int(port or (6379 if key == "cluster" else 26379))
+        return plain_host(str(node["host"])), int(node.get("port", 26379 if key == "sentinels" else 6379))
+    if isinstance(node, str) and (found := _NODE.match(node)):
+        return plain_host(found[1]), int(found[2] or (6379 if key == "cluster" else 26379))
     if isinstance(node, (tuple, list)) and len(node) == 2:
-        return str(node[0]), int(node[1])
+        return plain_host(str(node[0])), int(node[1])
     raise TypeError(node)

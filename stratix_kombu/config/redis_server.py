@@ -27,7 +27,7 @@ from redis.retry import Retry
 
 from stratix_kombu import forks
 from stratix_kombu.config.redis_options import Node, RedisOptions
-from stratix_kombu.model.text import printable
+from stratix_kombu.model.text import host_and_port, printable
 
 ASK_S = 0.5
 """How often the sentinels are asked."""
@@ -186,7 +186,7 @@ class Sentinels:
                 answers.append(self._answer(client))
             except Exception as problem:  # the server may not be a sentinel, and may answer anything
                 self._rest_until[node] = time.monotonic() + REST_S
-                problems.setdefault(_said(problem), []).append(f"{node[0]}:{node[1]}")
+                problems.setdefault(_said(problem), []).append(host_and_port(*node))
         self._asked = time.monotonic()
         self.ask_in_s = FAILOVER_ASK_S if any(answer.failing_over for answer in answers) else ASK_S
         said = [f"{', '.join(nodes)}: {what}" for what, nodes in problems.items()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.text import host_and_port
 
 if TYPE_CHECKING:
     from stratix_kombu.dashboard.core import Dashboard
@@ -36,7 +37,9 @@ def serve(dashboard: Dashboard, host: str, port: int) -> WSGIServer:
     try:
         return make_server(host, port, dashboard.wsgi, _SixServer if ":" in host else _Server, _Handler)
     except OSError as problem:
-        raise ConfigurationError(f"dashboard: cannot listen on {host}:{port}: {problem.strerror}") from problem
+        raise ConfigurationError(
+            f"dashboard: cannot listen on {host_and_port(host, port)}: {problem.strerror}"
+        ) from problem
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -28,7 +28,7 @@ from stratix_kombu.hints import NO_OTHERS, hint_for
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import Ready
-from stratix_kombu.model.secrets import masked
+from stratix_kombu.model.secrets import in_brackets, masked
 
 CONNECT_TIMEOUT_S = 5.0
 SET_BY_TRANSPORT = frozenset({"delivery_info", "delivery_tag", "body_encoding", "exchange", "routing_key"})
@@ -93,7 +93,7 @@ class KombuDriver(TransportDriver):
             raise ConfigurationError(f"{self.name}: Kombu has no transport {scheme!r}{hint}")
 
     def masked_address(self) -> str:
-        return str(maybe_sanitize_url(self.url, mask="***"))
+        return in_brackets(maybe_sanitize_url(self.url, mask="***"))
 
     def connection(self) -> Connection:
         """A new, not yet connected connection."""

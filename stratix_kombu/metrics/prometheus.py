@@ -15,6 +15,7 @@ from stratix_kombu import forks
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.metrics.collector import Observed, StratixCollector
 from stratix_kombu.metrics.pages import Probed, pages
+from stratix_kombu.model.text import host_and_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,7 +86,9 @@ def serve(app: Probed, port: int, host: str = "0.0.0.0") -> MetricsServer:
     try:
         server = make_server(host, port, pages(app, metrics_app(app)), _SixServer if ":" in host else _Server, _Quiet)
     except OSError as problem:
-        raise ConfigurationError(f"metrics: cannot listen on {host}:{port}: {problem.strerror}") from problem
+        raise ConfigurationError(
+            f"metrics: cannot listen on {host_and_port(host, port)}: {problem.strerror}"
+        ) from problem
     thread = threading.Thread(target=server.serve_forever, name="stratix-metrics", daemon=True)
     thread.start()
     return MetricsServer(server, thread)

@@ -1,9 +1,14 @@
-"""What must not be shown: passwords, keys and tokens, as they are and as they stand in URLs."""
+"""What must not be shown: passwords, keys and tokens, as they are and as they stand in URLs; and how a URL is shown."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
+
+from stratix_kombu.model.text import plain_host
+
+_QUOTED_SIX = re.compile(r"(?<=[/@])(%5B)?[0-9A-Fa-f]*%3A[0-9A-Fa-f]*%3A[^:/;@]*(?=[:/;]|\Z)(?!:[^/]*@)")
 
 
 def forms_of(secrets: Iterable[object]) -> list[str]:
@@ -26,3 +31,12 @@ def masked(text: str, secrets: Iterable[object]) -> str:
     for form in forms_of(secrets):
         text = text.replace(form, "***")
     return text
+
+
+def in_brackets(url: str) -> str:
+    """A URL in which Kombu has quoted an IPv6 address, with that address as it is written.
+
+    >>> in_brackets("amqp://guest:***@%3A%3A1:5672//")
+    'amqp://guest:***@[::1]:5672//'
+    """
+    return _QUOTED_SIX.sub(lambda found: f"[{plain_host(unquote(found[0]))}]", url)

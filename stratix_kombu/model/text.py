@@ -33,6 +33,24 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def host_and_port(host: str, port: object) -> str:
+    """Both as in a URL, where an IPv6 address stands in brackets.
+
+    >>> host_and_port("localhost", 6379), host_and_port("::1", 6379)
+    ('localhost:6379', '[::1]:6379')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plain_host(host: str) -> str:
+    """A host without the brackets in which a URL has an IPv6 address.
+
+    >>> plain_host("[::1]"), plain_host("localhost")
+    ('::1', 'localhost')
+    """
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def kind_of(value: object) -> str:
     """What a value is, for a message that must not show it: it may hold a password.
 

@@ -16,6 +16,7 @@ from kombu import Connection
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.sqs.options import ROLE
+from stratix_kombu.model.text import host_and_port
 
 DEFAULT_REGION = "us-east-1"
 CONFIG: Mapping[str, Any] = {
@@ -67,8 +68,8 @@ class Clients:
         connection = Connection(self._url)
         endpoint = None
         if connection.hostname is not None:
-            port = f":{connection.port}" if connection.port is not None else ""
-            endpoint = f"{'https' if self._options.get('is_secure') else 'http'}://{connection.hostname}{port}"
+            where = host_and_port(connection.hostname, "" if connection.port is None else connection.port)
+            endpoint = f"{'https' if self._options.get('is_secure') else 'http'}://{where.removesuffix(':')}"
         if own.get("access_key_id"):
             session = boto3.Session(
                 aws_access_key_id=own["access_key_id"], aws_secret_access_key=own.get("secret_access_key")

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.given import milliseconds
 from stratix_kombu.model.names import snake
+from stratix_kombu.model.text import host_and_port
 
 TIMEOUT_MS = 5_000
 POOL_SIZE = 8
@@ -123,7 +124,7 @@ def _address(found: Mapping[str, Any]) -> str:
     hosts = str(found.get("host") or found.get("hostaddr") or "localhost").split(",")
     ports = str(found.get("port") or "5432").split(",")
     ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
-    where = ",".join(f"{host}:{port}" for host, port in zip(hosts, ports, strict=True))
+    where = ",".join(host_and_port(host, port) for host, port in zip(hosts, ports, strict=True))
     return f"postgresql://{where}/{found.get('dbname') or ''}"
 
 
