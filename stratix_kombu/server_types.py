@@ -49,7 +49,9 @@ class RedisOpts(TypedDict, total=False):
 
     url: str
     """``redis://``, ``rediss://`` (TLS), ``unix://`` (a socket), ``sentinel://`` or ``redis+cluster://``; the
-    other options take precedence over its parts."""
+    other options take precedence over its parts. Options but ``host`` and ``port`` may follow its ``?``, as in
+    ``redis://localhost?db=6``; a URL that contradicts itself is refused. An IPv6 address stands in brackets:
+    ``redis://[::1]:6379/0``."""
     host: str
     """Default: ``localhost``."""
     port: int
@@ -105,7 +107,7 @@ class RabbitMQOpts(TypedDict, total=False):
     """Options of the driver ``rabbitmq``; timeouts in milliseconds, ``heartbeat`` in seconds."""
 
     url: str
-    """``amqp://`` or ``amqps://``; or give the parts."""
+    """``amqp://`` or ``amqps://``; or give the parts. ``heartbeat``, ``login_method`` and ``ssl`` may follow its ``?``."""
     host: str
     """Default: ``localhost``."""
     port: int
@@ -192,7 +194,7 @@ class SqsOpts(TypedDict, total=False):
     """Options of the driver ``sqs``; timeouts in milliseconds, visibility and polls in seconds."""
 
     url: str
-    """A Kombu URL of SQS; the other options say the same more plainly."""
+    """A Kombu URL of SQS, which ends after its host; the other options say the same more plainly."""
     aws: AwsOpts
     """Region and credentials."""
     role_to_assume: str | Mapping[str, Any]

@@ -59,6 +59,8 @@ def without_query(url: str) -> tuple[str, dict[str, str]]:
         return f"{url}?db={(given.get('virtual_host') or given.get('db') or '0').strip('/') or 0}", {}
     if given.get("virtual_host") and not urlsplit(url).path.strip("/"):
         url = f"{url.rstrip('/')}/{given['virtual_host'].strip('/')}"
+    if given.get("db"):  # of results, which are in the database of the query whatever the path says
+        url = urlsplit(url)._replace(path=f"/{given['db']}").geturl()
     return url, {key: value for key, value in given.items() if key.startswith("ssl_")}
 
 

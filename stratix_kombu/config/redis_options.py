@@ -2,7 +2,8 @@
 
 | option | meaning here |
 | --- | --- |
-| url, or host, port, db, username, password | where it is; ``rediss://`` for TLS, ``unix:///path?db=0`` for a socket |
+| url, or host, port, db, username, password | where it is; ``rediss://`` for TLS, ``unix:///path?db=0`` for a socket;
+| | other options may follow the ``?`` of a URL, which must not contradict itself |
 | ssl | True, or how to encrypt (see ``stratix_kombu.model.tls``) |
 | sentinels, name, sentinel_password | Redis Sentinel: the nodes and the master's name |
 | cluster, options | nodes of a Redis Cluster, for the store; ``options``: ``{"redis_options": {"password": ...}}`` |
@@ -19,15 +20,16 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from stratix_kombu.config.tls import TlsOptions, switch
 from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.awaiting import check_plain
+from stratix_kombu.model.given import query_options
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.text import host_and_port, kind_of, plain_host
 
@@ -79,13 +81,17 @@ class RedisOptions:
         known = _names()
         given = _known(options, {*known, "url", "options"}, "redis option")
         given = {**_node_options(given.pop("options", None), known), **given}
-        values = {**_from_url(given["url"]), **given} if given.get("url") else given
+        in_url = _from_url(given["url"]) if given.get("url") else {}
+        values = {**in_url, **given}
         values.pop("url", None)
         for key in ("sentinels", "cluster"):
             if values.get(key) is not None:
                 values[key] = _nodes(key, values[key])
         parsed = cls(**{key: _typed(key, value) for key, value in values.items() if value is not None})
         parsed._check()
+        for key in ("name", "sentinel_password"):
+            if in_url.get(key) and not parsed.sentinels:
+                raise ConfigurationError(f"redis: {key!r} in 'url' is for sentinels, and there are none")
         return parsed
 
     def _check(self) -> None:
@@ -202,6 +208,9 @@ def _quoted(host: str, port: int) -> str:
 _INTEGERS = ("port", "db", "max_retries_per_request")
 _NUMBERS = (*_INTEGERS, "connect_timeout", "command_timeout")
 _TEXTS = ("host", "username", "password", "name", "sentinel_password", "connection_namespace")
+_OF_NODES = {"sentinel": "sentinels", "redis+cluster": "cluster"}
+"""Schemes of several nodes, and the options that list them."""
+_BEFORE_QUERY = {"host", "port", "sentinels", "cluster"}
 _NODE = re.compile(r"(?:.*@)?(\[[^\]]+\]|[^:/\[\]]+)(?::(\d*))?(?:/|\Z)")
 """A node as text, as in a URL: its host, and its port."""
 _SWITCHES = ("auto_resend_unfulfilled_commands", "enable_ready_check", "enable_offline_queue")
@@ -266,43 +275,63 @@ def _from_url(url: object) -> dict[str, Any]:
     if not isinstance(url, str) or "://" not in url:
         fault = ": this one has no '://'" if isinstance(url, str) else f", not {kind_of(url)}"
         raise ConfigurationError(f"redis: 'url' must be like redis://host:6379/0{fault}")
-    first, *others = url.split(";")
+    scheme = url.partition("://")[0]
+    default = 26379 if scheme == "sentinel" else 6379
     try:
-        parts = urlsplit(first)
-        port = parts.port
-        # Of several nodes, the last may carry what belongs to all.
-        tail = urlsplit(others[-1] if others and "://" in others[-1] else first)
+        parts = [urlsplit(one if "://" in one else f"{scheme}://{one}") for one in url.split(";")]
+        nodes = [(unquote(part.hostname or "localhost"), part.port or default) for part in parts]
     except ValueError:
         # From None: what stands where the port should be may be part of a password.
         raise ConfigurationError(
             f"redis: the port in 'url' is not a number from 0 to 65535; {QUOTE_IT}; "
             "an IPv6 address stands in brackets, as in [::1]:6379"
         ) from None
-    scheme, default = parts.scheme, 26379 if parts.scheme == "sentinel" else 6379
-    node = (unquote(parts.hostname or "localhost"), port or default)
-    given = dict(parse_qsl(parts.query or tail.query))
+    if any(part.fragment for part in parts):
+        raise ConfigurationError(f"redis: 'url' has a '#'; {QUOTE_IT}")
+    values = _from_query("&".join(part.query for part in parts if part.query), scheme)
+    for key in ("username", "password"):
+        said = [unquote(getattr(part, key)) for part in parts if getattr(part, key)]
+        values[key] = _once(key, [*said, values.get(key)])
     if scheme in SOCKETS:
-        given["host"] = unquote(parts.path)
-        given.setdefault("db", given.pop("virtual_host", "0").strip("/") or "0")
-    values: dict[str, Any] = _known(given, _names(), "option in the redis URL")
-    values.update(
-        {key: unquote(value) for key, value in (("username", parts.username), ("password", parts.password)) if value}
-    )
-    if scheme in SOCKETS:
-        return values
-    database = (parts.path or tail.path).strip("/")
-    if database and not database.isdigit():
+        return {**values, "host": unquote(parts[0].path)}
+    databases = [part.path.strip("/") for part in parts]
+    if not all(database.isdigit() for database in databases if database):
         raise ConfigurationError(f"redis: the database in 'url' must be a number; {QUOTE_IT}")
-    values["db"] = int(database or 0)
-    if scheme == "sentinel":
-        values["sentinels"] = [node, *(_node("url", other.rpartition("://")[2]) for other in others)]
-    elif scheme == "redis+cluster":
-        values["cluster"] = [node, *(_node("url", other.rpartition("://")[2]) for other in others)]
+    values["db"] = _once("db", [*databases, values.get("db")])
+    if len(nodes) > 1 and scheme not in _OF_NODES:
+        raise ConfigurationError("redis: 'url' has a ';', and only sentinel:// and redis+cluster:// have several nodes")
+    if scheme in _OF_NODES:
+        values[_OF_NODES[scheme]] = nodes
     elif scheme in ("redis", "rediss"):
-        values.update(host=node[0], port=node[1], ssl=scheme == "rediss" or values.get("ssl"))
+        given = values.get("ssl")
+        values["ssl"] = _once(
+            "ssl", [scheme == "rediss" or None, None if given is None else switch(given, "redis: 'ssl'")]
+        )
+        values.update(host=nodes[0][0], port=nodes[0][1])
     else:
         raise ConfigurationError(f"redis: the scheme {scheme!r} of 'url' must be redis, rediss, sentinel or unix")
     return values
+
+
+def _from_query(query: str, scheme: str) -> dict[str, Any]:
+    """The options after the '?' of a URL, as text."""
+    said = query_options(query, "redis: 'url'")
+    if scheme in SOCKETS and "virtual_host" in said:  # Kombu's name of the database
+        said["db"] = _once("db", [said.pop("virtual_host").strip("/") or "0", said.get("db")])
+    for key in _BEFORE_QUERY & said.keys():
+        raise ConfigurationError(f"redis: {key!r} is said by what stands before the '?' of 'url', not after it")
+    known = _known(said, _names() - _BEFORE_QUERY, "option in the redis URL")
+    for key in (key for key, value in known.items() if not value):
+        raise ConfigurationError(f"redis: {key!r} in 'url' has no value")
+    return known
+
+
+def _once(key: str, said: Iterable[Any]) -> Any:
+    """What a URL says of an option, in one place or in several; None: nothing."""
+    values = {value for value in said if value not in (None, "")}
+    if len(values) > 1:
+        raise ConfigurationError(f"redis: 'url' says {key!r} more than once, and not the same")
+    return values.pop() if values else None
 
 
 def _nodes(key: str, nodes: Any) -> tuple[Node, ...]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 from stratix_kombu.errors import ConfigurationError, nearest_option
 from stratix_kombu.model.names import snake
@@ -31,6 +32,20 @@ def snake_keys(options: Mapping[str, Any], known: Iterable[str], where: str) -> 
             raise ConfigurationError(f"{where}: {key!r} is given twice")
         named[key] = value
     return named
+
+
+def query_options(query: str, where: str) -> dict[str, str]:
+    """What the query of a URL says, by name in snake_case. ConfigurationError for a name that it gives twice, and not
+    the same: one of the two would be ignored.
+
+    >>> query_options("migrate=auto&poolSize=3", "the URL")
+    {'migrate': 'auto', 'pool_size': '3'}
+    """
+    said: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if said.setdefault(snake(name), value) != value:
+            raise ConfigurationError(f"{where} says {snake(name)!r} more than once, and not the same")
+    return said
 
 
 def together(options: Mapping[str, Any] | None, named: Mapping[str, Any], where: str) -> Mapping[str, Any]:

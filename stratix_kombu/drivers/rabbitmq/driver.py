@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection, Queue
 
-from stratix_kombu.config.redis_options import keepalive_options
+from stratix_kombu.config.redis_options import QUOTE_IT, keepalive_options
 from stratix_kombu.config.tls import TlsOptions, switch
 from stratix_kombu.drivers.contract import DriverCapabilities, Receiver, Report, Watcher
 from stratix_kombu.drivers.kombu import BATCH, KombuDriver
@@ -22,6 +23,7 @@ from stratix_kombu.drivers.rabbitmq.outbox import Outbox, refusal
 from stratix_kombu.drivers.rabbitmq.receiver import RabbitMQReceiver
 from stratix_kombu.drivers.rabbitmq.watcher import RabbitMQWatcher, declare_many
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
+from stratix_kombu.model.given import query_options
 from stratix_kombu.model.record import Ready
 
 HEARTBEAT_S = 30
@@ -42,6 +44,8 @@ BLOCKED = "it takes no messages now: it is short of memory or disk (an alarm of 
 BLOCKED_S = 10.0
 """A connection that has been blocked for this long may be dead: another one is tried."""
 HOST_OPTIONS = ("host", "port", "username", "password", "vhost")
+QUERY = ("heartbeat", "login_method", "ssl")
+"""Options that may follow the '?' of a URL, as Kombu calls them."""
 TIMEOUTS = ("connect_timeout", "command_timeout")
 QUEUE_OPTIONS = ("quorum", "max_priority", "dead_letter_exchange", "dead_letter_routing_key")
 
@@ -98,7 +102,8 @@ class RabbitMQDriver(KombuDriver):
             given = [key for key in HOST_OPTIONS if key in self.options]
             if given:
                 raise ConfigurationError(f"rabbitmq: give 'url' or {given[0]!r}, not both")
-            return super().connect_options()
+            url, transport_options = super().connect_options()
+            return ";".join(map(self._without_query, url.split(";"))), transport_options
         get = self.options.get
         parts = Connection(
             hostname=get("host", "localhost"),
@@ -109,6 +114,24 @@ class RabbitMQDriver(KombuDriver):
             transport="pyamqp",
         )
         return str(parts.as_uri(include_password=True)), {}
+
+    def _without_query(self, url: str) -> str:
+        """A URL without the options after its '?', which apply unless they are given beside it; Kombu reads one."""
+        if "#" in url:
+            raise ConfigurationError(f"rabbitmq: 'url' has a '#'; {QUOTE_IT}")
+        url, _, query = url.partition("?")
+        said = query_options(query, "rabbitmq: 'url'")
+        for key in said:
+            if key not in QUERY:
+                raise ConfigurationError(
+                    f"rabbitmq: {key!r} after the '?' of 'url' is not known; known: {', '.join(QUERY)}. Other options "
+                    "stand beside 'url', and the virtual host in it: amqp://host:5672/vhost"
+                )
+        if url.startswith("amqps:") and not switch(said.get("ssl", True), "rabbitmq: 'ssl'"):
+            raise ConfigurationError("rabbitmq: 'url' says amqps:// and 'ssl' is off: choose one of the two")
+        method = said.pop("login_method", None)
+        self.options = {**said, **self.options}
+        return f"{url}?login_method={quote(method)}" if method else url
 
     def connection(self) -> Connection:
         # A broker that is frozen is asked twice at most: over an idle link and over a new one.

@@ -161,13 +161,22 @@ def wait_seconds(value: Any) -> float:
 
 def _url(options: Mapping[str, Any], credentials: Mapping[str, Any], transport: dict[str, Any]) -> str:
     if "url" in options:
+        given = ["endpoint_url"] * ("endpoint_url" in options) + ["aws credentials"] * bool(credentials)
+        if given:
+            raise ConfigurationError(f"sqs: give 'url' or {given[0]!r}, not both")
+        parts = urlsplit(str(options["url"]))
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ConfigurationError(
+                "sqs: 'url' ends after its host: give options such as aws={'region': ...} beside it; in a key, "
+                "characters such as / @ : # ? have to be quoted, as in %2F"
+            )
         return str(options["url"])
     user = host = ""
     if credentials:
         user = f"{quote(credentials['access_key_id'], safe='')}:{quote(credentials['secret_access_key'], safe='')}@"
     if endpoint := options.get("endpoint_url"):
         parts = urlsplit(str(endpoint))
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
             raise ConfigurationError("sqs: 'endpoint_url' must be such as https://host:port")
         transport["is_secure"] = parts.scheme == "https"
         host = parts.netloc

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from stratix_kombu.errors import ConfigurationError, nearest
-from stratix_kombu.model.given import milliseconds
+from stratix_kombu.model.given import milliseconds, query_options
 from stratix_kombu.model.names import snake
 from stratix_kombu.model.text import host_and_port
 
@@ -88,7 +88,7 @@ def read_options(given: Mapping[str, Any], namespace: str) -> PostgresOptions:
     Raises ConfigurationError."""
     url, _, query = str(given["url"]).partition("?")
     more = {key: given[key] for key in given if key != "url"}
-    said = {**dict(parse_qsl(query, keep_blank_values=True)), **more}
+    said = {**query_options(query, "the URL of the PostgreSQL store"), **more}
     ours = {snake(key): value for key, value in said.items() if snake(key) in KNOWN}
     theirs = {key: value for key, value in said.items() if snake(key) not in KNOWN}
     for key in more:

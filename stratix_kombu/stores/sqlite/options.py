@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from stratix_kombu.errors import ConfigurationError, nearest
-from stratix_kombu.model.given import milliseconds
+from stratix_kombu.model.given import milliseconds, query_options
 from stratix_kombu.model.names import snake
 
 OLDEST = (3, 35, 0)
@@ -49,8 +49,8 @@ def read_options(given: Mapping[str, Any]) -> SqliteOptions:
         raise ConfigurationError(
             "a store in memory is 'memory://': every connection of SQLite would have one of its own"
         )
-    said = {**dict(parse_qsl(query, keep_blank_values=True)), **{key: given[key] for key in given if key != "url"}}
-    options = {snake(key): value for key, value in said.items()}
+    options = query_options(query, "the URL of the SQLite store")
+    options |= {snake(key): value for key, value in given.items() if key != "url"}
     for key in options:
         if key not in KNOWN:
             raise ConfigurationError(f"unknown option {key!r} of the SQLite store{nearest(key, KNOWN)}")
