@@ -107,7 +107,8 @@ class RabbitMQOpts(TypedDict, total=False):
     """Options of the driver ``rabbitmq``; timeouts in milliseconds, ``heartbeat`` in seconds."""
 
     url: str
-    """``amqp://`` or ``amqps://``; or give the parts. ``heartbeat``, ``login_method`` and ``ssl`` may follow its ``?``."""
+    """``amqp://`` or ``amqps://``; or give the parts. ``heartbeat``, ``login_method`` and ``ssl`` may follow
+    its ``?``."""
     host: str
     """Default: ``localhost``."""
     port: int

@@ -236,6 +236,44 @@ def test_variables_of_others_stop_no_start(variable: str, caplog: pytest.LogCapt
     assert caplog.text.encode(), "a name that is no text is escaped"
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "words"),
+    [
+        ("QUEUES", "{q = {concurrency = 3}", "STRATIX_QUEUES='{emails = {concurrency = 3}}'"),
+        ("QUEUES", "{q = {concurrency: 3}}", "Expected '=' after a key"),
+        ("QUEUES", '{"q": {"concurrency": 3}}', "or one option, such as STRATIX_QUEUES_EMAILS__CONCURRENCY"),
+        ("QUEUES", "q = {concurrency = 3}}", "with '=' after each name"),
+        ("QUEUES", '["q"]', "it is a list"),
+        ("QUEUES_REPORTS", "{concurrency = 3}", "STRATIX_QUEUES='{reports = {concurrency = 3}}'"),
+        ("QUEUES_REPORTS", "{concurrency: 3}", "or one option, such as STRATIX_QUEUES_REPORTS__CONCURRENCY"),
+        ("QUEUES_Q__DEFAULT_JOB_OPTIONS", "{attempts: 3}", "Expected '=' after a key"),
+        ("WORKER", "{clock = false", "STRATIX_WORKER='{lease_duration = 30000}'"),
+        ("WORKER", "clock = false", "or one option, such as STRATIX_WORKER_LEASE_DURATION"),
+        ("DEFAULT_JOB_OPTIONS", "{attempts: 3}", "(at character 10)"),
+        ("DEFAULT_JOB_OPTIONS", "attempts=3", "STRATIX_DEFAULT_JOB_OPTIONS='{attempts = 3}'"),
+        ("DEFAULT_JOB_OPTIONS_BACKOFF", "{delay: 3}", "STRATIX_DEFAULT_JOB_OPTIONS_BACKOFF='{name = value}'"),
+        ("METRICS", "{port = x}", "STRATIX_METRICS_PORT"),
+        ("REDIS", '{host = "h", password = geheim}', "STRATIX_REDIS_URL"),
+        ("REDIS", '{password = "geheim", "geheim"', "STRATIX_REDIS='{url = \"...\"}'"),
+        ("REDIS", "redis://:geheim@h?db=6", "STRATIX_REDIS_URL"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_an_error(variable: str, text: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load({f"STRATIX_{variable}": text})
+    said = str(raised.value)
+    assert said.startswith(f"the environment variable STRATIX_{variable} is no table of TOML: ")
+    assert words in said
+    assert "geheim" not in said
+
+
+@pytest.mark.parametrize("aws", ['{credentials: "geheim"}', {"credentials": '{secret_access_key: "geheim"}'}])
+def test_a_table_of_credentials_that_cannot_be_read_is_not_shown(aws: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must be a mapping, not a str") as raised:
+        create_driver("sqs", {"aws": aws}, namespace="n")
+    assert "geheim" not in str(raised.value)
+
+
 def test_what_is_below_a_text_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     settings = load({"STRATIX_SQS_AWS": "x", "STRATIX_SQS_AWS__REGION": "y"}, SQS)
     assert settings.driver_options == {"aws": "x"}

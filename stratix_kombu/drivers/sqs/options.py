@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit
 from stratix_kombu.config.options import snake, snake_keys, whole
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model import arguments
-from stratix_kombu.model.given import mapping
 from stratix_kombu.model.names import check_queue_name
+from stratix_kombu.model.text import kind_of
 
 OPTIONS = frozenset(
     {
@@ -218,7 +218,9 @@ def _section(value: Any, known: tuple[str, ...], where: str) -> dict[str, Any]:
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    return mapping(value, f"sqs: {where!r}")
+    if not isinstance(value, Mapping):  # not shown: it may hold a secret
+        raise ConfigurationError(f"sqs: {where!r} must be a mapping, not {kind_of(value)}")
+    return value
 
 
 def _number(value: Any) -> Any:
