@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib.metadata import packages_distributions
+from keyword import iskeyword
 from pathlib import Path
 
 import click
@@ -85,6 +88,24 @@ FILES = {
     "README.md": README,
     ".gitignore": "jobs.db*\n__pycache__/\n",
 }
+OWN = {path.split("/")[0].removesuffix(".py") for path in FILES}
+"""What stands beside the package and can be imported."""
+USED = ("stratix_kombu", "pytest", "redis", "kombu", "click")
+"""What the project imports, directly or not, even if it is installed elsewhere."""
+
+
+def _taken_by(name: str) -> str:
+    """What a package of that name could not be told from, or would hide from all programs in its folder; '' = nothing.
+    The soft keywords (match, type) are names for an import."""
+    if iskeyword(name):
+        return "a keyword of Python"
+    if name in sys.stdlib_module_names:
+        return "a module of Python's standard library"
+    if name.lower() in OWN:
+        return "the name of another file of the project"
+    if name in USED or name in packages_distributions():
+        return "a package that is installed here"
+    return ""
 
 
 @click.command("new", short_help="Write a small project to begin with.")
@@ -93,15 +114,17 @@ def new(folder: Path) -> None:
     """Write a small project: settings, a queue with a handler, a program that adds a job, and tests.
 
     It needs no server: jobs are kept in a file until stratix.toml names a Redis. The package in it is called as the
-    folder. Nothing that is there is overwritten.
+    folder, so that must be no word of Python and no module that is there already. Nothing that is there is overwritten.
 
     \b
     Example:
       stratix-kombu new shop && cd shop && python -m pytest
     """
     name = folder.resolve().name.replace("-", "_")
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", name) or name == "tests":
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,39}", name):
         raise click.UsageError(f"{name!r} cannot name a package: use letters, digits and underscores")
+    if taken := _taken_by(name):
+        raise click.UsageError(f"{name!r} cannot name a package: it is {taken}; choose another, such as '{name}_jobs'")
     files = {folder / path.format(name=name): text.format(name=name) for path, text in FILES.items()}
     there = [str(path) for path in files if path.exists()]
     if there:

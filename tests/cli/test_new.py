@@ -39,12 +39,45 @@ def test_a_new_project_passes_its_tests_and_runs(tmp_path: Path) -> None:
     assert "is there already" in again.output
 
 
-@pytest.mark.parametrize("name", ["1shop", "tests", "a b"])
+@pytest.mark.parametrize("name", ["1shop", "tests", "a b", "shöp"])
 def test_names_that_no_package_can_have(tmp_path: Path, name: str) -> None:
     refused = call("new", str(tmp_path / name))
     assert refused.exit_code == 2
     assert "cannot name a package" in refused.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        *((name, "a keyword of Python") for name in ("class", "None", "async", "import")),
+        *((name, "a module of Python's standard library") for name in ("json", "ast", "logging", "_thread", "email")),
+        *((name, "a package that is installed here") for name in ("stratix-kombu", "pytest", "redis", "kombu", "amqp")),
+        *((name, "the name of another file of the project") for name in ("add", "conftest", "Tests")),
+    ],
+)
+def test_names_that_are_taken(tmp_path: Path, name: str, taken: str) -> None:
+    refused = call("new", str(tmp_path / name))
+    package = name.replace("-", "_")
+    assert refused.exit_code == 2
+    said = f"'{package}' cannot name a package: it is {taken}; choose another, such as '{package}_jobs'"
+    assert said in " ".join(refused.output.split())
+    assert list(tmp_path.iterdir()) == [], "nothing is written"
+    assert call("new", str(tmp_path / f"{package}_jobs")).exit_code == 0
+
+
+def test_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, code in (("json", 2), ("shop", 0)):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert call("new", ".").exit_code == code
+
+
+@pytest.mark.parametrize("name", ["match", "type", "_"])
+def test_a_soft_keyword_names_a_package(tmp_path: Path, name: str) -> None:
+    assert call("new", str(tmp_path / name)).exit_code == 0
+    tested = run(tmp_path / name, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_completion() -> None:
