@@ -7,13 +7,15 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from billiard.einfo import ExceptionInfo
-from celery import group, signature
+from celery import group, signals, signature
 from celery.backends.base import EXCEPTION_ABLE_CODECS
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
 from celery.states import READY_STATES, SUCCESS
+from celery.utils.serialization import get_pickleable_exception
 from kombu.exceptions import EncodeError
 from kombu.utils import json
 
@@ -40,6 +42,8 @@ REJECTED = "Reject: deliver it again"
 """The reason of an attempt that raised ``Reject(requeue=True)``."""
 NO_RESULT = '{"no_result":true}'
 """Data of a task that finished without a visible result: it raised ``Ignore``, or its result is ignored."""
+RETRIED_FOR = "retried_for"
+"""In the data of a task that will be tried again: the error of the last attempt, or '' if it gave none."""
 MAX_REASON = 4_000
 MAX_STACKTRACE = 16_000
 
@@ -70,6 +74,39 @@ def error_text(backend: Any, error: BaseException) -> str:
     except Exception:  # whatever a serializer raises
         plain = {"exc_type": type(error).__name__, "exc_module": type(error).__module__, "exc_message": [str(error)]}
         return str(json.dumps(plain))
+
+
+def as_told(error: BaseException) -> BaseException:
+    """The error as Celery tells everybody of it: itself, if it can be pickled, else a base of it that can, else a
+    wrapper with its text."""
+    told: BaseException = get_pickleable_exception(error)
+    return told if told.__traceback__ is not None else told.with_traceback(error.__traceback__)
+
+
+def send_errbacks(
+    backend: Any, request: Any, errbacks: list[Any], error: BaseException, trace: Any
+) -> Exception | None:
+    """Send these errbacks of a task that fails. Returns what is raised if one cannot be sent, because of its arguments
+    or its serializer, for example: those before it are sent, and the task still fails with its own error."""
+    try:
+        call_errbacks(backend, request, errbacks, error, trace)
+    except Exception as problem:
+        logger.exception(
+            "an errback of task %s cannot be sent, nor those after it",
+            request.id,
+            extra={"action": "errback_unsent", "job_id": task_job_id(request.id)},
+        )
+        return problem
+    return None
+
+
+def tell_internal_error(task: Any, request: Any, problem: Exception) -> None:
+    """The signal for what was raised outside of a task itself, as Celery's tracer sends it."""
+    info = ExceptionInfo((type(problem), problem, problem.__traceback__))
+    about = {"args": request.args, "kwargs": request.kwargs, "request": vars(request), "einfo": info}
+    signals.task_internal_error.send(
+        sender=task, task_id=request.id, exception=problem, traceback=problem.__traceback__, **about
+    )
 
 
 def ended_as(backend: Any, job_id: str, token: str, state: str, meta: Any, trace: Any = None) -> Completion | Failure:
@@ -179,7 +216,7 @@ class Attempt:
             with InJob(self.job_id, self.queue, self._task.name, self.request.retries + 1):
                 value = self._settling.call(call)
         except Retry as retry:
-            self._hand_over(retry.exc or retry)
+            self._hand_over(retry)
             raise
         except Reject as reject:
             self._reject(reject)
@@ -223,7 +260,8 @@ class Attempt:
             self._after.clear()
             self.failed(problem)
             raise
-        nothing = "null" if self.adopted else ""  # see ``celery.plain``: what its data says is over
+        # What its data says is over: see ``celery.plain``, and RETRIED_FOR.
+        nothing = "null" if self.adopted or self.request.retries else ""
         trail = (self._trail() or nothing) if wanted else NO_RESULT
         request = self.request
         # The next one has what is behind it: else each task of a chain would keep all those behind itself.
@@ -237,11 +275,11 @@ class Attempt:
     def failed(self, error: BaseException) -> None:
         """The task has failed for good: its continuations fail with it, and errbacks that are tasks are added. Errbacks
         that are called here find the failure stored."""
-        backend = self._bridge.celery.backend
+        backend, error = self._bridge.celery.backend, as_told(error)
         called, sent = errbacks_of(backend, self.request)
         trail = self._trail()  # as with Celery, the errbacks are none of its children
         with self.continuing() as batch:
-            call_errbacks(backend, self.request, sent, error, "")
+            problem = send_errbacks(backend, self.request, sent, error, "")
             for job_id, name in self._carried():
                 batch.fail(job_id, name)
         if trail:
@@ -258,14 +296,22 @@ class Attempt:
         if called:
             told = ExceptionInfo((type(error), error, error.__traceback__)).traceback
             call_errbacks(backend, self.request, called, error, told)
+        if problem is not None:
+            tell_internal_error(self._task, self.request, problem)
 
-    def _hand_over(self, error: BaseException | None) -> None:
+    def _hand_over(self, retry: Retry | None) -> None:
         if self._is_plain:
             then = (*self._successors, *self._extra)
             self._end(Completion(self.job_id, self.token, "null", then, went_on(self.request)))
             return
-        reason, trace = ("", "") if error is None else (reason_of(error), trace_of(error))
-        self._end(HandOver(self.job_id, self.token, (*self._successors, *self._extra), reason, trace))
+        if retry is None:
+            self._end(HandOver(self.job_id, self.token, (*self._successors, *self._extra)))
+            return
+        text = "" if retry.exc is None else error_text(self._bridge.celery.backend, retry.exc)
+        told = json.dumps({RETRIED_FOR: text})
+        again = (replace(one, data=told) if one.id == self.job_id else one for one in self._successors)
+        reason, trace = reason_of(retry.exc or retry), trace_of(retry)
+        self._end(HandOver(self.job_id, self.token, (*again, *self._extra), reason, trace))
 
     def _ignored(self) -> None:
         """The state that the task stored itself is kept; if there is none, no result is known."""

@@ -17,7 +17,7 @@ from celery.result import AsyncResult, GroupResult
 from kombu.utils import json
 
 from stratix_kombu.celery import compat
-from stratix_kombu.celery.attempt import REJECTED, Attempt, ended_as, error_text, reason_of, told_trace
+from stratix_kombu.celery.attempt import REJECTED, Attempt, ended_as, error_text, reason_of, send_errbacks, told_trace
 from stratix_kombu.celery.batch import Continuation, Pages, awaited_in, current, leaves, results_in, within
 from stratix_kombu.celery.groups import Groups
 from stratix_kombu.celery.jobs import lost_with_its_child
@@ -136,7 +136,7 @@ class StratixBackend(Groups):
         with some tokens one that runs goes on."""
         queue = self.app.conf.task_default_queue
         with within(Continuation(task_job_id(task_id))) as batch:
-            compat.call_errbacks(self, request, sent, exc, traceback)
+            send_errbacks(self, request, sent, exc, traceback)
         errbacks = batch.finish(queue)
         for step in getattr(request, "chain", None) or ():
             for job_id, name in results_in(step):

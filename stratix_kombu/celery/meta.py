@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 from kombu.serialization import loads
 from kombu.utils import json
 
-from stratix_kombu.celery.attempt import NO_RESULT, REJECTED
+from stratix_kombu.celery.attempt import NO_RESULT, REJECTED, RETRIED_FOR
 from stratix_kombu.celery.plain import has_gone_on
 from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.model.instant import date_of
@@ -92,7 +92,7 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
             children = None
         meta.update(status=status, result=error, traceback=_traceback(backend, record), children=children)
     if _is_retried(record, told):
-        meta.update(status=states.RETRY, result=_retried_for(backend, record), traceback=_own_traceback(record))
+        meta.update(status=states.RETRY, result=_retried_for(backend, trail), traceback=_own_traceback(record))
         meta.update(children=[[[task_id, None], None]], date_done=None)  # what it has sent last is its next attempt
     if record.finished_ms and meta["status"] in states.READY_STATES and not meta.get("date_done"):
         meta["date_done"] = date_of(record.finished_ms).isoformat()
@@ -141,18 +141,13 @@ def _never_taken(record: JobRecord, error: BaseException) -> bool:
     return not record.attempts_started and not record.vacant and str(error) != "expired"
 
 
-def _retried_for(backend: Results, record: JobRecord) -> BaseException:
-    """The error of the last attempt, as far as its reason and traceback contain it."""
-    name, _, text = (record.failed_reason or "").partition(": ")
-    lines = (_own_traceback(record) or "").strip().splitlines()
-    module = next((line.partition(":")[0].rpartition(".")[0] for line in reversed(lines) if name and name in line), "")
-    if not name.isidentifier():
-        return Exception(record.failed_reason or "")
-    described = {"exc_type": name, "exc_module": module or "builtins", "exc_message": [text] if text else []}
+def _retried_for(backend: Results, trail: Mapping[str, Any]) -> BaseException | None:
+    """The error of the last attempt; None if it gave none, or has been replaced."""
+    text = trail.get(RETRIED_FOR)
     try:
-        error: BaseException = backend.exception_to_python(described)
-    except Exception:  # Celery refuses anything that is not an error
-        error = Exception(record.failed_reason or "")
+        error: BaseException | None = backend.exception_to_python(backend.value_of(text))
+    except Exception as problem:  # it is not to be unpickled here, for example
+        error = problem
     return error
 
 

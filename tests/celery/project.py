@@ -19,7 +19,7 @@ from celery.exceptions import Ignore, Reject
 
 from stratix_kombu.celery import install, install_in_workers
 from stratix_kombu.logs import current_job
-from tests.celery import boxed, by_hand, published, shapes, slowly, waits
+from tests.celery import boxed, by_hand, errors, published, shapes, slowly, waits
 from tests.sandbox import handlers
 
 FOREIGN = "x-only-a-header"
@@ -140,6 +140,7 @@ def define_tasks(app: Celery) -> None:
     boxed.define(app)
     by_hand.define(app)
     published.define(app)
+    errors.define(app)
 
 
 def define_plain(app: Celery) -> None:
