@@ -14,7 +14,7 @@ from billiard.einfo import ExceptionInfo
 from celery import group, signals, signature
 from celery.backends.base import EXCEPTION_ABLE_CODECS
 from celery.exceptions import Ignore, Reject, Retry, TaskRevokedError
-from celery.states import READY_STATES, SUCCESS
+from celery.states import READY_STATES, RETRY, SUCCESS
 from celery.utils.serialization import get_pickleable_exception
 from kombu.exceptions import EncodeError
 from kombu.utils import json
@@ -216,7 +216,10 @@ class Attempt:
             with InJob(self.job_id, self.queue, self._task.name, self.request.retries + 1):
                 value = self._settling.call(call)
         except Retry as retry:
-            self._hand_over(retry)
+            if retry.sig is None and not self._successors:
+                self._say_retry(retry)
+            else:
+                self._hand_over(retry)
             raise
         except Reject as reject:
             self._reject(reject)
@@ -312,6 +315,12 @@ class Attempt:
         again = (replace(one, data=told) if one.id == self.job_id else one for one in self._successors)
         reason, trace = reason_of(retry.exc or retry), trace_of(retry)
         self._end(HandOver(self.job_id, self.token, (*again, *self._extra), reason, trace))
+
+    def _say_retry(self, retry: Retry) -> None:
+        """It has raised one that it made itself, and sends nothing: RETRY is the last state that is known of it."""
+        told = ExceptionInfo((type(retry), retry, retry.__traceback__)).traceback
+        self._bridge.celery.backend.store_result(self.request.id, retry.exc, RETRY, told, request=self.request)
+        self._ignored()
 
     def _ignored(self) -> None:
         """The state that the task stored itself is kept; if there is none, no result is known."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, signals
+from celery.exceptions import Retry
 
 HOOKED = "proj.hooked"
 
@@ -76,6 +77,10 @@ def define(app: Celery) -> None:
     @app.task(shared=False, name="proj.refuses_again", bind=True)
     def refuses_again(self: Task, kind: str) -> None:
         raise self.retry(exc=refused(kind), countdown=30)
+
+    @app.task(shared=False, name="proj.says_retry")
+    def says_retry(error: str = "") -> None:
+        raise Retry("by hand", exc=ValueError(error) if error else None)
 
     @app.task(shared=False, name="proj.notes_error")
     def notes_error(request: Any, error: Any, traceback: Any, path: str) -> None:

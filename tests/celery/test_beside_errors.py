@@ -96,6 +96,20 @@ def test_what_was_tried_again_has_a_value_in_the_end(pair: Beside) -> None:
     pair.both(script)
 
 
+@pytest.mark.parametrize("error", ["", "later"])
+def test_a_task_that_says_itself_that_it_will_be_tried_again(pair: Beside, error: str) -> None:
+    """It sends nothing, and that stays its state."""
+
+    def script(side: Side) -> Any:
+        result = chain(side.task("says_retry").si(error), side.task("add").si(1, 1)).delay()
+        first = result.parent
+        until(lambda: first.state == "RETRY", WAIT_S)
+        value(side.task("add").delay(1, 1))
+        return [told(first.info), last_line(first), first.ready(), first.children, first.state, result.state]
+
+    pair.both(script)
+
+
 # -- errbacks that cannot be sent ------------------------------------------------------------------
 
 
