@@ -333,7 +333,7 @@ class Attempt:
 
     def _reject(self, reject: Reject) -> None:
         if not reject.requeue:
-            self.failed(reject.reason if isinstance(reject.reason, BaseException) else reject)
+            self.failed(reject)
             return
         # The store sends it again; the message itself must not come back as well.
         self._end(Failure(self.job_id, self.token, REJECTED, retry_ms=0))

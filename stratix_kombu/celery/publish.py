@@ -308,7 +308,7 @@ class Publisher:
     def _when(self, countdown: Any, eta: Any) -> tuple[int, int]:
         """Delay and instant in milliseconds, of any length: the store waits, not a worker."""
         if countdown:
-            return max(round(float(countdown) * 1000), 0), 0
+            return 0 if countdown < 0 else round(float(countdown) * 1000), 0  # a text has no order: TypeError
         if not eta:
             return 0, 0
         return 0, instant(maybe_make_aware(maybe_iso8601(eta), self._app.timezone), "eta")

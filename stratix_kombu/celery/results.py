@@ -11,7 +11,7 @@ from celery import states
 from celery.backends.base import BaseBackend
 from celery.exceptions import ImproperlyConfigured, WorkerLostError
 from celery.result import ResultBase, ResultSet
-from kombu.exceptions import EncodeError
+from kombu.exceptions import DecodeError, EncodeError
 from kombu.serialization import dumps, loads
 from kombu.utils import json
 
@@ -86,10 +86,13 @@ class Results(BaseBackend):
 
     def value_of(self, text: str | None, record: JobRecord | None = None) -> Any:
         """Reads what ``result_text`` wrote. The result of a queue's handler is JSON, whatever it looks like; the
-        record, if there is one, says which it is."""
+        record, if there is one, says which it is. Raises DecodeError."""
         if text and record is not None and not is_celerys(record):
             return plain_json.loads(text)  # Kombu takes some objects for values of other types
-        value: Any = json.loads(text) if text else None
+        try:
+            value: Any = json.loads(text) if text else None
+        except Exception as problem:  # an object that only looks like a value of another type
+            raise DecodeError(problem) from problem
         if _looks_serialized(value):
             content_type, encoding, payload = value[SERIALIZED]
             return loads(base64.b64decode(payload), content_type, encoding, accept=self.accept)

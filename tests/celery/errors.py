@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, signals
-from celery.exceptions import Retry
+from celery.exceptions import Reject, Retry
 
 HOOKED = "proj.hooked"
 
@@ -81,6 +81,14 @@ def define(app: Celery) -> None:
     @app.task(shared=False, name="proj.says_retry")
     def says_retry(error: str = "") -> None:
         raise Retry("by hand", exc=ValueError(error) if error else None)
+
+    @app.task(shared=False, name="proj.rejects")
+    def rejects(kind: str) -> None:
+        raise Reject(refused(kind) if kind else "not me", requeue=False)
+
+    @app.task(shared=False, name="proj.looks_typed")
+    def looks_typed() -> dict[str, Any]:
+        return {"__type__": "nonsense", "__value__": 1}
 
     @app.task(shared=False, name="proj.notes_error")
     def notes_error(request: Any, error: Any, traceback: Any, path: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import chain, chord, group
 
-from tests.celery.beside import WAIT_S, Beside, Side, beside, value
+from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome, value
 from tests.celery.conftest import lines
 from tests.waiting import until
 
@@ -108,6 +109,32 @@ def test_a_task_that_says_itself_that_it_will_be_tried_again(pair: Beside, error
         return [told(first.info), last_line(first), first.ready(), first.children, first.state, result.state]
 
     pair.both(script)
+
+
+@pytest.mark.parametrize("kind", ["", "plain"])
+def test_a_task_that_rejects_its_message_for_good(pair: Beside, kind: str) -> None:
+    """What it rejects it for is not the error of the task itself."""
+
+    def script(side: Side) -> Any:
+        result = side.task("rejects").delay(kind)
+        until(result.ready, WAIT_S)
+        return [result.state, told(result.result)]
+
+    pair.both(script)
+
+
+def test_a_result_that_cannot_be_read(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        result = side.task("looks_typed").delay()
+        value(side.task("add").delay(1, 1))
+        return [outcome(lambda: side.app.AsyncResult(result.id).get(timeout=WAIT_S)), outcome(lambda: result.state)]
+
+    pair.both(script)
+
+
+@pytest.mark.parametrize("countdown", ["0.3", [1], timedelta(seconds=1)])
+def test_a_countdown_is_a_number(pair: Beside, countdown: Any) -> None:
+    pair.both(lambda side: outcome(lambda: side.task("add").apply_async((1, 1), countdown=countdown)))
 
 
 # -- errbacks that cannot be sent ------------------------------------------------------------------
