@@ -18,7 +18,8 @@ from stratix_kombu.celery import compat
 from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
 from stratix_kombu.celery.plain import has_gone_on, is_being_sent
 from stratix_kombu.celery.publish import NOT_TRACKED
-from stratix_kombu.celery.requests import is_revoked, may_be_dropped, request_of
+from stratix_kombu.celery.rejecting import fail_rejected
+from stratix_kombu.celery.requests import is_revoked, may_be_dropped, message_of, received_request, request_of
 from stratix_kombu.celery.sandboxed import SandboxedAttempt
 from stratix_kombu.celery.sent_again import source_of
 from stratix_kombu.celery.task import adopt
@@ -103,7 +104,7 @@ class HostedTasks:
         task = self.tasks.get(message.headers["task"])
         given = self.request_of(message)
         if task is None:
-            self.unknown(Context(given), held=False)
+            self.unknown(message, Context(given), held=False)
             return False
         if self.is_dropped(task, given, held=False):
             return False
@@ -141,27 +142,29 @@ class HostedTasks:
             hard, soft = hard or task.time_limit, soft or task.soft_time_limit
         return _seconds(hard or self._limits[0]), _seconds(soft or self._limits[1])
 
-    def trace(self, task: Any, request: dict[str, Any]) -> None:
+    def trace(self, task: Any, message: OtherMessage, request: dict[str, Any]) -> None:
         """Run a task by Celery's tracer."""
-        self.tell_begin(task, request)
+        self.tell_begin(task, message, request)
         run = compat.tracer_of(self.bridge.celery, task, self.hostname)
-        self.tell_traced(request["id"], run(request["id"], request["args"], request["kwargs"], request))
+        self.tell_traced(task, request, run(request["id"], request["args"], request["kwargs"], request))
 
-    def tell_begin(self, task: Any, request: dict[str, Any]) -> None:
+    def tell_begin(self, task: Any, message: OtherMessage, request: dict[str, Any]) -> None:
         """The signal and the events of a task that is about to run."""
         events = self.worker.remote.events
         if signals.task_received.receivers:
-            signals.task_received.send(sender=self.worker, request=Context(request))
+            received = received_request(message, task, self._accept, self.hostname)
+            signals.task_received.send(sender=self.worker, request=received)
         if events is not None and events.enabled:
             self._tell_begin(task, request)
 
-    def tell_traced(self, task_id: str, traced: Any) -> None:
-        """The event of a task that has ended, by what the tracer has returned."""
+    def tell_traced(self, task: Any, request: dict[str, Any], traced: Any) -> None:
+        """What is left to do for a task that has ended, by what the tracer has returned; and its event."""
+        fail_rejected(self.bridge, task, request, traced)
         events = self.worker.remote.events
         if events is not None and events.enabled:
             _, info, runtime, shown = traced
             state, error = (None, "") if info is None else (info.state, repr(info.retval))
-            self.tell_end(task_id, state, error, runtime, shown)
+            self.tell_end(task, request["id"], state, error, runtime, shown)
 
     def _tell_begin(self, task: Any, request: Mapping[str, Any]) -> None:
         send, task_id = self.worker.remote.send, request["id"]
@@ -179,7 +182,7 @@ class HostedTasks:
         )
         send("task-started", uuid=task_id)
 
-    def tell_end(self, task_id: str, state: str | None, error: str, runtime: Any, shown: Any) -> None:
+    def tell_end(self, task: Any, task_id: str, state: str | None, error: str, runtime: Any, shown: Any) -> None:
         """The event of a task that has ended; ``state``: None if it has succeeded."""
         send = self.worker.remote.send
         if state is None:
@@ -189,7 +192,9 @@ class HostedTasks:
         elif state == states.FAILURE:
             send("task-failed", uuid=task_id, exception=error, traceback="")
         elif state == states.REJECTED:
-            send("task-rejected", uuid=task_id)
+            send("task-failed", uuid=task_id, exception=error, traceback="")
+            if task.acks_late:  # else the message was acknowledged before
+                send("task-rejected", uuid=task_id, requeue=False)
 
     def tell_failure(self, name: str, request: Context, error: Exception) -> None:
         """Call what Celery's worker calls for a task that it has ended: its handlers, the signal, the event."""
@@ -204,13 +209,15 @@ class HostedTasks:
         signals.task_failure.send(sender=task, traceback=error.__traceback__, **about)
         self.worker.remote.send("task-failed", uuid=request.id, exception=repr(error), traceback=info.traceback)
 
-    def unknown(self, request: Context, held: bool) -> None:
+    def unknown(self, message: OtherMessage, request: Context, held: bool) -> None:
         """No task of that name is registered here: it has failed, as in Celery. ``held``: the attempt has its claim;
         else it may be running elsewhere, and goes on."""
         name = request.task
         logger.error("unregistered task %r", name, extra={"action": "task_unknown", "job_id": request.id})
-        signals.task_unknown.send(sender=self, name=name, id=request.id, message=None, exc=NotRegistered(name))
         self.bridge.celery.backend.mark_as_failure(request.id, NotRegistered(name), request=request, held=held)
+        self.worker.remote.send("task-failed", uuid=request.id, exception=f"NotRegistered({name!r})")
+        told = {"message": message_of(message, self._accept), "exc": KeyError(name)}
+        signals.task_unknown.send(sender=self.worker, name=name, id=request.id, **told)
 
     def is_dropped(self, task: Any, request: Mapping[str, Any], held: bool) -> bool:
         """Whether it is too late to run it, or the worker has been told to revoke it, by its id or by a stamp. It is

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from billiard.common import human_status
 from celery import signals
 from celery.app.task import Context
 from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
@@ -17,8 +19,9 @@ from stratix_kombu.celery.on_loop import OnLoop
 from stratix_kombu.celery.requests import UNREADABLE, may_be_dropped
 from stratix_kombu.celery.task import HOSTED, keep_until_due
 from stratix_kombu.errors import Unavailable
+from stratix_kombu.lifecycle.recover import give_up
 from stratix_kombu.model.message import OtherMessage
-from stratix_kombu.model.record import Change, Claim, Completion, Failure
+from stratix_kombu.model.record import Change, Claim, Completion, Failure, Held
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED
 from stratix_kombu.worker.attempt import Attempt, Attempts, Outcome
@@ -147,7 +150,7 @@ class TaskAttempt(Attempt):
             if request is None:
                 return self._unreadable()
             if task is None:
-                host.unknown(Context(request), held=True)
+                host.unknown(self._message, Context(request), held=True)
                 return None
             if host.is_dropped(task, request, held=True):
                 return None
@@ -159,7 +162,7 @@ class TaskAttempt(Attempt):
             host.worker.ended(self._name)
 
     def _trace(self, task: Any, request: dict[str, Any]) -> Outcome | None:
-        self._host.trace(task, request)
+        self._host.trace(task, self._message, request)
         return self._outcome
 
     async def run_async(self, wait_s: float = 0.0) -> Outcome | None:
@@ -175,7 +178,7 @@ class TaskAttempt(Attempt):
             task = host.tasks[self._name]
             if may_be_dropped(request) and await asyncio.to_thread(host.is_dropped, task, request, True):
                 return None
-            host.tell_begin(task, request)
+            host.tell_begin(task, self._message, request)
             soft = None if self._soft_s is None else (self._soft_s, self._exceed_softly)
             hard = None if self.timeout_s is None else (self.timeout_s, self._exceed)
             await on_loop.run(task, request, limits=[one for one in (soft, hard) if one is not None])
@@ -184,8 +187,8 @@ class TaskAttempt(Attempt):
             quick = on_loop.is_plain and not self._is_watched()
             traced = on_loop.trace() if quick else await asyncio.to_thread(on_loop.trace)
             if isinstance(traced, BaseException):
-                return self._ended_by(traced)
-            host.tell_traced(request["id"], traced)
+                return await asyncio.to_thread(self._ended_by, traced)
+            host.tell_traced(task, request, traced)
             return self._outcome
         except BaseException as error:
             return self._ended_by(error)
@@ -219,13 +222,34 @@ class TaskAttempt(Attempt):
         if self._why or self._of.settings.cancellations.is_asked(self.token):
             return None
         logger.error("task %s[%s] has ended its thread", self._name, self.claim.record.id, exc_info=error)
-        return None if self._settled else self._failed_with(WorkerLostError(f"its thread was ended by {error!r}"))
+        return None if self._settled else self._ends_lost(WorkerLostError(_why_lost(error)), "")
+
+    def _ends_lost(self, error: WorkerLostError, trace: str) -> Outcome | None:
+        """It would have ended its process, or has: as Celery's main process deals with it."""
+        task = self._host.tasks.get(self._name)
+        if task is not None and task.acks_late and task.reject_on_worker_lost:
+            most = self._host.bridge.queue.settings.worker.max_stalled_count
+            give_up(self._host.bridge.engine, [Held(self.claim.record.id, self.token)], most)
+            return None
+        return self._fails(error, trace)
+
+    def _fails(self, error: Exception, trace: str) -> Outcome | None:
+        """It has failed: errbacks and handlers are called, what depends on it fails, signals and events are sent."""
+        try:
+            context = Context(self._host.request_of(self._message))
+            self._host.bridge.celery.backend.mark_as_failure(context.id, error, trace, request=context)
+            self._host.tell_failure(self._name, context, error)
+        except Exception as problem:
+            logger.error("its errbacks were not called, and what depends on it was not ended: %r", problem)
+            return self._failed_with(error)
+        return None
 
     def _tell_terminated(self) -> None:
         task = self._host.tasks.get(self._name)
         logger.info("Task %s[%s] terminated", self._name, self.claim.record.id)
+        told = {"terminated": True, "signum": signal.SIGTERM, "expired": False}
+        self._host.worker.remote.send("task-revoked", uuid=self._message.headers["id"], **told)
         if signals.task_revoked.receivers:
-            told = {"terminated": True, "signum": None, "expired": False}
             request = Context(self._host.request_of(self._message))
             signals.task_revoked.send(sender=task, request=request, **told)
 
@@ -251,8 +275,15 @@ class TaskAttempt(Attempt):
         return self.adopted or self._host.bridge.mirror.everything or self._host.bridge.is_heard(task)
 
     def drop(self) -> None:
-        """It was not settled: its lease expires."""
-        self._settled = True
+        """It was not settled: ``run`` sees what it has ended with."""
+
+
+def _why_lost(error: BaseException) -> str:
+    """As Celery says it of a process of its pool."""
+    if isinstance(error, SystemExit):
+        code = error.code or 0
+        return f"Worker exited prematurely: {human_status(code if isinstance(code, int) else 1)}."
+    return f"its thread was ended by {error!r}"
 
 
 class UntrackedAttempt(Attempt):
@@ -272,11 +303,11 @@ class UntrackedAttempt(Attempt):
             request = host.request_of(self._message)
             task = host.tasks.get(request["task"])
             if task is None:
-                host.unknown(Context(request), held=False)
+                host.unknown(self._message, Context(request), held=False)
             elif host.bridge.publisher.is_early(request.get("eta")):
                 keep_until_due(host.bridge, Context(request), host.queue)
             elif not host.is_dropped(task, request, held=False):
-                host.trace(task, request)
+                host.trace(task, self._message, request)
         except BaseException:
             logger.exception("task %s failed", self._message.headers["id"], extra={"action": "task_failed"})
         finally:

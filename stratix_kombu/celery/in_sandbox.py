@@ -20,6 +20,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.bridge import Bridge, bridge_in_worker
+from stratix_kombu.celery.rejecting import fail_rejected
 from stratix_kombu.celery.requests import request_of
 from stratix_kombu.celery.task import HOSTED
 from stratix_kombu.lifecycle.engine import Engine
@@ -77,7 +78,9 @@ class SandboxTasks:
         task = self.app.tasks[request["task"]]
         self._runs = request[HOSTED] = InSandbox(self.bridge, job)
         tracer = compat.tracer_of(self.app, task, self.hostname)
-        _, info, runtime, shown = tracer(request["id"], request["args"], request["kwargs"], request)
+        traced = tracer(request["id"], request["args"], request["kwargs"], request)
+        fail_rejected(self.bridge, task, request, traced)
+        _, info, runtime, shown = traced
         state, error = (None, "") if info is None else (info.state, repr(info.retval))
         return {"state": state, "error": error, "runtime": runtime, "shown": shown}
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from celery.worker.request import Request
 from celery.worker.state import revoked, revoked_stamps
+from kombu import Message
 from kombu.compression import decompress
 from kombu.exceptions import EncodeError, KombuError
 from kombu.serialization import loads, registry
@@ -79,6 +81,29 @@ def published_of(request: Any) -> Published:
     embed = {name: getattr(request, name) for name in ("callbacks", "errbacks", "chain", "chord")}
     kept = {key: value for key, value in (request.properties or {}).items() if key not in _NOT_KEPT}
     return Published((request.args, request.kwargs, embed), {**kept, "headers": headers})
+
+
+def message_of(message: OtherMessage, accept: Collection[str]) -> Message:
+    """The message as Celery's worker has it."""
+    body, properties = message.body, message.properties
+    if message.headers.get(TRACKED) and (message.content_type, message.content_encoding) == JSON:
+        body = with_rest(body)
+    return Message(
+        body.encode() if isinstance(body, str) else body,
+        delivery_tag=properties.get("delivery_tag"),
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        delivery_info=properties.get("delivery_info"),
+        properties=properties,
+        headers=message.headers,
+        accept=accept,
+    )
+
+
+def received_request(message: OtherMessage, task: Any, accept: Collection[str], hostname: str) -> Request:
+    """What Celery's worker makes of a message that it has received, for those who look at it."""
+    headers = {**message.headers, "eta": message.headers.get("eta") or message.headers.get(DUE)}
+    return Request(message_of(message, accept), app=task.app, task=task, hostname=hostname, headers=headers)
 
 
 def without_chain(request: Any, queue: str) -> str:

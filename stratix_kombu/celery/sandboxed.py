@@ -8,16 +8,14 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery.app.task import Context
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from kombu.utils import json as kombu_json
 
 from stratix_kombu.celery.hosted_attempt import TaskAttempt
 from stratix_kombu.celery.sandbox_options import options_of
 from stratix_kombu.errors import JobCancelled
-from stratix_kombu.lifecycle.recover import give_up
 from stratix_kombu.model.message import OtherMessage
-from stratix_kombu.model.record import Claim, Held
+from stratix_kombu.model.record import Claim
 from stratix_kombu.worker.attempt import Attempt, Attempts, Outcome, Postponed
 from stratix_kombu.worker.sandbox.protocol import SandboxFailure, SandboxStarved
 from stratix_kombu.worker.sandbox.source import Source
@@ -58,7 +56,7 @@ class SandboxedAttempt(TaskAttempt):
         assert pool is not None
         pool = pool.limited(options_of(task, pool.options))
         limits = [one for one in (self.timeout_s, pool.options.timeout_ms / 1000) if one]
-        self._host.tell_begin(task, request)
+        self._host.tell_begin(task, self._message, request)
         try:
             job = self._of.make_job(self.claim)
             terms = Terms(self._attributes(), self._soft_s, self._exceed_softly)
@@ -69,8 +67,8 @@ class SandboxedAttempt(TaskAttempt):
             logger.warning("task %s was handed back: %s", self.claim.record.id, problem)
             return Postponed(self.claim.record.id, self.token, 0)
         except SandboxFailure as failure:
-            return self._ended_with_child(task, request, failure, min(limits, default=0.0))
-        self._host.tell_end(request["id"], told["state"], told["error"], told["runtime"], told["shown"])
+            return self._ended_with_child(request["id"], failure, min(limits, default=0.0))
+        self._host.tell_end(task, request["id"], told["state"], told["error"], told["runtime"], told["shown"])
         return None  # the child has stored it
 
     def _attributes(self) -> dict[str, Any]:
@@ -96,30 +94,13 @@ class SandboxedAttempt(TaskAttempt):
 
     # -- what becomes of it without its child ------------------------------------------------------
 
-    def _ended_with_child(
-        self, task: Any, request: dict[str, Any], failure: SandboxFailure, limit: float
-    ) -> Outcome | None:
+    def _ended_with_child(self, task_id: str, failure: SandboxFailure, limit: float) -> Outcome | None:
         """Its child was killed, or has died: as Celery's main process deals with it."""
         if failure.cause == "cancelled" or self._of.settings.cancellations.is_asked(self.token):
             return self._ended_by(failure)
         if failure.cause == "time":
-            logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, self._name, request["id"])
-            return self._fails(request, TimeLimitExceeded(limit), "")
-        logger.error("task %s[%s] was lost: %s", self._name, request["id"], failure.reason)
-        if task.acks_late and task.reject_on_worker_lost:
-            most = self._host.bridge.queue.settings.worker.max_stalled_count
-            give_up(self._host.bridge.engine, [Held(self.claim.record.id, self.token)], most)
-            return None
+            logger.error("Hard time limit (%ss) exceeded for %s[%s]", limit, self._name, task_id)
+            return self._fails(TimeLimitExceeded(limit), "")
+        logger.error("task %s[%s] was lost: %s", self._name, task_id, failure.reason)
         printed = "\n".join(json.loads(failure.stacktrace)) if failure.stacktrace else ""
-        return self._fails(request, WorkerLostError(failure.reason), printed)
-
-    def _fails(self, request: dict[str, Any], error: Exception, trace: str) -> Outcome | None:
-        """It has failed: errbacks and handlers are called, what depends on it fails, signals and events are sent."""
-        try:
-            context = Context(request)
-            self._host.bridge.celery.backend.mark_as_failure(context.id, error, trace, request=context)
-            self._host.tell_failure(self._name, context, error)
-        except Exception as problem:
-            logger.error("its errbacks were not called, and what depends on it was not ended: %r", problem)
-            return self._failed_with(error)
-        return None
+        return self._ends_lost(WorkerLostError(failure.reason), printed)

@@ -102,7 +102,8 @@ def note_signals(path: str) -> None:
             continue
 
         def receive(sender: Any = None, name: str = name, **given: Any) -> None:
-            task = getattr(given.get("request"), "task", None) or getattr(sender, "name", "")
+            task = getattr(given.get("request"), "task", None) or sender
+            task = getattr(task, "name", task)
             named = f" {str(task).removeprefix('proj.')}" if name.startswith("task_") else ""
             state = ""
             if name == "task_success":  # the result can be read by then

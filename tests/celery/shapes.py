@@ -141,6 +141,10 @@ def define(app: Celery) -> None:
         own = {key: value for key, value in (self.request.headers or {}).items() if key != "origin"}
         return {"headers": own, "delivery_info": self.request.delivery_info, "eta": self.request.eta}
 
+    @app.task(shared=False, name="proj.outside_rejects", stratix=False)
+    def outside_rejects(*args: Any) -> None:
+        raise Reject("not me", requeue=False)
+
     @app.task(shared=False, name="proj.outside", stratix=False)
     def outside(value: Any = None) -> Any:
         return value
