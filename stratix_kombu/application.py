@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -37,9 +36,10 @@ from stratix_kombu.plugins import Plugin, Source, queue_plugin, schedule_plugin
 from stratix_kombu.queue.manager import QueueManager
 from stratix_kombu.registry import Handlers, include
 from stratix_kombu.schedule import Scheduler
-from stratix_kombu.signals import StopSignals
+from stratix_kombu.signals import stop_signals
 from stratix_kombu.worker.handlers import say_what_is_idle
 from stratix_kombu.worker.sandbox.source import source_of
+from stratix_kombu.worker.stopping import log_signal
 
 if TYPE_CHECKING:
     from stratix_kombu.metrics import MetricsServer
@@ -337,7 +337,7 @@ class Application(forks.OfOneProcess, Hinted):
         """Start, as ``start`` does, block until SIGTERM or SIGINT, then close. A second signal ends the process at
         once, with exit code 128 + signal; within half a second of the first it counts as the same one. Outside the main
         thread, ``run`` blocks until ``close`` is called elsewhere."""
-        with StopSignals(again=lambda number: os._exit(128 + number)) as signals:
+        with stop_signals(again=lambda number: os._exit(128 + number)) as signals:
             ended = threading.Event()
             told = (ended.set, signals.wake)
             self._hooks["after_close"] += told
@@ -348,12 +348,7 @@ class Application(forks.OfOneProcess, Hinted):
                 while not signals.number and not ended.is_set():
                     signals.wait()
                 if signals.number:
-                    logger.info(
-                        "%s: no further job is started here; a second signal ends the process at once, "
-                        "and its jobs then wait until their leases expire",
-                        signal.Signals(signals.number).name,
-                        extra={"action": "signal_received"},
-                    )
+                    log_signal(signals.number)
             finally:
                 self.close()
                 for hook in told:

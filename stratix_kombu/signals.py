@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT of a program that stops gracefully, without a lock in the signal handler."""
+"""Signals of a program that stops gracefully, without a lock in the signal handler."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
+from typing import ClassVar
 
 from stratix_kombu import forks
 
@@ -30,6 +31,11 @@ class StopSignals:
     ``again`` is called by the handler for a second signal, later than ``DOUBLED_S`` seconds after the first.
     """
 
+    numbers: tuple[int, ...] = STOPPING
+    """Those that are handled."""
+    entered: ClassVar[StopSignals | None] = None
+    """Those of this process, while its main thread uses some."""
+
     def __init__(self, again: Callable[[int], object] = lambda number: None) -> None:
         self.number = 0
         """The first signal that came; 0 = none."""
@@ -44,7 +50,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._on_signal) for number in STOPPING}
+            StopSignals.entered = self
+            self._before = {number: signal.signal(number, self._on_signal) for number in self.numbers}
         return self
 
     def __exit__(
@@ -80,8 +87,21 @@ class StopSignals:
         self._end()
 
     def _end(self) -> None:
+        if StopSignals.entered is self:
+            StopSignals.entered = None
         before, self._before = self._before, {}
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not installed from Python
         self._wakes.close()
         self._woken.close()
+
+
+@contextmanager
+def stop_signals(again: Callable[[int], object]) -> Iterator[StopSignals]:
+    """Those that this program handles already: more, perhaps, than ask it to stop; else new ones."""
+    entered = StopSignals.entered
+    if entered is not None and threading.current_thread() is threading.main_thread():
+        yield entered
+        return
+    with StopSignals(again) as signals:
+        yield signals

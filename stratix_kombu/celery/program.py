@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from celery import Celery, Task, signals
+from celery.apps.worker import install_rdb_handler
 from celery.utils.nodenames import default_nodename, host_format, nodename, nodesplit
 
 from stratix_kombu.celery.bridge import bridge_in_worker
@@ -27,6 +28,7 @@ from stratix_kombu.celery.sandbox_options import is_sandboxed, options_of, sourc
 from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.queue.queue import Queue
+from stratix_kombu.signals import StopSignals
 from stratix_kombu.worker.sandbox.source import Source
 from stratix_kombu.worker.worker import Worker
 
@@ -111,6 +113,11 @@ class TaskWorker:
     def application(self) -> Any:
         return self._bridge.application
 
+    @property
+    def soft_shutdown_s(self) -> float:
+        """How long running tasks go on when they are not waited for."""
+        return float(self.app.conf.worker_soft_shutdown_timeout or 0)
+
     def end_process(self) -> NoReturn:
         """End this process at once, for its only task exceeds its time: outcomes of earlier ones are stored before."""
         deadline = time.monotonic() + STORING_S
@@ -152,9 +159,9 @@ class TaskWorker:
         queue.concurrency = self.concurrency
         return queue
 
-    def run(self, quota: Quota, supervised: bool = False) -> None:
-        """Run tasks and jobs until SIGTERM or SIGINT, as ``Application.run``. If it is ``supervised``, the process may
-        end at any time, and another one takes its place."""
+    def run(self, quota: Quota, stop: StopSignals, supervised: bool = False) -> None:
+        """Run tasks and jobs until a signal, as ``Application.run``. If it is ``supervised``, the process may end at
+        any time, and another one takes its place."""
         self.ends_processes = supervised and self.concurrency == 1 and len(self.queues) == 1
         self._quota = quota
         self._tell_what_is_not_done()
@@ -164,7 +171,8 @@ class TaskWorker:
         self._bridge.driver.brings_tasks = True
         self._bridge.loop = self.application.queue.loop
         self.application.queue.name_worker(f"{self.hostname}-{os.getpid()}")
-        with self._signals():
+        install_rdb_handler()  # where CELERY_RDBSIG asks for it
+        with self._signals(stop):
             for name, queue in self.queues.items():
                 queue.local.handlers.explain = self._bridge.explain
                 queue.local.tasks = HostedTasks(self, self._bridge, name)
@@ -180,7 +188,7 @@ class TaskWorker:
         return {task.name: source_of_tasks(self.app, self.hostname) for task in tasks}
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self, stop: StopSignals) -> Iterator[None]:
         signals.worker_init.send(sender=self)
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=self.app.conf)
         for name in self.app.amqp.queues.consume_from:  # more by now, perhaps
@@ -188,8 +196,7 @@ class TaskWorker:
                 self.queues[name] = self._queue(name)
         signals.worker_process_init.send(sender=None)
         self.application.hook("before_start", self._get_ready)
-        how = {"sig": "SIGTERM", "how": "Warm", "exitcode": 0}
-        self.application.hook("before_close", lambda: signals.worker_shutting_down.send(sender=self.hostname, **how))
+        self.application.hook("before_close", lambda: self._tell_shutting_down(stop))
         try:
             yield
         finally:
@@ -197,6 +204,11 @@ class TaskWorker:
             self._delete_its_own()
             signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
             signals.worker_shutdown.send(sender=self)
+
+    def _tell_shutting_down(self, stop: StopSignals) -> None:
+        sig = signal.Signals(stop.number or signal.SIGTERM).name
+        how = "Cold" if sig == "SIGQUIT" else "Warm"
+        signals.worker_shutting_down.send(sender=self.hostname, sig=sig, how=how, exitcode=0)
 
     def _get_ready(self) -> None:
         """As Celery's worker does, before the first task: what a project prepares in ``worker_ready`` is at hand, and

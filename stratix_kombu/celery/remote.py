@@ -75,7 +75,7 @@ class Remote:
             try:
                 self._listen()
             except (WorkerShutdown, WorkerTerminate):
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)  # REMAP_SIGTERM is not about this one
                 return
             except Exception as problem:
                 logger.warning("no remote control for a while: %r", problem, extra={"action": "remote_failed"})

@@ -10,10 +10,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from stratix_kombu.cli.commands import UNUSABLE
 from stratix_kombu.cli.logs import say
+from stratix_kombu.cli.worker_signals import QUIT, STACKS, WorkerSignals
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.signals import StopSignals
@@ -94,9 +96,16 @@ class Scaling:
 
 def supervise(command: Sequence[str], count: int, scaling: Scaling | None = None) -> int:
     """Keep ``count`` processes running until a signal, or as many as ``scaling`` says; return the exit code: 0, or that
-    of the first process that failed."""
-    with StopSignals() as signals:
-        children, leaving = [Child(command, number + 1) for number in range(count)], list[Child]()
+    of the first process that failed; ``REPLACED`` if this process is to start again, too."""
+    children, leaving = list[Child](), list[Child]()
+
+    def tell(number: int) -> None:
+        for child in [*children, *leaving]:
+            child.signal(number)
+
+    signals = WorkerSignals(cold=partial(tell, QUIT), stacks=partial(tell, STACKS))
+    with signals:
+        children += [Child(command, number + 1) for number in range(count)]
         say(f"supervisor {os.getpid()} of {count} workers")
         while not signals.number:
             for child in children:
@@ -113,7 +122,8 @@ def supervise(command: Sequence[str], count: int, scaling: Scaling | None = None
                 say(f"{len(children)} workers now")
             leaving = [child for child in leaving if child.process.poll() is None]
             signals.wait(POLL_S)
-        return end([*children, *leaving], signals)
+        code = end([*children, *leaving], signals)
+        return REPLACED if signals.restarts else code
 
 
 def free_number(children: Sequence[Child]) -> int:
@@ -154,7 +164,7 @@ def end(children: Sequence[Child], signals: StopSignals, code: int = 0) -> int:
             return 128 + signals.again
         signals.wait(POLL_S)
     # A process that was still starting has no handler for the signal yet: it has stopped as asked, too.
-    well = (-signal.SIGTERM, REPLACED)
+    well = (-signal.SIGTERM, -QUIT, REPLACED)
     codes = (child.process.returncode for child in children if child.process.returncode not in well)
     return code or next((128 - ended if ended < 0 else ended for ended in codes if ended), 0)
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,8 @@ import click
 from stratix_kombu.cli.commands import Unusable, with_options
 from stratix_kombu.cli.logs import configure, logging_options, say
 from stratix_kombu.cli.lookup import application_options, bridged, find, import_tasks, is_celery
+from stratix_kombu.cli.supervisor import REPLACED
+from stratix_kombu.cli.worker_signals import WorkerSignals, hurry_after, restart, say_stacks
 from stratix_kombu.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -45,9 +48,9 @@ class WorkerCommand:
     log_format: str
 
     @property
-    def replaces_children(self) -> bool:
-        """Whether processes end by themselves, to be replaced."""
-        return bool(self.max_tasks_per_child or self.max_memory_per_child)
+    def needs_supervisor(self) -> bool:
+        """Whether there are several processes, or they end by themselves, to be replaced."""
+        return self.processes != (1, 1) or bool(self.max_tasks_per_child or self.max_memory_per_child)
 
 
 def _read_processes(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, int]:
@@ -102,7 +105,8 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
     Celery project with the bridge.
 
     On SIGTERM or Ctrl-C it takes no more jobs, waits for running ones (shutdown_timeout, 30 s), hands the rest back,
-    and exits with 0. A second signal ends it at once. With several processes, one that crashes is restarted.
+    and exits with 0. A second signal ends it at once. On SIGQUIT it waits for nothing, on SIGHUP it starts again, on
+    SIGUSR1 it tells what it executes. With several processes, one that crashes is restarted.
 
     \b
     Examples:
@@ -121,29 +125,41 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
         sys.exit(reload(_child_arguments()))
     target = find(context, reference, config)
     program = _program_of(target, options) if is_celery(target) else None
+    supervises = options.needs_supervisor and not options.supervised
     app = program.application if program is not None else _of_handlers(target)
     chosen = program.queues if program is not None else _chosen(app, options.names)
     if options.concurrency:
         for queue in chosen.values():
             queue.concurrency = options.concurrency
-    if not options.supervised and (options.processes != (1, 1) or options.replaces_children):
-        sys.exit(_supervise(app, chosen, options))
-    configure(options.log_level, options.log_format)
-    if options.supervised:
-        _end_with_parent()
-    said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
-    say(f"worker {os.getpid()} runs jobs of {said} over {app.queue.describe()}")
-    gc.collect()
-    gc.freeze()  # what is loaded stays: no collection need go through it again
-    if program is None:
-        app.run(queues=chosen)
-        return
-    from stratix_kombu.celery.program import REPLACED, Quota
+    code = _supervise(app, chosen, options) if supervises else _run(app, chosen, program, options)
+    if code == REPLACED and not options.supervised:
+        restart()
+    sys.exit(code)
 
-    quota = Quota(options.max_tasks_per_child, options.max_memory_per_child)
-    program.run(quota, bool(options.supervised))
-    if quota.reached:
-        sys.exit(REPLACED)
+
+def _run(app: Application, chosen: dict[str, Queue], program: TaskWorker | None, options: WorkerCommand) -> int:
+    """Run the jobs in this process until a signal; return the exit code."""
+    configure(options.log_level, options.log_format)
+    patience_s = program.soft_shutdown_s if program is not None else 0.0
+    cold = partial(hurry_after, patience_s, app.queue.hurry)
+    signals = WorkerSignals(cold, say_stacks, lambda number: os._exit(128 + number), bool(options.supervised))
+    with signals:
+        if options.supervised:
+            _end_with_parent()
+        said = ", ".join(f"{name} ({queue.concurrency})" for name, queue in chosen.items())
+        say(f"worker {os.getpid()} runs jobs of {said} over {app.queue.describe()}")
+        gc.collect()
+        gc.freeze()  # what is loaded stays: no collection need go through it again
+        if program is None:
+            app.run(queues=chosen)
+            is_full = False
+        else:
+            from stratix_kombu.celery.program import Quota
+
+            quota = Quota(options.max_tasks_per_child, options.max_memory_per_child)
+            program.run(quota, signals, bool(options.supervised))
+            is_full = quota.reached
+    return REPLACED if is_full or signals.restarts else 0
 
 
 def _program_of(app: Any, options: WorkerCommand) -> TaskWorker:

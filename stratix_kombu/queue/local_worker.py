@@ -59,6 +59,8 @@ class LocalWorker:
         """Runs what a Celery application has sent to the queue, if that is to be done here."""
         self.worker: Worker | None = None
         """The worker, while jobs are run."""
+        self._stopping: Worker | None = None
+        """The one that is being stopped."""
         self.started = False
         """Whether jobs are run as soon as there is a handler."""
         self._sandboxes: SandboxPool | None = None
@@ -68,7 +70,7 @@ class LocalWorker:
     def after_fork(self) -> None:
         """The parent runs the jobs."""
         self._lock = threading.Lock()
-        self.worker, self._sandboxes, self.started = None, None, False
+        self.worker, self._stopping, self._sandboxes, self.started = None, None, None, False
 
     @property
     def engine(self) -> Engine:
@@ -131,11 +133,20 @@ class LocalWorker:
         with self._lock:
             self.started = False
             worker, self.worker = self.worker, None
+            self._stopping = worker
             sandboxes, self._sandboxes = self._sandboxes, None
         ended = worker.stop(seconds) if worker else True
+        self._stopping = None
         if sandboxes is not None:
             sandboxes.close()
         return ended
+
+    def hurry(self) -> None:
+        """Wait no longer for the active jobs: ``stop`` hands them back, whether it was called or will be."""
+        with self._lock:
+            worker = self.worker or self._stopping
+        if worker is not None:
+            worker.hurry()
 
     def attempts(self, concurrency: int) -> Attempts:
         """Runs the handlers for a host that claims jobs itself, and runs that many at the same time in this process."""

@@ -289,6 +289,12 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
                 return None
             return self.get_queue(name)
 
+    def hurry(self) -> None:
+        """Have closing, now or later, hand back at once the jobs that are active here."""
+        for queue in list(self._queues.values()):
+            if isinstance(queue, Queue):
+                queue.local.hurry()
+
     def name_worker(self, name: str) -> None:
         """Call the worker of this process so; no other one may have the name."""
         if self._heartbeat is not None:

@@ -27,6 +27,8 @@ class Holdings:
         """Of those, the lost ones."""
         self._changed = threading.Condition()
         self._watched = False
+        self.hurried = False
+        """Whether nobody waits for what runs."""
         self.stored = 0
         """How many claims are held no longer."""
 
@@ -112,9 +114,10 @@ class Holdings:
         return len(over - waiting)
 
     def wait_until_empty(self, timeout: float | None) -> bool:
-        """Whether no claim is held any more, after at most ``timeout`` seconds."""
+        """Whether no claim is held any more, after at most ``timeout`` seconds, and none if it is ``hurried``."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._held, timeout)
+            self._changed.wait_for(lambda: not self._held or self.hurried, timeout)
+            return not self._held
 
     def wait_for_more_stored(self, stored: int, timeout: float) -> None:
         """Return when more claims than ``stored`` are held no longer, or after ``timeout`` seconds, or at ``wake``."""

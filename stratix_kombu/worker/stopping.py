@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
     from stratix_kombu.worker.worker import Worker
 
 logger = logging.getLogger("stratix_kombu.worker")
+
+
+def log_signal(number: int) -> None:
+    """Say that the process has been asked to stop, by a signal."""
+    logging.getLogger("stratix_kombu").info(
+        "%s: no further job is started here; a second signal ends the process at once, "
+        "and its jobs then wait until their leases expire",
+        signal.Signals(number).name,
+        extra={"action": "signal_received"},
+    )
 
 
 def log_stopping(workers: Sequence[Worker], patience: float | None) -> None:

@@ -120,6 +120,11 @@ class Worker:
         """Take nothing more; what runs goes on. Called before ``stop``."""
         self._consumer.stop()
 
+    def hurry(self) -> None:
+        """Have ``stop``, now or later, hand back at once what runs."""
+        self._holdings.hurried = True
+        self._holdings.wake()
+
     def stop(self, timeout: float | None = None) -> bool:
         """Take nothing more, wait for running jobs (up to ``timeout`` seconds; None = no limit), and hand back the rest
         at once; return whether all had finished."""

@@ -45,3 +45,8 @@ def exits(code: Any = 3) -> None:
 @shared_task(name="told.exits_late", acks_late=True)
 def exits_late() -> None:
     sys.exit()
+
+
+@signals.worker_shutting_down.connect
+def shutting_down(sig: str, how: str, exitcode: int, **_: Any) -> None:
+    tell(f"shutting down: {sig} {how} {exitcode}")

@@ -27,6 +27,7 @@ FOR_THE_PACKAGE: dict[type, set[str]] = {
         "check_may_close",
         "close",
         "finish",
+        "hurry",
         "known",
         "name_worker",
         "reach",
