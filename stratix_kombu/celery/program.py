@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 from celery import Celery, Task, signals
 from celery.apps.worker import install_rdb_handler
+from celery.exceptions import SecurityError
+from celery.platforms import check_privileges
 from celery.utils.nodenames import default_nodename, host_format, nodename, nodesplit
 
 from stratix_kombu.celery.bridge import bridge_in_worker
@@ -158,6 +160,14 @@ class TaskWorker:
         queue: Queue = self.application.queue.get_queue(name)
         queue.concurrency = self.concurrency
         return queue
+
+    def refusal(self) -> str:
+        """Why Celery's worker would not run here: root reads no pickles. Warns of root otherwise."""
+        try:
+            check_privileges(self.app.conf.accept_content)
+        except SecurityError as problem:
+            return str(problem).strip()
+        return ""
 
     def run(self, quota: Quota, stop: StopSignals, supervised: bool = False) -> None:
         """Run tasks and jobs until a signal, as ``Application.run``. If it is ``supervised``, the process may end at

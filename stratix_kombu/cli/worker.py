@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stratix_kombu.cli.commands import Unusable, with_options
+from stratix_kombu.cli.commands import Failed, Unusable, with_options
 from stratix_kombu.cli.logs import configure, logging_options, say
 from stratix_kombu.cli.lookup import application_options, bridged, find, import_tasks, is_celery
 from stratix_kombu.cli.supervisor import REPLACED
@@ -126,6 +126,8 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
     target = find(context, reference, config)
     program = _program_of(target, options) if is_celery(target) else None
     supervises = options.needs_supervisor and not options.supervised
+    if program is not None and (supervises or not options.needs_supervisor) and (why := program.refusal()):
+        raise Failed(why)  # once for all processes
     app = program.application if program is not None else _of_handlers(target)
     chosen = program.queues if program is not None else _chosen(app, options.names)
     if options.concurrency:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from celery.exceptions import WorkerLostError
 
 from tests.celery.conftest import lines
-from tests.celery.workers import Project
+from tests.celery.workers import ROOT, Project
 from tests.waiting import until
 
 WAIT_S = 60
@@ -64,3 +67,35 @@ def test_a_cold_shutdown_is_told(on_redis: Project) -> None:
         worker.process.send_signal(signal.SIGQUIT)
         assert worker.process.wait(20) == 0
         assert "told shutting down: SIGQUIT Cold 0" in worker.text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")
+@pytest.mark.parametrize(
+    ("command", "force"),
+    [
+        ("celery -A {} worker", False),
+        ("stratix_kombu -A {} worker", False),
+        ("celery -A {} stratix worker --max-tasks-per-child 3", False),
+        ("stratix_kombu -A {} worker --processes 2", False),
+        ("stratix_kombu -A {} worker --processes 2", True),
+    ],
+)
+def test_root_and_pickles(on_redis: Project, command: str, force: bool) -> None:
+    """Refused with exit code 1, before anything is consumed; warned, once for all processes, where it is forced."""
+    environment = on_redis.environment(accept_content=["json", "pickle"])
+    if not force:
+        del environment["C_FORCE_ROOT"]
+    result = on_redis.task("pid").delay()
+    arguments = [sys.executable, "-m", *command.format("tests.celery.project").split()]
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if force:
+        assert result.get(timeout=WAIT_S)
+        process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=WAIT_S)
+    assert said.count("absolutely not recommended") == force, said
+    assert ("is a very bad idea" in said) is not force, said
+    if not force:
+        assert process.returncode == 1, said
+        assert result.state == "PENDING"
