@@ -90,10 +90,13 @@ def test_root_and_pickles(on_redis: Project, command: str, force: bool) -> None:
     process = subprocess.Popen(
         arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    if force:
-        assert result.get(timeout=WAIT_S)
-        process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=WAIT_S)
+    try:
+        if force:
+            assert result.get(timeout=WAIT_S)
+            process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert said.count("absolutely not recommended") == force, said
     assert ("is a very bad idea" in said) is not force, said
     if not force:
