@@ -112,11 +112,11 @@ class _Server:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._address = ""
-        self._environment = _read_early(os.environ)
+        self.environment = _read_early(os.environ)
 
     def has(self, environment: Mapping[str, str]) -> bool:
         """Whether what it has imported has read the same."""
-        return _read_early(environment) == self._environment
+        return _read_early(environment) == self.environment
 
     def address(self) -> str:
         with self._lock:
@@ -130,7 +130,7 @@ class _Server:
                     process = subprocess.Popen(
                         command,
                         cwd=ROOT,
-                        env=self._environment,
+                        env=self.environment,
                         stdin=subprocess.PIPE,
                         pass_fds=[number],
                         start_new_session=True,

@@ -38,6 +38,9 @@ logger = logging.getLogger("stratix_kombu.celery")
 
 REPLACED = 79
 """Exit code of a process that is to be replaced by another one at once."""
+RETIRE = getattr(signal, "SIGHUP", signal.SIGTERM)
+"""What such a process sends itself: if SIGTERM comes while it ends, that is not a second signal, which would end it at
+once."""
 STORING_S = 5.0
 """How long a process that is to end tries to store the outcomes of earlier tasks."""
 
@@ -138,7 +141,7 @@ class TaskWorker:
         if self._quota.count():
             for worker in self._workers():
                 worker.stop_taking()  # the main thread may take a while to notice the signal
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), RETIRE)
 
     def _workers(self) -> list[Worker]:
         found = [queue.local.worker for queue in self.queues.values()]

@@ -82,8 +82,8 @@ def define(app: Celery) -> None:
     def says_retry(error: str = "") -> None:
         raise Retry("by hand", exc=ValueError(error) if error else None)
 
-    @app.task(shared=False, name="proj.rejects")
-    def rejects(kind: str) -> None:
+    @app.task(shared=False, name="proj.rejects_for")
+    def rejects_for(kind: str) -> None:
         raise Reject(refused(kind) if kind else "not me", requeue=False)
 
     @app.task(shared=False, name="proj.looks_typed")

@@ -116,7 +116,7 @@ def test_a_task_that_rejects_its_message_for_good(pair: Beside, kind: str) -> No
     """What it rejects it for is not the error of the task itself."""
 
     def script(side: Side) -> Any:
-        result = side.task("rejects").delay(kind)
+        result = side.task("rejects_for").delay(kind)
         until(result.ready, WAIT_S)
         return [result.state, told(result.result)]
 

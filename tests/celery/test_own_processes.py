@@ -3,11 +3,14 @@ names, signals and options, Django's connections."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from stratix_kombu.signals import DOUBLED_S
+from tests.celery.conftest import lines
 from tests.celery.workers import Project
 from tests.processes import lives
 from tests.waiting import until
@@ -32,6 +35,23 @@ def test_by_the_command_line_of_celery(on_redis: Project) -> None:
         worker.end()
     assert worker.process.returncode == 0
     until(lambda: not any(lives(pid) for pid in pids), WAIT_S)
+
+
+def test_one_that_is_being_replaced_is_asked_to_stop(on_redis: Project, notes: str) -> None:
+    """What runs in it has its time: that is no second signal."""
+    worker = on_redis.start_worker("own", 2, "--processes=1", "--max-tasks-per-child=1", "-Q", on_redis.queue.name)
+    try:
+        slow = on_redis.task("note").delay(notes, "slow", 5.0)
+        until(lambda: lines(notes) == ["slow"], WAIT_S)
+        assert on_redis.task("add").delay(1, 1).get(timeout=WAIT_S) == 2
+        until(lambda: "no further job is started here" in worker.text(), WAIT_S)
+        retired = time.monotonic()
+        until(lambda: time.monotonic() > retired + 2 * DOUBLED_S, WAIT_S)
+    finally:
+        worker.end()
+    assert worker.process.returncode == 0
+    assert slow.get(timeout=WAIT_S) == "slow"
+    assert on_redis.queue.get_job(slow.id).state == "completed"
 
 
 @pytest.mark.parametrize(

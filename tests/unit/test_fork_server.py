@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.fork_server import Program, start
+from tests.fork_server import Program, _server, start
 from tests.waiting import WAIT_S, until
+
+ENVIRONMENT = _server.environment  # tests before these may have changed that of this process
 
 
 def outcome(arguments: list[str], folder: Path, is_forked: bool) -> tuple[dict[str, Any], list[str], int]:
     log = folder / f"log of {is_forked}"
     log.touch()
-    environment = {**os.environ, "STRATIX_TEST_SHOWN": "é\n'", "STRATIX_TEST_PROJECT": str(folder), "TZ": ""}
-    del environment["TZ"]
+    environment = {**ENVIRONMENT, "STRATIX_TEST_SHOWN": "é\n'", "STRATIX_TEST_PROJECT": str(folder)}
     program = start(["tests.unit.shown", *arguments], environment, log, is_forked)
     assert isinstance(program, Program) == is_forked
     status = program.wait(WAIT_S)
@@ -50,7 +51,7 @@ def test_they_begin_and_end_alike(arguments: list[str], status: int, tmp_path: P
 def test_one_is_signalled_and_waited_for(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
-    program = Program(["http.server", "0"], dict(os.environ), log)
+    program = Program(["http.server", "0"], ENVIRONMENT, log)
     assert program.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         program.wait(0.01)
@@ -62,7 +63,7 @@ def test_one_that_has_ended_can_be_signalled_until_that_is_known(tmp_path: Path)
     """Its id is not given to another process."""
     log = tmp_path / "log"
     log.touch()
-    program = Program(["tests.unit.shown", "exits", "3"], dict(os.environ), log)
+    program = Program(["tests.unit.shown", "exits", "3"], ENVIRONMENT, log)
     until(lambda: Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", WAIT_S)
     os.killpg(program.pid, 0)
     assert program.wait(WAIT_S) == 3
@@ -70,6 +71,6 @@ def test_one_that_has_ended_can_be_signalled_until_that_is_known(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["REMAP_SIGTERM", "PYTHONHASHSEED"])
 def test_what_may_be_read_early_has_one_import_all_itself(name: str, tmp_path: Path) -> None:
-    program = start(["tests.unit.shown", "exits", "0"], {**os.environ, name: "1"}, tmp_path / "log")
+    program = start(["tests.unit.shown", "exits", "0"], {**ENVIRONMENT, name: "1"}, tmp_path / "log")
     assert not isinstance(program, Program)
     assert program.wait(WAIT_S) == 0
