@@ -12,9 +12,9 @@ the worker's last one.
   is wrapped, so that they are looked at together. What has been read is in a result's ``_cache``.
 * ``celery purge`` empties the broker's queues by itself: the callback of its command is wrapped.
 * Our own worker runs tasks by ``celery.app.trace``: ``build_tracer``, ``setup_worker_optimizations``; a task's tracer
-  is its ``__trace__``. ``_set_task_join_will_block`` has ``result.get()`` within a task refused. For coroutines the
-  tracer is made while nobody hears of ``task_prerun``; ``_task_stack`` and the tasks' ``request_stack`` keep what runs
-  in their ``_local``.
+  is its ``__trace__``. ``_set_task_join_will_block`` has ``result.get()`` within a task refused; ``celery.result``
+  has it by name, and gets another one. For coroutines the tracer is made while nobody hears of ``task_prerun``;
+  ``_task_stack`` and the tasks' ``request_stack`` keep what runs in their ``_local``.
 * ``app._backend_cache`` and ``app._local`` hold a backend that was used before the bridge was installed.
 """
 
@@ -32,8 +32,8 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from celery import Celery, group, signals
-from celery._state import _set_task_join_will_block, _task_stack
+from celery import Celery, group, result, signals
+from celery._state import _set_task_join_will_block, _task_stack, task_join_will_block
 from celery.app import trace
 from celery.app.task import Context
 from celery.canvas import _chain, _chord
@@ -45,7 +45,7 @@ from click import get_current_context
 from kombu import pools
 from vine import barrier
 
-from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.celery.importable import where_is
 
 logger = logging.getLogger("stratix_kombu.celery")
 
@@ -58,19 +58,24 @@ Scope = Callable[[Any], AbstractContextManager[Any]]
 
 def batch_canvas(scope: Scope) -> None:
     """Have groups and chords of every application publish within ``scope(canvas)``; once a process."""
-    for owner, name in ((group, "apply_async"), (_chord, "run")):
-        original = getattr(owner, name)
-        if not hasattr(original, "stratix_original"):
-            setattr(owner, name, _within(_streamed(original) if owner is _chord else original, scope))
-    if not hasattr(_chain.run, "stratix_original"):
-        _chain.run = _with_an_id_of_its_own(_chain.run)
+    _wrap(group, "apply_async", lambda original: _within(original, scope))
+    _wrap(_chord, "run", lambda original: _within(_streamed(original), scope))
+    _wrap(_chain, "run", _with_an_id_of_its_own)
+
+
+def _wrap(owner: Any, name: str, wrapped: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Have an attribute of Celery's or Kombu's wrapped; once a process."""
+    original = getattr(owner, name)
+    if not hasattr(original, "stratix_original"):
+        wrapper = functools.wraps(original)(wrapped(original))
+        wrapper.stratix_original = original  # type: ignore[attr-defined]
+        setattr(owner, name, wrapper)
 
 
 def _with_an_id_of_its_own(original: Callable[..., Any]) -> Callable[..., Any]:
     """Celery gives the last task of a chain that is sent several times the same id each time. Jobs are known by their
     ids: unless the caller has chosen one, each time has its own."""
 
-    @functools.wraps(original)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         chosen = "task_id" in self.options
         try:
@@ -79,7 +84,6 @@ def _with_an_id_of_its_own(original: Callable[..., Any]) -> Callable[..., Any]:
             if not chosen and hasattr(self.app, "stratix_bridge"):
                 self.options.pop("task_id", None)
 
-    run.stratix_original = original  # type: ignore[attr-defined]
     return run
 
 
@@ -107,7 +111,6 @@ class Streamed(list[Any]):
 
 
 def _streamed(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
     def run(self: Any, header: Any, *args: Any, **kwargs: Any) -> Any:
         if not (hasattr(self.app, "stratix_bridge") and isinstance(header, group)):
             return original(self, header, *args, **kwargs)
@@ -124,33 +127,29 @@ def _streamed(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _within(original: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
-    @functools.wraps(original)
     def batched(self: Any, *args: Any, **kwargs: Any) -> Any:
         with scope(self):
             return original(self, *args, **kwargs)
 
-    batched.stratix_original = original  # type: ignore[attr-defined]
     return batched
 
 
 def keep_polling(channel: Any) -> None:
     """Have an SQS channel class poll again after a poll that failed: a status 500, a broken connection, a rejected
-    request. Kombu 5.7 logs the error and stops polling, while the worker seems healthy. Applied once per process."""
-    original = channel._get_from_sqs
-    if hasattr(original, "stratix_original"):
-        return
+    request. Kombu 5.7 logs the error and stops polling, while the worker seems healthy."""
 
-    @functools.wraps(original)
-    def get_from_sqs(self: Any, *args: Any, callback: Any = None, **kwargs: Any) -> Any:
-        def failed(filter_: Any, poll_again: Any, *rest: Any) -> None:
-            logger.warning("a poll of SQS failed: %r", rest[-1], extra={"action": "poll_failed"})
-            self.hub.call_later(POLL_AGAIN_S, poll_again)
+    def polling(original: Callable[..., Any]) -> Callable[..., Any]:
+        def get_from_sqs(self: Any, *args: Any, callback: Any = None, **kwargs: Any) -> Any:
+            def failed(filter_: Any, poll_again: Any, *rest: Any) -> None:
+                logger.warning("a poll of SQS failed: %r", rest[-1], extra={"action": "poll_failed"})
+                self.hub.call_later(POLL_AGAIN_S, poll_again)
 
-        callback.on_error = failed
-        return original(self, *args, callback=callback, **kwargs)
+            callback.on_error = failed
+            return original(self, *args, callback=callback, **kwargs)
 
-    get_from_sqs.stratix_original = original  # type: ignore[attr-defined]
-    channel._get_from_sqs = get_from_sqs
+        return get_from_sqs
+
+    _wrap(channel, "_get_from_sqs", polling)
 
 
 def forget_pools(app: Celery) -> None:
@@ -175,19 +174,6 @@ def pickle_by_name(app: Celery, rebuild: Callable[..., Celery], more: Callable[[
         return _by_name, (module, name, app.__reduce_keys__()["changes"], rebuild, more())
 
     app.__reduce_ex__ = reduce
-
-
-def where_is(app: Celery) -> tuple[str, str]:
-    """The module of an application, and its name there. Raises ConfigurationError if it is in none."""
-    for module_name, module in sorted(sys.modules.items()):
-        if module_name.partition(".")[0] not in ("celery", "kombu", "stratix_kombu"):
-            for name, value in list(getattr(module, "__dict__", {}).items()):
-                if value is app:
-                    return module_name, name
-    raise ConfigurationError(
-        f"{app!r} cannot be passed to a spawned process: with the bridge it must be a name at the top "
-        "level of a module, which that process imports"
-    )
 
 
 def _by_name(module: str, name: str, changes: Any, rebuild: Callable[..., Celery], more: tuple[Any, ...]) -> Celery:
@@ -227,11 +213,10 @@ def call_errbacks(backend: Any, request: Any, errbacks: list[Any], error: BaseEx
 def look_at_parents_together() -> None:
     """Have ``result.get()`` ask a backend once, by ``harmless(results)``, which of a result's parents have not failed,
     and read only the others, and those whose end somebody waits for by ``then``; once a process."""
-    original = AsyncResult._maybe_reraise_parent_error
-    if hasattr(original, "stratix_original"):
-        return
+    _wrap(AsyncResult, "_maybe_reraise_parent_error", _looking_together)
 
-    @functools.wraps(original)
+
+def _looking_together(original: Callable[..., Any]) -> Callable[..., Any]:
     def reraise(self: Any) -> None:
         backend = self.backend
         if not hasattr(backend, "harmless"):
@@ -244,8 +229,7 @@ def look_at_parents_together() -> None:
             if id(one) not in harmless:
                 one.maybe_throw()
 
-    reraise.stratix_original = original  # type: ignore[attr-defined]
-    AsyncResult._maybe_reraise_parent_error = reraise
+    return reraise
 
 
 def _leaves_of(result: Any) -> Iterator[Any]:
@@ -266,19 +250,18 @@ def purge_jobs_too(purge_jobs: Callable[[Any, list[str]], None]) -> None:
     """Have ``celery purge`` call ``purge_jobs(app, queues)`` at its end; once a process."""
     module = sys.modules.get("celery.bin.purge")
     command = getattr(module, "purge", None)
-    if command is None or hasattr(command.callback, "stratix_original"):
-        return
-    original = command.callback
 
-    @functools.wraps(original)
-    def purge(*args: Any, queues: Any = None, exclude_queues: Any = None, **kwargs: Any) -> None:
-        original(*args, queues=queues, exclude_queues=exclude_queues, **kwargs)
-        app = get_current_context().obj.app
-        names = set(queues or app.amqp.queues.keys()) - set(exclude_queues or ())
-        purge_jobs(app, sorted(names))
+    def purging(original: Callable[..., Any]) -> Callable[..., Any]:
+        def purge(*args: Any, queues: Any = None, exclude_queues: Any = None, **kwargs: Any) -> None:
+            original(*args, queues=queues, exclude_queues=exclude_queues, **kwargs)
+            app = get_current_context().obj.app
+            names = set(queues or app.amqp.queues.keys()) - set(exclude_queues or ())
+            purge_jobs(app, sorted(names))
 
-    purge.stratix_original = original  # type: ignore[attr-defined]
-    command.callback = purge
+        return purge
+
+    if command is not None:
+        _wrap(command, "callback", purging)
 
 
 def prepare_tracing(app: Celery, hostname: str) -> None:
@@ -288,6 +271,19 @@ def prepare_tracing(app: Celery, hostname: str) -> None:
     _set_task_join_will_block(True)
     for task in app.tasks.values():
         task.__trace__ = None
+    keep_refusals_in_context()
+
+
+def keep_refusals_in_context() -> None:
+    """Have ``allow_join_result`` allow ``result.get()`` to the task alone that says so. Celery has one flag for the
+    whole process: with tasks in threads, the first one to leave that block has it refused to the others, which are
+    still within theirs. https://github.com/celery/celery/issues/3189"""
+    result._set_task_join_will_block = lambda blocks: _refused.set(None if blocks == task_join_will_block() else blocks)
+    result.task_join_will_block = lambda: task_join_will_block() if (own := _refused.get()) is None else own
+
+
+_refused: ContextVar[bool | None] = ContextVar("stratix_refused", default=None)
+"""Whether ``result.get()`` is refused here; None for what holds for the process."""
 
 
 def tracer_of(app: Celery, task: Any, hostname: str) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 
-from stratix_kombu.celery.compat import where_is
+from stratix_kombu.celery.importable import where_is
 from stratix_kombu.config.options import ProcessorOptions
 from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.worker.sandbox.source import Source

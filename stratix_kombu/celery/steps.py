@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from celery import bootsteps, signals
+from celery.concurrency.thread import TaskPool
 from celery.exceptions import InvalidTaskError, WorkerLostError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.children import read_children_to_the_end
+from stratix_kombu.celery.compat import keep_refusals_in_context
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.lifecycle.clock import Clock
 from stratix_kombu.lifecycle.outcomes import fail, hand_back
@@ -40,6 +42,8 @@ class StratixStep(bootsteps.StartStopStep):
         if bridge is None:
             return
         read_children_to_the_end()
+        if isinstance(worker.pool, TaskPool):
+            keep_refusals_in_context()
         signals.worker_shutdown.connect(self._end, sender=worker)
         signals.task_rejected.connect(self._rejected)
         for queue in worker.app.amqp.queues.consume_from:

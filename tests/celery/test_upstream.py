@@ -9,7 +9,7 @@ from contextvars import copy_context
 
 import celery
 import pytest
-from celery import Celery, Task, _state, group
+from celery import Celery, Task, _state, group, result
 from celery.app import trace
 from celery.app.autoretry import add_autoretry_behaviour
 from celery.app.task import Context
@@ -250,6 +250,10 @@ def test_tasks_are_traced_as_they_were() -> None:
     assert list(inspect.signature(trace.setup_worker_optimizations).parameters) == ["app", "hostname"]
     assert list(inspect.signature(trace.task_has_custom).parameters) == ["task", "attr"]
     assert list(inspect.signature(_state._set_task_join_will_block).parameters) == ["blocks"]
+    assert list(inspect.signature(_state.task_join_will_block).parameters) == []
+    for block in (result.allow_join_result, result.denied_join_result):
+        assert set(block.__wrapped__.__code__.co_names) >= {"task_join_will_block", "_set_task_join_will_block"}
+    assert "task_join_will_block" in result.assert_will_not_block.__code__.co_names
     traced = inspect.getsource(trace.build_tracer)
     assert "def trace_task(uuid, args, kwargs, request=None):" in traced
     assert traced.index("task_before_start(uuid, args, kwargs)") < traced.index("fun(*args, **kwargs)")
