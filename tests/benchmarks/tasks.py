@@ -1,5 +1,5 @@
-"""``python -m tests.benchmarks.tasks``: Celery tasks drained by each kind of worker, interleaved rounds, medians,
-ratios to stock Celery."""
+"""``python -m tests.benchmarks.tasks``: Celery tasks drained by each kind of worker, and what the life of one costs
+Redis; interleaved rounds, medians, ratios to stock Celery."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ WAITS = "own worker, 200 waits"
 POLL_S = 0.02
 
 
-def drain(url: str, row: str, count: int) -> float:
-    """Tasks a second, from the first result that is seen to the last one."""
+def drain(url: str, row: str, count: int) -> tuple[float, float]:
+    """Tasks a second, from the first result that is seen to the last one; and microseconds of Redis's processor a task,
+    from before it is added until its worker has ended."""
     server = redis.Redis.from_url(url)
     server.flushall()
+    cpu_s = _cpu_s(server)
     command, pool = ROWS[row]
     finished = _add(url, command is CELERY, count, "waits" if row == WAITS else "noop")
     environment = {**os.environ, "BENCHMARK_REDIS_URL": url}
@@ -56,10 +58,16 @@ def drain(url: str, row: str, count: int) -> float:
         begin = time.perf_counter()
         while finished() < count:
             time.sleep(POLL_S)
-        return (count - first) / (time.perf_counter() - begin)
+        speed = (count - first) / (time.perf_counter() - begin)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+    return speed, (_cpu_s(server) - cpu_s) * 1_000_000 / count
+
+
+def _cpu_s(server: redis.Redis) -> float:
+    used: Any = server.info("cpu")
+    return float(used["used_cpu_sys"] + used["used_cpu_user"])
 
 
 def _add(url: str, stock: bool, count: int, name: str) -> Callable[[], int]:
@@ -81,19 +89,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=5000)
     options = parser.parse_args()
-    speeds: dict[str, list[float]] = {row: [] for row in ROWS}
+    found: dict[str, list[tuple[float, float]]] = {row: [] for row in ROWS}
     with redis_server() as url:
         url = url.rsplit("/", 1)[0]
         os.environ["BENCHMARK_REDIS_URL"] = url
         for _ in range(options.rounds):
-            for row, found in speeds.items():
-                found.append(drain(url, row, options.tasks))
-                print(f"{row:26} {found[-1]:8.0f}", flush=True)
-    stock = ""
-    for row, found in speeds.items():
-        stock = row if ROWS[row][0] is CELERY else stock
+            for row, rounds in found.items():
+                rounds.append(drain(url, row, options.tasks))
+                print("{:26} {:8.0f} {:6.0f}".format(row, *rounds[-1]), flush=True)
+    stock = 1.0, 1.0
+    for row, rounds in found.items():
+        speed, cost = (median(figures) for figures in zip(*rounds, strict=True))
+        stock = (speed, cost) if ROWS[row][0] is CELERY else stock
         print(
-            f"{row:26} {median(found):8.0f} tasks/s, {median(found) / median(speeds[stock]):5.2f} of Celery's {stock}"
+            f"{row:26} {speed:8.0f} tasks/s, {speed / stock[0]:5.2f} of Celery's; "
+            f"Redis {cost:6.0f} us a task, {cost / stock[1]:5.2f} of Celery's"
         )
 
 
