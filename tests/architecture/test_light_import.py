@@ -69,3 +69,23 @@ def test_type_checkers_see_the_names_that_are_there() -> None:
     seen = {alias.asname: f"{node.module}" for node in imports for alias in node.names if alias.name == alias.asname}
     assert sorted(seen) == stratix_kombu.__all__
     assert seen == {name: f"stratix_kombu.{home}" for name, home in stratix_kombu._HOME.items()}
+
+
+def test_a_run_of_pytest_loads_what_its_fixtures_use(tmp_path: Path) -> None:
+    """Each one of an environment with this package loads its plugin: 0.7 s of processor, were it all there is."""
+    tmp_path.joinpath("test_nothing.py").write_text(
+        "import sys\n\n"
+        "def test_loaded():\n"
+        "    print('loaded', *(one for one in sys.modules if one.split('.')[0] == 'stratix_kombu'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("loaded"))
+    assert set(line.split()[1:]) == {"stratix_kombu", "stratix_kombu.testing", "stratix_kombu.testing.plugin"}
