@@ -32,6 +32,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.get_terminal_writer().line(problem)
 
 
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # thousands of tests, which stay: no later collection goes through them
+
+
 def _is_spread_process(config: pytest.Config) -> bool:
     """Whether this is one of several that pytest-xdist has started."""
     return hasattr(config, "workerinput")

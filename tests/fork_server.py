@@ -7,6 +7,7 @@ that ``ps`` shows is the server's."""
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -196,6 +197,8 @@ def _become(order: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for name in IMPORTED:
         import_module(name)
+    gc.collect()
+    gc.freeze()  # no program goes through what it shares with this process
     arguments = _serve(socket.socket(fileno=int(sys.argv[1])))
     if arguments:
         sys.argv[:] = arguments
