@@ -36,11 +36,12 @@ class Meant:
     id_prefix: str
     reason: str
     group: str
+    worker: str
     since: int | None
 
     def of(self, app: Application) -> FindOpts:
         """The options of ``find_jobs``."""
-        texts = {"name": self.name, "id": self.id_prefix, "reason": self.reason, "group": self.group}
+        texts = {"id": self.id_prefix, **{one: getattr(self, one) for one in ("name", "reason", "group", "worker")}}
         found: Any = {name: text for name, text in texts.items() if text}
         if self.since is not None:
             found["since"] = app.queue.engine.store.queries.now() - self.since
@@ -56,6 +57,7 @@ class Meant:
 @click.option("--id", "id_prefix", default="", metavar="PREFIX", help="Only jobs whose id begins so.")
 @click.option("--reason", default="", metavar="TEXT", help="Only jobs whose reason of failure contains this text.")
 @click.option("--group", default="", help="Only jobs of this group.")
+@click.option("--worker", default="", metavar="ID", help="Only jobs that this worker runs, or ran last.")
 @click.option(
     "--since",
     callback=read_interval,

@@ -9,6 +9,7 @@ import pytest
 from stratix_kombu import Application
 from stratix_kombu.queue import chosen
 from tests.cli.conftest import Cli
+from tests.waiting import WAIT_S, until
 
 
 def fill(app: Application) -> Any:
@@ -30,6 +31,18 @@ def test_all_that_fit(app: Application, cli: Cli) -> None:
     assert cli("bulk", "promote", "mail", "--name", "*", "-y") == ["may run now: 1 job"]
     assert cli("bulk", "retry", "mail", "-y") == ["will run again: 3 jobs"]
     assert cli("bulk", "retry", "mail", "-y") == ["will run again: 0 jobs"]
+
+
+def test_those_of_one_worker(app: Application, cli: Cli) -> None:
+    queue = fill(app)
+    queue.process(lambda job: 1 / 0)
+    job = queue.add("n")
+    app.start()
+    until(lambda: job.get_state() == "failed", WAIT_S)
+    queue.pause()
+    (one,) = cli.json("workers")
+    assert cli("bulk", "retry", "mail", "--worker", "another", "-y") == ["will run again: 0 jobs"]
+    assert cli("bulk", "retry", "mail", "--worker", one["id"], "-y") == ["will run again: 1 job"]
 
 
 def test_it_says_how_many_and_asks(app: Application, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
