@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import date, datetime, timedelta, timezone
 from functools import cache
 from itertools import product
@@ -23,33 +22,37 @@ def ms(*parts: int, zone: str = "UTC", fold: int = 0) -> int:
 
 
 @cache
-def minutes(zone: str) -> dict[tuple[int, int], list[tuple[date, int]]]:
-    """By hour and minute: each local day of the years with that minute, and the instant it stands for, found by looking
-    at all instants."""
-    tz, one = ZoneInfo(zone), timedelta(minutes=1)
-    found: defaultdict[tuple[int, int], list[tuple[date, int]]] = defaultdict(list)
+def stretches(zone: str) -> list[tuple[int, int, int]]:
+    """Those of the years in which the clocks are not changed: first minute, the one after the last, and by how many
+    minutes local time is ahead of UTC; found by looking at every quarter of an hour."""
+    tz, found = ZoneInfo(zone), list[tuple[int, int, int]]()
     first = datetime(YEARS[0] - 1, 12, 31, tzinfo=timezone.utc)
-    instants = (first + timedelta(minutes=n) for n in range((YEARS[-1] - YEARS[0] + 1) * 366 * 1440 + 2 * 1440))
-    awaited = first.astimezone(tz).replace(tzinfo=None)
-    for at, instant in enumerate(instants, round(first.timestamp() / 60)):
-        local = instant.astimezone(tz).replace(tzinfo=None)
-        # What is left out stands for the first instant that exists; of what comes twice the first counts.
-        while awaited <= local:
-            found[awaited.hour, awaited.minute].append((awaited.date(), at * 60_000))
-            awaited += one
+    begin = round(first.timestamp() / 60)
+    for at in range(begin, begin + (YEARS[-1] - YEARS[0] + 1) * 366 * 1440 + 2 * 1440, 15):
+        local = datetime.fromtimestamp(at * 60, tz)
+        ahead = round((local.replace(tzinfo=timezone.utc).timestamp() - local.timestamp()) / 60)
+        if found and found[-1][2] == ahead:
+            found[-1] = found[-1][0], at + 15, ahead
+        else:
+            found.append((at, at + 15, ahead))
     return found
 
 
 def brute(zone: str, minute: set[int], hour: set[int], days: tuple[set[int] | None, set[int] | None]) -> list[int]:
+    """What is left out stands for the first instant that exists; of what comes twice the first counts."""
     day, weekday = days
-
-    def on(local: date) -> bool:
+    found = set[int]()
+    for number in range((YEARS[-1] - YEARS[0] + 1) * 366 + 1):
+        local = date(YEARS[0] - 1, 12, 31) + timedelta(days=number)
         in_month = day is not None and local.day in day
         in_week = weekday is not None and (local.isoweekday() % 7) in weekday
-        return (day is None and weekday is None) or in_month or in_week
-
-    all_days = minutes(zone)
-    return sorted({at for time in product(hour, minute) for local, at in all_days[time] if on(local)})
+        if not ((day is None and weekday is None) or in_month or in_week):
+            continue
+        for h, m in product(hour, minute):
+            awaited = ((local - date(1970, 1, 1)).days * 24 + h) * 60 + m
+            until = (max(first, awaited - ahead) for first, end, ahead in stretches(zone) if awaited - ahead < end)
+            found.add(next(until) * 60_000)
+    return sorted(found)
 
 
 def field(values: set[int] | None) -> str:
