@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S = 15.0
 """How often something is sent, so that proxies do not end a connection that is silent."""
+STREAM_S = 20.0
+"""How long one answer takes; then a browser asks again: a server that is to end waits for it."""
+RETRY_MS = 1_000
+"""How long a browser waits before it asks again."""
 
 
 def lifespan(
@@ -61,7 +66,8 @@ def queue_of(app: Application, name: str) -> Callable[[], Queue]:
 
 class EventStream(StreamingResponse):
     """The events of a queue as server-sent events: each with its cursor as ``id``, its name, and as data a mapping with
-    ``job_id``, ``job_name``, ``at_ms`` and ``value``. A browser that reconnects continues where it was.
+    ``job_id``, ``job_name``, ``at_ms`` and ``value``. An answer ends after 20 seconds, since a server that is to end
+    waits for it; the browser reconnects by itself and continues where it was, whether it has received an event or not.
 
     >>> @api.get("/events")  # doctest: +SKIP
     ... async def events(request: Request): return EventStream(queue, request)
@@ -76,26 +82,33 @@ class EventStream(StreamingResponse):
 
 
 async def _lines(queue: Queue, after: str | None, only: Callable[[Event], bool]) -> AsyncIterator[str]:
-    yield ": connected\n\n"
-    async with aclosing(queue.aio.events(after)) as events:
+    """Besides the events, cursors alone: they are what a browser remembers that has received no event."""
+    deadline = time.monotonic() + STREAM_S
+    cursor = await _tail(queue) if after is None else after
+    yield f": connected\nretry: {RETRY_MS}\nid: {cursor}\n\n"
+    async with aclosing(queue.aio.events(cursor)) as events:
         coming: asyncio.Future[Event] | None = None
         try:
-            while True:
+            while (left := deadline - time.monotonic()) > 0:
                 coming = coming or asyncio.ensure_future(anext(events))
-                if not (await asyncio.wait({coming}, timeout=KEEP_ALIVE_S))[0]:
-                    yield ": still here\n\n"
+                if not (await asyncio.wait({coming}, timeout=min(KEEP_ALIVE_S, left)))[0]:
+                    yield f": still here\nid: {cursor}\n\n"
                     continue
                 try:
                     event = coming.result()
                 except StopAsyncIteration:
                     return
-                coming = None
+                coming, cursor = None, event.cursor
                 if only(event):
                     yield _line(event)
         finally:
             if coming is not None:
                 coming.cancel()
                 await asyncio.wait({coming})
+
+
+async def _tail(queue: Queue) -> str:
+    return await queue.aio._call(queue._engine.store.events.tail, queue.name)
 
 
 def _line(event: Event) -> str:

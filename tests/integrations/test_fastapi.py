@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stratix_kombu.integrations import fastapi
 from tests.unit.test_feed import reading
+from tests.waiting import WAIT_S
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "fastapi" / "shop.py"
 
@@ -83,6 +86,11 @@ class Browser:
             self._text += message.get("body", b"").decode()
             self.open.set()
 
+    async def ended(self) -> str:
+        """What was sent, once the server has ended the stream by itself."""
+        await asyncio.wait_for(asyncio.shield(self._task), WAIT_S)
+        return self._text
+
     async def events(self, number: int) -> list[dict[str, Any]]:
         for _ in range(1000):
             blocks = [block for block in self._text.split("\n\n") if block.startswith("id:")]
@@ -110,5 +118,29 @@ def test_a_browser_follows_what_happens_and_goes_on_after_a_break(shop: Any) -> 
             assert [one["event"] for one in events] == ["progress", "failed"]
             assert events[-1]["data"]["value"] == "ValueError: ada is no address"
             assert {one["data"]["job_id"] for one in events} == {failed.id}
+
+    asyncio.run(main())
+
+
+def test_a_server_that_ends_waits_for_no_browser_and_none_misses_what_happens_meanwhile(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server waits for its answers before it closes the application. A browser continues after the last id that it
+    was sent, though it has seen no event."""
+    monkeypatch.setattr(fastapi, "STREAM_S", 0.2)
+
+    async def main() -> None:
+        async with shop.life(shop.api):
+            async with Browser(shop.api) as silent:
+                last = re.findall(r"^id: (.*)$", await silent.ended(), re.MULTILINE)[-1]
+            await shop.emails.add("welcome", {"to": "ada@example.com"}).aio.wait_until_finished(timeout=WAIT_S)
+            async with Browser(shop.api, last=last) as again:
+                assert [one["event"] for one in await again.events(2)] == ["progress", "completed"]
+            async with Browser(shop.api) as other:  # the shop's filter leaves out "paused" and "resumed"
+                await reading(shop.emails)
+                shop.emails.pause()
+                shop.emails.resume()
+                newest = shop.emails.get_events()[-1].cursor
+                assert newest in await other.ended()
 
     asyncio.run(main())
