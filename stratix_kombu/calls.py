@@ -95,7 +95,7 @@ class Calls:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, "stratix-aio")
-            return self._pool.submit(function, *args, **kwargs)
+            return self._pool.submit(_on_behalf_of, asyncio.get_running_loop(), function, *args, **kwargs)
 
     def close(self) -> None:
         """Let the threads end after their current calls. May be called by one of them."""
@@ -103,6 +103,24 @@ class Calls:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
+
+
+_callers = threading.local()
+
+
+def _on_behalf_of(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., Result], *args: Any, **kwargs: Any
+) -> Result:
+    _callers.loop = loop
+    try:
+        return function(*args, **kwargs)
+    finally:
+        del _callers.loop
+
+
+def calling_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop whose coroutines wait for the call that this thread makes for them; None elsewhere."""
+    return getattr(_callers, "loop", None)
 
 
 _awaited: ContextVar[threading.Thread | None] = ContextVar("stratix_kombu_awaited", default=None)

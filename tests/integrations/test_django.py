@@ -53,7 +53,7 @@ def tasks(*names: str) -> list[Any]:
 def test_the_tests_of_the_project_pass(shop: Path) -> None:
     done = manage("test")
     assert done.returncode == 0, done.stderr
-    assert "Ran 4 tests" in done.stderr
+    assert "Ran 5 tests" in done.stderr
 
 
 def test_checks(shop: Path) -> None:

@@ -22,6 +22,14 @@ class Orders(TestCase):
         job = app.queue.get_queue("orders").add("ship", {"order": order.pk})
         self.assertEqual(job.wait_until_finished(timeout=5), 1)
 
+    async def test_jobs_that_coroutines_add_see_the_rows_of_the_test(self):
+        order = await Order.objects.acreate(item="a shelf")
+        for name, result in (("confirm", "a shelf"), ("ship", 1)):
+            job = await app.queue.get_queue("orders").aio.add(name, {"order": order.pk})
+            self.assertEqual(await job.aio.wait_until_finished(timeout=5), result)
+        jobs = await app.queue.get_queue("orders").aio.add_bulk([{"name": "ship", "data": {"order": order.pk}}])
+        self.assertEqual(await jobs[0].aio.wait_until_finished(timeout=5), 1)
+
     def test_tasks_run_at_once(self):
         order = Order.objects.create(item="a table")
         result = remind.enqueue(order.pk)

@@ -8,17 +8,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
 from stratix_kombu.application import Application, create_app
+from stratix_kombu.calls import calling_loop
 from stratix_kombu.integrations.django.connections import connections_of_a_job
 from stratix_kombu.once import run_waiting
 
@@ -76,9 +78,18 @@ def _make(given: Any) -> Application:
     @inline.middleware("add")
     def run_at_once(jobs: object) -> Iterator[None]:
         yield
-        run_waiting(inline, awaits=_in_this_thread)
+        run = partial(run_waiting, inline, awaits=_in_this_thread)
+        if (loop := calling_loop()) is None:
+            run()
+        else:
+            asyncio.run_coroutine_threadsafe(_in_the_thread_of_queries(run), loop).result()
 
     return inline
+
+
+async def _in_the_thread_of_queries(run: Callable[[], object]) -> None:
+    """Jobs that coroutines add run where Django's own coroutines have their connections, and so their transaction."""
+    await sync_to_async(run)()
 
 
 def _in_this_thread(work: Any) -> Any:
