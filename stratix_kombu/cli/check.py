@@ -13,6 +13,7 @@ import click
 from stratix_kombu.cli.commands import FAILED
 from stratix_kombu.cli.lookup import application_options, bridged, find, import_tasks, is_celery
 from stratix_kombu.cli.output import echo, is_terminal, json_option, print_json, print_table
+from stratix_kombu.cli.streams import to_the_end
 from stratix_kombu.errors import ConfigurationError, StratixError
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ def check(context: click.Context, reference: str | None, config: Path | None, as
             raise
         # The bridge is missing or needs a store, or the driver has queues of its own.
         report["problem"] = str(problem)
-    if as_json:
-        print_json(report, indent=2)
-    else:
-        _print(report)
+    with to_the_end():
+        if as_json:
+            print_json(report, indent=2)
+        else:
+            _print(report)
     if any(connection["problem"] for connection in report.get("connections", ())):
         context.exit(FAILED)
 

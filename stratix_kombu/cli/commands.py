@@ -13,11 +13,11 @@ from typing import IO, Any, cast
 
 import click
 
-from stratix_kombu.cli.streams import prepare, problem_of_output
+from stratix_kombu.cli.streams import prepare, problem_of_output, reader_has_gone
 from stratix_kombu.errors import JobError, QueueNotEmpty, RepeatableJobNotFound, StratixError, WaitTimeout, nearest
 from stratix_kombu.foreign import COMMAND_OPTIONS, COMMANDS
 
-FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 EXIT_CODES = """\b
 Exit codes:
   0    done
@@ -72,6 +72,8 @@ class ExitCodes(AbstractContextManager[None]):
             raise Failed(str(error)) from error
         if isinstance(error, StratixError):
             raise Unusable(str(error)) from error
+        if reader_has_gone(error):
+            raise click.exceptions.Exit(DONE) from error
         if problem := problem_of_output(error):
             raise Unusable(problem) from error
         if isinstance(error, KeyboardInterrupt | click.Abort):  # Abort: Ctrl-C at a question

@@ -11,9 +11,11 @@ from stratix_kombu.cli.intervals import read_interval
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.output import json_option, print_fields, print_json, print_table, span
+from stratix_kombu.cli.streams import to_the_end
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
+    from stratix_kombu.health import Health
     from stratix_kombu.types import HealthScope
 
 SCOPES: dict[str, HealthScope] = {"all": "all", "host": "host", "none": "process"}
@@ -44,18 +46,22 @@ def health(context: click.Context, /, app: Application, workers: str, within: in
       stratix-kombu health --workers host --quiet
     """
     health = app.check_health(within, SCOPES[workers])
-    if as_json:
-        print_json(health.to_dict(), indent=2)
-    elif not quiet:
-        said = {"driver": health.driver, "store": health.store, "workers": health.consuming, "clock": health.clock}
-        print_fields({what: "healthy" if fine else "not healthy" for what, fine in said.items()})
-        rows = [
-            [worker.queue, worker.id, worker.concurrency, worker.stuck, span(worker.idle_ms)]
-            for worker in health.workers
-        ]
-        if rows:
-            print_table(("queue", "worker", "concurrency", "stuck", "took messages ago"), rows, "")
-        for problem in health.problems:
-            say(problem)
+    with to_the_end():
+        if as_json:
+            print_json(health.to_dict(), indent=2)
+        elif not quiet:
+            _print(health)
     if not health:
         context.exit(FAILED)
+
+
+def _print(health: Health) -> None:
+    said = {"driver": health.driver, "store": health.store, "workers": health.consuming, "clock": health.clock}
+    print_fields({what: "healthy" if fine else "not healthy" for what, fine in said.items()})
+    rows = [
+        [worker.queue, worker.id, worker.concurrency, worker.stuck, span(worker.idle_ms)] for worker in health.workers
+    ]
+    if rows:
+        print_table(("queue", "worker", "concurrency", "stuck", "took messages ago"), rows, "")
+    for problem in health.problems:
+        say(problem)

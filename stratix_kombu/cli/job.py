@@ -26,6 +26,7 @@ from stratix_kombu.cli.output import (
     span,
     yes_option,
 )
+from stratix_kombu.cli.streams import to_the_end
 from stratix_kombu.errors import JobError, JobNotFound
 from stratix_kombu.model.text import printable
 
@@ -150,12 +151,13 @@ def _chosen(ids: tuple[str, ...]) -> list[str]:
 def _each(app: Application, ids: Sequence[str], verb: Callable[[Job], None], done: str) -> None:
     """A failure for one job does not affect the others."""
     problems = []
-    for job_id in ids:
-        try:
-            verb(find(app, job_id))
-            echo(f"{done} {job_id}")
-        except JobError as problem:
-            problems.append(str(problem))
+    with to_the_end():
+        for job_id in ids:
+            try:
+                verb(find(app, job_id))
+                echo(f"{done} {job_id}")
+            except JobError as problem:
+                problems.append(str(problem))
     if problems:
         raise Failed("\n".join(problems))
 

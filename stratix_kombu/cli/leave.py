@@ -13,6 +13,7 @@ from stratix_kombu.cli.commands import FAILED
 from stratix_kombu.cli.logs import say
 from stratix_kombu.cli.lookup import application_options, bridged, find, is_celery
 from stratix_kombu.cli.output import json_option, print_json, print_table
+from stratix_kombu.cli.streams import to_the_end
 from stratix_kombu.errors import ConfigurationError
 
 COLUMNS = ("queue", "waiting", "active", "delayed", "blocked")
@@ -62,7 +63,8 @@ def leave(
             time.sleep(POLL_S)
     finally:
         app.queue.close(0)
-    _print([asdict(queue) for queue in left], as_json)
+    with to_the_end():
+        _print([asdict(queue) for queue in left], as_json)
     if left:
         context.exit(FAILED)
 

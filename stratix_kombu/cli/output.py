@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stratix_kombu.cli.commands import Failed, Unusable
-from stratix_kombu.cli.streams import can_show, is_unicode
+from stratix_kombu.cli.streams import can_show, goes_to_the_end, is_unicode, reader_has_gone
 from stratix_kombu.model.text import INVISIBLE, printable
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ def is_terminal() -> bool:
 
 def echo(text: str, nl: bool = True) -> None:
     """Write to stdout as it is. Where that is ASCII, click by itself would write UTF-8."""
-    click.echo(text, file=sys.stdout, nl=nl)
+    try:
+        click.echo(text, file=sys.stdout, nl=nl)
+    except BrokenPipeError as problem:
+        if not (goes_to_the_end() and reader_has_gone(problem)):
+            raise
 
 
 def print_json(value: Any, indent: int | None = None) -> None:

@@ -11,6 +11,7 @@ import click
 from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import queues_named
 from stratix_kombu.cli.output import echo, is_terminal, json_option, print_json, print_table, rich_table, span
+from stratix_kombu.cli.streams import to_the_end
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -86,9 +87,10 @@ def pause(app: Application, names: tuple[str, ...]) -> None:
     Example:
       stratix-kombu pause emails reports
     """
-    for queue in queues_named(app, names):
-        queue.pause()
-        echo(f"paused {queue.name}")
+    with to_the_end():
+        for queue in queues_named(app, names):
+            queue.pause()
+            echo(f"paused {queue.name}")
 
 
 @click.command("resume", short_help="Let the jobs of a paused queue start again.")
@@ -101,6 +103,7 @@ def resume(app: Application, names: tuple[str, ...]) -> None:
     Example:
       stratix-kombu resume emails reports
     """
-    for queue in queues_named(app, names):
-        queue.resume()
-        echo(f"resumed {queue.name}")
+    with to_the_end():
+        for queue in queues_named(app, names):
+            queue.resume()
+            echo(f"resumed {queue.name}")

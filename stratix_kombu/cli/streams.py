@@ -6,12 +6,16 @@ import atexit
 import errno
 import io
 import os
+import select
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_to_the_end: ContextVar[bool] = ContextVar("stratix_kombu_to_the_end", default=False)
 
 
 def prepare() -> None:
@@ -64,6 +68,44 @@ def can_show(stream: Any, text: str) -> bool:
 def is_unicode(stream: Any) -> bool:
     """Whether the stream's encoding has every character."""
     return can_show(stream, "\u00e4\u65e5\U0001f600")
+
+
+@contextmanager
+def to_the_end() -> Iterator[None]:
+    """What is done or judged here goes on when the reader of the output has gone; other commands end then."""
+    token = _to_the_end.set(True)
+    try:
+        yield
+    finally:
+        _to_the_end.reset(token)
+
+
+def goes_to_the_end() -> bool:
+    """Whether this is within ``to_the_end``."""
+    return _to_the_end.get()
+
+
+def reader_has_gone(error: BaseException | None) -> bool:
+    """Whether the error says that nobody reads the output (``| head``); unwritten output is dropped."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    broken = [stream for stream in (sys.stdout, sys.stderr) if _is_broken(stream)]
+    for stream in broken:
+        _lead_to_nowhere(stream.fileno())
+    return bool(broken)
+
+
+def _is_broken(stream: Any) -> bool:
+    """Whether nobody can read it any more; else the pipe of the error was another one."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return False
+    if sys.platform == "win32":  # it has no poll
+        return True
+    poll = select.poll()
+    poll.register(number, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def problem_of_output(error: BaseException | None) -> str | None:

@@ -155,9 +155,25 @@ def test_a_full_disk_is_one_line(folder: Path, app: Application, command: str) -
 @pytest.mark.parametrize("command", ["jobs --limit 0", "jobs --limit 0 --ids", "events --limit 5000 --follow --json"])
 def test_a_reader_that_goes_is_no_error(folder: Path, app: Application, command: str) -> None:
     app.queue.get_queue("emails").add_bulk([{"name": "welcome", "data": "x" * 200}] * 2_000)
-    done = shell(folder, f"stratix-kombu {command} --config settings.toml | head -1")
-    assert done.stderr == ""
+    done = shell(folder, f"{{ stratix-kombu {command} --config settings.toml; echo $? >&2; }} | head -1")
+    assert done.stderr == "0\n"
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_what_was_asked_for_is_done_though_nobody_reads(folder: Path, app: Application) -> None:
+    """Nor does the exit code say that all is well because the answer could not be written."""
+    queue = app.queue.get_queue("emails")
+    queue.add_bulk([{"name": "welcome", "opts": {"delay": 3_600_000}}] * 5)
+    script = """
+        stratix-kombu jobs --ids | { stratix-kombu job promote -; echo $? >&2; } | :
+        { stratix-kombu pause emails reports; echo $? >&2; } | :
+        { stratix-kombu health; echo $? >&2; } | :
+        { stratix-kombu health --json; echo $? >&2; } | :
+    """
+    done = shell(folder, f"export STRATIX_CONFIG=settings.toml; {script}")
+    assert queue.get_job_counts()["waiting"] + queue.get_job_counts()["paused"] == 5
+    assert all(app.queue.get_queue(name).is_paused() for name in ("emails", "reports"))
+    assert [line for line in done.stderr.splitlines() if line.isdigit()] == ["0", "0", "1", "1"]
 
 
 def test_a_stderr_that_is_full_changes_nothing(folder: Path) -> None:
