@@ -25,6 +25,8 @@ UNFINISHED = ("waiting", "active", "delayed", "blocked", "paused")
 @contextmanager
 def started(marker: pytest.Mark | None, config: pytest.Config) -> Iterator[Application]:
     """An application for one test, with what its marker says."""
+    if marker and marker.args:
+        raise pytest.UsageError(f"marker stratix: write app={marker.args[0]!r}, or each setting by its name")
     given = dict(marker.kwargs) if marker else {}
     if "app" in given:
         app = _named(given.pop("app"), config)

@@ -117,6 +117,7 @@ def test_a_project_of_a_user(tmp_path: Path) -> None:
     ("marker", "words"),
     [
         ("app='jobs:apps'", "app='jobs:apps' cannot be found"),
+        ("'jobs:app'", "marker stratix: write app='jobs:app'"),
         ("app='job:app'", "No module named 'job'"),
         ("app='jobs:emails'", "is a Queue and no Application"),
         ("app='jobs:app', driver='redis'", "has settings of its own: leave out ['driver']"),
