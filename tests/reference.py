@@ -132,8 +132,9 @@ Generated from `stratix_kombu.types` by `python -m tests.reference`; do not edit
 read from, and which source takes precedence, is described in [Configuration](configuration.md).
 
 **Units.** A *duration* is a number of milliseconds or a `timedelta`. An *instant* is an aware `datetime`, or
-milliseconds since the epoch. How long a call waits (the `timeout` of `wait_until_finished`, `hold` and `close`) and the
-setting `shutdown_timeout` are in seconds. Options of a broker are in the units of that broker.
+milliseconds since the epoch; a number that is probably in seconds is logged as a warning. How long a call waits (the
+`timeout` of `wait_until_finished`, `hold` and `close`) and the setting `shutdown_timeout` are in seconds. Options of a
+broker are in the units of that broker.
 
 **Names.** Names are in snake_case; camelCase (`removeOnComplete`) is accepted at every level. An unknown name is
 refused, and the error names the nearest known one.

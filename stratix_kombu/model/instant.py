@@ -6,6 +6,7 @@ import math
 from datetime import datetime, timedelta, timezone
 
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.suspects import suspect_unix_time
 
 FIRST_MS = -62_135_596_800_000
 LAST_MS = 253_402_300_799_999
@@ -15,7 +16,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 def instant(value: object, what: str) -> int:
     """An aware datetime, or milliseconds since the epoch, as the latter. Raises ConfigurationError for a naive one,
-    a timedelta and what is beyond the calendar."""
+    a timedelta and what is beyond the calendar. Logs a warning where a number is probably in seconds."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ConfigurationError(
@@ -30,6 +31,7 @@ def instant(value: object, what: str) -> int:
         raise ConfigurationError(f"{what} must be an aware datetime, or milliseconds since 1970, not {value!r}")
     if not FIRST_MS <= value <= LAST_MS:
         raise ConfigurationError(f"{what} must be in the years 1 to 9999, not {value!r} ms since 1970")
+    suspect_unix_time(value, what)
     return round(value)
 
 

@@ -12,6 +12,7 @@ logger = logging.getLogger("stratix_kombu.queue")
 
 MINUTE_MS, HOUR_S = 60_000, 3600
 YEAR_MS = 365 * 24 * 3600 * 1000
+THIS_CENTURY_S = (978_307_200, 4_102_444_800)
 MOST_PLACES = 1000
 
 _said: set[str] = set()
@@ -43,6 +44,13 @@ def suspect_delay(delay: int, what: str) -> None:
     """A delay of decades is most likely an instant."""
     if delay >= 20 * YEAR_MS:
         _say(what, f"is a time from now: {delay // YEAR_MS} years. For an instant use 'run_at'")
+
+
+def suspect_unix_time(instant: float, what: str) -> None:
+    """An instant that is one of this century in seconds, as ``time.time()`` counts them."""
+    if THIS_CENTURY_S[0] <= instant < THIS_CENTURY_S[1]:
+        at, meant = (datetime.fromtimestamp(of, timezone.utc).isoformat() for of in (instant / 1000, instant))
+        _say(what, f"is an instant in milliseconds: {at}, which is past. For {meant} write {instant * 1000:.0f}")
 
 
 def suspect_instant(instant: int, what: str) -> None:

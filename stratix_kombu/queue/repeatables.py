@@ -88,18 +88,22 @@ def rule_of(given: Mapping[str, Any], where: str, default_zone: str | None) -> R
         raise ConfigurationError(f"{where}: 'cron' must be a text such as '30 3 * * *', not {cron!r}")
     if zone is not None and (not cron or not isinstance(zone, str)):
         raise ConfigurationError(f"{where}: 'timezone' must be a name and belongs to 'cron', not {zone!r}")
+    start, end = (_instant_of(given, name, where) for name in ("start_date", "end_date"))
     try:
         return Recurrence(
             cron=" ".join(cron.split()) if cron else "",
             timezone=zone or (zone_unsaid(default_zone) if cron else "UTC"),
             every_ms=milliseconds(given["every"], "'every'") if given.get("every") is not None else 0,
             limit=whole(limit, "'limit'", 1, 10**9) if limit is not None else 0,
-            start_ms=instant(given["start_date"], "'start_date'") if given.get("start_date") is not None else 0,
-            # 0 would mean no end.
-            end_ms=max(instant(given["end_date"], "'end_date'"), 1) if given.get("end_date") is not None else 0,
+            start_ms=start or 0,
+            end_ms=0 if end is None else max(end, 1),  # 0 would mean no end
         )
     except ConfigurationError as problem:
         raise ConfigurationError(f"{where}: {problem}") from None
+
+
+def _instant_of(given: Mapping[str, Any], name: str, where: str) -> int | None:
+    return None if given.get(name) is None else instant(given[name], f"{where}: {name!r}")
 
 
 def zone_unsaid(default: str | None) -> str:

@@ -173,9 +173,16 @@ def test_seconds_and_milliseconds(
         assert app.queue.describe()
         memory.distributed_lock.acquire("a", 30)
         memory.distributed_lock.acquire("b", 30_000)
+        queue = memory.queue.get_queue("q")
+        queue.add_repeatable_job("n", every=60_000, start_date=1_700_000_000, end_date=1_800_000_000_000)
+        queue.find_jobs("failed", since=1_700_000_000, until=1_800_000_000_000)
     assert [one.getMessage() for one in caplog.records if one.action == "suspect_option"] == [  # type: ignore[attr-defined]
         "'shutdown_timeout' is in seconds: 8:20:00. For 0:00:30 write 30",
         "the time to live of a lock is in milliseconds: it ends after 0.03 s. For 30 s write 30000",
+        "add_repeatable_job('n') on queue 'q': 'start_date' is an instant in milliseconds: "
+        "1970-01-20T16:13:20+00:00, which is past. For 2023-11-14T22:13:20+00:00 write 1700000000000",
+        "find_jobs: 'since' is an instant in milliseconds: "
+        "1970-01-20T16:13:20+00:00, which is past. For 2023-11-14T22:13:20+00:00 write 1700000000000",
     ]
 
 

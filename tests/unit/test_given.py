@@ -172,6 +172,11 @@ def test_numbers_that_are_probably_meant_otherwise_are_said_once(
             {"runAt": 60_000},
             "'run_at' is an instant: 1970-01-01T00:01:00+00:00, which is past. For a duration use 'delay'",
         ),
+        (
+            {"runAt": 1_800_000_000},
+            "'run_at' is an instant in milliseconds: 1970-01-21T20:00:00+00:00, which is past. "
+            "For 2027-01-15T08:00:00+00:00 write 1800000000000",
+        ),
         ({"delay": 1_800_000_000_000}, "'delay' is a time from now: 57 years. For an instant use 'run_at'"),
         ({"runAt": 1_800_000_000_000}, ""),
         ({"runAt": datetime(1970, 1, 2, tzinfo=timezone.utc)}, ""),
