@@ -73,6 +73,8 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
         """How flows become Celery canvas and back, if there is a bridge."""
         self._servers = Servers(driver, store, settings.timezone)
         engine = self._servers.transport
+        for name in settings.queues if engine else ():
+            settings.queue_options(name, {})  # refused here, whether this process uses the queue or not
         self._heartbeat = Heartbeat(engine, settings.worker.lease_duration) if engine else None
         self._watch = Watch(engine) if engine else None
         self._user_events = UserEvents(store.events)

@@ -66,6 +66,21 @@ def test_settings_that_are_refused(source: dict[str, Any], words: str) -> None:
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"concurency": 3}, "queue 'q': unknown option 'concurency'; did you mean 'concurrency'"),
+        ({"concurrency": 0}, "queue 'q': 'concurrency' must be a whole number from 1"),
+        ({"default_job_options": {"atempts": 3}}, "did you mean 'attempts'"),
+        ({"dead_letter": "q"}, "queue 'q': 'dead_letter' must be another queue"),
+    ],
+)
+def test_options_of_a_queue_are_refused_though_nothing_uses_it(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        _ = create_app({"driver": "memory", "queues": {"q": options}}).queue
+    assert words in str(refused.value)
+
+
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownDriver, match=r"did you mean 'redis'"):
         load({"driver": "rediss"})
