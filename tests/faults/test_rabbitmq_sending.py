@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu.drivers.rabbitmq import confirms
+from stratix_kombu.drivers.rabbitmq import confirms, outbox
+from stratix_kombu.errors import DriverUnavailable
 from stratix_kombu.model.record import Ready
 from tests.faults.sender import Sender
 from tests.waiting import WAIT_S, until
@@ -93,3 +94,54 @@ def test_what_finds_no_queue_before_the_next_one_is_sent_is_sent_again(slow: Sen
     ids = [slow.watcher.attempt(lambda link: link.channel.basic_get(name, no_ack=True).headers["id"]) for _ in jobs]
     assert sorted(ids) == sorted(job.id for job in jobs)
     assert slow.depth() == 0
+
+
+@pytest.fixture
+def sender(amqp_url: str) -> Iterator[Sender]:
+    made = Sender(amqp_url)
+    yield made
+    made.close()
+
+
+def test_one_publisher_waits_for_a_broker_that_does_not_answer_and_no_other(sender: Sender) -> None:
+    """Else each web request that adds a job would take seconds, for as long as the broker's host is away."""
+    sender.driver.declare("q")
+    sender.driver.declare("other")
+    sender.driver.close()
+    sender.proxy.freeze()
+    with pytest.raises(DriverUnavailable):
+        sender.submit(task("q"))
+    began = time.monotonic()
+    for queue in ("q", "other"):
+        for _ in range(50):
+            assert not sender.submit(task(queue))
+    assert time.monotonic() - began < sender.driver._reply_s / 2
+    assert [queue for queue, error in sender.reported if error] == ["other"], "the first one was told by the error"
+    sender.proxy.thaw()
+    until(lambda: (sender.depth("q"), sender.depth("other")) == (51, 50), WAIT_S)
+    until(lambda: {("q", None), ("other", None)} <= set(sender.reported), WAIT_S)
+    assert not sender.submit(task("q"))
+    assert sender.driver.open_count() == 1, "it was sent by who published it"
+
+
+def test_what_has_no_room_while_the_broker_does_not_answer_is_left_to_recovery(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MOST_AGAIN", 3)
+    sender.proxy.freeze()
+    with pytest.raises(DriverUnavailable):
+        sender.submit(task("q"))
+    began, refused = time.monotonic(), 0
+    for _ in range(10):
+        try:
+            sender.submit(task("q"))
+        except DriverUnavailable:
+            refused += 1
+    assert time.monotonic() - began < sender.driver._reply_s / 2
+    assert refused >= 5
+    began = time.monotonic()
+    sender.driver.close()
+    assert time.monotonic() - began < 3 * sender.driver._reply_s
+    sender.proxy.thaw()
+    sender.submit(task("q"))
+    until(lambda: (sender.depth() or 0) >= 1, WAIT_S)

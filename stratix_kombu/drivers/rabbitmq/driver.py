@@ -216,13 +216,16 @@ class RabbitMQDriver(KombuDriver):
         if not jobs:
             return True
         self._outbox.report = report
+        if self._outbox.takes(jobs):
+            return False
+        began = time.monotonic()
         try:
             if self._outbox.is_full:
                 self.publish(jobs)
                 return True
             self._outbox.note(set(), self._publish(jobs, WINDOW))
-        except DriverUnavailable:
-            self._outbox.failed([job.queue for job in jobs])
+        except DriverUnavailable as error:
+            self._outbox.failed(jobs, error, time.monotonic() - began)
             raise
         self._outbox.watch()
         return False

@@ -2,6 +2,7 @@
 
 A thread of the driver reads what the broker says on links that nobody uses just now, and sends again what it has
 refused, and what was lost with a connection. It begins with the first message, and ends when the driver is closed.
+While the broker does not answer, the thread alone waits for it: what is published meanwhile is put in its hands.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ MOST_AGAIN = 1_000
 """So many messages wait to be sent again. While there are more, publishing waits for the broker's word."""
 LAST_S = 2.0
 """How long a process that ends, and has not closed its application, waits for the broker's word."""
+LONG_S = 0.25
+"""A fault that takes so long to show is a broker that does not answer: whoever publishes next would wait as long."""
 
 
 class Outbox:
@@ -55,6 +58,8 @@ class Outbox:
         self._next_try = 0.0
         self._troubled: set[str] = set()
         """Queues of which a fault was reported since something was confirmed."""
+        self._silent: DriverUnavailable | None = None
+        """The fault of a broker that does not answer, until it does."""
         self._thread: threading.Thread | None = None
 
     @property
@@ -73,9 +78,25 @@ class Outbox:
                     self._thread = thread
         self._wakes.set()
 
-    def failed(self, queues: Sequence[str]) -> None:
-        """The publisher was notified of a fault."""
-        self._troubled.update(queues)
+    def failed(self, jobs: Sequence[Ready], error: DriverUnavailable, waited_s: float) -> None:
+        """The publisher was notified of a fault, after it had waited for so long."""
+        self._troubled.update(job.queue for job in jobs)
+        if waited_s > LONG_S:
+            self._silent = error
+            self.watch()
+            self._add(jobs)
+
+    def takes(self, jobs: Sequence[Ready]) -> bool:
+        """Whether the thread sends these, since the broker does not answer just now. Raises its fault if there is no
+        room for them."""
+        silent = self._silent
+        if silent is None:
+            return False
+        if self.is_full:
+            raise DriverUnavailable(self._driver.address, silent.problem)
+        self.trouble(silent, jobs)
+        self._add(jobs)
+        return True
 
     def trouble(self, error: BaseException, jobs: Sequence[Ready]) -> None:
         """Reported for each queue once, until something of it is confirmed."""
@@ -115,11 +136,11 @@ class Outbox:
             return
         wakes.set()
         thread.join(max(end - time.monotonic(), 0.0))
-        while (self._again or self._driver.open_count(blocked=False)) and time.monotonic() < end:
+        while (self._again or self._driver.open_count(blocked=False)) and time.monotonic() < end and not self._silent:
             self._driver.look_at_open()
             self._send_again()
             time.sleep(LOOK_S / 10)
-        left, self._again = len(self._again) + self._driver.open_count(), []
+        left, self._again, self._silent = len(self._again) + self._driver.open_count(), [], None
         if left:
             logger.warning(
                 "%s: %d messages were not confirmed when it was closed; recovery sends them again",
@@ -143,6 +164,7 @@ class Outbox:
                 # A bug of ours must not end this thread: what is not confirmed would stay so.
                 logger.exception("confirms cannot be read", extra={"action": "dispatch_failed"})
                 self._pause()
+                self._silent = None
                 self.report("", problem)
             wakes.clear()
             if self._is_open():
@@ -156,13 +178,16 @@ class Outbox:
             return
         with self._lock:
             jobs, self._again = self._again, []
+        began = time.monotonic()
         try:
             refused = self._send(jobs)
         except DriverUnavailable as error:
+            self._silent = error if time.monotonic() - began > LONG_S else None
             self.trouble(error, jobs)
             self._pause()
             self._add(jobs)
             return
+        self._silent = None
         if not refused:
             self._failures = 0
         self.note({job.queue for job in jobs} - {job.queue for job, _ in refused}, refused)
