@@ -184,7 +184,8 @@ class PostgresOpts(TypedDict, total=False):
     pool_size: int
     """Connections of a process at most; one more listens. Default: 8."""
     prepare: str
-    """``off``: statements are not prepared, for a pooler that cannot keep them. Default: ``on``."""
+    """``on``: statements are prepared, also for a pooler, which must keep them. ``off``: they are not. Default: ``on``
+    unless there is a pooler between."""
     schema: str
     """The schema in which the tables are, of one namespace. Default: ``stratix_<namespace>``."""
     timeout: Duration

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from stratix_kombu import create_app
+from stratix_kombu import StoreUnavailable, create_app
 from tests.postgres_server import other_user
 from tests.services import end, free_port, require, wait_for_port
 
@@ -32,8 +32,8 @@ logfile = {folder}/log
 """
 
 
-@pytest.fixture
-def pooled(postgres_database: str) -> Iterator[str]:
+@pytest.fixture(params=["?timeout=5000", "?prepare=off"])
+def pooled(postgres_database: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a new database by way of PgBouncer."""
     where, port = psycopg.conninfo.conninfo_to_dict(postgres_database), free_port()
     with tempfile.TemporaryDirectory(prefix="stratix-pgbouncer-") as folder:
@@ -44,7 +44,7 @@ def pooled(postgres_database: str) -> Iterator[str]:
         process = subprocess.Popen([require("pgbouncer"), str(file)], stderr=subprocess.DEVNULL, **user)
         try:
             wait_for_port(port, process)
-            yield f"{postgres_database.replace(str(where['port']), str(port))}?prepare=off"
+            yield f"{postgres_database.replace(str(where['port']), str(port))}{request.param}"
         finally:
             end(process)
 
@@ -87,3 +87,18 @@ def test_a_handler_completes_its_job_in_a_transaction_of_its_own(pooled: str) ->
         app.start()
         jobs = [queue.add("charge") for _ in range(3)]
         assert [job.wait_until_finished(timeout=WAIT_S) for job in jobs] == ["charged"] * 3
+
+
+def test_statements_are_prepared_only_where_that_is_said(pooled: str) -> None:
+    """One program's statements are not known in the sessions of another, or are others there."""
+
+    def run(url: str) -> None:
+        with create_app({"store": f"{url}&migrate=auto"}) as first, create_app({"store": url}) as second:
+            for number in range(20):
+                for app in (first, second):
+                    job = app.queue.get_queue("mail").add("n", number)
+                    assert job.refresh().data == number
+
+    run(pooled)
+    with pytest.raises(StoreUnavailable, match="a pooler between keeps no prepared statements: leave out 'prepare=on'"):
+        run(f"{pooled.partition('?')[0]}?prepare=on")

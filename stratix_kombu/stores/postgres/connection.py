@@ -79,6 +79,9 @@ class Connection:
         self.pooled = self._is_pooled()
         """A pooler between gives each transaction another session: settings belong to transactions, and nobody can
         listen."""
+        prepare = self._options.prepare
+        self._prepares = not self.pooled if prepare is None else prepare
+        """In the session of another program, a name may stand for another statement."""
         self.settings = {
             "search_path": self._options.quoted_schema,
             "lock_timeout": str(self._options.timeout_ms),
@@ -136,7 +139,7 @@ class Connection:
         for sql, values in statements:
             name = self._names.get(sql)
             params = encoded(values)
-            if name is None and (not self._options.prepare or self._prepared >= PREPARED_MOST):
+            if name is None and (not self._prepares or self._prepared >= PREPARED_MOST):
                 self._pg.send_query_params(sql.encode(), params)
                 sent.append(sql)
                 continue

@@ -22,6 +22,7 @@ _WORDS = {
     "57P02": "it is being shut down after a crash",
     "57P03": "it is starting up or shutting down",
     "25P03": "this process was stopped in the middle of a step, which is undone",
+    **dict.fromkeys(("26000", "42P05"), "a pooler between keeps no prepared statements: leave out 'prepare=on'"),
     "28P01": "it refuses the password",
     "42501": "its role lacks a privilege",
 }

@@ -51,8 +51,8 @@ class PostgresOptions:
     """Connections of this process; one more listens."""
     migrate: bool = False
     """Whether the tables are made when they are needed."""
-    prepare: bool = True
-    """Whether statements are prepared: not behind an old pooler."""
+    prepare: bool | None = None
+    """Whether statements are prepared; None: unless there is a pooler between."""
 
     @property
     def quoted_schema(self) -> str:
@@ -110,7 +110,7 @@ def read_options(given: Mapping[str, Any], namespace: str) -> PostgresOptions:
         timeout_ms=timeout_ms,
         pool_size=_size(ours.get("pool_size", POOL_SIZE)),
         migrate=_one_of("migrate", ours.get("migrate", "never"), ("never", "auto")) == "auto",
-        prepare=_one_of("prepare", ours.get("prepare", "on"), ("on", "off")) == "on",
+        prepare=_one_of("prepare", ours["prepare"], ("on", "off")) == "on" if "prepare" in ours else None,
     )
 
 
