@@ -122,7 +122,7 @@ class RabbitMQOpts(TypedDict, total=False):
     ssl: bool | TlsOpts
     """TLS. Default: False, or True for ``amqps://``."""
     heartbeat: float
-    """Seconds; 0 switches heartbeats off. Default: 30."""
+    """Whole seconds; 0 switches heartbeats off. Default: 30."""
     quorum: bool
     """Declare queues as quorum queues. Default: False."""
     max_priority: int

@@ -120,12 +120,30 @@ def test_tls_as_celery_says_it(certificates: Certificates, tls_port: int, node: 
         ({"ssl": "perhaps"}, "must be true or false"),
         ({"heartbeat": "often"}, "must be seconds"),
         ({"heartbeat": -1}, "must be seconds"),
+        ({"heartbeat": 0.5}, "must be seconds, a whole number"),
+        ({"heartbeat": 70_000}, "must be seconds, a whole number up to 65535"),
+        ({"url": f"amqp://localhost/{'v' * 256}"}, "'vhost' must be at most 255 bytes"),
+        ({"url": f"amqp://localhost/v;amqp://localhost/{'v' * 256}"}, "'vhost' must be at most 255 bytes"),
+        ({"queue_name_prefix": "é" * 98}, "'queue_name_prefix' must be at most 195 bytes"),
+        ({"queue_name_prefix": "a\nb"}, "without control characters, not 'a\\nb'"),
+        ({"queue_name_prefix": "amq."}, "which the broker reserves"),
+        ({"dead_letter_exchange": "d" * 256}, "'dead_letter_exchange' must be at most 255 bytes"),
+        ({"max_priority": 256}, "'max_priority' must be from 0 to 255"),
+        ({"max_priority": "many"}, "'max_priority' must be from 0 to 255"),
     ],
 )
 def test_what_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         RabbitMQDriver({"url": "amqp://localhost", **options}, namespace="n")
     assert words in str(refused.value)
+
+
+def test_the_longest_names_are_taken(node: RabbitMQNode) -> None:
+    driver = RabbitMQDriver({"url": node.url, "queue_name_prefix": "p" * 195}, namespace="n")
+    queue = "q" * 60
+    driver.publish([Ready("a", queue, "n")])
+    assert driver.purge(queue) == 1
+    driver.close()
 
 
 def test_a_connection_lives_while_all_slots_are_busy_and_while_the_worker_drains(

@@ -19,6 +19,7 @@ from stratix_kombu.drivers.contract import DriverCapabilities, Receiver, Report,
 from stratix_kombu.drivers.kombu import BATCH, KombuDriver
 from stratix_kombu.drivers.link import Link
 from stratix_kombu.drivers.rabbitmq.link import RabbitMQLink, confirms_of
+from stratix_kombu.drivers.rabbitmq.options import heartbeat_of, max_priority_of, name_of, prefix_of, seconds_of
 from stratix_kombu.drivers.rabbitmq.outbox import Outbox, refusal
 from stratix_kombu.drivers.rabbitmq.receiver import RabbitMQReceiver
 from stratix_kombu.drivers.rabbitmq.watcher import RabbitMQWatcher, declare_many
@@ -68,19 +69,22 @@ class RabbitMQDriver(KombuDriver):
 
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
         super().__init__(options, namespace=namespace)
+        prefix_of(self.prefix)
+        for url in self.url.split(";"):
+            name_of(Connection(url).virtual_host or "/", "vhost")
         self._tls = TlsOptions.parse(self.options.get("ssl", self.url.startswith("amqps:")), "rabbitmq: 'ssl'")
-        self._heartbeat = _seconds(self.options.get("heartbeat", HEARTBEAT_S), "'heartbeat' must be seconds")
+        self._heartbeat = heartbeat_of(self.options.get("heartbeat", HEARTBEAT_S))
         timeout = self.options.get("command_timeout", COMMAND_TIMEOUT_MS)
-        self._reply_s = _seconds(timeout, "'command_timeout' must be milliseconds") / 1000
+        self._reply_s = seconds_of(timeout, "'command_timeout' must be milliseconds") / 1000
         self._blocked: list[Link] = []
         """Links that the broker reads nothing from."""
         self._outbox = Outbox(self, self._send_confirmed)
         self.quorum = switch(self.options.get("quorum") or False, "rabbitmq: 'quorum'")
-        self.max_priority = int(self.options.get("max_priority") or 0)
+        self.max_priority = max_priority_of(self.options.get("max_priority"))
         if self.quorum and self.max_priority:
             raise ConfigurationError("rabbitmq: quorum queues have no 'max_priority': choose one of the two")
         self._dead_letters = {
-            f"x-{option.replace('_', '-')}": _name(self.options[option], option)
+            f"x-{option.replace('_', '-')}": name_of(self.options[option], option)
             for option in ("dead_letter_exchange", "dead_letter_routing_key")
             if option in self.options
         }
@@ -369,19 +373,3 @@ class RabbitMQDriver(KombuDriver):
 
     def receiver(self, queue: str, slots: int) -> Receiver:
         return RabbitMQReceiver(self, queue)
-
-
-def _name(value: Any, option: str) -> str:
-    if not isinstance(value, str):
-        raise ConfigurationError(f"rabbitmq: {option!r} must be a name, not {value!r}")
-    return value
-
-
-def _seconds(value: Any, rule: str) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not 0 <= seconds < 1e6:
-        raise ConfigurationError(f"rabbitmq: {rule}, not {value!r}")
-    return seconds
