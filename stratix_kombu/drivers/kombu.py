@@ -21,7 +21,7 @@ from stratix_kombu import forks
 from stratix_kombu.config.redis_options import QUOTE_IT
 from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
 from stratix_kombu.drivers.folders import with_folders
-from stratix_kombu.drivers.link import Link, other_message, read_any_message
+from stratix_kombu.drivers.link import Link, other_message, read_any_message, said_of
 from stratix_kombu.drivers.tries import Once, Tries
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest_option
 from stratix_kombu.hints import NO_OTHERS, hint_for
@@ -256,7 +256,7 @@ class KombuDriver(TransportDriver):
 
     def unavailable(self, problem: BaseException) -> DriverUnavailable:
         """The error for a fault, without credentials even if the library put them into its message."""
-        return DriverUnavailable(self.address, masked(f"{type(problem).__name__}: {problem}", self.secrets()))
+        return DriverUnavailable(self.address, masked(said_of(problem), self.secrets()))
 
     def secrets(self) -> Sequence[str | None]:
         """What must not appear in a message, in whatever form."""

@@ -10,6 +10,7 @@ from kombu import Connection, Producer
 from kombu.transport import virtual
 
 from stratix_kombu import forks
+from stratix_kombu.errors import DriverUnavailable
 from stratix_kombu.model.message import OtherMessage
 
 
@@ -71,3 +72,8 @@ def other_message(message: Any) -> OtherMessage:
     """The parts of a Kombu message that is not a permit."""
     properties = {**message.properties, "delivery_info": message.delivery_info}
     return OtherMessage(message.headers, properties, message.body, message.content_type, message.content_encoding)
+
+
+def said_of(problem: BaseException) -> str:
+    """What is wrong, for the one error that a user sees: a part of the driver may have said already where."""
+    return problem.problem if isinstance(problem, DriverUnavailable) else f"{type(problem).__name__}: {problem}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import ssl
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,6 +138,40 @@ def test_what_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         RabbitMQDriver({"url": "amqp://localhost", **options}, namespace="n")
     assert words in str(refused.value)
+
+
+def test_the_permissions_of_the_guide_are_enough(node: RabbitMQNode, redis_url: str) -> None:
+    guide = Path("examples/guide/rabbitmq.md").read_text()
+    said = shlex.split(next(part for part in guide.split("`") if part.startswith("rabbitmqctl set_permissions")))
+    node.control("add_vhost", "shop")
+    node.control("add_user", "worker", "secret")
+    url = node.url.replace("guest:guest", "worker:secret").removesuffix("/") + "shop"
+    node.control(*said[1:])
+    settings = {"driver": "rabbitmq", "rabbitmq": {"url": url}, "store": redis_url, "namespace": "shop"}
+    with create_app({**settings, "worker": {"redelivery_grace": 600_000}}) as app:
+        queue = app.queue.create_queue("q")
+        queue.process(lambda job: job.data)
+        app.start()
+        assert queue.add("n", 7).wait_until_finished(timeout=WAIT_S) == 7
+        assert app.queue.engine.driver.depth("q") == 0
+        assert dict(app.queue.engine.faults) == {}
+    assert node.control("list_queues", "-p", "shop", "name").split()[-1] == "shop.q"
+
+
+def test_what_is_wrong_with_a_queue_is_said_once(node: RabbitMQNode, redis_url: str) -> None:
+    """Also where the part of the driver that declares a queue has said already where that is."""
+    namespace = f"once{uuid.uuid4().hex[:8]}"
+    plain = RabbitMQDriver({"url": node.url}, namespace=namespace)
+    plain.declare("q")
+    driver = RabbitMQDriver({"url": node.url, "quorum": True}, namespace=namespace)
+    waiting = driver.watcher()
+    for ask in (lambda: driver.receiver("q", 1).receive(1, 0), lambda: waiting.wait(["q"], 0.1)):
+        with pytest.raises(DriverUnavailable) as raised:
+            ask()
+        assert raised.value.problem.startswith(f"queue '{namespace}.q' exists, declared with other arguments")
+    waiting.close()
+    for one in (driver, plain):
+        one.close()
 
 
 def test_the_longest_names_are_taken(node: RabbitMQNode) -> None:
