@@ -32,10 +32,11 @@ class DriverCapabilities:
     durable: bool
     """Messages survive a restart of the broker."""
     ordered: bool
-    """First in, first out, as long as nothing is given back. It matters to tasks of Celery: the store has the order of
-    jobs."""
+    """First in, first out, as long as nothing is given back: permits whatever the ``priority`` of their jobs. It
+    matters to tasks of Celery: the store has the order of jobs."""
     priorities: bool
-    """A message of priority 0 overtakes those of 9; this matters to Celery tasks."""
+    """A message that a job brings along, a Celery task, overtakes others as its own priority says (Kombu's property);
+    permits have none."""
     counts: bool
     """``depth`` can be exact."""
     shared: bool
@@ -52,7 +53,7 @@ class Delivery:
 
     job_id: str | None
     """The job for which the permit was sent, which may not be the one that is taken with it; None for a foreign
-    message."""
+    message. Never empty: a permit that was published without the id of a job has any text here."""
     handle: Any
     """For the receiver: what it needs to acknowledge the message or give it back."""
     problem: str = ""
@@ -201,7 +202,8 @@ class TransportDriver(QueueDriver):
     @abstractmethod
     def publish(self, jobs: Sequence[Ready]) -> None:
         """Send one message for each entry, in batches where the transport has them: a permit, in the job's ``group``
-        where messages can have one, or the job's own ``message`` as it is (Kombu's envelope as JSON).
+        where messages can have one, or the job's own ``message`` as it is (Kombu's envelope as JSON). The id of a job
+        may be empty: then the permit says no more than that the queue has work.
 
         Returns when the broker has taken responsibility for all of them (RabbitMQ: confirms). Raises
         DriverUnavailable when that is not known for some: they may then be sent twice, never lost.
