@@ -194,3 +194,30 @@ def test_threads_take_turns(store: PostgresStore) -> None:
     step("again")
     waiting.join()
     assert order == ["waiting", "again"]
+
+
+def test_a_step_that_is_made_again_takes_nothing_for_granted(
+    store: PostgresStore, other: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever steps other threads and processes make between its tries."""
+    end, me, added = database.PostgresDatabase.__exit__, threading.get_ident(), list[str]()
+
+    def ended(self: database.PostgresDatabase, *problem: Any) -> None:
+        try:
+            end(self, *problem)
+        finally:
+            if threading.get_ident() == me and not self.is_within:
+                thread = threading.Thread(target=others)
+                thread.start()
+                thread.join()
+
+    def others() -> None:
+        for writer in (store, store, store, other):  # after two of them this process knows that it writes alone
+            added.append(f"more{len(added)}")
+            add(writer, added[-1])
+
+    monkeypatch.setattr(database.PostgresDatabase, "__exit__", ended)
+    add(store, "fourth")  # the process does not write alone from now on, and takes for granted that it does
+    assert add(store, "fifth").duplicates == frozenset()
+    monkeypatch.undo()
+    assert take(store, 100) == ["first", "second", "third", "fourth", *added[:8], "fifth", *added[8:]]

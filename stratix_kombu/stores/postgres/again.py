@@ -29,6 +29,7 @@ def _made_again(method: Callable[..., Any], database: PostgresDatabase) -> Calla
             except Undone:
                 if not left or database.is_within:
                     raise
+                database.this_thread.doubts = True
         raise AssertionError
 
     return tried

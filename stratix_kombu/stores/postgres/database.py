@@ -89,7 +89,9 @@ class PostgresDatabase:
         """``writes`` as this process has left it; None: what is known may be wrong."""
         self._writes = 0
         self._was_same = False
-        self._asked = threading.local()
+        self.this_thread = threading.local()
+        """``reads``: what its next step asks first. ``doubts``: its next step takes nothing for granted, since its last
+        one was wrong; by steps of other threads, what is known may look right again before that."""
         self._surprised_at = 0.0
         """When a job was there that was taken to be new, on the clock of ``time.monotonic``."""
         self._time = (0, 0.0)
@@ -124,7 +126,7 @@ class PostgresDatabase:
 
     def __enter__(self) -> PostgresDatabase:
         if not self._acquire():
-            self._asked.__dict__.clear()
+            self.this_thread.__dict__.clear()
             raise StoreUnavailable(self.options.address, "another thread's step has not finished in time")
         try:
             some_came = False
@@ -157,9 +159,9 @@ class PostgresDatabase:
 
     def _begin(self) -> bool:
         """Whether users' transactions have added or completed jobs."""
-        asked = self._asked.__dict__.pop("reads", None)
+        asked, doubts = (self.this_thread.__dict__.pop(name, None) for name in ("reads", "doubts"))
         connection = self.pool.take()
-        presumed = self._known if asked is not None and self._may_presume() else None
+        presumed = self._known if asked is not None and not doubts and self._may_presume() else None
         begin = [BEGIN, *self._settings(connection), (LOCK, (self._key,))]
         session = Session(self.options, connection, begin, presumed)
         self._connection, self._session = connection, session
@@ -206,7 +208,7 @@ class PostgresDatabase:
 
     def ahead(self, reads: Iterable[Read], unless_same: Iterable[Read] = ()) -> None:
         if not self.is_within:
-            self._asked.reads = [*reads], [*unless_same]
+            self.this_thread.reads = [*reads], [*unless_same]
 
     @property
     def presumes(self) -> bool:
