@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu.drivers.rabbitmq import confirms, outbox
+from stratix_kombu.drivers.rabbitmq import confirms, driver, outbox
 from stratix_kombu.errors import DriverUnavailable
 from stratix_kombu.model.record import Ready
 from tests.faults.sender import Sender
@@ -145,3 +145,16 @@ def test_what_has_no_room_while_the_broker_does_not_answer_is_left_to_recovery(
     sender.proxy.thaw()
     sender.submit(task("q"))
     until(lambda: (sender.depth() or 0) >= 1, WAIT_S)
+
+
+def test_a_link_that_has_ended_is_not_opened_to_be_closed(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kombu connects anew when it is asked for the connection of a link that the broker has closed."""
+    sender.submit(task("q"))
+    until(lambda: sender.driver.open_count() == 0, WAIT_S)
+    sender.proxy.cut_all()
+    accepted = sender.proxy.accepted
+    monkeypatch.setattr(driver, "LONG_IDLE_S", 0.0)
+    (link,) = sender.driver._idle
+    until(lambda: not sender.driver.is_usable(link), WAIT_S)
+    link.close(ConnectionResetError())
+    assert sender.proxy.accepted == accepted

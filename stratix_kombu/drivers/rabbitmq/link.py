@@ -34,7 +34,9 @@ class RabbitMQLink(Link):
         super().__init__(connection)
 
     def connected(self) -> None:
-        transport = self.connection.connection.transport
+        self.amqp = self.connection.connection
+        """py-amqp's: Kombu's would connect anew where this one has ended, and wait for that."""
+        transport = self.amqp.transport
         self.socket = transport.sock
         read = transport._quick_recv
         # py-amqp asks for each part of a frame by itself, and keeps what it is given beyond that.
@@ -63,12 +65,12 @@ class RabbitMQLink(Link):
 
     def _write(self, frames: list[bytes]) -> None:
         if frames:
-            self.connection.connection.transport.write(b"".join(frames))
+            self.amqp.transport.write(b"".join(frames))
             frames.clear()
 
     def permits(self) -> list[tuple[int, str]]:
         """Permits that were read beyond what py-amqp has asked for, by delivery tag and id."""
-        transport = self.connection.connection.transport
+        transport = self.amqp.transport
         found, size = read_permits(transport._read_buffer, self.channel.channel_id)
         transport._read_buffer = transport._read_buffer[size:]
         return found
@@ -79,7 +81,7 @@ class RabbitMQLink(Link):
             self.confirms.unread = 0
         with suppress(socket.timeout):
             while True:
-                self.connection.connection.drain_events(timeout=0)
+                self.amqp.drain_events(timeout=0)
 
     def close(self, problem: BaseException | None = None) -> None:
         confirms, self.confirms = self.confirms, None
@@ -88,7 +90,7 @@ class RabbitMQLink(Link):
         if isinstance(problem, OSError):  # each link would wait in vain for the answer to its goodbye, and to TLS's
             with suppress(Exception):
                 self.socket.settimeout(0)
-                self.connection.connection.collect()
+                self.amqp.collect()
             return
         with suppress(OSError):  # it is closed already
             self.socket.settimeout(CLOSE_S)
@@ -98,6 +100,6 @@ class RabbitMQLink(Link):
 def confirms_of(link: Any) -> Confirms:
     """The link's, made with its first use."""
     if link.confirms is None:
-        link.confirms = Confirms(link.connection, link.channel)
+        link.confirms = Confirms(link.amqp, link.channel)
     found: Confirms = link.confirms
     return found
