@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import psycopg
 import pytest
 
 from stratix_kombu.errors import StoreUnavailable
@@ -122,3 +123,27 @@ def test_reading_behind_ones_own_transaction_while_its_table_is_locked(
         with pytest.raises(StoreUnavailable, match=r"locked for too long|has not finished in time"):
             there(store, "a")
     assert there(store, "a") == [False]
+
+
+def test_tables_that_were_emptied_by_hand(store: PostgresStore, postgres_database: str) -> None:
+    """As tests do that empty each table of a database."""
+    for name in ("first", "second", "third"):  # whoever writes alone takes for granted what the table has
+        add(store, name)
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        table = f"{store._database.options.quoted_schema}.counters"
+        kept = connection.execute(f"SELECT * FROM {table}").fetchall()  # type: ignore[call-overload]
+        connection.execute(f"TRUNCATE {table}")  # type: ignore[call-overload]
+        asked = (
+            lambda: add(store, "fourth"),
+            lambda: store.transitions.take(QUEUE, "w", 30_000, 1),
+            lambda: store.queries.status(QUEUE),
+            lambda: store.queries.now(),
+        )
+        for ask in (*asked, *asked):
+            with pytest.raises(StoreUnavailable, match="somebody has emptied its tables: restore them, or drop"):
+                ask()
+        places = ", ".join(["%s"] * len(kept[0]))
+        for row in kept:
+            connection.execute(f"INSERT INTO {table} VALUES ({places})", row)  # type: ignore[call-overload]
+    assert again(partial(add, store, "fifth")) is None
+    assert there(store, "first", "fifth") == [True, True]

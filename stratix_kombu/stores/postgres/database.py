@@ -340,5 +340,4 @@ class ReadingSession(Session):
         self._database = database
 
     def counters(self) -> Counters:
-        (row,) = self.exchange([(READ, ())])[-1].rows
-        return self._database._saw(row)
+        return self._database._saw(self.first(READ, ()))

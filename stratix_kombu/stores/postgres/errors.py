@@ -92,6 +92,15 @@ def unavailable(options: PostgresOptions, refused: Refused) -> StoreUnavailable:
     return StoreUnavailable(options.address, said_of(refused))
 
 
+def emptied(options: PostgresOptions) -> StoreUnavailable:
+    """The row that a namespace always has is not there."""
+    return StoreUnavailable(
+        options.address,
+        f"the table 'counters' of the schema {options.schema!r} is empty, so somebody has emptied its tables: restore "
+        "them, or drop the schema and run 'stratix-kombu store migrate'",
+    )
+
+
 def lost(options: PostgresOptions, said: str) -> StoreUnavailable:
     """The connection has ended."""
     return StoreUnavailable(options.address, options.without_password(" ".join(said.split())))

@@ -8,7 +8,7 @@ from typing import Any
 
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.postgres.connection import Answer, Connection, Rows, Statement
-from stratix_kombu.stores.postgres.errors import AGAIN, PRESUMED, READ_ONLY, Refused, said_of, unavailable
+from stratix_kombu.stores.postgres.errors import AGAIN, PRESUMED, READ_ONLY, Refused, emptied, said_of, unavailable
 from stratix_kombu.stores.postgres.options import PostgresOptions
 from stratix_kombu.stores.sql.columns import TEXTS, UPDATE_GIVEN
 from stratix_kombu.stores.sql.database import Read
@@ -70,8 +70,14 @@ class Session:
                 raise Undone(self._options.address, said_of(refused)) from refused
             raise unavailable(self._options, refused) from refused
         if self.presumes and is_first:
-            self.server_ms = answers[self._guarded_at].rows[0][0]
+            self.server_ms = self._row(answers[self._guarded_at])[0]
         return answers
+
+    def _row(self, answer: Answer) -> tuple[Any, ...]:
+        """The row of counters, of which an answer tells."""
+        if not answer.rows:
+            raise emptied(self._options)
+        return answer.rows[0]
 
     def confirm(self) -> None:
         """Have the server say that what was taken for granted is so, where nothing was sent yet."""
@@ -107,7 +113,7 @@ class Session:
         answers = self.exchange([(sql, ()), *((dollars(read), values) for read, values in reads)])
         answers = answers[-len(reads) - 1 :]
         self._ahead = {read: answer.rows for read, answer in zip(reads, answers[1:], strict=True)}
-        return answers[0].rows[0]
+        return self._row(answers[0])
 
     def forget(self) -> None:
         """What was asked ahead: it is about to become something else."""
