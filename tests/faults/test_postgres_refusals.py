@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from stratix_kombu import create_app
 from stratix_kombu.errors import StoreUnavailable
 from stratix_kombu.stores.postgres.connection import Connection
 from stratix_kombu.stores.postgres.store import PostgresStore
@@ -147,3 +152,32 @@ def test_tables_that_were_emptied_by_hand(store: PostgresStore, postgres_databas
             connection.execute(f"INSERT INTO {table} VALUES ({places})", row)  # type: ignore[call-overload]
     assert again(partial(add, store, "fifth")) is None
     assert there(store, "first", "fifth") == [True, True]
+
+
+def test_the_privileges_of_the_guide_are_enough(postgres_database: str) -> None:
+    """For all that a program does, in transactions of its own as well."""
+    text = Path("examples/guide/postgresql.md").read_text()
+    grants = " ".join(next(part for part in text.split("`") if part.startswith("GRANT USAGE ON SCHEMA")).split())
+    role, settings = f"web_{uuid.uuid4().hex[:8]}", {"namespace": "shop"}
+    with create_app({**settings, "store": f"{postgres_database}?migrate=auto"}) as app:
+        app.queue.get_queue("q").get_job_counts()
+    with psycopg.connect(postgres_database, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {role} LOGIN")  # type: ignore[call-overload]
+        owner.execute(grants.replace("TO web", f"TO {role}"))  # type: ignore[call-overload]
+        url = re.sub("//[^@]*@", f"//{role}@", postgres_database)
+        with create_app({**settings, "store": url}) as app, psycopg.connect(url) as own:
+            queue: Any = app.queue.create_queue("q", dead_letter="letters")
+            queue.process(lambda job: job.data)
+            app.start()
+            queue.add_repeatable_job("often", every=100, limit=1)
+            parts = queue.add_bulk([{"name": "n", "data": number} for number in range(3)])
+            jobs = [queue.add("n", 3, connection=own), queue.add("n", 4, dependencies=parts, delay=10)]
+            own.commit()
+            assert [job.wait_until_finished(timeout=WAIT_S) for job in jobs] == [3, 4]
+            assert app.distributed_lock.acquire("one", 1000)
+            until(lambda: queue.get_job_counts()["completed"] == 6, WAIT_S)
+            jobs[0].remove()
+            queue.clean(0)
+            assert dict(app.queue.engine.faults) == {}
+        owner.execute(f"DROP OWNED BY {role}")  # type: ignore[call-overload]
+        owner.execute(f"DROP ROLE {role}")  # type: ignore[call-overload]
