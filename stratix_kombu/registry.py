@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.model.functions import NOT_GIVEN
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -40,10 +41,10 @@ class Handlers:
     @overload
     def process(self, queue: str, name: str | None, handler: Handler) -> Handler: ...
 
-    def process(self, queue: str, name: str | None = None, handler: Any = None) -> Any:
+    def process(self, queue: str, name: str | None = None, handler: Any = NOT_GIVEN) -> Any:
         """Declare a handler of the jobs of that name, or of all others of the queue; or as a decorator. As
         ``queue.process`` otherwise; applications that include these handlers already are given it at once."""
-        if handler is None:
+        if handler is NOT_GIVEN:
             return lambda function: self.process(queue, name, function)
         one = Declared(queue, name, handler)
         self._declared.append(one)

@@ -11,6 +11,8 @@ from typing import Any
 from stratix_kombu.errors import ConfigurationError
 
 Pairs = frozenset[tuple[int, int]]
+NOT_GIVEN: Any = object()
+"""Instead of a handler, where one may be given later; None is a mistake, such as a name that a mapping lacks."""
 
 
 def same_function(one: Any, other: Any, above: Pairs = frozenset()) -> bool:

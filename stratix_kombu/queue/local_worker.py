@@ -12,6 +12,7 @@ from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.logs import current_job
 from stratix_kombu.model.claims import Bounds
+from stratix_kombu.model.functions import NOT_GIVEN
 from stratix_kombu.model.record import Claim, WorkerInfo
 from stratix_kombu.queue.job import Job, Runtime
 from stratix_kombu.worker.backoffs import Backoffs
@@ -54,7 +55,7 @@ class LocalWorker:
         self._loop = loop
         self._came_up = came_up
         """Called each time a worker has started."""
-        self.handlers = Handlers()
+        self.handlers = Handlers(f"queue {queue!r}")
         self.tasks: TaskHost | None = None
         """Runs what a Celery application has sent to the queue, if that is to be done here."""
         self.worker: Worker | None = None
@@ -97,11 +98,11 @@ class LocalWorker:
         """Whether this process has handlers of the queue and runs no jobs."""
         return bool(self.handlers) and not self.started
 
-    def process(self, name: Any, handler: Any = None) -> Any:
+    def process(self, name: Any, handler: Any = NOT_GIVEN) -> Any:
         """See ``Queue.process``. Jobs are run at once if this was started. Raises ConfigurationError."""
-        if handler is None and name is not None and (not isinstance(name, str) or is_path(name)):
+        if handler is NOT_GIVEN and name is not None and (not isinstance(name, str) or is_path(name)):
             name, handler = None, name
-        if handler is None:
+        if handler is NOT_GIVEN:
             return lambda function: self._register(name, function)
         return self._register(name, handler)
 

@@ -17,6 +17,7 @@ from stratix_kombu.lifecycle.closing import close_within
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.one_queue import pause, resume
 from stratix_kombu.model.arguments import many, seconds
+from stratix_kombu.model.functions import NOT_GIVEN
 from stratix_kombu.model.record import Added, JobRecord, NewJob, WorkerInfo
 from stratix_kombu.queue.events import QueueEvents
 from stratix_kombu.queue.job import Job
@@ -226,7 +227,7 @@ class Queue(ManyJobs, forks.OfOneProcess, Hinted):
     @overload
     def process(self, name: str | None = None, /) -> Callable[[Handler], Handler]: ...
 
-    def process(self, name: Any = None, handler: Any = None, /) -> Any:
+    def process(self, name: Any = None, handler: Any = NOT_GIVEN, /) -> Any:
         """Handle jobs: ``process(handler)`` for all names, ``process(name, handler)`` for one; or as a decorator.
 
         A handler takes the Job and returns a JSON value; it may be ``async def``. The path of a file that defines

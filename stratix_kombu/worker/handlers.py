@@ -60,7 +60,8 @@ def say_what_is_idle(queues: Iterable[Any]) -> None:
 class Handlers:
     """At most one handler for each job name, and one for all names without their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str = "this queue") -> None:
+        self._where = where
         self._by_name: dict[str | None, Handler] = {}
         self.explain: Callable[[str], str] = lambda name: ""
         """What may be meant by a name that has no handler; '' = nobody knows."""
@@ -74,14 +75,20 @@ class Handlers:
         the same line creates each time; another function raises ConfigurationError."""
         what = "all jobs" if name is None else f"jobs called {check_job_name(name)!r}"
         if not isinstance(function, (str, Path)) and not callable(function):
-            raise ConfigurationError(f"a handler must be a function of the job, or the path of one, not {function!r}")
+            raise ConfigurationError(
+                f"{self._where}: a handler of {what} must be a function of the job, or the path of one, "
+                f"not {function!r}"
+            )
         if not isinstance(function, (str, Path)):
             check_takes(function, ("the job",), f"a handler of {what}")
         known = self._by_name.get(name)
         if known is not None:
             if same_function(known.function, function):
                 return
-            raise ConfigurationError(f"this queue already has a different handler for {what}")
+            raise ConfigurationError(
+                f"{self._where} already has a different handler for {what}, and each name has one. In a notebook, "
+                "close the application and create it anew in the cell that defines the handler"
+            )
         if sandboxed or isinstance(function, (str, Path)):
             self._by_name[name] = Handler(function, is_async=False, source=source_of(function))
             return

@@ -122,8 +122,12 @@ def test_another_function_of_the_same_line_is_refused() -> None:
     first = made("first")
     for handler in (first, made("first"), first):
         queue.process("n", handler)
-    with pytest.raises(ConfigurationError, match="already has a different handler for jobs called 'n'"):
+    words = r"queue 'q' already has a different handler for jobs called 'n', and each name has one"
+    with pytest.raises(ConfigurationError, match=words):
         queue.process("n", made("second"))
+    for name in ("n", "another", None):
+        with pytest.raises(ConfigurationError, match=r"queue 'q': a handler of .* must be a function .*, not None"):
+            queue.process(name, {}.get(name))
     queue.process(made("second"))
     with pytest.raises(ConfigurationError, match="already has a different handler for all jobs"):
         queue.process(made("third"))
