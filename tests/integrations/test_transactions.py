@@ -199,6 +199,15 @@ def test_with_django(app: Application, connection: psycopg.Connection, postgres_
     assert json.loads(done.stdout) == [None, None, 11, 13]
 
 
+@pytest.mark.parametrize("setting", ["TimeZone TO 'Asia/Tokyo'", "DateStyle TO 'German'", "extra_float_digits TO -5"])
+def test_a_session_may_have_settings_of_its_own(app: Application, connection: psycopg.Connection, setting: str) -> None:
+    """Django, for one, sets the zone of its connections to that of the project."""
+    connection.execute(f"SET {setting}".encode())
+    job = _queue(app).add("send", connection=connection)
+    connection.commit()
+    assert app.queue.get_job(job.id)
+
+
 def test_a_connection_to_another_database_is_refused(
     app: Application, connection: psycopg.Connection, postgres_url: str
 ) -> None:

@@ -33,7 +33,8 @@ logger = logging.getLogger("stratix_kombu.stores")
 
 _INFO = "stratix_kombu"
 """Under which a session of SQLAlchemy knows that it has added jobs."""
-_WHERE = "SELECT current_database()::text, pg_postmaster_start_time()::text"
+_WHERE = "SELECT current_database()::text, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text"
+"""Not the time as text, which is another one in each time zone and date style that a session may have set."""
 Rows = Sequence[Sequence[Any]]
 Execute = Callable[[str, Sequence[Any]], Rows]
 """Runs a statement whose parameters are ``%s``."""
