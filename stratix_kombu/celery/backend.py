@@ -180,11 +180,15 @@ class StratixBackend(Groups):
             self.store_result(task_id, TaskRevokedError(reason), state, request=request)
             return
         job_id = task_job_id(task_id)
+        is_known = request is not None or self._record(task_id) is not None
         token = ANY_CLAIM if held or reason == "terminated" else UNCLAIMED
         if not self._end_by_hand(job_id, TaskRevokedError(reason), None, token=token):
             record = self._record(task_id)
             if record is not None and not record.state.finished:
                 return
+        if not is_known:
+            self.bridge.mirror.revoked_unknown(task_id, reason, state)
+            return
         self.bridge.mirror.revoked(task_id, reason, request, store_result, state)
 
     def mark_as_retry(

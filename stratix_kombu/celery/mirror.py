@@ -144,6 +144,11 @@ class Mirror:
             with sent(Sending.PLAIN):
                 previous.mark_as_revoked(task_id, reason, _counted(request), store_result, state)
 
+    def revoked_unknown(self, task_id: str, reason: str, state: str) -> None:
+        """Of a task that the store does not know: who has sent it may not have the bridge."""
+        if (older := self.older) is not None:
+            older.mark_as_revoked(task_id, reason, state)
+
 
 def _is_adopted(request: Any) -> bool:
     return isinstance(request, Context) and not request.is_eager and is_adopted(request)

@@ -40,7 +40,7 @@ class BackendUnavailable(Unavailable):
 
 
 class Older:
-    """That backend as it is read; while it cannot be reached, it knows nothing."""
+    """That backend as it is asked; while it cannot be reached, it knows nothing."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -75,6 +75,9 @@ class Older:
     def forget(self, task_id: str) -> None:
         with suppress(NotImplementedError):  # not every backend can
             self._ask(lambda backend: backend.forget(task_id), None)
+
+    def mark_as_revoked(self, task_id: str, reason: str, state: str) -> None:
+        self._ask(lambda backend: backend.mark_as_revoked(task_id, reason, state=state), None)
 
     def _ask(self, what: Callable[[Any], Any], otherwise: Any) -> Any:
         began = time.monotonic()

@@ -134,6 +134,17 @@ def test_the_other_kind_of_worker_goes_on_and_nothing_runs_twice(project: Projec
     assert sorted(lines(notes)) == sorted(["again", "side", "body", "joined", "last", "next", "one", "spawned", "two"])
 
 
+def test_a_delayed_task_that_its_producer_revokes_is_revoked_at_once(project: Project, kind: str) -> None:
+    """The store does not know it, or under another id than its own."""
+    stock = producer(project)
+    with project.worker(kind.split()[1]) as worker:
+        waits = stock.tasks["proj.add"].apply_async((1, 2), countdown=3600)
+        inspect = stock.control.inspect([worker.name], timeout=1)
+        until(lambda: waits.id in str(inspect.scheduled()), WAIT_S)
+        stock.control.revoke(waits.id, destination=[worker.name])
+        assert value(waits) == "celery.exceptions.TaskRevokedError: revoked"
+
+
 def test_a_rejected_task_says_that_it_comes_again(project: Project, kind: str, tmp_path: Path) -> None:
     """As with Celery, where the broker says so of a message that was given back."""
     path = str(tmp_path / "seen")
