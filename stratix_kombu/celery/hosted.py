@@ -15,9 +15,10 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.serialization import prepare_accept_content
 
 from stratix_kombu.celery import compat
+from stratix_kombu.celery.ended import Ended, ended
 from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
 from stratix_kombu.celery.plain import has_gone_on, is_being_sent
-from stratix_kombu.celery.publish import NOT_TRACKED
+from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.celery.rejecting import fail_rejected
 from stratix_kombu.celery.requests import is_revoked, may_be_dropped, message_of, received_request, request_of
 from stratix_kombu.celery.sandboxed import SandboxedAttempt
@@ -162,9 +163,7 @@ class HostedTasks:
         fail_rejected(self.bridge, task, request, traced)
         events = self.worker.remote.events
         if events is not None and events.enabled:
-            _, info, runtime, shown = traced
-            state, error = (None, "") if info is None else (info.state, repr(info.retval))
-            self.tell_end(task, request["id"], state, error, runtime, shown)
+            self.tell_end(task, request["id"], ended(traced))
 
     def _tell_begin(self, task: Any, request: Mapping[str, Any]) -> None:
         send, task_id = self.worker.remote.send, request["id"]
@@ -177,22 +176,22 @@ class HostedTasks:
             root_id=request.get("root_id"),
             parent_id=request.get("parent_id"),
             retries=request.get("retries", 0),
-            eta=request.get("eta"),
+            eta=request.get("eta") or request.get(DUE),
             expires=request.get("expires"),
         )
         send("task-started", uuid=task_id)
 
-    def tell_end(self, task: Any, task_id: str, state: str | None, error: str, runtime: Any, shown: Any) -> None:
-        """The event of a task that has ended; ``state``: None if it has succeeded."""
-        send = self.worker.remote.send
-        if state is None:
-            send("task-succeeded", uuid=task_id, result=shown, runtime=runtime)
-        elif state == states.RETRY:
-            send("task-retried", uuid=task_id, exception=error, traceback="")
-        elif state == states.FAILURE:
-            send("task-failed", uuid=task_id, exception=error, traceback="")
-        elif state == states.REJECTED:
-            send("task-failed", uuid=task_id, exception=error, traceback="")
+    def tell_end(self, task: Any, task_id: str, how: Ended) -> None:
+        """The event of a task that has ended."""
+        send, why = self.worker.remote.send, {"exception": how.error, "traceback": how.traceback}
+        if how.state is None:
+            send("task-succeeded", uuid=task_id, result=how.shown, runtime=how.runtime)
+        elif how.state == states.RETRY:
+            send("task-retried", uuid=task_id, **why)
+        elif how.state == states.FAILURE:
+            send("task-failed", uuid=task_id, **why)
+        elif how.state == states.REJECTED:
+            send("task-failed", uuid=task_id, **why)
             if task.acks_late:  # else the message was acknowledged before
                 send("task-rejected", uuid=task_id, requeue=False)
 

@@ -20,6 +20,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.bridge import Bridge, bridge_in_worker
+from stratix_kombu.celery.ended import ended
 from stratix_kombu.celery.rejecting import fail_rejected
 from stratix_kombu.celery.requests import request_of
 from stratix_kombu.celery.task import HOSTED
@@ -80,9 +81,7 @@ class SandboxTasks:
         tracer = compat.tracer_of(self.app, task, self.hostname)
         traced = tracer(request["id"], request["args"], request["kwargs"], request)
         fail_rejected(self.bridge, task, request, traced)
-        _, info, runtime, shown = traced
-        state, error = (None, "") if info is None else (info.state, repr(info.retval))
-        return {"state": state, "error": error, "runtime": runtime, "shown": shown}
+        return ended(traced)._asdict()
 
     def _exceed_softly(self, number: int, frame: FrameType | None) -> None:
         """The signal comes between two instructions of Python, or in the middle of a call that blocks."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery.exceptions import TimeLimitExceeded, WorkerLostError
 from kombu.utils import json as kombu_json
 
+from stratix_kombu.celery.ended import Ended
 from stratix_kombu.celery.hosted_attempt import TaskAttempt
 from stratix_kombu.celery.sandbox_options import options_of
 from stratix_kombu.errors import JobCancelled
@@ -68,7 +69,7 @@ class SandboxedAttempt(TaskAttempt):
             return Postponed(self.claim.record.id, self.token, 0)
         except SandboxFailure as failure:
             return self._ended_with_child(request["id"], failure, min(limits, default=0.0))
-        self._host.tell_end(task, request["id"], told["state"], told["error"], told["runtime"], told["shown"])
+        self._host.tell_end(task, request["id"], Ended(**told))
         return None  # the child has stored it
 
     def _attributes(self) -> dict[str, Any]:

@@ -107,3 +107,16 @@ def test_events(pair: Beside) -> None:
         return {name: [[one.get(key) for key in known + error[name]] for one in found[name]] for name in found}
 
     pair.both(script)
+
+
+def test_events_say_why_a_task_has_failed_and_when_it_was_to_run(pair: Beside) -> None:
+    def script(side: Side) -> Any:
+        with listening(side) as heard:
+            boom, again = side.task("boom").delay(), side.task("flaky").delay("x")
+            until(lambda: len(heard[boom.id]) >= 3 and len(heard[again.id]) >= 6, WAIT_S)
+            found = [event for one in (boom, again) for event in heard[one.id]]
+        told = [one for one in found if one["type"] in ("task-failed", "task-retried")]
+        received = [bool(one["eta"]) for one in found if one["type"] == "task-received"]
+        return [(one["exception"], "Traceback" in one["traceback"]) for one in told], received
+
+    assert all(has_traceback for _, has_traceback in pair.both(script)[0])
