@@ -1,14 +1,15 @@
-"""What a worker reports about delayed tasks: ``inspect scheduled`` includes those that wait in the store, and the event
-of a received task contains the time at which it should run."""
+"""What a worker reports about delayed tasks: ``inspect scheduled`` and ``query_task`` know those that wait in the
+store, and the event of a received task contains the time at which it should run."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from celery.worker.control import Panel
+from kombu.utils.functional import maybe_list
 
 from stratix_kombu.celery.bridge import Bridge, bridge_of
 from stratix_kombu.celery.publish import DUE
@@ -17,6 +18,7 @@ from stratix_kombu.drivers.rest import JSON, with_rest
 from stratix_kombu.errors import Unavailable
 from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
+from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import JobRecord
 from stratix_kombu.model.state import State
 from stratix_kombu.model.tasks import TRACKED, arguments_of
@@ -45,6 +47,15 @@ def answer_for_the_store() -> None:
     scheduled.stratix_original = original  # type: ignore[attr-defined]
     for name in _COMMANDS:
         Panel.data[name] = scheduled
+    query = Panel.data["query_task"]
+
+    def query_task(state: Any, ids: Any, **kwargs: Any) -> dict[str, Any]:
+        """Query for task information by id."""
+        found = query(state, ids, **kwargs)
+        bridge, missing = bridge_of(state.app), [one for one in maybe_list(ids) or () if one not in found]
+        return found if bridge is None else {**found, **_delayed_of(bridge, state, missing)}
+
+    Panel.data["query_task"] = query_task
 
 
 class _Eventer:
@@ -101,6 +112,23 @@ def _delayed(bridge: Bridge, state: Any) -> Iterator[dict[str, Any]]:
             bridge.engine.report(queue, problem, "inspect_failed")
             return
         yield from (_told(record, state.hostname) for record in records if is_task_message(record.message))
+
+
+def _delayed_of(bridge: Bridge, state: Any, ids: Sequence[str]) -> dict[str, Any]:
+    """Of these tasks, those that wait for their time in a queue of this worker's: as ``query_task`` describes them."""
+    try:
+        records = bridge.engine.store.queries.get([task_job_id(one) for one in ids])
+    except Unavailable as problem:
+        bridge.engine.report("", problem, "inspect_failed")
+        return {}
+    return {
+        task_id: ("scheduled", _told(record, state.hostname)["request"])
+        for task_id, record in zip(ids, records, strict=True)
+        if record is not None
+        and record.state is State.DELAYED
+        and record.queue in state.app.amqp.queues.consume_from
+        and is_task_message(record.message)
+    }
 
 
 def _told(record: JobRecord, hostname: str) -> dict[str, Any]:

@@ -8,15 +8,18 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.utils.collections import AttributeDict
+from celery.worker import WorkController
 from celery.worker.control import Panel
 from celery.worker.state import SOFTWARE_INFO
 from kombu import Queue as BrokerQueue
 
+from stratix_kombu.celery.running import commands_of, running_jobs
 from stratix_kombu.errors import StratixError
 
 if TYPE_CHECKING:
@@ -88,13 +91,8 @@ class Remote:
             self.events = app.events.Dispatcher(sending, hostname=hostname, enabled=wanted)
             node = app.control.mailbox.Node(
                 hostname,
-                handlers={
-                    **Panel.data,
-                    "active": self._active,
-                    "dump_active": self._active,
-                    "rate_limit": self._refuse_rate_limit,
-                },
-                state=AttributeDict(app=app, hostname=hostname, consumer=self._consumer(), tset=set),
+                handlers={**Panel.data, **commands_of(self._worker), "rate_limit": self._refuse_rate_limit},
+                state=AttributeDict(app=app, hostname=hostname, consumer=self._consumer(connection), tset=set),
                 channel=connection.channel(),
             )
             with node.listen(callback=lambda body, message: self._hear(node, body, message)):
@@ -119,38 +117,19 @@ class Remote:
             logger.error("no such control command: %s", problem, extra={"action": "remote_failed"})
 
     def _told(self) -> dict[str, Any]:
-        running = sum(len(one) for one in self._running().values())
-        told = {"freq": HEARTBEAT_S, "active": running, "processed": self._worker.done, "loadavg": os.getloadavg()}
+        told = {
+            "freq": HEARTBEAT_S,
+            "active": len(running_jobs(self._worker)),
+            "processed": self._worker.done,
+            "loadavg": os.getloadavg(),
+        }
         return {**told, **SOFTWARE_INFO}
-
-    def _running(self) -> dict[str, list[Any]]:
-        workers = {name: queue.local.worker for name, queue in self._worker.queues.items()}
-        return {name: worker.running for name, worker in workers.items() if worker is not None}
-
-    def _active(self, state: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        """The tasks that run, as ``inspect active`` describes them."""
-        return [
-            {
-                "id": one.job_id,
-                "name": one.name,
-                "type": one.name,
-                "args": [],
-                "kwargs": {},
-                "hostname": self._worker.hostname,
-                "time_start": time.time() - (time.monotonic() - one.began),
-                "acknowledged": True,
-                "delivery_info": {"exchange": "", "routing_key": name, "priority": None, "redelivered": False},
-                "worker_pid": os.getpid(),
-            }
-            for name, running in self._running().items()
-            for one in running
-        ]
 
     @staticmethod
     def _refuse_rate_limit(state: Any, **kwargs: Any) -> dict[str, str]:
         return {"error": NO_RATE_LIMIT}
 
-    def _consumer(self) -> Any:
+    def _consumer(self, connection: Any) -> Any:
         """What Celery's commands ask of a consumer."""
         worker, app = self._worker, self._worker.app
         queues = [app.amqp.queues.get(name) or BrokerQueue(name) for name in worker.queues]
@@ -170,16 +149,21 @@ class Remote:
             add_task_queue=None,
             cancel_task_queue=None,
             reset_rate_limits=lambda: None,
-            controller=SimpleNamespace(autoscaler=None, stats=self._stats, reload=refuse, use_eventloop=False),
+            controller=SimpleNamespace(
+                autoscaler=None, stats=partial(self._stats, connection), reload=refuse, use_eventloop=False
+            ),
         )
 
-    def _stats(self) -> dict[str, Any]:
-        worker = self._worker
+    def _stats(self, connection: Any) -> dict[str, Any]:
+        worker, broker = self._worker, connection.info()
+        broker.pop("password", None)
         return {
             "total": dict(worker.totals),
             "pid": os.getpid(),
             "clock": str(worker.app.clock),
             "uptime": int(time.monotonic() - worker.began),
+            "broker": broker,
             "prefetch_count": worker.concurrency,
             "pool": {"implementation": "stratix_kombu", "max-concurrency": worker.concurrency},
+            "rusage": WorkController.rusage(worker),  # of this process; it looks at nothing else
         }

@@ -63,6 +63,11 @@ class Runner:
         self._timeouts = Timeouts(queue)
         self._threads = ThreadExecutor(queue, settings.concurrency, self._run)
 
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Those whose handler has not finished."""
+        return list(self._begun.values())
+
     # -- from the claim to the outcome ------------------------------------------------------------
 
     def begin_all(self, claims: Sequence[Claim]) -> Exception | None:

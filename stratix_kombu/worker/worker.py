@@ -12,7 +12,7 @@ from typing import Any
 
 from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.model.record import Claim, WorkerInfo
-from stratix_kombu.worker.attempt import Attempts, WorkerSettings
+from stratix_kombu.worker.attempt import Attempt, Attempts, WorkerSettings
 from stratix_kombu.worker.attempt_log import Running
 from stratix_kombu.worker.consumer import Consumer
 from stratix_kombu.worker.coroutines import LoopExecutor
@@ -103,6 +103,11 @@ class Worker:
     def running(self) -> list[Running]:
         """The jobs whose handler is running and whose attempt is not over."""
         return self._holdings.all_running()
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The attempts whose handler has not finished."""
+        return self._runner.attempts
 
     def start(self) -> None:
         """Start taking jobs. Does not wait for the broker: the consumer keeps trying. Raises RuntimeError if the system

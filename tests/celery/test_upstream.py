@@ -20,7 +20,7 @@ from celery.result import AsyncResult, ResultSet
 from celery.utils.functional import _regen
 from celery.utils.threads import _LocalStack
 from celery.worker.consumer import Consumer, Tasks
-from celery.worker.control import Panel, scheduled
+from celery.worker.control import Panel, query_task, scheduled
 from kombu.transport import redis as redis_transport
 from kombu.transport.SQS import Channel
 from vine import transform
@@ -97,6 +97,7 @@ def test_workers_are_asked_over_a_table_of_commands() -> None:
     assert Panel.data["scheduled"] is Panel.data["dump_schedule"]
     assert original(Panel.data["scheduled"]) is scheduled
     assert list(inspect.signature(scheduled).parameters) == ["state", "kwargs"]
+    assert list(inspect.signature(query_task).parameters) == ["state", "ids", "kwargs"]
 
 
 def test_canvas_is_wrapped_once() -> None:
