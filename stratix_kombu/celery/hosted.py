@@ -240,8 +240,8 @@ class HostedTasks:
 
 
 def _seconds(limit: Any) -> float | None:
-    """A time limit, whatever a message says: none, if it is no number."""
+    """A time limit, whatever a message says, as a number is written there: none, if it is none."""
     try:
-        return float(limit) if limit else None
+        return (limit if isinstance(limit, (int, float)) else float(limit)) if limit else None
     except (TypeError, ValueError):
         return None

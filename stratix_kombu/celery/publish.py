@@ -362,12 +362,11 @@ class Publisher:
             published.headers["eta"] = due
 
     def due(self, countdown: Any, eta: Any) -> str | None:
-        """When a task should run, as Celery writes it; None for at once."""
+        """When a task should run, as Celery writes it: an ``eta`` without a timezone has none. None for at once."""
         delay_ms, due_ms = self._when(countdown, eta)
         if not (delay_ms or due_ms):
             return None
-        instant_ = maybe_make_aware(maybe_iso8601(eta), self._app.timezone) if due_ms else None
-        due = instant_ or self._app.now() + timedelta(milliseconds=delay_ms)
+        due = maybe_iso8601(eta) if due_ms else self._app.now() + timedelta(milliseconds=delay_ms)
         return str(due.isoformat())
 
     def _send_untracked(self, published: Published, producer: Any, connection: Any) -> None:

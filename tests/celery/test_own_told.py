@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,20 @@ def test_a_task_that_is_terminated(pair: Beside) -> None:
         return value(result), told(side, "revoked proj.busy:")
 
     assert "True <Signals.SIGTERM: 15> False proj.busy" in pair.both(script)[1][0]
+
+
+@pytest.mark.parametrize("zone", [None, timezone.utc])
+def test_a_time_is_told_as_it_was_given(pair: Beside, zone: timezone | None) -> None:
+    due = datetime(2020, 1, 2, 3, 4, 5, tzinfo=zone)
+    assert pair.both(lambda side: value(side.task("seen").apply_async(eta=due))["eta"]) == due.isoformat()
+
+
+@pytest.mark.parametrize("limit", [1, 0.5])
+def test_the_error_of_a_task_that_exceeds_its_time(pair: Beside, limit: float) -> None:
+    def script(side: Side) -> Any:
+        return value(side.task("busy").apply_async((str(side.folder / f"{limit} s"),), time_limit=limit))
+
+    assert pair.both(script).endswith(f"TimeLimitExceeded({limit},)")
 
 
 def test_a_task_that_nobody_knows(pair: Beside) -> None:
