@@ -214,7 +214,10 @@ class TaskAttempt(Attempt):
 
     def context(self) -> Context | None:
         """Its request, for who asks about it from outside; None if its message cannot be read."""
-        return _context(self._host, self._message)
+        try:
+            return Context(self._host.request_of(self._message))
+        except UNREADABLE:
+            return None
 
     def _unreadable(self) -> Failure:
         return self._failed_with(InvalidTaskError("its message cannot be read"))
@@ -282,13 +285,6 @@ class TaskAttempt(Attempt):
         """It was not settled: ``run`` sees what it has ended with."""
 
 
-def _context(host: HostedTasks, message: OtherMessage) -> Context | None:
-    try:
-        return Context(host.request_of(message))
-    except UNREADABLE:
-        return None
-
-
 def _why_lost(error: BaseException) -> str:
     """As Celery says it of a process of its pool."""
     if isinstance(error, SystemExit):
@@ -307,10 +303,6 @@ class UntrackedAttempt(Attempt):
         super().__init__(of, claim, None, None)
         self._host = host
         self._message = message
-
-    def context(self) -> Context | None:
-        """Its request, for who asks about it from outside; None if its message cannot be read."""
-        return _context(self._host, self._message)
 
     def run(self) -> Outcome | None:
         host = self._host

@@ -13,7 +13,7 @@ from celery.app.task import Context
 from celery.worker import state as worker_state
 from celery.worker.control import Panel
 
-from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
+from stratix_kombu.celery.hosted_attempt import TaskAttempt
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.program import TaskWorker
@@ -24,7 +24,8 @@ _COMMANDS = ("active", "dump_active", "query_task", "revoke", "terminate", "revo
 
 
 class RunningTask:
-    """A request, as far as these commands look at one; or a job of ``queue.process``, which has none."""
+    """A request, as far as these commands look at one; or what has none here: a job of ``queue.process``, and a
+    task that is no job, which nothing ends."""
 
     def __init__(self, worker: TaskWorker, job: Running, request: Context | None) -> None:
         self._worker = worker
@@ -75,7 +76,7 @@ def _workers(worker: TaskWorker) -> list[Worker]:
 
 
 def _request_of(attempt: Any) -> Context | None:
-    return attempt.context() if isinstance(attempt, (TaskAttempt, UntrackedAttempt)) else None
+    return attempt.context() if isinstance(attempt, TaskAttempt) else None
 
 
 def commands_of(worker: TaskWorker) -> Mapping[str, Callable[..., Any]]:
