@@ -13,7 +13,7 @@ from celery.app.backends import by_name
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 
 from stratix_kombu import ConfigurationError, PayloadTooLarge
-from stratix_kombu.celery import StratixCelery, install
+from stratix_kombu.celery import StratixCelery, batch, install
 from stratix_kombu.celery.backend import StratixBackend
 from stratix_kombu.celery.broker import broker_settings, store_settings
 from tests.celery.project import sqs_broker
@@ -286,8 +286,11 @@ def test_a_message_that_sqs_would_refuse_is_refused_at_once(sqs_url: str, redis_
     assert kept.state == "waiting"
 
 
-def test_a_queue_that_is_not_predefined_is_refused_at_once(sqs_url: str, redis_url: str) -> None:
+def test_a_queue_that_is_not_predefined_is_refused_at_once(
+    sqs_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its tasks would wait forever: nobody can send their messages."""
+    monkeypatch.setattr(batch, "PAGE_S", 60.0)  # of a group that takes long, the first tasks are added before the last
     name = f"known{uuid.uuid4().hex[:6]}"
     options = {"region": "us-east-1", "is_secure": False}
     app = make(sqs_broker(sqs_url), broker_transport_options={**options, "predefined_queues": {name: {"url": sqs_url}}})
