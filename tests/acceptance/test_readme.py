@@ -29,10 +29,7 @@ def test_the_readme_has_its_parts() -> None:
     assert len(snippets("python")) >= 21
     assert len(snippets("toml")) >= 9
     commands = [snippet.text.strip() for snippet in snippets("sh", README)]
-    assert commands[:2] == [
-        "pip install '.[all]' && python -m stratix_kombu demo",
-        "pip install tox && tox run-parallel",
-    ]
+    assert commands[:2] == ["pip install '.[all]' && python -m stratix_kombu demo", "pip install tox && tox"]
 
 
 def test_every_snippet_is_of_a_kind_that_is_tested() -> None:
@@ -52,7 +49,7 @@ def test_every_command_is_run_or_parsed() -> None:
     commands = [line for one in others for line in one.text.splitlines()]
     assert [line for line in commands if not line.startswith(("stratix-kombu ", "celery -A proj stratix "))] == [
         "pip install '.[all]' && python -m stratix_kombu demo",  # test_demo.py
-        "pip install tox && tox run-parallel",
+        "pip install tox && tox",
         *DEVELOPMENT,
     ]
 
