@@ -166,7 +166,9 @@ def fields(side: Side, task: str, *args: Any, wanted: tuple[str, ...], **options
     with heard(side, own) as found:
         side.task(task).apply_async(args, task_id=own, **options)
         until(lambda: set(wanted) <= found.keys(), WAIT_S)
-        seen = found["state"].tasks[own].name
+        known = found["state"].tasks[own]
+        until(lambda: known.name is not None, WAIT_S)  # by another event, which may come later
+        seen = known.name
     return [one for one in wanted if found[one].keys() >= FIELDS[one]] + [str(seen)]
 
 
