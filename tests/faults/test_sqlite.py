@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,34 @@ def test_a_lock_that_is_held_for_too_long(store: SqliteStore, tmp_path: Path) ->
     other.close()
     add(store, "after")
     assert store.queries.status(QUEUE).counts["waiting"] == 2
+
+
+def test_a_new_file_into_which_another_process_writes(tmp_path: Path) -> None:
+    """As when two processes open it first at one time: to the one that would give it its write-ahead log SQLite says
+    at once, and not after the timeout, that it is locked."""
+    other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store = opened(tmp_path, timeout=60_000)
+    with ThreadPoolExecutor(1) as thread:
+        adding = thread.submit(add, store, "one")
+        assert not wait([adding], timeout=0.3).done
+        other.execute("COMMIT")
+        other.close()
+        adding.result(timeout=60)
+    assert store.queries.status(QUEUE).counts["waiting"] == 1
+    store.close()
+
+
+def test_a_new_file_that_stays_locked(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store = opened(tmp_path, timeout=TIMEOUT_MS)
+    with pytest.raises(StoreUnavailable, match=f"lock for longer than {TIMEOUT_MS} ms"):
+        add(store, "one")
+    other.execute("ROLLBACK")
+    other.close()
+    add(store, "one")
+    store.close()
 
 
 def test_a_thread_that_holds_the_store_for_too_long(store: SqliteStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,6 +17,7 @@ from stratix_kombu.stores.sqlite.options import SqliteOptions
 JOURNAL_BYTES = 64 * 1024 * 1024
 """To so much the write-ahead log is cut when all of it is in the file."""
 STATEMENTS_KEPT = 256
+LOOKS_AGAIN_S = 0.01
 _COUNTERS = f"SELECT {', '.join(COUNTERS)} FROM counters"
 _COUNT = f"UPDATE counters SET {', '.join(f'{name} = ?' for name in COUNTERS)}"
 
@@ -68,13 +70,30 @@ class Connection:
 
     def _prepare(self) -> None:
         run = self._sqlite.execute
-        if run("PRAGMA journal_mode").fetchone()[0] != "wal":
-            (mode,) = run("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":
-                raise sqlite3.OperationalError(f"its file system has no write-ahead log (journal_mode is {mode})")
+        until = time.monotonic() + self._options.timeout_ms / 1000
+        while (mode := self._with_log()) is None:
+            if time.monotonic() > until:
+                raise sqlite3.OperationalError("database is locked")
+            time.sleep(LOOKS_AGAIN_S)
+        if mode != "wal":
+            raise sqlite3.OperationalError(f"its file system has no write-ahead log (journal_mode is {mode})")
         run(f"PRAGMA synchronous = {self._options.synchronous}")
         run(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
         run("PRAGMA temp_store = MEMORY")
+
+    def _with_log(self) -> str | None:
+        """The journal that the file has, a write-ahead log if it can have one. None while another process writes
+        into a file that has none yet: SQLite does not wait for that one, whatever its timeout (it would wait for us)."""
+        run = self._sqlite.execute
+        try:
+            (mode,) = run("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                (mode,) = run("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as problem:
+            if self.is_locked(problem):
+                return None
+            raise
+        return str(mode)
 
     def all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         try:
