@@ -83,7 +83,7 @@ class Connection:
 
     def _with_log(self) -> str | None:
         """The journal that the file has, a write-ahead log if it can have one. None while another process writes
-        into a file that has none yet: SQLite does not wait for that one, whatever its timeout (it would wait for us)."""
+        into a file that has none yet: SQLite does not wait for that one, whatever its timeout (it waits for us)."""
         run = self._sqlite.execute
         try:
             (mode,) = run("PRAGMA journal_mode").fetchone()
