@@ -14,17 +14,17 @@ from typing import Any, TypeVar
 
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
-from kombu.transport import TRANSPORT_ALIASES, get_transport_cls
 from kombu.utils.url import maybe_sanitize_url
 
 from stratix_kombu import forks
 from stratix_kombu.config.redis_options import QUOTE_IT
-from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, TransportDriver
+from stratix_kombu.drivers.contract import Delivery, DriverCapabilities, Receiver, Report, TransportDriver
 from stratix_kombu.drivers.folders import with_folders
 from stratix_kombu.drivers.link import Link, other_message, read_any_message, said_of
+from stratix_kombu.drivers.outbox import Outbox
+from stratix_kombu.drivers.transports import check_import, check_scheme
 from stratix_kombu.drivers.tries import Once, Tries
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable, nearest_option
-from stratix_kombu.hints import NO_OTHERS, hint_for
 from stratix_kombu.model.message import BODY, CONTENT_ENCODING, CONTENT_TYPE, message_headers, read_headers
 from stratix_kombu.model.names import check_queue_name
 from stratix_kombu.model.record import Ready
@@ -57,7 +57,7 @@ class KombuDriver(TransportDriver):
         self.prefix: str = str(self.options.get("queue_name_prefix", f"{check_queue_name(namespace)}."))
         try:
             self.url, self.transport_options = with_folders(*self.connect_options())
-            self._check_scheme()
+            check_scheme(self.url, self.name)
             self.address = self.masked_address()
         except ConfigurationError:
             raise
@@ -71,6 +71,7 @@ class KombuDriver(TransportDriver):
         self._lock = threading.Lock()
         self._closes = 0
         """How often it was closed: links of before are not kept."""
+        self._outbox = self.outbox()
         forks.register(self)
 
     def after_fork(self) -> None:
@@ -83,14 +84,8 @@ class KombuDriver(TransportDriver):
         url = self.options.get("url")
         if not isinstance(url, str) or "://" not in url:
             raise ConfigurationError(f"the {self.name} driver needs a 'url' such as sqla+sqlite:///jobs.db")
-        _check_import(url)
+        check_import(url)
         return url, dict(self.options.get("transport_options") or {})
-
-    def _check_scheme(self) -> None:
-        scheme = _scheme(self.url)
-        if scheme not in TRANSPORT_ALIASES:
-            hint = hint_for(scheme, TRANSPORT_ALIASES, NO_OTHERS)
-            raise ConfigurationError(f"{self.name}: Kombu has no transport {scheme!r}{hint}")
 
     def masked_address(self) -> str:
         return in_brackets(maybe_sanitize_url(self.url, mask="***"))
@@ -114,6 +109,10 @@ class KombuDriver(TransportDriver):
             return self.entities[queue]
         name = self.broker_queue(queue)
         return Queue(name, Exchange(name, type="direct"), routing_key=name)
+
+    def outbox(self) -> Outbox:
+        """A new one: what ``submit`` has not sent yet."""
+        return Outbox(self)
 
     def send(self, link: Link, jobs: Sequence[Ready]) -> None:
         """Publish over one link; batches where the transport has them."""
@@ -168,6 +167,7 @@ class KombuDriver(TransportDriver):
 
     def close(self) -> None:
         """It can be used again."""
+        self._outbox.close()
         self._closes += 1
         self._drop_idle()
 
@@ -187,6 +187,9 @@ class KombuDriver(TransportDriver):
         for queue in {job.queue for job in jobs}:
             self.declare(queue)
         self.attempt(lambda link: self.send(link, jobs))
+
+    def submit(self, jobs: Sequence[Ready], report: Report) -> bool:
+        return self._outbox.submit(jobs, report)
 
     def depth(self, queue: str) -> int | None:
         entity = self.queue_entity(queue)
@@ -380,21 +383,3 @@ class KombuReceiver(Receiver):
             if link is not None:
                 link.close(problem)
             raise self.driver.unavailable(problem) from problem
-
-
-def _scheme(url: str) -> str:
-    """The transport of a URL: ``sqla`` of ``sqla+sqlite:///jobs.db``."""
-    return url.partition("://")[0].partition("+")[0]
-
-
-def _check_import(url: str) -> None:
-    """Raise ConfigurationError if the transport lacks the package it needs."""
-    scheme = _scheme(url)
-    if scheme in TRANSPORT_ALIASES:
-        try:
-            get_transport_cls(scheme)
-        except Exception as problem:  # one of them is a NameError
-            raise ConfigurationError(
-                f"Kombu's transport {scheme!r} cannot be imported, so the package it needs is probably not installed: "
-                f"{type(problem).__name__}: {problem}"
-            ) from problem

@@ -17,7 +17,8 @@ import pytest
 from kombu import Connection
 
 from stratix_kombu import DriverUnavailable, create_app
-from stratix_kombu.drivers.rabbitmq import driver, outbox
+from stratix_kombu.drivers import outbox
+from stratix_kombu.drivers.rabbitmq import driver
 from stratix_kombu.drivers.rabbitmq.wire import permit_frames
 from stratix_kombu.model.message import BODY
 from stratix_kombu.model.record import Ready

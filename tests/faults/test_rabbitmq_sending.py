@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from stratix_kombu.drivers.rabbitmq import confirms, driver, outbox
+from stratix_kombu.drivers import outbox
+from stratix_kombu.drivers.rabbitmq import confirms, driver
 from stratix_kombu.errors import DriverUnavailable
 from stratix_kombu.model.record import Ready
 from tests.faults.sender import Sender

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from tests.waiting import WAIT_S, until
 
 PATIENCE_MS = 2_000
 THREADS = 60
+ADDS = 20
 LONG_MS = 300_000
 """So that only who does not wait for the server is ready before the test gives up."""
 BROKERS = {"redis": "redis_url", "rabbitmq": "amqp_url", "sqs": "sqs_url"}
@@ -69,6 +71,47 @@ def test_adding_ends_in_time(broker: Proxy, store: Proxy) -> None:
     for proxy in (store, broker):
         proxy.thaw()
     queue.add("last")
+    assert within(lambda: app.close(timeout=1)) is None
+
+
+def test_one_add_waits_for_the_broker_and_no_other(broker: Proxy, store: Proxy) -> None:
+    """What is added meanwhile is sent as soon as the broker answers: there is no clock here that would recover it."""
+    app = _application(broker, store, PATIENCE_MS)
+    queue, other = app.queue.create_queue("q"), app.queue.create_queue("other")
+    errors = list[BaseException]()
+    for one in (queue, other):
+        one.add("first")
+        one.on("error", errors.append)
+    broker.freeze()
+    queue.add("it waits")
+    began = time.monotonic()
+    for number in range(ADDS):
+        queue.add("n", number)
+        other.add("n", number)
+    assert time.monotonic() - began < PATIENCE_MS / 2000
+    until(lambda: errors, WAIT_S)
+    assert {type(error) for error in errors} == {DriverUnavailable}
+    broker.thaw()
+    depth = app.queue.engine.driver.depth
+    # What the broker took and could not confirm is sent more than once.
+    until(lambda: (depth("q") or 0) >= ADDS + 2 and (depth("other") or 0) >= ADDS + 1, WAIT_S)
+    assert within(lambda: app.close(timeout=1)) is None
+
+
+@pytest.mark.parametrize("broker", ["redis", "sqs"], indirect=True)  # RabbitMQ's words on what was sent are waited for
+def test_closing_does_not_wait_for_what_cannot_be_sent(
+    broker: Proxy, store: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = _application(broker, store, PATIENCE_MS)
+    queue = app.queue.create_queue("q")
+    queue.add("first")
+    broker.freeze()
+    for number in range(3):
+        queue.add("n", number)
+    began = time.monotonic()
+    app.queue.engine.driver.close()
+    assert time.monotonic() - began < PATIENCE_MS / 2000
+    assert "3 messages were not confirmed when it was closed; recovery sends them again" in caplog.text
     assert within(lambda: app.close(timeout=1)) is None
 
 

@@ -15,12 +15,13 @@ from kombu import Connection, Queue
 
 from stratix_kombu.config.redis_options import QUOTE_IT, keepalive_options
 from stratix_kombu.config.tls import TlsOptions, switch
-from stratix_kombu.drivers.contract import DriverCapabilities, Receiver, Report, Watcher
+from stratix_kombu.drivers.contract import DriverCapabilities, Receiver, Watcher
 from stratix_kombu.drivers.kombu import BATCH, KombuDriver
 from stratix_kombu.drivers.link import Link
+from stratix_kombu.drivers.outbox import Refused, refusal
 from stratix_kombu.drivers.rabbitmq.link import RabbitMQLink, confirms_of
 from stratix_kombu.drivers.rabbitmq.options import heartbeat_of, max_priority_of, name_of, prefix_of, seconds_of
-from stratix_kombu.drivers.rabbitmq.outbox import Outbox, refusal
+from stratix_kombu.drivers.rabbitmq.outbox import RabbitMQOutbox
 from stratix_kombu.drivers.rabbitmq.receiver import RabbitMQReceiver
 from stratix_kombu.drivers.rabbitmq.watcher import RabbitMQWatcher, declare_many
 from stratix_kombu.errors import ConfigurationError, DriverUnavailable
@@ -67,6 +68,8 @@ class RabbitMQDriver(KombuDriver):
         {"url", *HOST_OPTIONS, "ssl", "heartbeat", *QUEUE_OPTIONS, *TIMEOUTS, "queue_name_prefix"}
     )
 
+    _outbox: RabbitMQOutbox
+
     def __init__(self, options: Mapping[str, Any], *, namespace: str) -> None:
         super().__init__(options, namespace=namespace)
         prefix_of(self.prefix)
@@ -78,7 +81,6 @@ class RabbitMQDriver(KombuDriver):
         self._reply_s = seconds_of(timeout, "'command_timeout' must be milliseconds") / 1000
         self._blocked: list[Link] = []
         """Links that the broker reads nothing from."""
-        self._outbox = Outbox(self, self._send_confirmed)
         self.quorum = switch(self.options.get("quorum") or False, "rabbitmq: 'quorum'")
         self.max_priority = max_priority_of(self.options.get("max_priority"))
         if self.quorum and self.max_priority:
@@ -154,6 +156,9 @@ class RabbitMQDriver(KombuDriver):
         link.lost = partial(self._lost, link)
         return link
 
+    def outbox(self) -> RabbitMQOutbox:
+        return RabbitMQOutbox(self)
+
     def _tls_arguments(self) -> Any:
         """What py-amqp needs for TLS."""
         tls = self._tls
@@ -211,34 +216,20 @@ class RabbitMQDriver(KombuDriver):
     def publish(self, jobs: Sequence[Ready]) -> None:
         if not jobs:
             return
-        refused = self._send_confirmed(jobs)
+        refused = self.send_confirmed(jobs)
         if refused:
             self._declared.clear()  # a queue may have been deleted meanwhile
             raise refusal([why for _, why in refused], self.address)
 
-    def submit(self, jobs: Sequence[Ready], report: Report) -> bool:
-        if not jobs:
-            return True
-        self._outbox.report = report
-        if self._outbox.takes(jobs):
-            return False
-        began = time.monotonic()
-        try:
-            if self._outbox.is_full:
-                self.publish(jobs)
-                return True
-            self._outbox.note(set(), self._publish(jobs, WINDOW))
-        except DriverUnavailable as error:
-            self._outbox.failed(jobs, error, time.monotonic() - began)
-            raise
-        self._outbox.watch()
-        return False
-
-    def _send_confirmed(self, jobs: Sequence[Ready]) -> list[tuple[Ready, str]]:
+    def send_confirmed(self, jobs: Sequence[Ready]) -> Refused:
         """Send them and wait for the broker's word; what it has refused, and why. Raises DriverUnavailable."""
         return self._publish(jobs, 0)
 
-    def _publish(self, jobs: Sequence[Ready], most_open: int) -> list[tuple[Ready, str]]:
+    def send_ahead(self, jobs: Sequence[Ready]) -> Refused:
+        """Send them, and do not wait as long as the broker does not owe too many words."""
+        return self._publish(jobs, WINDOW)
+
+    def _publish(self, jobs: Sequence[Ready], most_open: int) -> Refused:
         self._look_at_blocked()
         try:
             for queue in {job.queue for job in jobs}:
@@ -251,7 +242,7 @@ class RabbitMQDriver(KombuDriver):
             raise DriverUnavailable(self.address, BLOCKED)
         return refused
 
-    def _send(self, link: Any, jobs: Sequence[Ready], most_open: int) -> list[tuple[Ready, str]] | None:
+    def _send(self, link: Any, jobs: Sequence[Ready], most_open: int) -> Refused | None:
         """What the broker has refused of them so far; None if it does not take them now, though it may later."""
         confirms = confirms_of(link)
         before = confirms.last()
