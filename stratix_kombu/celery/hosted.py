@@ -17,6 +17,7 @@ from kombu.serialization import prepare_accept_content
 from stratix_kombu.celery import compat
 from stratix_kombu.celery.ended import Ended, ended
 from stratix_kombu.celery.hosted_attempt import TaskAttempt, UntrackedAttempt
+from stratix_kombu.celery.meta import is_revoked_unseen
 from stratix_kombu.celery.plain import has_gone_on, is_being_sent
 from stratix_kombu.celery.publish import DUE, NOT_TRACKED
 from stratix_kombu.celery.rejecting import fail_rejected
@@ -99,7 +100,7 @@ class HostedTasks:
             return False
 
     def _adopt(self, message: OtherMessage, record: JobRecord | None) -> bool:
-        if record is not None and not (has_gone_on(record) or is_being_sent(record)):
+        if record is not None and not (has_gone_on(record) or is_being_sent(record) or is_revoked_unseen(record)):
             return False
         received.info("Task %s[%s] received", message.headers["task"], message.headers["id"])
         task = self.tasks.get(message.headers["task"])

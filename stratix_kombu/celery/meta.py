@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 from kombu.serialization import loads
 from kombu.utils import json
 
-from stratix_kombu.celery.attempt import NO_RESULT, REJECTED, RETRIED_FOR
+from stratix_kombu.celery.attempt import NO_RESULT, REJECTED, RETRIED_FOR, reason_of
 from stratix_kombu.celery.plain import has_gone_on
 from stratix_kombu.celery.publish import RESULT
 from stratix_kombu.model.instant import date_of
@@ -56,6 +56,15 @@ def is_unsent(record: JobRecord) -> bool:
     the same chain."""
     reason = record.failed_reason or ""
     return record.vacant and (reason == NEVER_SENT or reason.endswith(f" failed: {NEVER_SENT}"))
+
+
+def is_revoked_unseen(record: JobRecord) -> bool:
+    """Whether it was revoked before anything was known of it: its producer does not have the bridge."""
+    return (
+        record.name == RESULT
+        and record.state is State.FAILED
+        and record.failed_reason == reason_of(TaskRevokedError("revoked"))
+    )
 
 
 def _pending(task_id: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from kombu.utils import json
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.coroutines import ATTEMPT, OUTCOME, await_coroutines
+from stratix_kombu.celery.meta import is_revoked_unseen
 from stratix_kombu.celery.mirror import ADOPTED, is_adopted
 from stratix_kombu.celery.panel import WATCHED, telling
 from stratix_kombu.celery.plain import is_being_sent, is_next, once_more
@@ -186,6 +187,8 @@ def adopt(bridge: Bridge, request: Any, queue: str, record: JobRecord | None = N
     if record is not None and is_being_sent(record):
         complete(engine, [Completion(record.id, ANY_CLAIM, "null")])
     elif record is not None and not is_next(request, record):
+        if is_revoked_unseen(record):  # now it is known of which chord it is a part
+            bridge.celery.backend.mark_as_revoked(request.id, "revoked", request=request)
         return False
     if bridge.publisher.is_early(request.eta):
         add(engine, [sent_again(bridge, request, queue)])

@@ -145,6 +145,28 @@ def test_a_delayed_task_that_its_producer_revokes_is_revoked_at_once(project: Pr
         assert value(waits) == "celery.exceptions.TaskRevokedError: revoked"
 
 
+@pytest.mark.parametrize("heard", ["by its worker", "by another one"])
+def test_a_chord_ends_a_part_of_which_its_producer_has_revoked_before_it_was_sent(
+    project: Project, kind: str, heard: str
+) -> None:
+    """The store knows that it was revoked, and nothing else of it. It remembers that for workers that come later."""
+    stock, task_id = producer(project), f"{project.prefix}-revoked"
+    add, total = stock.tasks["proj.add"], stock.tasks["proj.total"]
+
+    def send() -> Any:
+        return chord([add.s(1, 1).set(task_id=task_id), add.s(3, 3)], total.s()).apply_async()
+
+    with project.worker(kind.split()[1]) as worker:
+        until(lambda: stock.control.revoke(task_id, destination=[worker.name], reply=True, timeout=2), WAIT_S)
+        result = send() if heard == "by its worker" else None
+        until(lambda: result is None or result.state == "FAILURE", WAIT_S)
+    with project.worker(kind.split()[1]):
+        result = result or send()
+        until(lambda: result.state == "FAILURE", WAIT_S)
+        assert repr(result.result) == f"ChordError(\"Dependency {task_id} raised TaskRevokedError('revoked')\")"
+        assert value(stock.AsyncResult(task_id)) == "celery.exceptions.TaskRevokedError: revoked"
+
+
 def test_a_rejected_task_says_that_it_comes_again(project: Project, kind: str, tmp_path: Path) -> None:
     """As with Celery, where the broker says so of a message that was given back."""
     path = str(tmp_path / "seen")
