@@ -37,6 +37,8 @@ RESULT = "celery.result"
 """The name of a record that only holds the stored result of a task."""
 NOT_TRACKED = ""
 """Value of the header for messages that are not jobs: every worker that receives one runs it."""
+LEAST_S = -(2**31)
+"""Celery takes no smaller countdown."""
 DUE = "stratix_eta"
 """Header with the time of a delayed task. That time is past when the message is sent: in Celery's own header, a worker
 would hold the message for another moment."""
@@ -308,7 +310,9 @@ class Publisher:
     def _when(self, countdown: Any, eta: Any) -> tuple[int, int]:
         """Delay and instant in milliseconds, of any length: the store waits, not a worker."""
         if countdown:
-            return 0 if countdown < 0 else round(float(countdown) * 1000), 0  # a text has no order: TypeError
+            if countdown < LEAST_S:  # a text has no order: TypeError
+                raise ValueError(f"countdown is out of range: {countdown!r}")
+            return max(round(float(countdown) * 1000), 0), 0
         if not eta:
             return 0, 0
         return 0, instant(maybe_make_aware(maybe_iso8601(eta), self._app.timezone), "eta")
@@ -363,10 +367,10 @@ class Publisher:
 
     def due(self, countdown: Any, eta: Any) -> str | None:
         """When a task should run, as Celery writes it: an ``eta`` without a timezone has none. None for at once."""
-        delay_ms, due_ms = self._when(countdown, eta)
-        if not (delay_ms or due_ms):
+        self._when(countdown, eta)  # refuses what is no time
+        if not (countdown or eta):
             return None
-        due = maybe_iso8601(eta) if due_ms else self._app.now() + timedelta(milliseconds=delay_ms)
+        due = self._app.now() + timedelta(seconds=float(countdown)) if countdown else maybe_iso8601(eta)
         return str(due.isoformat())
 
     def _send_untracked(self, published: Published, producer: Any, connection: Any) -> None:
