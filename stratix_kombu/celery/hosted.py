@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from billiard.einfo import ExceptionInfo
 from celery import signals, states
 from celery.app.task import Context
-from celery.exceptions import NotRegistered
+from celery.exceptions import InvalidTaskError, NotRegistered
 from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu.exceptions import ContentDisallowed
 from kombu.serialization import prepare_accept_content
 
 from stratix_kombu.celery import compat
@@ -96,7 +97,7 @@ class HostedTasks:
         except Unavailable:
             raise
         except Exception as problem:
-            self.unreadable(problem)
+            self.unreadable(message, problem)
             return False
 
     def _adopt(self, message: OtherMessage, record: JobRecord | None) -> bool:
@@ -112,10 +113,19 @@ class HostedTasks:
             return False
         return adopt(self.bridge, Context(given), self.queue, record)
 
-    @staticmethod
-    def unreadable(problem: Exception) -> None:
-        """Log that a message was dropped."""
-        logger.critical("a message cannot be read and is dropped: %r", problem, extra={"action": "message_dropped"})
+    def unreadable(self, message: OtherMessage, problem: Exception) -> Exception:
+        """Tell as Celery's worker does that a message was dropped. Returns what its task has failed with."""
+        dropped = {"action": "message_dropped", "job_id": message.headers["id"]}
+        if isinstance(problem, ContentDisallowed):
+            text = "Received invalid task message: %s\nThe message has been ignored and discarded."
+            logger.error(text, problem, extra=dropped)
+            told = message_of(message, self._accept)
+            signals.task_rejected.send(sender=self.worker, message=told, exc=problem)
+            failed: Exception = problem
+        else:
+            logger.critical("a message cannot be read and is dropped: %r", problem, extra=dropped)
+            failed = InvalidTaskError(f"its message cannot be read: {problem!r}")
+        return failed
 
     def attempt(self, attempts: Attempts, claim: Claim, message: OtherMessage) -> Attempt:
         received.info("Task %s[%s] received", claim.record.name, message.headers["id"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from billiard.common import human_status
 from celery import signals
 from celery.app.task import Context
-from celery.exceptions import InvalidTaskError, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
 from stratix_kombu.celery.attempt import error_text, reason_of
 from stratix_kombu.celery.interrupts import Interruptible, TaskTerminated
@@ -146,9 +146,9 @@ class TaskAttempt(Attempt):
         host = self._host
         try:
             request = self._request()
+            if isinstance(request, Failure):
+                return request
             task = host.tasks.get(self._name)
-            if request is None:
-                return self._unreadable()
             if task is None:
                 host.unknown(self._message, Context(request), held=True)
                 return None
@@ -173,8 +173,8 @@ class TaskAttempt(Attempt):
             if wait_s:
                 await asyncio.sleep(wait_s)
             request = self._request()
-            if request is None:
-                return self._unreadable()
+            if isinstance(request, Failure):
+                return request
             task = host.tasks[self._name]
             if may_be_dropped(request) and await asyncio.to_thread(host.is_dropped, task, request, True):
                 return None
@@ -202,13 +202,12 @@ class TaskAttempt(Attempt):
         self._why = "limit"
         self._on_loop.interrupt(TaskTerminated())
 
-    def _request(self) -> dict[str, Any] | None:
-        """The request of its message; None if that cannot be read."""
+    def _request(self) -> dict[str, Any] | Failure:
+        """The request of its message; how it has failed if that cannot be read."""
         try:
             request = self._host.request_of(self._message)
         except UNREADABLE as problem:
-            self._host.unreadable(problem)
-            return None
+            return self._failed_with(self._host.unreadable(self._message, problem))
         request[HOSTED] = self
         return request
 
@@ -218,9 +217,6 @@ class TaskAttempt(Attempt):
             return Context(self._host.request_of(self._message))
         except UNREADABLE:
             return None
-
-    def _unreadable(self) -> Failure:
-        return self._failed_with(InvalidTaskError("its message cannot be read"))
 
     def _ended_by(self, error: BaseException) -> Outcome | None:
         """It has ended with what no task may raise, or because somebody wants that."""
@@ -307,7 +303,11 @@ class UntrackedAttempt(Attempt):
     def run(self) -> Outcome | None:
         host = self._host
         try:
-            request = host.request_of(self._message)
+            try:
+                request = host.request_of(self._message)
+            except UNREADABLE as problem:
+                host.unreadable(self._message, problem)
+                return None
             task = host.tasks.get(request["task"])
             if task is None:
                 host.unknown(self._message, Context(request), held=False)

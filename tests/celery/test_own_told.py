@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.celery.beside import WAIT_S, Beside, Side, beside, value
+from tests.celery.beside import WAIT_S, Beside, Side, beside, outcome, value
 from tests.celery.conftest import lines
 from tests.celery.test_beside_events import listening
 from tests.waiting import until
@@ -69,6 +69,17 @@ def test_a_time_is_told_as_it_was_given(pair: Beside, zone: timezone | None) -> 
     assert pair.both(lambda side: value(side.task("seen").apply_async(eta=due))["eta"]) == due.isoformat()
 
 
+def test_a_countdown_into_the_past(pair: Beside) -> None:
+    """It runs at once, and its request has the time, as with Celery; too far into the past is refused."""
+
+    def script(side: Side) -> Any:
+        due = datetime.fromisoformat(value(side.task("seen").apply_async(countdown=-3600))["eta"])
+        ago = (datetime.now(timezone.utc) - due).total_seconds()
+        return round(ago / 1800), outcome(lambda: side.task("seen").apply_async(countdown=-(2**31) - 1))
+
+    assert pair.both(script) == (2, "builtins.ValueError: countdown is out of range: -2147483649")
+
+
 @pytest.mark.parametrize("limit", [1, 0.5])
 def test_the_error_of_a_task_that_exceeds_its_time(pair: Beside, limit: float) -> None:
     def script(side: Side) -> Any:
@@ -82,6 +93,29 @@ def test_a_task_that_nobody_knows(pair: Beside) -> None:
         return value(side.app.send_task("proj.no_such", (1, 2))), told(side, "unknown proj.no_such:")
 
     pair.both(script)
+
+
+@pytest.mark.parametrize("name", ["proj.same", "proj.sleeps"])
+@pytest.mark.parametrize("bridged", [True, False])
+def test_a_task_whose_content_is_refused(pair: Beside, name: str, bridged: bool) -> None:
+    """Whether its producer has the bridge or not, and whatever runs it."""
+
+    def script(side: Side) -> Any:
+        app = side.app if bridged else side.project.make(bridge=False)
+        before = side.log().count("Received invalid task message: Refusing to deserialize")
+        seen = len([line for line in side.log().splitlines() if line.startswith(f"told rejected {name}")])
+        result = app.send_task(name, ("x",), serializer="pickle")
+        heard = told(side, f"rejected {name}:", seen + 1)
+        assert value(side.task("add").delay(1, 1)) == 2
+        assert side.log().count("Received invalid task message: Refusing to deserialize") == before + 1
+        if bridged and side.name == "bridge":
+            until(lambda: result.state == "FAILURE", WAIT_S)
+            assert repr(result.result).startswith("ContentDisallowed('Refusing to deserialize")
+        else:
+            assert result.state == "PENDING"
+        return heard[-1]
+
+    assert "ContentDisallowed" in pair.both(script)
 
 
 @pytest.mark.parametrize(("name", "args"), [("exits", (3,)), ("exits", ("text",)), ("exits_late", ())])

@@ -37,6 +37,11 @@ def unknown(message: Any, exc: Any, name: str, id: str, **_: Any) -> None:
     tell(f"unknown {name}: {exc!r} {id == message.headers['id']} {message.payload[0]} {message.content_type}")
 
 
+@signals.task_rejected.connect
+def rejected(message: Any, exc: BaseException, **_: Any) -> None:
+    tell(f"rejected {message.headers['task']}: {exc!r} {message.content_type}")
+
+
 @shared_task(name="told.exits")
 def exits(code: Any = 3) -> None:
     sys.exit(code)
