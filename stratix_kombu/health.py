@@ -34,7 +34,8 @@ class Health(Shown, NotAwaitable):
     consuming: bool
     """Each worker that was checked has recently taken messages."""
     clock: bool
-    """Delayed jobs are promoted in time, and the clock of this process, if it runs one, is alive."""
+    """Delayed jobs are promoted in time, the store's time goes on, and the clock of this process, if it runs one, is
+    alive."""
     workers: tuple[WorkerInfo, ...]
     """The workers that were checked; ``idle_ms`` is the time since each last took messages."""
     clock_lag_ms: int
@@ -64,10 +65,11 @@ def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: s
     problems = [f"the {what} does not answer" for what, answer in answers.items() if not answer]
     known = workers == "process" or answers["store"]
     seen = tuple(_own(manager)) if workers == "process" else ()
-    lag_ms = 0
+    lag_ms = still_ms = 0
     try:
         queues = manager.get_overview(minutes=1) if answers["store"] else []
         lag_ms = max((queue.overdue_ms for queue in queues), default=0)
+        still_ms = manager.store.queries.stands_still_ms() if answers["store"] else 0
         if workers != "process":
             seen = tuple(_present(manager, workers, [queue.name for queue in queues if queue.workers]))
     except StratixError as error:  # it has stopped meanwhile
@@ -78,7 +80,7 @@ def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: s
         where = f"on the host {socket.gethostname()}" if workers == "host" else "anywhere"
         idle.append(f"no worker is present {where}")
     problems += idle
-    late = list(_late(manager, lag_ms, within_ms))
+    late = [*_late(manager, lag_ms, within_ms), *_still(still_ms, within_ms)]
     return Health(
         driver=answers["driver"],
         store=answers["store"],
@@ -123,3 +125,11 @@ def _late(manager: QueueManager, lag_ms: int, within_ms: int) -> Iterator[str]:
         yield f"a delayed job has been due for {lag_ms / 1000:.0f} s: no clock promotes it (a worker or beat runs one)"
     if manager.clock is not None and manager.clock.idle_ms > within_ms:
         yield f"the clock of this process has not run for {manager.clock.idle_ms / 1000:.0f} s"
+
+
+def _still(still_ms: int, within_ms: int) -> Iterator[str]:
+    if still_ms > within_ms:
+        yield (
+            f"the store's clock was set back, and its time stands still for another {still_ms / 1000:.0f} s: until "
+            "then nothing becomes due, neither delayed jobs nor the ends of leases and limits; set the clock right"
+        )

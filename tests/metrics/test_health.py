@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,29 @@ def test_no_clock_promotes_what_is_due(settings: dict[str, Any]) -> None:
             other.start()
             until(lambda: app.check_health().clock_lag_ms == 0, WAIT_S)
             assert other.check_health().ok
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_the_stores_clock_was_set_back(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time stands still then, for other processes have seen a later one."""
+    file = f"sqlite:///{tmp_path / 'jobs.db'}"
+    url = file if kind == "sqlite" else request.getfixturevalue("postgres_database") + "?migrate=auto"
+    with create_app({"store": url}) as app:
+        app.start()
+        app.queue.get_queue("work").add("n", delay=3_600_000)
+        queries: Any = app.queue.engine.store.queries
+        space, shows, now = queries._space, queries._space._wall, queries.now()
+        assert app.check_health().ok
+        monkeypatch.setattr(space, "_wall", lambda: shows() - 5_000)
+        assert app.check_health().ok, "by a little clocks are always set"
+        monkeypatch.setattr(space, "_wall", lambda: shows() - 3_600_000)
+        assert queries.now() > now - 60_000, "it does not go back"
+        health = app.check_health()
+        assert (health.store, health.clock) == (True, False)
+        (problem,) = health.problems
+        assert problem.startswith("the store's clock was set back, and its time stands still for another 3")
 
 
 @contextmanager

@@ -29,6 +29,11 @@ class Queries(ABC):
     def now(self) -> int:
         """The store's time, in milliseconds since the epoch."""
 
+    def stands_still_ms(self) -> int:
+        """For how long the store's time stands still, in milliseconds: its clock was set back, and time goes on when
+        that shows again what it had shown. 0 where time is set back with the clock, and where that is not known."""
+        return 0
+
     @abstractmethod
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """The records, in the order of the ids."""

@@ -44,6 +44,10 @@ class SqlQueries(Queries):
         with self._space.reading() as db:
             return self._space.time_of(db)
 
+    def stands_still_ms(self) -> int:
+        with self._space.reading() as db:
+            return self._space.stands_still_ms(db)
+
     def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         found: dict[str, JobRecord] = {}
         for page in _pages(ids):

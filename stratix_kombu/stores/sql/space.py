@@ -73,6 +73,11 @@ class SqlSpace(Space):
         seen_ms = db.counters().clock_ms
         return max(self._wall(), seen_ms)
 
+    def stands_still_ms(self, db: Database) -> int:
+        """See ``Queries.stands_still_ms``."""
+        seen_ms = db.counters().clock_ms
+        return max(seen_ms - self._wall(), 0)
+
     # -- a step ---------------------------------------------------------------------------------
 
     def begin(self, same: bool) -> None:
