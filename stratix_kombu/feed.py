@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from stratix_kombu.errors import Closed, EventsMissed, Unavailable
+from stratix_kombu.errors import Closed, ConfigurationError, EventsMissed, Unavailable
 
 if TYPE_CHECKING:
     from stratix_kombu.model.event import Event
@@ -147,3 +147,14 @@ async def events_of(queue: Queue, after: str | None) -> AsyncGenerator[Event, No
     finally:
         with suppress(RuntimeError):
             await following.aclose()  # at once, and not when it is collected
+
+
+async def cursor_of(queue: Queue, last: str | None) -> str | None:
+    """The cursor that a browser says it has received last; None if it says none, or one that this store does not read:
+    the queue was in another one then, perhaps. It is told what comes from now on. With an error it would not ask
+    again."""
+    if last:
+        with suppress(ConfigurationError):
+            await queue.aio.get_events(last, limit=1)
+            return last
+    return None

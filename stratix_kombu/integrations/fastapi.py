@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import StreamingResponse
 
 from stratix_kombu.application import Application
+from stratix_kombu.feed import cursor_of
 from stratix_kombu.queue.queue import Queue
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class EventStream(StreamingResponse):
 async def _lines(queue: Queue, after: str | None, only: Callable[[Event], bool]) -> AsyncIterator[str]:
     """Besides the events, cursors alone: they are what a browser remembers that has received no event."""
     deadline = time.monotonic() + STREAM_S
-    cursor = await _tail(queue) if after is None else after
+    cursor = await cursor_of(queue, after) or await _tail(queue)
     yield f": connected\nretry: {RETRY_MS}\nid: {cursor}\n\n"
     async with aclosing(queue.aio.events(cursor)) as events:
         coming: asyncio.Future[Event] | None = None

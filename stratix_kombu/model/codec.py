@@ -19,6 +19,8 @@ MAX_DEPTH = 200
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+_KEYS_OF_JSON = (str, int, float, type(None))
+"""Keys that ``json`` writes."""
 
 
 def encode(value: Any, what: str, limit: int = MAX_PAYLOAD_BYTES) -> str:
@@ -31,7 +33,7 @@ def encode(value: Any, what: str, limit: int = MAX_PAYLOAD_BYTES) -> str:
         text = _encoder.encode(value)
         size = len(text.encode())
     except (TypeError, ValueError, RecursionError) as problem:
-        raise PayloadNotSerializable(what, str(problem)) from problem
+        raise PayloadNotSerializable(what, _placed(value, str(problem), _KEYS_OF_JSON)) from problem
     if size > limit:
         raise PayloadTooLarge(what, size, limit)
     _refuse_what_reads_differently(value, what)
@@ -64,7 +66,8 @@ def _refuse_what_reads_differently(value: Any, what: str) -> None:
             if isinstance(item, dict):
                 for key, inner in item.items():
                     if not isinstance(key, str):
-                        raise PayloadNotSerializable(what, f"the key {key!r} is not a string")
+                        problem = f"the key {key!r} is not a string"
+                        raise PayloadNotSerializable(what, _placed(value, problem, (str,)))
                     if type(inner) not in _PLAIN:
                         inside.append(inner)
             elif isinstance(item, (list, tuple)):
@@ -73,3 +76,37 @@ def _refuse_what_reads_differently(value: Any, what: str) -> None:
             return
         level = inside
     raise PayloadNotSerializable(what, f"it is nested more than {MAX_DEPTH} deep")
+
+
+def _placed(value: Any, problem: str, keys: tuple[type, ...]) -> str:
+    """The problem, and before it where in the value it is, as Python writes that: the first part that is no JSON, or
+    that has a key of another kind.
+
+    >>> _placed({"user": [{"when": 1j}]}, "it is complex", (str,))
+    "['user'][0]['when']: it is complex"
+    """
+    left, seen = [(value, "")], set[int]()
+    while left:
+        item, path = left.pop()
+        if isinstance(item, dict):
+            inside = [(inner, f"{path}[{key!r}]") for key, inner in item.items()]
+            found = any(not isinstance(key, keys) for key in item)
+        elif isinstance(item, (list, tuple)):
+            inside, found = [(inner, f"{path}[{at}]") for at, inner in enumerate(item)], False
+        else:
+            inside, found = [], not _is_written(item)
+        if found:
+            return f"{path}: {problem}" if path else problem
+        if id(item) not in seen:
+            seen.add(id(item))
+            left += reversed(inside)
+    return problem
+
+
+def _is_written(item: Any) -> bool:
+    """Whether a part that has no parts is JSON."""
+    try:
+        _encoder.encode(item).encode()
+    except (TypeError, ValueError):
+        return False
+    return True

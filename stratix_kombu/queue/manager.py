@@ -28,7 +28,7 @@ from stratix_kombu.queue.inspection import Inspection
 from stratix_kombu.queue.job import Job
 from stratix_kombu.queue.queue import Queue
 from stratix_kombu.queue.servers import Servers
-from stratix_kombu.queue.settings_line import SettingsLine
+from stratix_kombu.queue.settings_line import SettingsLine, say_what_is_misspelt
 from stratix_kombu.queue.user_events import UserEvents
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.worker.coroutines import LoopExecutor
@@ -339,6 +339,7 @@ class QueueManager(Inspection, forks.OfOneProcess, Hinted):
                 self._clock = Clock.of(engine, worker)
                 self._clock.start()
             self._started = True
+            say_what_is_misspelt(self.settings, self._queues)
             for queue in self._queues.values():
                 self._start_queue(queue)
 

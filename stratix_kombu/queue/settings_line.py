@@ -1,12 +1,17 @@
-"""The log line that says which settings an application uses."""
+"""The log lines about the settings that an application uses."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from difflib import get_close_matches
 
 from stratix_kombu.config.settings import Settings
 
 logger = logging.getLogger("stratix_kombu")
+
+NEAR = 0.8
+"""How similar a misspelt name is; others that are alike, such as ``orders`` and ``order-events``, are less so."""
 
 
 class SettingsLine:
@@ -29,3 +34,17 @@ class SettingsLine:
                 "is intended"
             )
         logger.log(level, "%s", line, extra={"action": "settings"})
+
+
+def say_what_is_misspelt(settings: Settings, made: Collection[str]) -> None:
+    """Log which options are those of a queue that this process has not made, while it has one of nearly that name, of
+    which nothing is said. Other programs may share the settings, so it is no error."""
+    others = [name for name in made if name not in settings.queues]
+    for name in settings.queues:
+        if name not in made and (near := get_close_matches(name, others, n=1, cutoff=NEAR)):
+            logger.warning(
+                "settings: 'queues' has options for %r, a queue that this process does not have; did you mean %r?",
+                name,
+                near[0],
+                extra={"action": "unknown_queue", "queue": name},
+            )

@@ -117,8 +117,9 @@ def test_the_answer_with_events_ends(app: Application, monkeypatch: pytest.Monke
     monkeypatch.setattr("stratix_kombu.dashboard.pages.events.STREAM_S", 0.5)
     app.queue.create_queue("work").add("x")
     with TestClient(Dashboard(app, authorize=lambda request: "ada").asgi) as client:
-        answer = client.get("/queues/work/events")
-    assert (answer.status_code, answer.text.splitlines()[0]) == (200, ": connected")
+        for last in ({}, {"Last-Event-ID": "of another store"}):
+            answer = client.get("/queues/work/events", headers=last)
+            assert (answer.status_code, answer.text.splitlines()[0]) == (200, ": connected")
 
 
 def test_on_wsgi_there_are_no_events(app: Application) -> None:

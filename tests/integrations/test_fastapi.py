@@ -122,6 +122,22 @@ def test_a_browser_follows_what_happens_and_goes_on_after_a_break(shop: Any) -> 
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("last", ["garbage", "1-2-3", "9" * 5000, "12\x00"])
+def test_a_browser_that_comes_from_another_store_is_told_what_happens_from_now_on(shop: Any, last: str) -> None:
+    """Its cursor cannot be read; after an error it would not ask again."""
+
+    async def main() -> None:
+        async with shop.life(shop.api):
+            earlier = await shop.emails.aio.add("welcome", {"to": "ada@example.com"})
+            await earlier.aio.wait_until_finished(timeout=WAIT_S)
+            async with Browser(shop.api, last=last) as browser:
+                await reading(shop.emails)
+                await shop.emails.aio.add("welcome", {"to": "ada@example.com"})
+                assert [one["event"] for one in await browser.events(2)] == ["progress", "completed"]
+
+    asyncio.run(main())
+
+
 def test_a_server_that_ends_waits_for_no_browser_and_none_misses_what_happens_meanwhile(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,27 @@ def test_what_is_no_json_is_refused(value: Any) -> None:
         encode(value, "it")
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (
+            {"user": {"name": "ada", "when": object()}},
+            "it is not a JSON value: ['user']['when']: Object of type object",
+        ),
+        ([1, (2, {"x": math.nan})], "it is not a JSON value: [1][1]['x']: Out of range float"),
+        ({"a": ["x", "\ud800"]}, "it is not a JSON value: ['a'][1]: 'utf-8' codec can't encode"),
+        ({1: "fine in json", "b": [{(2, 3): 4}]}, "it is not a JSON value: ['b'][0]: keys must be"),
+        ({"a": [{"b": {2: 3}}]}, "it is not a JSON value: ['a'][0]['b']: the key 2 is not a string"),
+        ({2: 3}, "it is not a JSON value: the key 2 is not a string"),
+        (object(), "it is not a JSON value: Object of type object"),
+    ],
+)
+def test_it_says_where_in_a_value_the_part_is_that_is_no_json(value: Any, words: str) -> None:
+    with pytest.raises(errors.PayloadNotSerializable) as refused:
+        encode(value, "it")
+    assert str(refused.value).startswith(words)
+
+
 def test_cycles_and_lone_surrogates_are_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)

@@ -66,6 +66,32 @@ def test_of_the_configuration() -> None:
         load_settings({"queues": {"a b": {}}}, environment={})
 
 
+@pytest.mark.parametrize(
+    ("configured", "made", "said"),
+    [
+        (
+            ["emials"],
+            ["emails"],
+            ["options for 'emials', a queue that this process does not have; did you mean 'emails'?"],
+        ),
+        (["emials", "emails"], ["emails"], []),
+        (["emails"], ["emails"], []),
+        (["orders"], ["emails", "order-events"], []),
+    ],
+)
+def test_of_a_queue_of_the_configuration(
+    configured: list[str], made: list[str], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program may have it, so that it is a hint."""
+    with create_app({"driver": "memory", "queues": {name: {"concurrency": 2} for name in configured}}) as app:
+        for name in made:
+            app.queue.get_queue(name)
+        app.start()
+    found = [one.getMessage() for one in caplog.records if vars(one).get("action") == "unknown_queue"]
+    assert len(found) == len(said)
+    assert all(one.endswith(text) for one, text in zip(found, said, strict=True))
+
+
 def test_of_a_repeatable_job_and_of_a_limit(app: Application) -> None:
     queue = app.queue.get_queue("q")
     words = "the key 'a b' of a repeatable job: 'q:a b' cannot be a job id"

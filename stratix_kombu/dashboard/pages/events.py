@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stratix_kombu.dashboard.http import Refused, Response
 from stratix_kombu.dashboard.pages.queue import known
 from stratix_kombu.dashboard.site import Visit
+from stratix_kombu.feed import cursor_of
 
 if TYPE_CHECKING:
     from stratix_kombu.model.event import Event
@@ -35,7 +36,7 @@ def events(visit: Visit, name: str) -> Response:
 
 async def _lines(queue: Queue, after: str | None) -> AsyncIterator[str]:
     yield ": connected\n\n"
-    async with aclosing(queue.aio.events(after)) as coming:
+    async with aclosing(queue.aio.events(await cursor_of(queue, after))) as coming:
         pending: asyncio.Future[Event] | None = None
         deadline = time.monotonic() + STREAM_S
         try:
