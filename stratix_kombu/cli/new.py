@@ -108,8 +108,15 @@ def _taken_by(name: str) -> str:
     return ""
 
 
+def _folder(context: click.Context, parameter: click.Parameter, given: str) -> Path:
+    """The folder, unless it is '': that would be the current one, into which nobody meant to write."""
+    if not given:
+        raise click.BadParameter("it is empty: name a folder, such as shop, or '.' for the current one")
+    return Path(given)
+
+
 @click.command("new", short_help="Write a small project to begin with.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", callback=_folder)
 def new(folder: Path) -> None:
     """Write a small project: settings, a queue with a handler, a program that adds a job, and tests.
 

@@ -14,6 +14,7 @@ from stratix_kombu.cli.lookup import with_application
 from stratix_kombu.cli.named import queue_named, queues_named
 from stratix_kombu.cli.output import confirm, echo, instant, json_option, print_json, print_table, span, yes_option
 from stratix_kombu.errors import RepeatableJobNotFound
+from stratix_kombu.model.codec import read_json
 
 if TYPE_CHECKING:
     from stratix_kombu.application import Application
@@ -92,9 +93,10 @@ def add(app: Application, queue: str, name: str, data: str, every: int | None, o
       stratix-kombu repeat add maintenance check --every '10 minutes' --data '{"deep": true}'
     """
     try:
-        value = json.loads(data)
+        value = read_json(data)
     except ValueError as problem:
-        said = f"{problem}" if data[:1] in ("{", "[", '"') else f"write '{json.dumps(data)}' for a text"
+        is_text = isinstance(problem, json.JSONDecodeError) and data[:1] not in ("{", "[", '"')
+        said = f"write '{json.dumps(data)}' for a text" if is_text else f"{problem}"
         raise click.BadParameter(f"{data!r} is not JSON: {said}", param_hint="--data") from problem
     given: dict[str, Any] = {option: value for option, value in asdict(options).items() if value is not None}
     if every is not None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
+from stratix_kombu.model.codec import read_json
+
 MAX_BODY = 4 * 1024 * 1024
 """Bytes of a form or JSON body that are read: the data of a new job, and some room."""
 MAX_FIELDS = 5_000
@@ -92,7 +94,7 @@ class Request:
         if self.is_json:
             return self.said.get(name)
         try:
-            return json.loads(self.field(name) or "null")
+            return read_json(self.field(name) or "null")
         except ValueError as problem:
             raise Refused(400, f"{name!r} is not JSON: {problem}") from problem
 
@@ -156,7 +158,7 @@ def _fields(text: str) -> dict[str, list[str]]:
 
 def _json_object(body: bytes) -> dict[str, Any]:
     try:
-        given = json.loads(body or b"{}")
+        given = read_json(body or b"{}")
     except ValueError as problem:
         raise Refused(400, "the body is not JSON") from problem
     if not isinstance(given, dict):

@@ -7,6 +7,7 @@ cannot be read is InvalidPayload, whatever it is.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from stratix_kombu.errors import InvalidPayload, PayloadNotSerializable, PayloadTooLarge
@@ -40,6 +41,17 @@ def encode(value: Any, what: str, limit: int = MAX_PAYLOAD_BYTES) -> str:
     return text
 
 
+def read_json(text: str | bytes) -> Any:
+    """The value of JSON text that a person has written. Raises ValueError, also for what Python reads and JSON does not
+    have (NaN, Infinity), and for a number that is too large for it.
+
+    >>> read_json("1e400")
+    Traceback (most recent call last):
+    ValueError: 1e400 is too large for a number
+    """
+    return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+
+
 def decode(text: str | bytes | None) -> Any:
     """The value of JSON text that the store holds; None for none. Raises InvalidPayload for what is no JSON."""
     if text is None:
@@ -56,6 +68,17 @@ def decode_mapping(text: str | bytes, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidPayload(f"{what} is not a mapping but {type(value).__name__}")
     return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large for a number")
+    return number
 
 
 def _refuse_what_reads_differently(value: Any, what: str) -> None:

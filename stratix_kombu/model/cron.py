@@ -147,7 +147,7 @@ def read(text: str) -> Cron:
         raise ValueError(f"it has {len(fields)} fields")
     if len(fields) == 5:
         fields = ["0", *fields]
-    if "#" in fields[5] or fields[5].startswith("l"):
+    if any("#" in part or part.startswith("l") for part in fields[5].split(",")):
         week_days = ",".join(_nth(part) for part in fields[5].split(","))
     else:
         week_days = _listed({day % 7 for day in _values(5, fields[5])}, 7)
@@ -220,11 +220,17 @@ def _listed(values: Collection[int], all_of_them: int) -> str:
 def _nth(text: str) -> str:
     match = _NTH.match(text)
     if match is None:
-        raise ValueError(
-            f"{text!r} cannot be combined with an nth day of the week: write each as 5#2, or L5 for the last"
-        )
+        raise ValueError(f"{text!r} {_why_not_nth(text)}")
     day = _value(5, match["last"] or match["day"]) % 7
     return f"l{day}" if match["last"] else f"{day}#{match['nth']}"
+
+
+def _why_not_nth(text: str) -> str:
+    if "#" in text:
+        return "is no nth day of the week: write 5#2 for the second Friday, with a number from 1 to 5"
+    if text.startswith("l"):
+        return "names no day: write L5 for the last Friday; the last day of a month is L as the day of month"
+    return "cannot be combined with an nth day of the week: write each as 5#2, or L5 for the last"
 
 
 def instant_of(local: datetime, zone: tzinfo) -> int:

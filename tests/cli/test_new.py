@@ -47,6 +47,19 @@ def test_names_that_no_package_can_have(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be that of a shell variable that is not set."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    refused = call("new", "")
+    assert refused.exit_code == 2
+    assert "it is empty: name a folder" in refused.output
+    assert list(folder.iterdir()) == []
+    assert call("new", ".").exit_code == 0, "who means it may say so"
+    assert (folder / "stratix.toml").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "taken"),
     [

@@ -63,3 +63,18 @@ def test_a_module_without_that_attribute_and_without_an_application(cli: Cli) ->
 @pytest.mark.parametrize("verb", ["retry", "cancel", "promote", "rerun", "logs", "priority"])
 def test_a_command_about_one_job_without_job(cli: Cli, verb: str) -> None:
     assert f"no such command {verb!r}; write 'job {verb} ID'\n" in cli.refused(verb, "4711", code=2)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("1e400", "'1e400' is not JSON: 1e400 is too large for a number"),
+        ('{"a": [-2e999]}', "is not JSON: -2e999 is too large for a number"),
+        ("NaN", "'NaN' is not JSON: NaN is no number of JSON"),
+        ("[1, -Infinity]", "is not JSON: -Infinity is no number of JSON"),
+    ],
+)
+def test_a_number_that_json_does_not_have(cli: Cli, data: str, words: str) -> None:
+    said = cli.refused("repeat", "add", "ops", "check", "--every", "1 h", "--data", data, code=2)
+    assert f"Invalid value for --data: {data!r}"[:30] in said
+    assert words in said
