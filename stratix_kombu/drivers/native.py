@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
-from kombu import Exchange, Producer, messaging
-from kombu.compression import compress
+from kombu import Exchange, Producer, compression, messaging
 
 from stratix_kombu.drivers.kombu import SET_BY_TRANSPORT
 from stratix_kombu.drivers.rest import written
-from stratix_kombu.errors import ConfigurationError
+from stratix_kombu.errors import ConfigurationError, nearest
 from stratix_kombu.model.message import in_group
 from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import NewJob
@@ -154,7 +153,7 @@ def envelope(published: Published, queue: str, broker_queue: str, tracked: bool 
     content_type, encoding, payload = written(published.body, options.get("serializer") or "json")
     headers = dict(published.headers)
     if options.get("compression"):
-        payload, headers["compression"] = compress(payload, options["compression"])
+        payload, headers["compression"] = _compressed(payload, options["compression"])
         encoding = "binary"
     if tracked:
         headers[TRACKED] = queue
@@ -177,6 +176,16 @@ def envelope(published: Published, queue: str, broker_queue: str, tracked: bool 
         "properties": properties,
     }
     return json.dumps(message, default=str, separators=(",", ":"))
+
+
+def _compressed(payload: Any, name: str) -> tuple[bytes, str]:
+    """The payload, and how Kombu calls what has compressed it. Raises ConfigurationError for an unknown name."""
+    try:
+        compression.get_encoder(name)
+    except KeyError:
+        known = (*compression._aliases, *compression.encoders())
+        raise ConfigurationError(f"'compression': Kombu knows no {name!r}{nearest(name, known)}") from None
+    return compression.compress(payload, name)  # type: ignore[no-any-return]
 
 
 def message_of(task: Any, data: Any, new: NewJob, engine: Any) -> tuple[str, bool]:

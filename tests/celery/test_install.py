@@ -204,6 +204,18 @@ def test_compressed_and_pickled_messages_are_carried_as_they_are(redis_url: str)
     assert job.data is None  # nothing is unpickled to look at it
 
 
+def test_a_compression_that_kombu_does_not_know(redis_url: str) -> None:
+    """Celery raises Kombu's OperationalError, which says no more than the name."""
+    name = f"inst{uuid.uuid4().hex[:8]}"
+    app = make(redis_url, task_default_queue=name)
+    stratix = install(app, namespace=name)
+    with pytest.raises(ConfigurationError, match=r"'compression': Kombu knows no 'gzi'; did you mean 'gzip'\?"):
+        app.send_task("any.task", compression="gzi")
+    with pytest.raises(ConfigurationError, match=r"Kombu knows no 'none-such'; known: .*application/x-gzip"):
+        app.send_task("any.task", compression="none-such")
+    assert stratix.queue.get_queue(name).get_jobs() == []
+
+
 def test_a_broadcast_is_no_job(redis_url: str) -> None:
     from kombu.common import Broadcast
 

@@ -10,7 +10,7 @@ import uuid
 import amqp
 from botocore.credentials import DeferredRefreshableCredentials
 from botocore.session import Session
-from kombu import Connection, Producer
+from kombu import Connection, Producer, compression
 from kombu.transport import SQS, TRANSPORT_ALIASES, memory, redis as redis_transport
 from redis import Redis
 
@@ -119,3 +119,8 @@ def test_memory_queues_announce_by_put() -> None:
         assert used in source, used
     assert "q.queue.clear()" in inspect.getsource(memory.Channel._purge)
     assert TRANSPORT_ALIASES["memory"] == "kombu.transport.memory:Transport"
+
+
+def test_the_names_of_compressions() -> None:
+    """drivers/native.py: what is meant by a name that is misspelt."""
+    assert compression._aliases["gzip"] in compression.encoders()
