@@ -209,6 +209,7 @@ class Consumer:
     # -- one round: permits, then jobs ------------------------------------------------------------
 
     def _round(self) -> None:
+        self._settler.check()
         self._ask_again()
         receiver = self._opened()
         gather_s = min(self._taken_at - self._asked_at, pace.GATHER_S) if self._settler.lends else 0.0
@@ -289,8 +290,7 @@ class Consumer:
     def _at_hand(self, receiver: Receiver, limit: int) -> list[Delivery]:
         """The permits that are available at once, up to the number of jobs. They are not needed, but taken so that the
         broker's queue stays as long as the backlog. A store that is also the broker drops them itself."""
-        drops_them = self._engine.delivers and self._natives is None
-        return [] if drops_them else self._received(receiver, limit, 0.0)
+        return [] if self._engine.delivers and self._natives is None else self._received(receiver, limit, 0.0)
 
     def _received(self, receiver: Receiver, limit: int, timeout: float) -> list[Delivery]:
         """The permits among the deliveries; foreign messages are rejected."""

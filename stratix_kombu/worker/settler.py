@@ -47,6 +47,8 @@ class Settler:
         self._lends = False
         self._lent: deque[Completion] = deque()
         """The completions that wait for the consumer."""
+        self._hindrance: Unavailable | None = None
+        """Why the store has refused outcomes since it accepted some last."""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -64,6 +66,12 @@ class Settler:
         self._lent.append(outcome)
         if not self._lends:  # since it was asked
             self.lend(False)
+
+    def check(self) -> None:
+        """Raise Unavailable while outcomes cannot be stored: what was started now could not end either, even if the
+        store lets it start."""
+        if self._hindrance is not None:
+            raise self._hindrance
 
     # -- with the consumer's calls ----------------------------------------------------------------
 
@@ -175,14 +183,16 @@ class Settler:
             try:
                 asked = again or tries > 0 or any(outcome.token in self._asked for outcome in outcomes)
                 stale = refused(self._engine, step(outcomes).stale, asked)
+                self._hindrance = None
                 self._engine.reached(self._queue, "settle_failed")
             except Unavailable as error:
                 tries += 1
+                self._hindrance = error
                 self._engine.report(self._queue, error, "settle_failed")
                 self._stopping.wait(pause_s(tries))
                 continue
             except Exception as error:
-                problem = error
+                problem, self._hindrance = error, None
                 break
             self._tell(outcomes, stale)
             return None

@@ -10,6 +10,7 @@
 --- @include then
 --- @include bury
 
+--- @include despite_full
 local stale = {}
 for i = 5, #ARGV, 7 do
   local id, reason, trace, retry = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]

@@ -8,6 +8,7 @@
 --- @include release
 --- @include ended
 
+--- @include despite_full
 local stale = {}
 for i = 5, #ARGV, 2 do
   local id = ARGV[i]

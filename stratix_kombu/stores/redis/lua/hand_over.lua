@@ -31,6 +31,7 @@ local function hand_over(job, reason, trace, successors)
   end
 end
 
+--- @include despite_full
 local stale = {}
 for i = 5, #ARGV, 5 do
   local id = ARGV[i]

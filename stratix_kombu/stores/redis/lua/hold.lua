@@ -4,6 +4,7 @@
 --- @include base
 --- @include send
 --- @include reopen
+--- @include despite_full
 
 local meta, queue = queue_key(ARGV[4], 'meta'), ARGV[4]
 if ARGV[5] == '0' then

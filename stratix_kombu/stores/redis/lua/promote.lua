@@ -10,6 +10,7 @@
 --- @include removal
 --- @include release
 
+--- @include despite_full
 local page = tonumber(ARGV[4])
 local left, looks = page, page
 local queue, at = first_queue('delayed')

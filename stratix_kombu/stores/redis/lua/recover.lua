@@ -72,6 +72,7 @@ local function take_notes()
   return notes
 end
 
+--- @include despite_full
 local walking = walk()
 local page = tonumber(ARGV[5])
 local left, looks, recovered = page, page, {}

@@ -6,6 +6,7 @@
 --- @again
 --- @include base
 --- @include expect
+--- @include despite_full
 
 local worker, lease, place = ARGV[1], tonumber(ARGV[3]), 5
 local processes, infos = P .. ':processes', P .. ':process'

@@ -3,6 +3,7 @@
 -- Returns 1
 --- @again
 --- @include base
+--- @include despite_full
 
 local serves = P .. ':serves:' .. ARGV[1]
 for i = 2, #ARGV, 2 do

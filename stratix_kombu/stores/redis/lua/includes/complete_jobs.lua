@@ -7,6 +7,7 @@
 --- @include replaced
 
 local function complete_jobs(first)
+  --- @include despite_full
   local stale = {}
   for i = first, #ARGV, 6 do
     local id, result = ARGV[i], ARGV[i + 2]

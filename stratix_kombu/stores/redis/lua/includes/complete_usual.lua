@@ -8,7 +8,7 @@
 --- @include replaced
 local is_completed = false
 local function complete_usual()
-  local call, queue, jobs, removes, adds = redis.call, nil, {}, false, false
+  local call, queue, jobs, ids, removes, adds = redis.call, nil, {}, {}, false, false
   local asked = { P .. ':reviving', P .. ':releasing', P .. ':seeking', P .. ':forgetting' }
   for i = first, #ARGV, 6 do
     local id = ARGV[i]
@@ -22,7 +22,7 @@ local function complete_usual()
       or not v[6] or v[6] == '' or jobs[id] or #jobs == 1000 then
       return
     end
-    jobs[id], jobs[#jobs + 1], adds = true, v, adds or ARGV[i + 3] ~= ''
+    jobs[id], jobs[#jobs + 1], ids[#ids + 1], adds = true, v, id, adds or ARGV[i + 3] ~= ''
     asked[#asked + 1] = key .. ':dependents'
     if goes then
       removes, asked[#asked + 1] = true, key .. ':dependencies'
@@ -68,8 +68,10 @@ local function complete_usual()
 
   local score = time[1] .. string.format('%06d', time[2])
   local now_text, log = string.sub(score, 1, -4), base .. 'events'
-  local ids, places, expiring, expires = {}, {}, {}, {}
+  local places, expiring, expires = {}, {}, {}
   local note = { math.floor(now / 60000), { ['#0'] = #jobs } } -- see tally.lua
+  local active = base .. 'active'
+  call('ZREM', active, unpack(ids)) -- first: see despite_full.lua
   for m, v in ipairs(jobs) do
     local i = first + 6 * m - 6
     local id, result = ARGV[i], ARGV[i + 2]
@@ -91,7 +93,6 @@ local function complete_usual()
       places[#places + 1] = m == 1 and score or string.format('%d', now_us + m - 1)
       places[#places + 1] = id
     end
-    ids[m] = id
     local began, n = number_of(v[8] or '') or now, 3 * m
     note[n], note[n + 1] = math.max(began - (number_of(v[6]) or began), 0), math.max(now - began, 0)
     note[n + 2] = v[4]
@@ -101,8 +102,6 @@ local function complete_usual()
       call('XADD', log, 'MAXLEN', '~', '10000', '*', E.name, 'completed', E.job_id, id, E.job_name, v[4])
     end
   end
-  local active = base .. 'active'
-  call('ZREM', active, unpack(ids))
   if places[1] then
     call('ZADD', base .. 'completed', unpack(places))
   end
