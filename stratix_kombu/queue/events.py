@@ -191,8 +191,11 @@ class QueueEvents(Listeners):
         return name
 
     def missed(self, count: int, event: str = "") -> None:
-        self._engine.report(self._queue, EventsMissed(self._where, count, event), "events_missed")
+        super().missed(count, event)
         self._checked = float("-inf")  # an event that is waited for may have been among them
+
+    def _report_missed(self, error: EventsMissed) -> None:
+        self._engine.report(self._queue, error, "events_missed")
 
     def _on_error(self, queue: str, error: BaseException) -> bool:
         """Whether there was a listener."""

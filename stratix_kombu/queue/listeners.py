@@ -69,8 +69,13 @@ class Listeners(ABC):
         """Pass on what was read."""
 
     def missed(self, count: int, event: str = "") -> None:
-        """Report that events were missed, by all listeners or by one of ``event``."""
-        logger.warning("%s", EventsMissed(self._where, count, event), extra={"action": "events_missed"})
+        """Report that events were missed, by all listeners or by one of ``event``; if there are none, nobody missed
+        them: the log is read for the waiters of jobs, or for a listener that was removed."""
+        if self._is_heard():
+            self._report_missed(EventsMissed(self._where, count, event))
+
+    def _report_missed(self, error: EventsMissed) -> None:
+        logger.warning("%s", error, extra={"action": "events_missed"})
 
     def idle(self) -> None:  # noqa: B027  # most logs have nothing else to do
         """Called between two readings."""
@@ -145,6 +150,11 @@ class Listeners(ABC):
         """Whether there are listeners of that name."""
         with self._lock:
             return any(listener.name == name for listener in self._listeners)
+
+    def _is_heard(self) -> bool:
+        """Whether there are listeners of the log."""
+        with self._lock:
+            return any(listener.name not in self.unlogged for listener in self._listeners)
 
     def _skip(self, event: Event, problem: Exception) -> None:
         """An entry that cannot be read; later ones can."""

@@ -93,14 +93,9 @@ def test_a_job_that_cannot_be_read_costs_its_own_events_only(app: Application, m
     until(lambda: events_heard == ["a", "b"])
 
 
-def test_a_listener_further_behind_than_the_log_keeps_hears_of_the_gap(
-    app: Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _fall_behind(app: Application, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """A job is waited for and completes; what its ``count`` values of progress do not leave in the log is not read."""
     queue, store = app.queue.get_queue("q"), app.queue.store
-    events_heard: list[int] = []
-    missed: list[Any] = []
-    queue.on("progress", lambda job, value: events_heard.append(value))
-    queue.on("error", missed.append)
     job = queue.add("n")
     ended: list[Any] = []
     job._hub.subscribe(job.id, ended.append)
@@ -114,12 +109,22 @@ def test_a_listener_further_behind_than_the_log_keeps_hears_of_the_gap(
     monkeypatch.setattr(reader, "read", later)
     (claim,) = store.transitions.claim("q", [job.id], "w", 60_000).claims
     store.transitions.complete([Completion(job.id, claim.token, "1")])
-    count = 11_000
     for n in range(count):
         store.transitions.progress(job.id, str(n))
     gate.set()
-    until(lambda: events_heard and events_heard[-1] == count - 1, 60)
     until(lambda: ended)
+
+
+def test_a_listener_further_behind_than_the_log_keeps_hears_of_the_gap(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, count = app.queue.get_queue("q"), 11_000
+    events_heard: list[int] = []
+    missed: list[Any] = []
+    queue.on("progress", lambda job, value: events_heard.append(value))
+    queue.on("error", missed.append)
+    _fall_behind(app, monkeypatch, count)
+    until(lambda: events_heard and events_heard[-1] == count - 1, 60)
     (error,) = missed
     assert isinstance(error, EventsMissed)
     # What the reader had begun to read when the log was held up was heard: a few at most, the first ones among them.
@@ -127,6 +132,16 @@ def test_a_listener_further_behind_than_the_log_keeps_hears_of_the_gap(
     assert 0 <= error.count - lost <= 4, "besides these: waiting, active, completed, drained"
     assert lost > 0
     assert queue.get_events(limit=1)[0].missed >= error.count
+
+
+def test_where_nobody_listens_nothing_is_missed(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is read for whoever waits for a job, and its record says how it ended."""
+    queue, log = app.queue.get_queue("q"), app.queue.store.events
+    errors: list[Any] = []
+    queue.on("error", errors.append)
+    _fall_behind(app, monkeypatch, 11_000)
+    until(lambda: [cursor for _, cursor in thread_of(log)._followed.values()] == [log.tail("q")])
+    assert not errors
 
 
 @pytest.mark.parametrize("fault", ["raises", "exits", "is cancelled", "hangs", "hangs in a coroutine"])
