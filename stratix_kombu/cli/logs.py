@@ -30,7 +30,7 @@ def logging_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
     return click.option(
         "--log-level",
-        type=click.Choice(LEVELS),
+        type=click.Choice(LEVELS, case_sensitive=False),
         help="The lowest level that is logged; info, unless the module configures another.",
     )(function)
 

@@ -78,3 +78,10 @@ def test_a_number_that_json_does_not_have(cli: Cli, data: str, words: str) -> No
     said = cli.refused("repeat", "add", "ops", "check", "--every", "1 h", "--data", data, code=2)
     assert f"Invalid value for --data: {data!r}"[:30] in said
     assert words in said
+
+
+def test_a_level_may_be_written_as_pythons_logging_does(cli: Cli) -> None:
+    """As people do who come from Celery."""
+    said = cli.refused("worker", "--app", "not_there:app", "--log-level", "INFO", code=2)
+    assert "'not_there'" in said
+    assert "--log-level" not in said
