@@ -154,7 +154,8 @@ class AwsOpts(TypedDict, total=False):
     """The AWS account."""
 
     region: str
-    """The AWS region. Default: boto3's."""
+    """The AWS region. Default: boto3's (`AWS_DEFAULT_REGION`, or that of a profile). Without one, nothing is sent,
+    unless there is an `endpoint_url`."""
     credentials: AwsCredentials
     """Default: boto3's default chain (environment, profile, role of the machine)."""
 

@@ -68,3 +68,20 @@ def test_a_role_is_assumed_again_before_its_credentials_expire(
     tokens = _tokens(front)
     assert all(tokens)
     assert len(set(tokens)) == assumed
+
+
+def test_without_a_region_nothing_goes_to_one_that_nobody_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are told theirs would not find it there. Whoever writes a URL for Kombu gets Kombu's region."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(DriverUnavailable, match=r"no region is known: set 'region' of 'aws'.* AWS_DEFAULT_REGION"):
+        SQSDriver({"aws": {"credentials": CREDENTIALS}}, namespace="n").publish(ready("q", 1))
+    regions = {
+        "url": {"url": "sqs://x:y@"},
+        "given": {"aws": {"region": "eu-west-1", "credentials": CREDENTIALS}},
+        "own server": {"endpoint_url": "http://localhost:4566", "aws": {"credentials": CREDENTIALS}},
+    }
+    made = {name: SQSDriver(options, namespace="n") for name, options in regions.items()}
+    found = {name: one.clients.sqs().meta.region_name for name, one in made.items()}
+    assert found == {"url": "us-east-1", "given": "eu-west-1", "own server": "us-east-1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,19 @@ def test_a_call_is_tried_three_times_and_no_more(front: Front, make: Callable[..
     with pytest.raises(DriverUnavailable, match="InternalFailure"):
         driver.publish(ready("mail", 1))
     assert front.calls["SendMessageBatch"] == 1 + 3
+
+
+@pytest.mark.parametrize("queue", ["mail", "mail.fifo"])
+def test_of_a_large_bulk_only_the_call_that_failed_is_made_again(
+    front: Front, make: Callable[..., SQSDriver], queue: str
+) -> None:
+    driver, calls = make(), itertools.count(1)
+    front.fault = lambda request: (
+        (503, "ServiceUnavailable") if request.action == "SendMessageBatch" and next(calls) == 7 else None
+    )
+    driver.publish(ready(queue, 95))
+    assert front.calls["SendMessageBatch"] == 10 + 1
+    assert driver.depth(queue) == 95
 
 
 @pytest.mark.parametrize(

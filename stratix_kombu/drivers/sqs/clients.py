@@ -16,9 +16,15 @@ from kombu import Connection
 
 from stratix_kombu import forks
 from stratix_kombu.drivers.sqs.options import ROLE
+from stratix_kombu.errors import ConfigurationError
 from stratix_kombu.model.text import host_and_port
 
-DEFAULT_REGION = "us-east-1"
+KOMBU_REGION = "us-east-1"
+"""Where Kombu looks for a queue if it is told no region, whatever boto3 knows of."""
+NO_REGION = (
+    "sqs: no region is known: set 'region' of 'aws' (in a file [sqs.aws], or STRATIX_SQS_AWS__REGION), "
+    "AWS_DEFAULT_REGION, or a profile of boto3"
+)
 CONFIG: Mapping[str, Any] = {
     "retries": {"mode": "standard", "total_max_attempts": 1},  # the driver itself tries again, and minds the time
     "max_pool_connections": 50,
@@ -27,11 +33,15 @@ LONGEST_POLL_S = 20.0
 
 
 class Clients:
-    """Made from Kombu's URL and transport options, which are read with the first use."""
+    """Made from Kombu's URL and transport options, which are read with the first use. ``is_kombus``: somebody wrote
+    that URL, for whom Kombu's default region applies."""
 
-    def __init__(self, url: str, options: Mapping[str, Any], timeout_s: float, tries: int) -> None:
+    def __init__(
+        self, url: str, options: Mapping[str, Any], timeout_s: float, tries: int, is_kombus: bool = False
+    ) -> None:
         self._url = url
         self._options = options
+        self._is_kombus = is_kombus
         self._timeout_s = timeout_s
         self._tries = tries
         self._clients: dict[tuple[str, str, bool], Any] = {}
@@ -80,10 +90,16 @@ class Clients:
                 aws_secret_access_key=connection.password,
                 aws_session_token=self._options.get("session_token") if connection.userid else None,
             )
-        region = own.get("region") or self._options.get("region") or session.region_name or DEFAULT_REGION
+        region = own.get("region") or self._options.get("region") or session.region_name or self._region_of(endpoint)
         if self._options.get("sts_role_arn"):
             session = self._in_a_role(session, region)
         return session, {"region_name": region, "endpoint_url": endpoint}
+
+    def _region_of(self, endpoint: str | None) -> str:
+        """Where nobody names one. A server of one's own has none; otherwise jobs would go where no worker is."""
+        if endpoint is None and not self._is_kombus:
+            raise ConfigurationError(NO_REGION)
+        return KOMBU_REGION
 
     def _config(self, read_s: float | None = None) -> Config:
         """An answer may take ``read_s`` seconds, by default so that all tries together stay within the time."""

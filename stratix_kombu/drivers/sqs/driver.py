@@ -88,7 +88,7 @@ class SQSDriver(KombuDriver):
         )
         self.wait_s = wait_seconds(self.options.get("wait_time_seconds", 20))
         self.timeout_s = timeout_seconds(self.options.get("command_timeout", COMMAND_TIMEOUT_MS))
-        self.clients = Clients(self.url, self.transport_options, self.timeout_s, TRIES)
+        self.clients = Clients(self.url, self.transport_options, self.timeout_s, TRIES, "url" in self.options)
         self.queues = Queues(
             self.clients, self.transport_options, self.prefix, Redrive.parse(self.options.get("redrive")), priorities
         )
@@ -154,18 +154,23 @@ class SQSDriver(KombuDriver):
         by_queue: defaultdict[str, list[Ready]] = defaultdict(list)
         for job in jobs:
             by_queue[job.queue].append(job)
+        too_large = refused = 0
         for queue, some in by_queue.items():
-            self.at(queue, 0, partial(self._send, some))
+            for start in range(0, len(some), PER_CALL):  # a call that is tried again sends its own messages again only
+                counts = self.at(queue, 0, partial(self._send, some[start : start + PER_CALL]))
+                too_large, refused = too_large + counts[0], refused + counts[1]
+        if too_large:
+            raise self.unavailable(OSError(f"{too_large} messages are larger than SQS's {MAX_BYTES} bytes"))
+        if refused:
+            raise self.unavailable(OSError(f"SQS refused {refused} of {len(jobs)} messages"))
 
-    def _send(self, jobs: Sequence[Ready], place: Place) -> None:
+    def _send(self, jobs: Sequence[Ready], place: Place) -> tuple[int, int]:
+        """Send what can be sent; how many of the others are too large, and how many were refused."""
         entries = [entry_of(job, self.broker_queue(job.queue), place.is_fifo) for job in jobs]
         fitting = [entry for entry in entries if len(entry["MessageBody"]) <= MAX_BYTES]
         send = partial(place.client.send_message_batch, QueueUrl=place.url)
         failed = in_batches(send, in_batches(send, fitting))  # failed entries are sent again
-        if len(fitting) < len(entries):
-            raise OSError(f"{len(entries) - len(fitting)} messages are larger than SQS's {MAX_BYTES} bytes")
-        if failed:
-            raise OSError(f"SQS refused {len(failed)} of {len(entries)} messages")
+        return len(entries) - len(fitting), len(failed)
 
     def depth(self, queue: str) -> int | None:
         def count() -> int | None:
