@@ -14,6 +14,10 @@ def _table(**ours: str) -> dict[str, str]:
     return {other: name for name, others in ours.items() for other in others.split()}
 
 
+# What a handler does whose job cannot go on yet; dependencies and delays change only until a job starts.
+LATER = "queue.add(..., delay=...) for what is left to do, and return; or raise: 'attempts' and 'backoff' apply"
+THE_REST = "queue.add(..., dependencies=[...]) for what is left to do once these have ended, and return"
+
 OPTIONS: Mapping[str, str] = {
     "count": "limit max",
     "prefix": "queue_name_prefix connection_namespace namespace",
@@ -177,8 +181,8 @@ JOB = {
     "move_to_completed": "'return' in the handler: what it returns is job.return_value",
     "move_to_failed": "raise UnrecoverableError(...) in the handler",
     "discard": "raise UnrecoverableError(...) in the handler",
-    "move_to_delayed": "job.change_delay(...), or raise an error with a 'backoff'",
-    "move_to_waiting_children": "job.add_dependency(...)",
+    "move_to_delayed": LATER,
+    "move_to_waiting_children": THE_REST,
     "extend_lock": "nothing: the lease is renewed while the handler runs",
 }
 QUEUE = {
@@ -304,8 +308,8 @@ PACKAGE = {
     "JobScheduler": "queue.add_repeatable_job(name, data, cron=...)",
     "QueueScheduler": "app.run(): delayed jobs need nothing else",
     "RateLimitError": "RateLimited",
-    "WaitingChildrenError": "job.add_dependency(...)",
-    "DelayedError": "job.change_delay(...)",
+    "WaitingChildrenError": THE_REST,
+    "DelayedError": LATER,
     "Scheduler": "app.schedule",
     "Lock": "app.distributed_lock.acquire(key, ttl)",
     "StratixApp": "create_app",
