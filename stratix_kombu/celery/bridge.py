@@ -69,8 +69,16 @@ class Bridge:
         have a strategy of their own, which runs them in a way of its own."""
         if any(fnmatchcase(name, pattern) for pattern in self._exclude):
             return True
-        task = self.celery.tasks.get(name) if self.celery.finalized else None
+        task = self.task(name)
         return task is not None and leaves_out(task)
+
+    def task(self, name: str) -> Any:
+        """The task of that name, None if there is none here. A process that only sends tasks may not have finalized its
+        application yet: then that is done now, since tasks are not registered before. Some are to be finalized by
+        their program alone."""
+        if not (self.celery.finalized or self.celery.autofinalize):
+            return None
+        return self.celery.tasks.get(name)
 
     def is_heard(self, task: Any) -> bool:
         """Whether the project has something called when a task has succeeded: it may look for the result then."""

@@ -257,7 +257,7 @@ class Publisher:
 
     def _limit(self, name: str) -> Limit | None:
         """What the task's ``stratix_limiter`` says: of its starts, in all workers. Raises ConfigurationError."""
-        task = self._app.tasks.get(name) if self._app.finalized else None
+        task = self._bridge.task(name)
         if task is None:
             return None
         if name not in self._limits:
@@ -340,7 +340,7 @@ class Publisher:
 
     def _max_stalled(self, name: str) -> int | None:
         """How often the task runs again after its process or its worker was lost; None: as often as its queue says."""
-        task = self._app.tasks.get(name) if self._app.finalized else None
+        task = self._bridge.task(name)
         conf = self._app.conf
         if task.retry_on_worker_lost if task is not None else conf.task_retry_on_worker_lost:
             allowed: int | None = Task.max_retries if task is None else task.max_retries
