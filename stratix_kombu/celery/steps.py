@@ -97,14 +97,14 @@ class StratixStep(bootsteps.StartStopStep):
     def terminate(self, worker: Any) -> None:
         """A cold shutdown: Celery has terminated running tasks and its children."""
         self.stop(worker)
-        if self._bridge is not None:
-            for queue in worker.app.amqp.queues.consume_from:
-                _give_up(self._bridge, queue)
-        self._end()
+        self._end(worker)
 
-    def _end(self, **_: Any) -> None:
-        """Everything has stopped."""
+    def _end(self, sender: Any, **_: Any) -> None:
+        """Everything has stopped. A warm shutdown has waited for what ran, but it may have become a cold one meanwhile,
+        of which Celery does not tell the steps."""
         if self._bridge is not None:
+            for queue in sender.app.amqp.queues.consume_from:
+                _give_up(self._bridge, queue)
             self._bridge.claims.stop()
 
 

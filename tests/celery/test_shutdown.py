@@ -83,3 +83,28 @@ def test_a_cold_shutdown_hands_back_at_once(
     assert lines(notes) == ["late"] * 2
     assert lines(str(early_notes)) == ["early"]
     assert audit(project.app.stratix.queue.engine.store) == []
+
+
+@pytest.mark.parametrize("first", ["SIGTERM", "SIGINT"])
+def test_a_warm_shutdown_that_becomes_a_cold_one_hands_back_at_once(
+    on_redis: Project, notes: str, tmp_path: Path, first: str
+) -> None:
+    """SIGTERM and then SIGQUIT, or Ctrl-C twice."""
+    patient = {"lease_duration": LEASE_MS, "redelivery_grace": LEASE_MS}
+    early_notes = tmp_path / "early"
+    worker = on_redis.start_worker("prefork", 2, worker=patient)
+    late = on_redis.task("hang_once").delay(notes, "late")
+    early = on_redis.task("note").delay(str(early_notes), "early", 60)
+    until(lambda: lines(notes) == ["late"] and early_notes.exists(), WAIT_S)
+    worker.process.send_signal(signal.Signals[first])
+    until(lambda: "Warm shutdown" in worker.text(), WAIT_S)
+    heard = time.monotonic()
+    until(lambda: time.monotonic() - heard > 2)  # it waits for its pool
+    worker.process.send_signal(signal.SIGQUIT if first == "SIGTERM" else signal.SIGINT)
+    worker.process.wait(WAIT_S)
+    assert on_redis.queue.get_job_counts()["active"] == 0, worker.text()
+    assert type(early.result) is WorkerLostError, "it runs at most once, and its failure is stored at once"
+    with on_redis.worker(worker=patient):
+        assert late.get(timeout=30) == "late"
+    assert lines(notes) == ["late"] * 2
+    assert lines(str(early_notes)) == ["early"]
