@@ -104,7 +104,7 @@ def meta_of(backend: Results, task_id: str, record: JobRecord | None) -> dict[st
         meta.update(status=states.RETRY, result=_retried_for(backend, trail), traceback=_own_traceback(record))
         meta.update(children=[[[task_id, None], None]], date_done=None)  # what it has sent last is its next attempt
     if record.finished_ms and meta["status"] in states.READY_STATES and not meta.get("date_done"):
-        meta["date_done"] = date_of(record.finished_ms).isoformat()
+        meta["date_done"] = date_of(record.finished_ms).astimezone(backend.app.timezone).isoformat()
     if meta["status"] != states.PENDING and is_task_message(record.message):
         meta.update(of_the_request(backend, record))
         if meta["status"] == states.RETRY:

@@ -260,3 +260,17 @@ def test_a_message_that_is_adopted_twice_runs_once(pair: Beside) -> None:
     adopt(side.app.stratix_bridge, request, queue.name)
     after = queue.get_job(result.id)
     assert (after.state, after.finished_on) == ("completed", before.finished_on)
+
+
+def test_a_project_with_a_time_zone_of_its_own(redis_url: str) -> None:
+    """``date_done`` is the time of day there."""
+    zone = {"timezone": "Asia/Tokyo", "enable_utc": False}
+    with beside(redis_url, redis_url, bridged="own", **zone) as pair:
+
+        def script(side: Side) -> Any:
+            result = side.task("add").delay(1, 2)
+            assert value(result) == 3
+            done = result.date_done
+            return [str(done.utcoffset()), abs((side.app.now() - done).total_seconds()) < WAIT_S]
+
+        assert pair.both(script) == ["9:00:00", True]
