@@ -20,7 +20,7 @@ from stratix_kombu.model.instant import date_of
 from stratix_kombu.model.message import is_task_message
 from stratix_kombu.model.record import JobRecord, Ready
 from stratix_kombu.model.state import State
-from stratix_kombu.model.tasks import TRACKED
+from stratix_kombu.model.tasks import BY_NAME, TRACKED
 
 SOON_MS = 60_000
 """What is due within this time, or was due and has no clock, is put off for as long before it is handed over: else a
@@ -118,7 +118,7 @@ def _plain(record: JobRecord) -> str:
     perhaps."""
     message: dict[str, Any] = json.loads(record.message)
     headers = message["headers"]
-    for own in (DUE, TRACKED):
+    for own in (DUE, TRACKED, BY_NAME):
         headers.pop(own, None)
     headers["eta"] = date_of(record.due_ms).isoformat()
     return json.dumps(message)

@@ -28,7 +28,7 @@ from stratix_kombu.errors import ConfigurationError, JobIdTaken, PayloadTooLarge
 from stratix_kombu.lifecycle.add import add
 from stratix_kombu.model.names import join_id, task_job_id
 from stratix_kombu.model.record import JOIN, KEEP_NONE, Limit, NewJob, Placed, Retention
-from stratix_kombu.model.tasks import TRACKED
+from stratix_kombu.model.tasks import BY_NAME, TRACKED
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -110,6 +110,8 @@ class Publisher:
             return result
         with self.batch() as batch:
             awaited = isinstance(batch, Pages) and batch.at_end is not None
+            if self._bridge.task(name) is None:
+                published.headers[BY_NAME] = True
             carried, behind = self.carried(options.get("chain") or ())
             batch.jobs += [self.place(job_id, anew=True) for job_id in behind]
             batch.put(self.new_job(published, carried, countdown, eta, awaited, fresh=not given), carried)
@@ -249,7 +251,7 @@ class Publisher:
             carries=tuple(job_id for job_id, _ in carried),
             keep_completed=keep_completed,
             keep_failed=keep,
-            max_stalled=self._max_stalled(name),
+            max_stalled=self.max_stalled(name),
             limit=self._limit(name),
             anew=True,
             fresh=fresh,
@@ -338,14 +340,15 @@ class Publisher:
         failures = conf.get("result_failure_expires")
         return keep if failures is None else _kept_for(failures, "result_failure_expires"), keep
 
-    def _max_stalled(self, name: str) -> int | None:
-        """How often the task runs again after its process or its worker was lost; None: as often as its queue says."""
+    def max_stalled(self, name: str) -> int | None:
+        """How often the task runs again after its process or its worker was lost; None: as often as its queue says, and
+        where it is not known here, if its worker allows that (see ``BY_NAME``)."""
         task = self._bridge.task(name)
         conf = self._app.conf
         if task.retry_on_worker_lost if task is not None else conf.task_retry_on_worker_lost:
             allowed: int | None = Task.max_retries if task is None else task.max_retries
             return allowed
-        return None if (conf.task_acks_late if task is None else task.acks_late) else 0
+        return None if task is None or task.acks_late else 0
 
     def _priority(self, published: Published) -> int:
         """Which of the broker's lists it goes to, where priorities are lists. Elsewhere the message itself contains its

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from celery import Task
 from celery.app.task import get_actual_ignore_result
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, WorkerLostError
 from celery.states import STARTED
 from kombu.utils import json
 
@@ -29,8 +29,9 @@ from stratix_kombu.lifecycle.one_job import set_progress
 from stratix_kombu.lifecycle.outcomes import complete
 from stratix_kombu.model.names import task_job_id
 from stratix_kombu.model.record import ANY_CLAIM, Claim, Completion, JobRecord
+from stratix_kombu.model.stalls import stalled_reason
 from stratix_kombu.model.state import Refusal
-from stratix_kombu.model.tasks import AGAIN, TRACKED, attempt_in
+from stratix_kombu.model.tasks import AGAIN, BY_NAME, TRACKED, attempt_in
 
 if TYPE_CHECKING:
     from stratix_kombu.celery.bridge import Bridge
@@ -41,7 +42,7 @@ HOSTED = "stratix_hosted"
 """In a request: the claim that our own worker has made for it."""
 
 
-OURS = frozenset({TRACKED, DUE, HOSTED, AGAIN, WATCHED, SERIALIZER})
+OURS = frozenset({TRACKED, DUE, HOSTED, AGAIN, BY_NAME, WATCHED, SERIALIZER})
 """What a task does not see of its request."""
 
 
@@ -67,7 +68,7 @@ class TrackedTask:
         if hasattr(request, OUTCOME):  # done, before its coroutine
             return None
         if not (request.called_directly or request.is_eager) and self._is_job(request):
-            setattr(request, ATTEMPT, begin(self.stratix_bridge, self, request))
+            begin(self.stratix_bridge, self, request)
         return super().before_start(task_id, args, kwargs)  # type: ignore[misc]
 
     def _is_job(self, request: Any) -> bool:
@@ -119,8 +120,9 @@ def track(bridge: Bridge, task: Any) -> None:
     await_coroutines(bridge, task)
 
 
-def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
-    """Claim the job of a request. Raises Ignore if it is not to run now."""
+def begin(bridge: Bridge, task: Any, request: Any) -> None:
+    """Claim the job of a request, which is an attempt from now on. Raises Ignore if it is not to run now, and
+    WorkerLostError if it must not run again."""
     hosted: Hosted | None = request.get(HOSTED)
     if hosted is not None:
         del request.stratix_hosted
@@ -130,7 +132,25 @@ def begin(bridge: Bridge, task: Any, request: Any) -> Attempt:
         claim, queue = claim_of(bridge, task, request)
         settling = bridge.claims.settling(queue, claim.token, not _is_watched(bridge, task, request))
     _show(bridge, task, request, claim.record)
-    return Attempt(bridge, task, request, queue, claim.token, settling=settling)
+    attempt = Attempt(bridge, task, request, queue, claim.token, settling=settling)
+    setattr(request, ATTEMPT, attempt)
+    if request.get(BY_NAME) and _has_been_lost(claim.record) and bridge.publisher.max_stalled(task.name) == 0:
+        _fail_lost(attempt)
+
+
+def _has_been_lost(record: JobRecord) -> bool:
+    """Whether it has run, and its worker was lost. One that has failed for that may be retried by hand."""
+    return record.stalled_count > 0 and record.attempts_made == 0
+
+
+def _fail_lost(attempt: Attempt) -> None:
+    """A task that acknowledges early runs once at most: it has failed, as Celery's tracer tells."""
+    attempt.begun = True
+    try:
+        raise WorkerLostError(stalled_reason(0))
+    except WorkerLostError as error:
+        attempt.failed(error)
+        raise
 
 
 def _is_watched(bridge: Bridge, task: Any, request: Any) -> bool:

@@ -11,6 +11,9 @@ TRACKED = "stratix"
 AGAIN = "stratix_again"
 """The header of messages that are sent a second time, although they have been taken; its value is for which attempt
 (see ``attempt_in``): what follows a task may have the headers of its message."""
+BY_NAME = "stratix_by_name"
+"""Header of the message of a task that its producer knows by its name alone: whether it may run again after its worker
+was lost is for those to say who have it."""
 
 
 def is_task(thing: Any) -> bool:

@@ -48,6 +48,27 @@ def test_a_task_that_acks_early_fails_when_its_worker_was_killed(project: Projec
     assert isinstance(result.parent.result, WorkerLostError)
 
 
+@pytest.mark.parametrize("pool", ["threads", "own"])
+def test_a_task_that_is_sent_by_its_name_alone_acknowledges_as_its_worker_says(
+    on_redis: Project, notes: str, tmp_path: Path, pool: str
+) -> None:
+    """The sender has not its code, as in another service."""
+    names = {"late": "proj.hang_once", "early": "proj.note"}
+    for name in names.values():
+        del on_redis.app.tasks[name]
+    send, early_notes = on_redis.app.send_task, str(tmp_path / "early")
+    Path(early_notes).touch()
+    worker = on_redis.start_worker(pool)
+    late, early = send(names["late"], (notes, "late")), send(names["early"], (early_notes, "early", 60))
+    until(lambda: lines(notes) == ["late"] and lines(early_notes) == ["early"], WAIT_S)
+    worker.kill()
+    with on_redis.worker(pool):
+        assert late.get(timeout=30) == "late"
+        until(lambda: early.state == "FAILURE", WAIT_S)
+    assert isinstance(early.result, WorkerLostError)
+    assert (lines(notes), lines(early_notes)) == (["late"] * 2, ["early"])
+
+
 def test_a_message_that_was_taken_and_lost_is_sent_again(project: Project, notes: str) -> None:
     """A worker killed between taking a message and claiming its job: the job is still waiting."""
     results = [project.task("note").delay(notes, number) for number in range(10)]
