@@ -96,8 +96,7 @@ class Publisher:
         if published.queue is None or isinstance(options.get("queue"), Broadcast):
             self._mark_untracked(published, due, how)
             send = partial(self._send_untracked, published, producer, connection)
-            batch = current()
-            if batch is not None:
+            if (batch := current()) is not None:
                 batch.send(send)
             else:
                 send()
@@ -343,8 +342,7 @@ class Publisher:
     def max_stalled(self, name: str) -> int | None:
         """How often the task runs again after its process or its worker was lost; None: as often as its queue says, and
         where it is not known here, if its worker allows that (see ``BY_NAME``)."""
-        task = self._bridge.task(name)
-        conf = self._app.conf
+        task, conf = self._bridge.task(name), self._app.conf
         if task.retry_on_worker_lost if task is not None else conf.task_retry_on_worker_lost:
             allowed: int | None = Task.max_retries if task is None else task.max_retries
             return allowed

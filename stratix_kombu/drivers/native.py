@@ -24,6 +24,8 @@ from stratix_kombu.model.names import new_request
 from stratix_kombu.model.record import NewJob
 from stratix_kombu.model.tasks import TRACKED
 
+COMPRESSIONS = ("gzip", "bzip2", "zlib", "lzma")
+"""Names that Kombu always knows, for hints."""
 _NOT_PROPERTIES = frozenset(
     {
         "exchange",
@@ -183,7 +185,7 @@ def _compressed(payload: Any, name: str) -> tuple[bytes, str]:
     try:
         compression.get_encoder(name)
     except KeyError:
-        known = (*compression._aliases, *compression.encoders())
+        known = (*COMPRESSIONS, *compression.encoders())
         raise ConfigurationError(f"'compression': Kombu knows no {name!r}{nearest(name, known)}") from None
     return compression.compress(payload, name)  # type: ignore[no-any-return]
 
