@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from redis import Redis
 
-from stratix_kombu import StoreUnavailable
+from stratix_kombu import Job, Queue, StoreUnavailable, create_app
 from stratix_kombu.model.record import Claim, Completion, Failure, HandOver, Held, NewJob, Retention, WorkerInfo
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
@@ -35,8 +35,10 @@ def full(url: str) -> Iterator[None]:
     """The server has no memory left meanwhile."""
     with Redis.from_url(url) as client:
         client.config_set("maxmemory", 1)
-        yield
-        client.config_set("maxmemory", 0)
+        try:
+            yield
+        finally:
+            client.config_set("maxmemory", 0)
 
 
 def _job(job_id: str, **fields: object) -> NewJob:
@@ -106,3 +108,36 @@ def test_what_was_added_goes_on(store: Store, url: str) -> None:
         store.transitions.promote()
         store.transitions.recover(1)
     assert [_state(store, job_id) for job_id in "ab"] == ["waiting", "waiting"]
+
+
+BY_HAND: dict[str, tuple[Callable[[Queue, Job, Job], object], str, str]] = {
+    "pause": (lambda queue, job, late: queue.pause(), "paused", "delayed"),
+    "cancel": (lambda queue, job, late: job.cancel("no"), "failed", "delayed"),
+    "cancel_jobs": (lambda queue, job, late: queue.cancel_jobs("waiting"), "failed", "delayed"),
+    "cancel, retry": (lambda queue, job, late: (job.cancel("no"), job.retry()), "waiting", "delayed"),
+    "cancel, retry_jobs": (lambda queue, job, late: (job.cancel("no"), queue.retry_jobs()), "waiting", "delayed"),
+    "change_priority": (lambda queue, job, late: job.change_priority(3), "waiting", "delayed"),
+    "promote": (lambda queue, job, late: late.promote(), "waiting", "waiting"),
+    "promote_jobs": (lambda queue, job, late: queue.promote_jobs(), "waiting", "waiting"),
+    "change_delay": (lambda queue, job, late: late.change_delay(90_000), "waiting", "delayed"),
+    "set_rate_limit": (lambda queue, job, late: queue.set_rate_limit(max=1, duration=1000), "waiting", "delayed"),
+    "remove": (lambda queue, job, late: (job.remove(), late.remove()), "gone", "gone"),
+    "cancel, clean": (lambda queue, job, late: (job.cancel("no"), queue.clean(0, state="failed")), "gone", "delayed"),
+    "drain": (lambda queue, job, late: queue.drain(delayed=True), "gone", "gone"),
+    "obliterate": (lambda queue, job, late: queue.obliterate(), "gone", "gone"),
+}
+
+
+@pytest.mark.parametrize("action", BY_HAND)
+def test_what_somebody_does_to_jobs_that_are_there(url: str, action: str) -> None:
+    """Not least what makes room."""
+    app = create_app({"driver": "redis", "redis": {"url": url}, "namespace": f"full{uuid.uuid4().hex[:8]}"})
+    with app:
+        queue = app.queue.create_queue("q")
+        job, late = queue.add("n"), queue.add("n", delay=60_000)
+        step, *states = BY_HAND[action]
+        with full(url):
+            step(queue, job, late)
+        is_paused = queue.is_paused()
+        found = [_state(app.queue.store, one.id) for one in (job, late)]
+    assert ["paused" if is_paused and one == "waiting" else one for one in found] == states

@@ -6,6 +6,7 @@
 --- @include send
 --- @include moves
 --- @include release
+--- @include despite_full
 
 local job = load(ARGV[4])
 if not job then

@@ -9,6 +9,7 @@
 --- @include removal
 --- @include revive
 --- @include release
+--- @include despite_full
 
 local queue, action, state, reason = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 

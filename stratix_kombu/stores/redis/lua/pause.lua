@@ -3,6 +3,7 @@
 -- Returns 1 if that is a change
 -- Events paused
 --- @include base
+--- @include despite_full
 
 if redis.call('HSETNX', queue_key(ARGV[1], 'meta'), 'paused', now) == 0 then
   return 0

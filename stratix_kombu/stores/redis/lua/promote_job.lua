@@ -5,6 +5,7 @@
 --- @include base
 --- @include send
 --- @include moves
+--- @include despite_full
 
 local job = load(ARGV[4])
 if not job then

@@ -9,6 +9,7 @@
 --- @include send
 --- @include moves
 --- @include reopen
+--- @include despite_full
 
 local queue, grace, left = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[7])
 local meta = queue_key(queue, 'meta')

@@ -7,5 +7,6 @@
 --- @include send
 --- @include moves
 --- @include release
+--- @include despite_full
 
 return { release_page(tonumber(ARGV[4])), {}, sent() }

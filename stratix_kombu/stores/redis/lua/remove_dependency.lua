@@ -7,6 +7,7 @@
 --- @include moves
 --- @include graph
 --- @include release
+--- @include despite_full
 
 local id, dependency = ARGV[4], ARGV[5]
 local job = load(id)

@@ -7,6 +7,7 @@
 --- @include moves
 --- @include revive
 --- @include release
+--- @include despite_full
 
 local job = load(ARGV[4])
 if not job then

@@ -5,6 +5,7 @@
 --- @include base
 --- @include send
 --- @include reopen
+--- @include despite_full
 
 local queue = ARGV[4]
 if ARGV[6] == '' then

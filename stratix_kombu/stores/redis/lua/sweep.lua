@@ -11,6 +11,7 @@
 --- @include revive
 --- @include release
 --- @include cursor
+--- @include despite_full
 
 local queue, action, state, limit = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[8])
 local keys = sets_of(queue, state)
