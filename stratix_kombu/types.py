@@ -218,7 +218,9 @@ class AppSettings(TypedDict, total=False):
     ``postgresql://``, ``sqlite:///jobs.db``, ``memory://``), or the options of ``redis``. Default: the same server for
     the driver ``redis``, memory for ``memory``; other drivers need a store to be named."""
     namespace: str
-    """Separates applications that share one store. Default: ``stratix``."""
+    """Separates applications that share one store. The names of a broker's queues begin with it and a ``.`` (on SQS a
+    ``-``), so on one broker none may begin with another one and that sign: the queue ``eu.mails`` of ``shop`` and the
+    queue ``mails`` of ``shop.eu`` would be one. Default: ``stratix``."""
     default_job_options: JobOpts
     """Options of all jobs that do not give their own; not ``job_id``, ``dependencies`` and ``deduplication``, which
     belong to one job."""
