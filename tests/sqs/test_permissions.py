@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -76,3 +77,13 @@ def test_what_is_refused_is_reported(make: Make, front: Front) -> None:
     front.denied = {"CreateQueue"}
     with pytest.raises(DriverUnavailable, match=r"AccessDenied.*CreateQueue"):
         make().publish(ready("mail", 1))
+
+
+def test_a_predefined_queue_that_does_not_exist_is_named(make: Make, sqs_url: str) -> None:
+    url = f"{sqs_url}/123456789012/not-there"
+    driver = make(predefined_queues={"mail": url})
+    named = re.escape(f"there is no queue {url}, which 'predefined_queues' names for 'mail'")
+    with pytest.raises(DriverUnavailable, match=named):
+        driver.publish(ready("mail", 1))
+    with pytest.raises(DriverUnavailable, match=named):
+        driver.receiver("mail", 1).receive(1, 1.0)

@@ -257,6 +257,9 @@ class SQSDriver(KombuDriver):
             except ClientError as problem:
                 if not is_missing(problem):
                     raise
+                if place.name in self.queues.predefined:
+                    what = f"sqs: there is no queue {place.url}, which 'predefined_queues' names for {queue!r}"
+                    raise ConfigurationError(what) from problem
                 self.queues.forget(place)
             return work(self.queues.open(queue, level))
 
