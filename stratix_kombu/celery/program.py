@@ -19,6 +19,7 @@ from celery import Celery, Task, signals
 from celery.apps.worker import install_rdb_handler
 from celery.exceptions import SecurityError
 from celery.platforms import check_privileges
+from celery.utils.log import get_logger
 from celery.utils.nodenames import default_nodename, host_format, nodename, nodesplit
 
 from stratix_kombu.celery.bridge import bridge_in_worker
@@ -172,6 +173,24 @@ class TaskWorker:
             return str(problem).strip()
         return ""
 
+    def set_up_logging(self, level: str | None, configure: Callable[[], None]) -> None:
+        """Call the project's receivers of ``setup_logging``, and ``configure``, which keeps what they have set up; if
+        there are none, those that add to what Celery's worker sets up itself. Raises what the former raise."""
+        about = {"loglevel": getattr(logging, (level or "info").upper()), "logfile": None, "colorize": False}
+        conf = self.app.conf
+        answers = signals.setup_logging.send(sender=None, format=conf.worker_log_format, **about)
+        for _, answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        configure()
+        if not answers:
+            root, tasks = logging.getLogger(), get_logger("celery.task")
+            if all(isinstance(one, logging.NullHandler) for one in tasks.handlers):
+                # As with Celery's worker, what is added to both of them is called once.
+                tasks.handlers, tasks.propagate = list(root.handlers), False
+            signals.after_setup_logger.send(sender=None, logger=root, format=conf.worker_log_format, **about)
+            signals.after_setup_task_logger.send(sender=None, logger=tasks, format=conf.worker_task_log_format, **about)
+
     def run(self, quota: Quota, stop: StopSignals, supervised: bool = False) -> None:
         """Run tasks and jobs until a signal, as ``Application.run``. If it is ``supervised``, the process may end at
         any time, and another one takes its place."""
@@ -259,9 +278,17 @@ def _configured(concurrency: Any) -> int:
     return int(concurrency) if str(concurrency or "").isdigit() else 0
 
 
+def _name_of(step: Any) -> str:
+    """Of a bootstep, which may be given by its name."""
+    return step if isinstance(step, str) else f"{step.__module__}.{step.__qualname__}"
+
+
 def not_done(app: Celery) -> dict[str, list[str]]:
     """What tasks of the application ask for that this worker does not do, and which they are."""
     conf, found = app.conf, dict[str, list[str]]()
+    steps = [step for one in app.steps.values() for step in one]
+    if own := sorted(name for step in steps if not (name := _name_of(step)).startswith("stratix_kombu.")):
+        found["bootsteps need 'celery worker': here they do nothing"] = own
     for name, task in sorted(app.tasks.items()):
         if name.startswith(("celery.", "stratix.")):
             continue

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,10 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
             raise click.UsageError("--reload is for one process: leave out --processes")
         sys.exit(reload(_child_arguments()))
     target = find(context, reference, config)
-    program = _program_of(target, options) if is_celery(target) else None
+    program = None
+    if is_celery(target):
+        program = _program_of(target, options)
+        options = _as_configured(options, target.conf)
     supervises = options.needs_supervisor and not options.supervised
     if program is not None and (supervises or not options.needs_supervisor) and (why := program.refusal()):
         raise Failed(why)  # once for all processes
@@ -141,7 +144,11 @@ def worker(context: click.Context, reference: str | None, config: Path | None, o
 
 def _run(app: Application, chosen: dict[str, Queue], program: TaskWorker | None, options: WorkerCommand) -> int:
     """Run the jobs in this process until a signal; return the exit code."""
-    configure(options.log_level, options.log_format)
+    set_up = partial(configure, options.log_level, options.log_format)
+    if program is None:
+        set_up()
+    else:
+        program.set_up_logging(options.log_level, set_up)
     patience_s = program.soft_shutdown_s if program is not None else 0.0
     cold = partial(hurry_after, patience_s, app.queue.hurry)
     signals = WorkerSignals(cold, say_stacks, lambda number: os._exit(128 + number), bool(options.supervised))
@@ -173,6 +180,15 @@ def _program_of(app: Any, options: WorkerCommand) -> TaskWorker:
     names = [name.strip() for name in options.names.split(",")] if options.names is not None else None
     number = options.supervised if options.processes[1] > 1 else 0
     return TaskWorker(app, names, options.concurrency, options.hostname, number)
+
+
+def _as_configured(options: WorkerCommand, conf: Any) -> WorkerCommand:
+    """What the command line leaves open is as Celery's settings say."""
+    return replace(
+        options,
+        max_tasks_per_child=options.max_tasks_per_child or conf.worker_max_tasks_per_child or 0,
+        max_memory_per_child=options.max_memory_per_child or conf.worker_max_memory_per_child or 0,
+    )
 
 
 def _supervise(app: Application, chosen: dict[str, Queue], options: WorkerCommand) -> int:
