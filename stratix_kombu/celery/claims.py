@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from stratix_kombu import forks
 from stratix_kombu.celery.gathered import Gathered
@@ -126,8 +127,9 @@ class Claims:
         self._later: Later | None = None
 
     def name_worker(self, hostname: str, concurrency: int) -> None:
-        """Called in a worker's main process: its children claim in its name."""
-        self.worker, self.concurrency = f"{hostname}-{os.getpid()}", concurrency
+        """Called in a worker's main process: its children claim in its name, and when it ends, it gives up what is
+        claimed in that. Containers may share the host's name, and each has the process 1: no two have one name."""
+        self.worker, self.concurrency = f"{hostname}-{os.getpid()}.{uuid4().hex[:8]}", concurrency
         self._main_pid = os.getpid()
 
     def served(self, queue: str) -> Served:

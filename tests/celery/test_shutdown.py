@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import ExitStack
@@ -92,14 +93,12 @@ def test_a_warm_shutdown_that_becomes_a_cold_one_hands_back_at_once(
     """SIGTERM and then SIGQUIT, or Ctrl-C twice."""
     patient = {"lease_duration": LEASE_MS, "redelivery_grace": LEASE_MS}
     early_notes = tmp_path / "early"
-    worker = on_redis.start_worker("prefork", 2, worker=patient)
+    worker = on_redis.start_worker("prefork", 2, "--loglevel", "DEBUG", worker=patient)
     late = on_redis.task("hang_once").delay(notes, "late")
     early = on_redis.task("note").delay(str(early_notes), "early", 60)
     until(lambda: lines(notes) == ["late"] and early_notes.exists(), WAIT_S)
     worker.process.send_signal(signal.Signals[first])
-    until(lambda: "Warm shutdown" in worker.text(), WAIT_S)
-    heard = time.monotonic()
-    until(lambda: time.monotonic() - heard > 2)  # it waits for its pool
+    until(lambda: "Stopping Pool" in worker.text(), WAIT_S)
     worker.process.send_signal(signal.SIGQUIT if first == "SIGTERM" else signal.SIGINT)
     worker.process.wait(WAIT_S)
     assert on_redis.queue.get_job_counts()["active"] == 0, worker.text()
@@ -108,3 +107,13 @@ def test_a_warm_shutdown_that_becomes_a_cold_one_hands_back_at_once(
         assert late.get(timeout=30) == "late"
     assert lines(notes) == ["late"] * 2
     assert lines(str(early_notes)) == ["early"]
+
+
+def test_a_worker_that_ends_gives_up_what_is_its_own(on_redis: Project) -> None:
+    """Containers with the host's name and network have workers of one name, and each of them is the process 1."""
+    claims, names = on_redis.app.stratix_bridge.claims, set[str]()
+    for _ in range(2):
+        claims.name_worker("celery@host", 1)
+        names.add(claims.worker)
+    assert len(names) == 2
+    assert all(one.startswith(f"celery@host-{os.getpid()}.") for one in names)
