@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from stratix_kombu.model.record import Claim, Completion, Failure, HandOver, Hel
 from stratix_kombu.stores.contract import Store
 from stratix_kombu.stores.redis import open_redis_store
 from tests.services import redis_server
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,14 @@ def full(url: str) -> Iterator[None]:
             yield
         finally:
             client.config_set("maxmemory", 0)
+
+
+def _pass(url: str, milliseconds: int) -> None:
+    """Wait until the server's clock shows so much more."""
+    with Redis.from_url(url) as client:
+        seconds, micros = client.time()
+        end = seconds * 1_000_000 + micros + milliseconds * 1000
+        until(lambda: (now := client.time())[0] * 1_000_000 + now[1] > end)
 
 
 def _job(job_id: str, **fields: object) -> NewJob:
@@ -92,7 +100,7 @@ def test_a_claim_is_kept(store: Store, url: str) -> None:
     (claim,) = store.transitions.take("q", "w", 300, 1).claims
     with full(url):
         renewed = store.transitions.renew([WorkerInfo(id="w", queue="q")], [Held("a", claim.token)], 60_000)
-        time.sleep(0.4)
+        _pass(url, 301)
         store.transitions.recover(1)
     assert (list(renewed.lost), _state(store, "a")) == ([], "active")
 
@@ -101,7 +109,7 @@ def test_what_was_added_goes_on(store: Store, url: str) -> None:
     """The clock leads, delayed jobs come, those of dead workers too, and a queue may be held."""
     store.transitions.add([_job("a", delay_ms=50), _job("b")])
     store.transitions.take("q", "w", 50, 1)
-    time.sleep(0.1)
+    _pass(url, 51)
     with full(url):
         assert store.clocks.lead("clock", 1000).leads
         store.transitions.hold("q", 1000)
