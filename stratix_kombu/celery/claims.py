@@ -207,7 +207,7 @@ class Claims:
         """The attempt has ended, and its outcome is stored, or no longer needed."""
         served = self.served(queue)
         served.endings.ended(token)
-        served.holdings.stored_one(token)
+        served.holdings.note_stored(token)
 
     def ended(self, queue: str, token: str) -> bool:
         """The task has finished; returns whether its lease is still valid: otherwise the store would reject the

@@ -185,7 +185,7 @@ class Run:
             with suppress(Unavailable):  # reported at every try
                 self._store(failure)
         finally:
-            self._bridge.claims.served(self._queue).holdings.stored_one(failure.token)
+            self._bridge.claims.served(self._queue).holdings.note_stored(failure.token)
             self._stored.set()
 
     def _store(self, outcome: Outcome) -> None:

@@ -213,7 +213,7 @@ class Consumer:
         self._ask_again()
         receiver = self._opened()
         gather_s = min(self._taken_at - self._asked_at, pace.GATHER_S) if self._settler.lends else 0.0
-        free = min(self._slots.wait(pace.TEND_S, gather_s), pace.MAX_BATCH)
+        free = min(self._slots.wait(pace.TEND_S, gather_s), self._settler.room(self._slots.size), pace.MAX_BATCH)
         if not free:
             receiver.tend()
         if not free or self._stop.is_set():

@@ -35,7 +35,7 @@ class Endings:
         self._cancellations.ask(attempt.token)
         failure = attempt.timed_out()
         if failure is None:
-            self._holdings.stored_one(attempt.token)
+            self._holdings.note_stored(attempt.token)
         return failure
 
     def lose(self, token: str) -> None:

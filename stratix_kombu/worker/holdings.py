@@ -26,11 +26,12 @@ class Holdings:
         self._lost: set[str] = set()
         """Of those, the lost ones."""
         self._changed = threading.Condition()
-        self._watched = False
         self.hurried = False
         """Whether nobody waits for what runs."""
         self.stored = 0
         """How many claims are held no longer."""
+        self._awaited: int | None = None
+        """More of these are waited for; None: nothing waits."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -56,12 +57,15 @@ class Holdings:
             self._lost.discard(token)
         return late, lost
 
-    def stored_one(self, token: str) -> None:
-        """The outcome is stored, or no longer needed."""
-        self._held.pop(token, None)
-        self._unleased.discard(token)
-        self.stored += 1
-        if self._watched or not self._held:
+    def note_stored(self, *tokens: str) -> None:
+        """The outcomes are stored, or no longer needed. What waits for that is woken once, and not for the first one
+        alone."""
+        for token in tokens:
+            self._held.pop(token, None)
+            self._unleased.discard(token)
+        self.stored += len(tokens)
+        awaited = self._awaited
+        if (awaited is not None and self.stored > awaited) or not self._held:
             with self._changed:
                 self._changed.notify_all()
 
@@ -122,10 +126,10 @@ class Holdings:
     def wait_for_more_stored(self, stored: int, timeout: float) -> None:
         """Return when more claims than ``stored`` are held no longer, or after ``timeout`` seconds, or at ``wake``."""
         with self._changed:
-            self._watched = True
-            if self.stored == stored:
+            self._awaited = stored
+            if self.stored <= stored:
                 self._changed.wait(timeout)
-            self._watched = False
+            self._awaited = None
 
     def wake(self) -> None:
         with self._changed:

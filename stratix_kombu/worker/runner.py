@@ -156,7 +156,7 @@ class Runner:
         late, lost = self.endings.ended(attempt.token)
         following, slot_is_free = self._turns.end() if attempt.is_sandboxed else (None, True)
         if lost or outcome is None:
-            self._holdings.stored_one(attempt.token)
+            self._holdings.note_stored(attempt.token)
         elif not late:
             self._settler.put(outcome, slot_is_free)
         if following is not None:

@@ -21,6 +21,7 @@ from stratix_kombu.lifecycle.engine import Engine
 from stratix_kombu.lifecycle.outcomes import complete, fail, postpone
 from stratix_kombu.model.pauses import pause_s
 from stratix_kombu.model.record import Change, Completion, Failure, Held
+from stratix_kombu.worker import pace
 from stratix_kombu.worker.attempt import LateFailure, Outcome, Postponed
 from stratix_kombu.worker.attempt_log import log_failure, log_without_effect
 from stratix_kombu.worker.holdings import Holdings
@@ -72,6 +73,16 @@ class Settler:
         store lets it start."""
         if self._hindrance is not None:
             raise self._hindrance
+
+    def room(self, slots: int) -> int:
+        """How many more jobs may be started. While all slots are in use, as many outcomes as there are slots may be
+        unstored: their jobs run again if the store never answers. If there is no room, return 0 once half of those are
+        stored, or after ``pace.TEND_S`` seconds."""
+        stored = self._holdings.stored
+        room = 2 * slots + len(self._lent) - len(self._holdings)
+        if room <= 0:
+            self._holdings.wait_for_more_stored(stored + slots // 2, pace.TEND_S)
+        return max(room, 0)
 
     # -- with the consumer's calls ----------------------------------------------------------------
 
@@ -206,9 +217,9 @@ class Settler:
         for job_id in stale:
             if job_id not in done:
                 self._engine.report(self._queue, StaleClaim(job_id), "stale_claim")
-        for outcome in outcomes:
-            self._asked.discard(outcome.token)
-            self._holdings.stored_one(outcome.token)
+        tokens = [outcome.token for outcome in outcomes]
+        self._asked.difference_update(tokens)
+        self._holdings.note_stored(*tokens)
 
     def _tell_late(self, late: Sequence[LateFailure], stale: Sequence[str]) -> set[str]:
         """Log what these handlers have come to; those that had completed their jobs before."""

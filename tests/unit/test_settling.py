@@ -13,6 +13,7 @@ import pytest
 
 from stratix_kombu import Application, Job, StoreUnavailable, create_app
 from stratix_kombu.worker import consumer
+from stratix_kombu.worker.settler import Settler
 from tests.waiting import WAIT_S, until
 
 
@@ -159,10 +160,40 @@ def test_nothing_is_started_while_no_result_can_be_stored(app: Application, monk
     queue.add_bulk([{"name": "n", "data": n} for n in range(20)])
     app.start()
     until(lambda: refused >= 4, WAIT_S)
-    assert len(ran) <= 4, "those of the two slots, and of the take that was under way"
+    assert len(ran) <= 4, "those of the two slots, and as many whose outcome waits"
     accepts.set()
     until(lambda: _completed(app) == 20)
     assert ran == [*range(20)]
+
+
+def test_a_store_that_does_not_answer_holds_no_more_outcomes_up_than_there_are_slots(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it never does, all of their jobs are run again."""
+    transitions, answers, full, ran = app.queue.engine.store.transitions, threading.Event(), threading.Event(), []
+    complete, room = transitions.complete, Settler.room
+
+    def much_later(*args: Any, **how: Any) -> Any:
+        answers.wait(WAIT_S)
+        return complete(*args, **how)
+
+    def seen(settler: Settler, slots: int) -> int:
+        found = room(settler, slots)
+        if not found:
+            full.set()
+        return found
+
+    monkeypatch.setattr(transitions, "complete", much_later)
+    monkeypatch.setattr(Settler, "room", seen)
+    queue = app.queue.create_queue("q", concurrency=3)
+    queue.process(lambda job: ran.append(job.data))
+    queue.add_bulk([{"name": "n", "data": n} for n in range(40)])
+    app.start()
+    assert full.wait(WAIT_S)
+    until(lambda: len(ran) == 6, WAIT_S)
+    answers.set()
+    until(lambda: _completed(app) == 40)
+    assert sorted(ran) == [*range(40)]
 
 
 def test_stopping_stores_what_has_ended(app: Application) -> None:
