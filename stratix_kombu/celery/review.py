@@ -165,7 +165,7 @@ def _lost_and_late(app: Celery) -> Iterator[Finding]:
             "reject_on_worker_lost",
             asked,
             "put back when a process of the pool is killed, without end",
-            "no longer needed: max_stalled_count bounds it",
+            "put back as well, max_stalled_count times (once); then it has failed",
         )
     retried = [task.name for task in _tasks(app) if task.retry_on_worker_lost]
     if asked := _asked(app, {"task_retry_on_worker_lost": True}, retried):

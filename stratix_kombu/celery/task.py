@@ -13,9 +13,11 @@ from celery.app.task import get_actual_ignore_result
 from celery.exceptions import Ignore, WorkerLostError
 from celery.states import STARTED
 from kombu.utils import json
+from kombu.utils.imports import symbol_by_name
 
 from stratix_kombu.celery.attempt import REJECTED, Attempt, Settling
 from stratix_kombu.celery.coroutines import ATTEMPT, OUTCOME, await_coroutines
+from stratix_kombu.celery.lost import begins_again_if_lost
 from stratix_kombu.celery.meta import is_revoked_unseen
 from stratix_kombu.celery.mirror import ADOPTED, is_adopted
 from stratix_kombu.celery.panel import WATCHED, telling
@@ -62,6 +64,7 @@ class TrackedTask:
     """Claims the job before the task starts, and stores its outcome before the tracer goes on."""
 
     stratix_bridge: Bridge
+    Request: Any
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> Any:
         request = self.request  # type: ignore[attr-defined]
@@ -94,7 +97,12 @@ class TrackedTask:
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
 
     def start_strategy(self, app: Any, consumer: Any, **options: Any) -> Any:
-        return telling(super().start_strategy, app, consumer, **options)  # type: ignore[misc]
+        own = self.Request
+        self.Request = begins_again_if_lost(self.stratix_bridge, symbol_by_name(own))
+        try:
+            return telling(super().start_strategy, app, consumer, **options)  # type: ignore[misc]
+        finally:
+            self.Request = own
 
     def retry(self, *args: Any, **kwargs: Any) -> Any:
         attempt = attempt_of(self.request)  # type: ignore[attr-defined]

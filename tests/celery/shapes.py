@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, chord
 from celery.exceptions import Ignore, Reject
+from celery.worker.request import Request
 
 
 class OddError(Exception):
@@ -42,6 +45,14 @@ class Batches(Task):
                 taken.clear()
 
         return receive
+
+
+class NotedRequest(Request):
+    """Notes, where its task does, that it is given back."""
+
+    def reject(self, requeue: bool = False) -> None:
+        note(self.args[0], f"given back {requeue}")
+        super().reject(requeue=requeue)
 
 
 def note(path: str, line: Any) -> None:
@@ -164,3 +175,34 @@ def define(app: Celery) -> None:
         while not Path(gate).exists():
             time.sleep(0.01)
         return "done"
+
+    late = {"acks_late": True, "reject_on_worker_lost": True}
+
+    @app.task(shared=False, name="proj.lost", bind=True, **late)
+    def lost(self: Task, path: str, times: int) -> str:
+        begins_again(self, path, times)
+        return "ran"
+
+    @app.task(shared=False, name="proj.lost_and_noted", bind=True, Request=NotedRequest, **late)
+    def lost_and_noted(self: Task, path: str, times: int) -> str:
+        begins_again(self, path, times)
+        return "ran"
+
+    @app.task(shared=False, name="proj.leaves", bind=True, **late)
+    def leaves(self: Task, path: str) -> str:
+        if len(begun(self, path)) == 1:
+            raise SystemExit(1)
+        return "ran"
+
+
+def begun(task: Task, path: str) -> list[str]:
+    """The lines of a file, with a new one for this run."""
+    info = task.request.delivery_info
+    note(path, f"retries {task.request.retries}, redelivered {bool(info.get('redelivered'))}")
+    return Path(path).read_text().splitlines()
+
+
+def begins_again(task: Task, path: str, times: int) -> None:
+    """The process of the pool is killed so many times."""
+    if len([line for line in begun(task, path) if line.startswith("retries")]) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)

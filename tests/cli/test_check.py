@@ -184,6 +184,7 @@ def test_what_becomes_of_tasks_that_are_lost_or_late() -> None:
     names = {"reject_on_worker_lost", "retry_on_worker_lost", "acks_on_timeout=False"}
     plain = by_subject(project("redis://localhost"))
     assert names & plain.keys() == {"reject_on_worker_lost"}  # of one task
+    assert "max_stalled_count times" in plain["reject_on_worker_lost"].bridged
     app = project("redis://localhost")
 
     @app.task(shared=False, name="shop.again", acks_late=True, acks_on_timeout=False, retry_on_worker_lost=True)
