@@ -39,8 +39,9 @@ class WorkerCommand:
     concurrency: int | None
     processes: tuple[int, int]
     hostname: str | None
-    max_tasks_per_child: int
-    max_memory_per_child: int
+    max_tasks_per_child: int | None
+    max_memory_per_child: int | None
+    """0: no limit, whatever Celery's settings say."""
     reload: bool
     supervised: int
     """Which of a supervisor's processes it is; 0 = it has no supervisor."""
@@ -68,15 +69,15 @@ def _read_processes(context: click.Context, parameter: click.Parameter, given: s
 def _celery_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Those that are about the tasks of a Celery project, named as Celery names them."""
     of_tasks, of_memory = (
-        "replace a process after this many tasks.",
-        "replace a process that has used this much memory.",
+        "replace a process after this many tasks; 0: never.",
+        "replace a process that has used this much memory; 0: never.",
     )
     function = click.option(
-        "--max-memory-per-child", default=0, type=click.IntRange(0), metavar="KB", help=f"Celery: {of_memory}"
+        "--max-memory-per-child", type=click.IntRange(0), metavar="KB", help=f"Celery: {of_memory}"
     )(function)
-    function = click.option(
-        "--max-tasks-per-child", default=0, type=click.IntRange(0), metavar="N", help=f"Celery: {of_tasks}"
-    )(function)
+    function = click.option("--max-tasks-per-child", type=click.IntRange(0), metavar="N", help=f"Celery: {of_tasks}")(
+        function
+    )
     return click.option("-n", "--hostname", help="Celery: the worker's name, as tasks and monitors see it.")(function)
 
 
@@ -165,7 +166,7 @@ def _run(app: Application, chosen: dict[str, Queue], program: TaskWorker | None,
         else:
             from stratix_kombu.celery.program import Quota
 
-            quota = Quota(options.max_tasks_per_child, options.max_memory_per_child)
+            quota = Quota(options.max_tasks_per_child or 0, options.max_memory_per_child or 0)
             program.run(quota, signals, bool(options.supervised))
             is_full = quota.reached
     return REPLACED if is_full or signals.restarts else 0
@@ -184,10 +185,11 @@ def _program_of(app: Any, options: WorkerCommand) -> TaskWorker:
 
 def _as_configured(options: WorkerCommand, conf: Any) -> WorkerCommand:
     """What the command line leaves open is as Celery's settings say."""
+    tasks, memory = options.max_tasks_per_child, options.max_memory_per_child
     return replace(
         options,
-        max_tasks_per_child=options.max_tasks_per_child or conf.worker_max_tasks_per_child or 0,
-        max_memory_per_child=options.max_memory_per_child or conf.worker_max_memory_per_child or 0,
+        max_tasks_per_child=conf.worker_max_tasks_per_child if tasks is None else tasks,
+        max_memory_per_child=conf.worker_max_memory_per_child if memory is None else memory,
     )
 
 

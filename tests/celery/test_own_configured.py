@@ -104,3 +104,13 @@ def test_and_by_their_memory(on_redis: Project) -> None:
     with on_redis.worker("own", 1, worker_max_memory_per_child=1):  # each uses more
         pids = [on_redis.task("pid").delay().get(timeout=WAIT_S) for _ in range(2)]
     assert len(set(pids)) == 2
+
+
+def test_and_not_where_the_command_line_says_0(on_redis: Project) -> None:
+    conf = {"worker_max_tasks_per_child": 1, "worker_max_memory_per_child": 1}
+    worker = on_redis.start_worker("own", 1, "--max-tasks-per-child=0", "--max-memory-per-child=0", **conf)
+    try:
+        pids = [on_redis.task("pid").delay().get(timeout=WAIT_S) for _ in range(3)]
+    finally:
+        worker.end()
+    assert set(pids) == {worker.process.pid}
