@@ -74,6 +74,7 @@ def check_health(manager: QueueManager, within: Duration = WITHIN_MS, workers: s
             seen = tuple(_present(manager, workers, [queue.name for queue in queues if queue.workers]))
     except StratixError as error:  # it has stopped meanwhile
         problems.append(str(error))
+        answers["store"] = False
         known = workers == "process"
     idle = list(_idle(seen, within_ms))
     if known and not seen and workers != "process":

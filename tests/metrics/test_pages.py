@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -11,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from stratix_kombu import create_app
+from stratix_kombu import StoreUnavailable, create_app
 from stratix_kombu.metrics import pages, serve
 from tests.services import end, free_port, start_redis
 from tests.waiting import WAIT_S, until
@@ -80,6 +82,61 @@ def test_servers_that_are_away_are_no_reason_to_start_again(tmp_path: Path) -> N
             assert "the store does not answer" in said["problems"]
     finally:
         end(process)
+
+
+def test_servers_that_are_frozen_are_no_reason_to_start_again(tmp_path: Path) -> None:
+    """Nothing refuses the connection, and nothing answers. A probe that waits for it as long as the timeouts are is not
+    answered in time itself, which Kubernetes takes for a process that is to be started again."""
+    port = free_port()
+    process = start_redis(tmp_path, port)
+    try:
+        settings = {"redis": {"host": "127.0.0.1", "port": port}, "shutdown_timeout": 0}
+        with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
+            app.queue.get_queue("q").process(lambda job: None)
+            app.start()
+            until(lambda: ask(server.port, "/readyz")[0] == 200, WAIT_S)
+            process.send_signal(signal.SIGSTOP)
+            for _ in range(2):
+                begun = time.monotonic()
+                status, said = ask(server.port, "/healthz")
+                assert time.monotonic() - begun < 4  # a second would do, if this machine did nothing else
+                assert status == 200
+                assert "broker or store has not answered for" in said["problems"][0]
+            process.send_signal(signal.SIGCONT)
+            until(lambda: ask(server.port, "/healthz") == (200, {"ok": True, "problems": []}), WAIT_S)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        end(process)
+
+
+def test_a_check_that_the_process_holds_up_itself_is_a_reason(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
+        usual = app.check_health
+        monkeypatch.setattr(app, "check_health", lambda within: gate.wait(60) and usual(within))
+        assert ask(server.port, "/healthz")[0] == 200
+        pages._health_of(app)._within = 1  # the usual 30 s would be long for a test
+        assert ask(server.port, "/healthz")[0] == 503
+        pages._health_of(app)._within = 30_000
+        gate.set()
+        until(lambda: ask(server.port, "/healthz") == (200, {"ok": True, "problems": []}), WAIT_S)
+
+
+def test_a_store_that_answers_nothing_but_a_ping_is_away(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a replica of Redis whose master is gone, or a store that stops in the middle of the check."""
+
+    def refuse(**options: object) -> object:
+        raise StoreUnavailable("redis:6379", "MASTERDOWN")
+
+    with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
+        monkeypatch.setattr(app.queue, "get_overview", refuse)
+        assert not app.check_health().store
+        assert ask(server.port, "/healthz")[0] == 200
+        assert ask(server.port, "/readyz")[0] == 503
 
 
 def test_one_that_is_being_closed_is_not_ready(settings: dict[str, Any]) -> None:
