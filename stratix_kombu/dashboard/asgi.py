@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from stratix_kombu.calls import Calls
-from stratix_kombu.dashboard.http import MAX_BODY, Request, as_json
+from stratix_kombu.dashboard.http import MAX_BODY, Request, as_json, complete
 
 if TYPE_CHECKING:
     from stratix_kombu.dashboard.core import Dashboard
@@ -35,12 +35,10 @@ class AsgiApp:
             return
         body = await _body(receive)
         if body is None:
-            response = as_json({"error": f"a request may have {MAX_BODY} bytes"}, 413)
+            response = complete(as_json({"error": f"a request may have {MAX_BODY} bytes"}, 413))
         else:
             response = await self._calls.run(self._dashboard.respond, request_of(scope, body))
         headers = [("Content-Type", response.type), *response.headers]
-        if response.stream is None:
-            headers.append(("Content-Length", str(len(response.body))))
         coded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
         await send({"type": "http.response.start", "status": response.status, "headers": coded})
         if response.stream is None:

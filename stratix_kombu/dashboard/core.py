@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from stratix_kombu.dashboard import assets, openapi
 from stratix_kombu.dashboard.audit import Audit
-from stratix_kombu.dashboard.http import HTML, Refused, Request, Response, as_json, redirect
+from stratix_kombu.dashboard.http import HTML, Refused, Request, Response, as_json, complete, redirect
 from stratix_kombu.dashboard.reading import now_ms
 from stratix_kombu.dashboard.redaction import Redact, Redaction
 from stratix_kombu.dashboard.rendering import render
@@ -101,10 +101,8 @@ class Dashboard:
             response = self._respond(request, programs, token, origin_checked)
         except Exception as problem:
             response = self._refusal(request, problem, programs)
-        if request.method == "HEAD":
-            response.body = b""
         response.headers += [*HEADERS, *([] if _has(response, "Cache-Control") else [("Cache-Control", "no-store")])]
-        return response
+        return complete(response, request.method)
 
     def _respond(self, request: Request, programs: bool, token: str, origin_checked: bool) -> Response:
         method = "GET" if request.method == "HEAD" else request.method

@@ -132,6 +132,15 @@ def as_json(value: Any, status: int = 200) -> Response:
     return Response(status, (json.dumps(value, default=str) + "\n").encode(), JSON)
 
 
+def complete(response: Response, method: str = "") -> Response:
+    """The answer with its length; to HEAD as to GET, but without what follows the headers, a stream too."""
+    if response.stream is None:
+        response.headers.append(("Content-Length", str(len(response.body))))
+    if method == "HEAD":
+        response.body, response.stream = b"", None
+    return response
+
+
 def redirect(url: str) -> Response:
     """To be seen at another URL, by GET."""
     return Response(303, b"", TEXT, [("Location", url)])

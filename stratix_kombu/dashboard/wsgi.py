@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from stratix_kombu.dashboard.http import MAX_BODY, Request, Response, as_json
+from stratix_kombu.dashboard.http import MAX_BODY, Request, Response, as_json, complete
 
 if TYPE_CHECKING:
     from stratix_kombu.dashboard.core import Dashboard
@@ -22,7 +22,7 @@ class WsgiApp:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         response = self._respond(environ)
         reason = HTTPStatus(response.status).phrase
-        headers = [("Content-Type", response.type), ("Content-Length", str(len(response.body))), *response.headers]
+        headers = [("Content-Type", response.type), *response.headers]
         start_response(f"{response.status} {reason}", headers)
         return [response.body]
 
@@ -30,9 +30,9 @@ class WsgiApp:
         try:
             length = int(environ.get("CONTENT_LENGTH") or 0)
         except ValueError:
-            return as_json({"error": "Content-Length is no number"}, 400)
+            return complete(as_json({"error": "Content-Length is no number"}, 400))
         if not 0 <= length <= MAX_BODY:
-            return as_json({"error": f"a request may have {MAX_BODY} bytes"}, 413)
+            return complete(as_json({"error": f"a request may have {MAX_BODY} bytes"}, 413))
         return self._dashboard.respond(request_of(environ, environ["wsgi.input"].read(length) if length else b""))
 
 

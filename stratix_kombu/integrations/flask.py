@@ -77,7 +77,7 @@ def mount(app: Flask, dashboard: Dashboard, path: str = "/jobs") -> None:
         asked = request_of(request.environ, request.get_data())
         asked.path, asked.prefix = f"/{page}", asked.prefix + quote(path.rstrip("/"))
         made = dashboard.respond(asked)
-        return Response(made.body, made.status, made.headers, content_type=made.type)
+        return Response([made.body], made.status, made.headers, content_type=made.type)  # a list: the length is given
 
     root = path.rstrip("/")
     for rule in (f"{root}/", f"{root}/<path:page>"):

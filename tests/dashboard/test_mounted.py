@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +39,10 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
             app.queue.get_queue(name).obliterate(force=True)
 
 
-def _get(board: Any, path: str) -> tuple[str, dict[str, str], bytes]:
+def _get(board: Any, path: str, method: str = "GET") -> tuple[str, dict[str, str], bytes]:
     """By WSGI."""
     said: list[Any] = []
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": "/own", "QUERY_STRING": ""}
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": "/own", "QUERY_STRING": ""}
     body = b"".join(board.wsgi(environ, lambda *given: said.extend(given)))
     return said[0], dict(said[1]), body
 
@@ -147,6 +148,19 @@ def test_flask(memory: Application) -> None:
     assert queue.is_paused()
 
 
+def test_head_is_answered_as_get_but_for_the_body(app: Application) -> None:
+    app.queue.create_queue("work").add("x")
+    board = Dashboard(app, authorize=lambda request: "ada")
+    _, headers, body = _get(board, "/static/style.css")
+    assert headers["Content-Length"] == str(len(body))
+    assert _get(board, "/static/style.css", "HEAD") == ("200 OK", headers, b"")
+    with TestClient(board.asgi) as client:
+        assert client.head("/static/style.css").headers["content-length"] == str(len(body))
+        begun = time.monotonic()
+        assert client.head("/queues/work/events").headers["content-type"] == "text/event-stream"
+        assert time.monotonic() - begun < 10  # a stream takes 20 s
+
+
 def _check_login(client: Any, kind: str) -> None:
     assert client.get("/jobs/").headers["location"] == "/login"
     assert client.get("/jobs/queues/work").status_code == 303
@@ -156,6 +170,8 @@ def _check_login(client: Any, kind: str) -> None:
     page = client.get("/jobs/")
     assert page.status_code == 200
     assert 'href="/jobs/static/style.css' in page.text
+    style = client.get("/jobs/static/style.css")
+    assert client.head("/jobs/static/style.css").headers["content-length"] == str(len(style.content))
     assert client.get("/jobs/queues/work").status_code == 200
 
 
