@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -18,6 +17,8 @@ from stratix_kombu.metrics import pages, serve
 from tests.services import end, free_port, start_redis
 from tests.waiting import WAIT_S, until
 
+USUAL_PATIENCE_S = pages.PATIENCE_S
+
 
 def ask(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, dict[str, Any]]:
     try:
@@ -26,6 +27,12 @@ def ask(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, dict[str, A
     except HTTPError as refused:
         with refused:
             return refused.code, json.load(refused)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need longer than the usual time for a check that waits for nobody."""
+    monkeypatch.setattr(pages, "PATIENCE_S", WAIT_S)
 
 
 def test_by_path(settings: dict[str, Any]) -> None:
@@ -84,7 +91,7 @@ def test_servers_that_are_away_are_no_reason_to_start_again(tmp_path: Path) -> N
         end(process)
 
 
-def test_servers_that_are_frozen_are_no_reason_to_start_again(tmp_path: Path) -> None:
+def test_servers_that_are_frozen_are_no_reason_to_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing refuses the connection, and nothing answers. A probe that waits for it as long as the timeouts are is not
     answered in time itself, which Kubernetes takes for a process that is to be started again."""
     port = free_port()
@@ -96,11 +103,11 @@ def test_servers_that_are_frozen_are_no_reason_to_start_again(tmp_path: Path) ->
             app.start()
             until(lambda: ask(server.port, "/readyz")[0] == 200, WAIT_S)
             process.send_signal(signal.SIGSTOP)
+            monkeypatch.setattr(pages, "PATIENCE_S", USUAL_PATIENCE_S)
             for _ in range(2):
-                begun = time.monotonic()
                 status, said = ask(server.port, "/healthz")
-                assert time.monotonic() - begun < 4  # a second would do, if this machine did nothing else
                 assert status == 200
+                # So it was not waited for: what has waited says which of them does not answer.
                 assert "broker or store has not answered for" in said["problems"][0]
             process.send_signal(signal.SIGCONT)
             until(lambda: ask(server.port, "/healthz") == (200, {"ok": True, "problems": []}), WAIT_S)
@@ -116,6 +123,7 @@ def test_a_check_that_the_process_holds_up_itself_is_a_reason(
     with create_app(settings) as app, serve(app, 0, "127.0.0.1") as server:
         usual = app.check_health
         monkeypatch.setattr(app, "check_health", lambda within: gate.wait(60) and usual(within))
+        monkeypatch.setattr(pages, "PATIENCE_S", USUAL_PATIENCE_S)
         assert ask(server.port, "/healthz")[0] == 200
         pages._health_of(app)._within = 1  # the usual 30 s would be long for a test
         assert ask(server.port, "/healthz")[0] == 503
