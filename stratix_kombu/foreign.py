@@ -18,6 +18,9 @@ def _table(**ours: str) -> dict[str, str]:
 LATER = "queue.add(..., delay=...) for what is left to do, and return; or raise: 'attempts' and 'backoff' apply"
 THE_REST = "queue.add(..., dependencies=[...]) for what is left to do once these have ended, and return"
 
+DURATIONS = ("backoff", "delay", "duration", "every", "timeout")
+"""Options that other libraries have in seconds: under our name, the same number would be a thousandth of the time."""
+
 OPTIONS: Mapping[str, str] = {
     "count": "limit max",
     "prefix": "queue_name_prefix connection_namespace namespace",

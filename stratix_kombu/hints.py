@@ -10,7 +10,7 @@ from opcode import opmap
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stratix_kombu.foreign import OPTIONS, PACKAGE
+from stratix_kombu.foreign import DURATIONS, OPTIONS, PACKAGE
 from stratix_kombu.misplaced import PLACES, REMEDIES
 
 NO_OTHERS: Mapping[str, str] = {}
@@ -41,7 +41,10 @@ def hint_for(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
     meant = meant_by(name, names, others)
     if not meant:
         return ""
-    return f"; did you mean {meant!r}?" if meant in names else f"; write {meant}"
+    if meant not in names:
+        return f"; write {meant}"
+    unit = " It is in milliseconds, or a timedelta" if others is OPTIONS and meant in DURATIONS else ""
+    return f"; did you mean {meant!r}?{unit}"
 
 
 def meant_by(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
